@@ -1,1 +1,2 @@
 //! Signpost
+pub mod wire;

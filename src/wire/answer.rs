@@ -1,0 +1,216 @@
+//! An answer, encoded once: everything that stands behind the question.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::types::rtype;
+
+//----------- Answer ---------------------------------------------------------
+
+/// Everything after the question, encoded. Shared between queries and never changed.
+///
+/// Offsets count from the first octet behind the question. Compression pointers either lead to the
+/// start of the question's name, which stands at offset 12 of every message, or are counted from the
+/// question's end and listed in `pointers`, so that they can be moved when the question has another
+/// length than the one they were written for.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The RCODE, up to 12 bits (RFC 6891 section 6.1.3).
+    pub rcode: u16,
+    /// The header bits that the answer decides: AA, TC, RA, AD (see [`flag`](super::request::flag)).
+    pub flags: u16,
+    /// Records in Answer, Authority and Additional, OPT not counted.
+    pub counts: [u16; 3],
+    pub(super) bytes: Vec<u8>,
+    pub(super) records: Vec<Mark>,
+    pub(super) pointers: Vec<u16>,
+    /// Octets of the name that `pointers` were written for.
+    pub(super) asked: u8,
+    /// Octets that the records have without compression.
+    pub(super) plain: u32,
+    /// Whether records may be put in another order without breaking a pointer.
+    pub(super) movable: bool,
+    /// EDNS options that came with an upstream's reply, as they stand in an OPT.
+    pub options: Vec<u8>,
+}
+
+/// Where one record and its TTL stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) at: u16,
+    pub(super) ttl_at: u16,
+}
+
+/// The sections of a message that hold records (RFC 1035 section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// What was asked for.
+    Answer,
+    /// Who is responsible.
+    Authority,
+    /// What will be asked next.
+    Additional,
+}
+
+/// One record as it stands in an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// The section it stands in.
+    pub section: Section,
+    /// Its type.
+    pub rtype: u16,
+    /// Its class.
+    pub class: u16,
+    /// Its TTL in seconds.
+    pub ttl: u32,
+    /// Its data as it is on the wire; names in it may be compressed.
+    pub rdata: &'a [u8],
+}
+
+impl Answer {
+    /// An answer without records.
+    #[must_use]
+    pub fn empty(rcode: u16) -> Self {
+        Self { rcode, movable: true, ..Self::default() }
+    }
+
+    /// The records in order.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        (0..self.records.len()).map(|index| self.record(index))
+    }
+
+    /// Records in a section.
+    pub fn section(&self, section: Section) -> impl Iterator<Item = Record<'_>> {
+        let before: usize = self.counts[..section as usize].iter().map(|&n| usize::from(n)).sum();
+        (before..before + usize::from(self.counts[section as usize])).map(|index| self.record(index))
+    }
+
+    /// The smallest TTL of all records in seconds, or `None` without records.
+    #[must_use]
+    pub fn min_ttl(&self) -> Option<u32> {
+        self.records().map(|record| record.ttl).min()
+    }
+
+    /// Octets of the records without compression: what metrics and log lines count.
+    #[must_use]
+    pub fn plain_len(&self) -> usize {
+        self.plain as usize
+    }
+
+    /// Octets on the wire, which is what the answer costs to keep.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether records may be put in another order.
+    #[must_use]
+    pub fn is_movable(&self) -> bool {
+        self.movable
+    }
+
+    /// The whole message behind `question` (name in wire form, type and class): for decoding.
+    ///
+    /// `question` must be as long as the one that the answer was made for; the id is 0.
+    #[must_use]
+    pub fn message(&self, question: &[u8]) -> Vec<u8> {
+        let mut message = vec![0; 12];
+        message[2..4].copy_from_slice(&(super::request::flag::QR | self.flags | self.rcode & 0xF).to_be_bytes());
+        message[5] = 1;
+        for (section, count) in self.counts.iter().enumerate() {
+            message[6 + 2 * section..8 + 2 * section].copy_from_slice(&count.to_be_bytes());
+        }
+        message.extend_from_slice(question);
+        message.extend_from_slice(&self.bytes);
+        message
+    }
+
+    /// The record at `index`, in message order.
+    #[must_use]
+    pub(super) fn record(&self, index: usize) -> Record<'_> {
+        let mark = self.records[index];
+        let at = usize::from(mark.ttl_at);
+        let word = |at: usize| u16::from_be_bytes([self.bytes[at], self.bytes[at + 1]]);
+        let first = usize::from(self.counts[0]);
+        let section = match index {
+            _ if index < first => Section::Answer,
+            _ if index < first + usize::from(self.counts[1]) => Section::Authority,
+            _ => Section::Additional,
+        };
+        Record {
+            section,
+            rtype: word(at - 4),
+            class: word(at - 2),
+            ttl: u32::from(word(at)) << 16 | u32::from(word(at + 2)),
+            rdata: &self.bytes[at + 6..at + 6 + usize::from(word(at + 4))],
+        }
+    }
+
+    /// Where the record at `index` ends.
+    pub(super) fn record_end(&self, index: usize) -> usize {
+        self.records.get(index + 1).map_or(self.bytes.len(), |next| usize::from(next.at))
+    }
+
+    /// The type of the record at `index`.
+    pub(super) fn rtype_at(&self, index: usize) -> u16 {
+        let at = usize::from(self.records[index].ttl_at);
+        u16::from_be_bytes([self.bytes[at - 4], self.bytes[at - 3]])
+    }
+
+    pub(super) fn clear(&mut self, asked: usize) {
+        (self.rcode, self.flags, self.counts, self.plain, self.movable) = (0, 0, [0; 3], 0, true);
+        self.asked = asked as u8;
+        self.bytes.clear();
+        self.records.clear();
+        self.pointers.clear();
+        self.options.clear();
+    }
+}
+
+impl Record<'_> {
+    /// Whether the data is an address that clients may be given in any order.
+    #[must_use]
+    pub fn is_address(&self) -> bool {
+        matches!(self.rtype, rtype::A | rtype::AAAA)
+    }
+}
+
+//----------- The pool -------------------------------------------------------
+
+/// Answers kept by each thread for reuse; more would only hold memory.
+const POOL: usize = 64;
+
+/// An answer that once was huge is not kept.
+const MAX_KEPT: usize = 16 << 10;
+
+thread_local! {
+    static ANSWERS: RefCell<Vec<Arc<Answer>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An [`Answer`] made for one query, from this thread's pool: it allocates nothing once the pool is warm.
+///
+/// `asked` is the length in octets of the name in the question.
+pub fn scratch(asked: usize, fill: impl FnOnce(&mut Answer)) -> Arc<Answer> {
+    let mut answer = ANSWERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if let Some(inner) = Arc::get_mut(&mut answer) {
+        inner.clear(asked);
+        fill(inner);
+        return answer;
+    }
+    // What is in the pool has no other owner; if it ever had, a new one is right as well.
+    let mut inner = Answer::default();
+    inner.clear(asked);
+    fill(&mut inner);
+    Arc::new(inner)
+}
+
+/// Gives an answer back to the pool when nobody else holds it.
+pub fn recycle(mut answer: Arc<Answer>) {
+    if Arc::get_mut(&mut answer).is_some_and(|inner| inner.bytes.capacity() <= MAX_KEPT) {
+        ANSWERS.with_borrow_mut(|pool| {
+            if pool.len() < POOL {
+                pool.push(answer);
+            }
+        });
+    }
+}

@@ -1,0 +1,212 @@
+//! Building an [`Answer`] record by record.
+
+use std::net::IpAddr;
+
+use super::answer::{Answer, Mark, Section};
+use super::name::Name;
+use super::request::{HEADER, flag};
+use super::types::{class, rtype};
+
+/// Octets that the records of one answer may have: a TCP message less header, question and OPT.
+const MAX_BYTES: usize = 65_535 - HEADER - 259 - 11;
+
+//----------- Encoder --------------------------------------------------------
+
+/// Adds records to an answer. Sections are filled in the order of the message.
+pub struct Encoder<'a> {
+    answer: &'a mut Answer,
+}
+
+/// A name as it is to be written: some labels, and then the rest of it by reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    labels: &'a [u8],
+    tail: Tail,
+}
+
+/// How a name ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// With the root label.
+    Root,
+    /// With the name that was asked, in the client's case.
+    Asked,
+    /// With the last octets of the name that was asked, in the client's case: a zone, counted with its
+    /// root label.
+    AskedEnd(u8),
+    /// With a name that was written before.
+    Written(Written),
+}
+
+/// A name that stands in an answer, for later names to point to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    at: u16,
+    plain: u16,
+}
+
+impl<'a> Owner<'a> {
+    /// The name in the question.
+    pub const ASKED: Self = Self { labels: &[], tail: Tail::Asked };
+
+    /// `labels` (length octets and labels, no root label), then `tail`.
+    #[must_use]
+    pub fn new(labels: &'a [u8], tail: Tail) -> Self {
+        Self { labels, tail }
+    }
+
+    /// A whole name, written out.
+    #[must_use]
+    pub fn name(name: &'a Name) -> Self {
+        Self { labels: &name.wire()[..name.len() - 1], tail: Tail::Root }
+    }
+
+    /// The zone that ends the name in the question.
+    #[must_use]
+    pub fn zone(len: usize) -> Self {
+        Self { labels: &[], tail: Tail::AskedEnd(len as u8) }
+    }
+
+    /// A name written before.
+    #[must_use]
+    pub fn written(written: Written) -> Self {
+        Self { labels: &[], tail: Tail::Written(written) }
+    }
+}
+
+impl<'a> Encoder<'a> {
+    /// Adds to `answer`, which was made for a name of some length (see [`scratch`](super::answer::scratch)).
+    pub fn new(answer: &'a mut Answer) -> Self {
+        Self { answer }
+    }
+
+    /// A fresh answer for a name of `asked` octets, to be kept.
+    #[must_use]
+    pub fn build(asked: usize, fill: impl FnOnce(&mut Encoder<'_>)) -> Answer {
+        let mut answer = Answer::default();
+        answer.clear(asked);
+        fill(&mut Encoder::new(&mut answer));
+        answer.bytes.shrink_to_fit();
+        answer.records.shrink_to_fit();
+        answer.pointers.shrink_to_fit();
+        answer
+    }
+
+    /// Sets the RCODE.
+    pub fn rcode(&mut self, rcode: u16) {
+        self.answer.rcode = rcode;
+    }
+
+    /// Sets header flags that the answer decides.
+    pub fn flags(&mut self, flags: u16) {
+        self.answer.flags |= flags;
+    }
+
+    /// Adds one record; `data` writes what stands behind RDLENGTH.
+    ///
+    /// A record that no message could hold any more is left out: TC is set if the client would miss it.
+    pub fn record<T>(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        (rtype, ttl): (u16, u32),
+        data: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let (start, plain, pointers) = (self.answer.bytes.len(), self.answer.plain, self.answer.pointers.len());
+        self.put_name(owner);
+        let at = self.answer.bytes.len();
+        self.put(&rtype.to_be_bytes());
+        self.put(&class::IN.to_be_bytes());
+        self.put(&ttl.to_be_bytes());
+        self.put(&[0, 0]);
+        let result = data(self);
+        if self.answer.bytes.len() > MAX_BYTES {
+            self.answer.bytes.truncate(start);
+            self.answer.pointers.truncate(pointers);
+            self.answer.plain = plain;
+            if section != Section::Additional {
+                self.answer.flags |= flag::TC;
+            }
+            return None;
+        }
+        let rdlength = (self.answer.bytes.len() - at - 10) as u16;
+        self.answer.bytes[at + 8..at + 10].copy_from_slice(&rdlength.to_be_bytes());
+        self.answer.records.push(Mark { at: start as u16, ttl_at: at as u16 + 4 });
+        self.answer.counts[section as usize] += 1;
+        Some(result)
+    }
+
+    /// Adds an A or AAAA record.
+    pub fn address(&mut self, section: Section, owner: Owner<'_>, ttl: u32, address: IpAddr) {
+        match address {
+            IpAddr::V4(v4) => self.record(section, owner, (rtype::A, ttl), |e| e.put(&v4.octets())),
+            IpAddr::V6(v6) => self.record(section, owner, (rtype::AAAA, ttl), |e| e.put(&v6.octets())),
+        };
+    }
+
+    /// Adds a record whose data is one name (CNAME, PTR, NS), and says where that name stands.
+    pub fn pointer(&mut self, section: Section, owner: Owner<'_>, kind: (u16, u32), target: Owner<'_>) -> Option<Written> {
+        self.record(section, owner, kind, |e| e.put_name(target))
+    }
+
+    /// Writes a name into the data of a record.
+    pub fn put_name(&mut self, name: Owner<'_>) -> Written {
+        let at = self.answer.bytes.len() as u16;
+        let before = self.answer.plain;
+        self.put(name.labels);
+        match name.tail {
+            Tail::Root => self.put(&[0]),
+            Tail::Asked => self.put_pointer(0, usize::from(self.answer.asked)),
+            Tail::AskedEnd(len) if len <= 1 => self.put(&[0]),
+            Tail::AskedEnd(len) => {
+                self.answer.pointers.push(self.answer.bytes.len() as u16);
+                self.put_pointer(usize::from(self.answer.asked) - usize::from(len), usize::from(len));
+            }
+            Tail::Written(written) => {
+                self.answer.pointers.push(self.answer.bytes.len() as u16);
+                let target = usize::from(self.answer.asked) + 4 + usize::from(written.at);
+                self.put_pointer(target, usize::from(written.plain));
+            }
+        }
+        Written { at, plain: (self.answer.plain - before) as u16 }
+    }
+
+    /// Writes octets into the data of a record.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.answer.bytes.extend_from_slice(bytes);
+        self.answer.plain += bytes.len() as u32;
+    }
+
+    /// A pointer to `target`, counted from the start of the question; `plain` octets stand for it.
+    fn put_pointer(&mut self, target: usize, plain: usize) {
+        // Beyond 16 KiB nothing can be pointed to (RFC 1035 section 4.1.4); see `can_point`.
+        self.answer.bytes.extend_from_slice(&(0xC000 | (HEADER + target) as u16).to_be_bytes());
+        self.answer.plain += plain as u32;
+    }
+
+    /// Whether a name that stands there can be pointed to.
+    #[must_use]
+    pub fn can_point(&self, written: Written) -> bool {
+        // Room for a question that is longer than the one encoded for.
+        HEADER + 255 + 4 + usize::from(written.at) < 0x4000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn an_answer_that_no_message_holds_is_cut() {
+        let answer = Encoder::build(20, |e| {
+            for i in 0..5000u32 {
+                e.address(Section::Answer, Owner::ASKED, 5, Ipv4Addr::from(i).into());
+            }
+        });
+        assert!(answer.counts[0] > 4000 && answer.counts[0] < 5000);
+        assert_ne!(answer.flags & flag::TC, 0);
+        assert_eq!(answer.records().count(), usize::from(answer.counts[0]));
+        assert_eq!(answer.plain_len(), usize::from(answer.counts[0]) * (20 + 14));
+    }
+}

@@ -1,0 +1,21 @@
+//! Bytes and their meaning: names, questions, OPT, ready-made answers and how they become replies.
+//!
+//! Pure: no clock, no sockets, no other room of the house. What is here runs for every query, so
+//! it allocates nothing on the way of an answer that is in memory.
+//!
+//! - [`name`]: a domain name in wire form, inline
+//! - [`request`]: header, question and OPT of a query, read in place
+//! - [`answer`]: everything after the question, encoded once and shared
+//! - [`encode`]: building an [`Answer`](answer::Answer) record by record
+//! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
+//! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
+//! - [`write`]: splicing a reply behind the question that was asked
+
+pub mod answer;
+pub mod encode;
+pub mod name;
+pub mod relay;
+pub mod reply;
+pub mod request;
+pub mod types;
+pub mod write;

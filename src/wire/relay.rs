@@ -1,0 +1,300 @@
+//! An upstream's reply as an [`Answer`]: relayed as it came, types that we do not know included.
+
+use super::answer::{Answer, Mark};
+use super::encode::{Encoder, Owner, Tail};
+use super::name::Name;
+use super::request::{HEADER, flag, skip_name};
+use super::types::{class, rtype};
+
+//----------- Reading --------------------------------------------------------
+
+/// Why an upstream's message cannot be relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// It is no reply to the question: header, name, type or class differ.
+    OtherQuestion,
+    /// It cannot be read.
+    Malformed,
+}
+
+/// Reads the reply of an upstream to a question (`name` in lower case).
+///
+/// Records stay as they are, byte for byte and in their order, unless a pointer leads into a record that
+/// could be moved: such an answer is written anew. AA, TC, RA and AD are the upstream's.
+pub fn read(message: &[u8], name: &Name, qtype: u16, qclass: u16) -> Result<Answer, Unusable> {
+    let header = message.get(..HEADER).ok_or(Unusable::Malformed)?;
+    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let (asked, at) = match word(4) {
+        1 => Name::from_message(message, HEADER).ok_or(Unusable::Malformed)?,
+        _ => return Err(Unusable::OtherQuestion),
+    };
+    let fixed = message.get(at..at + 4).ok_or(Unusable::Malformed)?;
+    let same = asked.lowered() == *name && fixed[..2] == qtype.to_be_bytes() && fixed[2..] == qclass.to_be_bytes();
+    if word(2) & flag::QR == 0 || !same {
+        return Err(Unusable::OtherQuestion);
+    }
+    let mut answer = Answer { asked: name.len() as u8, movable: true, ..Answer::default() };
+    answer.flags = word(2) & (flag::AA | flag::TC | flag::RA | flag::AD);
+    answer.rcode = word(2) & 0xF;
+    Walk { message, body: at + 4, answer: &mut answer }
+        .records([word(6), word(8), word(10)])
+        .ok_or(Unusable::Malformed)?;
+    if !answer.movable {
+        rewrite(&mut answer, message, (at + 4, &asked));
+    }
+    Ok(answer)
+}
+
+struct Walk<'a> {
+    message: &'a [u8],
+    /// The offset behind the question.
+    body: usize,
+    answer: &'a mut Answer,
+}
+
+impl Walk<'_> {
+    fn records(&mut self, counts: [u16; 3]) -> Option<()> {
+        let mut at = self.body;
+        let mut mobile = Vec::new();
+        for (section, count) in counts.into_iter().enumerate() {
+            for _ in 0..count {
+                at = self.record(at, section, &mut mobile)?;
+            }
+        }
+        self.find_unsafe_pointers(&mobile);
+        Some(())
+    }
+
+    /// Takes over the record at `at`; returns where it ends.
+    fn record(&mut self, at: usize, section: usize, mobile: &mut Vec<(usize, usize)>) -> Option<usize> {
+        let (_, fixed) = Name::from_message(self.message, at)?;
+        let head = self.message.get(fixed..fixed + 10)?;
+        let kind = u16::from_be_bytes([head[0], head[1]]);
+        let rdata = fixed + 10;
+        let end = rdata + usize::from(u16::from_be_bytes([head[8], head[9]]));
+        self.message.get(rdata..end)?;
+        if kind == rtype::OPT {
+            self.answer.rcode |= u16::from(head[4]) << 4;
+            self.answer.options = self.message[rdata..end].to_vec();
+            return Some(end);
+        }
+        let start = self.answer.bytes.len();
+        let moved = self.body + start;
+        self.answer.records.push(Mark { at: start as u16, ttl_at: (start + fixed + 4 - at) as u16 });
+        self.answer.bytes.extend_from_slice(&self.message[at..end]);
+        self.answer.counts[section] += 1;
+        self.clamp_ttl(start + fixed + 4 - at);
+        self.answer.plain += (end - at) as u32;
+        // A record only moves if an OPT stood before it: then pointers behind that are off, and all is written anew.
+        self.answer.movable &= moved == at;
+        self.pointer_at(at, at)?;
+        for (name, skip) in names_in(kind) {
+            let mut here = rdata + skip;
+            for _ in 0..*name {
+                self.pointer_at(at, here)?;
+                here = skip_name(self.message, here).filter(|&end_of_name| end_of_name <= end)?;
+            }
+        }
+        if matches!(kind, rtype::A | rtype::AAAA | rtype::MX) {
+            mobile.push((at, end));
+        }
+        Some(end)
+    }
+
+    /// A TTL with its first bit set counts as 0 (RFC 2181 section 8).
+    fn clamp_ttl(&mut self, at: usize) {
+        if self.answer.bytes[at] & 0x80 != 0 {
+            self.answer.bytes[at..at + 4].fill(0);
+        }
+    }
+
+    /// Notes the pointer that ends the name at `here`, if one does.
+    fn pointer_at(&mut self, record: usize, here: usize) -> Option<()> {
+        let (name, _) = Name::from_message(self.message, here)?;
+        let mut at = here;
+        while self.message[at] != 0 && self.message[at] < 0xC0 {
+            at += 1 + usize::from(self.message[at]);
+        }
+        let written = if self.message[at] == 0 { at + 1 - here } else { at + 2 - here };
+        self.answer.plain += (name.len() - written) as u32;
+        let target = usize::from(self.message[at] & 0x3F) << 8 | usize::from(*self.message.get(at + 1).unwrap_or(&0));
+        if self.message[at] != 0 && target != HEADER {
+            let start = usize::from(self.answer.records.last().map_or(0, |mark| mark.at));
+            self.answer.pointers.push((start + at - record) as u16);
+        }
+        Some(())
+    }
+
+    /// An answer whose pointers lead into addresses or MX records cannot be put in another order.
+    fn find_unsafe_pointers(&mut self, mobile: &[(usize, usize)]) {
+        let body = self.body;
+        let leads_into_mobile = self.answer.pointers.iter().any(|&pointer| {
+            let at = usize::from(pointer);
+            let target = usize::from(self.answer.bytes[at] & 0x3F) << 8 | usize::from(self.answer.bytes[at + 1]);
+            target >= body && mobile.iter().any(|&(from, to)| (from..to).contains(&target))
+        });
+        let sorted = self.sections_are_sorted();
+        self.answer.movable &= !leads_into_mobile && (sorted || self.answer.pointers.is_empty());
+    }
+
+    /// Whether aliases stand first in each section, and addresses and MX last.
+    fn sections_are_sorted(&self) -> bool {
+        let answer = &*self.answer;
+        let rank = |index: usize| match answer.rtype_at(index) {
+            rtype::CNAME => 0,
+            rtype::A | rtype::AAAA => 2,
+            rtype::MX => 3,
+            _ => 1,
+        };
+        let mut from = 0;
+        answer.counts.iter().all(|&count| {
+            let section = from..from + usize::from(count);
+            from = section.end;
+            section.map(rank).is_sorted()
+        })
+    }
+}
+
+/// Names in the data of types that may be compressed (RFC 3597 section 4), as (how many, octets before).
+/// SRV targets should not be compressed (RFC 2782), but some servers do.
+fn names_in(kind: u16) -> &'static [(u8, usize)] {
+    match kind {
+        2..=5 | 7..=9 | 12 | rtype::DNAME => &[(1, 0)],
+        rtype::SOA | 14 | 17 => &[(2, 0)],
+        rtype::MX | 18 | 21 | 36 => &[(1, 2)],
+        rtype::SRV => &[(1, 6)],
+        _ => &[],
+    }
+}
+
+//----------- Writing anew ---------------------------------------------------
+
+/// Writes an answer anew, with pointers to the question alone, so that its records may be moved.
+///
+/// Names are read from the upstream's `message`, whose question ends at `body`.
+fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) {
+    // What we write is of class IN; another class keeps its bytes and its order.
+    if answer.records().any(|record| record.class != class::IN) {
+        return;
+    }
+    let mut at = body;
+    let fresh = Encoder::build(asked.len(), |e| {
+        let mut records = answer.records();
+        let mut next = records.next();
+        while let Some(record) = next {
+            let Some((owner, fixed)) = Name::from_message(message, at) else { return };
+            let (data, kind) = (fixed + 10, u16::from_be_bytes([message[fixed], message[fixed + 1]]));
+            let end = data + usize::from(u16::from_be_bytes([message[fixed + 8], message[fixed + 9]]));
+            if kind != rtype::OPT {
+                e.record(record.section, shortened(&owner, asked), (kind, record.ttl), |e| {
+                    rewrite_data(e, message, (kind, data, end - data), asked);
+                });
+                next = records.next();
+            }
+            at = end;
+        }
+    });
+    if fresh.counts == answer.counts {
+        let (rcode, flags, options) = (answer.rcode, answer.flags, std::mem::take(&mut answer.options));
+        *answer = Answer { rcode, flags, options, ..fresh };
+    }
+}
+
+fn rewrite_data(e: &mut Encoder<'_>, message: &[u8], (kind, at, len): (u16, usize, usize), asked: &Name) {
+    let mut here = at;
+    for &(count, before) in names_in(kind) {
+        e.put(&message[here..here + before]);
+        here += before;
+        for _ in 0..count {
+            let Some((name, end)) = Name::from_message(message, here) else { return };
+            e.put_name(shortened(&name, asked));
+            here = end;
+        }
+    }
+    e.put(&message[here..at + len]);
+}
+
+/// `name`, as a pointer to the question where it is the question's own.
+fn shortened<'a>(name: &'a Name, asked: &Name) -> Owner<'a> {
+    if name == asked { Owner::new(&[], Tail::Asked) } else { Owner::name(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{reply, request, write};
+    use super::*;
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
+    use hickory_proto::rr::rdata::{A, CNAME, MX};
+    use hickory_proto::rr::{Name as HName, RData, Record, RecordType};
+    use std::sync::Arc;
+
+    fn h(text: &str) -> HName {
+        text.parse().expect("a name")
+    }
+
+    fn upstream(question: &str, qtype: RecordType, answers: Vec<Record>, additionals: Vec<Record>) -> Vec<u8> {
+        let mut message = Message::new(7, MessageType::Response, OpCode::Query);
+        message.add_query(Query::query(h(question), qtype));
+        message.add_answers(answers);
+        message.add_additionals(additionals);
+        message.to_vec().expect("encodes")
+    }
+
+    /// The reply to `question` that a client gets, decoded by hickory.
+    fn relayed(answer: Answer, question: &str, qtype: u16, order: reply::Order) -> Message {
+        let mut packet = vec![0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        packet.extend_from_slice(Name::from_text(question).expect("a name").wire());
+        packet.extend_from_slice(&[(qtype >> 8) as u8, qtype as u8, 0, 1]);
+        let request::Gate::Pass(request) = request::gate(&packet) else { panic!("refused") };
+        let reply = reply::Reply { order, ..reply::Reply::fetched(Arc::new(answer)) };
+        let mut out = Vec::new();
+        write::Writer::default().reply(&packet, &request, &reply, 65_535, &mut out);
+        Message::from_vec(&out).expect("decodes")
+    }
+
+    #[test]
+    fn an_alias_chain_survives_any_order_and_any_case() {
+        let records = vec![
+            Record::from_rdata(h("a.example."), 60, RData::CNAME(CNAME(h("b.example.")))),
+            Record::from_rdata(h("b.example."), 50, RData::A(A::new(192, 0, 2, 1))),
+            Record::from_rdata(h("b.example."), 50, RData::A(A::new(192, 0, 2, 2))),
+        ];
+        let wire = upstream("a.example.", RecordType::A, records.clone(), vec![]);
+        let name = Name::from_text("a.example.").expect("a name");
+        for seed in 0..20 {
+            let answer = read(&wire, &name, 1, 1).expect("usable");
+            assert!(answer.is_movable());
+            let got = relayed(answer, "A.eXample.", 1, reply::Order::Shuffled(seed));
+            assert_eq!(got.answers[0].data, records[0].data);
+            assert_eq!(got.answers.len(), 3);
+            assert!(got.answers[1..].iter().all(|r| r.name == h("b.example.") && records[1..].contains(r)));
+        }
+    }
+
+    #[test]
+    fn pointers_into_records_that_move_are_written_anew() {
+        // MX targets are pointed to from Additional, and MX records are shuffled.
+        let mx = |n: u16, host: &str| Record::from_rdata(h("example."), 60, RData::MX(MX::new(n, h(host))));
+        let a = |host: &str, n| Record::from_rdata(h(host), 60, RData::A(A::new(192, 0, 2, n)));
+        let (answers, glue) = (vec![mx(1, "m1.example."), mx(2, "m2.example.")], vec![a("m1.example.", 1), a("m2.example.", 2)]);
+        let wire = upstream("example.", RecordType::MX, answers.clone(), glue.clone());
+        for seed in 0..20 {
+            let answer = read(&wire, &Name::from_text("example.").expect("a name"), 15, 1).expect("usable");
+            assert!(answer.is_movable());
+            let got = relayed(answer, "example.", 15, reply::Order::Shuffled(seed));
+            assert!(answers.iter().all(|r| got.answers.contains(r)) && glue.iter().all(|r| got.additionals.contains(r)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply_to_the_question() {
+        let wire = upstream("a.example.", RecordType::A, vec![], vec![]);
+        let name = |text| Name::from_text(text).expect("a name");
+        assert_eq!(read(&wire, &name("b.example."), 1, 1), Err(Unusable::OtherQuestion));
+        assert_eq!(read(&wire, &name("a.example."), 28, 1), Err(Unusable::OtherQuestion));
+        assert_eq!(read(&wire[..20], &name("a.example."), 1, 1), Err(Unusable::Malformed));
+        let mut query = wire.clone();
+        query[2] &= 0x7F;
+        assert_eq!(read(&query, &name("a.example."), 1, 1), Err(Unusable::OtherQuestion));
+    }
+}

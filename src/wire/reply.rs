@@ -1,0 +1,140 @@
+//! An answer on its way up the chain, and the cheap changes made to it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::answer::Answer;
+use super::request::flag;
+
+/// Extended DNS errors (RFC 8914) that the house gives.
+pub mod ede {
+    /// The answer is older than its TTL.
+    pub const STALE_ANSWER: u16 = 3;
+    /// A policy of the operator blocks the name.
+    pub const BLOCKED: u16 = 15;
+    /// The server has not loaded its data yet.
+    pub const NOT_READY: u16 = 14;
+    /// No upstream could be reached.
+    pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// An upstream could be reached, but the exchange failed.
+    pub const NETWORK_ERROR: u16 = 23;
+}
+
+//----------- Reply ----------------------------------------------------------
+
+/// What travels up the chain: a shared [`Answer`], and what is to be changed while it is copied out.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Everything behind the question.
+    pub answer: Arc<Answer>,
+    /// The TTL of every record in seconds, in place of those stored.
+    pub ttl: Option<u32>,
+    /// The order of the records.
+    pub order: Order,
+    /// Where the answer comes from.
+    pub origin: Origin,
+    /// Flags to be cleared, of those that the answer has.
+    pub cleared: u16,
+    /// What few replies have.
+    pub note: Option<Box<Note>>,
+}
+
+/// What few replies have: kept apart so that a [`Reply`] stays small.
+#[derive(Debug, Clone, Default)]
+pub struct Note {
+    /// Why the query failed, for `errors`.
+    pub cause: Option<Cow<'static, str>>,
+    /// An extended error for the client: code and text (RFC 8914).
+    pub error: Option<(u16, Cow<'static, str>)>,
+}
+
+/// The order in which records are written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As they are stored.
+    #[default]
+    Stored,
+    /// CNAME first, then what is neither address nor MX, then addresses and MX each shuffled with this seed.
+    Shuffled(u32),
+    /// Records of the answer section by index; the other sections as they are stored.
+    Given(Arc<[u16]>),
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From data in memory: always true, never worth caching.
+    Memory,
+    /// Fetched from elsewhere: the cache may keep it.
+    Fetched,
+    /// Made by the server or the chain itself: an error.
+    Server,
+}
+
+impl Reply {
+    /// An answer from memory.
+    #[must_use]
+    pub fn memory(answer: Arc<Answer>) -> Self {
+        Self { answer, ttl: None, order: Order::Stored, origin: Origin::Memory, cleared: 0, note: None }
+    }
+
+    /// An answer that was fetched.
+    #[must_use]
+    pub fn fetched(answer: Arc<Answer>) -> Self {
+        Self { origin: Origin::Fetched, ..Self::memory(answer) }
+    }
+
+    /// An empty reply with `rcode` that no plugin made: AA is clear.
+    #[must_use]
+    pub fn server(rcode: u16) -> Self {
+        Self { origin: Origin::Server, ..Self::memory(Arc::new(Answer::empty(rcode))) }
+    }
+
+    /// An empty reply with `rcode` because of `cause`, which `errors` prints.
+    #[must_use]
+    pub fn failure(rcode: u16, cause: impl Into<Cow<'static, str>>) -> Self {
+        Self::server(rcode).with_cause(cause)
+    }
+
+    /// The same reply with the reason of a failure.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
+        self.note_mut().cause = Some(cause.into());
+        self
+    }
+
+    /// The same reply with an extended error for the client (RFC 8914).
+    #[must_use]
+    pub fn with_error(mut self, code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        self.note_mut().error = Some((code, text.into()));
+        self
+    }
+
+    /// The RCODE, extended bits included.
+    #[must_use]
+    pub fn rcode(&self) -> u16 {
+        self.answer.rcode
+    }
+
+    /// The header flags that the reply decides.
+    #[must_use]
+    pub fn flags(&self) -> u16 {
+        self.answer.flags & !self.cleared
+    }
+
+    /// Whether the upstream's or our own answer was cut already.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.flags() & flag::TC != 0
+    }
+
+    /// Why the query failed, if it did.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.note.as_ref()?.cause.as_deref()
+    }
+
+    fn note_mut(&mut self) -> &mut Note {
+        self.note.get_or_insert_default()
+    }
+}

@@ -1,0 +1,226 @@
+//! Writing a reply: the answer spliced behind the question as the client wrote it, OPT last.
+
+use super::answer::Answer;
+use super::reply::{Order, Reply};
+use super::request::{HEADER, Refusal, Request, flag};
+use super::types::rtype;
+
+/// An OPT pseudo-record without options (RFC 6891 section 6.1.2).
+const OPT_LEN: usize = 11;
+
+/// The largest message (RFC 1035 section 4.2.2).
+pub const MAX_MESSAGE: usize = 65_535;
+
+//----------- Writer ---------------------------------------------------------
+
+/// Writes replies; holds what it needs between them, so that it allocates nothing once warm.
+#[derive(Default)]
+pub struct Writer {
+    order: Vec<u16>,
+}
+
+impl Writer {
+    /// Appends the reply to `packet` to `out` and returns its length in octets.
+    ///
+    /// `limit` is the largest message that the client takes. What does not fit is left out from the end,
+    /// at record borders; TC is set when the client would miss records of Answer or Authority, not for
+    /// additional ones (RFC 2181 section 9).
+    pub fn reply(&mut self, packet: &[u8], request: &Request, reply: &Reply, limit: usize, out: &mut Vec<u8>) -> usize {
+        let (start, answer) = (out.len(), &*reply.answer);
+        let body = request.question_end();
+        out.reserve(limit.min(MAX_MESSAGE).min(body + answer.bytes.len() + 512));
+        out.extend_from_slice(&[0; HEADER]);
+        out.extend_from_slice(&packet[HEADER..body]);
+        let room = limit.min(MAX_MESSAGE).saturating_sub(body);
+        let opt_len = if request.edns.is_some() { OPT_LEN } else { 0 };
+        let shift = i32::from(request.name_len) - i32::from(answer.asked);
+        let mut counts = answer.counts;
+        if reply.order == Order::Stored && answer.bytes.len() + opt_len <= room {
+            copy_all(answer, shift, reply.ttl, out);
+        } else {
+            self.arrange(answer, &reply.order);
+            counts = self.copy_some(answer, shift, reply.ttl, room.saturating_sub(opt_len), out);
+        }
+        let cut = counts[0] < answer.counts[0] || counts[1] < answer.counts[1];
+        if request.edns.is_some() {
+            write_opt(request, reply, start + limit.min(MAX_MESSAGE), out);
+            counts[2] += 1;
+        }
+        let flags = flag::QR
+            | request.flags & (0x7800 | flag::RD | flag::CD)
+            | reply.flags()
+            | if cut { flag::TC } else { 0 }
+            | answer.rcode & 0xF;
+        write_header(&mut out[start..start + HEADER], request.id, flags, counts);
+        out.len() - start
+    }
+
+    /// Puts the indexes of the records into the order in which they are to be written.
+    fn arrange(&mut self, answer: &Answer, order: &Order) {
+        self.order.clear();
+        let total = answer.records.len() as u16;
+        match order {
+            Order::Shuffled(seed) if answer.movable => {
+                let mut seed = *seed | 1;
+                let mut from = 0;
+                for count in answer.counts {
+                    self.shuffle_section(answer, from..from + count, &mut seed);
+                    from += count;
+                }
+            }
+            Order::Given(first) if first.len() == usize::from(answer.counts[0]) && answer.movable => {
+                self.order.extend_from_slice(first);
+                self.order.extend(answer.counts[0]..total);
+            }
+            _ => self.order.extend(0..total),
+        }
+    }
+
+    fn shuffle_section(&mut self, answer: &Answer, section: std::ops::Range<u16>, seed: &mut u32) {
+        for class in [Class::Alias, Class::Other, Class::Address, Class::Exchange] {
+            let begin = self.order.len();
+            self.order.extend(section.clone().filter(|&index| Class::of(answer.rtype_at(usize::from(index))) == class));
+            if matches!(class, Class::Address | Class::Exchange) {
+                shuffle(&mut self.order[begin..], seed);
+            }
+        }
+    }
+
+    fn copy_some(&self, answer: &Answer, shift: i32, ttl: Option<u32>, room: usize, out: &mut Vec<u8>) -> [u16; 3] {
+        let (body, mut counts, mut pointers) = (out.len(), [0; 3], answer.pointers.as_slice());
+        for (done, &index) in self.order.iter().enumerate() {
+            let index = usize::from(index);
+            let (from, to) = (usize::from(answer.records[index].at), answer.record_end(index));
+            let at = out.len();
+            if at - body + to - from > room {
+                break;
+            }
+            out.extend_from_slice(&answer.bytes[from..to]);
+            if let Some(ttl) = ttl {
+                let ttl_at = at + usize::from(answer.records[index].ttl_at) - from;
+                out[ttl_at..ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
+            }
+            if shift != 0 && !pointers.is_empty() {
+                pointers = pointers_from(&answer.pointers, pointers, from);
+                for &pointer in pointers.iter().take_while(|&&pointer| usize::from(pointer) < to) {
+                    move_pointer(&mut out[at + usize::from(pointer) - from..], shift);
+                }
+            }
+            counts[section_of(&answer.counts, done)] += 1;
+        }
+        counts
+    }
+}
+
+/// The whole answer in one piece.
+fn copy_all(answer: &Answer, shift: i32, ttl: Option<u32>, out: &mut Vec<u8>) {
+    let body = out.len();
+    out.extend_from_slice(&answer.bytes);
+    if shift != 0 {
+        for &pointer in &answer.pointers {
+            move_pointer(&mut out[body + usize::from(pointer)..], shift);
+        }
+    }
+    if let Some(ttl) = ttl {
+        for record in &answer.records {
+            let at = body + usize::from(record.ttl_at);
+            out[at..at + 4].copy_from_slice(&ttl.to_be_bytes());
+        }
+    }
+}
+
+/// The pointers at or behind `from`; `last` is where the search for the record before ended.
+fn pointers_from<'a>(all: &'a [u16], last: &'a [u16], from: usize) -> &'a [u16] {
+    let begin = if last.first().is_some_and(|&pointer| usize::from(pointer) <= from) { last } else { all };
+    &begin[begin.partition_point(|&pointer| usize::from(pointer) < from)..]
+}
+
+fn move_pointer(at: &mut [u8], shift: i32) {
+    let moved = (i32::from(u16::from_be_bytes([at[0], at[1]])) + shift) as u16;
+    at[..2].copy_from_slice(&moved.to_be_bytes());
+}
+
+fn section_of(counts: &[u16; 3], index: usize) -> usize {
+    match index {
+        _ if index < usize::from(counts[0]) => 0,
+        _ if index < usize::from(counts[0]) + usize::from(counts[1]) => 1,
+        _ => 2,
+    }
+}
+
+/// The OPT of a reply: the client's size and DO bit, as CoreDNS has it; what upstream sent; our own error.
+fn write_opt(request: &Request, reply: &Reply, end: usize, out: &mut Vec<u8>) {
+    let Some(edns) = &request.edns else { return };
+    let [high, low] = edns.size.max(512).to_be_bytes();
+    let extended = (reply.answer.rcode >> 4) as u8;
+    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+    out.extend_from_slice(&[0, 0, 41, high, low, extended, 0, dnssec_ok, 0, 0, 0]);
+    let options = out.len();
+    if options + reply.answer.options.len() <= end {
+        out.extend_from_slice(&reply.answer.options);
+    }
+    if let Some((code, text)) = reply.note.as_ref().and_then(|note| note.error.as_ref())
+        && out.len() + 6 + text.len() <= end
+    {
+        // INFO-CODE and EXTRA-TEXT (RFC 8914 section 2); the first thing to go when space is short.
+        out.extend_from_slice(&[0, 15]);
+        out.extend_from_slice(&(2 + text.len() as u16).to_be_bytes());
+        out.extend_from_slice(&code.to_be_bytes());
+        out.extend_from_slice(text.as_bytes());
+    }
+    let len = (out.len() - options) as u16;
+    out[options - 2..options].copy_from_slice(&len.to_be_bytes());
+}
+
+fn write_header(out: &mut [u8], id: u16, flags: u16, counts: [u16; 3]) {
+    for (at, word) in [id, flags, 1, counts[0], counts[1], counts[2]].into_iter().enumerate() {
+        out[2 * at..2 * at + 2].copy_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// Appends the bare reply to a packet that did not pass the gate, and returns its length in octets.
+///
+/// RD, RA, AD, CD and TC are copied as CoreDNS does; the opcode is kept for NOTIMP alone.
+pub fn refusal(packet: &[u8], refusal: &Refusal, out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    let flags = u16::from_be_bytes([packet[2], packet[3]]);
+    let kept = if refusal.rcode == super::types::rcode::NOTIMP { 0x7800 } else { 0 };
+    let kept = kept | flag::TC | flag::RD | flag::RA | flag::AD | flag::CD;
+    out.extend_from_slice(&packet[..2]);
+    out.extend_from_slice(&(flag::QR | flags & kept | refusal.rcode).to_be_bytes());
+    out.extend_from_slice(&[0, u8::from(refusal.question_end.is_some()), 0, 0, 0, 0, 0, 0]);
+    if let Some(end) = refusal.question_end {
+        out.extend_from_slice(&packet[HEADER..end]);
+    }
+    out.len() - start
+}
+
+/// How CoreDNS's loadbalance sorts records.
+#[derive(PartialEq, Clone, Copy)]
+enum Class {
+    Alias,
+    Other,
+    Address,
+    Exchange,
+}
+
+impl Class {
+    fn of(kind: u16) -> Self {
+        match kind {
+            rtype::CNAME => Self::Alias,
+            rtype::A | rtype::AAAA => Self::Address,
+            rtype::MX => Self::Exchange,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Fisher and Yates, with a xorshift generator: each order is as likely as any other.
+fn shuffle(indexes: &mut [u16], seed: &mut u32) {
+    for last in (1..indexes.len()).rev() {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 17;
+        *seed ^= *seed << 5;
+        indexes.swap(last, (u64::from(*seed) * (last as u64 + 1) >> 32) as usize);
+    }
+}

@@ -1,0 +1,95 @@
+#!/bin/bash
+# Builds the programs that the tests compare Signpost with, or run it against, into target/peers, once each:
+#   coredns   CoreDNS 1.15.0 with its default plugins
+#   kube      one binary for etcd, kube-apiserver and its fellows, kubelet and kubectl, with a link for each name
+#             (etcd means the same)
+#   venv      a Python environment with the packages of requirements.txt
+# build.sh [coredns|kube|etcd|venv|all]...     default: all
+# Prints a line per thing: built in N s, or found.  What changed in its sources or versions is built again.
+# Exit status 3: there is no Go (for venv: no Python); callers say "skipped" then.
+# Environment: CARGO_TARGET_DIR is honoured; JOBS is the number of compilers at a time (default: all processors).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+target=${CARGO_TARGET_DIR:-$here/../../target}
+mkdir -p "$target/peers"
+peers=$(cd "$target/peers" && pwd)
+KUBERNETES=v1.36.1 # what the components say; the code is what kube/go.mod names
+
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$here/build.sh"; }
+
+# stamp FLAGS FILE...: a digest of everything that decides what comes out
+stamp() { { echo "$1"; cat "${@:2}"; } | sha256sum | cut -d' ' -f1; }
+
+# found NAME FILE STAMP: whether FILE is there, made from these very sources
+found() {
+	[ -x "$2" ] && [ "$(cat "$peers/$1.stamp" 2>/dev/null)" = "$3" ] && echo "$1: found, $2"
+}
+
+# go_program NAME LDFLAGS: builds the module of that name
+go_program() {
+	local name=$1 flags=$2 mark began
+	mark=$(stamp "$flags" "$here/$name"/{main.go,go.mod,go.sum})
+	found "$name" "$peers/$name" "$mark" && return
+	if ! command -v go >/dev/null; then
+		[ -x /usr/local/go/bin/go ] || { echo "$name: no Go here (go 1.26 is needed to build it); not built" >&2; return 3; }
+		PATH=$PATH:/usr/local/go/bin
+	fi
+	began=$(date +%s)
+	echo "$name: building, this takes some minutes the first time" >&2
+	(cd "$here/$name" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 nice go build -p "${JOBS:-$(nproc)}" -mod=readonly -trimpath -buildvcs=false \
+		-ldflags "-s -w $flags" -o "$peers/$name.new" .)
+	mv "$peers/$name.new" "$peers/$name"
+	echo "$mark" >"$peers/$name.stamp"
+	echo "$name: built in $(($(date +%s) - began)) s, $peers/$name"
+}
+
+coredns() { go_program coredns ''; }
+
+kube() {
+	local v=k8s.io/component-base/version major minor n
+	IFS=. read -r major minor _ <<<"${KUBERNETES#v}"
+	go_program kube "-X $v.gitVersion=$KUBERNETES -X $v.gitMajor=$major -X $v.gitMinor=$minor -X $v.gitTreeState=clean \
+		-X $v.gitCommit=$(printf %040d 0) -X $v.buildDate=1970-01-01T00:00:00Z" || return
+	for n in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
+		ln -sfn kube "$peers/$n"
+	done
+}
+
+venv() {
+	local mark began
+	mark=$(stamp venv "$here/requirements.txt")
+	found venv "$peers/venv/bin/python" "$mark" && "$peers/venv/bin/python" -c 'import dns, yaml' && return
+	command -v python3 >/dev/null || { echo "venv: no python3 here" >&2; return 3; }
+	began=$(date +%s)
+	rm -rf "$peers/venv" "$peers/venv.stamp"
+	python3 -m venv "$peers/venv" 2>/dev/null || {
+		# Debian keeps ensurepip in a package of its own; pip itself can stand in for it.
+		rm -rf "$peers/venv"
+		python3 -m venv --without-pip "$peers/venv"
+	}
+	if [ -x "$peers/venv/bin/pip" ]; then
+		"$peers/venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements.txt"
+	else
+		python3 -m pip --python "$peers/venv/bin/python" install -q --disable-pip-version-check -r "$here/requirements.txt"
+	fi
+	echo "$mark" >"$peers/venv.stamp"
+	echo "venv: built in $(($(date +%s) - began)) s, $peers/venv"
+}
+
+[ $# -gt 0 ] || set -- all
+for what; do
+	case $what in
+	coredns | kube | etcd | venv | all) ;;
+	-h | --help) usage; exit 0 ;;
+	*) usage >&2; exit 2 ;;
+	esac
+done
+exec 9>"$peers/.lock" # a second caller waits for the first one's build
+flock 9
+for what; do
+	case $what in
+	etcd) kube ;;
+	all) venv; coredns; kube ;;
+	*) "$what" ;;
+	esac
+done
