@@ -1,2 +1,3 @@
 //! Signpost
+pub mod host;
 pub mod wire;

@@ -37,9 +37,8 @@ go_program() {
 	began=$(date +%s)
 	echo "$name: building, this takes some minutes the first time" >&2
 	(cd "$here/$name" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 nice go build -p "${JOBS:-$(nproc)}" -mod=readonly -trimpath -buildvcs=false \
-		-ldflags "-s -w $flags" -o "$peers/$name.new" .)
-	mv "$peers/$name.new" "$peers/$name"
-	echo "$mark" >"$peers/$name.stamp"
+		-ldflags "-s -w $flags" -o "$peers/$name.new" .) || return 1
+	mv "$peers/$name.new" "$peers/$name" && echo "$mark" >"$peers/$name.stamp" || return 1
 	echo "$name: built in $(($(date +%s) - began)) s, $peers/$name"
 }
 
@@ -56,22 +55,20 @@ kube() {
 }
 
 venv() {
-	local mark began
+	local mark began pip
 	mark=$(stamp venv "$here/requirements.txt")
 	found venv "$peers/venv/bin/python" "$mark" && "$peers/venv/bin/python" -c 'import dns, yaml' && return
 	command -v python3 >/dev/null || { echo "venv: no python3 here" >&2; return 3; }
 	began=$(date +%s)
 	rm -rf "$peers/venv" "$peers/venv.stamp"
-	python3 -m venv "$peers/venv" 2>/dev/null || {
-		# Debian keeps ensurepip in a package of its own; pip itself can stand in for it.
+	pip=("$peers/venv/bin/python" -m pip)
+	python3 -m venv "$peers/venv" >/dev/null 2>&1 || {
+		# Debian keeps ensurepip in a package of its own; the machine's pip can stand in for it.
 		rm -rf "$peers/venv"
-		python3 -m venv --without-pip "$peers/venv"
+		python3 -m venv --without-pip "$peers/venv" || return 1
+		pip=(python3 -m pip --python "$peers/venv/bin/python")
 	}
-	if [ -x "$peers/venv/bin/pip" ]; then
-		"$peers/venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements.txt"
-	else
-		python3 -m pip --python "$peers/venv/bin/python" install -q --disable-pip-version-check -r "$here/requirements.txt"
-	fi
+	"${pip[@]}" install -q --disable-pip-version-check -r "$here/requirements.txt" || return 1
 	echo "$mark" >"$peers/venv.stamp"
 	echo "venv: built in $(($(date +%s) - began)) s, $peers/venv"
 }
@@ -84,12 +81,12 @@ for what; do
 	*) usage >&2; exit 2 ;;
 	esac
 done
-exec 9>"$peers/.lock" # a second caller waits for the first one's build
-flock 9
+case " $* " in *" all "*) set -- venv coredns kube ;; esac
+status=0
 for what; do
-	case $what in
-	etcd) kube ;;
-	all) venv; coredns; kube ;;
-	*) "$what" ;;
-	esac
+	[ "$what" != etcd ] || what=kube
+	exec 9>"$peers/$what.lock" # a second caller waits for the build of the first
+	flock 9
+	"$what" || status=$?
 done
+exit $status

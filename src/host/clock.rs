@@ -1,0 +1,30 @@
+//! The time that TTLs and windows are counted in.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A monotonic clock that tests can move forward.
+#[derive(Debug)]
+pub struct Clock {
+    start: Instant,
+    ahead_ms: AtomicU64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { start: Instant::now(), ahead_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Clock {
+    /// Time since the process began.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.start.elapsed() + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Lets time pass at once; for tests of what happens after hours.
+    pub fn advance(&self, by: Duration) {
+        self.ahead_ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,23 @@
+//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, the clock.
+//!
+//! One [`Host`] lives as long as the process; what one configuration adds to it goes when its site is dropped.
+
+pub mod clock;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod shared;
+pub mod tasks;
+
+/// The process, as plugins see it.
+#[derive(Default)]
+pub struct Host {
+    /// Counters, gauges and histograms, and their text form.
+    pub metrics: metrics::Metrics,
+    /// `/health`, `/ready`, `/metrics`.
+    pub http: http::Http,
+    /// The time, which tests may move.
+    pub clock: clock::Clock,
+    /// What outlives a reload because its options did not change.
+    pub shared: shared::Shared,
+}
