@@ -1,3 +1,4 @@
 //! Signpost
 pub mod host;
+pub mod plugins;
 pub mod wire;

@@ -1,0 +1,187 @@
+//! A Corefile becomes a configuration. Nothing outside of it is changed: what fails here has not happened.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::query::SEATS;
+use super::setup::{BlockDraft, Common, Preparation, Registration, Setup, Start};
+use super::site::{Chain, Listener, Site};
+use crate::corefile::address::{self, Claim, Key, Transport};
+use crate::corefile::{Corefile, ServerBlock};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::host::http::Endpoints;
+use crate::host::tasks::Tasks;
+use crate::wire::name::Name;
+
+//----------- Configuration --------------------------------------------------
+
+/// A whole configuration, built and not yet in use.
+pub struct Configuration {
+    /// What is listened to.
+    pub listeners: Vec<Arc<Listener>>,
+    /// The pages for people and probes.
+    pub endpoints: Endpoints,
+    /// How long to go on after the signal to stop.
+    pub lameduck: Duration,
+    /// How often to look for a changed Corefile, and the jitter, if at all.
+    pub reload: Option<(Duration, Duration)>,
+    /// Whether debug lines are printed.
+    pub debug: bool,
+    /// One line for each server, as it is printed at start, sorted.
+    pub servers: Vec<String>,
+    starts: Vec<Start>,
+    preparations: Vec<Preparation>,
+}
+
+/// Builds what a Corefile says. `plugins` stand in the order of the chain.
+///
+/// Errors come in CoreDNS's order: keys first, then plugin by plugin over all blocks, then collisions.
+///
+/// # Errors
+/// The first thing in the Corefile that cannot be.
+pub fn build(corefile: &Corefile, plugins: &[Registration], host: &Arc<Host>, default_port: &str) -> Result<Configuration> {
+    let mut blocks = corefile.blocks.iter().map(|block| Block::new(block, default_port)).collect::<Result<Vec<_>>>()?;
+    let mut common = Common::default();
+    for plugin in plugins {
+        for block in blocks.iter_mut().filter(|block| block.source.directive(plugin.name).is_some()) {
+            (plugin.setup)(&mut Setup {
+                host,
+                block: block.source,
+                keys: &block.keys,
+                zones: &block.zones,
+                plugin: plugin.name,
+                draft: &mut block.draft,
+                common: &mut common,
+            })?;
+        }
+    }
+    let claims = blocks.iter().flat_map(Block::claims).collect::<Vec<_>>();
+    address::check_collisions(&claims)?;
+    let servers = server_lines(&blocks);
+    Ok(Configuration {
+        listeners: listeners(blocks)?,
+        endpoints: common.endpoints,
+        lameduck: common.lameduck,
+        reload: common.reload,
+        debug: common.debug,
+        servers,
+        starts: common.starts,
+        preparations: common.preparations,
+    })
+}
+
+impl Configuration {
+    /// Does what has to be done before this configuration may take over.
+    ///
+    /// # Errors
+    /// The first preparation that failed.
+    pub async fn prepare(&mut self, runtime: &Handle) -> Result<()> {
+        let preparations = std::mem::take(&mut self.preparations);
+        let all = preparations.into_iter().map(|preparation| (preparation.make)(runtime.clone()));
+        futures_util::future::try_join_all(all).await.map(|_| ())
+    }
+
+    /// Starts the tasks of this configuration; they end when the result is dropped.
+    #[must_use]
+    pub fn start(&mut self, runtime: &Handle) -> Tasks {
+        let mut tasks = Tasks::default();
+        for start in self.starts.drain(..) {
+            tasks.spawn(runtime, start.name, (start.make)());
+        }
+        tasks
+    }
+}
+
+//----------- Blocks ---------------------------------------------------------
+
+struct Block<'a> {
+    source: &'a ServerBlock,
+    keys: Vec<Key>,
+    zones: Vec<Name>,
+    draft: BlockDraft,
+}
+
+impl<'a> Block<'a> {
+    fn new(source: &'a ServerBlock, default_port: &str) -> Result<Self> {
+        let keys = address::keys(source, default_port)?;
+        let mut zones = Vec::new();
+        for key in &keys {
+            let zone = zone_name(&key.zone)?;
+            if !zones.contains(&zone) {
+                zones.push(zone);
+            }
+        }
+        Ok(Self { source, keys, zones, draft: BlockDraft::default() })
+    }
+
+    /// The addresses to listen on: those of `bind`, or one wildcard.
+    fn hosts(&self) -> Vec<Option<IpAddr>> {
+        if self.draft.bind.is_empty() { vec![None] } else { self.draft.bind.iter().copied().map(Some).collect() }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let has_view = self.source.directive("view").is_some();
+        let claim = |key: &Key| Claim { key: key.clone(), hosts: self.draft.bind.clone(), has_view };
+        self.keys.iter().map(claim).collect()
+    }
+}
+
+fn zone_name(zone: &str) -> Result<Name> {
+    Name::from_text(zone).map_err(|_| Error::other(format!("zone is not a valid domain name: {zone}")))
+}
+
+fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for block in blocks {
+        for key in &block.keys {
+            for host in block.hosts() {
+                lines.extend(address::warning_line(key));
+                lines.push(address::server_line(key, host));
+            }
+        }
+    }
+    lines
+}
+
+type Place = (Transport, Option<IpAddr>, u16);
+
+fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
+    let mut places: BTreeMap<Place, Vec<Arc<Site>>> = BTreeMap::new();
+    for block in blocks {
+        let hosts = block.hosts();
+        if block.draft.seats.len() > SEATS {
+            return Err(Error::other(format!("more than {SEATS} plugins in one server block")));
+        }
+        let chain = Arc::new(Chain::new(block.draft.seats));
+        let mut ordinal = 0;
+        let mut by_place: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
+        for key in &block.keys {
+            by_place.entry((key.transport, key.port_number()?)).or_default().push(zone_name(&key.zone)?);
+        }
+        for ((transport, port), zones) in by_place {
+            for host in &hosts {
+                let site = Arc::new(Site { zones: zones.clone(), chain: chain.clone(), ordinal });
+                ordinal += 1;
+                places.entry((transport, *host, port)).or_default().push(site);
+            }
+        }
+    }
+    Ok(places.into_iter().map(|((transport, host, port), sites)| {
+        Arc::new(Listener::new(transport, host, port, server_label(transport, host, port), sites))
+    }).collect())
+}
+
+/// The server as metrics and log lines name it: `dns://:53`, `dns://127.0.0.1:53`, `dns://[::1]:53`.
+fn server_label(transport: Transport, host: Option<IpAddr>, port: u16) -> String {
+    let host = match host {
+        None => String::new(),
+        Some(IpAddr::V4(v4)) => v4.to_string(),
+        Some(IpAddr::V6(v6)) => format!("[{v6}]"),
+    };
+    format!("{}://{host}:{port}", transport.scheme())
+}

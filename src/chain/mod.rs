@@ -1,0 +1,20 @@
+//! The chain: plugins asked on the way down, seeing the reply on the way up.
+//!
+//! - [`query`]: what travels down
+//! - [`plugin`]: what a plugin is
+//! - [`walk`]: down, up, waiting, and asking again
+//! - [`site`]: a server block's chain on one listener, and how a name finds it
+//! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
+//! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
+
+pub mod build;
+pub mod plugin;
+pub mod query;
+pub mod setup;
+pub mod site;
+pub mod walk;
+
+pub use crate::wire::reply::Reply;
+pub use plugin::{Here, Later, Plugin, Step, Turn};
+pub use query::{Client, Proto, Query};
+pub use walk::{Outcome, Pending};

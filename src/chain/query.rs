@@ -1,0 +1,185 @@
+//! A query on its way down the chain.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::wire::name::Name;
+use crate::wire::request::{Edns, HEADER, Request, flag};
+use crate::wire::types::class;
+
+/// Plugins that one chain may have.
+pub const SEATS: usize = 32;
+
+/// How often plugins may ask for another walk down, and how deep internal questions may nest.
+const TURNS: u8 = 8;
+
+//----------- Query ----------------------------------------------------------
+
+/// One question with everything that belongs to it.
+///
+/// What the client wrote stays as it is in the packet, and every reply repeats it. The question that the
+/// chain works on (`name`, `qtype`, `qclass`) starts as the same and may be changed by a plugin on the way
+/// down, which then also repairs the reply on the way up.
+#[derive(Clone)]
+pub struct Query<'p> {
+    packet: Cow<'p, [u8]>,
+    /// What the packet says about itself.
+    pub request: Request,
+    /// The name that is looked for now, in lower case.
+    pub name: Name,
+    /// The type that is looked for now.
+    pub qtype: u16,
+    /// The class that is looked for now.
+    pub qclass: u16,
+    /// Who asks, and how.
+    pub client: Client,
+    /// When the packet was received.
+    pub received: Instant,
+    /// The zone of the site that the name was routed by: an index into its zones.
+    pub zone: u16,
+    /// The seat that answered; meaningful on the way up.
+    pub answered_by: u8,
+    marks: [u32; SEATS],
+    pub(super) turns: u8,
+    pub(super) depth: u8,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The address that the query came from.
+    pub peer: SocketAddr,
+    /// The address that it was sent to.
+    pub local: SocketAddr,
+    /// Whether it came as a datagram.
+    pub proto: Proto,
+}
+
+/// The two ways of carrying a message that make a difference to an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proto {
+    /// Datagrams, with a limit on their size.
+    Udp,
+    /// Streams, encrypted or not.
+    Tcp,
+}
+
+impl<'p> Query<'p> {
+    /// A query as it was received; `request` was read from `packet`.
+    #[must_use]
+    pub fn new(packet: &'p [u8], request: Request, client: Client, received: Instant) -> Self {
+        let name = Name::from_wire(&packet[HEADER..HEADER + usize::from(request.name_len)])
+            .unwrap_or(Name::ROOT)
+            .lowered();
+        Self {
+            packet: Cow::Borrowed(packet),
+            name,
+            qtype: request.qtype,
+            qclass: request.qclass,
+            request,
+            client,
+            received,
+            zone: 0,
+            answered_by: 0,
+            marks: [0; SEATS],
+            turns: TURNS,
+            depth: 0,
+        }
+    }
+
+    /// The same query, owning its packet: for whoever has to wait.
+    #[must_use]
+    pub fn into_owned(self) -> Query<'static> {
+        Query { packet: Cow::Owned(self.packet.into_owned()), ..self }
+    }
+
+    /// A question of our own about `name` and `qtype`, on behalf of the same client: its flags, DO bit and
+    /// payload size are kept, its options are not.
+    #[must_use]
+    pub fn inner(&self, name: &Name, qtype: u16) -> Query<'static> {
+        let flags = self.request.flags & (flag::RD | flag::CD | flag::AD);
+        let mut packet = Vec::with_capacity(HEADER + name.len() + 15);
+        packet.extend_from_slice(&self.request.id.to_be_bytes());
+        packet.extend_from_slice(&flags.to_be_bytes());
+        packet.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(self.request.edns.is_some())]);
+        packet.extend_from_slice(name.wire());
+        packet.extend_from_slice(&qtype.to_be_bytes());
+        packet.extend_from_slice(&class::IN.to_be_bytes());
+        let edns = self.request.edns.as_ref().map(|edns| {
+            let [high, low] = edns.size.to_be_bytes();
+            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+            packet.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec_ok, 0, 0, 0]);
+            let end = packet.len() as u16;
+            Edns { version: 0, options: end..end, ..edns.clone() }
+        });
+        let request =
+            Request { id: self.request.id, flags, name_len: name.len() as u8, qtype, qclass: class::IN, edns };
+        Query {
+            packet: Cow::Owned(packet),
+            name: name.lowered(),
+            qtype,
+            qclass: class::IN,
+            request,
+            client: self.client,
+            received: self.received,
+            zone: 0,
+            answered_by: 0,
+            marks: [0; SEATS],
+            turns: TURNS,
+            depth: self.depth,
+        }
+    }
+
+    /// The message as it was received.
+    #[must_use]
+    pub fn packet(&self) -> &[u8] {
+        &self.packet
+    }
+
+    /// The name as the client wrote it, in wire form.
+    #[must_use]
+    pub fn asked(&self) -> &[u8] {
+        &self.packet[HEADER..HEADER + usize::from(self.request.name_len)]
+    }
+
+    /// Whether the chain still works on the question that the client asked.
+    #[must_use]
+    pub fn is_as_asked(&self) -> bool {
+        self.qtype == self.request.qtype
+            && self.qclass == self.request.qclass
+            && self.asked().eq_ignore_ascii_case(self.name.wire())
+    }
+
+    /// The largest reply that the client takes, in octets.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        match self.client.proto {
+            Proto::Udp => self.request.udp_limit(),
+            Proto::Tcp => usize::from(u16::MAX),
+        }
+    }
+
+    /// Time since the packet was received.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.received.elapsed()
+    }
+
+    /// Whether the client sent the DO bit (RFC 3225).
+    #[must_use]
+    pub fn dnssec_ok(&self) -> bool {
+        self.request.edns.as_ref().is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// What the plugin at a seat noted on the way down; 0 at first.
+    #[must_use]
+    pub fn mark(&self, seat: usize) -> u32 {
+        self.marks[seat]
+    }
+
+    /// Notes something for the way up.
+    pub fn set_mark(&mut self, seat: usize, mark: u32) {
+        self.marks[seat] = mark;
+    }
+}

@@ -1,0 +1,211 @@
+//! The only door between a plugin and everything else while a Corefile is built.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::plugin::Plugin;
+use crate::corefile::ServerBlock;
+use crate::corefile::address::Key;
+use crate::corefile::cursor::Cursor;
+use crate::error::Result;
+use crate::host::Host;
+use crate::host::http::{Endpoints, Handler};
+use crate::wire::name::Name;
+
+//----------- Registration ---------------------------------------------------
+
+/// How the house knows a plugin: one line in `plugins::ALL`.
+pub struct Registration {
+    /// Its name in a Corefile.
+    pub name: &'static str,
+    /// Reads its directives and registers what they ask for. It has no effect outside of [`Setup`]: it opens no
+    /// socket, asks no network and starts nothing, so that a Corefile can be checked anywhere.
+    pub setup: fn(&mut Setup<'_>) -> Result<()>,
+}
+
+//----------- Setup ----------------------------------------------------------
+
+/// One plugin of one server block while it is being set up.
+pub struct Setup<'a> {
+    /// The process.
+    pub host: &'a Arc<Host>,
+    /// The server block as it stands in the Corefile.
+    pub block: &'a ServerBlock,
+    /// The keys of the block, reverse ranges expanded.
+    pub keys: &'a [Key],
+    /// The zones of the block, lower case.
+    pub zones: &'a [Name],
+    pub(super) plugin: &'static str,
+    pub(super) draft: &'a mut BlockDraft,
+    pub(super) common: &'a mut Common,
+}
+
+/// What the plugins of one server block have asked for so far.
+#[derive(Default)]
+pub(super) struct BlockDraft {
+    pub(super) seats: Vec<(&'static str, Arc<dyn Plugin>)>,
+    pub(super) bind: Vec<IpAddr>,
+    pub(super) root: Option<PathBuf>,
+}
+
+/// What plugins have asked of the process, whichever block they stand in.
+#[derive(Default)]
+pub(super) struct Common {
+    pub(super) endpoints: Endpoints,
+    pub(super) lameduck: Duration,
+    pub(super) reload: Option<(Duration, Duration)>,
+    pub(super) debug: bool,
+    pub(super) starts: Vec<Start>,
+    pub(super) preparations: Vec<Preparation>,
+    pub(super) probes: Arc<Probes>,
+}
+
+/// A task to be started when the configuration goes live; it ends with the configuration.
+pub(crate) struct Start {
+    pub(crate) name: &'static str,
+    pub(crate) make: Box<dyn FnOnce() -> Boxed<()> + Send>,
+}
+
+/// Something to be done before a reloaded configuration takes over.
+pub(crate) struct Preparation {
+    pub(crate) make: Box<dyn FnOnce(Handle) -> Boxed<Result<()>> + Send>,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<'a> Setup<'a> {
+    /// A cursor over all directives of this plugin in this block.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<'a> {
+        let directive = self.block.directive(self.plugin).expect("only plugins that the block names are set up");
+        Cursor::new(directive)
+    }
+
+    /// Takes the plugin's seat in the chain.
+    pub fn chain(&mut self, plugin: impl Plugin) {
+        self.draft.seats.push((self.plugin, Arc::new(plugin)));
+    }
+
+    /// Takes a seat for a plugin that somebody else knows as well.
+    pub fn chain_shared(&mut self, plugin: Arc<dyn Plugin>) {
+        self.draft.seats.push((self.plugin, plugin));
+    }
+
+    /// Names of the plugins that have a seat above this one.
+    pub fn above(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.draft.seats.iter().map(|(name, _)| *name)
+    }
+
+    /// Starts a task when the configuration goes live; it ends when the configuration does.
+    pub fn task<F>(&mut self, name: &'static str, make: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.common.starts.push(Start { name, make: Box::new(move || Box::pin(make())) });
+    }
+
+    /// Runs before this configuration takes over from an older one; an error keeps the older one.
+    ///
+    /// At the first start the server answers meanwhile, and an error is fatal.
+    pub fn prepare<F>(&mut self, make: impl FnOnce(Handle) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.common.preparations.push(Preparation { make: Box::new(move |runtime| Box::pin(make(runtime))) });
+    }
+
+    /// Answers GET `path` at `address` (as in the Corefile, `:8080`); a later plugin that wants the same wins.
+    pub fn http(&mut self, address: &str, path: &str, handler: Handler) {
+        self.common.endpoints.insert((address.to_owned(), path.to_owned()), handler);
+    }
+
+    /// Listens on these addresses only, in addition to those named before.
+    pub fn bind(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        for address in addresses {
+            if !self.draft.bind.contains(&address) {
+                self.draft.bind.push(address);
+            }
+        }
+    }
+
+    /// The addresses that the block listens on; empty means all.
+    #[must_use]
+    pub fn bound(&self) -> &[IpAddr] {
+        &self.draft.bind
+    }
+
+    /// Makes `path` the folder that other plugins' relative paths start from.
+    pub fn set_root(&mut self, path: PathBuf) {
+        self.draft.root = Some(path);
+    }
+
+    /// `path` as the block's `root` makes it.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        match &self.draft.root {
+            Some(root) if Path::new(path).is_relative() => root.join(path),
+            _ => PathBuf::from(path),
+        }
+    }
+
+    /// Keeps serving for so long after the signal to stop; the longest of all blocks counts.
+    pub fn lameduck(&mut self, duration: Duration) {
+        self.common.lameduck = self.common.lameduck.max(duration);
+    }
+
+    /// Looks for a changed Corefile at this interval, with this jitter; the first block that says so counts.
+    pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
+        self.common.reload.get_or_insert((interval, jitter));
+    }
+
+    /// Lets debug lines through.
+    pub fn debug(&mut self) {
+        self.common.debug = true;
+    }
+
+    /// Lets `ready` ask whether this plugin is ready.
+    pub fn probe(&mut self, ready: impl Fn() -> bool + Send + Sync + 'static) {
+        // Only blocks that list `ready` take part, as in CoreDNS.
+        if self.block.directive("ready").is_some() {
+            self.common.probes.add(self.plugin, Arc::new(ready));
+        }
+    }
+
+    /// The readiness of all plugins of the configuration, complete once it is live.
+    #[must_use]
+    pub fn probes(&self) -> Arc<Probes> {
+        self.common.probes.clone()
+    }
+}
+
+//----------- Probes ---------------------------------------------------------
+
+type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Who may say that the server is not ready yet.
+#[derive(Default)]
+pub struct Probes {
+    all: Mutex<Vec<(&'static str, Probe)>>,
+}
+
+impl Probes {
+    fn add(&self, plugin: &'static str, probe: Probe) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push((plugin, probe));
+    }
+
+    /// The plugins that are not ready, sorted, each once.
+    #[must_use]
+    pub fn waiting_for(&self) -> Vec<&'static str> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<_> = all.iter().filter(|(_, ready)| !ready()).map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}

@@ -1,0 +1,142 @@
+//! A server block's chain on one listener, and how a name finds it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::plugin::Plugin;
+use super::query::Query;
+use super::walk::Outcome;
+use crate::corefile::address::Transport;
+use crate::wire::name::Name;
+use crate::wire::reply::Reply;
+use crate::wire::types::{class, rcode, rtype};
+
+//----------- Chain ----------------------------------------------------------
+
+/// The plugins of one server block, in order.
+pub struct Chain {
+    plugins: Vec<Arc<dyn Plugin>>,
+    names: Vec<&'static str>,
+}
+
+impl Chain {
+    /// A chain of named plugins, from the top.
+    #[must_use]
+    pub fn new(seats: Vec<(&'static str, Arc<dyn Plugin>)>) -> Self {
+        let (names, plugins) = seats.into_iter().unzip();
+        Self { plugins, names }
+    }
+
+    /// The plugins from the top.
+    #[must_use]
+    pub fn plugins(&self) -> &[Arc<dyn Plugin>] {
+        &self.plugins
+    }
+
+    /// The names of the plugins from the top.
+    #[must_use]
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
+    }
+
+    /// What a query gets that no plugin answered.
+    pub(super) fn end_reply(&self) -> Reply {
+        match self.names.last() {
+            Some(last) => Reply::failure(rcode::SERVFAIL, format!("plugin/{last}: no next plugin found")),
+            None => Reply::server(rcode::REFUSED),
+        }
+    }
+}
+
+//----------- Site -----------------------------------------------------------
+
+/// One server block on one of its listeners.
+pub struct Site {
+    /// The zones of the block on this listener, lower case.
+    pub zones: Vec<Name>,
+    /// The chain, shared with the block's other listeners.
+    pub chain: Arc<Chain>,
+    /// Which of the block's listeners this is: plugins that keep one thing for each count by it.
+    pub ordinal: usize,
+}
+
+//----------- Listener -------------------------------------------------------
+
+/// All server blocks that share a transport, an address and a port.
+pub struct Listener {
+    /// How messages arrive.
+    pub transport: Transport,
+    /// The address as the metrics name it: `dns://:53`, `dns://127.0.0.1:53`.
+    pub server: String,
+    /// The addresses that were asked for with `bind`; empty means all.
+    pub host: Option<std::net::IpAddr>,
+    /// The port.
+    pub port: u16,
+    sites: Vec<Arc<Site>>,
+    zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,
+    any_class: bool,
+}
+
+/// Plugins with which questions of other classes than IN enter the chain, as in CoreDNS.
+const ANY_CLASS: &[&str] = &["chaos", "forward"];
+
+impl Listener {
+    /// A listener for `sites`; a zone belongs to the first site that names it.
+    #[must_use]
+    pub fn new(transport: Transport, host: Option<std::net::IpAddr>, port: u16, server: String, sites: Vec<Arc<Site>>) -> Self {
+        let mut zones = HashMap::with_hasher(foldhash::fast::FixedState::default());
+        for (at, site) in sites.iter().enumerate() {
+            for (index, zone) in site.zones.iter().enumerate() {
+                zones.entry(zone.wire().into()).or_insert((at, index as u16));
+            }
+        }
+        let any_class = sites.iter().flat_map(|site| site.chain.names()).any(|name| ANY_CLASS.contains(name));
+        Self { transport, server, host, port, sites, zones, any_class }
+    }
+
+    /// The server blocks, in the order of the Corefile.
+    #[must_use]
+    pub fn sites(&self) -> &[Arc<Site>] {
+        &self.sites
+    }
+
+    /// Asks the server: the class, the EDNS version, the server block, its chain.
+    pub fn ask(self: &Arc<Self>, query: &mut Query<'_>) -> Outcome {
+        if query.qclass != class::IN && !self.any_class {
+            return self.refuse(query, rcode::REFUSED);
+        }
+        if query.request.edns.as_ref().is_some_and(|edns| edns.version != 0) {
+            return Outcome::Reply(Reply::server(rcode::BADVERS));
+        }
+        let Some((at, zone)) = self.route(query) else {
+            return self.refuse(query, rcode::REFUSED);
+        };
+        query.zone = zone;
+        self.sites[at].ask(self, query)
+    }
+
+    /// The site with the longest zone that holds the name. DS belongs to the parent side of a zone cut: it goes
+    /// to the shortest zone that is not the root (RFC 4035 section 3.1.4.1).
+    fn route(&self, query: &Query<'_>) -> Option<(usize, u16)> {
+        let wire = query.name.wire();
+        let (mut at, mut found) = (0, None);
+        while wire[at] != 0 {
+            if let Some(&site) = self.zones.get(&wire[at..]) {
+                if query.qtype != rtype::DS {
+                    return Some(site);
+                }
+                found = Some(site);
+            }
+            at += 1 + usize::from(wire[at]);
+        }
+        found.or_else(|| self.zones.get(&wire[at..]).copied())
+    }
+
+    fn refuse(&self, query: &Query<'_>, rcode: u16) -> Outcome {
+        let reply = Reply::server(rcode);
+        let plugins = || self.sites.iter().flat_map(|site| site.chain.plugins());
+        // One of them counts it.
+        let _ = plugins().any(|plugin| plugin.refused(query, &reply));
+        Outcome::Reply(reply)
+    }
+}

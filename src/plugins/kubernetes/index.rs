@@ -1,0 +1,234 @@
+//! What readers look at: services with their answers, who has an address, which namespaces exist.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::model::{Address, Endpoint, Service, Slice, Target};
+use super::shards::{Keyed, Shards};
+use crate::wire::answer::{Answer, Section};
+use crate::wire::encode::{Encoder, Owner};
+use crate::wire::request::flag;
+
+//----------- Index ----------------------------------------------------------
+
+/// The data of one `kubernetes` block; blocks with equal options share it.
+#[derive(Default)]
+pub struct Index {
+    /// Services by name, with their slices.
+    pub services: Shards<Arc<Entry>>,
+    /// ServiceImports likewise.
+    pub imports: Shards<Arc<Entry>>,
+    /// Who has an address: ClusterIPs and ready endpoints of existing services.
+    pub owners: Shards<Owned>,
+    /// The namespaces in which some pod has an address.
+    pub pods: Shards<PodAddress>,
+    /// Existing namespaces.
+    pub namespaces: ArcSwap<HashSet<Box<[u8]>>>,
+    /// Leading octets of IPv4 addresses that have an owner, as one, two or three of them.
+    pub prefixes: ArcSwap<HashSet<Box<[u8]>>>,
+    /// When something last changed, in seconds since 1970: the serial of the SOA.
+    pub serial: AtomicU32,
+    synced: AtomicBool,
+    sync: watch::Sender<bool>,
+}
+
+impl Index {
+    /// Whether every list has been read once.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Says that every list has been read.
+    pub fn set_synced(&self) {
+        self.synced.store(true, Ordering::Release);
+        self.sync.send_replace(true);
+    }
+
+    /// Waits until every list has been read.
+    pub async fn wait_synced(&self) {
+        // The sender lives as long as this index, so waiting cannot fail.
+        let _ = self.sync.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Whether a namespace exists; `label` in lower case.
+    #[must_use]
+    pub fn has_namespace(&self, label: &[u8]) -> bool {
+        self.namespaces.load().contains(label)
+    }
+}
+
+//----------- Entry ----------------------------------------------------------
+
+/// A service name with everything that is answered for it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The labels of service and namespace as they stand in a name in wire form.
+    pub key: Box<[u8]>,
+    /// The service, or nothing while only slices are known.
+    pub service: Option<Arc<Service>>,
+    /// Its slices, ready endpoints only.
+    pub slices: Box<[Arc<Slice>]>,
+    /// The answers to A and AAAA of the service's own name, where there are addresses.
+    pub a: Option<Arc<Answer>>,
+    /// See [`Entry::a`].
+    pub aaaa: Option<Arc<Answer>>,
+}
+
+impl Keyed for Arc<Entry> {
+    type Key = [u8];
+
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+impl Entry {
+    /// An entry with its answers encoded; `ttl` in seconds.
+    #[must_use]
+    pub fn new(key: Box<[u8]>, service: Option<Arc<Service>>, slices: Vec<Arc<Slice>>, ttl: u32) -> Self {
+        let mut entry = Self { key, service, slices: slices.into(), a: None, aaaa: None };
+        let addresses = entry.own_addresses();
+        let of_family = |v6: bool| addresses.iter().copied().filter(|address| address.is_ipv6() == v6).collect::<Vec<_>>();
+        entry.a = addresses_answer(&of_family(false), ttl);
+        entry.aaaa = addresses_answer(&of_family(true), ttl);
+        entry
+    }
+
+    /// The addresses that the service's own name leads to, each once.
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        let Some(service) = &self.service else { return Vec::new() };
+        let mut seen = HashSet::new();
+        match &service.target {
+            Target::Addresses(addresses) => addresses.iter().copied().filter(|a| seen.insert(*a)).collect(),
+            Target::Endpoints => self.endpoints().filter_map(Endpoint::ip).filter(|a| seen.insert(*a)).collect(),
+            Target::Alias(_) => Vec::new(),
+        }
+    }
+
+    /// All ready endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.slices.iter().flat_map(|slice| &slice.endpoints)
+    }
+
+    /// Whether any endpoint is ready.
+    #[must_use]
+    pub fn has_endpoints(&self) -> bool {
+        self.slices.iter().any(|slice| !slice.endpoints.is_empty())
+    }
+
+    /// Whether nothing is known of this name any more.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.service.is_none() && self.slices.is_empty()
+    }
+
+    /// Whether this is one of the service's ClusterIPs.
+    #[must_use]
+    pub fn has_cluster_ip(&self, address: IpAddr) -> bool {
+        self.service.as_ref().is_some_and(|service| match &service.target {
+            Target::Addresses(addresses) => addresses.contains(&address),
+            Target::Endpoints | Target::Alias(_) => false,
+        })
+    }
+}
+
+impl Endpoint {
+    /// Its IP address, if it has one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.address {
+            Address::Ip(address) => Some(address),
+            Address::Name(_) => None,
+        }
+    }
+}
+
+/// All addresses as records of the name that was asked; nothing without addresses.
+fn addresses_answer(addresses: &[IpAddr], ttl: u32) -> Option<Arc<Answer>> {
+    (!addresses.is_empty()).then(|| {
+        Arc::new(Encoder::build(0, |e| {
+            e.flags(flag::AA);
+            for &address in addresses {
+                e.address(Section::Answer, Owner::ASKED, ttl, address);
+            }
+        }))
+    })
+}
+
+/// The key of a service: its label and its namespace's, as they stand in a name in wire form.
+///
+/// Nothing when one of them cannot be a label.
+#[must_use]
+pub fn service_key(namespace: &str, name: &str) -> Option<Box<[u8]>> {
+    let mut key = Vec::with_capacity(2 + name.len() + namespace.len());
+    for label in [name, namespace] {
+        if label.is_empty() || label.len() > crate::wire::name::MAX_LABEL {
+            return None;
+        }
+        key.push(label.len() as u8);
+        key.extend(label.bytes().map(|octet| octet.to_ascii_lowercase()));
+    }
+    Some(key.into_boxed_slice())
+}
+
+//----------- Owned, PodAddress ----------------------------------------------
+
+/// An address and the services that have it, as ClusterIP or as the address of an endpoint.
+#[derive(Debug, Clone)]
+pub struct Owned {
+    /// The address.
+    pub address: IpAddr,
+    /// Keys of the services.
+    pub by: Owners,
+}
+
+/// One owner is the rule, more the exception.
+#[derive(Debug, Clone)]
+pub enum Owners {
+    /// One service.
+    One(Arc<Box<[u8]>>),
+    /// Several, each once.
+    Many(Arc<Vec<Arc<Box<[u8]>>>>),
+}
+
+impl Owners {
+    /// The keys of all of them.
+    #[must_use]
+    pub fn keys(&self) -> &[Arc<Box<[u8]>>] {
+        match self {
+            Self::One(key) => std::slice::from_ref(key),
+            Self::Many(keys) => keys,
+        }
+    }
+}
+
+impl Keyed for Owned {
+    type Key = IpAddr;
+
+    fn key(&self) -> &IpAddr {
+        &self.address
+    }
+}
+
+/// An address, and the namespaces of the pods that have it (host-network pods share one).
+#[derive(Debug, Clone)]
+pub struct PodAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Labels of the namespaces in lower case, one for each pod.
+    pub namespaces: Arc<Vec<Arc<str>>>,
+}
+
+impl Keyed for PodAddress {
+    type Key = IpAddr;
+
+    fn key(&self) -> &IpAddr {
+        &self.address
+    }
+}

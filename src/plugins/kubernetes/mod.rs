@@ -1,0 +1,5 @@
+//! kubernetes
+pub mod index;
+pub mod model;
+pub mod shards;
+pub mod store;
