@@ -1,7 +1,6 @@
 //! A Corefile becomes a configuration. Nothing outside of it is changed: what fails here has not happened.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use tokio::runtime::Handle;
 use super::query::SEATS;
 use super::setup::{BlockDraft, Common, Preparation, Registration, Setup, Start};
 use super::site::{Chain, Listener, Site};
-use crate::corefile::address::{self, Claim, Key, Transport};
+use crate::corefile::address::{self, Key, Transport};
+use crate::corefile::overlap::{self, Wanted};
 use crate::corefile::{Corefile, ServerBlock};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -60,8 +60,9 @@ pub fn build(corefile: &Corefile, plugins: &[Registration], host: &Arc<Host>, de
             })?;
         }
     }
-    let claims = blocks.iter().flat_map(Block::claims).collect::<Vec<_>>();
-    address::check_collisions(&claims)?;
+    let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
+    overlap::check_ports(&wanted)?;
+    overlap::check_overlaps(&wanted)?;
     let servers = server_lines(&blocks);
     Ok(Configuration {
         listeners: listeners(blocks)?,
@@ -120,68 +121,63 @@ impl<'a> Block<'a> {
     }
 
     /// The addresses to listen on: those of `bind`, or one wildcard.
-    fn hosts(&self) -> Vec<Option<IpAddr>> {
-        if self.draft.bind.is_empty() { vec![None] } else { self.draft.bind.iter().copied().map(Some).collect() }
+    fn hosts(&self) -> Vec<String> {
+        if self.draft.bind.is_empty() { vec![String::new()] } else { self.draft.bind.clone() }
     }
 
-    fn claims(&self) -> Vec<Claim> {
-        let has_view = self.source.directive("view").is_some();
-        let claim = |key: &Key| Claim { key: key.clone(), hosts: self.draft.bind.clone(), has_view };
-        self.keys.iter().map(claim).collect()
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { keys: &self.keys, addresses: &self.draft.bind, filtered: self.source.directive("view").is_some() }
     }
 }
 
 fn zone_name(zone: &str) -> Result<Name> {
-    Name::from_text(zone).map_err(|_| Error::other(format!("zone is not a valid domain name: {zone}")))
+    Name::from_text(zone).map_err(|_| Error::Other(format!("zone is not a valid domain name: {zone}")))
 }
 
+/// The zones as they are announced at start, with a warning in front of those that are no host names.
 fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut places: BTreeMap<(Transport, &str, String), Vec<&Key>> = BTreeMap::new();
     for block in blocks {
-        for key in &block.keys {
-            for host in block.hosts() {
-                lines.extend(address::warning_line(key));
-                lines.push(address::server_line(key, host));
+        for (key, host) in block.keys.iter().flat_map(|key| block.hosts().into_iter().map(move |host| (key, host))) {
+            places.entry((key.transport, &key.port, host)).or_default().push(key);
+        }
+    }
+    let mut lines = Vec::new();
+    for ((.., host), mut keys) in places {
+        keys.sort_by(|a, b| a.zone.cmp(&b.zone));
+        for key in keys {
+            if !address::is_hostname(&key.zone) {
+                lines.push(format!("Warning: Domain \"{}\" does not follow RFC1035 preferred syntax", key.zone));
             }
+            lines.push(key.start_line(&host));
         }
     }
     lines
 }
 
-type Place = (Transport, Option<IpAddr>, u16);
-
 fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
-    let mut places: BTreeMap<Place, Vec<Arc<Site>>> = BTreeMap::new();
+    let mut places: BTreeMap<(Transport, String, u16), Vec<Arc<Site>>> = BTreeMap::new();
     for block in blocks {
         let hosts = block.hosts();
         if block.draft.seats.len() > SEATS {
-            return Err(Error::other(format!("more than {SEATS} plugins in one server block")));
+            return Err(Error::Other(format!("more than {SEATS} plugins in one server block")));
         }
         let chain = Arc::new(Chain::new(block.draft.seats));
-        let mut ordinal = 0;
-        let mut by_place: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
+        let mut by_port: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
         for key in &block.keys {
-            by_place.entry((key.transport, key.port_number()?)).or_default().push(zone_name(&key.zone)?);
+            // Checked by `check_ports`.
+            let port = key.port.parse().unwrap_or(0);
+            by_port.entry((key.transport, port)).or_default().push(zone_name(&key.zone)?);
         }
-        for ((transport, port), zones) in by_place {
+        let mut ordinal = 0;
+        for ((transport, port), zones) in by_port {
             for host in &hosts {
                 let site = Arc::new(Site { zones: zones.clone(), chain: chain.clone(), ordinal });
                 ordinal += 1;
-                places.entry((transport, *host, port)).or_default().push(site);
+                places.entry((transport, host.clone(), port)).or_default().push(site);
             }
         }
     }
-    Ok(places.into_iter().map(|((transport, host, port), sites)| {
-        Arc::new(Listener::new(transport, host, port, server_label(transport, host, port), sites))
-    }).collect())
-}
-
-/// The server as metrics and log lines name it: `dns://:53`, `dns://127.0.0.1:53`, `dns://[::1]:53`.
-fn server_label(transport: Transport, host: Option<IpAddr>, port: u16) -> String {
-    let host = match host {
-        None => String::new(),
-        Some(IpAddr::V4(v4)) => v4.to_string(),
-        Some(IpAddr::V6(v6)) => format!("[{v6}]"),
-    };
-    format!("{}://{host}:{port}", transport.scheme())
+    let listener = |((transport, host, port), sites)| Arc::new(Listener::new(transport, host, port, sites));
+    Ok(places.into_iter().map(listener).collect())
 }

@@ -1,7 +1,6 @@
 //! The only door between a plugin and everything else while a Corefile is built.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +49,7 @@ pub struct Setup<'a> {
 #[derive(Default)]
 pub(super) struct BlockDraft {
     pub(super) seats: Vec<(&'static str, Arc<dyn Plugin>)>,
-    pub(super) bind: Vec<IpAddr>,
+    pub(super) bind: Vec<String>,
     pub(super) root: Option<PathBuf>,
 }
 
@@ -125,8 +124,8 @@ impl<'a> Setup<'a> {
         self.common.endpoints.insert((address.to_owned(), path.to_owned()), handler);
     }
 
-    /// Listens on these addresses only, in addition to those named before.
-    pub fn bind(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+    /// Listens on these addresses only, in addition to those named before. An IPv6 address may end in `%INTERFACE`.
+    pub fn bind(&mut self, addresses: impl IntoIterator<Item = String>) {
         for address in addresses {
             if !self.draft.bind.contains(&address) {
                 self.draft.bind.push(address);
@@ -136,7 +135,7 @@ impl<'a> Setup<'a> {
 
     /// The addresses that the block listens on; empty means all.
     #[must_use]
-    pub fn bound(&self) -> &[IpAddr] {
+    pub fn bound(&self) -> &[String] {
         &self.draft.bind
     }
 

@@ -68,8 +68,8 @@ pub struct Listener {
     pub transport: Transport,
     /// The address as the metrics name it: `dns://:53`, `dns://127.0.0.1:53`.
     pub server: String,
-    /// The addresses that were asked for with `bind`; empty means all.
-    pub host: Option<std::net::IpAddr>,
+    /// The address that was asked for with `bind`; empty means all.
+    pub host: String,
     /// The port.
     pub port: u16,
     sites: Vec<Arc<Site>>,
@@ -83,7 +83,8 @@ const ANY_CLASS: &[&str] = &["chaos", "forward"];
 impl Listener {
     /// A listener for `sites`; a zone belongs to the first site that names it.
     #[must_use]
-    pub fn new(transport: Transport, host: Option<std::net::IpAddr>, port: u16, server: String, sites: Vec<Arc<Site>>) -> Self {
+    pub fn new(transport: Transport, host: String, port: u16, sites: Vec<Arc<Site>>) -> Self {
+        let server = server_label(transport, &host, port);
         let mut zones = HashMap::with_hasher(foldhash::fast::FixedState::default());
         for (at, site) in sites.iter().enumerate() {
             for (index, zone) in site.zones.iter().enumerate() {
@@ -139,4 +140,11 @@ impl Listener {
         let _ = plugins().any(|plugin| plugin.refused(query, &reply));
         Outcome::Reply(reply)
     }
+}
+
+/// The server as metrics name it: `dns://:53`, `dns://127.0.0.1:53`, `dns://[::1]:53`.
+#[must_use]
+pub fn server_label(transport: Transport, host: &str, port: u16) -> String {
+    let scheme = transport.scheme();
+    if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
 }

@@ -1,0 +1,79 @@
+//! For unit tests: a whole server without sockets, built from the text of a Corefile.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hickory_proto::op::Message;
+
+use crate::chain::build::{Configuration, build};
+use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use crate::corefile::{self, Vocabulary};
+use crate::error::Result;
+use crate::host::Host;
+use crate::plugins;
+use crate::wire::name::Name;
+use crate::wire::request::{Gate, gate};
+use crate::wire::types::type_number;
+use crate::wire::write::Writer;
+
+/// A configuration and the process it runs in.
+pub(crate) struct Server {
+    pub(crate) host: Arc<Host>,
+    pub(crate) configuration: Configuration,
+}
+
+impl Server {
+    /// Builds what `text` says.
+    pub(crate) fn new(text: &str) -> Self {
+        Self::try_new(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    /// Builds what `text` says, or tells what is wrong with it.
+    pub(crate) fn try_new(text: &str) -> Result<Self> {
+        let served: Vec<&str> = plugins::ALL.iter().map(|plugin| plugin.name).collect();
+        let vocabulary = Vocabulary { served: &served, elsewhere: plugins::ELSEWHERE };
+        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary)?;
+        let host = Arc::new(Host::default());
+        let configuration = build(&corefile, plugins::ALL, &host, "53")?;
+        Ok(Self { host, configuration })
+    }
+
+    /// Asks the first listener over UDP, with EDNS; nothing if there is no reply.
+    pub(crate) fn ask(&self, name: &str, qtype: &str) -> Option<Message> {
+        let packet = packet(name, qtype);
+        let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
+        let (query, reply) = self.outcome(&packet, "127.0.0.1:5353".parse().expect("an address"))?;
+        let mut out = Vec::new();
+        Writer::default().reply(&packet, &request, &reply, query.limit(), &mut out);
+        Some(Message::from_vec(&out).expect("a message"))
+    }
+
+    /// The reply to a packet before it is written.
+    pub(crate) fn outcome(&self, packet: &[u8], peer: SocketAddr) -> Option<(Query<'static>, Reply)> {
+        let Gate::Pass(request) = gate(packet) else { panic!("not a query") };
+        let local = "127.0.0.1:53".parse().expect("an address");
+        let client = Client { peer, local, proto: Proto::Udp };
+        let listener = &self.configuration.listeners[0];
+        let mut query = Query::new(packet, request, client, Instant::now());
+        match listener.ask(&mut query) {
+            Outcome::Reply(reply) => Some((query.into_owned(), reply)),
+            Outcome::Drop => None,
+            Outcome::Wait(pending) => {
+                let mut query = query.into_owned();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                let reply = runtime.block_on(listener.clone().finish(&mut query, pending));
+                reply.map(|reply| (query, reply))
+            }
+        }
+    }
+}
+
+/// A query with RD and an OPT of 1232 octets.
+pub(crate) fn packet(name: &str, qtype: &str) -> Vec<u8> {
+    let mut packet = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    packet.extend_from_slice(Name::from_text(name).expect("a name").wire());
+    packet.extend_from_slice(&type_number(qtype).expect("a type").to_be_bytes());
+    packet.extend_from_slice(&[0, 1, 0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0, 0, 0]);
+    packet
+}
