@@ -45,6 +45,14 @@ pub struct Written {
     plain: u16,
 }
 
+impl Written {
+    /// The same name without its first labels, which have so many octets.
+    #[must_use]
+    pub fn after(self, octets: usize) -> Self {
+        Self { at: self.at + octets as u16, plain: self.plain - octets as u16 }
+    }
+}
+
 impl<'a> Owner<'a> {
     /// The name in the question.
     pub const ASKED: Self = Self { labels: &[], tail: Tail::Asked };
@@ -182,6 +190,12 @@ impl<'a> Encoder<'a> {
         // Beyond 16 KiB nothing can be pointed to (RFC 1035 section 4.1.4); see `can_point`.
         self.answer.bytes.extend_from_slice(&(0xC000 | (HEADER + target) as u16).to_be_bytes());
         self.answer.plain += plain as u32;
+    }
+
+    /// Records in a section so far.
+    #[must_use]
+    pub fn count(&self, section: Section) -> u16 {
+        self.answer.counts[section as usize]
     }
 
     /// Whether a name that stands there can be pointed to.

@@ -1,6 +1,6 @@
 //! An upstream's reply as an [`Answer`]: relayed as it came, types that we do not know included.
 
-use super::answer::{Answer, Mark};
+use super::answer::{Answer, Mark, Section};
 use super::encode::{Encoder, Owner, Tail};
 use super::name::Name;
 use super::request::{HEADER, flag, skip_name};
@@ -214,9 +214,23 @@ fn rewrite_data(e: &mut Encoder<'_>, message: &[u8], (kind, at, len): (u16, usiz
     e.put(&message[here..at + len]);
 }
 
+/// Adds the answer section of a reply to the question `(name, qtype)` to another answer, names written out.
+/// `ttl` (seconds) takes the place of the records' own.
+pub fn append(e: &mut Encoder<'_>, answer: &Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) {
+    let question = [name.wire(), &qtype.to_be_bytes(), &class::IN.to_be_bytes()].concat();
+    let message = answer.message(&question);
+    for (index, record) in answer.section(Section::Answer).enumerate() {
+        let at = HEADER + question.len() + usize::from(answer.records[index].at);
+        let Some((owner, fixed)) = Name::from_message(&message, at) else { continue };
+        e.record(Section::Answer, Owner::name(&owner), (record.rtype, ttl.unwrap_or(record.ttl)), |e| {
+            rewrite_data(e, &message, (record.rtype, fixed + 10, record.rdata.len()), &Name::ROOT);
+        });
+    }
+}
+
 /// `name`, as a pointer to the question where it is the question's own.
 fn shortened<'a>(name: &'a Name, asked: &Name) -> Owner<'a> {
-    if name == asked { Owner::new(&[], Tail::Asked) } else { Owner::name(name) }
+    if name == asked && !name.is_root() { Owner::new(&[], Tail::Asked) } else { Owner::name(name) }
 }
 
 #[cfg(test)]

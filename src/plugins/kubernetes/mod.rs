@@ -1,7 +1,212 @@
-//! kubernetes
+//! # kubernetes — answers for Services, Pods and endpoints of a cluster
+//!
+//! Serves the names of Kubernetes's DNS specification 1.1.0 from a watch of the API server, or from a folder
+//! of manifests. Answers are encoded when the data change; a question only finds them.
+//!
+//! ## Syntax
+//!
+//! ```text
+//! kubernetes [ZONES...] {
+//!     endpoint URL                    # default: the service account of this pod
+//!     tls CERT KEY CACERT             # files, for endpoint
+//!     kubeconfig FILE [CONTEXT]       # in place of endpoint and tls
+//!     manifests PATH...               # in place of an API server: files and folders of YAML or JSON
+//!     namespaces NAMESPACE...         # only these (default: all)
+//!     namespace_labels EXPRESSION     # only namespaces with these labels
+//!     labels EXPRESSION               # only Services, EndpointSlices and Pods with these labels
+//!     pods disabled|insecure|verified # default: disabled
+//!     endpoint_pod_names              # endpoints without hostname are named after their pod
+//!     ttl SECONDS                     # 0 to 3600, default 5
+//!     noendpoints                     # do not watch EndpointSlices
+//!     fallthrough [ZONES...]          # names that do not exist are asked of the next plugin
+//!     ignore empty_service            # ClusterIP services without ready endpoints do not exist
+//!     multicluster [ZONES...]         # zones of ServiceImports
+//!     zonal                           # ZONE.pin._zone.SERVICE and ZONE.prefer._zone.SERVICE
+//!     startup_timeout DURATION        # how long questions may wait for the data at start, default 5s
+//!     apiserver_qps, apiserver_burst, apiserver_max_inflight N   # read, without effect
+//! }
+//! ```
+//!
+//! ## Examples
+//!
+//! ```corefile
+//! .:53 {
+//!     kubernetes cluster.local in-addr.arpa ip6.arpa {
+//!         manifests ./demo
+//!         pods insecure
+//!         fallthrough in-addr.arpa ip6.arpa
+//!         ttl 30
+//!     }
+//! }
+//! ```
+//!
+//! ## Metrics
+//!
+//! `coredns_kubernetes_dns_programming_duration_seconds`, `coredns_kubernetes_rest_client_*`, and
+//! `signpost_kubernetes_*` for what is repaired, held back or stale.
+//!
+//! ## From the watch to the answer
+//!
+//! `source` (`watch` or `manifests`) → `decode` → [`model`] → [`store`] (the one writer) → [`index`] (read by
+//! everybody) → [`lookup`]; [`name`] and [`reverse`] read the question, [`alias`] follows ExternalNames,
+//! [`apex`] knows our own names, [`zone`] says no.
+
+mod alias;
+mod apex;
 pub mod index;
+pub mod lookup;
 pub mod model;
 pub mod name;
+pub mod options;
+mod ptr;
 pub mod reverse;
 pub mod shards;
 pub mod store;
+pub mod zone;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::index::Index;
+use self::lookup::{Found, View, Want};
+use self::name::{Ask, parse};
+use self::options::Options;
+use self::reverse::Reverse;
+use self::zone::Zone;
+use crate::chain::{Here, Plugin, Query, Reply, Step};
+use crate::wire::answer::{Section, scratch};
+use crate::wire::encode::{Encoder, Owner};
+use crate::wire::name::Name;
+use crate::wire::request::flag;
+use crate::wire::types::{class, rcode, rtype};
+
+/// The version of the DNS schema (Kubernetes's DNS specification, section 2.2), and its TTL in seconds.
+const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);
+
+//----------- Kubernetes -----------------------------------------------------
+
+/// The plugin of one server block.
+pub struct Kubernetes {
+    index: Arc<Index>,
+    zones: Vec<Zone>,
+    /// The zone that PTR targets end in.
+    primary: Name,
+    options: Options,
+    /// Addresses of this machine that others can reach.
+    local: Vec<IpAddr>,
+    /// When questions stop waiting for the data.
+    patience: Instant,
+}
+
+impl Plugin for Kubernetes {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        let Some(zone) = self.zone_of(&query.name) else { return Step::Next };
+        match (query.qclass, query.qtype) {
+            // A class has its own data, and we have none of Chaos.
+            (class::CH, _) | (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
+            _ => self.answer(zone, query, here),
+        }
+    }
+}
+
+impl Kubernetes {
+    fn answer(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
+        let servers = self.servers_for(zone, query);
+        let addresses: Vec<IpAddr> = servers.iter().map(|(_, address)| *address).collect();
+        // The name as it is asked now: in the client's case unless a plugin above changed it.
+        let asked = if query.asked().eq_ignore_ascii_case(query.name.wire()) { query.asked() } else { query.name.wire() };
+        let view = View { index: &self.index, options: &self.options, zone, asked, servers: &addresses };
+        let base = &query.name.wire()[..query.name.len() - zone.name.len()];
+        let ask = parse(base, zone.schema);
+        let special = match (query.qtype, ask) {
+            (rtype::SOA, Ask::Apex) => Some(Found::Answer(zone.soa(&self.index))),
+            (rtype::NS, Ask::Apex) => apex::name_servers(&view, &servers).map(Found::Answer),
+            (rtype::TXT, Ask::Version) => Some(Found::Answer(version(asked))),
+            _ => None,
+        };
+        let found = special.or_else(|| self.reverse(&view, query)).unwrap_or_else(|| view.look(ask, Want::of(query.qtype)));
+        match found {
+            Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
+            Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),
+            Found::NameError => self.name_error(zone, query, here),
+            Found::Alias(target) => self.alias(&view, query, here, &target),
+        }
+    }
+
+    /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
+    fn name_error(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
+        if self.options.falls_through(&query.name) {
+            return Step::Next;
+        }
+        if self.index.is_synced() {
+            return Step::Answer(Reply::memory(zone.name_error(&self.index)));
+        }
+        let left = self.patience.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Step::Answer(Reply::memory(zone.not_ready(&self.index)));
+        }
+        let (index, query) = (self.index.clone(), query.clone().into_owned());
+        let again = here.again(query);
+        Step::Wait(Box::pin(async move {
+            // Synced or not, the second question is answered: by then patience has run out.
+            let _ = tokio::time::timeout(left + Duration::from_millis(1), index.wait_synced()).await;
+            again.await
+        }))
+    }
+
+    /// What there is for a reverse name: PTR records, or other types of the same name. Nothing if it is none.
+    fn reverse(&self, view: &View<'_>, query: &Query<'_>) -> Option<Found> {
+        if !query.name.wire().ends_with(b"\x04arpa\0") {
+            return None;
+        }
+        match reverse::parse(&query.name)? {
+            Reverse::Prefix(octets) => self.index.prefixes.load().contains(&octets[..]).then_some(Found::NoData),
+            Reverse::Address(address) => ptr::answer(view, address, &self.primary).map(|answer| match query.qtype {
+                rtype::PTR => Found::Answer(answer),
+                _ => Found::NoData,
+            }),
+        }
+    }
+
+    fn alias(&self, view: &View<'_>, query: &Query<'_>, here: &Here<'_>, target: &str) -> Step {
+        let zone_of = |name: &Name| self.zone_of(name);
+        let Some(walk) = alias::follow(view, &query.name, target, Want::of(query.qtype), zone_of) else {
+            return Step::Answer(Reply::memory(view.zone.no_data(&self.index)));
+        };
+        let (ttl, asked_len, qtype) = (self.options.ttl, query.name.len(), query.qtype);
+        if query.qtype == rtype::CNAME {
+            return Step::Answer(walk.first(ttl, asked_len));
+        }
+        let Some(outside) = walk.outside() else {
+            return Step::Answer(walk.reply(view, asked_len, self.index.is_synced()));
+        };
+        let lookup = here.lookup(query.inner(&outside, qtype));
+        Step::Wait(Box::pin(async move {
+            let theirs = lookup.await;
+            walk.reply_with(ttl, asked_len, qtype, &theirs)
+        }))
+    }
+
+    /// The zone with the longest name that holds `name`.
+    fn zone_of(&self, name: &Name) -> Option<&Zone> {
+        self.zones.iter().filter(|zone| name.is_under(&zone.name)).max_by_key(|zone| zone.name.len())
+    }
+
+    /// Our own names and addresses, where a question asks for them.
+    fn servers_for(&self, zone: &Zone, query: &Query<'_>) -> Vec<(Vec<u8>, IpAddr)> {
+        let base = &query.name.wire()[..query.name.len() - zone.name.len()];
+        let asks = base == b"\x02ns\x03dns" || base.is_empty() && query.qtype == rtype::NS;
+        if asks { apex::servers(&self.index, &self.local) } else { Vec::new() }
+    }
+}
+
+/// The TXT record with the version of the schema.
+fn version(asked: &[u8]) -> Arc<crate::wire::answer::Answer> {
+    let (text, ttl) = SCHEMA;
+    scratch(asked.len(), |answer| {
+        let mut e = Encoder::new(answer);
+        e.flags(flag::AA);
+        e.record(Section::Answer, Owner::ASKED, (rtype::TXT, ttl), |e| e.put(text));
+    })
+}

@@ -1,0 +1,154 @@
+//! ExternalName: an alias, what it leads to inside the cluster, and what it leads to outside.
+
+use std::sync::Arc;
+
+use super::lookup::{Found, View, Want};
+use super::name::parse;
+use super::zone::{Zone, soa};
+use crate::chain::Reply;
+use crate::wire::answer::{Answer, Section};
+use crate::wire::encode::{Encoder, Owner};
+use crate::wire::name::Name;
+use crate::wire::relay;
+use crate::wire::reply::Origin;
+use crate::wire::request::flag;
+use crate::wire::types::{rcode, rtype};
+
+/// Aliases that one answer may hold, CoreDNS's number.
+const HOPS: usize = 11;
+
+//----------- Walk -----------------------------------------------------------
+
+/// The aliases from a name to where they end.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// The targets in order, in the case of the objects. At least one.
+    chain: Vec<Name>,
+    end: End,
+}
+
+/// Where aliases end.
+#[derive(Debug)]
+enum End {
+    /// At a name of the cluster.
+    Inside(Found),
+    /// At a name that somebody else knows.
+    Outside,
+    /// In a circle, or too far away.
+    Nowhere,
+    /// At the name itself or below it: there is nothing to follow.
+    Itself,
+}
+
+/// Follows an alias as far as the cluster's own data lead. `zone_of` finds the zone of a name.
+///
+/// Nothing when the first target is no name at all.
+pub(super) fn follow<'z>(view: &View<'z>, asked: &Name, first: &str, want: Want, zone_of: impl Fn(&Name) -> Option<&'z Zone>) -> Option<Walk> {
+    let mut chain = vec![Name::from_text(first).ok()?];
+    loop {
+        let target = chain.last()?.lowered();
+        if target.is_under(asked) {
+            let end = if chain.len() == 1 { End::Itself } else { End::Nowhere };
+            return Some(Walk { chain, end });
+        }
+        let seen = chain[..chain.len() - 1].iter().any(|before| before.lowered() == target);
+        if seen || chain.len() > HOPS {
+            return Some(Walk { chain, end: End::Nowhere });
+        }
+        let Some(zone) = zone_of(&target) else { return Some(Walk { chain, end: End::Outside }) };
+        let base = &target.wire()[..target.prefix_len(&zone.name)?];
+        let asked_now = *chain.last()?;
+        let here = View { zone, asked: asked_now.wire(), ..*view };
+        match here.look(parse(base, zone.schema), want) {
+            Found::Alias(next) => match Name::from_text(&next) {
+                Ok(next) => chain.push(next),
+                Err(_) => return Some(Walk { chain, end: End::Inside(Found::NoData) }),
+            },
+            found => return Some(Walk { chain, end: End::Inside(found) }),
+        }
+    }
+}
+
+impl Walk {
+    /// The name that somebody else has to be asked, if the aliases lead outside.
+    #[must_use]
+    pub(super) fn outside(&self) -> Option<Name> {
+        matches!(self.end, End::Outside).then(|| self.chain.last().copied()).flatten()
+    }
+
+    /// The reply, with what the cluster knows of the target. `asked_len` are the octets of the question's name.
+    #[must_use]
+    pub(super) fn reply(&self, view: &View<'_>, asked_len: usize, synced: bool) -> Reply {
+        if matches!(self.end, End::Itself) {
+            return Reply::memory(view.zone.no_data(view.index));
+        }
+        let answer = Encoder::build(asked_len, |e| {
+            e.flags(flag::AA);
+            self.put_aliases(e, view.options.ttl);
+            match &self.end {
+                End::Inside(Found::Answer(answer)) => self.put_addresses(e, answer),
+                End::Inside(Found::NameError) if !synced => e.rcode(rcode::SERVFAIL),
+                End::Inside(Found::NameError) => {
+                    e.rcode(rcode::NXDOMAIN);
+                    self.put_soa(e, view);
+                }
+                End::Inside(Found::NoData | Found::Alias(_)) => self.put_soa(e, view),
+                End::Nowhere => e.rcode(rcode::SERVFAIL),
+                End::Outside | End::Itself => {}
+            }
+        });
+        Reply::memory(Arc::new(answer))
+    }
+
+    /// Only the first alias: what a question for CNAME gets.
+    #[must_use]
+    pub(super) fn first(&self, ttl: u32, asked_len: usize) -> Reply {
+        Reply::memory(Arc::new(Encoder::build(asked_len, |e| {
+            e.flags(flag::AA);
+            e.pointer(Section::Answer, Owner::ASKED, (rtype::CNAME, ttl), Owner::name(&self.chain[0]));
+        })))
+    }
+
+    /// The reply, with what somebody else said of the target.
+    ///
+    /// As in CoreDNS a target that does not exist leaves the bare alias with NOERROR, and so does a server
+    /// that resolves nothing but its own names; an upstream that failed is a failure (RFC 6604 section 3).
+    #[must_use]
+    pub(super) fn reply_with(&self, ttl: u32, asked_len: usize, qtype: u16, theirs: &Reply) -> Reply {
+        let failed = theirs.rcode() == rcode::SERVFAIL && (theirs.origin == Origin::Fetched || theirs.note.is_some());
+        let nobody = theirs.origin == Origin::Server && theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
+        let answer = Encoder::build(asked_len, |e| {
+            e.flags(flag::AA | theirs.flags() & flag::TC);
+            if failed && !nobody {
+                e.rcode(rcode::SERVFAIL);
+            }
+            self.put_aliases(e, ttl);
+            if let Some(target) = self.chain.last() {
+                relay::append(e, &theirs.answer, (target, qtype), theirs.ttl);
+            }
+        });
+        Reply { note: theirs.note.clone(), ..Reply::memory(Arc::new(answer)) }
+    }
+
+    fn put_aliases(&self, e: &mut Encoder<'_>, ttl: u32) {
+        let mut owner = None;
+        for target in &self.chain {
+            let name = owner.map_or(Owner::ASKED, Owner::written);
+            owner = e.pointer(Section::Answer, name, (rtype::CNAME, ttl), Owner::name(target));
+        }
+    }
+
+    /// The addresses of the target, which its own answer has as records of the name that was asked.
+    fn put_addresses(&self, e: &mut Encoder<'_>, answer: &Answer) {
+        let Some(target) = self.chain.last() else { return };
+        for record in answer.section(Section::Answer).filter(|record| record.is_address()) {
+            e.record(Section::Answer, Owner::name(target), (record.rtype, record.ttl), |e| e.put(record.rdata));
+        }
+    }
+
+    /// The SOA that says for how long there will be nothing (RFC 2308 section 2).
+    fn put_soa(&self, e: &mut Encoder<'_>, view: &View<'_>) {
+        let serial = view.index.serial.load(std::sync::atomic::Ordering::Relaxed);
+        soa(e, Section::Authority, (view.zone.name.len(), view.options.ttl, serial));
+    }
+}

@@ -1,0 +1,479 @@
+//! What the index holds for a name: addresses, ports, or why there is nothing. Pure.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::index::{Entry, Index};
+use super::model::{Address, Endpoint, LabelRoom, Port, Service, Slice, Target};
+use super::name::{Ask, Part};
+use super::options::{Options, Pods};
+use super::zone::Zone;
+use crate::wire::answer::{Answer, Section, scratch};
+use crate::wire::encode::{Encoder, Owner, Tail, Written};
+use crate::wire::name::labels;
+use crate::wire::request::flag;
+use crate::wire::types::rtype;
+
+//----------- Found ----------------------------------------------------------
+
+/// What there is for a question.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// Records.
+    Answer(Arc<Answer>),
+    /// The name exists, the type does not.
+    NoData,
+    /// The name does not exist.
+    NameError,
+    /// The name is an alias of this one, as it stands in the object.
+    Alias(Box<str>),
+}
+
+/// What is wanted of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// A records.
+    V4,
+    /// AAAA records.
+    V6,
+    /// SRV records.
+    Srv,
+    /// Only whether it exists.
+    Existence,
+}
+
+impl Want {
+    /// What a type wants.
+    #[must_use]
+    pub fn of(qtype: u16) -> Self {
+        match qtype {
+            rtype::A => Self::V4,
+            rtype::AAAA => Self::V6,
+            rtype::SRV => Self::Srv,
+            _ => Self::Existence,
+        }
+    }
+
+    fn takes(self, address: IpAddr) -> bool {
+        match self {
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+            Self::Srv => true,
+            Self::Existence => false,
+        }
+    }
+}
+
+//----------- View -----------------------------------------------------------
+
+/// The data as one question sees it.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The data.
+    pub index: &'a Index,
+    /// The options of the block.
+    pub options: &'a Options,
+    /// The zone that was asked.
+    pub zone: &'a Zone,
+    /// The name as the client wrote it, in wire form; it ends in the zone.
+    pub asked: &'a [u8],
+    /// Our own addresses, for `ns.dns`.
+    pub servers: &'a [IpAddr],
+}
+
+impl View<'_> {
+    /// Looks a name up.
+    #[must_use]
+    pub fn look(&self, ask: Ask<'_>, want: Want) -> Found {
+        match ask {
+            Ask::Apex | Ask::Kind | Ask::Version | Ask::NameServerParent => Found::NoData,
+            Ask::NameServer => self.addresses(want, self.servers.iter().copied()),
+            Ask::Namespace(namespace) => self.if_exposed(namespace, || Found::NoData),
+            Ask::PodNamespace(namespace) if self.options.pods != Pods::Disabled => {
+                self.if_exposed(namespace, || Found::NoData)
+            }
+            Ask::Pod { label, namespace } => self.pod(label, namespace, want),
+            Ask::Service { key, namespace, part } => self.if_exposed(namespace, || {
+                let table = if self.zone.schema.multicluster { &self.index.imports } else { &self.index.services };
+                table.with(key, |entry| self.service(entry, part, want)).unwrap_or(Found::NameError)
+            }),
+            Ask::PodNamespace(_) | Ask::Nothing => Found::NameError,
+        }
+    }
+
+    fn if_exposed(&self, namespace: &[u8], found: impl FnOnce() -> Found) -> Found {
+        if self.options.exposes(namespace) && self.index.has_namespace(namespace) { found() } else { Found::NameError }
+    }
+
+    fn pod(&self, label: &[u8], namespace: &[u8], want: Want) -> Found {
+        let Some(address) = pod_address(label) else { return Found::NameError };
+        let exists = || {
+            let here = |label: &Arc<str>| label.as_bytes() == namespace;
+            self.options.pods == Pods::Insecure
+                || self.index.pods.with(&address, |pods| pods.namespaces.iter().any(here)).unwrap_or(false)
+        };
+        if self.options.pods == Pods::Disabled {
+            return Found::NameError;
+        }
+        self.if_exposed(namespace, || match exists() {
+            // A pod has no ports, so no SRV.
+            true if want == Want::Srv => Found::NoData,
+            true => self.addresses(want, std::iter::once(address)),
+            false => Found::NameError,
+        })
+    }
+
+    fn service(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
+        let Some(service) = entry.service.as_deref() else { return Found::NameError };
+        match (&service.target, part) {
+            (Target::Alias(target), Part::Whole) => alias(target),
+            (Target::Alias(_), _) => Found::NameError,
+            (Target::Addresses(_), _) if self.options.ignore_empty_service && !entry.has_endpoints() => Found::NameError,
+            (Target::Addresses(addresses), Part::Whole | Part::Port { .. }) => {
+                self.cluster_ips(entry, service, addresses, part, want)
+            }
+            (Target::Addresses(_), Part::Zone { .. } | Part::ZoneParent) => Found::NameError,
+            (Target::Endpoints, Part::ZoneParent) if entry.has_endpoints() => Found::NoData,
+            (Target::Endpoints, Part::ZoneParent) => Found::NameError,
+            (Target::Endpoints, Part::Whole) if want == Want::V4 && entry.a.is_some() => stored(&entry.a),
+            (Target::Endpoints, Part::Whole) if want == Want::V6 && entry.aaaa.is_some() => stored(&entry.aaaa),
+            (_, Part::Zone { prefer, .. }) => match self.endpoints(entry, part, want) {
+                Found::NameError if prefer => self.endpoints(entry, Part::Whole, want),
+                Found::NameError if entry.has_endpoints() || !prefer => Found::NoData,
+                found => found,
+            },
+            (_, Part::Endpoint(label)) => match self.endpoints(entry, part, want) {
+                Found::NameError if is_above_ports(entry, service, label) => Found::NoData,
+                found => found,
+            },
+            (Target::Endpoints, _) | (_, Part::ClusterEndpoint { .. }) => self.endpoints(entry, part, want),
+        }
+    }
+
+    fn cluster_ips(&self, entry: &Entry, service: &Service, all: &[IpAddr], part: Part<'_>, want: Want) -> Found {
+        let ports = || service.ports.iter().filter(|port| takes_port(part, port));
+        if ports().next().is_none() {
+            return Found::NameError;
+        }
+        match (want, part) {
+            (Want::V4, Part::Whole) => stored(&entry.a),
+            (Want::V6, Part::Whole) => stored(&entry.aaaa),
+            (Want::Srv, _) => self.cluster_srv(entry, all, ports),
+            _ => self.addresses(want, all.iter().copied()),
+        }
+    }
+
+    /// Address records of the name that was asked, each once; NODATA if there is none of the family.
+    fn addresses(&self, want: Want, all: impl Iterator<Item = IpAddr>) -> Found {
+        let answer = with_scratch(|seen| {
+            scratch(self.asked.len(), |answer| {
+                let mut e = Encoder::new(answer);
+                e.flags(flag::AA);
+                for address in all.filter(|address| want != Want::Srv && want.takes(*address)) {
+                    if seen.addresses.insert((0, address)) {
+                        e.address(Section::Answer, Owner::ASKED, self.options.ttl, address);
+                    }
+                }
+            })
+        });
+        if answer.counts[0] == 0 { Found::NoData } else { Found::Answer(answer) }
+    }
+
+    /// What the endpoints give that `part` selects. None of them: the name does not exist.
+    fn endpoints(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
+        let selected = || Selection { slices: &entry.slices, part };
+        let Some((_, first)) = selected().next_pair() else { return Found::NameError };
+        if let Address::Name(target) = &first.address {
+            return if want == Want::Srv { Found::NoData } else { alias(target) };
+        }
+        match want {
+            Want::Srv => self.endpoint_srv(entry, selected()),
+            _ => self.addresses(want, selected().pairs().filter_map(|(_, endpoint)| endpoint.ip())),
+        }
+    }
+}
+
+fn stored(answer: &Option<Arc<Answer>>) -> Found {
+    answer.as_ref().map_or(Found::NoData, |answer| Found::Answer(answer.clone()))
+}
+
+/// An alias that looks like an address is none: there is no such domain name.
+fn alias(target: &str) -> Found {
+    if target.parse::<IpAddr>().is_ok() { Found::NameError } else { Found::Alias(target.into()) }
+}
+
+/// The address that a pod's label stands for: with three single dashes IPv4, anything else IPv6.
+fn pod_address(label: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(label).ok()?;
+    if text.matches('-').count() == 3 && !text.contains("--") {
+        return text.replace('-', ".").parse().ok().map(IpAddr::V4);
+    }
+    text.replace('-', ":").parse().ok().map(IpAddr::V6)
+}
+
+/// Whether a label such as `_tcp` stands above the ports of a service (RFC 8020: such a name exists).
+fn is_above_ports(entry: &Entry, service: &Service, label: &[u8]) -> bool {
+    let Some(protocol) = label.strip_prefix(b"_") else { return false };
+    let named = |port: &Port| !port.name.is_empty() && port.protocol.as_bytes() == protocol;
+    match service.target {
+        Target::Endpoints => {
+            entry.slices.iter().any(|slice| !slice.endpoints.is_empty() && slice.ports.iter().any(named))
+        }
+        _ => service.ports.iter().any(named),
+    }
+}
+
+fn takes_port(part: Part<'_>, candidate: &Port) -> bool {
+    match part {
+        Part::Port { port, protocol } => {
+            candidate.name.as_bytes() == port && candidate.protocol.as_bytes() == protocol
+        }
+        _ => true,
+    }
+}
+
+//----------- Selection ------------------------------------------------------
+
+/// The endpoints that a part of a service selects.
+#[derive(Clone, Copy)]
+struct Selection<'a> {
+    slices: &'a [Arc<Slice>],
+    part: Part<'a>,
+}
+
+impl<'a> Selection<'a> {
+    fn pairs(self) -> impl Iterator<Item = (&'a Slice, &'a Endpoint)> {
+        self.slices
+            .iter()
+            .filter(move |slice| slice.ports.iter().any(|port| takes_port(self.part, port)))
+            .flat_map(|slice| slice.endpoints.iter().map(move |endpoint| (&**slice, endpoint)))
+            .filter(move |(slice, endpoint)| self.takes(slice, endpoint))
+    }
+
+    fn next_pair(self) -> Option<(&'a Slice, &'a Endpoint)> {
+        self.pairs().next()
+    }
+
+    fn takes(self, slice: &Slice, endpoint: &Endpoint) -> bool {
+        let is = |label: &[u8]| endpoint.label(&mut LabelRoom::default()).as_bytes().eq_ignore_ascii_case(label);
+        match self.part {
+            Part::Whole | Part::Port { .. } => true,
+            // In a multicluster zone an endpoint's name needs its cluster's.
+            Part::Endpoint(label) => slice.cluster.is_empty() && is(label),
+            Part::ClusterEndpoint { endpoint: label, cluster } => {
+                slice.cluster.as_bytes().eq_ignore_ascii_case(cluster) && is(label)
+            }
+            Part::Zone { zone, .. } => endpoint.zone.as_deref().is_some_and(|name| is_zone(name, zone)),
+            Part::ZoneParent => false,
+        }
+    }
+}
+
+/// Whether the labels (wire form) spell a zone's name, with dots between them.
+fn is_zone(name: &str, zone: &[u8]) -> bool {
+    let mut rest = name.as_bytes();
+    for (at, label) in labels(zone).enumerate() {
+        let dot: &[u8] = if at == 0 { b"" } else { b"." };
+        match rest.strip_prefix(dot).and_then(|rest| rest.strip_prefix(label)) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+//----------- SRV ------------------------------------------------------------
+
+impl View<'_> {
+    /// SRV of a ClusterIP service: its ports, with the service itself as target.
+    fn cluster_srv<'p, P: Iterator<Item = &'p Port>>(&self, entry: &Entry, all: &[IpAddr], ports: impl Fn() -> P) -> Found {
+        let weight = weight(ports().count() * all.len());
+        let answer = with_scratch(|seen| {
+            scratch(self.asked.len(), |answer| {
+                let mut e = Encoder::new(answer);
+                e.flags(flag::AA);
+                let mut target = None;
+                for number in ports().filter_map(|port| port.number).filter(|_| !all.is_empty()) {
+                    if seen.targets.insert((0, number)) {
+                        target = target.or(self.srv(&mut e, entry, (weight, number), &[], None));
+                    }
+                }
+                for &address in all.iter().filter(|_| target.is_some()) {
+                    if seen.addresses.insert((0, address)) {
+                        self.glue(&mut e, entry, (&[], target), address);
+                    }
+                }
+            })
+        });
+        if answer.counts[0] == 0 { Found::NoData } else { Found::Answer(answer) }
+    }
+
+    /// SRV of endpoints: every endpoint with every port of its slice.
+    fn endpoint_srv(&self, entry: &Entry, selection: Selection<'_>) -> Found {
+        let ports = |slice: &Slice| slice.ports.iter().filter(|port| takes_port(selection.part, port)).count();
+        let weight = weight(selection.pairs().map(|(slice, _)| ports(slice)).sum());
+        let answer = with_scratch(|seen| {
+            scratch(self.asked.len(), |answer| {
+                let mut e = Encoder::new(answer);
+                e.flags(flag::AA);
+                self.endpoint_targets(&mut e, entry, selection, weight, seen);
+                self.endpoint_glue(&mut e, entry, selection, seen);
+            })
+        });
+        if answer.counts[0] == 0 { Found::NoData } else { Found::Answer(answer) }
+    }
+
+    fn endpoint_targets(&self, e: &mut Encoder<'_>, entry: &Entry, selection: Selection<'_>, weight: u16, seen: &mut Seen) {
+        let mut suffix = None;
+        for (slice, endpoint) in selection.pairs() {
+            let mut front = Front::default();
+            let id = front.fill(slice, endpoint, &seen.hasher);
+            for port in slice.ports.iter().filter(|port| takes_port(selection.part, port)) {
+                let Some(number) = port.number else { continue };
+                if !seen.targets.insert((id, number)) {
+                    continue;
+                }
+                let Some(written) = self.srv(e, entry, (weight, number), front.wire(), suffix) else { return };
+                suffix = suffix.or(Some(written.after(front.wire().len())));
+                seen.written.entry(id).or_insert(written);
+            }
+        }
+    }
+
+    fn endpoint_glue(&self, e: &mut Encoder<'_>, entry: &Entry, selection: Selection<'_>, seen: &mut Seen) {
+        for (slice, endpoint) in selection.pairs() {
+            let mut front = Front::default();
+            let id = front.fill(slice, endpoint, &seen.hasher);
+            let (Some(address), Some(&target)) = (endpoint.ip(), seen.written.get(&id)) else { continue };
+            if seen.addresses.insert((id, address)) {
+                self.glue(e, entry, (front.wire(), Some(target)), address);
+            }
+        }
+    }
+
+    /// One SRV record (RFC 2782); returns where its target stands. `front` are the labels before the service.
+    fn srv(
+        &self,
+        e: &mut Encoder<'_>,
+        entry: &Entry,
+        (weight, port): (u16, u16),
+        front: &[u8],
+        suffix: Option<Written>,
+    ) -> Option<Written> {
+        e.record(Section::Answer, Owner::ASKED, (rtype::SRV, self.options.ttl), |e| {
+            for number in [0, weight, port] {
+                e.put(&number.to_be_bytes());
+            }
+            self.put_target(e, entry, front, suffix)
+        })
+    }
+
+    /// Writes `front`, then the service's own name: data in its own case, the zone in the client's.
+    fn put_target(&self, e: &mut Encoder<'_>, entry: &Entry, front: &[u8], suffix: Option<Written>) -> Written {
+        let mut room = [0; 256];
+        let own = [front, &entry.key, b"\x03svc"];
+        let own_len: usize = own.iter().map(|part| part.len()).sum();
+        let mut at = 0;
+        for part in own {
+            room[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        let zone_len = self.zone.name.len();
+        let service_len = own_len - front.len() + zone_len;
+        // The end of the question is the service's name already, if the client wrote it in lower case.
+        let asked_end = self.asked.len().checked_sub(service_len).map(|at| &self.asked[at..at + service_len - zone_len]);
+        match suffix.filter(|suffix| e.can_point(*suffix)) {
+            Some(suffix) => e.put_name(Owner::new(front, Tail::Written(suffix))),
+            None if asked_end == Some(&room[front.len()..own_len]) => {
+                e.put_name(Owner::new(front, Tail::AskedEnd(service_len as u8)))
+            }
+            None => e.put_name(Owner::new(&room[..own_len], Tail::AskedEnd(zone_len as u8))),
+        }
+    }
+
+    fn glue(&self, e: &mut Encoder<'_>, entry: &Entry, (front, target): (&[u8], Option<Written>), address: IpAddr) {
+        if let Some(target) = target.filter(|target| e.can_point(*target)) {
+            e.address(Section::Additional, Owner::written(target), self.options.ttl, address);
+            return;
+        }
+        let mut room = [0; 256];
+        let mut at = 0;
+        for part in [front, &entry.key, b"\x03svc"] {
+            room[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        let owner = Owner::new(&room[..at], Tail::AskedEnd(self.zone.name.len() as u8));
+        e.address(Section::Additional, owner, self.options.ttl, address);
+    }
+}
+
+/// Every record has the same share of 100, but at least 1.
+fn weight(items: usize) -> u16 {
+    (100 / items.max(1)).max(1) as u16
+}
+
+/// The labels of an endpoint in front of its service: its own, and its cluster's in a multicluster zone.
+struct Front {
+    len: usize,
+    octets: [u8; 128],
+}
+
+impl Default for Front {
+    fn default() -> Self {
+        Self { len: 0, octets: [0; 128] }
+    }
+}
+
+impl Front {
+    /// Fills in the labels of an endpoint and returns a number that stands for them.
+    fn fill(&mut self, slice: &Slice, endpoint: &Endpoint, hasher: &RandomState) -> u64 {
+        let mut room = LabelRoom::default();
+        self.push(endpoint.label(&mut room).as_bytes());
+        if !slice.cluster.is_empty() {
+            self.push(slice.cluster.as_bytes());
+        }
+        hasher.hash_one(self.wire())
+    }
+
+    fn push(&mut self, label: &[u8]) {
+        let label = &label[..label.len().min(63)];
+        self.octets[self.len] = label.len() as u8;
+        self.octets[self.len + 1..self.len + 1 + label.len()].copy_from_slice(label);
+        self.len += 1 + label.len();
+    }
+
+    fn wire(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}
+
+//----------- Seen -----------------------------------------------------------
+
+/// What one answer holds already. Names stand in it as 64-bit hashes with a random seed: two of them would
+/// have to collide within one answer for a record to be lost.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    addresses: HashSet<(u64, IpAddr), RandomState>,
+    targets: HashSet<(u64, u16), RandomState>,
+    written: HashMap<u64, Written, RandomState>,
+}
+
+thread_local! {
+    static SEEN: RefCell<Seen> = RefCell::default();
+}
+
+/// Sets that are empty, and keep their room from one query to the next.
+fn with_scratch<R>(f: impl FnOnce(&mut Seen) -> R) -> R {
+    SEEN.with_borrow_mut(|seen| {
+        seen.addresses.clear();
+        seen.targets.clear();
+        seen.written.clear();
+        f(seen)
+    })
+}

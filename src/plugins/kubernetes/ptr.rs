@@ -1,0 +1,91 @@
+//! PTR: the names that an address has.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::index::Entry;
+use super::lookup::View;
+use super::model::LabelRoom;
+use crate::wire::answer::{Answer, Section, scratch};
+use crate::wire::encode::{Encoder, Owner, Tail, Written};
+use crate::wire::name::{MAX_LABEL, Name, labels};
+use crate::wire::request::flag;
+use crate::wire::types::rtype;
+
+/// The PTR records of an address, or nothing when no exposed service has it.
+///
+/// A ClusterIP has one name, its service's. Any other address has the names that it has as an endpoint.
+#[must_use]
+pub(super) fn answer(view: &View<'_>, address: IpAddr, zone: &Name) -> Option<Arc<Answer>> {
+    let answer = view.index.owners.with(&address, |owned| {
+        let exposed = |key: &[u8]| {
+            let namespace = labels(key).nth(1).unwrap_or_default();
+            view.options.exposes(namespace) && view.index.has_namespace(namespace)
+        };
+        let keys = owned.by.keys();
+        scratch(view.asked.len(), |answer| {
+            let mut e = Encoder::new(answer);
+            e.flags(flag::AA);
+            for by_service in [true, false] {
+                for key in keys.iter().filter(|key| exposed(key)) {
+                    view.index.services.with(key, |entry| match by_service {
+                        true => add_service(&mut e, view.options.ttl, entry, (address, zone)),
+                        false => add_endpoints(&mut e, view.options.ttl, entry, (address, zone)),
+                    });
+                    if by_service && e.count(Section::Answer) > 0 {
+                        return;
+                    }
+                }
+            }
+        })
+    })?;
+    (answer.counts[0] > 0).then_some(answer)
+}
+
+fn add_service(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): (IpAddr, &Name)) {
+    if entry.has_cluster_ip(address) {
+        add(e, ttl, entry, &[], zone, None);
+    }
+}
+
+fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): (IpAddr, &Name)) {
+    let mut suffix = None;
+    let mut names: [([u8; MAX_LABEL + 1], usize); 8] = [([0; MAX_LABEL + 1], 0); 8];
+    let mut count = 0;
+    for endpoint in entry.endpoints().filter(|endpoint| endpoint.ip() == Some(address)) {
+        let mut room = LabelRoom::default();
+        let label = endpoint.label(&mut room).as_bytes();
+        let label = &label[..label.len().min(MAX_LABEL)];
+        let (mut front, len) = ([0; MAX_LABEL + 1], label.len() + 1);
+        front[0] = label.len() as u8;
+        front[1..len].copy_from_slice(label);
+        // One service rarely has an address under more than one name.
+        if names[..count].iter().any(|(known, known_len)| known[..*known_len] == front[..len]) {
+            continue;
+        }
+        if count < names.len() {
+            names[count] = (front, len);
+            count += 1;
+        }
+        let written = add(e, ttl, entry, &front[..len], zone, suffix);
+        suffix = suffix.or(written.map(|written| written.after(len)));
+    }
+}
+
+/// One PTR record to `front`, the service, and the zone.
+fn add(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, front: &[u8], zone: &Name, suffix: Option<Written>) -> Option<Written> {
+    if let Some(suffix) = suffix {
+        return e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(front, Tail::Written(suffix)));
+    }
+    let mut room = [0; 512];
+    let mut at = 0;
+    for part in [front, &entry.key, b"\x03svc", &zone.wire()[..zone.len() - 1]] {
+        room[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    // A name that no message can hold is none (RFC 1035 section 2.3.4).
+    if at > 254 {
+        return None;
+    }
+    e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(&room[..at], Tail::Root))
+}
