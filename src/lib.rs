@@ -1,1 +1,3 @@
 //! Signpost
+pub mod corefile;
+pub mod error;
