@@ -1,9 +1,31 @@
-//! Signpost
+//! Signpost: a DNS server for Kubernetes clusters that takes CoreDNS's place as `kube-dns`.
+//!
+//! # One query, in order
+//!
+//! [`server`]`/udp` takes a datagram and what is live → [`wire`] reads header, question and OPT in place →
+//! [`chain`]`/site` finds the server block by its longest zone → the chain goes down, plugin by plugin, until one
+//! answers → the reply comes up through the same seats → [`wire`] writes it behind the question, cut to what the
+//! client takes → it is sent from the address that was asked.
+//!
+//! # Rooms
+//!
+//! - [`wire`]: bytes and their meaning; pure
+//! - [`corefile`]: text to server blocks, every word with its line; knows no plugin
+//! - [`host`]: what a plugin may ask of the process
+//! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
+//! - [`server`]: sockets, workers, signals, reload, the end
+//! - [`plugins`]: one file or folder each, in one ordered list
+//! - [`args`], [`error`]: the command line, and what can go wrong
+//!
+//! Who may use whom is drawn in ARCHITECTURE.md and held by `tests/layers.rs`.
+
+pub mod args;
 pub mod chain;
 pub mod corefile;
 pub mod error;
 pub mod host;
 pub mod plugins;
+pub mod server;
 #[cfg(test)]
 mod testing;
 pub mod wire;

@@ -5,7 +5,7 @@
 #   run.sh --live --server PATH [OPTION OF live.py]...      changes and outages of the API server in place of questions
 # --source manifests: no API server; the Corefiles have `manifests DIR` in place of `endpoint` (an option of Signpost's).
 # --keep: leave the API server running and its state in place, and say how to use and stop it.
-# Exit status: that of dnscase.py or live.py; 3 if a tool to build the peers with is missing (no Go, no Python).
+# Exit status: that of dnscase.py or live.py; 3 if a tool is missing (no Go to build the peers with, no Python).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(realpath -m "${CARGO_TARGET_DIR:-$here/../../target}")
@@ -28,6 +28,9 @@ done
 case $source in api | manifests) ;; *) echo "run.sh: --source is api or manifests" >&2; exit 2 ;; esac
 [ -z "$live" ] || [ "$source" = api ] || { echo "run.sh: --live needs an API server" >&2; exit 2; }
 
+for tool in openssl curl ip unshare setpriv flock; do
+	command -v $tool >/dev/null || { echo "run.sh: $tool is missing; apt-get install openssl curl iproute2 util-linux" >&2; exit 3; }
+done
 "$here/../peers/build.sh" venv >&2
 mkdir -p "$target/conformance"
 STATE=$(mktemp -d "$target/conformance/run.XXXXXX")

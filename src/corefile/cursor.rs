@@ -1,0 +1,359 @@
+//! Reads the words of one directive as CoreDNS's dispenser does, so that each plugin takes and refuses
+//! what it takes and refuses there.
+//!
+//! ```text
+//! while cursor.next_occurrence() {
+//!     let zones = cursor.args();
+//!     while cursor.next_option() {
+//!         match cursor.word().as_str() {
+//!             "ttl" => { let ttl = cursor.expect_arg()?; .. cursor.integer(ttl)? .. }
+//!             _ => return Err(cursor.unknown_property(&["ttl"])),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! Two of its ways are odd, and kept because verdicts hang on them:
+//! - A `{` at the end of an option's line does not begin a block of that option. Its lines are read as
+//!   further options, its `}` ends the reading, and what follows is taken for another occurrence of the
+//!   directive: [`Cursor::next_occurrence`] then stands on some word that is not the directive's name.
+//! - [`Cursor::next_arg`] takes a `{` for an argument; [`Cursor::args`] stops in front of it.
+
+use crate::error::{Complaint, Error, Result};
+
+use super::value::{self, Span};
+use super::word::Word;
+use super::{Directive, suggest};
+
+/// A place in the words of one directive.
+#[derive(Debug, Clone)]
+pub struct Cursor<'a> {
+    plugin: &'a str,
+    words: &'a [Word],
+    /// Index of the current word; nothing before the first [`Cursor::next_occurrence`].
+    at: Option<usize>,
+    /// Blocks that are open.
+    open: usize,
+    /// Where the directive was seen first, once it was seen.
+    first: Option<usize>,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor in front of the first word.
+    pub fn new(directive: &'a Directive) -> Self {
+        Cursor {
+            plugin: &directive.name,
+            words: &directive.words,
+            at: None,
+            open: 0,
+            first: None,
+        }
+    }
+
+    /// Name of the directive.
+    pub fn plugin(&self) -> &'a str {
+        self.plugin
+    }
+
+    /// Moves to the next occurrence of the directive: to the next word, whatever it is. `Next` in CoreDNS.
+    pub fn next_occurrence(&mut self) -> bool {
+        let moved = self.step();
+        if moved && self.first.is_none() {
+            self.first = self.at;
+        }
+        moved
+    }
+
+    /// Moves to the next word if it stands on the same line, and gives it; a `{` too. `NextArg` in CoreDNS.
+    pub fn next_arg(&mut self) -> Option<&'a Word> {
+        let on_line = match self.at {
+            None => true,
+            Some(at) => self
+                .words
+                .get(at + 1)
+                .is_some_and(|next| self.words[at].same_line_as(next)),
+        };
+        (on_line && self.step()).then(|| self.word())
+    }
+
+    /// Like [`Cursor::next_arg`].
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] if the line has no more words.
+    pub fn expect_arg(&mut self) -> Result<&'a Word> {
+        self.next_arg().ok_or_else(|| self.arg_err())
+    }
+
+    /// Refuses a further argument, a `{` too.
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] about that argument.
+    pub fn expect_no_arg(&mut self) -> Result<()> {
+        if self.next_arg().is_some() {
+            Err(self.arg_err())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The arguments that are left on the line, up to a `{`. `RemainingArgs` in CoreDNS.
+    pub fn args(&mut self) -> Vec<&'a Word> {
+        let mut args = Vec::new();
+        loop {
+            let before = self.at;
+            match self.next_arg() {
+                Some(word) if *word.text == *"{" => {
+                    self.at = before;
+                    return args;
+                }
+                Some(word) => args.push(word),
+                None => return args,
+            }
+        }
+    }
+
+    /// Moves to the name of the next option in the directive's block; false at its end, or if there is no
+    /// block. `NextBlock` in CoreDNS.
+    pub fn next_option(&mut self) -> bool {
+        let before = self.at;
+        if self.open > 0 {
+            if !self.step() {
+                return false;
+            }
+            match self.word().as_str() {
+                "{" => self.at = before,
+                "}" => {
+                    self.open -= 1;
+                    return false;
+                }
+                _ => return true,
+            }
+        }
+        let before = self.at;
+        match self.next_arg() {
+            Some(word) if *word.text == *"{" => {}
+            Some(_) => {
+                self.at = before;
+                return false;
+            }
+            None => return false,
+        }
+        if !self.step() || *self.word().text == *"}" {
+            return false;
+        }
+        self.open += 1;
+        true
+    }
+
+    /// The current word; the directive's name before the first move.
+    pub fn word(&self) -> &'a Word {
+        &self.words[self.at.unwrap_or(0)]
+    }
+
+    fn step(&mut self) -> bool {
+        let next = self.at.map_or(0, |at| at + 1);
+        let is_there = next < self.words.len();
+        if is_there {
+            self.at = Some(next);
+        }
+        is_there
+    }
+}
+
+// ------------------------------------------------------------------------------------------------
+
+/// Complaints about the current word.
+impl<'a> Cursor<'a> {
+    /// Too many arguments, or too few.
+    pub fn arg_err(&self) -> Error {
+        let word = self.word();
+        if *word.text == *"{" {
+            let hint = format!("no block is expected here; {} takes none", self.subject());
+            return self
+                .complain(
+                    word,
+                    "Error during parsing: Unexpected token '{', expecting argument",
+                )
+                .hint(hint)
+                .into();
+        }
+        let last = !self
+            .words
+            .get(self.at.unwrap_or(0) + 1)
+            .is_some_and(|next| word.same_line_as(next));
+        let message = format!(
+            "Error during parsing: Wrong argument count or unexpected line ending after '{word}'"
+        );
+        let hint = if last && *word.text == *self.line_start().text {
+            format!("'{word}' needs an argument")
+        } else {
+            String::new()
+        };
+        self.complain(word, message).hint(hint).into()
+    }
+
+    /// The current word where something else was expected.
+    pub fn syntax_err(&self, expected: &str) -> Error {
+        let word = self.word();
+        self.complain(
+            word,
+            format!("Syntax error: Unexpected token '{word}', expecting '{expected}'"),
+        )
+        .into()
+    }
+
+    /// Any other complaint about the current word.
+    pub fn error(&self, message: impl AsRef<str>) -> Error {
+        self.error_at(self.word(), message)
+    }
+
+    /// A complaint about another word of the directive.
+    pub fn error_at(&self, word: &Word, message: impl AsRef<str>) -> Error {
+        self.complain(word, format!("Error during parsing: {}", message.as_ref()))
+            .into()
+    }
+
+    /// An option that the plugin does not have; `known` are those that it has.
+    pub fn unknown_property(&self, known: &[&str]) -> Error {
+        let word = self.word();
+        self.unknown(
+            word,
+            format!("Error during parsing: unknown property '{word}'"),
+            known,
+        )
+    }
+
+    /// A word that is none of some `known` ones, with the plugin's own message and a "did you mean".
+    pub fn unknown(&self, word: &Word, message: impl Into<String>, known: &[&str]) -> Error {
+        let hint = match (suggest::nearest(&word.text, known.iter().copied()), known) {
+            _ if *word.text == *"{" => {
+                "a block begins at the end of the line of the directive, not on a line of its own"
+                    .to_owned()
+            }
+            (Some(near), _) => format!("did you mean '{near}'?"),
+            (None, []) => String::new(),
+            (None, known) => format!("{} knows {}", self.plugin, known.join(", ")),
+        };
+        self.complain(word, message).hint(hint).into()
+    }
+
+    /// A plugin that may stand in a block once, at its second occurrence.
+    pub fn once_error(&self) -> Error {
+        let word = self.word();
+        let hint = match self.first.map(|at| &self.words[at]) {
+            _ if *word.text != *self.plugin => {
+                let name = self.plugin;
+                format!(
+                    "an option of {name} has a block of its own; its '}}' ended the block of {name}, and '{word}' stands outside"
+                )
+            }
+            Some(first) => format!(
+                "the first one stands at {}:{}; one server block takes one",
+                first.file(),
+                first.line
+            ),
+            None => String::new(),
+        };
+        self.complain(word, "this plugin can only be used once per Server Block")
+            .hint(hint)
+            .into()
+    }
+
+    /// A complaint with the plugin's name and a place; the caller may add hints.
+    pub fn complain(&self, word: &Word, message: impl Into<String>) -> Complaint {
+        word.complain(message)
+            .from_context(format!("plugin/{}", self.plugin))
+    }
+
+    /// What the current line is about: an option, or the directive.
+    fn subject(&self) -> String {
+        format!("'{}'", self.line_start())
+    }
+
+    /// The first word of the current line.
+    fn line_start(&self) -> &'a Word {
+        let at = self.at.unwrap_or(0);
+        let breaks = (1..=at)
+            .rev()
+            .find(|&at| self.words[at - 1].line_breaks_before(&self.words[at]));
+        &self.words[breaks.unwrap_or(0)]
+    }
+}
+
+// ------------------------------------------------------------------------------------------------
+
+/// Values. Each complains about the word that it reads, in Go's words.
+impl Cursor<'_> {
+    /// A duration such as `5s`, `1h30m` or `-1.5ms`; it may be negative.
+    ///
+    /// # Errors
+    /// No unit, an unknown one, or no number.
+    pub fn duration(&self, word: &Word) -> Result<Span> {
+        value::duration(&word.text).map_err(|wrong| {
+            let hint = if value::integer(&word.text).is_ok() {
+                format!("write a unit: {word}s for seconds, {word}m for minutes")
+            } else {
+                DURATION.to_owned()
+            };
+            self.refused(word, &wrong, &hint)
+        })
+    }
+
+    /// A whole number with an optional sign.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn integer(&self, word: &Word) -> Result<i64> {
+        let hint = if value::duration(&word.text).is_ok() {
+            "this is a plain number, without a unit"
+        } else {
+            "this is a whole number"
+        };
+        value::integer(&word.text).map_err(|wrong| self.refused(word, &wrong, hint))
+    }
+
+    /// A whole number without sign of at most `bits` bits.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn unsigned(&self, word: &Word, bits: u32) -> Result<u64> {
+        let most = if bits < 64 { (1 << bits) - 1 } else { u64::MAX };
+        let hint = format!("this is a whole number from 0 to {most}");
+        value::unsigned(&word.text, bits).map_err(|wrong| self.refused(word, &wrong, &hint))
+    }
+
+    /// A number with a fraction.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn float(&self, word: &Word) -> Result<f64> {
+        value::float(&word.text).map_err(|wrong| self.refused(word, &wrong, "this is a number"))
+    }
+
+    /// `host:port`, where the host may be empty.
+    ///
+    /// # Errors
+    /// The port is missing, or an IPv6 address lacks its brackets.
+    pub fn host_port<'w>(&self, word: &'w Word) -> Result<(&'w str, &'w str)> {
+        let hint = match &*word.text {
+            text if text.parse::<u16>().is_ok() => {
+                format!("write ':{text}' to listen on that port of all addresses")
+            }
+            text if text.parse::<std::net::Ipv6Addr>().is_ok() => format!("write '[{text}]:PORT'"),
+            text => format!("write '{text}:PORT'"),
+        };
+        value::host_port(&word.text).map_err(|wrong| self.refused(word, &wrong, &hint))
+    }
+
+    fn refused(&self, word: &Word, wrong: &str, hint: &str) -> Error {
+        self.complain(word, format!("Error during parsing: {wrong}"))
+            .hint(hint)
+            .into()
+    }
+}
+
+const DURATION: &str = "a duration is a number with a unit: 300ms, 5s, 1h30m";
+
+#[cfg(test)]
+#[path = "cursor_tests.rs"]
+mod tests;

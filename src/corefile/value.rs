@@ -1,0 +1,429 @@
+//! Values in a Corefile, with the syntax that Go's standard library gives them.
+//!
+//! Errors are Go's words (`time: missing unit in duration "5"`): people search for them. Where they come
+//! from a [`super::Cursor`], the place and a hint are added.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A length of time as Go has it: nanoseconds with a sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Span {
+    /// Nanoseconds.
+    pub nanos: i64,
+}
+
+impl Span {
+    /// The span as a [`Duration`]; `None` if it is negative.
+    pub fn duration(self) -> Option<Duration> {
+        u64::try_from(self.nanos).ok().map(Duration::from_nanos)
+    }
+}
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Span {
+            nanos: i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// `1h0m5s`, `1.5s`, `300ms`: as Go prints a duration.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.nanos.unsigned_abs();
+        if self.nanos < 0 {
+            f.write_str("-")?;
+        }
+        match nanos {
+            0 => f.write_str("0s"),
+            1..1_000 => write!(f, "{nanos}ns"),
+            1_000..1_000_000 => write!(f, "{}µs", decimal(nanos, 1_000)),
+            1_000_000..1_000_000_000 => write!(f, "{}ms", decimal(nanos, 1_000_000)),
+            _ => {
+                let (minutes, rest) = (nanos / MINUTE, nanos % MINUTE);
+                if minutes >= 60 {
+                    write!(f, "{}h", minutes / 60)?;
+                }
+                if minutes > 0 {
+                    write!(f, "{}m", minutes % 60)?;
+                }
+                write!(f, "{}s", decimal(rest, 1_000_000_000))
+            }
+        }
+    }
+}
+
+/// A quotient by a power of ten, without zeros at the end.
+fn decimal(value: u64, unit: u64) -> String {
+    let (whole, fraction) = (value / unit, value % unit);
+    let digits = unit.to_string().len() - 1;
+    let text = format!("{whole}.{fraction:0digits$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Reads a duration: a sign, then numbers with an optional fraction and a unit each (`1h30m`, `-1.5s`).
+/// Units are h, m, s, ms, us (or µs) and ns. Only `0` needs none.
+///
+/// # Errors
+/// In the words of Go's `time.ParseDuration`.
+pub fn duration(text: &str) -> Result<Span, String> {
+    let invalid = || format!("time: invalid duration {}", quote(text));
+    let negative = text.starts_with('-');
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return Ok(Span::default());
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let whole = split_digits(&mut rest);
+        let fraction = match rest.strip_prefix('.') {
+            Some(behind) => {
+                rest = behind;
+                split_digits(&mut rest)
+            }
+            None => "",
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let end = rest
+            .find(|c: char| c == '.' || c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (unit, behind) = rest.split_at(end);
+        rest = behind;
+        if unit.is_empty() {
+            return Err(format!("time: missing unit in duration {}", quote(text)));
+        }
+        let Some(size) = unit_nanos(unit) else {
+            return Err(format!(
+                "time: unknown unit {} in duration {}",
+                quote(unit),
+                quote(text)
+            ));
+        };
+        let nanos = part(whole, fraction, size).ok_or_else(invalid)?;
+        total = total
+            .checked_add(nanos)
+            .filter(|&total| total <= MOST_NANOS)
+            .ok_or_else(invalid)?;
+    }
+    let nanos = match (negative, i64::try_from(total)) {
+        (true, _) => 0_i64.checked_sub_unsigned(total).ok_or_else(invalid)?,
+        (false, Ok(nanos)) => nanos,
+        (false, Err(_)) => return Err(invalid()),
+    };
+    Ok(Span { nanos })
+}
+
+/// Nanoseconds of one number with its unit. Go computes the fraction in floating point, and so do we, to
+/// round alike.
+fn part(whole: &str, fraction: &str, size: u64) -> Option<u64> {
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
+    let nanos = whole
+        .checked_mul(size)
+        .filter(|&nanos| nanos <= MOST_NANOS)?;
+    let (mut parts, mut scale) = (0_u64, 1_f64);
+    for digit in fraction.bytes().map(|b| u64::from(b - b'0')) {
+        // Digits that do not fit are far less than a nanosecond.
+        let Some(more) = parts
+            .checked_mul(10)
+            .map(|ten| ten + digit)
+            .filter(|&more| parts <= (MOST_NANOS - 1) / 10 && more <= MOST_NANOS)
+        else {
+            break;
+        };
+        parts = more;
+        scale *= 10.0;
+    }
+    let rest = (parts as f64 * (size as f64 / scale)) as u64;
+    nanos.checked_add(rest).filter(|&nanos| nanos <= MOST_NANOS)
+}
+
+fn split_digits<'a>(text: &mut &'a str) -> &'a str {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    *text = rest;
+    digits
+}
+
+fn unit_nanos(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "ns" => 1,
+        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => MINUTE,
+        "h" => 60 * MINUTE,
+        _ => return None,
+    })
+}
+
+const MINUTE: u64 = 60_000_000_000;
+const MOST_NANOS: u64 = 1 << 63;
+
+// ------------------------------------------------------------------------------------------------
+
+/// Reads a whole number with an optional sign, as `strconv.Atoi` does.
+///
+/// # Errors
+/// In the words of Go.
+pub fn integer(text: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    number(text, digits, "Atoi")
+}
+
+/// Reads a whole number without a sign of at most `bits` bits, as `strconv.ParseUint` does in base 10.
+///
+/// # Errors
+/// In the words of Go.
+pub fn unsigned(text: &str, bits: u32) -> Result<u64, String> {
+    let value: u64 = number(text, text, "ParseUint")?;
+    if bits < 64 && value >> bits != 0 {
+        return Err(format!(
+            "strconv.ParseUint: parsing {}: value out of range",
+            quote(text)
+        ));
+    }
+    Ok(value)
+}
+
+fn number<N: std::str::FromStr>(text: &str, digits: &str, function: &str) -> Result<N, String> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let wrong = if is_number {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
+    text.parse()
+        .ok()
+        .filter(|_| is_number)
+        .ok_or_else(|| format!("strconv.{function}: parsing {}: {wrong}", quote(text)))
+}
+
+/// Reads a number with a fraction or an exponent. (Go's hexadecimal form is not read.)
+///
+/// # Errors
+/// In the words of Go's `strconv.ParseFloat`.
+pub fn float(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "strconv.ParseFloat: parsing {}: invalid syntax",
+            quote(text)
+        )
+    })
+}
+
+// ------------------------------------------------------------------------------------------------
+
+/// Splits `host:port` or `[host]:port` at the port. Both may be empty, and neither is looked at.
+///
+/// # Errors
+/// In the words of Go's `net.SplitHostPort`: `address 8080: missing port in address`.
+pub fn host_port(text: &str) -> Result<(&str, &str), String> {
+    let wrong = |why: &str| Err(format!("address {text}: {why}"));
+    let Some(colon) = text.rfind(':') else {
+        return wrong("missing port in address");
+    };
+    let (host, port) = (&text[..colon], &text[colon + 1..]);
+    let Some(inner) = text.strip_prefix('[') else {
+        return match host {
+            host if host.contains(':') => wrong("too many colons in address"),
+            _ if text.contains('[') => wrong("unexpected '[' in address"),
+            _ if text.contains(']') => wrong("unexpected ']' in address"),
+            host => Ok((host, port)),
+        };
+    };
+    let Some(length) = inner.find(']') else {
+        return wrong("missing ']' in address");
+    };
+    let end = length + 1;
+    if end + 1 != colon {
+        let colon_follows = text[end + 1..].starts_with(':');
+        return wrong(if colon_follows {
+            "too many colons in address"
+        } else {
+            "missing port in address"
+        });
+    }
+    match () {
+        () if text[1..].contains('[') => wrong("unexpected '[' in address"),
+        () if port.contains(']') => wrong("unexpected ']' in address"),
+        () => Ok((&inner[..length], port)),
+    }
+}
+
+/// Reads an address without a zone (`fe80::1%eth0` has one). Octets have no leading zeros.
+pub fn ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+/// Reads `address/length` into the address as it is written and the length. The host bits may be set.
+pub fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let address = ip(address)?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let is_number = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
+    let length: u8 = length
+        .parse()
+        .ok()
+        .filter(|&length| is_number && length <= most)?;
+    Some((address, length))
+}
+
+/// A word in double quotes for a message, with Go's escapes for what cannot be printed.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_go_durations() {
+        let nanos = |text: &str| duration(text).map(|span| span.nanos);
+        assert_eq!(nanos("0"), Ok(0));
+        assert_eq!(nanos("-0"), Ok(0));
+        assert_eq!(nanos("1h30m"), Ok(5_400_000_000_000));
+        assert_eq!(nanos("1.5h"), Ok(5_400_000_000_000));
+        assert_eq!(nanos("-300ms"), Ok(-300_000_000));
+        assert_eq!(nanos("+.5s"), Ok(500_000_000));
+        assert_eq!(nanos("5.s"), Ok(5_000_000_000));
+        assert_eq!(nanos("1us1\u{b5}s1\u{3bc}s7ns"), Ok(3_007));
+        assert_eq!(nanos("-9223372036854775808ns"), Ok(i64::MIN));
+        assert_eq!(nanos("0.3333333333333333333h"), Ok(1_200_000_000_000));
+    }
+
+    #[test]
+    fn wrong_durations_are_named_as_go_names_them() {
+        let error = |text: &str| duration(text).expect_err("no duration");
+        assert_eq!(error("5"), "time: missing unit in duration \"5\"");
+        assert_eq!(error(""), "time: invalid duration \"\"");
+        assert_eq!(error("often"), "time: invalid duration \"often\"");
+        assert_eq!(error("."), "time: invalid duration \".\"");
+        assert_eq!(error("3d"), "time: unknown unit \"d\" in duration \"3d\"");
+        assert_eq!(
+            error("9223372036854775808ns"),
+            "time: invalid duration \"9223372036854775808ns\""
+        );
+        assert_eq!(
+            error("99999999999999999999h"),
+            "time: invalid duration \"99999999999999999999h\""
+        );
+        assert_eq!(
+            error("1h "),
+            "time: unknown unit \"h \" in duration \"1h \""
+        );
+    }
+
+    #[test]
+    fn spans_are_printed_as_go_prints_durations() {
+        let shown = |text: &str| duration(text).map(|span| span.to_string());
+        for text in [
+            "0s",
+            "1ns",
+            "1.5µs",
+            "300ms",
+            "-5s",
+            "1m0s",
+            "1h0m0.5s",
+            "2540400h10m10s",
+        ] {
+            assert_eq!(shown(text).as_deref(), Ok(text));
+        }
+        assert_eq!(shown("90m").as_deref(), Ok("1h30m0s"));
+    }
+
+    #[test]
+    fn numbers_are_go_numbers() {
+        assert_eq!(integer("+30"), Ok(30));
+        assert_eq!(integer("-007"), Ok(-7));
+        assert_eq!(
+            integer("30s"),
+            Err("strconv.Atoi: parsing \"30s\": invalid syntax".to_owned())
+        );
+        assert_eq!(
+            integer("9223372036854775808"),
+            Err("strconv.Atoi: parsing \"9223372036854775808\": value out of range".to_owned())
+        );
+        assert_eq!(
+            integer("+"),
+            Err("strconv.Atoi: parsing \"+\": invalid syntax".to_owned())
+        );
+        assert_eq!(unsigned("65535", 16), Ok(65535));
+        assert_eq!(
+            unsigned("65536", 16),
+            Err("strconv.ParseUint: parsing \"65536\": value out of range".to_owned())
+        );
+        assert_eq!(
+            unsigned("+1", 32),
+            Err("strconv.ParseUint: parsing \"+1\": invalid syntax".to_owned())
+        );
+        assert_eq!(float(".5"), Ok(0.5));
+    }
+
+    #[test]
+    fn host_and_port_are_split_as_go_splits_them() {
+        assert_eq!(host_port(":8080"), Ok(("", "8080")));
+        assert_eq!(host_port("[::1]:53"), Ok(("::1", "53")));
+        assert_eq!(host_port("localhost:"), Ok(("localhost", "")));
+        for (text, why) in [
+            ("8080", "missing port in address"),
+            ("::1", "too many colons in address"),
+            ("[::1]", "missing port in address"),
+            ("[::1", "missing ']' in address"),
+            ("[::1]x:1", "missing port in address"),
+            ("[::1]:1:2", "too many colons in address"),
+            ("a[b:1", "unexpected '[' in address"),
+            ("a]b:1", "unexpected ']' in address"),
+            ("[a[b]:1", "unexpected '[' in address"),
+        ] {
+            assert_eq!(host_port(text), Err(format!("address {text}: {why}")));
+        }
+    }
+
+    #[test]
+    fn networks_need_a_length() {
+        assert_eq!(
+            cidr("10.0.0.5/24"),
+            Some(("10.0.0.5".parse().expect("an address"), 24))
+        );
+        assert_eq!(cidr("2001:db8::/33").map(|(_, length)| length), Some(33));
+        for text in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0/16",
+            "010.0.0.0/8",
+            "::/129",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "fe80::%1/64",
+        ] {
+            assert_eq!(cidr(text), None, "{text}");
+        }
+    }
+}

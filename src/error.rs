@@ -1,0 +1,230 @@
+//! The error of the crate, and the complaint about a Corefile that shows the line and marks the word.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Result of anything that may fail in Signpost.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong before and beside the answering of queries.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The Corefile cannot be served as it is written.
+    #[error(transparent)]
+    Corefile(Box<Complaint>),
+    /// The operating system refused something.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried, for example `open /etc/coredns/Corefile`.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything that needs no more than a sentence.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<Complaint> for Error {
+    fn from(complaint: Complaint) -> Self {
+        Error::Corefile(Box::new(complaint))
+    }
+}
+
+// ------------------------------------------------------------------------------------------------
+
+/// What is wrong with a Corefile, where, and what would be right.
+///
+/// The first line of its display has CoreDNS's shape, `plugin/NAME: FILE:LINE - MESSAGE`, so that
+/// scripts that look for it go on to work. Below stand the line itself with the word marked, and
+/// one `help:` line for each hint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Who complains, in front of the place: `plugin/cache`, or a stage such as `error inspecting server blocks`.
+    pub context: Option<String>,
+    /// Where, if a place is to blame.
+    pub place: Option<Place>,
+    /// What is wrong, without place and hints.
+    pub message: String,
+    /// What would be right; a line each.
+    pub hints: Vec<String>,
+}
+
+/// A word in a configuration file, as far as a complaint needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// File name as the user gave it; imported files by absolute path.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// The text of that line.
+    pub text: String,
+    /// Characters of `text` before the word.
+    pub column: usize,
+    /// Characters of the word that stand on this line.
+    pub width: usize,
+}
+
+impl Complaint {
+    /// A complaint that blames no place yet.
+    pub fn new(message: impl Into<String>) -> Self {
+        Complaint {
+            context: None,
+            place: None,
+            message: message.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Says who complains: `plugin/cache`.
+    #[must_use]
+    pub fn from_context(mut self, context: impl Into<String>) -> Self {
+        self.context = Some(context.into());
+        self
+    }
+
+    /// Says where.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Adds what would be right. An empty hint adds nothing.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        if !hint.is_empty() {
+            self.hints.push(hint);
+        }
+        self
+    }
+}
+
+impl std::error::Error for Complaint {}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(context) = &self.context {
+            write!(f, "{context}: ")?;
+        }
+        if let Some(place) = &self.place {
+            write!(f, "{}:{} - ", place.file, place.line)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(place) = &self.place {
+            place.show(f)?;
+        }
+        for hint in &self.hints {
+            write!(f, "\nhelp: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+// ------------------------------------------------------------------------------------------------
+
+impl Place {
+    /// Writes the line and, below it, a row of carets under the word.
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.text.trim().is_empty() {
+            return Ok(());
+        }
+        let line = self.line.to_string();
+        let (before, word, after) = self.window();
+        let caret = "^".repeat(word.chars().count().max(1));
+        let indent: String = before
+            .chars()
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        write!(f, "\n  {line} | {before}{word}{after}")?;
+        write!(f, "\n  {} | {indent}{caret}", " ".repeat(line.len()))
+    }
+
+    /// The line in three parts, cut to what fits a terminal and cleaned of control characters.
+    fn window(&self) -> (String, String, String) {
+        let clean = |c: char| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        };
+        let mut rest = self.text.chars().map(clean);
+        let before: Vec<char> = rest.by_ref().take(self.column).collect();
+        let word: Vec<char> = rest.by_ref().take(self.width).collect();
+        let after: Vec<char> = rest.collect();
+        let start: String = match before.len().checked_sub(MOST_BEFORE) {
+            Some(cut) if cut > 0 => format!("...{}", String::from_iter(&before[cut..])),
+            _ => before.into_iter().collect(),
+        };
+        let shorten = |part: Vec<char>, most: usize| -> String {
+            if part.len() > most {
+                format!("{}...", String::from_iter(&part[..most]))
+            } else {
+                part.into_iter().collect()
+            }
+        };
+        (
+            start,
+            shorten(word, MOST_OF_WORD),
+            shorten(after, MOST_AFTER).trim_end().to_owned(),
+        )
+    }
+}
+
+/// Characters that are shown in front of a marked word, of the word, and behind it.
+const MOST_BEFORE: usize = 80;
+const MOST_OF_WORD: usize = 80;
+const MOST_AFTER: usize = 40;
+
+// ------------------------------------------------------------------------------------------------
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str, column: usize, width: usize) -> Place {
+        Place {
+            file: "Corefile".into(),
+            line: 3,
+            text: text.to_owned(),
+            column,
+            width,
+        }
+    }
+
+    #[test]
+    fn a_complaint_shows_the_line_and_marks_the_word() {
+        let complaint = Complaint::new("Error during parsing: unknown property 'pod'")
+            .from_context("plugin/kubernetes")
+            .at(place("\tpod insecure", 1, 3))
+            .hint("did you mean 'pods'?");
+        assert_eq!(
+            complaint.to_string(),
+            "plugin/kubernetes: Corefile:3 - Error during parsing: unknown property 'pod'\n  3 | \tpod insecure\n    | \t^^^\nhelp: did you mean 'pods'?"
+        );
+    }
+
+    #[test]
+    fn a_complaint_without_a_place_is_one_line() {
+        assert_eq!(
+            Complaint::new("address 65536: invalid port").to_string(),
+            "address 65536: invalid port"
+        );
+    }
+
+    #[test]
+    fn long_lines_and_control_characters_do_not_reach_the_terminal() {
+        let text = format!("{}bad\u{1b}[31m{}", "x".repeat(500), "y".repeat(500));
+        let shown = Complaint::new("m").at(place(&text, 500, 3)).to_string();
+        assert!(
+            shown.lines().all(|line| line.chars().count() < 160),
+            "{shown}"
+        );
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
+}

@@ -1,0 +1,296 @@
+//! Streams: messages with their length in front, answered in whatever order the answers come.
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+
+use super::worker::{Local, Place};
+use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use crate::wire::answer::recycle;
+use crate::wire::request::{Gate, gate};
+use crate::wire::types::rcode;
+use crate::wire::write::{Writer, refusal};
+
+/// How long a client may take from the first octet of a message to its last, or to send its first message.
+const MESSAGE: Duration = Duration::from_secs(3);
+
+/// How long a connection may be idle (RFC 7766 section 6.2.3 asks for seconds).
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read.
+const WRITE: Duration = Duration::from_secs(5);
+
+/// Queries of one connection that may wait at once; then reading pauses.
+const IN_FLIGHT: usize = 128;
+
+/// Octets of replies that are gathered before they are written.
+const GATHER: usize = 64 << 10;
+
+//----------- Connections ----------------------------------------------------
+
+/// The connections of one worker.
+pub(super) struct Connections {
+    limit: usize,
+    all: RefCell<Vec<Weak<Connection>>>,
+}
+
+/// What others may know of a connection.
+struct Connection {
+    /// When something last happened: it opened, a message began or ended, a reply was ready.
+    active: Cell<Instant>,
+    in_flight: Cell<usize>,
+    closing: Cell<bool>,
+    wake: Notify,
+}
+
+impl Connections {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, all: RefCell::default() }
+    }
+
+    /// Whether no connection has a query that waits.
+    pub(super) fn are_quiet(&self) -> bool {
+        self.all.borrow().iter().filter_map(Weak::upgrade).all(|connection| connection.in_flight.get() == 0)
+    }
+
+    /// Lets every connection end as soon as its queries are answered.
+    pub(super) fn close_when_quiet(&self) {
+        self.all.borrow().iter().filter_map(Weak::upgrade).for_each(|connection| connection.close());
+    }
+
+    /// Takes a new connection in; returns whether another one had to go: the one that was idle longest.
+    fn add(&self) -> (Rc<Connection>, bool) {
+        let mut all = self.all.borrow_mut();
+        let mut evicted = false;
+        if all.len() >= self.limit {
+            all.retain(|connection| connection.strong_count() > 0);
+        }
+        if all.len() >= self.limit {
+            let idle = all.iter().filter_map(Weak::upgrade).filter(|c| c.in_flight.get() == 0 && !c.closing.get());
+            let oldest = idle.min_by_key(|connection| connection.active.get());
+            evicted = oldest.inspect(|oldest| oldest.close()).is_some();
+        }
+        let connection = Rc::new(Connection {
+            active: Cell::new(Instant::now()),
+            in_flight: Cell::new(0),
+            closing: Cell::new(false),
+            wake: Notify::new(),
+        });
+        all.push(Rc::downgrade(&connection));
+        (connection, evicted)
+    }
+}
+
+impl Connection {
+    fn close(&self) {
+        self.closing.set(true);
+        self.wake.notify_one();
+    }
+}
+
+//----------- Accepting ------------------------------------------------------
+
+/// Accepts connections until the door closes.
+pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Out of file descriptors, most likely: give the others time to end.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let here = stream.local_addr().unwrap_or(peer);
+        let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };
+        let (connection, evicted) = local.connections.add();
+        if evicted {
+            local.shared.evicted.inc();
+        }
+        let session = Session::new(local.clone(), door, client, connection);
+        tokio::task::spawn_local(session.run(stream));
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+//----------- Session --------------------------------------------------------
+
+/// One connection with its buffers.
+struct Session {
+    local: Rc<Local>,
+    door: usize,
+    client: Client,
+    connection: Rc<Connection>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    writer: Writer,
+    late: mpsc::UnboundedSender<Vec<u8>>,
+    replies: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// The client will send nothing more that counts.
+    half_closed: bool,
+    asked_before: bool,
+}
+
+/// What a session waits for.
+enum Event {
+    Input(usize),
+    Reply(Vec<u8>),
+    Wake,
+    Timeout,
+}
+
+impl Session {
+    fn new(local: Rc<Local>, door: usize, client: Client, connection: Rc<Connection>) -> Self {
+        let (late, replies) = mpsc::unbounded_channel();
+        Self {
+            local,
+            door,
+            client,
+            connection,
+            input: Vec::with_capacity(512),
+            output: Vec::new(),
+            writer: Writer::default(),
+            late,
+            replies,
+            half_closed: false,
+            asked_before: false,
+        }
+    }
+
+    /// Serves the connection until it ends: by the client, by a limit, or because the server stops.
+    async fn run(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        loop {
+            while let Ok(reply) = self.replies.try_recv() {
+                self.output.extend_from_slice(&reply);
+            }
+            if !self.output.is_empty() {
+                match timeout(WRITE, writer.write_all(&self.output)).await {
+                    Ok(Ok(())) => self.output.clear(),
+                    _ => return,
+                }
+                self.output.shrink_to(GATHER);
+            }
+            if self.connection.in_flight.get() == 0 && (self.half_closed || self.connection.closing.get()) {
+                let _ = timeout(WRITE, writer.shutdown()).await;
+                return;
+            }
+            match self.next(&mut reader).await {
+                Event::Input(0) => self.half_closed = true,
+                Event::Input(_) => self.answer_all(),
+                Event::Reply(reply) => self.output.extend_from_slice(&reply),
+                Event::Wake => {}
+                Event::Timeout if self.connection.in_flight.get() == 0 => return,
+                // The client waits for us, not we for it; but what it left unfinished stays so.
+                Event::Timeout => self.half_closed = true,
+            }
+        }
+    }
+
+    async fn next(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Event {
+        let between = self.asked_before && self.input.is_empty();
+        let deadline = self.connection.active.get() + if between { IDLE } else { MESSAGE };
+        let may_read = !self.half_closed && !self.connection.closing.get() && self.connection.in_flight.get() < IN_FLIGHT;
+        let event = tokio::select! {
+            Some(reply) = self.replies.recv() => Event::Reply(reply),
+            read = reader.read_buf(&mut self.input), if may_read => Event::Input(read.unwrap_or(0)),
+            () = self.connection.wake.notified() => Event::Wake,
+            () = tokio::time::sleep_until(deadline.into()), if may_read => Event::Timeout,
+        };
+        if between {
+            // The first octet of a message begins its time.
+            self.connection.active.set(Instant::now());
+        }
+        event
+    }
+
+    /// Answers every whole message that was read.
+    fn answer_all(&mut self) {
+        let (input, mut done) = (std::mem::take(&mut self.input), 0);
+        while let Some((prefix, rest)) = input[done..].split_at_checked(2)
+            && let Some(message) = rest.get(..usize::from(u16::from_be_bytes([prefix[0], prefix[1]])))
+        {
+            done += 2 + message.len();
+            self.asked_before = true;
+            self.connection.active.set(Instant::now());
+            self.answer(message);
+        }
+        self.input = input;
+        self.input.drain(..done);
+    }
+
+    fn answer(&mut self, message: &[u8]) {
+        let request = match gate(message) {
+            Gate::Silence => return,
+            Gate::Refuse(why) => return self.put(|_, out| refusal(message, &why, out)),
+            Gate::Pass(request) => request,
+        };
+        let live = self.local.shared.live.load_full();
+        let Some(Some(listener)) = live.listeners.get(self.door) else { return self.connection.close() };
+        let mut query = Query::new(message, request, self.client, Instant::now());
+        match listener.ask(&mut query) {
+            Outcome::Reply(reply) => self.reply(&query, reply),
+            Outcome::Drop => {}
+            Outcome::Wait(pending) => match self.local.place() {
+                Some(place) => {
+                    let (listener, query) = (listener.clone(), query.into_owned());
+                    self.later(place, async move {
+                        let mut query = query;
+                        let reply = listener.finish(&mut query, pending).await?;
+                        let mut out = Vec::new();
+                        framed(&mut out, |out| write(&mut Writer::default(), &query, &reply, out));
+                        Some(out)
+                    });
+                }
+                None => self.reply(&query, Reply::failure(rcode::SERVFAIL, "too many queries are waiting")),
+            },
+        }
+    }
+
+    /// Lets a query wait; its reply comes to this session as a whole frame.
+    fn later(&self, place: Place, reply: impl Future<Output = Option<Vec<u8>>> + 'static) {
+        let (connection, late) = (self.connection.clone(), self.late.clone());
+        connection.in_flight.set(connection.in_flight.get() + 1);
+        tokio::task::spawn_local(async move {
+            let frame = reply.await;
+            connection.in_flight.set(connection.in_flight.get() - 1);
+            connection.active.set(Instant::now());
+            drop(place);
+            // A session that is gone needs no reply; one that gets none needs to know that nothing is missing.
+            let _ = late.send(frame.unwrap_or_default());
+        });
+    }
+
+    fn reply(&mut self, query: &Query<'_>, reply: Reply) {
+        self.put(|writer, out| write(writer, query, &reply, out));
+        recycle(reply.answer);
+    }
+
+    fn put(&mut self, message: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
+        let writer = &mut self.writer;
+        framed(&mut self.output, |out| message(writer, out));
+    }
+}
+
+fn write(writer: &mut Writer, query: &Query<'_>, reply: &Reply, out: &mut Vec<u8>) -> usize {
+    writer.reply(query.packet(), &query.request, reply, query.limit(), out)
+}
+
+/// Writes a message with its length in front (RFC 1035 section 4.2.2).
+fn framed(out: &mut Vec<u8>, message: impl FnOnce(&mut Vec<u8>) -> usize) {
+    let at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    let len = message(out) as u16;
+    out[at..at + 2].copy_from_slice(&len.to_be_bytes());
+}

@@ -1,0 +1,311 @@
+//! Socket calls that the standard library lacks: datagrams in batches, with the address they were sent to.
+//!
+//! The crate's only `unsafe`. Its surface is plain data: [`Inbox::receive`] fills buffers, [`send`] empties them.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Datagrams that one call receives or sends at most.
+pub const BATCH: usize = 32;
+
+/// Octets of the largest query that is read; more is cut, and then malformed.
+const QUERY: usize = 4096;
+
+/// Octets of one control buffer: packet info of either family.
+const CONTROL: usize = 64;
+
+//----------- Receiving ------------------------------------------------------
+
+/// Buffers for one batch of datagrams.
+pub struct Inbox {
+    buffers: Box<[[u8; QUERY]; BATCH]>,
+    names: Box<[libc::sockaddr_storage; BATCH]>,
+    controls: Box<[Control; BATCH]>,
+    lengths: [usize; BATCH],
+    peers: [Option<SocketAddr>; BATCH],
+    locals: [Option<IpAddr>; BATCH],
+}
+
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL]);
+
+/// One datagram as it was received.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    /// What it says.
+    pub bytes: &'a [u8],
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The address it was sent to, where the socket tells.
+    pub local: Option<IpAddr>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            buffers: Box::new([[0; QUERY]; BATCH]),
+            // SAFETY: a sockaddr_storage of zeros is a valid value (an address of no family).
+            names: Box::new(unsafe { zeroed() }),
+            controls: Box::new([Control([0; CONTROL]); BATCH]),
+            lengths: [0; BATCH],
+            peers: [None; BATCH],
+            locals: [None; BATCH],
+        }
+    }
+}
+
+impl Inbox {
+    /// Receives up to [`BATCH`] datagrams without waiting; returns how many.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; anything else that the kernel says.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let mut iovecs: [MaybeUninit<libc::iovec>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+        let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+        for at in 0..BATCH {
+            let iovec = iovecs[at].write(libc::iovec { iov_base: self.buffers[at].as_mut_ptr().cast(), iov_len: QUERY });
+            // SAFETY: a msghdr of zeros is valid; every pointer that is set leads to a buffer of the length given.
+            let mut header: libc::mmsghdr = unsafe { zeroed() };
+            header.msg_hdr.msg_name = (&raw mut self.names[at]).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = iovec;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = (&raw mut self.controls[at]).cast();
+            header.msg_hdr.msg_controllen = CONTROL as _;
+            headers[at].write(header);
+        }
+        // SAFETY: all BATCH headers are initialised and their buffers live longer than the call.
+        let got = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr().cast(),
+                BATCH as u32,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+        for (at, header) in headers[..got].iter().enumerate() {
+            // SAFETY: initialised above, and filled in by the kernel.
+            let header = unsafe { header.assume_init_ref() };
+            self.lengths[at] = header.msg_len as usize;
+            self.peers[at] = to_socket_addr(&self.names[at]);
+            self.locals[at] = local_address(&header.msg_hdr);
+        }
+        Ok(got)
+    }
+
+    /// The datagram at `index` of the last batch; nothing if its sender has no usable address.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Received<'_>> {
+        // Nobody listens at port 0: its "sender" is forged.
+        let peer = self.peers[index].filter(|peer| peer.port() != 0)?;
+        Some(Received { bytes: &self.buffers[index][..self.lengths[index]], peer, local: self.locals[index] })
+    }
+}
+
+/// The address in the packet info that came with a datagram.
+fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
+    // SAFETY: the kernel wrote a well-formed list of control messages of msg_controllen octets into our buffer,
+    // and each is read at the size of its type, unaligned.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while !message.is_null() {
+            match ((*message).cmsg_level, (*message).cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info: libc::in_pktinfo = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                    return Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info: libc::in6_pktinfo = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                    return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                _ => message = libc::CMSG_NXTHDR(header, message),
+            }
+        }
+    }
+    None
+}
+
+//----------- Sending --------------------------------------------------------
+
+/// One datagram to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Transmit<'a> {
+    /// What it says.
+    pub bytes: &'a [u8],
+    /// Whom it goes to.
+    pub peer: SocketAddr,
+    /// The address it leaves from; without one the socket's own.
+    pub source: Option<IpAddr>,
+}
+
+/// Sends up to [`BATCH`] datagrams without waiting; returns how many went.
+///
+/// # Errors
+/// What the kernel says of the first one; then none was sent.
+pub fn send(socket: BorrowedFd<'_>, batch: &[Transmit<'_>]) -> io::Result<usize> {
+    let batch = &batch[..batch.len().min(BATCH)];
+    let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    let mut iovecs: [MaybeUninit<libc::iovec>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    let mut controls: [MaybeUninit<Control>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
+    for (at, transmit) in batch.iter().enumerate() {
+        let name = names[at].as_mut_ptr();
+        // SAFETY: a msghdr of zeros is valid. What the pointers lead to lives until the call is over: the arrays
+        // above, and the caller's bytes, which the kernel only reads.
+        let mut header: libc::mmsghdr = unsafe { zeroed() };
+        header.msg_hdr.msg_namelen = write_socket_addr(transmit.peer, name);
+        header.msg_hdr.msg_name = name.cast();
+        header.msg_hdr.msg_iov = iovecs[at]
+            .write(libc::iovec { iov_base: transmit.bytes.as_ptr().cast_mut().cast(), iov_len: transmit.bytes.len() });
+        header.msg_hdr.msg_iovlen = 1;
+        if let Some(source) = transmit.source {
+            let control = controls[at].write(Control([0; CONTROL]));
+            header.msg_hdr.msg_control = (&raw mut *control).cast();
+            header.msg_hdr.msg_controllen = CONTROL as _;
+            header.msg_hdr.msg_controllen = write_source(&header.msg_hdr, source) as _;
+        }
+        headers[at].write(header);
+    }
+    // SAFETY: as many headers as the batch has are initialised.
+    let sent = unsafe {
+        libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr().cast(), batch.len() as u32, libc::MSG_DONTWAIT as _)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Puts packet info with the source address into the header's control buffer; returns how much of it is used.
+fn write_source(header: &libc::msghdr, source: IpAddr) -> usize {
+    // SAFETY: the control buffer has CONTROL octets, is aligned for a cmsghdr, and holds either message.
+    unsafe {
+        let message = libc::CMSG_FIRSTHDR(header);
+        match source {
+            IpAddr::V4(v4) => {
+                let address = libc::in_addr { s_addr: u32::from(v4).to_be() };
+                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: libc::in_addr { s_addr: 0 } };
+                (*message).cmsg_level = libc::IPPROTO_IP;
+                (*message).cmsg_type = libc::IP_PKTINFO;
+                (*message).cmsg_len = libc::CMSG_LEN(size_of::<libc::in_pktinfo>() as u32) as _;
+                std::ptr::write_unaligned(libc::CMSG_DATA(message).cast(), info);
+                libc::CMSG_SPACE(size_of::<libc::in_pktinfo>() as u32) as usize
+            }
+            IpAddr::V6(v6) => {
+                let info = libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: v6.octets() }, ipi6_ifindex: 0 };
+                (*message).cmsg_level = libc::IPPROTO_IPV6;
+                (*message).cmsg_type = libc::IPV6_PKTINFO;
+                (*message).cmsg_len = libc::CMSG_LEN(size_of::<libc::in6_pktinfo>() as u32) as _;
+                std::ptr::write_unaligned(libc::CMSG_DATA(message).cast(), info);
+                libc::CMSG_SPACE(size_of::<libc::in6_pktinfo>() as u32) as usize
+            }
+        }
+    }
+}
+
+//----------- Socket options and addresses -----------------------------------
+
+/// Lets a wildcard socket tell the address that each datagram was sent to.
+///
+/// # Errors
+/// What the kernel says.
+pub fn want_local_address(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    let (level, option) =
+        if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int, which lives longer than the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn to_socket_addr(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller and less aligned.
+            let v4 = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            let address = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddrV4::new(address, u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: likewise a sockaddr_in6.
+            let v6 = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let address = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some(SocketAddrV6::new(address, u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+fn write_socket_addr(address: SocketAddr, name: *mut libc::sockaddr_storage) -> libc::socklen_t {
+    // SAFETY: the storage is large and aligned enough for either; it is written whole, nothing of it is read before.
+    unsafe {
+        match address {
+            SocketAddr::V4(v4) => {
+                name.cast::<libc::sockaddr_in>().write(libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: v4.port().to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
+                    sin_zero: [0; 8],
+                });
+                size_of::<libc::sockaddr_in>() as libc::socklen_t
+            }
+            SocketAddr::V6(v6) => {
+                name.cast::<libc::sockaddr_in6>().write(libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: v6.port().to_be(),
+                    sin6_flowinfo: 0,
+                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_scope_id: v6.scope_id(),
+                });
+                size_of::<libc::sockaddr_in6>() as libc::socklen_t
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_reply_leaves_from_the_address_that_was_asked() {
+        let server = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).expect("a socket");
+        server.set_only_v6(false).expect("dual stack");
+        let any: SocketAddr = "[::]:0".parse().expect("an address");
+        if server.bind(&any.into()).is_err() {
+            return; // no IPv6 here
+        }
+        want_local_address(server.as_fd(), true).expect("packet info");
+        let port = server.local_addr().expect("bound").as_socket().expect("an IP address").port();
+        for address in ["127.0.0.1", "127.0.0.7", "::1"] {
+            let bind = if address.contains(':') { "[::1]:0" } else { "127.0.0.1:0" };
+            let Ok(client) = UdpSocket::bind(bind) else { continue };
+            let asked: IpAddr = address.parse().expect("an address");
+            // A connected socket takes datagrams from the asked address only.
+            client.connect((asked, port)).expect("connects");
+            client.send(b"question").expect("sends");
+            client.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a timeout");
+            let mut inbox = Inbox::default();
+            while inbox.receive(server.as_fd()).is_err() {}
+            let got = inbox.get(0).expect("a datagram");
+            assert_eq!(got.bytes, b"question");
+            let reply = Transmit { bytes: b"answer", peer: got.peer, source: got.local };
+            assert_eq!(send(server.as_fd(), &[reply]).expect("sent"), 1);
+            let mut buffer = [0; 16];
+            assert_eq!(client.recv(&mut buffer).expect("a reply"), 6);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Datagrams: a batch is received, each query walks the chain, the replies go out together.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use super::sys::{self, BATCH, Inbox, Received, Transmit};
+use super::worker::Local;
+use crate::chain::site::Listener;
+use crate::chain::{Client, Outcome, Pending, Proto, Query, Reply};
+use crate::wire::answer::recycle;
+use crate::wire::request::{Gate, gate};
+use crate::wire::types::rcode;
+use crate::wire::write::{Writer, refusal};
+
+/// Octets of replies that are gathered before they are sent.
+const GATHER: usize = 256 << 10;
+
+//----------- The loop -------------------------------------------------------
+
+/// Serves a socket until the door closes, and then what has arrived.
+pub(super) async fn serve(
+    local: Rc<Local>,
+    door: usize,
+    socket: UdpSocket,
+    wildcard: bool,
+    mut closing: watch::Receiver<bool>,
+) {
+    let Ok(own) = socket.local_addr() else { return };
+    let Ok(socket) = AsyncFd::new(socket) else { return };
+    let port = Rc::new(Port { socket, own, wildcard });
+    let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
+    loop {
+        let is_open = tokio::select! {
+            readable = port.socket.readable() => match readable {
+                Ok(mut guard) => {
+                    if let Ok(Ok(count)) = guard.try_io(|socket| inbox.receive(socket.get_ref().as_fd())) {
+                        answer_batch(&local, door, &port, &inbox, count, &mut outbox);
+                        outbox.send(&port).await;
+                    }
+                    true
+                }
+                Err(_) => false,
+            },
+            _ = closing.wait_for(|closing| *closing) => false,
+        };
+        if !is_open {
+            break;
+        }
+    }
+    while let Ok(count) = inbox.receive(port.socket.get_ref().as_fd()) {
+        answer_batch(&local, door, &port, &inbox, count, &mut outbox);
+        outbox.send(&port).await;
+    }
+}
+
+/// A socket and what is known of it.
+struct Port {
+    socket: AsyncFd<UdpSocket>,
+    own: SocketAddr,
+    wildcard: bool,
+}
+
+impl Port {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
+}
+
+fn answer_batch(local: &Rc<Local>, door: usize, port: &Rc<Port>, inbox: &Inbox, count: usize, outbox: &mut Outbox) {
+    let live = local.shared.live.load();
+    let Some(Some(listener)) = live.listeners.get(door) else { return };
+    let now = Instant::now();
+    for datagram in (0..count).filter_map(|index| inbox.get(index)) {
+        answer(local, listener, port, datagram, now, outbox);
+    }
+}
+
+fn answer(
+    local: &Rc<Local>,
+    listener: &Arc<Listener>,
+    port: &Rc<Port>,
+    datagram: Received<'_>,
+    now: Instant,
+    outbox: &mut Outbox,
+) {
+    let to = (datagram.peer, datagram.local.filter(|_| port.wildcard));
+    let request = match gate(datagram.bytes) {
+        Gate::Silence => return,
+        Gate::Refuse(why) => return outbox.put(to, |_, out| refusal(datagram.bytes, &why, out)),
+        Gate::Pass(request) => request,
+    };
+    let client = Client {
+        peer: canonical(datagram.peer),
+        local: canonical(SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port())),
+        proto: Proto::Udp,
+    };
+    let mut query = Query::new(datagram.bytes, request, client, now);
+    match listener.ask(&mut query) {
+        Outcome::Reply(reply) => outbox.reply(to, &query, reply),
+        Outcome::Drop => {}
+        Outcome::Wait(pending) => match local.place() {
+            Some(place) => {
+                let (listener, port, query) = (listener.clone(), port.clone(), query.into_owned());
+                tokio::task::spawn_local(async move {
+                    finish(listener, port, query, pending, to).await;
+                    drop(place);
+                });
+            }
+            None => outbox.reply(to, &query, Reply::failure(rcode::SERVFAIL, "too many queries are waiting")),
+        },
+    }
+}
+
+/// Goes on with a query that had to wait, and sends its reply alone.
+async fn finish(
+    listener: Arc<Listener>,
+    port: Rc<Port>,
+    mut query: Query<'static>,
+    pending: Pending,
+    to: (SocketAddr, Option<IpAddr>),
+) {
+    if let Some(reply) = listener.finish(&mut query, pending).await {
+        let mut outbox = Outbox::default();
+        outbox.reply(to, &query, reply);
+        outbox.send(&port).await;
+    }
+}
+
+/// An IPv4 client of a socket for both families is an IPv4 client.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+//----------- Replies --------------------------------------------------------
+
+/// Replies that are to be sent.
+#[derive(Default)]
+struct Outbox {
+    writer: Writer,
+    bytes: Vec<u8>,
+    parcels: Vec<(Range<usize>, SocketAddr, Option<IpAddr>)>,
+}
+
+impl Outbox {
+    fn reply(&mut self, to: (SocketAddr, Option<IpAddr>), query: &Query<'_>, reply: Reply) {
+        self.put(to, |writer, out| writer.reply(query.packet(), &query.request, &reply, query.limit(), out));
+        recycle(reply.answer);
+    }
+
+    fn put(&mut self, (peer, source): (SocketAddr, Option<IpAddr>), write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
+        let start = self.bytes.len();
+        let len = write(&mut self.writer, &mut self.bytes);
+        self.parcels.push((start..start + len, peer, source));
+    }
+
+    /// Sends everything; a datagram that cannot be sent to its client is left to the client's retry.
+    async fn send(&mut self, port: &Port) {
+        let mut done = 0;
+        while done < self.parcels.len() {
+            let parcels = &self.parcels[done..self.parcels.len().min(done + BATCH)];
+            let mut batch = [Transmit { bytes: &[], peer: port.own, source: None }; BATCH];
+            for (transmit, (range, peer, source)) in batch.iter_mut().zip(parcels) {
+                *transmit = Transmit { bytes: &self.bytes[range.clone()], peer: *peer, source: *source };
+            }
+            match sys::send(port.fd(), &batch[..parcels.len()]) {
+                Ok(sent) => done += sent,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    let Ok(mut guard) = port.socket.writable().await else { break };
+                    guard.clear_ready();
+                }
+                Err(_) => done += 1,
+            }
+        }
+        self.parcels.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(GATHER);
+    }
+}

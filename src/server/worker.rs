@@ -1,0 +1,167 @@
+//! A worker: one thread for each core, with sockets and a runtime of its own.
+//!
+//! A query stays with the worker that received it. What workers share is one pointer to what is live.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::{TcpListener, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::LocalSet;
+
+use super::stream::Connections;
+use super::{stream, udp};
+use crate::chain::site::Listener;
+use crate::error::{Error, Result};
+use crate::host::metrics::{self, Counter};
+
+/// Queries of one worker that may wait for somebody else's answer.
+const WAITING: usize = 10_000;
+
+//----------- Live -----------------------------------------------------------
+
+/// What is served right now, by the number of the door that a query came through.
+#[derive(Default)]
+pub struct Live {
+    /// Nothing at a door that is closed.
+    pub listeners: Vec<Option<Arc<Listener>>>,
+}
+
+/// What all workers see.
+pub struct Shared {
+    /// Swapped as a whole when a configuration goes live.
+    pub live: ArcSwap<Live>,
+    /// Queries that were answered SERVFAIL because too many were waiting.
+    pub shed: Counter,
+    /// Connections that were closed because there were too many.
+    pub evicted: Counter,
+    /// Connections that one worker may have.
+    pub connections: usize,
+}
+
+//----------- Worker ---------------------------------------------------------
+
+/// A running worker, as the rest of the process sees it.
+pub struct Worker {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// What a worker can be told.
+pub enum Command {
+    /// Serve these sockets as a door.
+    Open {
+        /// The number of the door.
+        door: usize,
+        /// Datagrams.
+        udp: UdpSocket,
+        /// Streams.
+        tcp: TcpListener,
+        /// Whether datagrams tell the address they were sent to.
+        wildcard: bool,
+    },
+    /// Stop serving a door, once what has arrived is answered.
+    Close(usize),
+    /// Stop serving all doors; tell when what has arrived is answered.
+    Drain(oneshot::Sender<()>),
+}
+
+impl Worker {
+    /// Starts the worker with this number, from 0.
+    ///
+    /// # Errors
+    /// The thread or its runtime cannot be made.
+    pub fn start(number: usize, shared: Arc<Shared>) -> Result<Self> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let failed = |source| Error::Io { what: format!("start worker {number}"), source };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+        thread
+            .spawn(move || {
+                metrics::claim_copy(number);
+                LocalSet::new().block_on(&runtime, obey(receiver, Rc::new(Local::new(shared))));
+            })
+            .map_err(failed)?;
+        Ok(Self { commands })
+    }
+
+    /// Tells the worker something. A worker that is gone hears nothing.
+    pub fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}
+
+/// What the tasks of one worker share.
+pub(super) struct Local {
+    pub(super) shared: Arc<Shared>,
+    pub(super) connections: Connections,
+    waiting: Cell<usize>,
+}
+
+/// A place among the queries that wait; given back when it is dropped.
+pub(super) struct Place(Rc<Local>);
+
+impl Local {
+    fn new(shared: Arc<Shared>) -> Self {
+        let connections = Connections::new(shared.connections);
+        Self { shared, connections, waiting: Cell::new(0) }
+    }
+
+    /// A place for a query that has to wait, or nothing when all are taken.
+    pub(super) fn place(self: &Rc<Self>) -> Option<Place> {
+        let waiting = self.waiting.get();
+        if waiting >= WAITING {
+            self.shared.shed.inc();
+            return None;
+        }
+        self.waiting.set(waiting + 1);
+        Some(Place(self.clone()))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.get() == 0 && self.connections.are_quiet()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+    }
+}
+
+async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) {
+    let mut doors: HashMap<usize, watch::Sender<bool>> = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Open { door, udp, tcp, wildcard } => {
+                let (open, closing) = watch::channel(false);
+                tokio::task::spawn_local(udp::serve(local.clone(), door, udp, wildcard, closing.clone()));
+                tokio::task::spawn_local(stream::accept(local.clone(), door, tcp, closing));
+                doors.insert(door, open);
+            }
+            Command::Close(door) => {
+                if let Some(open) = doors.remove(&door) {
+                    open.send_replace(true);
+                }
+            }
+            Command::Drain(done) => {
+                for (_, open) in doors.drain() {
+                    open.send_replace(true);
+                }
+                let local = local.clone();
+                tokio::task::spawn_local(async move {
+                    // The loops read what has arrived when they notice that they are to close.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    local.connections.close_when_quiet();
+                    while !local.is_idle() {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    let _ = done.send(());
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+#!/bin/bash
+# run.sh SERVER...: the whole test, from nothing to nothing: a fresh cluster, trial.sh with each SERVER, and the cluster is
+# taken down again, also on failure and Ctrl-C. Environment: what trial.sh and up.sh take (LONG=1, DUAL=1, ...), and
+# KEEP=1: leave the cluster up. Exit status: 1 if a check failed, 3 if Go or root is missing.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+[ $# -gt 0 ] || die "usage: run.sh SERVER..."
+[ "$(id -u)" = 0 ] || { echo "run.sh: needs root" >&2; exit 3; }
+mkdir -p "$TARGET/cluster"
+exec 9>"$TARGET/cluster/lock" # one at a time: the node's name and addresses are fixed
+flock -n 9 || die "another run.sh is at work"
+"$HERE/build.sh" 9>&-
+
+child=''
+clean() {
+	local status=$?
+	trap - EXIT
+	kill "$guard" 2>/dev/null || :
+	[ -z "$child" ] || kill "$child" 2>/dev/null || :
+	wait
+	if [ -n "${KEEP:-}" ]; then
+		echo "run.sh: the cluster stays; $HERE/down.sh --purge removes it"
+		return
+	fi
+	"$HERE/down.sh"
+	if [ $status != 0 ] && [ -d "$CLUSTER_DIR/log" ]; then
+		rm -rf "$TARGET/cluster/log"
+		cp -r "$CLUSTER_DIR/log" "$TARGET/cluster/log"
+		echo "run.sh: the logs are in $TARGET/cluster/log" >&2
+	fi
+	"$HERE/down.sh" --purge
+}
+# If this script is killed, this takes the cluster down.
+# shellcheck disable=SC2016
+setsid bash -c 'tail --pid="$1" -f /dev/null & trap "kill $!; exit" TERM; wait; "$2" --purge' \
+	guard $$ "$HERE/down.sh" </dev/null >/dev/null 2>&1 9>&- &
+guard=$!
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+attend() { # in the background, so that a signal to this script is heard at once
+	setpriv --pdeathsig TERM -- "$@" 9>&- &
+	child=$!
+	wait "$child"
+}
+attend "$HERE/up.sh" --fresh
+failed=0
+for server; do
+	[ $# = 1 ] || echo "=== $server"
+	attend "$HERE/trial.sh" "$server" || failed=$((failed + $?))
+done
+[ $failed = 0 ]
