@@ -77,13 +77,14 @@ pub fn build(corefile: &Corefile, plugins: &[Registration], host: &Arc<Host>, de
 }
 
 impl Configuration {
-    /// Does what has to be done before this configuration may take over.
+    /// Does what has to be done before this configuration may take over. At the first start nothing is served
+    /// yet, so nothing is waited for.
     ///
     /// # Errors
     /// The first preparation that failed.
-    pub async fn prepare(&mut self, runtime: &Handle) -> Result<()> {
+    pub async fn prepare(&mut self, runtime: &Handle, first: bool) -> Result<()> {
         let preparations = std::mem::take(&mut self.preparations);
-        let all = preparations.into_iter().map(|preparation| (preparation.make)(runtime.clone()));
+        let all = preparations.into_iter().map(|preparation| (preparation.make)(runtime.clone(), first));
         futures_util::future::try_join_all(all).await.map(|_| ())
     }
 

@@ -73,7 +73,7 @@ pub(crate) struct Start {
 
 /// Something to be done before a reloaded configuration takes over.
 pub(crate) struct Preparation {
-    pub(crate) make: Box<dyn FnOnce(Handle) -> Boxed<Result<()>> + Send>,
+    pub(crate) make: Box<dyn FnOnce(Handle, bool) -> Boxed<Result<()>> + Send>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -109,14 +109,15 @@ impl<'a> Setup<'a> {
         self.common.starts.push(Start { name, make: Box::new(move || Box::pin(make())) });
     }
 
-    /// Runs before this configuration takes over from an older one; an error keeps the older one.
+    /// Runs before this configuration goes live; an error keeps the older one, or ends the first start.
     ///
-    /// At the first start the server answers meanwhile, and an error is fatal.
-    pub fn prepare<F>(&mut self, make: impl FnOnce(Handle) -> F + Send + 'static)
+    /// `make` gets the runtime, and whether this is the first start: then it should start what has to run and
+    /// not wait for it, since waiting would keep the whole server from answering.
+    pub fn prepare<F>(&mut self, make: impl FnOnce(Handle, bool) -> F + Send + 'static)
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.common.preparations.push(Preparation { make: Box::new(move |runtime| Box::pin(make(runtime))) });
+        self.common.preparations.push(Preparation { make: Box::new(move |runtime, first| Box::pin(make(runtime, first))) });
     }
 
     /// Answers GET `path` at `address` (as in the Corefile, `:8080`); a later plugin that wants the same wins.

@@ -20,4 +20,6 @@ pub struct Host {
     pub clock: clock::Clock,
     /// What outlives a reload because its options did not change.
     pub shared: shared::Shared,
+    /// Whether the process was told to stop: it is not ready any more, but still serves.
+    pub shutting_down: std::sync::atomic::AtomicBool,
 }

@@ -17,13 +17,13 @@ const BUFFER: usize = 4 << 20;
 const BACKLOG: i32 = 1024;
 
 /// The sockets of one listener, one pair for each worker.
-pub struct Sockets {
+pub(super) struct Sockets {
     /// Whether datagrams come with the address they were sent to.
-    pub wildcard: bool,
+    pub(super) wildcard: bool,
     /// One for each worker.
-    pub udp: Vec<UdpSocket>,
+    pub(super) udp: Vec<UdpSocket>,
     /// One for each worker.
-    pub tcp: Vec<TcpListener>,
+    pub(super) tcp: Vec<TcpListener>,
 }
 
 /// Opens the sockets of a listener for so many workers.
@@ -34,7 +34,7 @@ pub struct Sockets {
 ///
 /// # Errors
 /// Which address, and what is wrong with it.
-pub fn open(listener: &Listener, workers: usize) -> Result<Sockets> {
+pub(super) fn open(listener: &Listener, workers: usize) -> Result<Sockets> {
     let mut last = None;
     for mut address in addresses(&listener.host, listener.port).map_err(|e| failed("Listen: listen tcp", listener, e))? {
         let streams = match group(address, Type::STREAM, workers) {

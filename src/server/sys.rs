@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Datagrams that one call receives or sends at most.
-pub const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// Octets of the largest query that is read; more is cut, and then malformed.
 const QUERY: usize = 4096;
@@ -20,7 +20,7 @@ const CONTROL: usize = 64;
 //----------- Receiving ------------------------------------------------------
 
 /// Buffers for one batch of datagrams.
-pub struct Inbox {
+pub(super) struct Inbox {
     buffers: Box<[[u8; QUERY]; BATCH]>,
     names: Box<[libc::sockaddr_storage; BATCH]>,
     controls: Box<[Control; BATCH]>,
@@ -35,13 +35,13 @@ struct Control([u8; CONTROL]);
 
 /// One datagram as it was received.
 #[derive(Debug, Clone, Copy)]
-pub struct Received<'a> {
+pub(super) struct Received<'a> {
     /// What it says.
-    pub bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// The address it was sent to, where the socket tells.
-    pub local: Option<IpAddr>,
+    pub(super) local: Option<IpAddr>,
 }
 
 impl Default for Inbox {
@@ -63,7 +63,7 @@ impl Inbox {
     ///
     /// # Errors
     /// `WouldBlock` when there is none; anything else that the kernel says.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let mut iovecs: [MaybeUninit<libc::iovec>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         for at in 0..BATCH {
@@ -101,7 +101,7 @@ impl Inbox {
 
     /// The datagram at `index` of the last batch; nothing if its sender has no usable address.
     #[must_use]
-    pub fn get(&self, index: usize) -> Option<Received<'_>> {
+    pub(super) fn get(&self, index: usize) -> Option<Received<'_>> {
         // Nobody listens at port 0: its "sender" is forged.
         let peer = self.peers[index].filter(|peer| peer.port() != 0)?;
         Some(Received { bytes: &self.buffers[index][..self.lengths[index]], peer, local: self.locals[index] })
@@ -135,20 +135,20 @@ fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
 
 /// One datagram to be sent.
 #[derive(Debug, Clone, Copy)]
-pub struct Transmit<'a> {
+pub(super) struct Transmit<'a> {
     /// What it says.
-    pub bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     /// Whom it goes to.
-    pub peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// The address it leaves from; without one the socket's own.
-    pub source: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
 }
 
 /// Sends up to [`BATCH`] datagrams without waiting; returns how many went.
 ///
 /// # Errors
 /// What the kernel says of the first one; then none was sent.
-pub fn send(socket: BorrowedFd<'_>, batch: &[Transmit<'_>]) -> io::Result<usize> {
+pub(super) fn send(socket: BorrowedFd<'_>, batch: &[Transmit<'_>]) -> io::Result<usize> {
     let batch = &batch[..batch.len().min(BATCH)];
     let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
     let mut iovecs: [MaybeUninit<libc::iovec>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
@@ -212,7 +212,7 @@ fn write_source(header: &libc::msghdr, source: IpAddr) -> usize {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn want_local_address(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+pub(super) fn want_local_address(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) =
         if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
     let on: libc::c_int = 1;

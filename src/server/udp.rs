@@ -1,13 +1,14 @@
 //! Datagrams: a batch is received, each query walks the chain, the replies go out together.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
@@ -28,48 +29,44 @@ const GATHER: usize = 256 << 10;
 pub(super) async fn serve(
     local: Rc<Local>,
     door: usize,
-    socket: UdpSocket,
+    socket: std::net::UdpSocket,
     wildcard: bool,
     mut closing: watch::Receiver<bool>,
 ) {
     let Ok(own) = socket.local_addr() else { return };
-    let Ok(socket) = AsyncFd::new(socket) else { return };
+    let Ok(socket) = UdpSocket::from_std(socket) else { return };
     let port = Rc::new(Port { socket, own, wildcard });
     let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
-    loop {
-        let is_open = tokio::select! {
-            readable = port.socket.readable() => match readable {
-                Ok(mut guard) => {
-                    if let Ok(Ok(count)) = guard.try_io(|socket| inbox.receive(socket.get_ref().as_fd())) {
-                        answer_batch(&local, door, &port, &inbox, count, &mut outbox);
-                        outbox.send(&port).await;
-                    }
-                    true
-                }
-                Err(_) => false,
-            },
-            _ = closing.wait_for(|closing| *closing) => false,
-        };
-        if !is_open {
-            break;
+    let mut is_open = true;
+    while is_open {
+        tokio::select! {
+            readable = port.socket.readable() => is_open = readable.is_ok(),
+            _ = closing.wait_for(|closing| *closing) => is_open = false,
         }
-    }
-    while let Ok(count) = inbox.receive(port.socket.get_ref().as_fd()) {
-        answer_batch(&local, door, &port, &inbox, count, &mut outbox);
-        outbox.send(&port).await;
+        while let Ok(count) = port.receive(&mut inbox) {
+            answer_batch(&local, door, &port, &inbox, count, &mut outbox);
+            outbox.send(&port).await;
+            if is_open {
+                break;
+            }
+        }
     }
 }
 
 /// A socket and what is known of it.
 struct Port {
-    socket: AsyncFd<UdpSocket>,
+    socket: UdpSocket,
     own: SocketAddr,
     wildcard: bool,
 }
 
 impl Port {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.get_ref().as_fd()
+    fn receive(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
+        self.socket.try_io(Interest::READABLE, || inbox.receive(self.socket.as_fd()))
+    }
+
+    fn send(&self, batch: &[Transmit<'_>]) -> std::io::Result<usize> {
+        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.as_fd(), batch))
     }
 }
 
@@ -169,11 +166,12 @@ impl Outbox {
             for (transmit, (range, peer, source)) in batch.iter_mut().zip(parcels) {
                 *transmit = Transmit { bytes: &self.bytes[range.clone()], peer: *peer, source: *source };
             }
-            match sys::send(port.fd(), &batch[..parcels.len()]) {
+            match port.send(&batch[..parcels.len()]) {
                 Ok(sent) => done += sent,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let Ok(mut guard) = port.socket.writable().await else { break };
-                    guard.clear_ready();
+                    if port.socket.writable().await.is_err() {
+                        break;
+                    }
                 }
                 Err(_) => done += 1,
             }

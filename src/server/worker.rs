@@ -26,32 +26,32 @@ const WAITING: usize = 10_000;
 
 /// What is served right now, by the number of the door that a query came through.
 #[derive(Default)]
-pub struct Live {
+pub(super) struct Live {
     /// Nothing at a door that is closed.
-    pub listeners: Vec<Option<Arc<Listener>>>,
+    pub(super) listeners: Vec<Option<Arc<Listener>>>,
 }
 
 /// What all workers see.
-pub struct Shared {
+pub(super) struct Shared {
     /// Swapped as a whole when a configuration goes live.
-    pub live: ArcSwap<Live>,
+    pub(super) live: ArcSwap<Live>,
     /// Queries that were answered SERVFAIL because too many were waiting.
-    pub shed: Counter,
+    pub(super) shed: Counter,
     /// Connections that were closed because there were too many.
-    pub evicted: Counter,
+    pub(super) evicted: Counter,
     /// Connections that one worker may have.
-    pub connections: usize,
+    pub(super) connections: usize,
 }
 
 //----------- Worker ---------------------------------------------------------
 
 /// A running worker, as the rest of the process sees it.
-pub struct Worker {
+pub(super) struct Worker {
     commands: mpsc::UnboundedSender<Command>,
 }
 
 /// What a worker can be told.
-pub enum Command {
+pub(super) enum Command {
     /// Serve these sockets as a door.
     Open {
         /// The number of the door.
@@ -74,7 +74,7 @@ impl Worker {
     ///
     /// # Errors
     /// The thread or its runtime cannot be made.
-    pub fn start(number: usize, shared: Arc<Shared>) -> Result<Self> {
+    pub(super) fn start(number: usize, shared: Arc<Shared>) -> Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let failed = |source| Error::Io { what: format!("start worker {number}"), source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -89,7 +89,7 @@ impl Worker {
     }
 
     /// Tells the worker something. A worker that is gone hears nothing.
-    pub fn tell(&self, command: Command) {
+    pub(super) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
     }
 }

@@ -1,0 +1,160 @@
+//! The command line: CoreDNS's flags, in Go's syntax.
+
+use std::path::PathBuf;
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Serve a Corefile.
+    Serve(Args),
+    /// Check a Corefile and say whether it can be served.
+    Validate(Args),
+    /// Print the version.
+    Version,
+    /// Print the names of all plugins.
+    Plugins,
+    /// Print how to use the program.
+    Help,
+}
+
+/// Settings of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Args {
+    /// The Corefile; `stdin` is standard input; nothing means `./Corefile`, or the built-in one.
+    pub conf: Option<String>,
+    /// Where to write the process id.
+    pub pidfile: Option<PathBuf>,
+    /// The port of keys that name none.
+    pub port: String,
+    /// Whether to keep the zones and the version to itself.
+    pub quiet: bool,
+    /// Whether log lines are JSON.
+    pub json: bool,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self { conf: None, pidfile: None, port: "53".into(), quiet: false, json: false }
+    }
+}
+
+/// Why a command line is none: the exit status, and what to print on standard error.
+pub type Refusal = (u8, String);
+
+/// How to use the program.
+pub const USAGE: &str = "Usage of signpost:
+  -conf FILE        Corefile to load; `stdin` reads standard input (default ./Corefile)
+  -dns.port N, -p N port of server blocks that name none (default 53)
+  -log-format F     text or json (default text)
+  -pidfile FILE     write the process id there
+  -plugins          list the plugins and exit
+  -quiet            do not print zones and version at start
+  -validate         check the Corefile and exit with 0 or 1; opens no socket and asks no network
+  -version          print the version and exit
+";
+
+/// Reads arguments (without the program's own name): `-name value`, `-name=value`, one dash or two.
+///
+/// # Errors
+/// With exit status 2 for a flag that does not exist or lacks its value, 1 for a value that is wrong or an
+/// argument too many, as in CoreDNS.
+pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Refusal> {
+    let mut arguments = arguments.into_iter();
+    let (mut args, mut mode) = (Args::default(), None);
+    while let Some(argument) = arguments.next() {
+        let Some(flag) = flag_name(&argument) else {
+            return Err((1, format!("extra command line arguments: [{argument}{}]\nhelp: the Corefile is named by -conf FILE", rest(arguments))));
+        };
+        let (name, inline) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (flag, None),
+        };
+        match name {
+            "quiet" | "version" | "plugins" | "validate" | "h" | "help" => {
+                if !switch(name, inline.as_deref())? {
+                    continue;
+                }
+                match name {
+                    "quiet" => args.quiet = true,
+                    "version" => mode = mode.or(Some(Command::Version)),
+                    "plugins" => mode = mode.or(Some(Command::Plugins)),
+                    "validate" => mode = mode.or(Some(Command::Validate(Args::default()))),
+                    _ => return Ok(Command::Help),
+                }
+            }
+            "conf" | "pidfile" | "dns.port" | "p" | "log-format" => {
+                let value = inline.or_else(|| arguments.next());
+                let value = value.ok_or_else(|| (2, format!("flag needs an argument: -{name}\n{USAGE}")))?;
+                set(&mut args, name, value)?;
+            }
+            _ => return Err((2, format!("flag provided but not defined: -{name}\n{USAGE}"))),
+        }
+    }
+    Ok(match mode {
+        None => Command::Serve(args),
+        Some(Command::Validate(_)) => Command::Validate(args),
+        Some(mode) => mode,
+    })
+}
+
+fn flag_name(argument: &str) -> Option<&str> {
+    let name = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
+    (!name.is_empty()).then_some(name)
+}
+
+fn rest(arguments: impl Iterator<Item = String>) -> String {
+    arguments.map(|argument| format!(" {argument}")).collect()
+}
+
+fn switch(name: &str, value: Option<&str>) -> Result<bool, Refusal> {
+    match value {
+        None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(true),
+        Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
+        Some(other) => Err((2, format!("invalid boolean value \"{other}\" for -{name}: parse error\n{USAGE}"))),
+    }
+}
+
+fn set(args: &mut Args, name: &str, value: String) -> Result<(), Refusal> {
+    match name {
+        "conf" => args.conf = (!value.is_empty()).then_some(value),
+        "pidfile" => args.pidfile = (!value.is_empty()).then(|| value.into()),
+        "log-format" => {
+            args.json = match value.as_str() {
+                "text" => false,
+                "json" => true,
+                _ => return Err((1, format!("unknown log format \"{value}\": expected text or json"))),
+            }
+        }
+        _ => args.port = value,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, Refusal> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn flags_have_gos_syntax() {
+        let want = Args { conf: Some("a".into()), port: "1053".into(), quiet: true, ..Args::default() };
+        for line in ["-conf a -dns.port 1053 -quiet", "--conf=a -p=1053 --quiet=true", "-quiet -p 1053 -conf=a"] {
+            assert_eq!(read(line), Ok(Command::Serve(want.clone())), "{line}");
+        }
+        assert_eq!(read("-version"), Ok(Command::Version));
+        assert_eq!(read("-conf a -validate"), Ok(Command::Validate(Args { conf: Some("a".into()), ..Args::default() })));
+        assert_eq!(read("-log-format json"), Ok(Command::Serve(Args { json: true, ..Args::default() })));
+    }
+
+    #[test]
+    fn what_is_wrong_has_coredns_exit_status() {
+        assert_eq!(read("Corefile").map_err(|(status, _)| status), Err(1));
+        assert_eq!(read("-config a").map_err(|(status, _)| status), Err(2));
+        assert_eq!(read("-conf").map_err(|(status, _)| status), Err(2));
+        assert_eq!(read("-quiet=maybe").map_err(|(status, _)| status), Err(2));
+        assert_eq!(read("-log-format xml").map_err(|(status, _)| status), Err(1));
+    }
+}

@@ -1,0 +1,70 @@
+//! Reading the Corefile.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use crate::args::Args;
+use crate::chain::setup::Registration;
+use crate::corefile::{self, Corefile, Vocabulary};
+use crate::error::{Error, Result};
+
+/// Where configurations come from, at start and at each reload.
+pub struct Loader {
+    source: Source,
+    served: Vec<&'static str>,
+    elsewhere: &'static [&'static str],
+}
+
+enum Source {
+    File(String),
+    /// Standard input can be read once.
+    Text(String),
+    BuiltIn,
+}
+
+impl Loader {
+    /// A loader for what the command line names.
+    ///
+    /// # Errors
+    /// Standard input cannot be read.
+    pub fn new(args: &Args, plugins: &[Registration], elsewhere: &'static [&'static str]) -> Result<Self> {
+        let source = match args.conf.as_deref() {
+            Some("stdin") if !std::io::stdin().is_terminal() => {
+                let mut text = Vec::new();
+                let read = std::io::stdin().read_to_end(&mut text);
+                read.map_err(|source| Error::Io { what: "read the Corefile from standard input".into(), source })?;
+                Source::Text(corefile::decode(&text))
+            }
+            Some("stdin") => Source::BuiltIn,
+            Some(path) => Source::File(path.to_owned()),
+            None if Path::new("Corefile").exists() => Source::File("Corefile".into()),
+            None => Source::BuiltIn,
+        };
+        Ok(Self { source, served: plugins.iter().map(|plugin| plugin.name).collect(), elsewhere })
+    }
+
+    /// Reads and parses the Corefile as it is now.
+    ///
+    /// # Errors
+    /// It is missing, or the first thing in it that is wrong.
+    pub fn load(&self) -> Result<Corefile> {
+        let (name, text) = match &self.source {
+            Source::File(path) => (path.as_str(), read(path)?),
+            Source::Text(text) => ("stdin", text.clone()),
+            Source::BuiltIn => ("", String::new()),
+        };
+        let vocabulary = Vocabulary { served: &self.served, elsewhere: self.elsewhere };
+        corefile::parse(&text, name, &|name: &str| std::env::var(name).ok(), &vocabulary)
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(corefile::decode(&bytes)),
+        Err(error) => {
+            let why = error.to_string();
+            let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
+            Err(Error::Other(format!("loading Corefile via flag: open {path}: {why}\nhelp: -conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile")))
+        }
+    }
+}

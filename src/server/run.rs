@@ -1,0 +1,287 @@
+//! The life of the process: start, signals, reload, the end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::load::Loader;
+use super::publish::Stage;
+use crate::args::Args;
+use crate::chain::build::{Configuration, build};
+use crate::chain::setup::Registration;
+use crate::corefile::Corefile;
+use crate::error::{Error, Result};
+use crate::host::metrics::{Family, Gauge};
+use crate::host::{Host, log};
+
+/// How long what waits may take to be answered when the server stops, as in CoreDNS.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The version of CoreDNS whose behaviour this is.
+pub const COREDNS: &str = "1.15.0";
+
+static RELOAD_FAILED: Family =
+    Family { name: "coredns_reload_failed_total", help: "Reloads that failed and changed nothing.", labels: &[] };
+static RELOAD_VERSION: Family = Family {
+    name: "coredns_reload_version_info",
+    help: "The hash of the configuration that is live.",
+    labels: &["hash", "value"],
+};
+
+//----------- Entry points ---------------------------------------------------
+
+/// The two lines that tell the version: CoreDNS's, whose behaviour this is, and our own.
+#[must_use]
+pub fn banner() -> String {
+    format!(
+        "CoreDNS-{COREDNS}\n{}/{}, signpost-{}, rust",
+        std::env::consts::OS,
+        match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        },
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Reads a Corefile and builds what it says, without opening or asking anything.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn validate(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<Vec<String>> {
+    let corefile = Loader::new(args, plugins, elsewhere)?.load()?;
+    Ok(build(&corefile, plugins, &Arc::new(Host::default()), &args.port)?.servers)
+}
+
+/// Serves until a signal ends it; the result is the exit status.
+///
+/// # Errors
+/// What kept the server from starting.
+pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
+    log::set_json(args.json);
+    let io = |source| Error::Io { what: "start the runtime".into(), source };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
+    let runtime = runtime.map_err(io)?;
+    let loader = Loader::new(args, plugins, elsewhere)?;
+    let host = Arc::new(Host::default());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let corefile = loader.load()?;
+    let mut configuration = build(&corefile, plugins, &host, &args.port)?;
+    let stage = Stage::new(host.clone(), runtime.handle().clone(), workers)?;
+    let mut process = Process { args, plugins, loader, host, stage, watch: None, hash: String::new() };
+    let code = runtime.block_on(async {
+        process.start(&corefile, &mut configuration, &runtime).await?;
+        let servers = std::mem::take(&mut configuration.servers);
+        process.go_live(&corefile, configuration)?;
+        process.announce(&servers);
+        process.obey(&runtime).await
+    });
+    remove_pidfile(args);
+    log::flush(Duration::from_secs(1));
+    runtime.shutdown_background();
+    code
+}
+
+fn remove_pidfile(args: &Args) {
+    if let Some(path) = &args.pidfile {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+//----------- Process --------------------------------------------------------
+
+struct Process<'a> {
+    args: &'a Args,
+    plugins: &'static [Registration],
+    loader: Loader,
+    host: Arc<Host>,
+    stage: Stage,
+    watch: Option<Watch>,
+    /// The hash of the Corefile that is live.
+    hash: String,
+}
+
+/// Looking for a changed Corefile.
+struct Watch {
+    timer: tokio::time::Interval,
+    /// Shows the hash as long as this configuration is live.
+    _version: Gauge,
+    /// The last reason for which a reload failed: said once.
+    complaint: String,
+}
+
+/// What wakes the process.
+enum Event {
+    Stop,
+    Interrupt,
+    Quit,
+    Reload,
+    Look,
+}
+
+impl Process<'_> {
+    /// Starts what has to be prepared. At the first start the server answers meanwhile.
+    async fn start(&mut self, corefile: &Corefile, configuration: &mut Configuration, runtime: &Runtime) -> Result<()> {
+        for warning in &corefile.warnings {
+            log::warning("", format_args!("{warning}"));
+        }
+        if let Some(path) = &self.args.pidfile
+            && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+        {
+            log::error("", format_args!("cannot write the pidfile {}: {error}", path.display()));
+        }
+        configuration.prepare(runtime.handle(), true).await
+    }
+
+    fn go_live(&mut self, corefile: &Corefile, configuration: Configuration) -> Result<()> {
+        let interval = configuration.reload;
+        self.stage.publish(configuration)?;
+        self.hash = corefile.sha512_hex();
+        self.watch = interval.map(|(interval, jitter)| {
+            let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", &self.hash]);
+            version.set(1.0);
+            log::info("plugin/reload", format_args!("Running configuration SHA512 = {}", self.hash));
+            let period = jittered(interval, jitter);
+            let start = tokio::time::Instant::now() + period;
+            Watch { timer: tokio::time::interval_at(start, period), _version: version, complaint: String::new() }
+        });
+        Ok(())
+    }
+
+    fn announce(&self, servers: &[String]) {
+        if !self.args.quiet {
+            log::plain(&servers.join("\n"));
+            log::plain(&banner());
+        }
+    }
+
+    /// Does what signals and the clock say, until the end.
+    async fn obey(&mut self, runtime: &Runtime) -> Result<ExitCode> {
+        let failed = |source| Error::Io { what: "listen for signals".into(), source };
+        let mut signals = Signals::new().map_err(failed)?;
+        loop {
+            match signals.next(self.watch.as_mut()).await {
+                Event::Stop => {
+                    log::info("", format_args!("SIGTERM: Shutting down servers then terminating"));
+                    self.stop(&mut signals).await;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Event::Interrupt => {
+                    log::info("", format_args!("SIGINT: Shutting down"));
+                    self.host.shutting_down.store(true, Ordering::Relaxed);
+                    tokio::select! {
+                        () = tokio::time::sleep(self.stage.lameduck()) => return Ok(ExitCode::SUCCESS),
+                        _ = signals.interrupt.recv() => return Ok(ExitCode::from(2)),
+                    }
+                }
+                Event::Quit => return Ok(ExitCode::SUCCESS),
+                Event::Reload => {
+                    log::info("", format_args!("SIGUSR1: Reloading"));
+                    self.reload(runtime, true).await;
+                }
+                Event::Look => self.reload(runtime, false).await,
+            }
+        }
+    }
+
+    /// Unready at once; serving goes on for the lameduck time; then what has arrived is answered.
+    async fn stop(&self, signals: &mut Signals) {
+        self.host.shutting_down.store(true, Ordering::Relaxed);
+        let lameduck = self.stage.lameduck();
+        if !lameduck.is_zero() {
+            log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
+            tokio::select! {
+                () = tokio::time::sleep(lameduck) => {}
+                _ = signals.quit.recv() => return,
+            }
+        }
+        self.stage.drain(GRACE).await;
+    }
+
+    /// Reads the Corefile again. `forced`: even if it is the same. A failure changes nothing.
+    async fn reload(&mut self, runtime: &Runtime, forced: bool) {
+        let corefile = match self.loader.load() {
+            Ok(corefile) => corefile,
+            Err(error) => return self.complain(&error, "Corefile parse failed"),
+        };
+        if !forced && corefile.sha512_hex() == self.hash {
+            if let Some(watch) = &mut self.watch {
+                watch.complaint.clear();
+            }
+            return;
+        }
+        let built = async {
+            let mut configuration = build(&corefile, self.plugins, &self.host, &self.args.port)?;
+            configuration.prepare(runtime.handle(), false).await?;
+            Ok(configuration)
+        };
+        match built.await.and_then(|configuration| self.go_live(&corefile, configuration)) {
+            Ok(()) => log::info("", format_args!("Reloading complete")),
+            Err(error) => self.complain(&error, "Restart failed"),
+        }
+    }
+
+    fn complain(&mut self, error: &Error, what: &str) {
+        let text = format!("{what}: {error}");
+        self.host.metrics.counter(&RELOAD_FAILED, &[]).inc();
+        if let Some(watch) = &mut self.watch {
+            if watch.complaint == text {
+                return;
+            }
+            watch.complaint.clone_from(&text);
+        }
+        log::error("", format_args!("{text}\nthe configuration before it stays in use"));
+    }
+}
+
+/// The interval, somewhere within half the jitter to either side.
+fn jittered(interval: Duration, jitter: Duration) -> Duration {
+    let shift = jitter.mul_f64(fastrand::f64());
+    (interval + shift).saturating_sub(jitter / 2).max(Duration::from_secs(1))
+}
+
+struct Signals {
+    stop: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    reload: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            stop: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            reload: signal(SignalKind::user_defined1())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self, watch: Option<&mut Watch>) -> Event {
+        let look = async {
+            match watch {
+                Some(watch) => watch.timer.tick().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(look);
+        loop {
+            tokio::select! {
+                _ = self.stop.recv() => return Event::Stop,
+                _ = self.interrupt.recv() => return Event::Interrupt,
+                _ = self.quit.recv() => return Event::Quit,
+                _ = self.reload.recv() => return Event::Reload,
+                // SIGHUP is ignored, as in CoreDNS.
+                _ = self.hangup.recv() => {}
+                _ = &mut look => return Event::Look,
+            }
+        }
+    }
+}
