@@ -20,7 +20,6 @@ import argparse
 import http.client
 import json
 import os
-import re
 import shlex
 import shutil
 import signal

@@ -15,7 +15,7 @@ mkdir -p "$target/peers"
 peers=$(cd "$target/peers" && pwd)
 KUBERNETES=v1.36.1 # what the components say; the code is what kube/go.mod names
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$here/build.sh"; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$here/build.sh"; }
 
 # stamp FLAGS FILE...: a digest of everything that decides what comes out
 stamp() { { echo "$1"; cat "${@:2}"; } | sha256sum | cut -d' ' -f1; }
