@@ -241,7 +241,7 @@ impl<'a> Cursor<'a> {
     pub fn once_error(&self) -> Error {
         let word = self.word();
         let hint = match self.first.map(|at| &self.words[at]) {
-            _ if *word.text != *self.plugin => {
+            _ if *word.text != *self.words[0].text => {
                 let name = self.plugin;
                 format!(
                     "an option of {name} has a block of its own; its '}}' ended the block of {name}, and '{word}' stands outside"

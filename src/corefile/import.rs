@@ -15,8 +15,9 @@ use super::word::{Source, Word};
 #[derive(Default)]
 pub(super) struct Imports {
     snippets: HashMap<String, Snippet>,
-    /// Words of each pattern, by the directory it was looked up in: each file is read once.
-    files: HashMap<String, Expansion>,
+    /// What each import of files stands for, by the file that it stands in and by its argument.
+    files: HashMap<(Arc<str>, Arc<str>), Expansion>,
+    /// The words of each file: it is read once.
     sources: HashMap<PathBuf, Arc<[Word]>>,
     snippets_expanded: usize,
     files_expanded: usize,
@@ -81,20 +82,15 @@ impl Imports {
                 .into());
         }
         self.files_expanded += 1;
-        let directory = directory_of(argument)?;
-        let pattern = if name.starts_with('/') {
-            name.to_owned()
-        } else {
-            clean(&directory.join(name)).to_string_lossy().into_owned()
-        };
-        if !self.files.contains_key(&pattern) {
-            let words = self.read(argument, &pattern, rest)?;
+        let key = (argument.file().clone(), argument.text.clone());
+        if !self.files.contains_key(&key) {
+            let words = self.read(argument, &pattern(argument)?, rest)?;
             self.files
-                .insert(pattern.clone(), Expansion { words, used: false });
+                .insert(key.clone(), Expansion { words, used: false });
         }
         let expansion = self
             .files
-            .get_mut(&pattern)
+            .get_mut(&key)
             .expect("it was put there if it was missing");
         self.words_repeated += repeated(expansion);
         let words = expansion.words.clone();
@@ -214,18 +210,19 @@ fn repeated(expansion: &mut Expansion) -> usize {
     }
 }
 
-/// The directory that relative imports of a word start from: that of the word's own file.
-fn directory_of(argument: &Word) -> Result<PathBuf> {
-    let file = Path::new(&**argument.file());
-    let absolute = std::path::absolute(file).map_err(|error| {
-        argument.complain(format!(
-            "Error during parsing: Failed to get absolute path of file: {}: {error}",
-            argument.file()
-        ))
+/// The path or pattern that an argument means: it starts from the directory of the argument's own file.
+fn pattern(argument: &Word) -> Result<String> {
+    if argument.text.starts_with('/') {
+        return Ok(argument.text.to_string());
+    }
+    let file = argument.file();
+    let mut path = std::path::absolute(&**file).map_err(|error| {
+        let message =
+            format!("Error during parsing: Failed to get absolute path of file: {file}: {error}");
+        argument.complain(message)
     })?;
-    let mut directory = clean(&absolute);
-    directory.pop();
-    Ok(directory)
+    path.set_file_name(argument.as_str());
+    Ok(clean(&path).to_string_lossy().into_owned())
 }
 
 /// Too many imports for anything but a circle. CoreDNS names the limit of snippets for files too.

@@ -10,9 +10,11 @@
 //! Errors come in CoreDNS's order if the caller asks in this order: [`parse`], [`address::keys`] of each
 //! block, the set-up of plugins, [`overlap::check_ports`], [`overlap::check_overlaps`].
 //!
-//! Three differences: an environment variable that refers to itself is an error (CoreDNS hangs), imports
-//! may not repeat more than a million words (CoreDNS fills the memory), and an imported file is read once,
-//! however often it is imported.
+//! Differences: an environment variable that refers to itself is an error (CoreDNS hangs); imports may not
+//! repeat more than a million words (CoreDNS fills the memory); an imported file is read once, however often
+//! it is imported; and an end of file behind a comma and an empty import is reported at the last word
+//! (CoreDNS says line 0). Errors name file and line wherever there is a word to blame, where CoreDNS often
+//! names none.
 
 pub mod address;
 pub mod cursor;

@@ -295,7 +295,11 @@ impl Parser<'_> {
         let before = self.stream.previous().cloned();
         if !self.stream.next_on_line() {
             let hint = "import takes the name of a snippet, or a file";
-            return Err(self.complain("Error during parsing: Wrong argument count or unexpected line ending after 'import'").hint(hint).into());
+            let message = format!(
+                "Error during parsing: Wrong argument count or unexpected line ending after '{}'",
+                self.stream.text()
+            );
+            return Err(self.complain(message).hint(hint).into());
         }
         let Some(mut argument) = self.stream.current().cloned() else {
             return Ok(());
@@ -365,3 +369,7 @@ fn imports_itself(name: &str, words: &[Word], env: &Environment<'_>) -> Result<b
     }
     Ok(false)
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

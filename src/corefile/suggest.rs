@@ -43,6 +43,10 @@ pub(super) fn unknown_directive<'a>(
             u32::from(c)
         );
     }
+    if name.len() > 1 && trimmed.is_empty() {
+        return "a brace is a word of its own, on a line of its own if it closes a block"
+            .to_owned();
+    }
     if trimmed != name && is_known(trimmed) {
         return format!(
             "a brace is a word of its own: put a blank between '{trimmed}' and '{}'",
@@ -61,7 +65,7 @@ pub(super) fn unknown_directive<'a>(
     if name.contains(['.', ':', '/']) {
         return "a zone stands in front of a server block: is the block above not closed with '}', or is a ',' missing at the end of the line above?".to_owned();
     }
-    String::new()
+    "the plugins that may stand here are listed by the flag -plugins".to_owned()
 }
 
 /// Characters that take no place on the screen, as they come in with copied text.
