@@ -44,7 +44,12 @@ pub struct Configuration {
 ///
 /// # Errors
 /// The first thing in the Corefile that cannot be.
-pub fn build(corefile: &Corefile, plugins: &[Registration], host: &Arc<Host>, default_port: &str) -> Result<Configuration> {
+pub fn build(
+    corefile: &Corefile,
+    plugins: &[Registration],
+    host: &Arc<Host>,
+    default_port: &str,
+) -> Result<Configuration> {
     let mut blocks = corefile.blocks.iter().map(|block| Block::new(block, default_port)).collect::<Result<Vec<_>>>()?;
     let mut common = Common::default();
     for plugin in plugins {

@@ -73,9 +73,7 @@ pub struct Directive {
 impl ServerBlock {
     /// What the block says to a plugin.
     pub fn directive(&self, name: &str) -> Option<&Directive> {
-        self.directives
-            .iter()
-            .find(|directive| directive.name == name)
+        self.directives.iter().find(|directive| directive.name == name)
     }
 }
 
@@ -94,18 +92,9 @@ pub struct Vocabulary<'a> {
 ///
 /// # Errors
 /// The first thing that CoreDNS would refuse too, as a [`crate::error::Complaint`].
-pub fn parse(
-    text: &str,
-    file: &str,
-    env: &Environment<'_>,
-    vocabulary: &Vocabulary<'_>,
-) -> Result<Corefile> {
+pub fn parse(text: &str, file: &str, env: &Environment<'_>, vocabulary: &Vocabulary<'_>) -> Result<Corefile> {
     let read = |text: &str| {
-        let source = Arc::new(Source {
-            name: file.into(),
-            text: text.to_owned(),
-            imported: false,
-        });
+        let source = Arc::new(Source { name: file.into(), text: text.to_owned(), imported: false });
         parse::blocks(lex::lex(&source), file, env, vocabulary)
     };
     let (mut blocks, warnings) = read(text)?;
@@ -113,11 +102,7 @@ pub fn parse(
     if built_in {
         (blocks, _) = read(BUILT_IN)?;
     }
-    Ok(Corefile {
-        blocks,
-        built_in,
-        warnings,
-    })
+    Ok(Corefile { blocks, built_in, warnings })
 }
 
 /// What is served if nothing is configured. Without a port, the default one counts.

@@ -23,9 +23,7 @@ impl Span {
 
 impl From<Duration> for Span {
     fn from(duration: Duration) -> Self {
-        Span {
-            nanos: i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX),
-        }
+        Span { nanos: i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX) }
     }
 }
 
@@ -91,26 +89,17 @@ pub fn duration(text: &str) -> Result<Span, String> {
         if whole.is_empty() && fraction.is_empty() {
             return Err(invalid());
         }
-        let end = rest
-            .find(|c: char| c == '.' || c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
         let (unit, behind) = rest.split_at(end);
         rest = behind;
         if unit.is_empty() {
             return Err(format!("time: missing unit in duration {}", quote(text)));
         }
         let Some(size) = unit_nanos(unit) else {
-            return Err(format!(
-                "time: unknown unit {} in duration {}",
-                quote(unit),
-                quote(text)
-            ));
+            return Err(format!("time: unknown unit {} in duration {}", quote(unit), quote(text)));
         };
         let nanos = part(whole, fraction, size).ok_or_else(invalid)?;
-        total = total
-            .checked_add(nanos)
-            .filter(|&total| total <= MOST_NANOS)
-            .ok_or_else(invalid)?;
+        total = total.checked_add(nanos).filter(|&total| total <= MOST_NANOS).ok_or_else(invalid)?;
     }
     let nanos = match (negative, i64::try_from(total)) {
         (true, _) => 0_i64.checked_sub_unsigned(total).ok_or_else(invalid)?,
@@ -123,14 +112,8 @@ pub fn duration(text: &str) -> Result<Span, String> {
 /// Nanoseconds of one number with its unit. Go computes the fraction in floating point, and so do we, to
 /// round alike.
 fn part(whole: &str, fraction: &str, size: u64) -> Option<u64> {
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
-    let nanos = whole
-        .checked_mul(size)
-        .filter(|&nanos| nanos <= MOST_NANOS)?;
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let nanos = whole.checked_mul(size).filter(|&nanos| nanos <= MOST_NANOS)?;
     let (mut parts, mut scale) = (0_u64, 1_f64);
     for digit in fraction.bytes().map(|b| u64::from(b - b'0')) {
         // Digits that do not fit are far less than a nanosecond.
@@ -149,9 +132,7 @@ fn part(whole: &str, fraction: &str, size: u64) -> Option<u64> {
 }
 
 fn split_digits<'a>(text: &mut &'a str) -> &'a str {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     *text = rest;
     digits
@@ -190,21 +171,14 @@ pub fn integer(text: &str) -> Result<i64, String> {
 pub fn unsigned(text: &str, bits: u32) -> Result<u64, String> {
     let value: u64 = number(text, text, "ParseUint")?;
     if bits < 64 && value >> bits != 0 {
-        return Err(format!(
-            "strconv.ParseUint: parsing {}: value out of range",
-            quote(text)
-        ));
+        return Err(format!("strconv.ParseUint: parsing {}: value out of range", quote(text)));
     }
     Ok(value)
 }
 
 fn number<N: std::str::FromStr>(text: &str, digits: &str, function: &str) -> Result<N, String> {
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let wrong = if is_number {
-        "value out of range"
-    } else {
-        "invalid syntax"
-    };
+    let wrong = if is_number { "value out of range" } else { "invalid syntax" };
     text.parse()
         .ok()
         .filter(|_| is_number)
@@ -216,12 +190,7 @@ fn number<N: std::str::FromStr>(text: &str, digits: &str, function: &str) -> Res
 /// # Errors
 /// In the words of Go's `strconv.ParseFloat`.
 pub fn float(text: &str) -> Result<f64, String> {
-    text.parse().map_err(|_| {
-        format!(
-            "strconv.ParseFloat: parsing {}: invalid syntax",
-            quote(text)
-        )
-    })
+    text.parse().map_err(|_| format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text)))
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -250,11 +219,7 @@ pub fn host_port(text: &str) -> Result<(&str, &str), String> {
     let end = length + 1;
     if end + 1 != colon {
         let colon_follows = text[end + 1..].starts_with(':');
-        return wrong(if colon_follows {
-            "too many colons in address"
-        } else {
-            "missing port in address"
-        });
+        return wrong(if colon_follows { "too many colons in address" } else { "missing port in address" });
     }
     match () {
         () if text[1..].contains('[') => wrong("unexpected '[' in address"),
@@ -274,10 +239,7 @@ pub fn cidr(text: &str) -> Option<(IpAddr, u8)> {
     let address = ip(address)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let is_number = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
-    let length: u8 = length
-        .parse()
-        .ok()
-        .filter(|&length| is_number && length <= most)?;
+    let length: u8 = length.parse().ok().filter(|&length| is_number && length <= most)?;
     Some((address, length))
 }
 

@@ -25,33 +25,15 @@ fn wrong_durations_are_named_as_go_names_them() {
     assert_eq!(error("often"), "time: invalid duration \"often\"");
     assert_eq!(error("."), "time: invalid duration \".\"");
     assert_eq!(error("3d"), "time: unknown unit \"d\" in duration \"3d\"");
-    assert_eq!(
-        error("9223372036854775808ns"),
-        "time: invalid duration \"9223372036854775808ns\""
-    );
-    assert_eq!(
-        error("99999999999999999999h"),
-        "time: invalid duration \"99999999999999999999h\""
-    );
-    assert_eq!(
-        error("1h "),
-        "time: unknown unit \"h \" in duration \"1h \""
-    );
+    assert_eq!(error("9223372036854775808ns"), "time: invalid duration \"9223372036854775808ns\"");
+    assert_eq!(error("99999999999999999999h"), "time: invalid duration \"99999999999999999999h\"");
+    assert_eq!(error("1h "), "time: unknown unit \"h \" in duration \"1h \"");
 }
 
 #[test]
 fn spans_are_printed_as_go_prints_durations() {
     let shown = |text: &str| duration(text).map(|span| span.to_string());
-    for text in [
-        "0s",
-        "1ns",
-        "1.5µs",
-        "300ms",
-        "-5s",
-        "1m0s",
-        "1h0m0.5s",
-        "2540400h10m10s",
-    ] {
+    for text in ["0s", "1ns", "1.5µs", "300ms", "-5s", "1m0s", "1h0m0.5s", "2540400h10m10s"] {
         assert_eq!(shown(text).as_deref(), Ok(text));
     }
     assert_eq!(shown("90m").as_deref(), Ok("1h30m0s"));
@@ -61,27 +43,15 @@ fn spans_are_printed_as_go_prints_durations() {
 fn numbers_are_go_numbers() {
     assert_eq!(integer("+30"), Ok(30));
     assert_eq!(integer("-007"), Ok(-7));
-    assert_eq!(
-        integer("30s"),
-        Err("strconv.Atoi: parsing \"30s\": invalid syntax".to_owned())
-    );
+    assert_eq!(integer("30s"), Err("strconv.Atoi: parsing \"30s\": invalid syntax".to_owned()));
     assert_eq!(
         integer("9223372036854775808"),
         Err("strconv.Atoi: parsing \"9223372036854775808\": value out of range".to_owned())
     );
-    assert_eq!(
-        integer("+"),
-        Err("strconv.Atoi: parsing \"+\": invalid syntax".to_owned())
-    );
+    assert_eq!(integer("+"), Err("strconv.Atoi: parsing \"+\": invalid syntax".to_owned()));
     assert_eq!(unsigned("65535", 16), Ok(65535));
-    assert_eq!(
-        unsigned("65536", 16),
-        Err("strconv.ParseUint: parsing \"65536\": value out of range".to_owned())
-    );
-    assert_eq!(
-        unsigned("+1", 32),
-        Err("strconv.ParseUint: parsing \"+1\": invalid syntax".to_owned())
-    );
+    assert_eq!(unsigned("65536", 16), Err("strconv.ParseUint: parsing \"65536\": value out of range".to_owned()));
+    assert_eq!(unsigned("+1", 32), Err("strconv.ParseUint: parsing \"+1\": invalid syntax".to_owned()));
     assert_eq!(float(".5"), Ok(0.5));
 }
 
@@ -107,21 +77,11 @@ fn host_and_port_are_split_as_go_splits_them() {
 
 #[test]
 fn networks_need_a_length() {
-    assert_eq!(
-        cidr("10.0.0.5/24"),
-        Some(("10.0.0.5".parse().expect("an address"), 24))
-    );
+    assert_eq!(cidr("10.0.0.5/24"), Some(("10.0.0.5".parse().expect("an address"), 24)));
     assert_eq!(cidr("2001:db8::/33").map(|(_, length)| length), Some(33));
-    for text in [
-        "10.0.0.0",
-        "10.0.0.0/33",
-        "10.0/16",
-        "010.0.0.0/8",
-        "::/129",
-        "10.0.0.0/+8",
-        "10.0.0.0/",
-        "fe80::%1/64",
-    ] {
+    for text in
+        ["10.0.0.0", "10.0.0.0/33", "10.0/16", "010.0.0.0/8", "::/129", "10.0.0.0/+8", "10.0.0.0/", "fe80::%1/64"]
+    {
         assert_eq!(cidr(text), None, "{text}");
     }
 }

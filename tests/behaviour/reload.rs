@@ -1,7 +1,7 @@
 //! Reload: nothing is lost, and one that fails changes nothing.
 
-use super::support::{Server, free_port, query};
 use super::stop::Load;
+use super::support::{Server, free_port, query};
 
 const COREFILE: &str = ".:PORT {
     bind 127.0.0.1

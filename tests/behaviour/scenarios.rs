@@ -32,7 +32,8 @@ fn play(path: &Path) {
     let sections = sections(&script);
     let find = |kind: &str| sections.iter().filter(|(words, _)| words[0] == kind).collect::<Vec<_>>();
     let corefile = &find("Corefile").first().expect("a Corefile").1;
-    let files: Vec<(&str, &str)> = find("file").iter().map(|(words, text)| (words[1].as_str(), text.as_str())).collect();
+    let files: Vec<(&str, &str)> =
+        find("file").iter().map(|(words, text)| (words[1].as_str(), text.as_str())).collect();
     let server = Server::start(corefile, &files);
     for (words, body) in &sections {
         match words[0].as_str() {

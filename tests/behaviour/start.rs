@@ -38,7 +38,10 @@ fn a_port_that_somebody_has_is_noticed() {
         socket.set_reuse_port(both).expect("an option");
         let address: std::net::SocketAddr = ([127, 0, 0, 1], port).into();
         socket.bind(&address.into()).expect("binds");
-        refused(&format!(".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"), &["address already in use", &port.to_string()]);
+        refused(
+            &format!(".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"),
+            &["address already in use", &port.to_string()],
+        );
     }
 }
 
@@ -46,7 +49,8 @@ fn a_port_that_somebody_has_is_noticed() {
 fn validate_opens_nothing() {
     let port = free_port();
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("binds");
-    let corefile = format!(".:{port} {{\n    bind 127.0.0.1\n    health :{port}\n    kubernetes cluster.local\n    whoami\n}}\n");
+    let corefile =
+        format!(".:{port} {{\n    bind 127.0.0.1\n    health :{port}\n    kubernetes cluster.local\n    whoami\n}}\n");
     let (status, printed) = run(&corefile, &[], &["-validate"]);
     assert_eq!(status, 0, "{printed}");
     drop(taken);

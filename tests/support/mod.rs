@@ -33,7 +33,8 @@ impl Server {
             write(&folder.path().join(name), text);
         }
         write(&folder.path().join("Corefile"), &corefile.replace("PORT", &port.to_string()));
-        let process = command(folder.path()).stdout(log(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
+        let process =
+            command(folder.path()).stdout(log(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
         let mut server = Self { folder, port, process };
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -213,7 +214,9 @@ pub fn text(message: &Message) -> String {
     ];
     let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
     let mut lines = vec![format!("{} {}", rcode(message), flags.join(" ")).trim_end().to_owned()];
-    for (name, records) in [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)] {
+    for (name, records) in
+        [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)]
+    {
         let mut section: Vec<String> = records.iter().map(|record| format!("{name}{}", record_text(record))).collect();
         section.sort_by_key(|line| (!line.contains(" CNAME "), line.clone()));
         lines.append(&mut section);

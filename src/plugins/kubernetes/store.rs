@@ -222,10 +222,10 @@ struct Parts {
 impl Names {
     fn parts(&mut self, table: &Shards<Arc<Entry>>, key: &[u8]) -> &mut Parts {
         if !self.touched.contains_key(key) {
-            let parts = self.draft.get(table, key).map(|entry| Parts {
-                service: entry.service.clone(),
-                slices: entry.slices.to_vec(),
-            });
+            let parts = self
+                .draft
+                .get(table, key)
+                .map(|entry| Parts { service: entry.service.clone(), slices: entry.slices.to_vec() });
             self.touched.insert(key.into(), parts.unwrap_or_default());
         }
         self.touched.entry(key.into()).or_default()
