@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::sys;
 use crate::chain::site::Listener;
+use crate::corefile::address::Transport;
 use crate::error::{Error, Result};
 
 /// Octets that the kernel may hold for us between two turns of a worker, if it lets us.
@@ -20,7 +21,7 @@ const BACKLOG: i32 = 1024;
 pub(super) struct Sockets {
     /// Whether datagrams come with the address they were sent to.
     pub(super) wildcard: bool,
-    /// One for each worker.
+    /// One for each worker; none where messages come in streams alone.
     pub(super) udp: Vec<UdpSocket>,
     /// One for each worker.
     pub(super) tcp: Vec<TcpListener>,
@@ -51,8 +52,11 @@ pub(super) fn open(listener: &Listener, workers: usize) -> Result<Sockets> {
         if let Some(bound) = streams[0].local_addr().ok().and_then(|address| address.as_socket()) {
             address.set_port(bound.port());
         }
-        let datagrams =
-            group(address, Type::DGRAM, workers).map_err(|e| failed("ListenPacket: listen udp", listener, e))?;
+        let datagrams = match listener.transport {
+            Transport::Dns => group(address, Type::DGRAM, workers),
+            _ => Ok(Vec::new()),
+        };
+        let datagrams = datagrams.map_err(|e| failed("ListenPacket: listen udp", listener, e))?;
         return Ok(Sockets {
             wildcard: address.ip().is_unspecified(),
             udp: datagrams.into_iter().map(UdpSocket::from).collect(),

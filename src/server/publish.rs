@@ -81,11 +81,6 @@ impl Stage {
     /// Something cannot be opened.
     pub fn publish(&self, mut configuration: Configuration) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) =
-            configuration.listeners.iter().find(|l| !matches!(l.transport, Transport::Dns | Transport::Tls))
-        {
-            return Err(not_served(other));
-        }
         let endpoints = std::mem::take(&mut configuration.endpoints);
         let pages = self.host.http.bind(&endpoints).map_err(|(address, source)| page_error(&address, &source))?;
         let mut doors = state.doors.clone();
@@ -151,22 +146,15 @@ impl Stage {
 
     fn hand_out(&self, door: usize, sockets: Sockets) {
         let wildcard = sockets.wildcard;
-        for (worker, (udp, tcp)) in self.workers.iter().zip(sockets.udp.into_iter().zip(sockets.tcp)) {
-            worker.tell(Command::Open { door, udp, tcp, wildcard });
+        let mut udp = sockets.udp.into_iter();
+        for (worker, tcp) in self.workers.iter().zip(sockets.tcp) {
+            worker.tell(Command::Open { door, udp: udp.next(), tcp, wildcard });
         }
     }
 
     fn tell_all(&self, command: impl Fn() -> Command) {
         self.workers.iter().for_each(|worker| worker.tell(command()));
     }
-}
-
-fn not_served(listener: &Listener) -> Error {
-    let scheme = listener.transport.scheme();
-    Error::Other(format!(
-        "{}: the transport {scheme}:// is not served yet\nhelp: dns:// (UDP and TCP) is",
-        listener.server
-    ))
 }
 
 fn page_error(address: &str, error: &std::io::Error) -> Error {
