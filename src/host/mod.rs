@@ -9,6 +9,8 @@ pub mod metrics;
 pub mod shared;
 pub mod tasks;
 
+use std::sync::atomic::AtomicBool;
+
 /// The process, as plugins see it.
 #[derive(Default)]
 pub struct Host {
@@ -20,4 +22,6 @@ pub struct Host {
     pub clock: clock::Clock,
     /// What outlives a reload because its options did not change.
     pub shared: shared::Shared,
+    /// Set at the signal to stop, before the lameduck time: `/ready` answers 503 from then on.
+    pub stopping: AtomicBool,
 }
