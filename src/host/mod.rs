@@ -9,8 +9,6 @@ pub mod metrics;
 pub mod shared;
 pub mod tasks;
 
-use std::sync::atomic::AtomicBool;
-
 /// The process, as plugins see it.
 #[derive(Default)]
 pub struct Host {
@@ -22,6 +20,6 @@ pub struct Host {
     pub clock: clock::Clock,
     /// What outlives a reload because its options did not change.
     pub shared: shared::Shared,
-    /// Set at the signal to stop, before the lameduck time: `/ready` answers 503 from then on.
-    pub stopping: AtomicBool,
+    /// Whether the process was told to stop: it is not ready any more, but still serves.
+    pub shutting_down: std::sync::atomic::AtomicBool,
 }

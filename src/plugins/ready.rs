@@ -92,7 +92,7 @@ struct Ready {
 
 impl Ready {
     fn page(&self) -> Page {
-        if self.host.upgrade().is_none_or(|host| host.stopping.load(Ordering::Relaxed)) {
+        if self.host.upgrade().is_none_or(|host| host.shutting_down.load(Ordering::Relaxed)) {
             return (503, TEXT, "Shutting down".to_owned());
         }
         let waiting = self.waiting().join(",");
@@ -168,7 +168,7 @@ mod tests {
         SECOND.store(true, Ordering::Relaxed);
         assert_eq!(ask(":8181"), (200, "OK".to_owned()));
         assert_eq!(ask(":1"), (503, "zeta".to_owned()));
-        host.stopping.store(true, Ordering::Relaxed);
+        host.shutting_down.store(true, Ordering::Relaxed);
         both(503, "Shutting down");
     }
 }
