@@ -150,7 +150,9 @@ fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
 fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
     let mut places: BTreeMap<(Transport, &str, String), Vec<&Key>> = BTreeMap::new();
     for block in blocks {
-        for (key, host) in block.keys.iter().flat_map(|key| place::hosts(&block.draft.bind).into_iter().map(move |host| (key, host))) {
+        for (key, host) in
+            block.keys.iter().flat_map(|key| place::hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
+        {
             places.entry((key.transport, &key.port, host)).or_default().push(key);
         }
     }

@@ -38,7 +38,7 @@ pub const ALL: &[Registration] = &[
     log::PLUGIN,         // below errors, so its line comes first
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
     // cache belongs here.
-    kubernetes::PLUGIN, // above forward: cluster names come from memory
+    kubernetes::PLUGIN,  // above forward: cluster names come from memory
     loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
     // forward belongs here.
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked
@@ -46,8 +46,48 @@ pub const ALL: &[Registration] = &[
 
 /// Plugins that CoreDNS 1.15.0 has and Signpost does not have yet.
 pub const ELSEWHERE: &[&str] = &[
-    "acl", "any", "auto", "autopath", "azure", "chaos", "clouddns", "dns64", "dnssec", "dnstap", "dynupdate", "erratic",
-    "etcd", "file", "geoip", "grpc", "grpc_server", "header", "hosts", "https", "https3", "k8s_external", "local",
-    "metadata", "minimal", "multisocket", "nomad", "on", "pprof", "proxyproto", "quic", "rewrite", "route53",
-    "secondary", "shed", "sign", "siit", "template", "timeouts", "tls", "trace", "transfer", "tsig", "view",
+    "acl",
+    "any",
+    "auto",
+    "autopath",
+    "azure",
+    "chaos",
+    "clouddns",
+    "dns64",
+    "dnssec",
+    "dnstap",
+    "dynupdate",
+    "erratic",
+    "etcd",
+    "file",
+    "geoip",
+    "grpc",
+    "grpc_server",
+    "header",
+    "hosts",
+    "https",
+    "https3",
+    "k8s_external",
+    "local",
+    "metadata",
+    "minimal",
+    "multisocket",
+    "nomad",
+    "on",
+    "pprof",
+    "proxyproto",
+    "quic",
+    "rewrite",
+    "route53",
+    "secondary",
+    "shed",
+    "sign",
+    "siit",
+    "template",
+    "timeouts",
+    "tls",
+    "trace",
+    "transfer",
+    "tsig",
+    "view",
 ];

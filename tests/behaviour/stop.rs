@@ -2,34 +2,45 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::support::{Server, query};
 
 /// One question asked again and again at a steady rate, every answer awaited.
-pub struct Load {
+pub(crate) struct Load {
+    sent: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     asker: JoinHandle<(u64, u64, u64)>,
 }
 
 impl Load {
     /// Asks `rate` times a second.
-    pub fn start(server: SocketAddr, packet: &[u8], rate: u32) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, packet) = (stop.clone(), packet.to_vec());
-        Self { stop, asker: std::thread::spawn(move || ask(server, packet, rate, &stopped)) }
+    pub(crate) fn start(server: SocketAddr, packet: &[u8], rate: u32) -> Self {
+        let (sent, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, stopped, packet) = (sent.clone(), stop.clone(), packet.to_vec());
+        Self { sent, stop, asker: std::thread::spawn(move || ask(server, packet, rate, (&count, &stopped))) }
+    }
+
+    /// How many were asked so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Stops asking and waits for late answers: how many were asked, lost, and answered with an error.
-    pub fn finish(self) -> (u64, u64, u64) {
+    pub(crate) fn finish(self) -> (u64, u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
         self.asker.join().expect("no panic")
     }
 }
 
-fn ask(server: SocketAddr, mut packet: Vec<u8>, rate: u32, stop: &AtomicBool) -> (u64, u64, u64) {
+fn ask(
+    server: SocketAddr,
+    mut packet: Vec<u8>,
+    rate: u32,
+    (count, stop): (&AtomicU64, &AtomicBool),
+) -> (u64, u64, u64) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.connect(server).expect("connects");
     socket.set_nonblocking(true).expect("an option");
@@ -49,6 +60,7 @@ fn ask(server: SocketAddr, mut packet: Vec<u8>, rate: u32, stop: &AtomicBool) ->
                 sent += 1;
             }
         }
+        count.store(sent, Ordering::Relaxed);
         drain(&mut answered, &mut failed);
         std::thread::sleep(Duration::from_millis(1));
     }

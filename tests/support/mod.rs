@@ -1,5 +1,7 @@
 //! What the tests of a running server share: the server, its ports, questions and answers as text.
 
+#![allow(unreachable_pub, dead_code, reason = "shared by test binaries, each of which uses a part of it")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -159,7 +161,8 @@ pub fn free_port() -> u16 {
 pub fn query(name: &str, kind: &str) -> Vec<u8> {
     let mut message = Message::new(fastrand::u16(..), MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name.parse::<Name>().expect("a name"), kind.parse::<RecordType>().expect("a type")));
+    message
+        .add_query(Query::query(Name::from_ascii(name).expect("a name"), kind.parse::<RecordType>().expect("a type")));
     let mut edns = Edns::new();
     edns.set_max_payload(1232);
     message.edns = Some(edns);
