@@ -18,7 +18,7 @@ fn sections(text: &str) -> Vec<Section> {
         if let Some(head) = line.strip_prefix("=== ") {
             sections.push((head.split_whitespace().map(str::to_owned).collect(), String::new()));
         } else if let Some((_, body)) = sections.last_mut()
-            && !(line.starts_with("# ") && body.is_empty())
+            && !line.starts_with("# ")
         {
             body.push_str(line);
             body.push('\n');
