@@ -63,7 +63,13 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
     let (mut args, mut mode) = (Args::default(), None);
     while let Some(argument) = arguments.next() {
         let Some(flag) = flag_name(&argument) else {
-            return Err((1, format!("extra command line arguments: [{argument}{}]\nhelp: the Corefile is named by -conf FILE", rest(arguments))));
+            return Err((
+                1,
+                format!(
+                    "extra command line arguments: [{argument}{}]\nhelp: the Corefile is named by -conf FILE",
+                    rest(arguments)
+                ),
+            ));
         };
         let (name, inline) = match flag.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -145,7 +151,10 @@ mod tests {
             assert_eq!(read(line), Ok(Command::Serve(want.clone())), "{line}");
         }
         assert_eq!(read("-version"), Ok(Command::Version));
-        assert_eq!(read("-conf a -validate"), Ok(Command::Validate(Args { conf: Some("a".into()), ..Args::default() })));
+        assert_eq!(
+            read("-conf a -validate"),
+            Ok(Command::Validate(Args { conf: Some("a".into()), ..Args::default() }))
+        );
         assert_eq!(read("-log-format json"), Ok(Command::Serve(Args { json: true, ..Args::default() })));
     }
 

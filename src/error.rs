@@ -71,12 +71,7 @@ pub struct Place {
 impl Complaint {
     /// A complaint that blames no place yet.
     pub fn new(message: impl Into<String>) -> Self {
-        Complaint {
-            context: None,
-            place: None,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Complaint { context: None, place: None, message: message.into(), hints: Vec::new() }
     }
 
     /// Says who complains: `plugin/cache`.
@@ -136,10 +131,7 @@ impl Place {
         let line = self.line.to_string();
         let (before, word, after) = self.window();
         let caret = "^".repeat(word.chars().count().max(1));
-        let indent: String = before
-            .chars()
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
-            .collect();
+        let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         write!(f, "\n  {line} | {before}{word}{after}")?;
         write!(f, "\n  {} | {indent}{caret}", " ".repeat(line.len()))
     }
@@ -147,11 +139,7 @@ impl Place {
     /// The line in three parts, cut to what fits a terminal and cleaned of control characters.
     fn window(&self) -> (String, String, String) {
         let clean = |c: char| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
+            if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
         };
         let mut rest = self.text.chars().map(clean);
         let before: Vec<char> = rest.by_ref().take(self.column).collect();
@@ -168,11 +156,7 @@ impl Place {
                 part.into_iter().collect()
             }
         };
-        (
-            start,
-            shorten(word, MOST_OF_WORD),
-            shorten(after, MOST_AFTER).trim_end().to_owned(),
-        )
+        (start, shorten(word, MOST_OF_WORD), shorten(after, MOST_AFTER).trim_end().to_owned())
     }
 }
 
@@ -188,13 +172,7 @@ mod tests {
     use super::*;
 
     fn place(text: &str, column: usize, width: usize) -> Place {
-        Place {
-            file: "Corefile".into(),
-            line: 3,
-            text: text.to_owned(),
-            column,
-            width,
-        }
+        Place { file: "Corefile".into(), line: 3, text: text.to_owned(), column, width }
     }
 
     #[test]
@@ -211,20 +189,14 @@ mod tests {
 
     #[test]
     fn a_complaint_without_a_place_is_one_line() {
-        assert_eq!(
-            Complaint::new("address 65536: invalid port").to_string(),
-            "address 65536: invalid port"
-        );
+        assert_eq!(Complaint::new("address 65536: invalid port").to_string(), "address 65536: invalid port");
     }
 
     #[test]
     fn long_lines_and_control_characters_do_not_reach_the_terminal() {
         let text = format!("{}bad\u{1b}[31m{}", "x".repeat(500), "y".repeat(500));
         let shown = Complaint::new("m").at(place(&text, 500, 3)).to_string();
-        assert!(
-            shown.lines().all(|line| line.chars().count() < 160),
-            "{shown}"
-        );
+        assert!(shown.lines().all(|line| line.chars().count() < 160), "{shown}");
         assert!(!shown.contains('\u{1b}'), "{shown}");
     }
 }

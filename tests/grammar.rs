@@ -31,12 +31,7 @@ fn every_case_has_coredns_verdict_line_and_servers() {
         .map(|line| serde_json::from_str(line).expect("a case a line"))
         .filter_map(|case: Case| judge(&case).err().map(|why| format!("{}: {why}", case.id)))
         .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} cases differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 fn judge(case: &Case) -> std::result::Result<(), String> {
@@ -47,22 +42,13 @@ fn judge(case: &Case) -> std::result::Result<(), String> {
     let file = dir.path().join("Corefile");
     let env = |name: &str| case.env.get(name).cloned();
     let corefile = parse(&case.corefile, &file.to_string_lossy(), &env, &VOCABULARY);
-    let beyond_text = BEYOND_TEXT
-        .iter()
-        .any(|prefix| case.error.starts_with(prefix))
-        || case.id == "key-scheme-unix";
+    let beyond_text = BEYOND_TEXT.iter().any(|prefix| case.error.starts_with(prefix)) || case.id == "key-scheme-unix";
     if beyond_text {
-        return corefile
-            .and_then(|corefile| keys(&corefile))
-            .map(|_| ())
-            .map_err(|error| format!("refused: {error}"));
+        return corefile.and_then(|corefile| keys(&corefile)).map(|_| ()).map_err(|error| format!("refused: {error}"));
     }
     match corefile.and_then(|corefile| servers(&corefile)) {
         Ok(servers) if case.verdict == "accepted" && servers == case.servers => Ok(()),
-        Ok(servers) => Err(format!(
-            "{} {:?}, not {servers:?}",
-            case.verdict, case.servers
-        )),
+        Ok(servers) => Err(format!("{} {:?}, not {servers:?}", case.verdict, case.servers)),
         Err(error) if case.verdict == "accepted" => Err(format!("refused: {error}")),
         Err(error) => compare(case, &error),
     }
@@ -85,15 +71,8 @@ fn compare(case: &Case, error: &Error) -> std::result::Result<(), String> {
     if case.line.is_some() && case.line != line {
         return Err(format!("line {:?}, not {line:?}", case.line));
     }
-    let theirs = case
-        .error
-        .rsplit(" - Error during parsing: ")
-        .next()
-        .unwrap_or_default();
-    let theirs = theirs
-        .rsplit(" - Syntax error: ")
-        .next()
-        .unwrap_or_default();
+    let theirs = case.error.rsplit(" - Error during parsing: ").next().unwrap_or_default();
+    let theirs = theirs.rsplit(" - Syntax error: ").next().unwrap_or_default();
     let theirs = theirs.trim_start_matches("error inspecting server blocks: ");
     let ours = complaint.to_string();
     let ours = ours.lines().next().unwrap_or_default();
@@ -114,11 +93,7 @@ fn servers(corefile: &Corefile) -> Result<Vec<String>> {
         .blocks
         .iter()
         .zip(keys.iter().zip(&addresses))
-        .map(|(block, (keys, addresses))| Wanted {
-            keys,
-            addresses,
-            filtered: block.directive("view").is_some(),
-        })
+        .map(|(block, (keys, addresses))| Wanted { keys, addresses, filtered: block.directive("view").is_some() })
         .collect();
     overlap::check_ports(&wanted)?;
     overlap::check_overlaps(&wanted)?;
@@ -135,11 +110,7 @@ fn servers(corefile: &Corefile) -> Result<Vec<String>> {
 }
 
 fn keys(corefile: &Corefile) -> Result<Vec<Vec<address::Key>>> {
-    corefile
-        .blocks
-        .iter()
-        .map(|block| address::keys(block, "53"))
-        .collect()
+    corefile.blocks.iter().map(|block| address::keys(block, "53")).collect()
 }
 
 /// The addresses that a block is bound to, without what the plugin itself would refuse.

@@ -44,7 +44,12 @@ pub struct Configuration {
 ///
 /// # Errors
 /// The first thing in the Corefile that cannot be.
-pub fn build(corefile: &Corefile, plugins: &[Registration], host: &Arc<Host>, default_port: &str) -> Result<Configuration> {
+pub fn build(
+    corefile: &Corefile,
+    plugins: &[Registration],
+    host: &Arc<Host>,
+    default_port: &str,
+) -> Result<Configuration> {
     let mut blocks = corefile.blocks.iter().map(|block| Block::new(block, default_port)).collect::<Result<Vec<_>>>()?;
     let mut common = Common::default();
     for plugin in plugins {
@@ -62,6 +67,7 @@ pub fn build(corefile: &Corefile, plugins: &[Registration], host: &Arc<Host>, de
     }
     let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
     overlap::check_ports(&wanted)?;
+    check_transports(&blocks)?;
     overlap::check_overlaps(&wanted)?;
     let servers = server_lines(&blocks);
     Ok(Configuration {
@@ -133,6 +139,19 @@ impl<'a> Block<'a> {
 
 fn zone_name(zone: &str) -> Result<Name> {
     Name::from_text(zone).map_err(|_| Error::Other(format!("zone is not a valid domain name: {zone}")))
+}
+
+/// Refuses what nobody listens to here, rather than opening a port that answers something else.
+fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
+    let served = |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls);
+    match blocks.iter().flat_map(|block| &block.keys).find(|key| !served(key)) {
+        None => Ok(()),
+        Some(key) => {
+            let scheme = key.transport.scheme();
+            let complaint = key.word.complain(format!("CoreDNS serves {scheme}://, Signpost does not yet"));
+            Err(complaint.hint("dns:// (UDP and TCP) is served").into())
+        }
+    }
 }
 
 /// The zones as they are announced at start, with a warning in front of those that are no host names.

@@ -117,7 +117,9 @@ impl<'a> Setup<'a> {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.common.preparations.push(Preparation { make: Box::new(move |runtime, first| Box::pin(make(runtime, first))) });
+        self.common
+            .preparations
+            .push(Preparation { make: Box::new(move |runtime, first| Box::pin(make(runtime, first))) });
     }
 
     /// Answers GET `path` at `address` (as in the Corefile, `:8080`); a later plugin that wants the same wins.

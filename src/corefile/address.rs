@@ -44,12 +44,7 @@ impl Transport {
     /// Takes a known scheme off `text`; without one it is DNS. Schemes are written in lower case.
     pub fn split(text: &str) -> (Transport, &str) {
         ALL.iter()
-            .find_map(|&transport| {
-                Some((
-                    transport,
-                    text.strip_prefix(transport.scheme())?.strip_prefix("://")?,
-                ))
-            })
+            .find_map(|&transport| Some((transport, text.strip_prefix(transport.scheme())?.strip_prefix("://")?)))
             .unwrap_or((Transport::Dns, text))
     }
 
@@ -89,13 +84,7 @@ pub struct Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}://{}:{}",
-            self.transport.scheme(),
-            self.zone,
-            self.port
-        )
+        write!(f, "{}://{}:{}", self.transport.scheme(), self.zone, self.port)
     }
 }
 
@@ -107,11 +96,7 @@ impl Key {
             Transport::Dns => String::new(),
             other => format!("{}://", other.scheme()),
         };
-        let on = if address.is_empty() {
-            String::new()
-        } else {
-            format!(" on {address}")
-        };
+        let on = if address.is_empty() { String::new() } else { format!(" on {address}") };
         format!("{scheme}{}:{}{on}", self.zone, self.port)
     }
 }
@@ -128,9 +113,7 @@ pub fn keys(block: &ServerBlock, default_port: &str) -> Result<Vec<Key>> {
         let (transport, rest) = Transport::split(&word.text);
         let split = zones_and_port(rest).and_then(|(zones, port)| {
             // The dot at the end may make a name too long that was not.
-            zones
-                .iter()
-                .try_for_each(|zone| zones_and_port(&qualified(zone)).map(|_| ()))?;
+            zones.iter().try_for_each(|zone| zones_and_port(&qualified(zone)).map(|_| ()))?;
             Ok((zones, port))
         });
         let (zones, port) = split.map_err(|wrong| complain(word, rest, &wrong))?;
@@ -147,17 +130,12 @@ pub fn keys(block: &ServerBlock, default_port: &str) -> Result<Vec<Key>> {
 
 /// Zones that a plugin takes as arguments: scheme and port are dropped, networks expanded. What is no
 /// domain name is dropped without a word, as in CoreDNS. Without arguments it is the zones of the block.
-pub fn normalize_zones<'a>(
-    arguments: impl IntoIterator<Item = &'a str>,
-    block: &[Key],
-) -> Vec<String> {
+pub fn normalize_zones<'a>(arguments: impl IntoIterator<Item = &'a str>, block: &[Key]) -> Vec<String> {
     let mut arguments = arguments.into_iter().peekable();
     if arguments.peek().is_none() {
         return block.iter().map(|key| key.zone.clone()).collect();
     }
-    arguments
-        .flat_map(|argument| expand_zone(argument).unwrap_or_default())
-        .collect()
+    arguments.flat_map(|argument| expand_zone(argument).unwrap_or_default()).collect()
 }
 
 /// The zones that one argument names, in lower case and with the dot at the end; more than one for a network.
@@ -201,10 +179,7 @@ fn complain(word: &Word, rest: &str, wrong: &str) -> Complaint {
     let zone = rest.rsplit_once(':').map_or(rest, |(zone, _)| zone);
     let port = rest.rsplit_once(':').map_or("", |(_, port)| port);
     let hint = if rest.ends_with('{') {
-        format!(
-            "'{{' is a word of its own: write '{} {{'",
-            rest.trim_end_matches('{')
-        )
+        format!("'{{' is a word of its own: write '{} {{'", rest.trim_end_matches('{'))
     } else if wrong.starts_with("expecting") && rest.is_empty() {
         "a zone is missing, '.' for all names".to_owned()
     } else if wrong.starts_with("expecting") {
@@ -224,9 +199,7 @@ fn complain(word: &Word, rest: &str, wrong: &str) -> Complaint {
     } else {
         String::new()
     };
-    word.complain(wrong)
-        .from_context("error inspecting server blocks")
-        .hint(hint)
+    word.complain(wrong).from_context("error inspecting server blocks").hint(hint)
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -234,19 +207,12 @@ fn complain(word: &Word, rest: &str, wrong: &str) -> Complaint {
 /// Lower case and fully qualified, as zones are stored.
 pub fn normalize(zone: &str) -> String {
     // Character by character, as in Go: 'İ' becomes a plain 'i', a final 'Σ' is nothing special.
-    qualified(zone)
-        .chars()
-        .filter_map(|c| c.to_lowercase().next())
-        .collect()
+    qualified(zone).chars().filter_map(|c| c.to_lowercase().next()).collect()
 }
 
 /// The name with a dot at its end, unless there is one that is not escaped.
 fn qualified(name: &str) -> String {
-    if is_qualified(name) {
-        name.to_owned()
-    } else {
-        format!("{name}.")
-    }
+    if is_qualified(name) { name.to_owned() } else { format!("{name}.") }
 }
 
 fn is_qualified(name: &str) -> bool {
@@ -254,10 +220,7 @@ fn is_qualified(name: &str) -> bool {
         return false;
     };
     // miekg/dns counts from the start of the last character that is no backslash, whatever its length.
-    let last = name
-        .char_indices()
-        .rfind(|(_, c)| *c != '\\')
-        .map_or(-1, |(at, _)| at.cast_signed());
+    let last = name.char_indices().rfind(|(_, c)| *c != '\\').map_or(-1, |(at, _)| at.cast_signed());
     !name.ends_with('\\') || (name.len().cast_signed() - last) % 2 != 0
 }
 
@@ -279,9 +242,7 @@ fn is_domain_name(text: &str) -> bool {
                 }
                 escape = !escape;
                 after_dot = false;
-                let number = name
-                    .get(at + 1..at + 4)
-                    .is_some_and(|digits| digits.iter().all(u8::is_ascii_digit));
+                let number = name.get(at + 1..at + 4).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit));
                 let escaped = if number { 3 } else { 1 };
                 at += escaped;
                 label += escaped;
@@ -323,15 +284,9 @@ pub fn is_hostname(zone: &str) -> bool {
     let is_label = |label: &str| {
         label.starts_with(|c: char| c.is_ascii_alphabetic())
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    zone == "."
-        || is_reverse(zone)
-        || zone
-            .strip_suffix('.')
-            .is_some_and(|labels| labels.split('.').all(is_label))
+    zone == "." || is_reverse(zone) || zone.strip_suffix('.').is_some_and(|labels| labels.split('.').all(is_label))
 }
 
 #[cfg(test)]

@@ -41,13 +41,7 @@ pub struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// A cursor in front of the first word.
     pub fn new(directive: &'a Directive) -> Self {
-        Cursor {
-            plugin: &directive.name,
-            words: &directive.words,
-            at: None,
-            open: 0,
-            first: None,
-        }
+        Cursor { plugin: &directive.name, words: &directive.words, at: None, open: 0, first: None }
     }
 
     /// Name of the directive.
@@ -68,10 +62,7 @@ impl<'a> Cursor<'a> {
     pub fn next_arg(&mut self) -> Option<&'a Word> {
         let on_line = match self.at {
             None => true,
-            Some(at) => self
-                .words
-                .get(at + 1)
-                .is_some_and(|next| self.words[at].same_line_as(next)),
+            Some(at) => self.words.get(at + 1).is_some_and(|next| self.words[at].same_line_as(next)),
         };
         (on_line && self.step()).then(|| self.word())
     }
@@ -89,11 +80,7 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Cursor::arg_err`] about that argument.
     pub fn expect_no_arg(&mut self) -> Result<()> {
-        if self.next_arg().is_some() {
-            Err(self.arg_err())
-        } else {
-            Ok(())
-        }
+        if self.next_arg().is_some() { Err(self.arg_err()) } else { Ok(()) }
     }
 
     /// The arguments that are left on the line, up to a `{`. `RemainingArgs` in CoreDNS.
@@ -170,20 +157,12 @@ impl<'a> Cursor<'a> {
         if *word.text == *"{" {
             let hint = format!("no block is expected here; {} takes none", self.subject());
             return self
-                .complain(
-                    word,
-                    "Error during parsing: Unexpected token '{', expecting argument",
-                )
+                .complain(word, "Error during parsing: Unexpected token '{', expecting argument")
                 .hint(hint)
                 .into();
         }
-        let last = !self
-            .words
-            .get(self.at.unwrap_or(0) + 1)
-            .is_some_and(|next| word.same_line_as(next));
-        let message = format!(
-            "Error during parsing: Wrong argument count or unexpected line ending after '{word}'"
-        );
+        let last = !self.words.get(self.at.unwrap_or(0) + 1).is_some_and(|next| word.same_line_as(next));
+        let message = format!("Error during parsing: Wrong argument count or unexpected line ending after '{word}'");
         let hint = if last && *word.text == *self.line_start().text {
             format!("'{word}' needs an argument")
         } else {
@@ -195,11 +174,7 @@ impl<'a> Cursor<'a> {
     /// The current word where something else was expected.
     pub fn syntax_err(&self, expected: &str) -> Error {
         let word = self.word();
-        self.complain(
-            word,
-            format!("Syntax error: Unexpected token '{word}', expecting '{expected}'"),
-        )
-        .into()
+        self.complain(word, format!("Syntax error: Unexpected token '{word}', expecting '{expected}'")).into()
     }
 
     /// Any other complaint about the current word.
@@ -209,26 +184,20 @@ impl<'a> Cursor<'a> {
 
     /// A complaint about another word of the directive.
     pub fn error_at(&self, word: &Word, message: impl AsRef<str>) -> Error {
-        self.complain(word, format!("Error during parsing: {}", message.as_ref()))
-            .into()
+        self.complain(word, format!("Error during parsing: {}", message.as_ref())).into()
     }
 
     /// An option that the plugin does not have; `known` are those that it has.
     pub fn unknown_property(&self, known: &[&str]) -> Error {
         let word = self.word();
-        self.unknown(
-            word,
-            format!("Error during parsing: unknown property '{word}'"),
-            known,
-        )
+        self.unknown(word, format!("Error during parsing: unknown property '{word}'"), known)
     }
 
     /// A word that is none of some `known` ones, with the plugin's own message and a "did you mean".
     pub fn unknown(&self, word: &Word, message: impl Into<String>, known: &[&str]) -> Error {
         let hint = match (suggest::nearest(&word.text, known.iter().copied()), known) {
             _ if *word.text == *"{" => {
-                "a block begins at the end of the line of the directive, not on a line of its own"
-                    .to_owned()
+                "a block begins at the end of the line of the directive, not on a line of its own".to_owned()
             }
             (Some(near), _) => format!("did you mean '{near}'?"),
             (None, []) => String::new(),
@@ -241,28 +210,23 @@ impl<'a> Cursor<'a> {
     pub fn once_error(&self) -> Error {
         let word = self.word();
         let hint = match self.first.map(|at| &self.words[at]) {
-            _ if *word.text != *self.plugin => {
+            _ if *word.text != *self.words[0].text => {
                 let name = self.plugin;
                 format!(
                     "an option of {name} has a block of its own; its '}}' ended the block of {name}, and '{word}' stands outside"
                 )
             }
-            Some(first) => format!(
-                "the first one stands at {}:{}; one server block takes one",
-                first.file(),
-                first.line
-            ),
+            Some(first) => {
+                format!("the first one stands at {}:{}; one server block takes one", first.file(), first.line)
+            }
             None => String::new(),
         };
-        self.complain(word, "this plugin can only be used once per Server Block")
-            .hint(hint)
-            .into()
+        self.complain(word, "this plugin can only be used once per Server Block").hint(hint).into()
     }
 
     /// A complaint with the plugin's name and a place; the caller may add hints.
     pub fn complain(&self, word: &Word, message: impl Into<String>) -> Complaint {
-        word.complain(message)
-            .from_context(format!("plugin/{}", self.plugin))
+        word.complain(message).from_context(format!("plugin/{}", self.plugin))
     }
 
     /// What the current line is about: an option, or the directive.
@@ -273,9 +237,7 @@ impl<'a> Cursor<'a> {
     /// The first word of the current line.
     fn line_start(&self) -> &'a Word {
         let at = self.at.unwrap_or(0);
-        let breaks = (1..=at)
-            .rev()
-            .find(|&at| self.words[at - 1].line_breaks_before(&self.words[at]));
+        let breaks = (1..=at).rev().find(|&at| self.words[at - 1].line_breaks_before(&self.words[at]));
         &self.words[breaks.unwrap_or(0)]
     }
 }
@@ -346,9 +308,7 @@ impl Cursor<'_> {
     }
 
     fn refused(&self, word: &Word, wrong: &str, hint: &str) -> Error {
-        self.complain(word, format!("Error during parsing: {wrong}"))
-            .hint(hint)
-            .into()
+        self.complain(word, format!("Error during parsing: {wrong}")).hint(hint).into()
     }
 }
 

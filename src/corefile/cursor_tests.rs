@@ -4,17 +4,8 @@ use super::*;
 use crate::corefile::{Corefile, Vocabulary, parse};
 
 fn corefile(lines: &str) -> Corefile {
-    let vocabulary = Vocabulary {
-        served: &["cache", "whoami", "forward"],
-        elsewhere: &[],
-    };
-    parse(
-        &format!(". {{\n{lines}\n}}\n"),
-        "Corefile",
-        &|_| None,
-        &vocabulary,
-    )
-    .expect("a good Corefile")
+    let vocabulary = Vocabulary { served: &["cache", "whoami", "forward"], elsewhere: &[] };
+    parse(&format!(". {{\n{lines}\n}}\n"), "Corefile", &|_| None, &vocabulary).expect("a good Corefile")
 }
 
 /// All that a plugin sees which reads arguments and options to the end of their lines.
@@ -24,16 +15,10 @@ fn walk(lines: &str, name: &str) -> String {
     let mut seen = String::new();
     while cursor.next_occurrence() {
         seen += &format!("<{}", cursor.word());
-        cursor
-            .args()
-            .iter()
-            .for_each(|word| seen += &format!(" {word}"));
+        cursor.args().iter().for_each(|word| seen += &format!(" {word}"));
         while cursor.next_option() {
             seen += &format!(" [{}", cursor.word());
-            cursor
-                .args()
-                .iter()
-                .for_each(|word| seen += &format!(" {word}"));
+            cursor.args().iter().for_each(|word| seen += &format!(" {word}"));
             seen += "]";
         }
         seen += ">";
@@ -42,12 +27,7 @@ fn walk(lines: &str, name: &str) -> String {
 }
 
 fn first_line(error: &Error) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -56,23 +36,14 @@ fn occurrences_arguments_and_options() {
         walk("cache 30 a b {\n success 1 2\n denial 3\n}\ncache", "cache"),
         "<cache 30 a b [success 1 2] [denial 3]><cache>"
     );
-    assert_eq!(
-        walk("cache {\n}\nwhoami\ncache 5", "cache"),
-        "<cache><cache 5>"
-    );
-    assert_eq!(
-        walk("forward . 1.1.1.1 { max_fails 2 }", "forward"),
-        "<forward . 1.1.1.1 [max_fails 2 }]>"
-    );
+    assert_eq!(walk("cache {\n}\nwhoami\ncache 5", "cache"), "<cache><cache 5>");
+    assert_eq!(walk("forward . 1.1.1.1 { max_fails 2 }", "forward"), "<forward . 1.1.1.1 [max_fails 2 }]>");
 }
 
 #[test]
 fn the_block_of_an_option_is_read_as_options_of_the_directive() {
     let lines = "cache 30 {\n success 5 {\n  x 1\n }\n denial 3\n}";
-    assert_eq!(
-        walk(lines, "cache"),
-        "<cache 30 [success 5] [x 1]><denial 3>"
-    );
+    assert_eq!(walk(lines, "cache"), "<cache 30 [success 5] [x 1]><denial 3>");
 }
 
 #[test]
@@ -81,10 +52,7 @@ fn a_brace_on_a_line_of_its_own_is_an_option() {
     let mut cursor = Cursor::new(&corefile.blocks[0].directives[0]);
     assert!(cursor.next_occurrence() && cursor.next_option());
     assert_eq!(cursor.args().len(), 1);
-    assert!(
-        !cursor.next_option(),
-        "it does not open on the line of an option"
-    );
+    assert!(!cursor.next_option(), "it does not open on the line of an option");
     assert_eq!(cursor.word().as_str(), "1");
 }
 
@@ -98,10 +66,7 @@ fn an_argument_may_be_a_brace() {
         first_line(&error),
         "plugin/whoami: Corefile:2 - Error during parsing: Unexpected token '{', expecting argument"
     );
-    assert_eq!(
-        error.to_string().lines().last(),
-        Some("help: no block is expected here; 'whoami' takes none")
-    );
+    assert_eq!(error.to_string().lines().last(), Some("help: no block is expected here; 'whoami' takes none"));
 }
 
 #[test]
@@ -126,13 +91,8 @@ fn complaints_mark_the_word_and_help() {
     assert!(!cursor.next_option() && cursor.next_occurrence());
     let once = cursor.once_error().to_string();
     assert!(
-        once.starts_with(
-            "plugin/cache: Corefile:5 - this plugin can only be used once per Server Block\n"
-        ),
+        once.starts_with("plugin/cache: Corefile:5 - this plugin can only be used once per Server Block\n"),
         "{once}"
     );
-    assert!(
-        once.ends_with("help: the first one stands at Corefile:2; one server block takes one"),
-        "{once}"
-    );
+    assert!(once.ends_with("help: the first one stands at Corefile:2; one server block takes one"), "{once}");
 }

@@ -22,11 +22,10 @@ impl Corefile {
     /// SHA-512 of the configuration in lower-case hexadecimal, as in `Running configuration SHA512 = ...`.
     pub fn sha512_hex(&self) -> String {
         let hash = Sha512::digest(self.digest_input().as_bytes());
-        hash.iter()
-            .fold(String::with_capacity(128), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        hash.iter().fold(String::with_capacity(128), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 }
 
@@ -41,26 +40,14 @@ fn block_json(block: &ServerBlock) -> String {
                 .words
                 .iter()
                 .map(|word| {
-                    let file = if word.source.imported {
-                        quote(word.file())
-                    } else {
-                        "\"\"".to_owned()
-                    };
-                    format!(
-                        r#"{{"File":{file},"Line":{},"Text":{}}}"#,
-                        word.line,
-                        quote(&word.text)
-                    )
+                    let file = if word.source.imported { quote(word.file()) } else { "\"\"".to_owned() };
+                    format!(r#"{{"File":{file},"Line":{},"Text":{}}}"#, word.line, quote(&word.text))
                 })
                 .collect();
             format!("{}:[{}]", quote(&directive.name), words.join(","))
         })
         .collect();
-    format!(
-        r#"{{"Keys":[{}],"Tokens":{{{}}}}}"#,
-        keys.join(","),
-        tokens.join(",")
-    )
+    format!(r#"{{"Keys":[{}],"Tokens":{{{}}}}}"#, keys.join(","), tokens.join(","))
 }
 
 /// A string as Go's `encoding/json` writes it, which also escapes what could end a script in HTML.

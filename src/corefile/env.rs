@@ -16,8 +16,7 @@ pub(super) fn fill(word: &mut Word, env: &Environment<'_>) -> Result<()> {
     if !word.text.contains("{%") && !word.text.contains("{$") {
         return Ok(());
     }
-    let filled =
-        fill_form(&word.text, "{%", "%}", env).and_then(|text| fill_form(&text, "{$", "}", env));
+    let filled = fill_form(&word.text, "{%", "%}", env).and_then(|text| fill_form(&text, "{$", "}", env));
     match filled {
         Ok(text) => {
             word.text = text.into();
@@ -31,12 +30,7 @@ pub(super) fn fill(word: &mut Word, env: &Environment<'_>) -> Result<()> {
 }
 
 /// Fills in one form of reference. Fails with the reference that has no end.
-fn fill_form(
-    text: &str,
-    open: &str,
-    close: &str,
-    env: &Environment<'_>,
-) -> std::result::Result<String, String> {
+fn fill_form(text: &str, open: &str, close: &str, env: &Environment<'_>) -> std::result::Result<String, String> {
     let mut text = text.to_owned();
     let most = text.len() + MOST_GROWTH;
     for _ in 0..MOST_ROUNDS {
@@ -86,10 +80,7 @@ mod tests {
     #[test]
     fn both_forms_are_filled_in_anywhere_in_a_word() {
         assert_eq!(filled(".:{$PORT}").as_deref(), Ok(".:1053"));
-        assert_eq!(
-            filled("{%PORT%}-{$PORT}-{$NEXT}").as_deref(),
-            Ok("1053-1053-1053")
-        );
+        assert_eq!(filled("{%PORT%}-{$PORT}-{$NEXT}").as_deref(), Ok("1053-1053-1053"));
         assert_eq!(filled("a{$UNSET}b").as_deref(), Ok("ab"));
     }
 

@@ -30,10 +30,8 @@ pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, BadPattern> {
         let Ok(entries) = parent.read_dir() else {
             continue;
         };
-        let mut names: Vec<String> = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.retain(|name| matches(file, name));
         names.sort_unstable();
         found.extend(names.iter().map(|name| parent.join(name)));
@@ -46,22 +44,14 @@ fn matches(pattern: &str, name: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {
         None => name.is_empty(),
-        Some('*') => name
-            .char_indices()
-            .map(|(at, _)| at)
-            .chain([name.len()])
-            .any(|at| matches(rest.as_str(), &name[at..])),
+        Some('*') => {
+            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches(rest.as_str(), &name[at..]))
+        }
         Some(first) => {
             let mut name = name.chars();
-            let wanted = if first == '\\' {
-                rest.next()
-            } else {
-                Some(first)
-            };
+            let wanted = if first == '\\' { rest.next() } else { Some(first) };
             match name.next() {
-                Some(c) if first == '?' || wanted == Some(c) => {
-                    matches(rest.as_str(), name.as_str())
-                }
+                Some(c) if first == '?' || wanted == Some(c) => matches(rest.as_str(), name.as_str()),
                 _ => false,
             }
         }
@@ -116,25 +106,11 @@ mod tests {
             let found = glob(&format!("{}/{pattern}", dir.path().display()))?;
             Ok(found
                 .iter()
-                .map(|path| {
-                    path.file_name()
-                        .map(|name| name.to_string_lossy().into_owned())
-                        .unwrap_or_default()
-                })
+                .map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
                 .collect::<Vec<_>>())
         };
-        assert_eq!(
-            at("*.inc"),
-            Ok(vec![
-                ".c.inc".to_owned(),
-                "a.inc".to_owned(),
-                "b.inc".to_owned()
-            ])
-        );
-        assert_eq!(
-            at("?.inc"),
-            Ok(vec!["a.inc".to_owned(), "b.inc".to_owned()])
-        );
+        assert_eq!(at("*.inc"), Ok(vec![".c.inc".to_owned(), "a.inc".to_owned(), "b.inc".to_owned()]));
+        assert_eq!(at("?.inc"), Ok(vec!["a.inc".to_owned(), "b.inc".to_owned()]));
         assert_eq!(at("d.txt"), Ok(vec!["d.txt".to_owned()]));
         assert_eq!(at("none/*.inc"), Ok(vec![]));
         assert_eq!(at("none.inc"), Ok(vec![]));
@@ -144,10 +120,7 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_by_their_text() {
-        assert_eq!(
-            clean(Path::new("/etc/./coredns//../x")),
-            Path::new("/etc/x")
-        );
+        assert_eq!(clean(Path::new("/etc/./coredns//../x")), Path::new("/etc/x"));
         assert_eq!(clean(Path::new("/../x")), Path::new("/x"));
     }
 }

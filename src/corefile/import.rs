@@ -15,8 +15,9 @@ use super::word::{Source, Word};
 #[derive(Default)]
 pub(super) struct Imports {
     snippets: HashMap<String, Snippet>,
-    /// Words of each pattern, by the directory it was looked up in: each file is read once.
-    files: HashMap<String, Expansion>,
+    /// What each import of files stands for, by the file that it stands in and by its argument.
+    files: HashMap<(Arc<str>, Arc<str>), Expansion>,
+    /// The words of each file: it is read once.
     sources: HashMap<PathBuf, Arc<[Word]>>,
     snippets_expanded: usize,
     files_expanded: usize,
@@ -41,13 +42,7 @@ impl Imports {
     pub(super) fn declare(&mut self, name: String, declared: Word, words: Vec<Word>) {
         let words = words.into();
         let expansion = Expansion { words, used: false };
-        self.snippets.insert(
-            name,
-            Snippet {
-                expansion,
-                declared,
-            },
-        );
+        self.snippets.insert(name, Snippet { expansion, declared });
     }
 
     /// Where a snippet of this name was declared.
@@ -57,17 +52,11 @@ impl Imports {
 
     /// The words that `import ARGUMENT` stands for. A snippet wins over a file of the same name. `rest` are
     /// the words behind the import, for the hint that a snippet is declared too late.
-    pub(super) fn expand<'a>(
-        &mut self,
-        argument: &Word,
-        rest: impl Iterator<Item = &'a Word>,
-    ) -> Result<Arc<[Word]>> {
+    pub(super) fn expand<'a>(&mut self, argument: &Word, rest: impl Iterator<Item = &'a Word>) -> Result<Arc<[Word]>> {
         let name = argument.as_str();
         if let Some(snippet) = self.snippets.get_mut(name) {
             if self.snippets_expanded >= MOST_SNIPPETS {
-                return Err(circle("snippet", argument)
-                    .hint("snippets that import each other never end")
-                    .into());
+                return Err(circle("snippet", argument).hint("snippets that import each other never end").into());
             }
             self.snippets_expanded += 1;
             let expansion = &mut snippet.expansion;
@@ -76,26 +65,15 @@ impl Imports {
             return self.within_limit(argument, words);
         }
         if self.files_expanded >= MOST_FILES {
-            return Err(circle("file", argument)
-                .hint("files that import each other never end")
-                .into());
+            return Err(circle("file", argument).hint("files that import each other never end").into());
         }
         self.files_expanded += 1;
-        let directory = directory_of(argument)?;
-        let pattern = if name.starts_with('/') {
-            name.to_owned()
-        } else {
-            clean(&directory.join(name)).to_string_lossy().into_owned()
-        };
-        if !self.files.contains_key(&pattern) {
-            let words = self.read(argument, &pattern, rest)?;
-            self.files
-                .insert(pattern.clone(), Expansion { words, used: false });
+        let key = (argument.file().clone(), argument.text.clone());
+        if !self.files.contains_key(&key) {
+            let words = self.read(argument, &pattern(argument)?, rest)?;
+            self.files.insert(key.clone(), Expansion { words, used: false });
         }
-        let expansion = self
-            .files
-            .get_mut(&pattern)
-            .expect("it was put there if it was missing");
+        let expansion = self.files.get_mut(&key).expect("it was put there if it was missing");
         self.words_repeated += repeated(expansion);
         let words = expansion.words.clone();
         self.within_limit(argument, words)
@@ -106,12 +84,8 @@ impl Imports {
         if self.words_repeated <= MOST_REPEATED_WORDS {
             return Ok(words);
         }
-        let message =
-            format!("Error during parsing: imports repeat more than {MOST_REPEATED_WORDS} words");
-        Err(argument
-            .complain(message)
-            .hint("is there a circle of imports?")
-            .into())
+        let message = format!("Error during parsing: imports repeat more than {MOST_REPEATED_WORDS} words");
+        Err(argument.complain(message).hint("is there a circle of imports?").into())
     }
 
     /// Reads all files that a pattern names.
@@ -126,21 +100,18 @@ impl Imports {
             let message = format!(
                 "Error during parsing: Glob pattern may only contain one wildcard (*), but has others: {pattern}"
             );
-            return Err(argument
-                .complain(message)
-                .hint("use one '*', or one import line for each directory")
-                .into());
+            return Err(argument.complain(message).hint("use one '*', or one import line for each directory").into());
         }
         let paths = glob(pattern).map_err(|_| {
-            let message = format!("Error during parsing: Failed to use import pattern {argument}: syntax error in pattern");
+            let message =
+                format!("Error during parsing: Failed to use import pattern {argument}: syntax error in pattern");
             argument.complain(message).hint("a '[' needs its ']', a '\\' the character that it stands before")
         })?;
         if paths.is_empty() {
             if !pattern.contains(['*', '?', '[', ']']) {
                 return Err(self.not_found(argument, pattern, rest));
             }
-            self.warnings
-                .push(format!("No files matching import glob pattern: {argument}"));
+            self.warnings.push(format!("No files matching import glob pattern: {argument}"));
         }
         let mut words = Vec::new();
         for path in paths {
@@ -156,22 +127,14 @@ impl Imports {
             return Ok(words.clone());
         }
         let shown = path.display();
-        let refuse = |why: String| {
-            argument.complain(format!(
-                "Error during parsing: Could not import {shown}: {why}"
-            ))
-        };
+        let refuse = |why: String| argument.complain(format!("Error during parsing: Could not import {shown}: {why}"));
         if path.is_dir() {
             return Err(refuse("is a directory".to_owned())
                 .hint(format!("to import all files in it, write {argument}/*"))
                 .into());
         }
         let bytes = std::fs::read(&path).map_err(|error| refuse(error.to_string()))?;
-        let source = Arc::new(Source {
-            name: path.to_string_lossy().into(),
-            text: decode(&bytes),
-            imported: true,
-        });
+        let source = Arc::new(Source { name: path.to_string_lossy().into(), text: decode(&bytes), imported: true });
         let words: Arc<[Word]> = lex(&source).into();
         self.sources.insert(path, words.clone());
         Ok(words)
@@ -184,9 +147,7 @@ impl Imports {
         path: &str,
         mut rest: impl Iterator<Item = &'a Word>,
     ) -> crate::error::Error {
-        let complaint = argument.complain(format!(
-            "Error during parsing: File to import not found: {argument}"
-        ));
+        let complaint = argument.complain(format!("Error during parsing: File to import not found: {argument}"));
         let in_parentheses = format!("({argument})");
         let later = rest.find(|word| *word.text == in_parentheses);
         let near = suggest::nearest(argument.as_str(), self.snippets.keys().map(String::as_str));
@@ -207,32 +168,26 @@ impl Imports {
 
 /// Words that this expansion repeats: none the first time.
 fn repeated(expansion: &mut Expansion) -> usize {
-    if std::mem::replace(&mut expansion.used, true) {
-        expansion.words.len()
-    } else {
-        0
-    }
+    if std::mem::replace(&mut expansion.used, true) { expansion.words.len() } else { 0 }
 }
 
-/// The directory that relative imports of a word start from: that of the word's own file.
-fn directory_of(argument: &Word) -> Result<PathBuf> {
-    let file = Path::new(&**argument.file());
-    let absolute = std::path::absolute(file).map_err(|error| {
-        argument.complain(format!(
-            "Error during parsing: Failed to get absolute path of file: {}: {error}",
-            argument.file()
-        ))
+/// The path or pattern that an argument means: it starts from the directory of the argument's own file.
+fn pattern(argument: &Word) -> Result<String> {
+    if argument.text.starts_with('/') {
+        return Ok(argument.text.to_string());
+    }
+    let file = argument.file();
+    let mut path = std::path::absolute(&**file).map_err(|error| {
+        let message = format!("Error during parsing: Failed to get absolute path of file: {file}: {error}");
+        argument.complain(message)
     })?;
-    let mut directory = clean(&absolute);
-    directory.pop();
-    Ok(directory)
+    path.set_file_name(argument.as_str());
+    Ok(clean(&path).to_string_lossy().into_owned())
 }
 
 /// Too many imports for anything but a circle. CoreDNS names the limit of snippets for files too.
 pub(super) fn circle(what: &str, word: &Word) -> Complaint {
-    word.complain(format!(
-        "Error during parsing: maximum {what} import depth ({MOST_SNIPPETS}) exceeded"
-    ))
+    word.complain(format!("Error during parsing: maximum {what} import depth ({MOST_SNIPPETS}) exceeded"))
 }
 
 /// Snippets that are expanded in one Corefile, as in CoreDNS.

@@ -14,16 +14,8 @@ use super::word::{Source, Word};
 /// - One byte order mark at the very start is skipped.
 pub(super) fn lex(source: &Arc<Source>) -> Vec<Word> {
     let text = &source.text;
-    let start = if text.starts_with(BYTE_ORDER_MARK) {
-        BYTE_ORDER_MARK.len_utf8()
-    } else {
-        0
-    };
-    let mut lexer = Lexer {
-        source,
-        at: start,
-        line: 1,
-    };
+    let start = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    let mut lexer = Lexer { source, at: start, line: 1 };
     let mut words = Vec::new();
     while let Some(word) = lexer.next() {
         words.push(word);
@@ -55,17 +47,8 @@ impl Lexer<'_> {
     fn next(&mut self) -> Option<Word> {
         self.skip_blanks_and_comments()?;
         let (start, line) = (self.at, self.line);
-        let (text, end) = if self.peek() == Some('"') {
-            (self.quoted()?, self.at)
-        } else {
-            self.plain()
-        };
-        Some(Word {
-            text: text.into(),
-            source: self.source.clone(),
-            line,
-            span: (start, end),
-        })
+        let (text, end) = if self.peek() == Some('"') { (self.quoted()?, self.at) } else { self.plain() };
+        Some(Word { text: text.into(), source: self.source.clone(), line, span: (start, end) })
     }
 
     /// Moves to the first character of a word; none is left if this returns `None`.
@@ -149,15 +132,8 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<(u32, String)> {
-        let source = Arc::new(Source {
-            name: "Corefile".into(),
-            text: text.to_owned(),
-            imported: false,
-        });
-        lex(&source)
-            .iter()
-            .map(|word| (word.line, word.text.to_string()))
-            .collect()
+        let source = Arc::new(Source { name: "Corefile".into(), text: text.to_owned(), imported: false });
+        lex(&source).iter().map(|word| (word.line, word.text.to_string())).collect()
     }
 
     fn texts(text: &str) -> Vec<String> {
@@ -166,32 +142,19 @@ mod tests {
 
     #[test]
     fn blanks_of_any_kind_separate_words() {
-        assert_eq!(
-            texts("a\tb\u{a0}c\u{2003}d\u{85}e\u{b}f"),
-            ["a", "b", "c", "d", "e", "f"]
-        );
-        assert_eq!(
-            texts("a\u{200b}b"),
-            ["a\u{200b}b"],
-            "a zero-width space is no blank"
-        );
+        assert_eq!(texts("a\tb\u{a0}c\u{2003}d\u{85}e\u{b}f"), ["a", "b", "c", "d", "e", "f"]);
+        assert_eq!(texts("a\u{200b}b"), ["a\u{200b}b"], "a zero-width space is no blank");
     }
 
     #[test]
     fn carriage_returns_vanish_outside_quotes() {
-        assert_eq!(
-            words("a\r\nb\rc"),
-            [(1, "a".to_owned()), (2, "bc".to_owned())]
-        );
+        assert_eq!(words("a\r\nb\rc"), [(1, "a".to_owned()), (2, "bc".to_owned())]);
         assert_eq!(texts("\"a\rb\""), ["a\rb"]);
     }
 
     #[test]
     fn a_comment_between_words_hides_the_line() {
-        assert_eq!(
-            words("a # b c\nd"),
-            [(1, "a".to_owned()), (2, "d".to_owned())]
-        );
+        assert_eq!(words("a # b c\nd"), [(1, "a".to_owned()), (2, "d".to_owned())]);
     }
 
     #[test]
@@ -202,10 +165,7 @@ mod tests {
 
     #[test]
     fn quotes_open_at_the_start_of_a_word_only() {
-        assert_eq!(
-            texts("\"a b\"c \"\" d\"e f\""),
-            ["a b", "c", "", "d\"e", "f\""]
-        );
+        assert_eq!(texts("\"a b\"c \"\" d\"e f\""), ["a b", "c", "", "d\"e", "f\""]);
     }
 
     #[test]
@@ -215,14 +175,7 @@ mod tests {
 
     #[test]
     fn line_breaks_in_quotes_are_counted() {
-        assert_eq!(
-            words("\"a\nb\" c\nd"),
-            [
-                (1, "a\nb".to_owned()),
-                (2, "c".to_owned()),
-                (3, "d".to_owned())
-            ]
-        );
+        assert_eq!(words("\"a\nb\" c\nd"), [(1, "a\nb".to_owned()), (2, "c".to_owned()), (3, "d".to_owned())]);
     }
 
     #[test]

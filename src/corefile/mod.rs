@@ -10,9 +10,11 @@
 //! Errors come in CoreDNS's order if the caller asks in this order: [`parse`], [`address::keys`] of each
 //! block, the set-up of plugins, [`overlap::check_ports`], [`overlap::check_overlaps`].
 //!
-//! Three differences: an environment variable that refers to itself is an error (CoreDNS hangs), imports
-//! may not repeat more than a million words (CoreDNS fills the memory), and an imported file is read once,
-//! however often it is imported.
+//! Differences: an environment variable that refers to itself is an error (CoreDNS hangs); imports may not
+//! repeat more than a million words (CoreDNS fills the memory); an imported file is read once, however often
+//! it is imported; and an end of file behind a comma and an empty import is reported at the last word
+//! (CoreDNS says line 0). Errors name file and line wherever there is a word to blame, where CoreDNS often
+//! names none.
 
 pub mod address;
 pub mod cursor;
@@ -71,9 +73,7 @@ pub struct Directive {
 impl ServerBlock {
     /// What the block says to a plugin.
     pub fn directive(&self, name: &str) -> Option<&Directive> {
-        self.directives
-            .iter()
-            .find(|directive| directive.name == name)
+        self.directives.iter().find(|directive| directive.name == name)
     }
 }
 
@@ -92,18 +92,9 @@ pub struct Vocabulary<'a> {
 ///
 /// # Errors
 /// The first thing that CoreDNS would refuse too, as a [`crate::error::Complaint`].
-pub fn parse(
-    text: &str,
-    file: &str,
-    env: &Environment<'_>,
-    vocabulary: &Vocabulary<'_>,
-) -> Result<Corefile> {
+pub fn parse(text: &str, file: &str, env: &Environment<'_>, vocabulary: &Vocabulary<'_>) -> Result<Corefile> {
     let read = |text: &str| {
-        let source = Arc::new(Source {
-            name: file.into(),
-            text: text.to_owned(),
-            imported: false,
-        });
+        let source = Arc::new(Source { name: file.into(), text: text.to_owned(), imported: false });
         parse::blocks(lex::lex(&source), file, env, vocabulary)
     };
     let (mut blocks, warnings) = read(text)?;
@@ -111,11 +102,7 @@ pub fn parse(
     if built_in {
         (blocks, _) = read(BUILT_IN)?;
     }
-    Ok(Corefile {
-        blocks,
-        built_in,
-        warnings,
-    })
+    Ok(Corefile { blocks, built_in, warnings })
 }
 
 /// What is served if nothing is configured. Without a port, the default one counts.

@@ -23,9 +23,7 @@ impl<'a> Wanted<'a> {
         let addresses = self.addresses;
         let all = addresses.is_empty().then_some("");
         self.keys.iter().flat_map(move |key| {
-            all.into_iter()
-                .chain(addresses.iter().map(String::as_str))
-                .map(move |address| (key, address))
+            all.into_iter().chain(addresses.iter().map(String::as_str)).map(move |address| (key, address))
         })
     }
 }
@@ -38,9 +36,7 @@ pub fn check_ports(blocks: &[Wanted<'_>]) -> Result<()> {
     for key in blocks.iter().flat_map(|block| block.keys) {
         let fits = key.port.is_empty() || key.port.parse::<u16>().is_ok();
         if !fits {
-            let complaint = key
-                .word
-                .complain(format!("address {}: invalid port", key.port));
+            let complaint = key.word.complain(format!("address {}: invalid port", key.port));
             return Err(complaint.hint("a port is a number from 0 to 65535").into());
         }
     }
@@ -83,9 +79,7 @@ impl<'a> Taken<'a> {
                 return Ok(());
             }
             let seat = shown(key, address);
-            let complaint = key
-                .word
-                .complain(format!("cannot serve {seat} - it is already defined"));
+            let complaint = key.word.complain(format!("cannot serve {seat} - it is already defined"));
             return Err(first_seen(complaint, first).into());
         }
         let other = match self.latest.get(&site) {
@@ -95,15 +89,9 @@ impl<'a> Taken<'a> {
         let Some((other, at)) = other else {
             return Ok(());
         };
-        let message = format!(
-            "cannot serve {} - zone overlap listener capacity with {}",
-            shown(key, address),
-            shown(other, at)
-        );
-        let complaint = key
-            .word
-            .complain(message)
-            .hint("bind both blocks to different addresses, or neither");
+        let message =
+            format!("cannot serve {} - zone overlap listener capacity with {}", shown(key, address), shown(other, at));
+        let complaint = key.word.complain(message).hint("bind both blocks to different addresses, or neither");
         Err(first_seen(complaint, other).into())
     }
 
@@ -118,19 +106,11 @@ fn site(key: &Key) -> Site<'_> {
 }
 
 fn shown(key: &Key, address: &str) -> String {
-    if address.is_empty() {
-        key.to_string()
-    } else {
-        format!("{key} on {address}")
-    }
+    if address.is_empty() { key.to_string() } else { format!("{key} on {address}") }
 }
 
 fn first_seen(complaint: Complaint, key: &Key) -> Complaint {
-    complaint.hint(format!(
-        "the first of both stands at {}:{}",
-        key.word.file(),
-        key.word.line
-    ))
+    complaint.hint(format!("the first of both stands at {}:{}", key.word.file(), key.word.line))
 }
 
 #[cfg(test)]
@@ -140,62 +120,28 @@ mod tests {
 
     /// Blocks as `keys | addresses | view`, one a line.
     fn check(blocks: &[(&str, &[&str], bool)]) -> std::result::Result<(), String> {
-        let text: String = blocks
-            .iter()
-            .map(|(keys, ..)| format!("{keys} {{\n}}\n"))
-            .collect();
-        let vocabulary = Vocabulary {
-            served: &[],
-            elsewhere: &[],
-        };
+        let text: String = blocks.iter().map(|(keys, ..)| format!("{keys} {{\n}}\n")).collect();
+        let vocabulary = Vocabulary { served: &[], elsewhere: &[] };
         let corefile = parse(&text, "Corefile", &|_| None, &vocabulary).expect("a good Corefile");
-        let keys: Vec<Vec<Key>> = corefile
-            .blocks
-            .iter()
-            .map(|block| address::keys(block, "53").expect("good keys"))
-            .collect();
-        let addresses: Vec<Vec<String>> = blocks
-            .iter()
-            .map(|(_, addresses, _)| addresses.iter().map(ToString::to_string).collect())
-            .collect();
+        let keys: Vec<Vec<Key>> =
+            corefile.blocks.iter().map(|block| address::keys(block, "53").expect("good keys")).collect();
+        let addresses: Vec<Vec<String>> =
+            blocks.iter().map(|(_, addresses, _)| addresses.iter().map(ToString::to_string).collect()).collect();
         let wanted: Vec<Wanted<'_>> = (0..blocks.len())
-            .map(|at| Wanted {
-                keys: &keys[at],
-                addresses: &addresses[at],
-                filtered: blocks[at].2,
-            })
+            .map(|at| Wanted { keys: &keys[at], addresses: &addresses[at], filtered: blocks[at].2 })
             .collect();
         check_ports(&wanted)
             .and_then(|()| check_overlaps(&wanted))
-            .map_err(|error| {
-                error
-                    .to_string()
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned()
-            })
+            .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
     }
 
     #[test]
     fn a_zone_is_served_once() {
         assert_eq!(
-            check(&[
-                ("example.org", &[], false),
-                ("dns://Example.org:53", &[], false)
-            ]),
-            Err(
-                "Corefile:3 - cannot serve dns://example.org.:53 - it is already defined"
-                    .to_owned()
-            )
+            check(&[("example.org", &[], false), ("dns://Example.org:53", &[], false)]),
+            Err("Corefile:3 - cannot serve dns://example.org.:53 - it is already defined".to_owned())
         );
-        assert_eq!(
-            check(&[
-                (".:53 tls://.:53 .:54", &[], false),
-                ("a:53", &["::1"], false)
-            ]),
-            Ok(())
-        );
+        assert_eq!(check(&[(".:53 tls://.:53 .:54", &[], false), ("a:53", &["::1"], false)]), Ok(()));
         assert!(check(&[(".", &["::1", "::1"], false)]).is_err());
     }
 
@@ -203,41 +149,27 @@ mod tests {
     fn one_address_and_all_addresses_overlap() {
         assert_eq!(
             check(&[(".:53", &[], false), (".:53", &["127.0.0.1"], false)]),
-            Err("Corefile:3 - cannot serve dns://.:53 on 127.0.0.1 - zone overlap listener capacity with dns://.:53".to_owned())
+            Err("Corefile:3 - cannot serve dns://.:53 on 127.0.0.1 - zone overlap listener capacity with dns://.:53"
+                .to_owned())
         );
         assert_eq!(
             check(&[(".:53", &["127.0.0.1"], false), (".:53", &[], false)]),
-            Err("Corefile:3 - cannot serve dns://.:53 - zone overlap listener capacity with dns://.:53 on 127.0.0.1".to_owned())
+            Err("Corefile:3 - cannot serve dns://.:53 - zone overlap listener capacity with dns://.:53 on 127.0.0.1"
+                .to_owned())
         );
-        assert_eq!(
-            check(&[
-                (".:53", &["127.0.0.1"], false),
-                (".:53", &["127.0.0.2"], false)
-            ]),
-            Ok(())
-        );
+        assert_eq!(check(&[(".:53", &["127.0.0.1"], false), (".:53", &["127.0.0.2"], false)]), Ok(()));
     }
 
     #[test]
     fn a_view_may_repeat_a_zone_but_not_overlap() {
-        assert_eq!(
-            check(&[
-                (".:53", &[], true),
-                (".:53", &[], false),
-                (".:53", &[], true)
-            ]),
-            Ok(())
-        );
+        assert_eq!(check(&[(".:53", &[], true), (".:53", &[], false), (".:53", &[], true)]), Ok(()));
         assert!(check(&[(".:53", &[], false), (".:53", &["127.0.0.1"], true)]).is_err());
     }
 
     #[test]
     fn a_port_has_sixteen_bits() {
         assert_eq!(check(&[(".:0 .:65535", &[], false)]), Ok(()));
-        assert_eq!(
-            check(&[(".:65536", &[], false)]),
-            Err("Corefile:1 - address 65536: invalid port".to_owned())
-        );
+        assert_eq!(check(&[(".:65536", &[], false)]), Err("Corefile:1 - address 65536: invalid port".to_owned()));
         assert!(check(&[(".:-5", &[], false)]).is_err());
     }
 }

@@ -24,13 +24,7 @@ pub(super) fn blocks(
     env: &Environment<'_>,
     vocabulary: &Vocabulary<'_>,
 ) -> Result<(Vec<ServerBlock>, Vec<String>)> {
-    let mut parser = Parser {
-        stream: Stream::new(words),
-        imports: Imports::default(),
-        file,
-        env,
-        vocabulary,
-    };
+    let mut parser = Parser { stream: Stream::new(words), imports: Imports::default(), file, env, vocabulary };
     let mut blocks = Vec::new();
     while parser.stream.next() {
         if let Some(block) = parser.block()? {
@@ -51,10 +45,7 @@ struct Parser<'a> {
 impl Parser<'_> {
     /// One server block, from its first key on; nothing for a snippet and for a block without keys.
     fn block(&mut self) -> Result<Option<ServerBlock>> {
-        let mut block = ServerBlock {
-            keys: Vec::new(),
-            directives: Vec::new(),
-        };
+        let mut block = ServerBlock { keys: Vec::new(), directives: Vec::new() };
         let more = self.keys(&mut block.keys)?;
         if more {
             if let Some(name) = snippet_name(&block.keys) {
@@ -85,10 +76,7 @@ impl Parser<'_> {
             if *key.text == *"{" {
                 if comma {
                     let message = "Error during parsing: Expected another address but had '{' - check for extra comma";
-                    return Err(key
-                        .complain(message)
-                        .hint("no ',' stands behind the last zone")
-                        .into());
+                    return Err(key.complain(message).hint("no ',' stands behind the last zone").into());
                 }
                 return Ok(true);
             }
@@ -111,10 +99,7 @@ impl Parser<'_> {
     fn end_of_keys(&self, comma: bool) -> Result<bool> {
         if comma {
             let hint = "another zone is expected behind ','";
-            return Err(self
-                .complain("Error during parsing: Unexpected EOF")
-                .hint(hint)
-                .into());
+            return Err(self.complain("Error during parsing: Unexpected EOF").hint(hint).into());
         }
         Ok(false)
     }
@@ -181,15 +166,8 @@ impl Parser<'_> {
         }
         match open.last() {
             Some(brace) => {
-                let hint = format!(
-                    "the block that begins at {}:{} is not closed with '}}'",
-                    brace.file(),
-                    brace.line
-                );
-                Err(self
-                    .complain("Error during parsing: Unexpected EOF")
-                    .hint(hint)
-                    .into())
+                let hint = format!("the block that begins at {}:{} is not closed with '}}'", brace.file(), brace.line);
+                Err(self.complain("Error during parsing: Unexpected EOF").hint(hint).into())
             }
             None => Ok(()),
         }
@@ -203,18 +181,11 @@ impl Parser<'_> {
         if !self.vocabulary.served.contains(&name) {
             return Err(self.not_served(&filled));
         }
-        let at = block
-            .directives
-            .iter()
-            .position(|directive| directive.name == name)
-            .unwrap_or_else(|| {
-                let name = name.to_owned();
-                block.directives.push(Directive {
-                    name,
-                    words: Vec::new(),
-                });
-                block.directives.len() - 1
-            });
+        let at = block.directives.iter().position(|directive| directive.name == name).unwrap_or_else(|| {
+            let name = name.to_owned();
+            block.directives.push(Directive { name, words: Vec::new() });
+            block.directives.len() - 1
+        });
         let directive = &mut block.directives[at];
         directive.words.push(first);
         Ok(directive)
@@ -223,24 +194,13 @@ impl Parser<'_> {
     fn not_served(&self, word: &Word) -> Error {
         let name = word.as_str();
         if self.vocabulary.elsewhere.contains(&name) {
-            let message = format!(
-                "Error during parsing: CoreDNS has the plugin '{name}', Signpost does not have it yet"
-            );
-            return word
-                .complain(message)
-                .hint("take the directive out, or serve these zones with CoreDNS")
-                .into();
+            let message =
+                format!("Error during parsing: CoreDNS has the plugin '{name}', Signpost does not have it yet");
+            return word.complain(message).hint("take the directive out, or serve these zones with CoreDNS").into();
         }
-        let known = self
-            .vocabulary
-            .served
-            .iter()
-            .chain(self.vocabulary.elsewhere)
-            .copied();
+        let known = self.vocabulary.served.iter().chain(self.vocabulary.elsewhere).copied();
         let hint = suggest::unknown_directive(word, name, known);
-        word.complain(format!("Error during parsing: Unknown directive '{name}'"))
-            .hint(hint)
-            .into()
+        word.complain(format!("Error during parsing: Unknown directive '{name}'")).hint(hint).into()
     }
 
     /// Declares a snippet; its words are kept as they are, and parsed where it is imported.
@@ -248,17 +208,12 @@ impl Parser<'_> {
         if let Some(first) = self.imports.declared(&name) {
             let hint = format!("({name}) was declared at {}:{}", first.file(), first.line);
             return Err(self
-                .complain(format!(
-                    "Error during parsing: redeclaration of previously declared snippet {name}"
-                ))
+                .complain(format!("Error during parsing: redeclaration of previously declared snippet {name}"))
                 .hint(hint)
                 .into());
         }
         if self.stream.text() != "{" {
-            return Err(self
-                .expected("{")
-                .hint(format!("the snippet ({name}) needs braces"))
-                .into());
+            return Err(self.expected("{").hint(format!("the snippet ({name}) needs braces")).into());
         }
         let mut words = Vec::new();
         let mut open = 1_usize;
@@ -273,9 +228,7 @@ impl Parser<'_> {
             };
             if open == 0 {
                 if imports_itself(&name, &words, self.env)? {
-                    return Err(circle("snippet", &word)
-                        .hint(format!("the snippet ({name}) imports itself"))
-                        .into());
+                    return Err(circle("snippet", &word).hint(format!("the snippet ({name}) imports itself")).into());
                 }
                 self.imports.declare(name, declared, words);
                 return Ok(());
@@ -295,23 +248,23 @@ impl Parser<'_> {
         let before = self.stream.previous().cloned();
         if !self.stream.next_on_line() {
             let hint = "import takes the name of a snippet, or a file";
-            return Err(self.complain("Error during parsing: Wrong argument count or unexpected line ending after 'import'").hint(hint).into());
+            let message = format!(
+                "Error during parsing: Wrong argument count or unexpected line ending after '{}'",
+                self.stream.text()
+            );
+            return Err(self.complain(message).hint(hint).into());
         }
         let Some(mut argument) = self.stream.current().cloned() else {
             return Ok(());
         };
         env::fill(&mut argument, self.env)?;
         if argument.text.is_empty() {
-            return Err(argument
-                .complain("Error during parsing: Import requires a non-empty filepath")
-                .into());
+            return Err(argument.complain("Error during parsing: Import requires a non-empty filepath").into());
         }
         if self.stream.next_on_line() {
             let hint = "a snippet has no parameters and an import no block: write one import line for each";
             return Err(self
-                .complain(
-                    "Error during parsing: Import takes only one argument (glob pattern or file)",
-                )
+                .complain("Error during parsing: Import takes only one argument (glob pattern or file)")
                 .hint(hint)
                 .into());
         }
@@ -328,9 +281,7 @@ impl Parser<'_> {
 
     fn expected(&self, expected: &str) -> Complaint {
         let found = self.stream.text();
-        self.complain(format!(
-            "Syntax error: Unexpected token '{found}', expecting '{expected}'"
-        ))
+        self.complain(format!("Syntax error: Unexpected token '{found}', expecting '{expected}'"))
     }
 
     /// A complaint about the current word.
@@ -345,10 +296,7 @@ impl Parser<'_> {
 /// A single key in parentheses makes a snippet.
 fn snippet_name(keys: &[Word]) -> Option<String> {
     let [key] = keys else { return None };
-    key.text
-        .strip_prefix('(')?
-        .strip_suffix(')')
-        .map(str::to_owned)
+    key.text.strip_prefix('(')?.strip_suffix(')').map(str::to_owned)
 }
 
 /// Whether a line of a snippet imports that very snippet. Longer circles are found when they are followed.
@@ -365,3 +313,7 @@ fn imports_itself(name: &str, words: &[Word], env: &Environment<'_>) -> Result<b
     }
     Ok(false)
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

@@ -9,11 +9,7 @@ pub(super) fn zones(address: IpAddr, length: u8) -> Vec<String> {
     let bits: u8 = if address.is_ipv4() { 8 } else { 4 };
     let digits: Vec<u8> = match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6
-            .octets()
-            .iter()
-            .flat_map(|octet| [octet >> 4, octet & 15])
-            .collect(),
+        IpAddr::V6(v6) => v6.octets().iter().flat_map(|octet| [octet >> 4, octet & 15]).collect(),
     };
     let labels = usize::from(length.div_ceil(bits));
     let spare = u8::try_from(labels).unwrap_or(u8::MAX) * bits - length.min(128);
@@ -21,29 +17,19 @@ pub(super) fn zones(address: IpAddr, length: u8) -> Vec<String> {
         return vec![root(address).to_owned()];
     };
     let first = (last >> spare) << spare;
-    (0..1_u8 << spare)
-        .map(|step| zone(address, above, first + step))
-        .collect()
+    (0..1_u8 << spare).map(|step| zone(address, above, first + step)).collect()
 }
 
 fn zone(address: IpAddr, above: &[u8], last: u8) -> String {
     let mut zone = String::new();
     for digit in [last].iter().chain(above.iter().rev()) {
-        let _ = if address.is_ipv4() {
-            write!(zone, "{digit}.")
-        } else {
-            write!(zone, "{digit:x}.")
-        };
+        let _ = if address.is_ipv4() { write!(zone, "{digit}.") } else { write!(zone, "{digit:x}.") };
     }
     zone + root(address)
 }
 
 fn root(address: IpAddr) -> &'static str {
-    if address.is_ipv4() {
-        "in-addr.arpa."
-    } else {
-        "ip6.arpa."
-    }
+    if address.is_ipv4() { "in-addr.arpa." } else { "ip6.arpa." }
 }
 
 #[cfg(test)]
@@ -66,22 +52,10 @@ mod tests {
 
     #[test]
     fn any_other_length_is_split_at_the_next_label() {
-        assert_eq!(
-            of("10.1.0.0/15"),
-            ["0.10.in-addr.arpa.", "1.10.in-addr.arpa."]
-        );
+        assert_eq!(of("10.1.0.0/15"), ["0.10.in-addr.arpa.", "1.10.in-addr.arpa."]);
         assert_eq!(of("10.0.0.0/17").len(), 128);
-        assert_eq!(
-            of("128.0.0.0/1").last().map(String::as_str),
-            Some("255.in-addr.arpa.")
-        );
-        assert_eq!(
-            of("2001:db8::/31"),
-            ["8.b.d.0.1.0.0.2.ip6.arpa.", "9.b.d.0.1.0.0.2.ip6.arpa."]
-        );
-        assert_eq!(
-            of("8000::/1").last().map(String::as_str),
-            Some("f.ip6.arpa.")
-        );
+        assert_eq!(of("128.0.0.0/1").last().map(String::as_str), Some("255.in-addr.arpa."));
+        assert_eq!(of("2001:db8::/31"), ["8.b.d.0.1.0.0.2.ip6.arpa.", "9.b.d.0.1.0.0.2.ip6.arpa."]);
+        assert_eq!(of("8000::/1").last().map(String::as_str), Some("f.ip6.arpa."));
     }
 }

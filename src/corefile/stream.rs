@@ -17,12 +17,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(words: Vec<Word>) -> Self {
-        let mut stream = Stream {
-            frames: Vec::new(),
-            unread: None,
-            current: None,
-            previous: None,
-        };
+        let mut stream = Stream { frames: Vec::new(), unread: None, current: None, previous: None };
         stream.push(words.into());
         stream
     }
@@ -91,11 +86,7 @@ impl Stream {
 
     /// Words that were not read yet, for hints; the nearest first.
     pub(super) fn rest(&self) -> impl Iterator<Item = &Word> {
-        let frames = self
-            .frames
-            .iter()
-            .rev()
-            .flat_map(|(words, at)| &words[*at..]);
+        let frames = self.frames.iter().rev().flat_map(|(words, at)| &words[*at..]);
         self.unread.iter().chain(frames)
     }
 

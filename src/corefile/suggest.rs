@@ -7,12 +7,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let lower = word.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= most_typos(&lower, candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -28,20 +23,16 @@ fn most_typos(word: &str, candidate: &str) -> usize {
 }
 
 /// What is probably wrong where a directive was expected and `name` was found.
-pub(super) fn unknown_directive<'a>(
-    word: &Word,
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> String {
+pub(super) fn unknown_directive<'a>(word: &Word, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let trimmed = name.trim_matches(['{', '}']);
     let visible: String = trimmed.chars().filter(|c| !is_invisible(*c)).collect();
     let known: Vec<&str> = known.into_iter().collect();
     let is_known = |name: &str| known.contains(&name);
     if let Some(c) = name.chars().find(|c| is_invisible(*c)) {
-        return format!(
-            "the word holds the invisible character U+{:04X}; write '{visible}'",
-            u32::from(c)
-        );
+        return format!("the word holds the invisible character U+{:04X}; write '{visible}'", u32::from(c));
+    }
+    if name.len() > 1 && trimmed.is_empty() {
+        return "a brace is a word of its own, on a line of its own if it closes a block".to_owned();
     }
     if trimmed != name && is_known(trimmed) {
         return format!(
@@ -61,7 +52,7 @@ pub(super) fn unknown_directive<'a>(
     if name.contains(['.', ':', '/']) {
         return "a zone stands in front of a server block: is the block above not closed with '}', or is a ',' missing at the end of the line above?".to_owned();
     }
-    String::new()
+    "the plugins that may stand here are listed by the flag -plugins".to_owned()
 }
 
 /// Characters that take no place on the screen, as they come in with copied text.

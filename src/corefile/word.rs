@@ -47,10 +47,7 @@ impl Word {
 
     /// The word as it is written in the file, quotes and `{$NAME}` included.
     pub fn written(&self) -> &str {
-        self.source
-            .text
-            .get(self.span.0..self.span.1)
-            .unwrap_or_default()
+        self.source.text.get(self.span.0..self.span.1).unwrap_or_default()
     }
 
     /// Whether `next` stands on the line that this word ends on. Words of different files never do.
@@ -74,17 +71,14 @@ impl Word {
     /// environment variables were filled in).
     fn last_line(&self) -> u32 {
         let breaks = self.text.bytes().filter(|&b| b == b'\n').count();
-        self.line
-            .saturating_add(u32::try_from(breaks).unwrap_or(u32::MAX))
+        self.line.saturating_add(u32::try_from(breaks).unwrap_or(u32::MAX))
     }
 
     /// The word's place, for a complaint.
     pub fn place(&self) -> Place {
         let text = &self.source.text;
         let start = text[..self.span.0].rfind('\n').map_or(0, |at| at + 1);
-        let end = text[self.span.0..]
-            .find('\n')
-            .map_or(text.len(), |at| self.span.0 + at);
+        let end = text[self.span.0..].find('\n').map_or(text.len(), |at| self.span.0 + at);
         let on_this_line = self.span.1.min(end);
         Place {
             file: self.source.name.clone(),
@@ -101,9 +95,7 @@ impl Word {
         let written = self.written();
         if *written != *self.text && (written.contains("{$") || written.contains("{%")) {
             let text = &self.text;
-            return complaint.hint(format!(
-                "after the environment was filled in, the word is '{text}'"
-            ));
+            return complaint.hint(format!("after the environment was filled in, the word is '{text}'"));
         }
         complaint
     }

@@ -80,7 +80,9 @@ impl Http {
 /// `:8080` is every address of both families, as with CoreDNS; a host name takes its first IPv4 address.
 fn listen(address: &str) -> io::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = match address.strip_prefix(':') {
-        Some(port) => [format!("[::]:{port}"), format!("0.0.0.0:{port}")].iter().filter_map(|a| a.parse().ok()).collect(),
+        Some(port) => {
+            [format!("[::]:{port}"), format!("0.0.0.0:{port}")].iter().filter_map(|a| a.parse().ok()).collect()
+        }
         None => {
             let mut all: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
             all.sort_by_key(SocketAddr::is_ipv6);
@@ -142,7 +144,8 @@ async fn serve(listener: TcpListener, address: String, live: Arc<ArcSwap<Endpoin
 
 fn respond(request: &Request<Incoming>, address: &str, live: &Endpoints) -> Response<Full<Bytes>> {
     let found = live.get(&(address.to_owned(), request.uri().path().to_owned()));
-    let (status, kind, body) = found.map_or_else(|| (404, TEXT, "404 page not found\n".to_owned()), |handler| handler());
+    let (status, kind, body) =
+        found.map_or_else(|| (404, TEXT, "404 page not found\n".to_owned()), |handler| handler());
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

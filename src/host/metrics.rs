@@ -42,7 +42,8 @@ impl Block {
     /// Adds `n` to the counter at `cell`.
     pub fn add(&self, cell: usize, n: u64) {
         let copy = COPY.get();
-        let cells = self.copies[copy].get_or_init(|| (0..self.len.next_multiple_of(8)).map(|_| AtomicU64::new(0)).collect());
+        let cells =
+            self.copies[copy].get_or_init(|| (0..self.len.next_multiple_of(8)).map(|_| AtomicU64::new(0)).collect());
         let cell = &cells[cell];
         if copy == 0 {
             cell.fetch_add(n, Ordering::Relaxed);
@@ -305,13 +306,7 @@ impl Page {
         }
     }
 
-    fn add(
-        &mut self,
-        family: &Family,
-        values: &[&str],
-        kind: proto::MetricType,
-        set: impl FnOnce(&mut proto::Metric),
-    ) {
+    fn add(&mut self, family: &Family, values: &[&str], kind: proto::MetricType, set: impl FnOnce(&mut proto::Metric)) {
         let entry = self.families.entry(family.name).or_insert_with(|| {
             let mut fresh = proto::MetricFamily::default();
             fresh.set_name(family.name.to_owned());

@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::sys;
 use crate::chain::site::Listener;
+use crate::corefile::address::Transport;
 use crate::error::{Error, Result};
 
 /// Octets that the kernel may hold for us between two turns of a worker, if it lets us.
@@ -20,7 +21,7 @@ const BACKLOG: i32 = 1024;
 pub(super) struct Sockets {
     /// Whether datagrams come with the address they were sent to.
     pub(super) wildcard: bool,
-    /// One for each worker.
+    /// One for each worker; none where messages come in streams alone.
     pub(super) udp: Vec<UdpSocket>,
     /// One for each worker.
     pub(super) tcp: Vec<TcpListener>,
@@ -36,7 +37,9 @@ pub(super) struct Sockets {
 /// Which address, and what is wrong with it.
 pub(super) fn open(listener: &Listener, workers: usize) -> Result<Sockets> {
     let mut last = None;
-    for mut address in addresses(&listener.host, listener.port).map_err(|e| failed("Listen: listen tcp", listener, e))? {
+    for mut address in
+        addresses(&listener.host, listener.port).map_err(|e| failed("Listen: listen tcp", listener, e))?
+    {
         let streams = match group(address, Type::STREAM, workers) {
             Ok(streams) => streams,
             // A machine without IPv6 still has IPv4.
@@ -49,7 +52,11 @@ pub(super) fn open(listener: &Listener, workers: usize) -> Result<Sockets> {
         if let Some(bound) = streams[0].local_addr().ok().and_then(|address| address.as_socket()) {
             address.set_port(bound.port());
         }
-        let datagrams = group(address, Type::DGRAM, workers).map_err(|e| failed("ListenPacket: listen udp", listener, e))?;
+        let datagrams = match listener.transport {
+            Transport::Dns => group(address, Type::DGRAM, workers),
+            _ => Ok(Vec::new()),
+        };
+        let datagrams = datagrams.map_err(|e| failed("ListenPacket: listen udp", listener, e))?;
         return Ok(Sockets {
             wildcard: address.ip().is_unspecified(),
             udp: datagrams.into_iter().map(UdpSocket::from).collect(),
@@ -121,9 +128,15 @@ fn failed(what: &str, listener: &Listener, error: io::Error) -> Error {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "\nhelp: another process listens there: `ss -lntup` shows which; stop it, or serve another port (`.:1053 {`, `-dns.port 1053`)",
-        io::ErrorKind::PermissionDenied => "\nhelp: ports below 1024 need the capability NET_BIND_SERVICE (file or ambient), root, or sysctl net.ipv4.ip_unprivileged_port_start=53",
-        io::ErrorKind::AddrNotAvailable => "\nhelp: no interface of this machine has that address: `ip addr` lists them; look at `bind`",
+        io::ErrorKind::AddrInUse => {
+            "\nhelp: another process listens there: `ss -lntup` shows which; stop it, or serve another port (`.:1053 {`, `-dns.port 1053`)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "\nhelp: ports below 1024 need the capability NET_BIND_SERVICE (file or ambient), root, or sysctl net.ipv4.ip_unprivileged_port_start=53"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "\nhelp: no interface of this machine has that address: `ip addr` lists them; look at `bind`"
+        }
         _ => "",
     };
     Error::Other(format!("{what} {address}: bind: {text}{hint}"))

@@ -64,7 +64,9 @@ fn read(path: &str) -> Result<String> {
         Err(error) => {
             let why = error.to_string();
             let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
-            Err(Error::Other(format!("loading Corefile via flag: open {path}: {why}\nhelp: -conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile")))
+            Err(Error::Other(format!(
+                "loading Corefile via flag: open {path}: {why}\nhelp: -conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile"
+            )))
         }
     }
 }

@@ -81,16 +81,14 @@ impl Stage {
     /// Something cannot be opened.
     pub fn publish(&self, mut configuration: Configuration) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = configuration.listeners.iter().find(|l| !matches!(l.transport, Transport::Dns | Transport::Tls)) {
-            return Err(not_served(other));
-        }
         let endpoints = std::mem::take(&mut configuration.endpoints);
         let pages = self.host.http.bind(&endpoints).map_err(|(address, source)| page_error(&address, &source))?;
         let mut doors = state.doors.clone();
         let (live, fresh) = self.open_doors(&configuration.listeners, &mut doors)?;
 
         // From here on nothing can fail.
-        let closed: Vec<usize> = (0..doors.len()).filter(|&door| live.listeners[door].is_none() && doors[door].is_some()).collect();
+        let closed: Vec<usize> =
+            (0..doors.len()).filter(|&door| live.listeners[door].is_none() && doors[door].is_some()).collect();
         self.host.http.publish(pages, endpoints, &self.runtime);
         self.shared.live.store(Arc::new(live));
         for (door, sockets) in fresh {
@@ -123,7 +121,11 @@ impl Stage {
     }
 
     /// Gives every listener a door: the one it had, or a new one with sockets.
-    fn open_doors(&self, listeners: &[Arc<Listener>], doors: &mut Vec<Option<Door>>) -> Result<(Live, Vec<(usize, Sockets)>)> {
+    fn open_doors(
+        &self,
+        listeners: &[Arc<Listener>],
+        doors: &mut Vec<Option<Door>>,
+    ) -> Result<(Live, Vec<(usize, Sockets)>)> {
         let (mut live, mut fresh) = (Live { listeners: vec![None; doors.len()] }, Vec::new());
         for listener in listeners {
             let wanted = Door { transport: listener.transport, host: listener.host.clone(), port: listener.port };
@@ -144,8 +146,9 @@ impl Stage {
 
     fn hand_out(&self, door: usize, sockets: Sockets) {
         let wildcard = sockets.wildcard;
-        for (worker, (udp, tcp)) in self.workers.iter().zip(sockets.udp.into_iter().zip(sockets.tcp)) {
-            worker.tell(Command::Open { door, udp, tcp, wildcard });
+        let mut udp = sockets.udp.into_iter();
+        for (worker, tcp) in self.workers.iter().zip(sockets.tcp) {
+            worker.tell(Command::Open { door, udp: udp.next(), tcp, wildcard });
         }
     }
 
@@ -154,13 +157,10 @@ impl Stage {
     }
 }
 
-fn not_served(listener: &Listener) -> Error {
-    let scheme = listener.transport.scheme();
-    Error::Other(format!("{}: the transport {scheme}:// is not served yet\nhelp: dns:// (UDP and TCP) is", listener.server))
-}
-
 fn page_error(address: &str, error: &std::io::Error) -> Error {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-    Error::Other(format!("listen tcp {address}: bind: {text}\nhelp: an HTTP endpoint (health, ready or prometheus) wants that address; `ss -lntp` shows who has it"))
+    Error::Other(format!(
+        "listen tcp {address}: bind: {text}\nhelp: an HTTP endpoint (health, ready or prometheus) wants that address; `ss -lntp` shows who has it"
+    ))
 }

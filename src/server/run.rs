@@ -53,7 +53,11 @@ pub fn banner() -> String {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn validate(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<Vec<String>> {
+pub fn validate(
+    args: &Args,
+    plugins: &'static [Registration],
+    elsewhere: &'static [&'static str],
+) -> Result<Vec<String>> {
     let corefile = Loader::new(args, plugins, elsewhere)?.load()?;
     Ok(build(&corefile, plugins, &Arc::new(Host::default()), &args.port)?.servers)
 }
@@ -65,7 +69,8 @@ pub fn validate(args: &Args, plugins: &'static [Registration], elsewhere: &'stat
 pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
     log::set_json(args.json);
     let io = |source| Error::Io { what: "start the runtime".into(), source };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
     let runtime = runtime.map_err(io)?;
     let loader = Loader::new(args, plugins, elsewhere)?;
     let host = Arc::new(Host::default());

@@ -201,7 +201,8 @@ impl Session {
     async fn next(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Event {
         let between = self.asked_before && self.input.is_empty();
         let deadline = self.connection.active.get() + if between { IDLE } else { MESSAGE };
-        let may_read = !self.half_closed && !self.connection.closing.get() && self.connection.in_flight.get() < IN_FLIGHT;
+        let may_read =
+            !self.half_closed && !self.connection.closing.get() && self.connection.in_flight.get() < IN_FLIGHT;
         let event = tokio::select! {
             Some(reply) = self.replies.recv() => Event::Reply(reply),
             read = reader.read_buf(&mut self.input), if may_read => Event::Input(read.unwrap_or(0)),

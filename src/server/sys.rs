@@ -67,7 +67,8 @@ impl Inbox {
         let mut iovecs: [MaybeUninit<libc::iovec>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         for at in 0..BATCH {
-            let iovec = iovecs[at].write(libc::iovec { iov_base: self.buffers[at].as_mut_ptr().cast(), iov_len: QUERY });
+            let iovec =
+                iovecs[at].write(libc::iovec { iov_base: self.buffers[at].as_mut_ptr().cast(), iov_len: QUERY });
             // SAFETY: a msghdr of zeros is valid; every pointer that is set leads to a buffer of the length given.
             let mut header: libc::mmsghdr = unsafe { zeroed() };
             header.msg_hdr.msg_name = (&raw mut self.names[at]).cast();
@@ -187,7 +188,8 @@ fn write_source(header: &libc::msghdr, source: IpAddr) -> usize {
         match source {
             IpAddr::V4(v4) => {
                 let address = libc::in_addr { s_addr: u32::from(v4).to_be() };
-                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: libc::in_addr { s_addr: 0 } };
+                let info =
+                    libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: libc::in_addr { s_addr: 0 } };
                 (*message).cmsg_level = libc::IPPROTO_IP;
                 (*message).cmsg_type = libc::IP_PKTINFO;
                 (*message).cmsg_len = libc::CMSG_LEN(size_of::<libc::in_pktinfo>() as u32) as _;

@@ -151,7 +151,11 @@ impl Outbox {
         recycle(reply.answer);
     }
 
-    fn put(&mut self, (peer, source): (SocketAddr, Option<IpAddr>), write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
+    fn put(
+        &mut self,
+        (peer, source): (SocketAddr, Option<IpAddr>),
+        write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize,
+    ) {
         let start = self.bytes.len();
         let len = write(&mut self.writer, &mut self.bytes);
         self.parcels.push((start..start + len, peer, source));

@@ -56,8 +56,8 @@ pub(super) enum Command {
     Open {
         /// The number of the door.
         door: usize,
-        /// Datagrams.
-        udp: UdpSocket,
+        /// Datagrams, where they are taken.
+        udp: Option<UdpSocket>,
         /// Streams.
         tcp: TcpListener,
         /// Whether datagrams tell the address they were sent to.
@@ -138,7 +138,9 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
         match command {
             Command::Open { door, udp, tcp, wildcard } => {
                 let (open, closing) = watch::channel(false);
-                tokio::task::spawn_local(udp::serve(local.clone(), door, udp, wildcard, closing.clone()));
+                if let Some(udp) = udp {
+                    tokio::task::spawn_local(udp::serve(local.clone(), door, udp, wildcard, closing.clone()));
+                }
                 tokio::task::spawn_local(stream::accept(local.clone(), door, tcp, closing));
                 doors.insert(door, open);
             }

@@ -153,7 +153,13 @@ impl<'a> Encoder<'a> {
     }
 
     /// Adds a record whose data is one name (CNAME, PTR, NS), and says where that name stands.
-    pub fn pointer(&mut self, section: Section, owner: Owner<'_>, kind: (u16, u32), target: Owner<'_>) -> Option<Written> {
+    pub fn pointer(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        kind: (u16, u32),
+        target: Owner<'_>,
+    ) -> Option<Written> {
         self.record(section, owner, kind, |e| e.put_name(target))
     }
 

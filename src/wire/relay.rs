@@ -319,13 +319,16 @@ mod tests {
         // MX targets are pointed to from Additional, and MX records are shuffled.
         let mx = |n: u16, host: &str| Record::from_rdata(h("example."), 60, RData::MX(MX::new(n, h(host))));
         let a = |host: &str, n| Record::from_rdata(h(host), 60, RData::A(A::new(192, 0, 2, n)));
-        let (answers, glue) = (vec![mx(1, "m1.example."), mx(2, "m2.example.")], vec![a("m1.example.", 1), a("m2.example.", 2)]);
+        let (answers, glue) =
+            (vec![mx(1, "m1.example."), mx(2, "m2.example.")], vec![a("m1.example.", 1), a("m2.example.", 2)]);
         let wire = upstream("example.", RecordType::MX, answers.clone(), glue.clone());
         for seed in 0..20 {
             let answer = read(&wire, &Name::from_text("example.").expect("a name"), 15, 1).expect("usable");
             assert!(answer.is_movable());
             let got = relayed(answer, "example.", 15, reply::Order::Shuffled(seed));
-            assert!(answers.iter().all(|r| got.answers.contains(r)) && glue.iter().all(|r| got.additionals.contains(r)));
+            assert!(
+                answers.iter().all(|r| got.answers.contains(r)) && glue.iter().all(|r| got.additionals.contains(r))
+            );
         }
     }
 

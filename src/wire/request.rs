@@ -120,7 +120,8 @@ pub fn gate(packet: &[u8]) -> Gate {
         return Gate::Silence;
     }
     let question = (word(4) == 1).then(|| question(packet)).flatten();
-    let refuse = |rcode| Gate::Refuse(Refusal { rcode, question_end: question.map(|(name_len, ..)| HEADER + name_len + 4) });
+    let refuse =
+        |rcode| Gate::Refuse(Refusal { rcode, question_end: question.map(|(name_len, ..)| HEADER + name_len + 4) });
     if (flags >> 11 & 0xF) as u8 != opcode::QUERY {
         return refuse(rcode::NOTIMP);
     }

@@ -43,7 +43,13 @@ enum End {
 /// Follows an alias as far as the cluster's own data lead. `zone_of` finds the zone of a name.
 ///
 /// Nothing when the first target is no name at all.
-pub(super) fn follow<'z>(view: &View<'z>, asked: &Name, first: &str, want: Want, zone_of: impl Fn(&Name) -> Option<&'z Zone>) -> Option<Walk> {
+pub(super) fn follow<'z>(
+    view: &View<'z>,
+    asked: &Name,
+    first: &str,
+    want: Want,
+    zone_of: impl Fn(&Name) -> Option<&'z Zone>,
+) -> Option<Walk> {
     let mut chain = vec![Name::from_text(first).ok()?];
     loop {
         let target = chain.last()?.lowered();
@@ -116,7 +122,8 @@ impl Walk {
     #[must_use]
     pub(super) fn reply_with(&self, ttl: u32, asked_len: usize, qtype: u16, theirs: &Reply) -> Reply {
         let failed = theirs.rcode() == rcode::SERVFAIL && (theirs.origin == Origin::Fetched || theirs.note.is_some());
-        let nobody = theirs.origin == Origin::Server && theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
+        let nobody = theirs.origin == Origin::Server
+            && theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
         let answer = Encoder::build(asked_len, |e| {
             e.flags(flag::AA | theirs.flags() & flag::TC);
             if failed && !nobody {

@@ -94,7 +94,8 @@ impl Entry {
     pub fn new(key: Box<[u8]>, service: Option<Arc<Service>>, slices: Vec<Arc<Slice>>, ttl: u32) -> Self {
         let mut entry = Self { key, service, slices: slices.into(), a: None, aaaa: None };
         let addresses = entry.own_addresses();
-        let of_family = |v6: bool| addresses.iter().copied().filter(|address| address.is_ipv6() == v6).collect::<Vec<_>>();
+        let of_family =
+            |v6: bool| addresses.iter().copied().filter(|address| address.is_ipv6() == v6).collect::<Vec<_>>();
         entry.a = addresses_answer(&of_family(false), ttl);
         entry.aaaa = addresses_answer(&of_family(true), ttl);
         entry

@@ -133,7 +133,9 @@ impl View<'_> {
         match (&service.target, part) {
             (Target::Alias(target), Part::Whole) => alias(target),
             (Target::Alias(_), _) => Found::NameError,
-            (Target::Addresses(_), _) if self.options.ignore_empty_service && !entry.has_endpoints() => Found::NameError,
+            (Target::Addresses(_), _) if self.options.ignore_empty_service && !entry.has_endpoints() => {
+                Found::NameError
+            }
             (Target::Addresses(addresses), Part::Whole | Part::Port { .. }) => {
                 self.cluster_ips(entry, service, addresses, part, want)
             }
@@ -230,9 +232,7 @@ fn is_above_ports(entry: &Entry, service: &Service, label: &[u8]) -> bool {
 
 fn takes_port(part: Part<'_>, candidate: &Port) -> bool {
     match part {
-        Part::Port { port, protocol } => {
-            candidate.name.as_bytes() == port && candidate.protocol.as_bytes() == protocol
-        }
+        Part::Port { port, protocol } => candidate.name.as_bytes() == port && candidate.protocol.as_bytes() == protocol,
         _ => true,
     }
 }
@@ -291,7 +291,12 @@ fn is_zone(name: &str, zone: &[u8]) -> bool {
 
 impl View<'_> {
     /// SRV of a ClusterIP service: its ports, with the service itself as target.
-    fn cluster_srv<'p, P: Iterator<Item = &'p Port>>(&self, entry: &Entry, all: &[IpAddr], ports: impl Fn() -> P) -> Found {
+    fn cluster_srv<'p, P: Iterator<Item = &'p Port>>(
+        &self,
+        entry: &Entry,
+        all: &[IpAddr],
+        ports: impl Fn() -> P,
+    ) -> Found {
         let weight = weight(ports().count() * all.len());
         let answer = with_scratch(|seen| {
             scratch(self.asked.len(), |answer| {
@@ -328,7 +333,14 @@ impl View<'_> {
         if answer.counts[0] == 0 { Found::NoData } else { Found::Answer(answer) }
     }
 
-    fn endpoint_targets(&self, e: &mut Encoder<'_>, entry: &Entry, selection: Selection<'_>, weight: u16, seen: &mut Seen) {
+    fn endpoint_targets(
+        &self,
+        e: &mut Encoder<'_>,
+        entry: &Entry,
+        selection: Selection<'_>,
+        weight: u16,
+        seen: &mut Seen,
+    ) {
         let mut suffix = None;
         for (slice, endpoint) in selection.pairs() {
             let mut front = Front::default();
@@ -386,7 +398,8 @@ impl View<'_> {
         let zone_len = self.zone.name.len();
         let service_len = own_len - front.len() + zone_len;
         // The end of the question is the service's name already, if the client wrote it in lower case.
-        let asked_end = self.asked.len().checked_sub(service_len).map(|at| &self.asked[at..at + service_len - zone_len]);
+        let asked_end =
+            self.asked.len().checked_sub(service_len).map(|at| &self.asked[at..at + service_len - zone_len]);
         match suffix.filter(|suffix| e.can_point(*suffix)) {
             Some(suffix) => e.put_name(Owner::new(front, Tail::Written(suffix))),
             None if asked_end == Some(&room[front.len()..own_len]) => {

@@ -115,7 +115,8 @@ impl Kubernetes {
         let servers = self.servers_for(zone, query);
         let addresses: Vec<IpAddr> = servers.iter().map(|(_, address)| *address).collect();
         // The name as it is asked now: in the client's case unless a plugin above changed it.
-        let asked = if query.asked().eq_ignore_ascii_case(query.name.wire()) { query.asked() } else { query.name.wire() };
+        let asked =
+            if query.asked().eq_ignore_ascii_case(query.name.wire()) { query.asked() } else { query.name.wire() };
         let view = View { index: &self.index, options: &self.options, zone, asked, servers: &addresses };
         let base = &query.name.wire()[..query.name.len() - zone.name.len()];
         let ask = parse(base, zone.schema);
@@ -125,7 +126,8 @@ impl Kubernetes {
             (rtype::TXT, Ask::Version) => Some(Found::Answer(version(asked))),
             _ => None,
         };
-        let found = special.or_else(|| self.reverse(&view, query)).unwrap_or_else(|| view.look(ask, Want::of(query.qtype)));
+        let found =
+            special.or_else(|| self.reverse(&view, query)).unwrap_or_else(|| view.look(ask, Want::of(query.qtype)));
         match found {
             Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
             Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),

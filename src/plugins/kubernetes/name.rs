@@ -134,7 +134,9 @@ fn part<'q>(labels: &Labels<'q>, schema: Schema) -> Option<Part<'q>> {
     match (second, first, labels.count) {
         (None, None, _) => Some(Part::Whole),
         (None, Some(endpoint), _) => Some(Part::Endpoint(endpoint)),
-        (Some(endpoint), Some(cluster), 5) if schema.multicluster && !endpoint.starts_with(b"_") && !cluster.starts_with(b"_") => {
+        (Some(endpoint), Some(cluster), 5)
+            if schema.multicluster && !endpoint.starts_with(b"_") && !cluster.starts_with(b"_") =>
+        {
             Some(Part::ClusterEndpoint { endpoint, cluster })
         }
         (Some(port), Some(protocol), 5) => port_part(port, protocol),
@@ -200,8 +202,12 @@ mod tests {
                 let part = match part {
                     Part::Endpoint(label) => format!("endpoint {}", show(label)),
                     Part::Port { port, protocol } => format!("port {}/{}", show(port), show(protocol)),
-                    Part::ClusterEndpoint { endpoint, cluster } => format!("endpoint {} in {}", show(endpoint), show(cluster)),
-                    Part::Zone { prefer, zone } => format!("zone {prefer} {}", show(zone).replace(['\u{4}', '\u{1}'], "|")),
+                    Part::ClusterEndpoint { endpoint, cluster } => {
+                        format!("endpoint {} in {}", show(endpoint), show(cluster))
+                    }
+                    Part::Zone { prefer, zone } => {
+                        format!("zone {prefer} {}", show(zone).replace(['\u{4}', '\u{1}'], "|"))
+                    }
                     other => format!("{other:?}"),
                 };
                 let name: Vec<String> = crate::wire::name::labels(key).map(show).collect();

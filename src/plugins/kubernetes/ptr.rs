@@ -73,7 +73,14 @@ fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): 
 }
 
 /// One PTR record to `front`, the service, and the zone.
-fn add(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, front: &[u8], zone: &Name, suffix: Option<Written>) -> Option<Written> {
+fn add(
+    e: &mut Encoder<'_>,
+    ttl: u32,
+    entry: &Entry,
+    front: &[u8],
+    zone: &Name,
+    suffix: Option<Written>,
+) -> Option<Written> {
     if let Some(suffix) = suffix {
         return e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(front, Tail::Written(suffix)));
     }

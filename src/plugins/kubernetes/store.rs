@@ -33,6 +33,7 @@ pub struct Store {
     prefixes: Prefixes,
     namespaces_changed: bool,
     changed: bool,
+    changes: u64,
     latency: Option<Box<dyn Observe>>,
     waiting: Vec<(Box<[u8]>, i64)>,
 }
@@ -87,6 +88,7 @@ impl Store {
             prefixes: Prefixes::default(),
             namespaces_changed: false,
             changed: false,
+            changes: 0,
             latency,
             waiting: Vec::new(),
         }
@@ -103,7 +105,10 @@ impl Store {
         let key = object.key();
         let link = match object {
             Object::Namespace(_) => {
-                self.namespaces_changed |= !self.is_known(kind, &key);
+                if !self.is_known(kind, &key) {
+                    self.namespaces_changed = true;
+                    self.changes += 1;
+                }
                 Link::Nothing
             }
             Object::Service(service) => self.apply_service(kind, service),
@@ -126,6 +131,7 @@ impl Store {
     /// An object is gone.
     pub fn delete(&mut self, kind: Kind, key: &ObjectKey) {
         let Some(held) = self.kinds.entry(kind).or_default().objects.remove(key) else { return };
+        self.changes += 1;
         match (kind, held.link) {
             (Kind::Namespace, _) => self.namespaces_changed = true,
             (Kind::Service | Kind::Import, _) => self.remove_service(kind, key),
@@ -159,6 +165,12 @@ impl Store {
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {
         self.kinds.get(&kind).map_or(0, |known| known.objects.len())
+    }
+
+    /// How many objects turned out to be new, different or gone, since the start.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Shows everything to the readers, and says so when all lists have been read once.
@@ -222,13 +234,26 @@ struct Parts {
 impl Names {
     fn parts(&mut self, table: &Shards<Arc<Entry>>, key: &[u8]) -> &mut Parts {
         if !self.touched.contains_key(key) {
-            let parts = self.draft.get(table, key).map(|entry| Parts {
-                service: entry.service.clone(),
-                slices: entry.slices.to_vec(),
-            });
+            let parts = self
+                .draft
+                .get(table, key)
+                .map(|entry| Parts { service: entry.service.clone(), slices: entry.slices.to_vec() });
             self.touched.insert(key.into(), parts.unwrap_or_default());
         }
         self.touched.entry(key.into()).or_default()
+    }
+
+    /// Looks at a name as it will be, without touching it.
+    fn look(
+        &self,
+        table: &Shards<Arc<Entry>>,
+        key: &[u8],
+        look: impl FnOnce(Option<&Arc<Service>>, &[Arc<Slice>]) -> bool,
+    ) -> bool {
+        match self.touched.get(key) {
+            Some(parts) => look(parts.service.as_ref(), &parts.slices),
+            None => self.draft.get(table, key).is_some_and(|entry| look(entry.service.as_ref(), &entry.slices)),
+        }
     }
 
     /// Builds and shows what was touched; returns whether anything was.
@@ -280,13 +305,15 @@ impl Store {
     fn apply_service(&mut self, kind: Kind, service: Service) -> Link {
         let Some(key) = service_key(&service.namespace, &service.name) else { return Link::Nothing };
         let (names, table) = self.names(kind);
-        let parts = names.parts(table, &key);
-        if parts.service.as_deref() == Some(&service) {
+        // A list says again what is known; that must not build every answer anew.
+        if names.look(table, &key, |known, _| known.is_some_and(|known| **known == service)) {
             return Link::Nothing;
         }
+        let parts = names.parts(table, &key);
         let before = parts.owned();
         parts.service = Some(Arc::new(service));
         let after = parts.owned();
+        self.changes += 1;
         self.change_owners(kind, &key, &before, &after);
         Link::Nothing
     }
@@ -303,9 +330,17 @@ impl Store {
     fn apply_slice(&mut self, kind: Kind, object: &ObjectKey, slice: Slice) -> Link {
         // A slice may be moved to another service by changing its label.
         let Some(key) = service_key(&slice.namespace, &slice.service) else {
-            self.delete(kind, object);
+            let known = self.kinds.get(&kind).and_then(|known| known.objects.get(object));
+            if let Some(Held { link: Link::Service(_), .. }) = known {
+                self.delete(kind, object);
+            }
             return Link::Nothing;
         };
+        let (names, table) = self.names(kind);
+        if names.look(table, &key, |_, slices| slices.iter().any(|known| **known == slice)) {
+            return Link::Service(key);
+        }
+        self.changes += 1;
         let moved_from = match self.kinds.get(&kind).and_then(|known| known.objects.get(object)) {
             Some(Held { link: Link::Service(old), .. }) if *old != key => Some(old.clone()),
             _ => None,
@@ -404,6 +439,7 @@ impl Store {
             let old = old.clone();
             self.remove_pod(&object.namespace, &old);
         }
+        self.changes += 1;
         let namespace: Arc<str> = pod.namespace.to_ascii_lowercase().into();
         for &address in &pod.addresses {
             let known = self.pods.get(&self.index.pods, &address);

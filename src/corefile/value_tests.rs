@@ -1,0 +1,87 @@
+//! Tests of values, most of them by what Go answers.
+
+use super::*;
+
+#[test]
+fn durations_are_go_durations() {
+    let nanos = |text: &str| duration(text).map(|span| span.nanos);
+    assert_eq!(nanos("0"), Ok(0));
+    assert_eq!(nanos("-0"), Ok(0));
+    assert_eq!(nanos("1h30m"), Ok(5_400_000_000_000));
+    assert_eq!(nanos("1.5h"), Ok(5_400_000_000_000));
+    assert_eq!(nanos("-300ms"), Ok(-300_000_000));
+    assert_eq!(nanos("+.5s"), Ok(500_000_000));
+    assert_eq!(nanos("5.s"), Ok(5_000_000_000));
+    assert_eq!(nanos("1us1\u{b5}s1\u{3bc}s7ns"), Ok(3_007));
+    assert_eq!(nanos("-9223372036854775808ns"), Ok(i64::MIN));
+    assert_eq!(nanos("0.3333333333333333333h"), Ok(1_200_000_000_000));
+}
+
+#[test]
+fn wrong_durations_are_named_as_go_names_them() {
+    let error = |text: &str| duration(text).expect_err("no duration");
+    assert_eq!(error("5"), "time: missing unit in duration \"5\"");
+    assert_eq!(error(""), "time: invalid duration \"\"");
+    assert_eq!(error("often"), "time: invalid duration \"often\"");
+    assert_eq!(error("."), "time: invalid duration \".\"");
+    assert_eq!(error("3d"), "time: unknown unit \"d\" in duration \"3d\"");
+    assert_eq!(error("9223372036854775808ns"), "time: invalid duration \"9223372036854775808ns\"");
+    assert_eq!(error("99999999999999999999h"), "time: invalid duration \"99999999999999999999h\"");
+    assert_eq!(error("1h "), "time: unknown unit \"h \" in duration \"1h \"");
+}
+
+#[test]
+fn spans_are_printed_as_go_prints_durations() {
+    let shown = |text: &str| duration(text).map(|span| span.to_string());
+    for text in ["0s", "1ns", "1.5µs", "300ms", "-5s", "1m0s", "1h0m0.5s", "2540400h10m10s"] {
+        assert_eq!(shown(text).as_deref(), Ok(text));
+    }
+    assert_eq!(shown("90m").as_deref(), Ok("1h30m0s"));
+}
+
+#[test]
+fn numbers_are_go_numbers() {
+    assert_eq!(integer("+30"), Ok(30));
+    assert_eq!(integer("-007"), Ok(-7));
+    assert_eq!(integer("30s"), Err("strconv.Atoi: parsing \"30s\": invalid syntax".to_owned()));
+    assert_eq!(
+        integer("9223372036854775808"),
+        Err("strconv.Atoi: parsing \"9223372036854775808\": value out of range".to_owned())
+    );
+    assert_eq!(integer("+"), Err("strconv.Atoi: parsing \"+\": invalid syntax".to_owned()));
+    assert_eq!(unsigned("65535", 16), Ok(65535));
+    assert_eq!(unsigned("65536", 16), Err("strconv.ParseUint: parsing \"65536\": value out of range".to_owned()));
+    assert_eq!(unsigned("+1", 32), Err("strconv.ParseUint: parsing \"+1\": invalid syntax".to_owned()));
+    assert_eq!(float(".5"), Ok(0.5));
+}
+
+#[test]
+fn host_and_port_are_split_as_go_splits_them() {
+    assert_eq!(host_port(":8080"), Ok(("", "8080")));
+    assert_eq!(host_port("[::1]:53"), Ok(("::1", "53")));
+    assert_eq!(host_port("localhost:"), Ok(("localhost", "")));
+    for (text, why) in [
+        ("8080", "missing port in address"),
+        ("::1", "too many colons in address"),
+        ("[::1]", "missing port in address"),
+        ("[::1", "missing ']' in address"),
+        ("[::1]x:1", "missing port in address"),
+        ("[::1]:1:2", "too many colons in address"),
+        ("a[b:1", "unexpected '[' in address"),
+        ("a]b:1", "unexpected ']' in address"),
+        ("[a[b]:1", "unexpected '[' in address"),
+    ] {
+        assert_eq!(host_port(text), Err(format!("address {text}: {why}")));
+    }
+}
+
+#[test]
+fn networks_need_a_length() {
+    assert_eq!(cidr("10.0.0.5/24"), Some(("10.0.0.5".parse().expect("an address"), 24)));
+    assert_eq!(cidr("2001:db8::/33").map(|(_, length)| length), Some(33));
+    for text in
+        ["10.0.0.0", "10.0.0.0/33", "10.0/16", "010.0.0.0/8", "::/129", "10.0.0.0/+8", "10.0.0.0/", "fe80::%1/64"]
+    {
+        assert_eq!(cidr(text), None, "{text}");
+    }
+}

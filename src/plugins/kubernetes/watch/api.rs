@@ -1,0 +1,324 @@
+//! Requests to the API server, what may come of them, and bodies read page by page or line by line.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::Timing;
+use super::metrics::Requests;
+use super::pace::Repeats;
+
+/// The longest event and the longest page that are believed (etcd takes objects up to 1.5 MB by default).
+const LONGEST: usize = 256 << 20;
+
+/// What may go wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No answer, or one that broke off.
+    Unreachable(String),
+    /// An answer that says no.
+    Refused { status: u16, message: String, retry_after: Option<Duration> },
+    /// 410: the resourceVersion or the page token is too old, or unknown to this server.
+    Gone(String),
+    /// An answer that cannot be read.
+    Garbled(String),
+}
+
+impl Failure {
+    /// In which respect it is like others, so that its line is not repeated.
+    pub(super) fn class(&self) -> String {
+        match self {
+            Self::Unreachable(_) => "unreachable".to_owned(),
+            Self::Refused { status, .. } => status.to_string(),
+            Self::Gone(_) => "gone".to_owned(),
+            Self::Garbled(_) => "garbled".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(text) | Self::Gone(text) | Self::Garbled(text) => f.write_str(text),
+            Self::Refused { status, message, .. } if message.is_empty() => write!(f, "HTTP status {status}"),
+            Self::Refused { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+/// The `Status` that the API server answers with when it says no.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Status {
+    message: Option<String>,
+    reason: Option<String>,
+    code: Option<u16>,
+    details: Option<Details>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    retry_after_seconds: Option<u64>,
+}
+
+impl Status {
+    /// As a failure; `code` and `retry_after` are what HTTP says.
+    pub(super) fn into_failure(self, code: u16, retry_after: Option<Duration>) -> Failure {
+        let status = self.code.filter(|_| code == 200).unwrap_or(code);
+        let reason = self.reason.unwrap_or_default();
+        let message = self.message.filter(|message| !message.is_empty()).unwrap_or_else(|| reason.clone());
+        // A server whose etcd was restored from a backup has not come to our version yet.
+        let unknown = message.contains("Too large resource version");
+        if status == 410 || unknown || matches!(&*reason, "Expired" | "Gone") {
+            return Failure::Gone(message);
+        }
+        let seconds = self.details.and_then(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
+        let retry_after = retry_after.or(seconds.map(Duration::from_secs));
+        Failure::Refused { status, message, retry_after }
+    }
+}
+
+//----------- Api ------------------------------------------------------------
+
+/// What all streams of a source share.
+pub(super) struct Api {
+    client: Client,
+    pub(super) host: String,
+    pub(super) timing: Timing,
+    requests: Requests,
+    /// The server takes no streaming lists.
+    pub(super) pages_only: AtomicBool,
+    repeats: Mutex<Repeats>,
+}
+
+impl Api {
+    pub(super) fn new(client: Client, host: String, timing: Timing, requests: Requests) -> Self {
+        let (pages_only, repeats) = (AtomicBool::new(false), Mutex::default());
+        Self { client, host, timing, requests, pages_only, repeats }
+    }
+
+    /// Whether to print a line of this kind now.
+    pub(super) fn may_log(&self, kind: &str) -> bool {
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        repeats.allow(kind, Instant::now(), self.timing.log_every)
+    }
+
+    /// The whole answer to a request.
+    pub(super) async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
+        let began = Instant::now();
+        let response = self.send(url).await?;
+        let mut reading = Reading::new(response.into_body());
+        let all = reading.all(self.timing.patience).await?;
+        self.requests.took(began.elapsed());
+        Ok(all)
+    }
+
+    /// The beginning of an answer that goes on.
+    pub(super) async fn open(&self, url: &str) -> Result<Reading, Failure> {
+        Ok(Reading::new(self.send(url).await?.into_body()))
+    }
+
+    async fn send(&self, url: &str) -> Result<Response<Body>, Failure> {
+        let request = Request::get(url)
+            .header(ACCEPT, "application/json")
+            // Servers from 1.37 on compress watches event by event.
+            .header(ACCEPT_ENCODING, "identity")
+            .body(Body::empty())
+            .map_err(|error| Failure::Garbled(error.to_string()))?;
+        let sent = tokio::time::timeout(self.timing.patience, self.client.send(request)).await;
+        let response = match sent {
+            Err(_) => Err(format!("no answer within {:?}", self.timing.patience)),
+            Ok(Err(error)) => Err(root_cause(&error)),
+            Ok(Ok(response)) => Ok(response),
+        };
+        let code = response.as_ref().map_or("<error>".to_owned(), |response| response.status().as_str().to_owned());
+        self.requests.count(&code);
+        let response = response.map_err(Failure::Unreachable)?;
+        if response.status() == StatusCode::OK {
+            return Ok(response);
+        }
+        let (code, retry_after) = (response.status().as_u16(), retry_after(&response));
+        let body = Reading::new(response.into_body()).all(self.timing.patience).await.unwrap_or_default();
+        let status: Status = serde_json::from_slice(&body).unwrap_or_else(|_| Status {
+            // A proxy in between, perhaps; its first line will do.
+            message: Some(String::from_utf8_lossy(&body).lines().next().unwrap_or_default().trim().to_owned()),
+            ..Status::default()
+        });
+        Err(status.into_failure(code, retry_after))
+    }
+}
+
+/// `Retry-After` in seconds; the form with a date is not used by API servers.
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(600)))
+}
+
+/// What lies at the bottom of an error: `Connection refused (os error 111)`.
+fn root_cause(error: &kube::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    let mut texts = Vec::new();
+    loop {
+        texts.push(cause.to_string());
+        let Some(next) = cause.source() else { break };
+        cause = next;
+    }
+    let last = texts.pop().unwrap_or_default();
+    // Some errors quote their cause; the last that does not is the context.
+    match texts.into_iter().rev().find(|text| !text.contains(&last)) {
+        Some(context) if context.len() < 80 => format!("{context}: {last}"),
+        _ => last,
+    }
+}
+
+//----------- Reading --------------------------------------------------------
+
+/// A body that is being read.
+pub(super) struct Reading {
+    body: Body,
+    buffer: Vec<u8>,
+    /// So much of the buffer has been given out.
+    taken: usize,
+    /// So much of it has no more line ends than were given out.
+    searched: usize,
+}
+
+impl Reading {
+    fn new(body: Body) -> Self {
+        Self { body, buffer: Vec::new(), taken: 0, searched: 0 }
+    }
+
+    /// Everything, if no part of it keeps us waiting longer than `patience`.
+    async fn all(&mut self, patience: Duration) -> Result<Vec<u8>, Failure> {
+        loop {
+            let more = tokio::time::timeout(patience, self.more()).await;
+            let more = more.map_err(|_| Failure::Unreachable(format!("an answer stopped for {patience:?}")))?;
+            if !more? {
+                return Ok(std::mem::take(&mut self.buffer));
+            }
+        }
+    }
+
+    /// The next line, or nothing at the end. May be dropped and called again.
+    pub(super) async fn line(&mut self) -> Result<Option<&[u8]>, Failure> {
+        let end = loop {
+            match self.buffer[self.searched..].iter().position(|octet| *octet == b'\n') {
+                Some(at) => break self.searched + at,
+                None => self.searched = self.buffer.len(),
+            }
+            if self.taken > 0 {
+                self.buffer.drain(..self.taken);
+                self.searched -= self.taken;
+                self.taken = 0;
+            }
+            if !self.more().await? {
+                // A line that was cut off is no event.
+                return Ok(None);
+            }
+        };
+        let line = &self.buffer[self.taken..end];
+        (self.taken, self.searched) = (end + 1, end + 1);
+        Ok(Some(line))
+    }
+
+    /// Waits for more; false at the end.
+    async fn more(&mut self) -> Result<bool, Failure> {
+        let frame = match self.body.frame().await {
+            None => return Ok(false),
+            Some(Err(error)) => return Err(Failure::Unreachable(root_cause(&error))),
+            Some(Ok(frame)) => frame,
+        };
+        if let Some(data) = frame.data_ref() {
+            if self.buffer.len() + data.len() > LONGEST {
+                return Err(Failure::Garbled(format!("an answer or event of more than {LONGEST} octets")));
+            }
+            // A long event leaves a large buffer behind; it is given back.
+            if self.buffer.is_empty() && self.buffer.capacity() > 1 << 20 {
+                self.buffer = Vec::new();
+            }
+            self.buffer.extend_from_slice(data);
+        }
+        Ok(true)
+    }
+}
+
+//----------- Heard ----------------------------------------------------------
+
+/// When a stream last heard something, for those who measure its silence.
+pub(super) struct Heard(AtomicU64);
+
+impl Heard {
+    pub(super) fn new() -> Self {
+        let heard = Self(AtomicU64::new(0));
+        heard.now();
+        heard
+    }
+
+    /// Something was heard just now.
+    pub(super) fn now(&self) {
+        self.0.store(Self::clock(), Ordering::Relaxed);
+    }
+
+    /// Seconds since then.
+    pub(super) fn ago(&self) -> f64 {
+        Self::clock().saturating_sub(self.0.load(Ordering::Relaxed)) as f64 / 1e3
+    }
+
+    /// Milliseconds since the first call.
+    fn clock() -> u64 {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_millis() as u64
+    }
+}
+
+/// A number between 0 and 1.
+pub(super) fn random() -> f64 {
+    fastrand::f64()
+}
+
+/// A time between two.
+pub(super) fn between((least, most): (Duration, Duration)) -> Duration {
+    least + (most.saturating_sub(least)).mul_f64(random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_told_apart() {
+        let failure =
+            |json: &str, code| serde_json::from_str::<Status>(json).expect("a status").into_failure(code, None);
+        assert!(
+            matches!(failure(r#"{"code": 410, "message": "too old"}"#, 200), Failure::Gone(text) if text == "too old")
+        );
+        assert!(matches!(failure(r#"{"reason": "Expired"}"#, 410), Failure::Gone(_)));
+        let large = r#"{"message": "Too large resource version: 9, current: 3", "details": {"retryAfterSeconds": 1}}"#;
+        assert!(matches!(failure(large, 504), Failure::Gone(_)));
+        let busy = failure(r#"{"message": "busy", "details": {"retryAfterSeconds": 2}}"#, 429);
+        assert_eq!(
+            busy,
+            Failure::Refused { status: 429, message: "busy".to_owned(), retry_after: Some(Duration::from_secs(2)) }
+        );
+        assert_eq!(failure("{}", 503).to_string(), "HTTP status 503");
+    }
+
+    #[tokio::test]
+    async fn lines_are_found_across_chunks() {
+        let mut reading = Reading::new(Body::from(b"one\n\ntwo\nthr".to_vec()));
+        let mut lines = Vec::new();
+        while let Some(line) = reading.line().await.expect("no failure") {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+        }
+        assert_eq!(lines, ["one", "", "two"], "a line that was cut off is none");
+    }
+}

@@ -1,0 +1,265 @@
+//! Lists page by page, the objects of lists and watches, and what happens when a list is complete.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::super::decode::{Found, decode, identify};
+use super::super::model::ObjectKey;
+use super::super::source::FROM;
+use super::super::store::Implausible;
+use super::api::{Api, Failure, Status};
+use super::audit::Claim;
+use super::resource::Resource;
+use super::stream::{Following, Gap, Held, Stop, Stream};
+use crate::host::log;
+
+/// Objects in a page.
+const PAGE: u32 = 500;
+/// Bad objects that are remembered, so that each is told once.
+const BAD: usize = 1000;
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    metadata: PageMeta,
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMeta {
+    resource_version: Option<Box<str>>,
+    r#continue: Option<String>,
+    remaining_item_count: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+fn page(body: &[u8]) -> Result<Page<'_>, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::Garbled(format!("a list that cannot be read: {error}")))
+}
+
+/// Asks for version and size of a collection.
+pub(super) async fn probe(api: &Api, resource: &Resource) -> Result<Option<Claim>, Failure> {
+    let body = api.fetch(&resource.probe()).await?;
+    let Page { metadata, items } = page(&body)?;
+    let here = items.map_or(0, |items| items.len()) as i64;
+    let complete = metadata.r#continue.is_none_or(|token| token.is_empty());
+    let count = if complete { Some(here) } else { metadata.remaining_item_count.map(|rest| here + rest) };
+    let version = metadata.resource_version.and_then(|version| version.parse().ok());
+    Ok(version.map(|version| Claim { version, count: count.filter(|_| resource.is_whole()) }))
+}
+
+impl Stream {
+    /// Reads a list page by page.
+    pub(super) async fn list_pages(&mut self) -> Result<(), Stop> {
+        let (mut token, mut version) = (String::new(), None);
+        loop {
+            let body = self.api.fetch(&self.resource.page(PAGE, &token)).await?;
+            let page = page(&body)?;
+            self.answered();
+            self.pace.succeeded();
+            if version.is_none() {
+                version = Some(page.metadata.resource_version.unwrap_or_default());
+                self.feed.begin(self.resource.kind).await?;
+            }
+            for item in page.items.unwrap_or_default() {
+                self.object(item).await?;
+            }
+            token = page.metadata.r#continue.unwrap_or_default();
+            if token.is_empty() {
+                return self.complete(version.unwrap_or_default()).await;
+            }
+        }
+    }
+
+    /// Takes in a line of a watch.
+    pub(super) async fn line(&mut self, line: &[u8], state: &mut Following) -> Result<(), Stop> {
+        self.heard.now();
+        let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
+            if !line.trim_ascii().is_empty() {
+                self.flawed(None, "an event that cannot be read");
+            }
+            return Ok(());
+        };
+        match &*event.r#type {
+            "ADDED" | "MODIFIED" => {
+                if &*event.r#type == "ADDED" {
+                    state.added = Instant::now();
+                }
+                self.change(event.object, false, state.initial).await
+            }
+            "DELETED" => self.change(event.object, true, state.initial).await,
+            "BOOKMARK" => {
+                let Ok(bookmark) = identify(event.object) else { return Ok(()) };
+                if state.initial {
+                    if bookmark.ends_initial_events {
+                        state.initial = false;
+                        self.complete(bookmark.version).await?;
+                    }
+                    return Ok(());
+                }
+                if let Ok(version) = bookmark.version.parse() {
+                    self.compare(version, false).await?;
+                }
+                self.version = Some(bookmark.version);
+                Ok(())
+            }
+            "ERROR" => {
+                let status: Status = serde_json::from_str(event.object.get()).unwrap_or_default();
+                Err(status.into_failure(200, None).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An object is new, different or gone.
+    async fn change(&mut self, object: &RawValue, gone: bool, initial: bool) -> Result<(), Stop> {
+        if !initial
+            && self.audit.is_awaiting()
+            && let Some(version) = identify(object).ok().and_then(|identity| identity.version.parse().ok())
+        {
+            self.compare(version, true).await?;
+        }
+        let version = if gone {
+            let Ok(identity) = identify(object) else {
+                self.flawed(None, "an object without a name is gone");
+                return Ok(());
+            };
+            self.bad.remove(&identity.key);
+            self.feed.gone(self.resource.kind, identity.key).await?;
+            identity.version
+        } else {
+            self.object(object).await?
+        };
+        if !initial && !version.is_empty() {
+            if let Ok(number) = version.parse() {
+                self.compare(number, false).await?;
+            }
+            self.version = Some(version);
+        }
+        Ok(())
+    }
+
+    /// Takes in an object of a list or a watch, as far as it is good; returns its version.
+    async fn object(&mut self, object: &RawValue) -> Result<Box<str>, Stop> {
+        let kind = self.resource.kind;
+        let (found, version) = match decode(kind, object, self.keep) {
+            Ok(decoded) => {
+                match decoded.flaw {
+                    Some(flaw) => self.flawed(Some(key(&decoded.found)), &flaw),
+                    None if self.bad.is_empty() => {}
+                    None => {
+                        self.bad.remove(&key(&decoded.found));
+                    }
+                }
+                (decoded.found, decoded.version)
+            }
+            Err(error) => {
+                let identity = identify(object).ok().filter(|identity| !identity.key.name.is_empty());
+                self.flawed(identity.as_ref().map(|identity| identity.key.clone()), &error.to_string());
+                let Some(identity) = identity else { return Ok(Box::default()) };
+                (Found::Kept(identity.key), identity.version)
+            }
+        };
+        self.feed.found(kind, found).await?;
+        Ok(version)
+    }
+
+    /// An object is not as it should be.
+    fn flawed(&mut self, key: Option<ObjectKey>, flaw: &str) {
+        self.counts.bad.inc();
+        let go_type = self.resource.go_type;
+        match key {
+            Some(key) if self.bad.len() < BAD && !self.bad.contains(&key) => {
+                let ObjectKey { namespace, name } = &key;
+                log::warning(FROM, format_args!("{go_type} {namespace}/{name} is used only in part: {flaw}"));
+                self.bad.insert(key);
+            }
+            Some(_) => {}
+            None if self.api.may_log(&format!("{go_type} unreadable")) => {
+                log::warning(FROM, format_args!("{go_type}: {flaw}"));
+            }
+            None => {}
+        }
+    }
+
+    /// The watch comes to a version: perhaps to the one that an audit waits for.
+    pub(super) async fn compare(&mut self, version: u64, before: bool) -> Result<(), Stop> {
+        if !self.audit.reached(version, before) {
+            return Ok(());
+        }
+        let known = self.feed.count(self.resource.kind).await?;
+        match self.audit.compare(known, Instant::now(), &self.api.timing) {
+            Some(difference) => Err(Stop::Missed(Gap::Count(difference))),
+            None => Ok(()),
+        }
+    }
+
+    /// A list is complete.
+    async fn complete(&mut self, version: Box<str>) -> Result<(), Stop> {
+        let (kind, now) = (self.resource.kind, Instant::now());
+        let overdue = self.held.is_some_and(|held| now >= held.since + self.api.timing.hold_max);
+        let differing = match self.feed.end(kind, overdue).await? {
+            Ok(differing) => differing,
+            Err(list) if self.held.is_some_and(|held| is_like(held.list, list)) => {
+                log::warning(
+                    FROM,
+                    format_args!("{} {} objects are gone: two lists say so", list.missing, self.resource.go_type),
+                );
+                self.feed.end(kind, true).await?.unwrap_or_default()
+            }
+            Err(list) => {
+                self.held = Some(Held { since: self.held.map_or(now, |held| held.since), list });
+                return Err(Stop::Held(list));
+            }
+        };
+        self.held = None;
+        self.version = Some(version);
+        match self.gap.take() {
+            Some(gap) => self.repaired(gap, differing),
+            None => self.audit.later(now, &self.api.timing),
+        }
+        Ok(())
+    }
+
+    fn repaired(&mut self, gap: Gap, differing: u64) {
+        self.audit.relisted(gap == Gap::Late, differing, Instant::now(), &self.api.timing);
+        if differing == 0 {
+            return;
+        }
+        self.counts.repaired.add(differing);
+        let go_type = self.resource.go_type;
+        let why = match gap {
+            Gap::Late => "it fell behind without an error".to_owned(),
+            Gap::Count(more) if more > 0 => format!("it knew {more} objects too few"),
+            Gap::Count(more) => format!("it knew {} objects too many", -more),
+            Gap::Rewound => "the API server went back to an older state".to_owned(),
+        };
+        log::warning(
+            FROM,
+            format_args!("the watch of {go_type} was repaired by a new list, {differing} objects differed: {why}"),
+        );
+    }
+}
+
+fn key(found: &Found) -> ObjectKey {
+    match found {
+        Found::Is(object) => object.key(),
+        Found::Kept(key) | Found::Gone(key) => key.clone(),
+    }
+}
+
+/// Whether two lists say the same.
+fn is_like(first: Implausible, second: Implausible) -> bool {
+    first.missing.abs_diff(second.missing) <= (first.missing / 10).max(20)
+}

@@ -1,0 +1,153 @@
+//! When to try again, when to list again, and when to say so: pure, time is an argument.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Timing;
+use super::api::Failure;
+
+//----------- Pace -----------------------------------------------------------
+
+/// How long to wait after a failure.
+#[derive(Default)]
+pub(super) struct Pace {
+    unreachable: Option<Instant>,
+    failures: u32,
+}
+
+impl Pace {
+    /// Something worked.
+    pub(super) fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Whether the server could not be reached and has not been seen to work since.
+    pub(super) fn is_outage(&self) -> bool {
+        self.unreachable.is_some() && self.failures > 0
+    }
+
+    /// How long to wait after this failure; `random` is between 0 and 1.
+    ///
+    /// A server that is not there is tried all the time, so that we are back at once when it is. One that
+    /// refuses in the moments after it came up is still starting. Else we wait longer each time, but at
+    /// least as long as it asks for.
+    pub(super) fn failed(&mut self, failure: &Failure, now: Instant, timing: &Timing, random: f64) -> Duration {
+        let (least, most) = timing.retry;
+        let soon = least + (most - least).mul_f64(random);
+        self.failures = self.failures.saturating_add(1);
+        match failure {
+            Failure::Unreachable(_) => {
+                self.unreachable = Some(now);
+                soon
+            }
+            Failure::Refused { retry_after: Some(after), .. } => after.mul_f64(1.0 + 0.15 * random),
+            _ if self.unreachable.is_some_and(|then| now < then + timing.starting) => soon,
+            _ => {
+                let wait = timing.retry.1.saturating_mul(1 << (self.failures - 1).min(10)).min(timing.backoff_max);
+                wait.mul_f64(0.75 + 0.25 * random)
+            }
+        }
+    }
+}
+
+//----------- Relists --------------------------------------------------------
+
+/// Lets lists through that are read again because the old place in the stream has expired.
+///
+/// A few at once, then one in a while: servers that have lost their memory get all clients at the same time.
+pub(super) struct Relists {
+    tokens: f64,
+    at: Instant,
+}
+
+/// So many at once.
+const RELISTS: f64 = 3.0;
+
+impl Relists {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { tokens: RELISTS, at: now }
+    }
+
+    /// How long to wait before the next list.
+    pub(super) fn wait(&mut self, now: Instant, timing: &Timing) -> Duration {
+        let every = timing.relist_every.as_secs_f64();
+        self.tokens = RELISTS.min(self.tokens + now.saturating_duration_since(self.at).as_secs_f64() / every);
+        self.at = now;
+        self.tokens -= 1.0;
+        Duration::from_secs_f64((-self.tokens).max(0.0) * every)
+    }
+}
+
+//----------- Repeats --------------------------------------------------------
+
+/// Lets each kind of log line through once in a while.
+#[derive(Default)]
+pub(super) struct Repeats(HashMap<String, Instant>);
+
+impl Repeats {
+    /// Whether to print a line of this kind now.
+    pub(super) fn allow(&mut self, kind: &str, now: Instant, every: Duration) -> bool {
+        self.0.retain(|_, then| now < *then + every);
+        if self.0.contains_key(kind) {
+            return false;
+        }
+        self.0.insert(kind.to_owned(), now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, retry_after: Option<u64>) -> Failure {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Failure::Refused { status, message: String::new(), retry_after }
+    }
+
+    #[test]
+    fn a_lost_server_is_tried_soon_and_a_refusing_one_ever_later() {
+        let (now, timing, mut pace) = (Instant::now(), Timing::default(), Pace::default());
+        let lost = Failure::Unreachable(String::new());
+        for _ in 0..100 {
+            let wait = pace.failed(&lost, now, &timing, 0.5);
+            assert!(wait >= Duration::from_millis(300) && wait <= Duration::from_secs(1), "{wait:?}");
+        }
+        assert!(pace.failed(&refused(403, None), now + Duration::from_secs(5), &timing, 1.0) <= Duration::from_secs(1));
+        let later = now + Duration::from_secs(60);
+        pace.succeeded();
+        let waits: Vec<_> = (0..8).map(|_| pace.failed(&refused(403, None), later, &timing, 1.0).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+    }
+
+    #[test]
+    fn retry_after_is_honoured() {
+        let (now, timing, mut pace) = (Instant::now(), Timing::default(), Pace::default());
+        for random in [0.0, 1.0] {
+            let wait = pace.failed(&refused(429, Some(10)), now, &timing, random).as_secs_f64();
+            assert!((10.0..=12.0).contains(&wait), "{wait}");
+        }
+    }
+
+    #[test]
+    fn three_lists_at_once_then_two_a_minute() {
+        let (timing, start) = (Timing::default(), Instant::now());
+        let (mut relists, mut now, mut times) = (Relists::new(start), start, Vec::new());
+        for _ in 0..6 {
+            now += relists.wait(now, &timing);
+            times.push((now - start).as_secs());
+        }
+        assert_eq!(times, [0, 0, 0, 30, 60, 90]);
+        assert!(relists.wait(now + Duration::from_secs(600), &timing).is_zero());
+    }
+
+    #[test]
+    fn lines_are_not_repeated_too_often() {
+        let (now, every, mut repeats) = (Instant::now(), Duration::from_secs(30), Repeats::default());
+        assert!(repeats.allow("a", now, every) && repeats.allow("b", now, every));
+        assert!(!repeats.allow("a", now + Duration::from_secs(29), every));
+        assert!(repeats.allow("a", now + Duration::from_secs(30), every));
+    }
+}

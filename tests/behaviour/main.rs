@@ -1,0 +1,16 @@
+//! A running server as its users see it. Each module is one promise.
+//!
+//! - `scenarios`: Corefile, objects, questions and answers as text
+//! - `start`: what keeps it from starting, and how it says so
+//! - `reload`: nothing is lost, and a failed reload changes nothing
+//! - `stop`: SIGTERM loses nothing
+//! - `streams`: TCP
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod reload;
+mod scenarios;
+mod start;
+mod stop;
+mod streams;

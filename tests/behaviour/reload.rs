@@ -1,0 +1,93 @@
+//! Reload: nothing is lost, and one that fails changes nothing.
+
+use super::stop::Load;
+use super::support::{Server, free_port, query};
+
+const COREFILE: &str = ".:PORT {
+    bind 127.0.0.1
+    errors
+    health HEALTH
+    kubernetes cluster.local {
+        manifests objects.yaml
+        ttl TTL
+    }
+    reload 2s 0s
+}
+";
+
+const OBJECTS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {clusterIP: 10.96.0.7, ports: [{name: http, port: 80}]}
+";
+
+fn corefile(ttl: &str, health: u16) -> String {
+    COREFILE.replace("TTL", ttl).replace("HEALTH", &format!("127.0.0.1:{health}"))
+}
+
+fn answer(ttl: u32) -> String {
+    format!("NOERROR aa\nweb.default.svc.cluster.local. {ttl} A 10.96.0.7")
+}
+
+const NAME: &str = "web.default.svc.cluster.local.";
+
+#[test]
+fn reloads_under_load_lose_nothing() {
+    let health = free_port();
+    let server = Server::start(&corefile("5", health), &[("objects.yaml", OBJECTS)]);
+    server.ask_until(NAME, "A", &answer(5));
+    let load = Load::start(server.address(), &query(NAME, "A"), 5_000);
+    for ttl in 6..12 {
+        server.rewrite(&corefile(&ttl.to_string(), health));
+        server.signal("USR1");
+        server.ask_until(NAME, "A", &answer(ttl));
+    }
+    let (sent, lost, failed) = load.finish();
+    assert!(sent > 1_000, "{sent}");
+    assert_eq!((lost, failed), (0, 0), "of {sent}");
+}
+
+#[test]
+fn a_changed_corefile_is_found() {
+    let health = free_port();
+    let server = Server::start(&corefile("5", health), &[("objects.yaml", OBJECTS)]);
+    server.rewrite(&corefile("9", health));
+    server.ask_until(NAME, "A", &answer(9));
+    server.wait_for("Running configuration SHA512 = ");
+}
+
+#[test]
+fn a_reload_that_fails_changes_nothing() {
+    let health = free_port();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let taken = taken.local_addr().expect("bound").port();
+    let other = free_port();
+    let broken = [
+        (corefile("many", health), "many"),
+        (corefile("5", health) + "nonsense.example:PORT {\n    nonsense\n}\n", "nonsense"),
+        (corefile("5", taken), "address already in use"),
+        (format!("{}.:{other} {{\n    bind 203.0.113.9\n    whoami\n}}\n", corefile("5", health)), "203.0.113.9"),
+        ("import nowhere\n".into(), "nowhere"),
+    ];
+    let _keep = std::net::TcpListener::bind(("127.0.0.1", taken));
+    let server = Server::start(&corefile("5", health), &[("objects.yaml", OBJECTS)]);
+    server.ask_until(NAME, "A", &answer(5));
+    for (corefile, said) in broken {
+        server.rewrite(&corefile);
+        server.signal("USR1");
+        server.wait_for(said);
+        server.ask_until(NAME, "A", &answer(5));
+        assert_eq!(page(health, "/health"), "OK", "after {said}");
+    }
+}
+
+/// The body of a page of the server.
+fn page(port: u16, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sends");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a page");
+    text.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,92 @@
+//! TCP: pipelined, answered out of order, with limits.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use super::support::{Server, connect, decode, exchange, query, receive, send, text};
+
+const COREFILE: &str = ".:PORT {
+    bind 127.0.0.1
+    whoami
+}
+";
+
+#[test]
+fn many_questions_in_one_write_are_answered() {
+    let server = Server::start(COREFILE, &[]);
+    let mut stream = connect(server.address());
+    let packet = query("a.example.", "A");
+    let frame = [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat();
+    stream.write_all(&frame.repeat(500)).expect("sends");
+    for _ in 0..500 {
+        assert_eq!(receive(&mut stream).expect("an answer")[..2], packet[..2]);
+    }
+}
+
+#[test]
+fn a_question_in_single_octets_is_answered() {
+    let server = Server::start(COREFILE, &[]);
+    let mut stream = connect(server.address());
+    let packet = query("a.example.", "A");
+    for octet in [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat() {
+        stream.write_all(&[octet]).expect("sends");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(receive(&mut stream).is_some());
+}
+
+#[test]
+fn answers_come_after_the_client_has_closed_its_side() {
+    let server = Server::start(COREFILE, &[]);
+    let mut stream = connect(server.address());
+    send(&mut stream, &query("a.example.", "A"));
+    send(&mut stream, &query("b.example.", "A"));
+    stream.shutdown(Shutdown::Write).expect("shuts down");
+    assert!(receive(&mut stream).is_some() && receive(&mut stream).is_some() && receive(&mut stream).is_none());
+}
+
+#[test]
+fn what_is_no_query_gets_silence_or_an_error_and_the_connection_stays() {
+    let server = Server::start(COREFILE, &[]);
+    let mut stream = connect(server.address());
+    send(&mut stream, b"");
+    send(&mut stream, b"short");
+    let mut response = query("a.example.", "A");
+    response[2] |= 0x80;
+    send(&mut stream, &response);
+    let mut two = query("a.example.", "A");
+    two[5] = 2;
+    send(&mut stream, &two);
+    assert_eq!(text(&decode(&receive(&mut stream).expect("an answer"))), "FORMERR");
+    assert_eq!(exchange(server.address(), &response), None);
+}
+
+#[test]
+fn a_client_that_sends_nothing_is_let_go_and_others_are_served() {
+    let server = Server::start(COREFILE, &[]);
+    let start = Instant::now();
+    let mut silent: Vec<_> = (0..50).map(|_| connect(server.address())).collect();
+    silent[0].write_all(&[0]).expect("sends");
+    for stream in &mut silent {
+        let mut rest = Vec::new();
+        assert_eq!(stream.read_to_end(&mut rest).unwrap_or(0), 0);
+        server.ask("a.example.", "A");
+    }
+    assert!(start.elapsed() >= Duration::from_secs(2), "they were given their time");
+}
+
+#[test]
+fn ten_thousand_connections_do_not_keep_others_out() {
+    let server = Server::start(COREFILE, &[]);
+    let mut held = Vec::new();
+    for _ in 0..5_000 {
+        // The test's own limit of open files may come first.
+        let Ok(stream) = std::net::TcpStream::connect(server.address()) else { break };
+        held.push(stream);
+    }
+    server.ask("a.example.", "A");
+    let mut stream = connect(server.address());
+    send(&mut stream, &query("a.example.", "A"));
+    assert!(receive(&mut stream).is_some());
+}

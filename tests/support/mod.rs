@@ -1,0 +1,242 @@
+//! What the tests of a running server share: the server, its ports, questions and answers as text.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, Record, RecordType};
+
+/// How long anything may take before a test calls it lost.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+//----------- Server ---------------------------------------------------------
+
+/// A running server in a folder of its own.
+pub struct Server {
+    /// Where its Corefile and its files stand.
+    pub folder: tempfile::TempDir,
+    /// Its DNS port.
+    pub port: u16,
+    process: Child,
+}
+
+impl Server {
+    /// Starts the server with this Corefile, in which `PORT` stands for a free port, and these files beside it;
+    /// waits until it listens.
+    pub fn start(corefile: &str, files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        for (name, text) in files {
+            write(&folder.path().join(name), text);
+        }
+        write(&folder.path().join("Corefile"), &corefile.replace("PORT", &port.to_string()));
+        let process =
+            command(folder.path()).stdout(log(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
+        let mut server = Self { folder, port, process };
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = server.process.try_wait().expect("a status");
+            assert!(ended.is_none() && Instant::now() < end, "the server does not listen:\n{}", server.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    /// Writes another Corefile in one step.
+    pub fn rewrite(&self, corefile: &str) {
+        let path = self.folder.path().join("Corefile");
+        write(&path.with_extension("new"), &corefile.replace("PORT", &self.port.to_string()));
+        std::fs::rename(path.with_extension("new"), path).expect("renames");
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
+    /// What the server has printed so far.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until the server has printed `text`.
+    pub fn wait_for(&self, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.output().contains(text) {
+            assert!(Instant::now() < end, "the server never said {text:?}:\n{}", self.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until the server has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a status") {
+                return status;
+            }
+            assert!(Instant::now() < end, "the server does not end:\n{}", self.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The server's address.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Asks over UDP.
+    pub fn ask(&self, name: &str, kind: &str) -> Message {
+        decode(&exchange(self.address(), &query(name, kind)).expect("an answer"))
+    }
+
+    /// Asks until the answer is as wanted, as text.
+    pub fn ask_until(&self, name: &str, kind: &str, wanted: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let got = exchange(self.address(), &query(name, kind)).map(|bytes| text(&decode(&bytes)));
+            match got {
+                Some(got) if got == wanted => return,
+                got => assert!(Instant::now() < end, "{name} {kind}: got {got:?}, not {wanted:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs the server to its end and tells the exit status and everything it printed.
+pub fn run(corefile: &str, files: &[(&str, &str)], arguments: &[&str]) -> (i32, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&folder.path().join("Corefile"), corefile);
+    for (name, text) in files {
+        write(&folder.path().join(name), text);
+    }
+    let output = command(folder.path()).args(arguments).output().expect("runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), printed)
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
+    command.args(["-conf", "Corefile"]).current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+fn log(folder: &Path) -> std::fs::File {
+    std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log")
+}
+
+fn write(path: &PathBuf, text: &str) {
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    std::fs::write(path, text).expect("writes");
+}
+
+/// A port that is free for UDP and TCP, below those that the kernel hands out.
+pub fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(10_000..30_000);
+        let any = ("0.0.0.0", port);
+        if TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok() {
+            return port;
+        }
+    }
+}
+
+//----------- Questions and answers ------------------------------------------
+
+/// A query with RD and an OPT of 1232 octets.
+pub fn query(name: &str, kind: &str) -> Vec<u8> {
+    let mut message = Message::new(fastrand::u16(..), MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name.parse::<Name>().expect("a name"), kind.parse::<RecordType>().expect("a type")));
+    let mut edns = Edns::new();
+    edns.set_max_payload(1232);
+    message.edns = Some(edns);
+    message.to_vec().expect("encodes")
+}
+
+/// The reply to a datagram, or nothing within two seconds.
+pub fn exchange(server: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(server).expect("connects");
+    socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+    socket.send(packet).ok()?;
+    let mut buffer = vec![0; 65_535];
+    let len = socket.recv(&mut buffer).ok()?;
+    buffer.truncate(len);
+    Some(buffer)
+}
+
+/// A connection to the server.
+pub fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).expect("connects");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// Sends a message with its length in front.
+pub fn send(stream: &mut TcpStream, packet: &[u8]) {
+    let frame = [&(packet.len() as u16).to_be_bytes(), packet].concat();
+    stream.write_all(&frame).expect("sends");
+}
+
+/// Reads one message, or nothing when the connection ends.
+pub fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut prefix = [0; 2];
+    stream.read_exact(&mut prefix).ok()?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(prefix))];
+    stream.read_exact(&mut message).ok()?;
+    Some(message)
+}
+
+/// Reads a message.
+pub fn decode(bytes: &[u8]) -> Message {
+    Message::from_vec(bytes).expect("a message")
+}
+
+/// A reply as text: RCODE and flags, then records by section, each sorted; serials are `SERIAL`.
+pub fn text(message: &Message) -> String {
+    let flags = [
+        (message.metadata.authoritative, "aa"),
+        (message.metadata.truncation, "tc"),
+        (message.metadata.recursion_available, "ra"),
+    ];
+    let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+    let mut lines = vec![format!("{} {}", rcode(message), flags.join(" ")).trim_end().to_owned()];
+    for (name, records) in
+        [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)]
+    {
+        let mut section: Vec<String> = records.iter().map(|record| format!("{name}{}", record_text(record))).collect();
+        section.sort_by_key(|line| (!line.contains(" CNAME "), line.clone()));
+        lines.append(&mut section);
+    }
+    lines.join("\n")
+}
+
+fn rcode(message: &Message) -> String {
+    let code = u16::from(message.metadata.response_code);
+    signpost::wire::types::rcode_name(code).map_or_else(|| code.to_string(), str::to_owned)
+}
+
+fn record_text(record: &Record) -> String {
+    let data = record.data.to_string();
+    let data = match record.record_type() {
+        RecordType::SOA => {
+            let words: Vec<&str> = data.split_whitespace().collect();
+            [&words[..2], &["SERIAL"], &words[3..]].concat().join(" ")
+        }
+        _ => data,
+    };
+    format!("{} {} {} {data}", record.name, record.ttl, record.record_type())
+}
