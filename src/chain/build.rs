@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::place::{self, Place, zone_name};
 use super::query::SEATS;
 use super::setup::{BlockDraft, Common, Preparation, Registration, Setup, Start};
 use super::site::{Chain, Listener, Site};
@@ -127,18 +128,9 @@ impl<'a> Block<'a> {
         Ok(Self { source, keys, zones, draft: BlockDraft::default() })
     }
 
-    /// The addresses to listen on: those of `bind`, or one wildcard.
-    fn hosts(&self) -> Vec<String> {
-        if self.draft.bind.is_empty() { vec![String::new()] } else { self.draft.bind.clone() }
-    }
-
     fn wanted(&self) -> Wanted<'_> {
         Wanted { keys: &self.keys, addresses: &self.draft.bind, filtered: self.source.directive("view").is_some() }
     }
-}
-
-fn zone_name(zone: &str) -> Result<Name> {
-    Name::from_text(zone).map_err(|_| Error::Other(format!("zone is not a valid domain name: {zone}")))
 }
 
 /// Refuses what nobody listens to here, rather than opening a port that answers something else.
@@ -158,7 +150,7 @@ fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
 fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
     let mut places: BTreeMap<(Transport, &str, String), Vec<&Key>> = BTreeMap::new();
     for block in blocks {
-        for (key, host) in block.keys.iter().flat_map(|key| block.hosts().into_iter().map(move |host| (key, host))) {
+        for (key, host) in block.keys.iter().flat_map(|key| place::hosts(&block.draft.bind).into_iter().map(move |host| (key, host))) {
             places.entry((key.transport, &key.port, host)).or_default().push(key);
         }
     }
@@ -178,24 +170,14 @@ fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
 fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
     let mut places: BTreeMap<(Transport, String, u16), Vec<Arc<Site>>> = BTreeMap::new();
     for block in blocks {
-        let hosts = block.hosts();
         if block.draft.seats.len() > SEATS {
             return Err(Error::Other(format!("more than {SEATS} plugins in one server block")));
         }
+        let served = place::places(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));
-        let mut by_port: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
-        for key in &block.keys {
-            // Checked by `check_ports`.
-            let port = key.port.parse().unwrap_or(0);
-            by_port.entry((key.transport, port)).or_default().push(zone_name(&key.zone)?);
-        }
-        let mut ordinal = 0;
-        for ((transport, port), zones) in by_port {
-            for host in &hosts {
-                let site = Arc::new(Site { zones: zones.clone(), chain: chain.clone(), ordinal });
-                ordinal += 1;
-                places.entry((transport, host.clone(), port)).or_default().push(site);
-            }
+        for (ordinal, Place { transport, port, host, zones }) in served.into_iter().enumerate() {
+            let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
+            places.entry((transport, host, port)).or_default().push(site);
         }
     }
     let listener = |((transport, host, port), sites)| Arc::new(Listener::new(transport, host, port, sites));

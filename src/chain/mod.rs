@@ -3,11 +3,13 @@
 //! - [`query`]: what travels down
 //! - [`plugin`]: what a plugin is
 //! - [`walk`]: down, up, waiting, and asking again
+//! - [`place`]: where a server block is served
 //! - [`site`]: a server block's chain on one listener, and how a name finds it
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
 pub mod build;
+pub mod place;
 pub mod plugin;
 pub mod query;
 pub mod setup;

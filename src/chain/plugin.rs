@@ -23,9 +23,9 @@ pub trait Plugin: Send + Sync + 'static {
         Turn::Up
     }
 
-    /// The server answered by itself, without any chain: the name belongs to no server block, or the class
-    /// is not served. Returns whether it was counted.
-    fn refused(&self, _query: &Query<'_>, _reply: &Reply) -> bool {
+    /// The server answered by itself, without any chain: the name belongs to no server block of `listener`, or
+    /// the class is not served. Returns whether it was counted.
+    fn refused(&self, _query: &Query<'_>, _reply: &Reply, _listener: &Listener) -> bool {
         false
     }
 }

@@ -40,6 +40,8 @@ pub struct Query<'p> {
     pub zone: u16,
     /// The seat that answered; meaningful on the way up.
     pub answered_by: u8,
+    /// How long after `received` a plugin may still be waited for; `None` means as long as it takes.
+    pub patience: Option<Duration>,
     marks: [u32; SEATS],
     pub(super) turns: u8,
     pub(super) depth: u8,
@@ -81,6 +83,7 @@ impl<'p> Query<'p> {
             received,
             zone: 0,
             answered_by: 0,
+            patience: None,
             marks: [0; SEATS],
             turns: TURNS,
             depth: 0,
@@ -124,6 +127,7 @@ impl<'p> Query<'p> {
             received: self.received,
             zone: 0,
             answered_by: 0,
+            patience: self.patience,
             marks: [0; SEATS],
             turns: TURNS,
             depth: self.depth,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::place::{self, Place};
 use super::plugin::Plugin;
 use crate::corefile::ServerBlock;
 use crate::corefile::address::Key;
@@ -140,6 +141,16 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn bound(&self) -> &[String] {
         &self.draft.bind
+    }
+
+    /// The listeners that the block takes part in, in the order of [`Site::ordinal`](super::site::Site::ordinal).
+    ///
+    /// Complete for plugins behind `bind`.
+    ///
+    /// # Errors
+    /// A zone that is no domain name.
+    pub fn places(&self) -> Result<Vec<Place>> {
+        place::places(self.keys, &self.draft.bind)
     }
 
     /// Makes `path` the folder that other plugins' relative paths start from.

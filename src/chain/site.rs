@@ -137,7 +137,7 @@ impl Listener {
         let reply = Reply::server(rcode);
         let plugins = || self.sites.iter().flat_map(|site| site.chain.plugins());
         // One of them counts it.
-        let _ = plugins().any(|plugin| plugin.refused(query, &reply));
+        let _ = plugins().any(|plugin| plugin.refused(query, &reply, self));
         Outcome::Reply(reply)
     }
 }

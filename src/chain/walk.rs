@@ -100,10 +100,12 @@ impl Site {
 
 impl Listener {
     /// Goes on with a walk that waited, until there is a reply (or none is to be sent).
+    ///
+    /// Whoever has not answered when the query's patience is over is no longer waited for: SERVFAIL.
     pub async fn finish(self: Arc<Self>, query: &mut Query<'static>, mut pending: Pending) -> Option<Reply> {
         loop {
             let Pending { site, at, top, reply } = pending;
-            let reply = unpanicked(reply).await;
+            let reply = in_time(query, unpanicked(reply)).await;
             query.answered_by = at as u8;
             match guarded(|| site.up(&self, (top, at), query, reply)) {
                 Outcome::Reply(reply) => return Some(reply),
@@ -133,6 +135,14 @@ async fn settle(listener: Arc<Listener>, mut query: Query<'static>, outcome: Out
         Outcome::Drop => None,
     };
     reply.unwrap_or_else(|| Reply::failure(rcode::SERVFAIL, "the question was dropped"))
+}
+
+/// The reply of a future, or SERVFAIL once the patience of `query` is over.
+async fn in_time(query: &Query<'_>, reply: impl Future<Output = Reply>) -> Reply {
+    let Some(patience) = query.patience else { return reply.await };
+    let end = (query.received + patience).into();
+    let timeout = tokio::time::timeout_at(end, reply).await;
+    timeout.unwrap_or_else(|_| Reply::failure(rcode::SERVFAIL, "context deadline exceeded"))
 }
 
 fn too_deep() -> Reply {

@@ -103,43 +103,56 @@ pub struct Histogram(Arc<Buckets>);
 pub struct Buckets {
     bounds: &'static [f64],
     unit: f64,
-    block: Block,
+    block: Arc<Block>,
+    first: usize,
 }
 
 impl Buckets {
     /// Buckets with upper `bounds`. Values are kept as multiples of `unit` (1e-9 for seconds, 1 for octets).
     #[must_use]
     pub fn new(bounds: &'static [f64], unit: f64) -> Self {
-        Self { bounds, unit, block: Block::new(bounds.len() + 2) }
+        Self::within(&Arc::new(Block::new(Self::cells(bounds))), 0, bounds, unit)
+    }
+
+    /// Cells that buckets with these bounds take.
+    #[must_use]
+    pub const fn cells(bounds: &[f64]) -> usize {
+        bounds.len() + 2
+    }
+
+    /// Buckets in the cells of `block` from `first` on.
+    #[must_use]
+    pub fn within(block: &Arc<Block>, first: usize, bounds: &'static [f64], unit: f64) -> Self {
+        Self { bounds, unit, block: block.clone(), first }
     }
 
     /// Counts a value of `units` units.
     pub fn observe(&self, units: u64) {
         let value = units as f64 * self.unit;
         let bucket = self.bounds.iter().position(|&bound| value <= bound).unwrap_or(self.bounds.len());
-        self.block.add(bucket, 1);
-        self.block.add(self.bounds.len() + 1, units);
+        self.block.add(self.first + bucket, 1);
+        self.block.add(self.first + self.bounds.len() + 1, units);
     }
 
     fn proto(&self) -> proto::Histogram {
         let mut histogram = proto::Histogram::default();
         let (mut total, mut buckets) = (0, Vec::with_capacity(self.bounds.len()));
         for (at, bound) in self.bounds.iter().enumerate() {
-            total += self.block.sum(at);
+            total += self.block.sum(self.first + at);
             let mut bucket = proto::Bucket::default();
             bucket.set_upper_bound(*bound);
             bucket.set_cumulative_count(total);
             buckets.push(bucket);
         }
-        total += self.block.sum(self.bounds.len());
+        total += self.block.sum(self.first + self.bounds.len());
         histogram.set_bucket(buckets);
         histogram.set_sample_count(total);
-        histogram.set_sample_sum(self.block.sum(self.bounds.len() + 1) as f64 * self.unit);
+        histogram.set_sample_sum(self.block.sum(self.first + self.bounds.len() + 1) as f64 * self.unit);
         histogram
     }
 
     fn is_empty(&self) -> bool {
-        (0..=self.bounds.len()).all(|at| self.block.sum(at) == 0)
+        (0..=self.bounds.len()).all(|at| self.block.sum(self.first + at) == 0)
     }
 }
 

@@ -2,55 +2,52 @@
 
 pub mod kubernetes;
 
+pub mod bind;
+pub mod bufsize;
+pub mod cancel;
+pub mod debug;
+pub mod errors;
+pub mod health;
+pub mod loadbalance;
+pub mod log;
+pub mod loop_detect;
+pub mod nsid;
+pub mod prometheus;
+pub mod ready;
+pub mod reload;
+pub mod root;
+pub mod whoami;
+
 use crate::chain::setup::Registration;
 
 /// The plugins, from the top of the chain, in CoreDNS 1.15.0's order.
-pub const ALL: &[Registration] = &[];
+///
+/// They are set up in this order too, so a plugin finds what those above it have said about the server block.
+pub const ALL: &[Registration] = &[
+    root::PLUGIN,   // above everybody who reads files
+    cancel::PLUGIN, // above everybody who waits
+    reload::PLUGIN,
+    nsid::PLUGIN,    // above prometheus and log: its option is not counted
+    bufsize::PLUGIN, // above log and forward: both see the lowered size
+    bind::PLUGIN,    // above those who want to know where the block listens: prometheus, loop
+    debug::PLUGIN,
+    ready::PLUGIN, // above those who are asked whether they are ready
+    health::PLUGIN,
+    prometheus::PLUGIN,  // above all that answers: counts everything
+    errors::PLUGIN,      // above all that may fail
+    log::PLUGIN,         // below errors, so its line comes first
+    loadbalance::PLUGIN, // above cache: every hit gets an order of its own
+    // cache belongs here.
+    kubernetes::PLUGIN, // above forward: cluster names come from memory
+    loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
+    // forward belongs here.
+    whoami::PLUGIN, // answers everything, so nothing below it is ever asked
+];
 
 /// Plugins that CoreDNS 1.15.0 has and Signpost does not have yet.
 pub const ELSEWHERE: &[&str] = &[
-    "acl",
-    "any",
-    "auto",
-    "autopath",
-    "azure",
-    "chaos",
-    "clouddns",
-    "dns64",
-    "dnssec",
-    "dnstap",
-    "dynupdate",
-    "erratic",
-    "etcd",
-    "file",
-    "geoip",
-    "grpc",
-    "grpc_server",
-    "header",
-    "hosts",
-    "https",
-    "https3",
-    "k8s_external",
-    "local",
-    "metadata",
-    "minimal",
-    "multisocket",
-    "nomad",
-    "on",
-    "pprof",
-    "proxyproto",
-    "quic",
-    "rewrite",
-    "route53",
-    "secondary",
-    "shed",
-    "sign",
-    "siit",
-    "template",
-    "timeouts",
-    "tls",
-    "trace",
-    "transfer",
-    "tsig",
-    "view",
+    "acl", "any", "auto", "autopath", "azure", "chaos", "clouddns", "dns64", "dnssec", "dnstap", "dynupdate", "erratic",
+    "etcd", "file", "geoip", "grpc", "grpc_server", "header", "hosts", "https", "https3", "k8s_external", "local",
+    "metadata", "minimal", "multisocket", "nomad", "on", "pprof", "proxyproto", "quic", "rewrite", "route53",
+    "secondary", "shed", "sign", "siit", "template", "timeouts", "tls", "trace", "transfer", "tsig", "view",
 ];

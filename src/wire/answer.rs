@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::name::{MAX_NAME, Name};
+use super::request::HEADER;
 use super::types::rtype;
 
 //----------- Answer ---------------------------------------------------------
@@ -107,6 +109,33 @@ impl Answer {
     #[must_use]
     pub fn is_movable(&self) -> bool {
         self.movable
+    }
+
+    /// The owner of the record at `index`, in message order, where `asked` is the name in the question.
+    #[must_use]
+    pub fn owner(&self, index: usize, asked: &[u8]) -> Option<Name> {
+        let (mut from, mut at) = (&*self.bytes, usize::from(self.records.get(index)?.at));
+        let mut wire = Vec::with_capacity(MAX_NAME);
+        // Labels and pointers together are never more than the octets of a name.
+        for _ in 0..MAX_NAME {
+            let len = usize::from(*from.get(at)?);
+            if len & 0xC0 == 0xC0 {
+                let target = ((len & 0x3F) << 8 | usize::from(*from.get(at + 1)?)).checked_sub(HEADER)?;
+                let old = usize::from(self.asked);
+                (from, at) = match target {
+                    0 => (asked, 0),
+                    _ if target < old => (asked, (target + asked.len()).checked_sub(old)?),
+                    _ => (&*self.bytes, target.checked_sub(old + 4)?),
+                };
+                continue;
+            }
+            wire.extend_from_slice(from.get(at..=at + len)?);
+            if len == 0 {
+                return Name::from_wire(&wire);
+            }
+            at += 1 + len;
+        }
+        None
     }
 
     /// The whole message behind `question` (name in wire form, type and class): for decoding.

@@ -152,7 +152,7 @@ impl<'a> Encoder<'a> {
         };
     }
 
-    /// Adds a record whose data is one name (CNAME, PTR, NS), and says where that name stands.
+    /// Adds a record whose data is one name (PTR, NS), and says where that name stands.
     pub fn pointer(
         &mut self,
         section: Section,
@@ -210,6 +210,77 @@ impl<'a> Encoder<'a> {
         // Room for a question that is longer than the one encoded for.
         HEADER + 255 + 4 + usize::from(written.at) < 0x4000
     }
+}
+
+//----------- Names ----------------------------------------------------------
+
+/// Names that may be pointed to; more would cost more than they save (RUSTSEC-2026-0119).
+const NAMES: usize = 16;
+
+/// Compression for an answer with names of all kinds: what was written before is pointed to, letter for letter.
+pub struct Names {
+    known: Vec<(Name, Written)>,
+    asked: Name,
+}
+
+impl Names {
+    /// Names of an answer to a question for `asked`, in the client's case.
+    #[must_use]
+    pub fn new(asked: Name) -> Self {
+        Self { known: Vec::new(), asked }
+    }
+
+    /// Writes a name into the data of a record.
+    pub fn put(&mut self, e: &mut Encoder<'_>, name: &Name) -> Written {
+        let (keep, tail) = self.shortest(e, name);
+        let written = e.put_name(Owner::new(&name.wire()[..keep], tail));
+        if self.known.len() < NAMES {
+            self.known.push((*name, written));
+        }
+        written
+    }
+
+    /// Adds a record of any name to the answer section; `data` writes what stands behind RDLENGTH.
+    pub fn record<T>(
+        &mut self,
+        e: &mut Encoder<'_>,
+        owner: &Name,
+        kind: (u16, u32),
+        data: impl FnOnce(&mut Encoder<'_>, &mut Self) -> T,
+    ) -> Option<T> {
+        let (keep, tail) = self.shortest(e, owner);
+        e.record(Section::Answer, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self))
+    }
+
+    /// How many octets of the name have to be written, and how it goes on.
+    fn shortest(&self, e: &Encoder<'_>, name: &Name) -> (usize, Tail) {
+        let mut at = 0;
+        for label in name.labels() {
+            let rest = &name.wire()[at..];
+            if let Some(front) = suffix_at(&self.asked, rest) {
+                return (at, if front == 0 { Tail::Asked } else { Tail::AskedEnd(rest.len() as u8) });
+            }
+            let found = self.known.iter().find_map(|(known, written)| {
+                let target = written.after(suffix_at(known, rest)?);
+                e.can_point(target).then_some(target)
+            });
+            if let Some(target) = found {
+                return (at, Tail::Written(target));
+            }
+            at += 1 + label.len();
+        }
+        (at, Tail::Root)
+    }
+}
+
+/// How many octets stand before `rest` in a name that ends in it, at a label.
+fn suffix_at(name: &Name, rest: &[u8]) -> Option<usize> {
+    let front = name.len().checked_sub(rest.len())?;
+    let mut at = 0;
+    while at < front {
+        at += 1 + usize::from(name.wire()[at]);
+    }
+    (at == front && name.wire()[front..] == *rest).then_some(front)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An upstream's reply as an [`Answer`]: relayed as it came, types that we do not know included.
 
 use super::answer::{Answer, Mark, Section};
-use super::encode::{Encoder, Owner, Tail};
+use super::encode::{Encoder, Names, Owner, Tail};
 use super::name::Name;
 use super::request::{HEADER, flag, skip_name};
 use super::types::{class, rtype};
@@ -214,7 +214,9 @@ fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) -
             let end = data + usize::from(u16::from_be_bytes([message[fixed + 8], message[fixed + 9]]));
             if kind != rtype::OPT {
                 e.record(record.section, shortened(&owner, asked), (kind, record.ttl), |e| {
-                    rewrite_data(e, message, (kind, data, end - data), asked);
+                    rewrite_data(e, message, (kind, data, end - data), |e, name| {
+                        e.put_name(shortened(name, asked));
+                    });
                 });
                 next = records.next();
             }
@@ -229,30 +231,45 @@ fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) -
     complete
 }
 
-fn rewrite_data(e: &mut Encoder<'_>, message: &[u8], (kind, at, len): (u16, usize, usize), asked: &Name) {
+/// Writes the data of a record anew; `put` writes the names in it that may be compressed.
+fn rewrite_data(
+    e: &mut Encoder<'_>,
+    message: &[u8],
+    (kind, at, len): (u16, usize, usize),
+    mut put: impl FnMut(&mut Encoder<'_>, &Name),
+) {
     let mut here = at;
     for &(count, before) in names_in(kind) {
         e.put(&message[here..here + before]);
         here += before;
         for _ in 0..count {
             let Some((name, end)) = Name::from_message(message, here) else { return };
-            e.put_name(shortened(&name, asked));
+            match kind {
+                // A target is not compressed (RFC 2782), nor is a DNAME (RFC 6672 section 2.5).
+                rtype::SRV | rtype::DNAME => {
+                    e.put_name(Owner::name(&name));
+                }
+                _ => put(e, &name),
+            }
             here = end;
         }
     }
     e.put(&message[here..at + len]);
 }
 
-/// Adds the answer section of a reply to the question `(name, qtype)` to another answer, names written out.
+/// Adds the answer section of a reply to the question `(name, qtype)` to another answer.
 /// `ttl` (seconds) takes the place of the records' own.
-pub fn append(e: &mut Encoder<'_>, answer: &Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) {
+pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) {
     let question = [name.wire(), &qtype.to_be_bytes(), &class::IN.to_be_bytes()].concat();
     let message = answer.message(&question);
     for (index, record) in answer.section(Section::Answer).enumerate() {
         let at = HEADER + question.len() + usize::from(answer.records[index].at);
         let Some((owner, fixed)) = Name::from_message(&message, at) else { continue };
-        e.record(Section::Answer, Owner::name(&owner), (record.rtype, ttl.unwrap_or(record.ttl)), |e| {
-            rewrite_data(e, &message, (record.rtype, fixed + 10, record.rdata.len()), &Name::ROOT);
+        let data = (record.rtype, fixed + 10, record.rdata.len());
+        names.record(e, &owner, (record.rtype, ttl.unwrap_or(record.ttl)), |e, names| {
+            rewrite_data(e, &message, data, |e, name| {
+                names.put(e, name);
+            });
         });
     }
 }

@@ -46,6 +46,8 @@ pub struct Note {
     pub cause: Option<Cow<'static, str>>,
     /// An extended error for the client: code and text (RFC 8914).
     pub error: Option<(u16, Cow<'static, str>)>,
+    /// More EDNS options for this client, as they stand in an OPT.
+    pub options: Vec<u8>,
 }
 
 /// The order in which records are written.
@@ -56,7 +58,7 @@ pub enum Order {
     Stored,
     /// CNAME first, then what is neither address nor MX, then addresses and MX each shuffled with this seed.
     Shuffled(u32),
-    /// Records of the answer section by index; the other sections as they are stored.
+    /// The first records by index, each section for itself; those that are not named follow as they are stored.
     Given(Arc<[u16]>),
 }
 
@@ -108,6 +110,16 @@ impl Reply {
     pub fn with_error(mut self, code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         self.note_mut().error = Some((code, text.into()));
         self
+    }
+
+    /// Adds an EDNS option for a client that sent an OPT; `data` of more than 64 KiB is left out.
+    pub fn add_option(&mut self, code: u16, data: &[u8]) {
+        if let Ok(len) = u16::try_from(data.len()) {
+            let options = &mut self.note_mut().options;
+            options.extend_from_slice(&code.to_be_bytes());
+            options.extend_from_slice(&len.to_be_bytes());
+            options.extend_from_slice(data);
+        }
     }
 
     /// The RCODE, extended bits included.

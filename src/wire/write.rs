@@ -32,7 +32,7 @@ impl Writer {
         out.extend_from_slice(&[0; HEADER]);
         out.extend_from_slice(&packet[HEADER..body]);
         let room = limit.min(MAX_MESSAGE).saturating_sub(body);
-        let opt_len = if request.edns.is_some() { OPT_LEN } else { 0 };
+        let opt_len = opt_len(request, reply);
         let shift = i32::from(request.name_len) - i32::from(answer.asked);
         let mut counts = answer.counts;
         if reply.order == Order::Stored && answer.bytes.len() + opt_len <= room {
@@ -68,9 +68,9 @@ impl Writer {
                     from += count;
                 }
             }
-            Order::Given(first) if first.len() == usize::from(answer.counts[0]) && answer.movable => {
+            Order::Given(first) if first.len() <= usize::from(total) && answer.movable => {
                 self.order.extend_from_slice(first);
-                self.order.extend(answer.counts[0]..total);
+                self.order.extend(first.len() as u16..total);
             }
             _ => self.order.extend(0..total),
         }
@@ -110,6 +110,21 @@ impl Writer {
         }
         counts
     }
+}
+
+/// Octets to keep free for the OPT, with the options that this client asked for.
+fn opt_len(request: &Request, reply: &Reply) -> usize {
+    let options = reply.note.as_ref().map_or(0, |note| note.options.len());
+    if request.edns.is_some() { OPT_LEN + options } else { 0 }
+}
+
+/// Whether records of Answer or Authority are left out when `reply` is written: TC will be set.
+#[must_use]
+pub fn is_cut(request: &Request, reply: &Reply, limit: usize) -> bool {
+    let answer = &*reply.answer;
+    let room = limit.min(MAX_MESSAGE).saturating_sub(request.question_end() + opt_len(request, reply));
+    let needed = usize::from(answer.counts[0]) + usize::from(answer.counts[1]);
+    answer.bytes.len() > room && needed > 0 && answer.record_end(needed - 1) > room
 }
 
 /// The whole answer in one piece.
@@ -156,8 +171,10 @@ fn write_opt(request: &Request, reply: &Reply, end: usize, out: &mut Vec<u8>) {
     let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
     out.extend_from_slice(&[0, 0, 41, high, low, extended, 0, dnssec_ok, 0, 0, 0]);
     let options = out.len();
-    if options + reply.answer.options.len() <= end {
-        out.extend_from_slice(&reply.answer.options);
+    for known in [&reply.answer.options, reply.note.as_ref().map_or(&Vec::new(), |note| &note.options)] {
+        if out.len() + known.len() <= end {
+            out.extend_from_slice(known);
+        }
     }
     if let Some((code, text)) = reply.note.as_ref().and_then(|note| note.error.as_ref())
         && out.len() + 6 + text.len() <= end

@@ -1,16 +1,16 @@
 //! ExternalName: an alias, what it leads to inside the cluster, and what it leads to outside.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::lookup::{Found, View, Want};
 use super::name::parse;
 use super::zone::{Zone, soa};
 use crate::chain::Reply;
 use crate::wire::answer::{Answer, Section};
-use crate::wire::encode::{Encoder, Owner};
+use crate::wire::encode::{Encoder, Names};
 use crate::wire::name::Name;
 use crate::wire::relay;
-use crate::wire::reply::Origin;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
@@ -82,80 +82,78 @@ impl Walk {
         matches!(self.end, End::Outside).then(|| self.chain.last().copied()).flatten()
     }
 
-    /// The reply, with what the cluster knows of the target. `asked_len` are the octets of the question's name.
+    /// The reply, with what the cluster knows of the target.
     #[must_use]
-    pub(super) fn reply(&self, view: &View<'_>, asked_len: usize, synced: bool) -> Reply {
+    pub(super) fn reply(&self, view: &View<'_>, synced: bool) -> Reply {
         if matches!(self.end, End::Itself) {
             return Reply::memory(view.zone.no_data(view.index));
         }
-        let answer = Encoder::build(asked_len, |e| {
-            e.flags(flag::AA);
-            self.put_aliases(e, view.options.ttl);
-            match &self.end {
-                End::Inside(Found::Answer(answer)) => self.put_addresses(e, answer),
-                End::Inside(Found::NameError) if !synced => e.rcode(rcode::SERVFAIL),
-                End::Inside(Found::NameError) => {
-                    e.rcode(rcode::NXDOMAIN);
-                    self.put_soa(e, view);
-                }
-                End::Inside(Found::NoData | Found::Alias(_)) => self.put_soa(e, view),
-                End::Nowhere => e.rcode(rcode::SERVFAIL),
-                End::Outside | End::Itself => {}
+        let answer = self.answer(view.asked, view.options.ttl, |e, names| match &self.end {
+            End::Inside(Found::Answer(answer)) => self.put_addresses(e, names, answer),
+            End::Inside(Found::NameError) if !synced => e.rcode(rcode::SERVFAIL),
+            End::Inside(Found::NameError) => {
+                e.rcode(rcode::NXDOMAIN);
+                put_soa(e, view);
             }
+            End::Inside(Found::NoData | Found::Alias(_)) => put_soa(e, view),
+            End::Nowhere => e.rcode(rcode::SERVFAIL),
+            End::Outside | End::Itself => {}
         });
-        Reply::memory(Arc::new(answer))
+        Reply::memory(answer)
     }
 
     /// Only the first alias: what a question for CNAME gets.
     #[must_use]
-    pub(super) fn first(&self, ttl: u32, asked_len: usize) -> Reply {
-        Reply::memory(Arc::new(Encoder::build(asked_len, |e| {
-            e.flags(flag::AA);
-            e.pointer(Section::Answer, Owner::ASKED, (rtype::CNAME, ttl), Owner::name(&self.chain[0]));
-        })))
+    pub(super) fn first(&self, view: &View<'_>) -> Reply {
+        let only = Self { chain: vec![self.chain[0]], end: End::Outside };
+        Reply::memory(only.answer(view.asked, view.options.ttl, |_, _| {}))
     }
 
-    /// The reply, with what somebody else said of the target.
+    /// The reply, with what somebody else said of the target. `asked` is the name in the question.
     ///
     /// As in CoreDNS a target that does not exist leaves the bare alias with NOERROR, and so does a server
     /// that resolves nothing but its own names; an upstream that failed is a failure (RFC 6604 section 3).
     #[must_use]
-    pub(super) fn reply_with(&self, ttl: u32, asked_len: usize, qtype: u16, theirs: &Reply) -> Reply {
-        let failed = theirs.rcode() == rcode::SERVFAIL && (theirs.origin == Origin::Fetched || theirs.note.is_some());
-        let nobody = theirs.origin == Origin::Server
-            && theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
-        let answer = Encoder::build(asked_len, |e| {
-            e.flags(flag::AA | theirs.flags() & flag::TC);
-            if failed && !nobody {
+    pub(super) fn reply_with(&self, ttl: u32, asked: &[u8], qtype: u16, theirs: &Reply) -> Reply {
+        let nobody = theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
+        let failed = theirs.rcode() == rcode::SERVFAIL && !nobody;
+        let answer = self.answer(asked, ttl, |e, names| {
+            e.flags(theirs.flags() & flag::TC);
+            if failed {
                 e.rcode(rcode::SERVFAIL);
             }
-            self.put_aliases(e, ttl);
             if let Some(target) = self.chain.last() {
-                relay::append(e, &theirs.answer, (target, qtype), theirs.ttl);
+                relay::append(e, names, &theirs.answer, (target, qtype), theirs.ttl);
             }
         });
-        Reply { note: theirs.note.clone(), ..Reply::memory(Arc::new(answer)) }
+        Reply { note: theirs.note.clone().filter(|_| failed), ..Reply::memory(answer) }
     }
 
-    fn put_aliases(&self, e: &mut Encoder<'_>, ttl: u32) {
-        let mut owner = None;
-        for target in &self.chain {
-            let name = owner.map_or(Owner::ASKED, Owner::written);
-            owner = e.pointer(Section::Answer, name, (rtype::CNAME, ttl), Owner::name(target));
-        }
+    /// An answer that begins with the aliases.
+    fn answer(&self, asked: &[u8], ttl: u32, rest: impl FnOnce(&mut Encoder<'_>, &mut Names)) -> Arc<Answer> {
+        let mut owner = Name::from_wire(asked).unwrap_or(Name::ROOT);
+        let mut names = Names::new(owner);
+        Arc::new(Encoder::build(asked.len(), |e| {
+            e.flags(flag::AA);
+            for target in &self.chain {
+                names.record(e, &owner, (rtype::CNAME, ttl), |e, names| names.put(e, target));
+                owner = *target;
+            }
+            rest(e, &mut names);
+        }))
     }
 
     /// The addresses of the target, which its own answer has as records of the name that was asked.
-    fn put_addresses(&self, e: &mut Encoder<'_>, answer: &Answer) {
+    fn put_addresses(&self, e: &mut Encoder<'_>, names: &mut Names, answer: &Answer) {
         let Some(target) = self.chain.last() else { return };
         for record in answer.section(Section::Answer).filter(|record| record.is_address()) {
-            e.record(Section::Answer, Owner::name(target), (record.rtype, record.ttl), |e| e.put(record.rdata));
+            names.record(e, target, (record.rtype, record.ttl), |e, _| e.put(record.rdata));
         }
     }
+}
 
-    /// The SOA that says for how long there will be nothing (RFC 2308 section 2).
-    fn put_soa(&self, e: &mut Encoder<'_>, view: &View<'_>) {
-        let serial = view.index.serial.load(std::sync::atomic::Ordering::Relaxed);
-        soa(e, Section::Authority, (view.zone.name.len(), view.options.ttl, serial));
-    }
+/// The SOA that says for how long there will be nothing (RFC 2308 section 2).
+fn put_soa(e: &mut Encoder<'_>, view: &View<'_>) {
+    let serial = view.index.serial.load(Ordering::Relaxed);
+    soa(e, Section::Authority, (view.zone.name.len(), view.options.ttl, serial));
 }

@@ -145,8 +145,8 @@ impl View<'_> {
             (Target::Endpoints, Part::Whole) if want == Want::V4 && entry.a.is_some() => stored(&entry.a),
             (Target::Endpoints, Part::Whole) if want == Want::V6 && entry.aaaa.is_some() => stored(&entry.aaaa),
             (_, Part::Zone { prefer, .. }) => match self.endpoints(entry, part, want) {
-                Found::NameError if prefer => self.endpoints(entry, Part::Whole, want),
-                Found::NameError if entry.has_endpoints() || !prefer => Found::NoData,
+                Found::NameError if prefer && entry.has_endpoints() => self.endpoints(entry, Part::Whole, want),
+                Found::NameError => Found::NoData,
                 found => found,
             },
             (_, Part::Endpoint(label)) => match self.endpoints(entry, part, want) {
@@ -232,7 +232,10 @@ fn is_above_ports(entry: &Entry, service: &Service, label: &[u8]) -> bool {
 
 fn takes_port(part: Part<'_>, candidate: &Port) -> bool {
     match part {
-        Part::Port { port, protocol } => candidate.name.as_bytes() == port && candidate.protocol.as_bytes() == protocol,
+        Part::Port { port, protocol } => {
+            let is = |label: &[u8], wanted: &[u8]| wanted.is_empty() || label == wanted;
+            is(candidate.name.as_bytes(), port) && is(candidate.protocol.as_bytes(), protocol)
+        }
         _ => true,
     }
 }
@@ -305,7 +308,7 @@ impl View<'_> {
                 let mut target = None;
                 for number in ports().filter_map(|port| port.number).filter(|_| !all.is_empty()) {
                     if seen.targets.insert((0, number)) {
-                        target = target.or(self.srv(&mut e, entry, (weight, number), &[], None));
+                        target = target.or(self.srv(&mut e, entry, (weight, number), &[]));
                     }
                 }
                 for &address in all.iter().filter(|_| target.is_some()) {
@@ -341,18 +344,15 @@ impl View<'_> {
         weight: u16,
         seen: &mut Seen,
     ) {
-        let mut suffix = None;
         for (slice, endpoint) in selection.pairs() {
             let mut front = Front::default();
             let id = front.fill(slice, endpoint, &seen.hasher);
             for port in slice.ports.iter().filter(|port| takes_port(selection.part, port)) {
                 let Some(number) = port.number else { continue };
-                if !seen.targets.insert((id, number)) {
-                    continue;
+                if seen.targets.insert((id, number)) {
+                    let Some(written) = self.srv(e, entry, (weight, number), front.wire()) else { return };
+                    seen.written.entry(id).or_insert(written);
                 }
-                let Some(written) = self.srv(e, entry, (weight, number), front.wire(), suffix) else { return };
-                suffix = suffix.or(Some(written.after(front.wire().len())));
-                seen.written.entry(id).or_insert(written);
             }
         }
     }
@@ -368,60 +368,37 @@ impl View<'_> {
         }
     }
 
-    /// One SRV record (RFC 2782); returns where its target stands. `front` are the labels before the service.
-    fn srv(
-        &self,
-        e: &mut Encoder<'_>,
-        entry: &Entry,
-        (weight, port): (u16, u16),
-        front: &[u8],
-        suffix: Option<Written>,
-    ) -> Option<Written> {
+    /// One SRV record; returns where its target stands. `front` are the labels before the service.
+    fn srv(&self, e: &mut Encoder<'_>, entry: &Entry, (weight, port): (u16, u16), front: &[u8]) -> Option<Written> {
         e.record(Section::Answer, Owner::ASKED, (rtype::SRV, self.options.ttl), |e| {
             for number in [0, weight, port] {
                 e.put(&number.to_be_bytes());
             }
-            self.put_target(e, entry, front, suffix)
+            // A target is not compressed (RFC 2782).
+            self.with_target(entry, front, |name| e.put_name(Owner::new(name, Tail::Root)))
         })
     }
 
-    /// Writes `front`, then the service's own name: data in its own case, the zone in the client's.
-    fn put_target(&self, e: &mut Encoder<'_>, entry: &Entry, front: &[u8], suffix: Option<Written>) -> Written {
-        let mut room = [0; 256];
-        let own = [front, &entry.key, b"\x03svc"];
-        let own_len: usize = own.iter().map(|part| part.len()).sum();
-        let mut at = 0;
-        for part in own {
-            room[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        let zone_len = self.zone.name.len();
-        let service_len = own_len - front.len() + zone_len;
-        // The end of the question is the service's name already, if the client wrote it in lower case.
-        let asked_end =
-            self.asked.len().checked_sub(service_len).map(|at| &self.asked[at..at + service_len - zone_len]);
-        match suffix.filter(|suffix| e.can_point(*suffix)) {
-            Some(suffix) => e.put_name(Owner::new(front, Tail::Written(suffix))),
-            None if asked_end == Some(&room[front.len()..own_len]) => {
-                e.put_name(Owner::new(front, Tail::AskedEnd(service_len as u8)))
-            }
-            None => e.put_name(Owner::new(&room[..own_len], Tail::AskedEnd(zone_len as u8))),
+    fn glue(&self, e: &mut Encoder<'_>, entry: &Entry, (front, target): (&[u8], Option<Written>), address: IpAddr) {
+        let ttl = self.options.ttl;
+        match target.filter(|target| e.can_point(*target)) {
+            Some(target) => e.address(Section::Additional, Owner::written(target), ttl, address),
+            None => self.with_target(entry, front, |name| {
+                e.address(Section::Additional, Owner::new(name, Tail::Root), ttl, address);
+            }),
         }
     }
 
-    fn glue(&self, e: &mut Encoder<'_>, entry: &Entry, (front, target): (&[u8], Option<Written>), address: IpAddr) {
-        if let Some(target) = target.filter(|target| e.can_point(*target)) {
-            e.address(Section::Additional, Owner::written(target), self.options.ttl, address);
-            return;
-        }
-        let mut room = [0; 256];
-        let mut at = 0;
-        for part in [front, &entry.key, b"\x03svc"] {
+    /// The name of `front` below a service, root label left out: the cluster's data in their own case, the zone
+    /// in the client's.
+    fn with_target<R>(&self, entry: &Entry, front: &[u8], take: impl FnOnce(&[u8]) -> R) -> R {
+        let zone = &self.asked[self.asked.len() - self.zone.name.len()..self.asked.len() - 1];
+        let (mut room, mut at) = ([0; 512], 0);
+        for part in [front, &entry.key, b"\x03svc", zone] {
             room[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         }
-        let owner = Owner::new(&room[..at], Tail::AskedEnd(self.zone.name.len() as u8));
-        e.address(Section::Additional, owner, self.options.ttl, address);
+        take(&room[..at])
     }
 }
 

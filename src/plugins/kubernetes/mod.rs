@@ -53,19 +53,26 @@
 
 mod alias;
 mod apex;
+pub mod decode;
+pub mod feed;
 pub mod index;
 pub mod lookup;
+pub mod manifests;
 pub mod model;
 pub mod name;
 pub mod options;
 mod ptr;
 pub mod reverse;
+pub mod selector;
+mod setup;
 pub mod shards;
+pub mod source;
 pub mod store;
+pub mod watch;
 pub mod zone;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use self::index::Index;
@@ -74,15 +81,69 @@ use self::name::{Ask, parse};
 use self::options::Options;
 use self::reverse::Reverse;
 use self::zone::Zone;
+use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
+use crate::error::{Error, Result};
+use crate::host::tasks::Tasks;
 use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::name::Name;
 use crate::wire::request::flag;
 use crate::wire::types::{class, rcode, rtype};
 
+/// The plugin.
+pub const PLUGIN: Registration = Registration { name: "kubernetes", setup: set_up };
+
 /// The version of the DNS schema (Kubernetes's DNS specification, section 2.2), and its TTL in seconds.
 const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);
+
+//----------- Setup ----------------------------------------------------------
+
+/// The data of blocks with equal options; they outlive a reload that does not change the options.
+struct Data {
+    index: Arc<Index>,
+    reading: OnceLock<Tasks>,
+}
+
+fn set_up(s: &mut Setup<'_>) -> Result<()> {
+    let directive = setup::read(s)?;
+    let host = s.host.clone();
+    let key = format!("kubernetes {}", directive.source.key());
+    let data = host.shared.get_or_make(&key, || Data { index: Arc::default(), reading: OnceLock::new() });
+    let (patience, index) = (directive.options.startup_timeout, data.index.clone());
+    s.probe(move || index.is_synced());
+    // With `bind` CoreDNS does not know its own addresses; the answers are the same.
+    let local = if s.bound().is_empty() { apex::local_addresses() } else { Vec::new() };
+    s.chain(Kubernetes {
+        zones: directive.served(),
+        primary: directive.primary,
+        options: directive.options,
+        index: data.index.clone(),
+        local,
+        patience: OnceLock::new(),
+        _data: data.clone(),
+    });
+    let source = directive.source;
+    s.prepare(move |runtime, first| async move {
+        if data.reading.get().is_none() {
+            let reading = source::start(&source, data.index.clone(), &host, &runtime);
+            let reading = reading.map_err(|why| Error::Other(format!("plugin/kubernetes: {why}")))?;
+            let _ = data.reading.set(reading);
+        }
+        if first {
+            return Ok(());
+        }
+        // A reload never answers from an empty index: without data the old configuration stays.
+        let synced = tokio::time::timeout(patience, data.index.wait_synced()).await;
+        let late = || {
+            Error::Other(format!(
+                "plugin/kubernetes: no data from the API server within {patience:?} (startup_timeout)"
+            ))
+        };
+        synced.map_err(|_| late())
+    });
+    Ok(())
+}
 
 //----------- Kubernetes -----------------------------------------------------
 
@@ -95,8 +156,10 @@ pub struct Kubernetes {
     options: Options,
     /// Addresses of this machine that others can reach.
     local: Vec<IpAddr>,
-    /// When questions stop waiting for the data.
-    patience: Instant,
+    /// When questions stop waiting for the data: `startup_timeout` after the first one.
+    patience: OnceLock<Instant>,
+    /// Reading goes on as long as somebody answers from it.
+    _data: Arc<Data>,
 }
 
 impl Plugin for Kubernetes {
@@ -144,7 +207,9 @@ impl Kubernetes {
         if self.index.is_synced() {
             return Step::Answer(Reply::memory(zone.name_error(&self.index)));
         }
-        let left = self.patience.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let end = self.patience.get_or_init(|| now + self.options.startup_timeout);
+        let left = end.saturating_duration_since(now);
         if left.is_zero() {
             return Step::Answer(Reply::memory(zone.not_ready(&self.index)));
         }
@@ -176,17 +241,17 @@ impl Kubernetes {
         let Some(walk) = alias::follow(view, &query.name, target, Want::of(query.qtype), zone_of) else {
             return Step::Answer(Reply::memory(view.zone.no_data(&self.index)));
         };
-        let (ttl, asked_len, qtype) = (self.options.ttl, query.name.len(), query.qtype);
         if query.qtype == rtype::CNAME {
-            return Step::Answer(walk.first(ttl, asked_len));
+            return Step::Answer(walk.first(view));
         }
         let Some(outside) = walk.outside() else {
-            return Step::Answer(walk.reply(view, asked_len, self.index.is_synced()));
+            return Step::Answer(walk.reply(view, self.index.is_synced()));
         };
+        let (ttl, asked, qtype) = (self.options.ttl, view.asked.to_vec(), query.qtype);
         let lookup = here.lookup(query.inner(&outside, qtype));
         Step::Wait(Box::pin(async move {
             let theirs = lookup.await;
-            walk.reply_with(ttl, asked_len, qtype, &theirs)
+            walk.reply_with(ttl, &asked, qtype, &theirs)
         }))
     }
 

@@ -50,7 +50,7 @@ pub enum Part<'q> {
     Whole,
     /// One endpoint by its label, or the node above the ports of a protocol (`_tcp`).
     Endpoint(&'q [u8]),
-    /// A port by name and protocol, underscores stripped. Both are never empty.
+    /// A port by name and protocol, underscores stripped. What is empty then matches any.
     Port {
         /// The name of the port.
         port: &'q [u8],
@@ -127,7 +127,7 @@ fn part<'q>(labels: &Labels<'q>, schema: Schema) -> Option<Part<'q>> {
                 Some(Part::Zone { prefer: policy == b"prefer", zone: labels.between(count - 1, 5) })
             }
             // As a port: `x._zone` names port x of the protocol `zone`.
-            (Some(port), 5) => port_part(port, b"_zone"),
+            (Some(port), 5) => Some(port_part(port, b"_zone")),
             _ => None,
         };
     }
@@ -139,16 +139,15 @@ fn part<'q>(labels: &Labels<'q>, schema: Schema) -> Option<Part<'q>> {
         {
             Some(Part::ClusterEndpoint { endpoint, cluster })
         }
-        (Some(port), Some(protocol), 5) => port_part(port, protocol),
+        (Some(port), Some(protocol), 5) => Some(port_part(port, protocol)),
         _ => None,
     }
 }
 
-/// One underscore in front is optional; what is nothing but an underscore names nothing.
-fn port_part<'q>(port: &'q [u8], protocol: &'q [u8]) -> Option<Part<'q>> {
+/// One underscore in front is optional; nothing else than that means any.
+fn port_part<'q>(port: &'q [u8], protocol: &'q [u8]) -> Part<'q> {
     let strip = |label: &'q [u8]| label.strip_prefix(b"_").unwrap_or(label);
-    let (port, protocol) = (strip(port), strip(protocol));
-    (!port.is_empty() && !protocol.is_empty()).then_some(Part::Port { port, protocol })
+    Part::Port { port: strip(port), protocol: strip(protocol) }
 }
 
 //----------- Labels ---------------------------------------------------------
@@ -235,7 +234,7 @@ mod tests {
         assert_eq!(plain("_http._tcp.web.default.svc"), "web.default (default) port http/tcp");
         assert_eq!(plain("http.tcp.web.default.svc"), "web.default (default) port http/tcp");
         assert_eq!(plain("__x._tcp.web.default.svc"), "web.default (default) port _x/tcp");
-        assert_eq!(plain("_._tcp.web.default.svc"), "Nothing");
+        assert_eq!(plain("_._tcp.web.default.svc"), "web.default (default) port /tcp");
         assert_eq!(plain("a.b.c.web.default.svc"), "Nothing");
     }
 

@@ -1,12 +1,13 @@
 //! The directive: from the Corefile to options.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::name::Schema;
 use super::options::{Options, Pods};
-use super::selector;
-use super::source::{ApiFrom, From, SourceOptions};
+use super::selector::Selector;
+use super::source::{ApiFrom, Origin, SourceOptions};
 use super::zone::Zone;
 use crate::chain::setup::Setup;
 use crate::corefile::address::{is_reverse, normalize_zones};
@@ -16,9 +17,25 @@ use crate::wire::name::Name;
 
 /// All options, for "did you mean".
 const KNOWN: &[&str] = &[
-    "apiserver_burst", "apiserver_max_inflight", "apiserver_qps", "endpoint", "endpoint_pod_names", "fallthrough",
-    "ignore", "kubeconfig", "labels", "manifests", "multicluster", "namespace_labels", "namespaces", "noendpoints",
-    "pods", "startup_timeout", "tls", "ttl", "zonal",
+    "apiserver_burst",
+    "apiserver_max_inflight",
+    "apiserver_qps",
+    "endpoint",
+    "endpoint_pod_names",
+    "fallthrough",
+    "ignore",
+    "kubeconfig",
+    "labels",
+    "manifests",
+    "multicluster",
+    "namespace_labels",
+    "namespaces",
+    "noendpoints",
+    "pods",
+    "startup_timeout",
+    "tls",
+    "ttl",
+    "zonal",
 ];
 
 /// What a directive says.
@@ -60,7 +77,7 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
         let complaint = cursor.complain(cursor.word(), "non-reverse zone name must be used");
         return Err(complaint.hint("name the cluster's domain as well, such as cluster.local").into());
     };
-    let mut reader = Reader::new(s);
+    let mut reader = Reader::new();
     while cursor.next_option() {
         reader.option(s, cursor)?;
     }
@@ -79,12 +96,14 @@ struct Reader {
     options: Options,
     source: SourceOptions,
     multicluster: Vec<Name>,
-    api: ApiFrom,
-    manifests: Vec<std::path::PathBuf>,
+    endpoint: Option<String>,
+    tls: Option<[PathBuf; 3]>,
+    kubeconfig: Option<(PathBuf, Option<String>)>,
+    manifests: Vec<PathBuf>,
 }
 
 impl Reader {
-    fn new(_: &Setup<'_>) -> Self {
+    fn new() -> Self {
         Self {
             options: Options {
                 ttl: 5,
@@ -96,7 +115,9 @@ impl Reader {
             },
             source: SourceOptions::default(),
             multicluster: Vec::new(),
-            api: ApiFrom::default(),
+            endpoint: None,
+            tls: None,
+            kubeconfig: None,
             manifests: Vec::new(),
         }
     }
@@ -115,18 +136,18 @@ impl Reader {
                 let labels = args.iter().map(|word| word.as_str().to_ascii_lowercase().into_bytes().into_boxed_slice());
                 self.options.namespaces.get_or_insert_with(HashSet::new).extend(labels);
             }
-            ("endpoint", [url, ..]) => self.api.endpoint = Some(url.as_str().to_owned()),
+            ("endpoint", [url, ..]) => self.endpoint = Some(url.as_str().to_owned()),
             ("tls", [cert, key, ca]) => {
                 let path = |word: &Word| s.path(word.as_str());
-                self.api.tls = Some([path(cert), path(key), path(ca)]);
+                self.tls = Some([path(cert), path(key), path(ca)]);
             }
-            ("kubeconfig", [file]) => self.api.kubeconfig = Some((s.path(file.as_str()), None)),
+            ("kubeconfig", [file]) => self.kubeconfig = Some((s.path(file.as_str()), None)),
             ("kubeconfig", [file, context]) => {
-                self.api.kubeconfig = Some((s.path(file.as_str()), Some(context.as_str().to_owned())));
+                self.kubeconfig = Some((s.path(file.as_str()), Some(context.as_str().to_owned())));
             }
             ("manifests", [_, ..]) => self.manifests.extend(args.iter().map(|word| s.path(word.as_str()))),
-            ("labels", [_, ..]) => self.source.labels = Some(selector(cursor, &args)?),
-            ("namespace_labels", [_, ..]) => self.source.namespace_labels = Some(selector(cursor, &args)?),
+            ("labels", [_, ..]) => self.source.labels = selector(cursor, &args)?,
+            ("namespace_labels", [_, ..]) => self.source.namespace_labels = selector(cursor, &args)?,
             ("fallthrough", []) => self.options.fallthrough = vec![Name::ROOT],
             ("fallthrough", _) => self.options.fallthrough = zones_of(&args),
             ("multicluster", _) => self.multicluster = names(normalize_zones(args.iter().map(|w| w.as_str()), s.keys)),
@@ -134,7 +155,11 @@ impl Reader {
             ("ignore", []) => {}
             ("ignore", [what, ..]) if what.as_str() == "empty_service" => self.options.ignore_empty_service = true,
             ("ignore", [what, ..]) => {
-                return Err(cursor.unknown(what, format!("unable to parse ignore value: '{what}'"), &["empty_service"]));
+                return Err(cursor.unknown(
+                    what,
+                    format!("unable to parse ignore value: '{what}'"),
+                    &["empty_service"],
+                ));
             }
             ("startup_timeout", [time]) => self.options.startup_timeout = startup_timeout(cursor, time)?,
             ("apiserver_qps", [number]) => at_least_zero(cursor, number, cursor.float(number)?)?,
@@ -149,7 +174,7 @@ impl Reader {
 
     /// What can only be said once all options are read.
     fn check(&mut self, cursor: &Cursor<'_>, zones: &[Name]) -> Result<()> {
-        if self.options.namespaces.is_some() && self.source.namespace_labels.is_some() {
+        if self.options.namespaces.is_some() && self.source.namespace_labels != Selector::default() {
             let complaint = cursor.error("namespaces and namespace_labels cannot both be set");
             return Err(complaint);
         }
@@ -162,13 +187,25 @@ impl Reader {
         self.source.ttl = self.options.ttl;
         self.source.pods_verified = self.options.pods == Pods::Verified;
         self.source.multicluster = !self.multicluster.is_empty();
-        let api = std::mem::take(&mut self.api);
-        let manifests = std::mem::take(&mut self.manifests);
-        if !manifests.is_empty() && api != ApiFrom::default() {
-            return Err(cursor.error("manifests takes the place of an API server: it cannot be set with endpoint, tls or kubeconfig"));
-        }
-        self.source.from = if manifests.is_empty() { From::Api(api) } else { From::Manifests(manifests) };
+        self.source.origin = self.origin(cursor)?;
         Ok(())
+    }
+
+    fn origin(&mut self, cursor: &Cursor<'_>) -> Result<Origin> {
+        let from_api = self.endpoint.is_some() || self.tls.is_some() || self.kubeconfig.is_some();
+        if !self.manifests.is_empty() {
+            return match from_api {
+                true => Err(cursor.error(
+                    "manifests takes the place of an API server: it cannot be set with endpoint, tls or kubeconfig",
+                )),
+                false => Ok(Origin::Manifests(std::mem::take(&mut self.manifests))),
+            };
+        }
+        Ok(Origin::Api(match (self.kubeconfig.take(), self.endpoint.take()) {
+            (Some((file, context)), _) => ApiFrom::Kubeconfig { file, context },
+            (None, Some(url)) => ApiFrom::Endpoint { url, tls: self.tls.take() },
+            (None, None) => ApiFrom::InCluster,
+        }))
     }
 }
 
@@ -205,9 +242,9 @@ fn at_least_zero(cursor: &Cursor<'_>, word: &Word, number: f64) -> Result<()> {
     if number < 0.0 { Err(cursor.error_at(word, format!("must not be negative: {word}"))) } else { Ok(()) }
 }
 
-fn selector(cursor: &Cursor<'_>, args: &[&Word]) -> Result<selector::Selector> {
+fn selector(cursor: &Cursor<'_>, args: &[&Word]) -> Result<Selector> {
     let text = args.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" ");
-    selector::Selector::parse(&text).map_err(|why| {
+    Selector::parse(&text).map_err(|why| {
         let message = format!("unable to parse label selector value: '{text}': {why}");
         cursor.complain(args[0], message).hint("selectors are written as in kubectl: a=b,c!=d,e in (f,g),!h").into()
     })

@@ -1,0 +1,60 @@
+//! Where a server block is served: one place for each listener that it takes part in.
+
+use std::collections::BTreeMap;
+
+use super::site::server_label;
+use crate::corefile::address::{Key, Transport};
+use crate::error::{Error, Result};
+use crate::wire::name::Name;
+
+/// One listener of a server block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// How messages arrive.
+    pub transport: Transport,
+    /// The port.
+    pub port: u16,
+    /// The address that was asked for with `bind`; empty means all.
+    pub host: String,
+    /// The zones of the block there, lower case.
+    pub zones: Vec<Name>,
+}
+
+impl Place {
+    /// The listener as metrics name it: `dns://:53`.
+    #[must_use]
+    pub fn server(&self) -> String {
+        server_label(self.transport, &self.host, self.port)
+    }
+}
+
+/// The addresses to listen on: those of `bind`, or one wildcard.
+pub(super) fn hosts(bind: &[String]) -> Vec<String> {
+    if bind.is_empty() { vec![String::new()] } else { bind.to_vec() }
+}
+
+/// The places of a block; the index of each is the `ordinal` of its site.
+pub(super) fn places(keys: &[Key], bind: &[String]) -> Result<Vec<Place>> {
+    let mut by_port: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
+    for key in keys {
+        // A port that is none is refused by `check_ports`.
+        let port = key.port.parse().unwrap_or(0);
+        by_port.entry((key.transport, port)).or_default().push(zone_name(&key.zone)?);
+    }
+    let hosts = hosts(bind);
+    let place = |transport, port, zones: &Vec<Name>, host: &String| Place {
+        transport,
+        port,
+        host: host.clone(),
+        zones: zones.clone(),
+    };
+    let places = by_port.iter();
+    Ok(places
+        .flat_map(|(&(transport, port), zones)| hosts.iter().map(move |h| place(transport, port, zones, h)))
+        .collect())
+}
+
+/// The zone of a key as a name.
+pub(super) fn zone_name(zone: &str) -> Result<Name> {
+    Name::from_text(zone).map_err(|_| Error::Other(format!("zone is not a valid domain name: {zone}")))
+}

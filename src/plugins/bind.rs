@@ -1,0 +1,132 @@
+//! # bind — listen on some addresses only
+//!
+//! Without it a server block listens on all addresses of the host. An interface stands for all addresses that it
+//! has when the Corefile is read; a link-local IPv6 address gets its interface's name, `fe80::1%eth0`.
+//!
+//! ## Syntax
+//! ```text
+//! bind ADDRESS|INTERFACE... [{
+//!     except ADDRESS|INTERFACE...
+//! }]
+//! ```
+//! May stand several times; the addresses of all lines count. `except` takes out addresses of its own line.
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     bind lo {
+//!         except ::1
+//!     }
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Differences from CoreDNS
+//! - A block that has no address left is refused; CoreDNS starts and serves it nowhere.
+//! - An address that is named twice, or as an address and by its interface, counts once; CoreDNS refuses it.
+
+use std::net::IpAddr;
+
+use crate::chain::setup::{Registration, Setup};
+use crate::corefile::{Cursor, Word, value};
+use crate::error::Result;
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "bind", setup };
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let interfaces = interfaces();
+    while cursor.next_occurrence() {
+        let words = cursor.args();
+        if words.is_empty() {
+            return Err(cursor.error("at least one address or interface name is expected"));
+        }
+        let mut except = Vec::new();
+        while cursor.next_option() {
+            if cursor.word().as_str() != "except" {
+                let message = format!("Error during parsing: invalid option {}", value::quote(cursor.word().as_str()));
+                return Err(cursor.unknown(cursor.word(), message, &["except"]));
+            }
+            except = cursor.args();
+            if except.is_empty() {
+                return Err(cursor.error("at least one address or interface must be given to except subdirective"));
+            }
+        }
+        let (wanted, except) = (addresses(&cursor, &words, &interfaces)?, addresses(&cursor, &except, &interfaces)?);
+        s.bind(wanted.into_iter().filter(|address| !except.contains(address)));
+    }
+    if s.bound().is_empty() {
+        return Err(cursor.error("no address is left to listen on"));
+    }
+    Ok(())
+}
+
+/// The addresses that `words` stand for.
+fn addresses(cursor: &Cursor<'_>, words: &[&Word], interfaces: &[(String, String)]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for word in words {
+        let text = word.as_str();
+        let before = all.len();
+        all.extend(interfaces.iter().filter(|(name, _)| name == text).map(|(_, address)| address.clone()));
+        if all.len() > before || is_interface(text) {
+            continue;
+        }
+        if value::ip(text).is_none() {
+            let quoted = value::quote(text);
+            return Err(cursor.error_at(word, format!("not a valid IP address or interface name: {quoted}")));
+        }
+        all.push(text.to_owned());
+    }
+    Ok(all)
+}
+
+/// Every address of the host by the name of its interface.
+fn interfaces() -> Vec<(String, String)> {
+    let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    let text = |name: &str, address: IpAddr| match address {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => format!("{v6}%{name}"),
+        other => other.to_string(),
+    };
+    found.map(|interface| (interface.name.clone(), text(&interface.name, interface.ip()))).collect()
+}
+
+/// Whether there is an interface of this name, with an address or without.
+fn is_interface(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+        && !name.contains('/')
+        && std::path::Path::new("/sys/class/net").join(name).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    /// The addresses that the block listens on, or the first line of what is wrong.
+    fn hosts(text: &str) -> Result<Vec<String>, String> {
+        let server = Server::try_new(&format!(". {{\n{text}\nwhoami\n}}\n"));
+        let server = server.map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;
+        Ok(server.configuration.listeners.iter().map(|listener| listener.host.clone()).collect())
+    }
+
+    #[test]
+    fn addresses_of_all_lines_count_once() {
+        assert_eq!(hosts("errors"), Ok(vec![String::new()]));
+        assert_eq!(
+            hosts("bind 127.0.0.1 ::1\nbind 127.0.0.1 127.0.0.2"),
+            Ok(vec!["127.0.0.1".into(), "127.0.0.2".into(), "::1".into()])
+        );
+        assert_eq!(hosts("bind 127.0.0.1 127.0.0.2 {\nexcept 127.0.0.1\n}"), Ok(vec!["127.0.0.2".into()]));
+        assert!(
+            hosts("bind 127.0.0.1 {\nexcept 127.0.0.1\n}").is_err_and(|error| error.contains("no address is left"))
+        );
+    }
+
+    #[test]
+    fn an_interface_stands_for_its_addresses() {
+        let all = hosts("bind lo").expect("a loopback interface");
+        assert!(all.contains(&"127.0.0.1".to_owned()), "{all:?}");
+        let wrong = hosts("bind nonesuch0").expect_err("no such interface");
+        assert!(wrong.ends_with("not a valid IP address or interface name: \"nonesuch0\""), "{wrong}");
+    }
+}

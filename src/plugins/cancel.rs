@@ -1,0 +1,107 @@
+//! # cancel — an end to waiting
+//!
+//! A query that still waits for somebody (an upstream, as a rule) when its time is over is answered with
+//! SERVFAIL. The time counts from the moment the query was received.
+//!
+//! ## Syntax
+//! ```text
+//! cancel [DURATION]
+//! ```
+//! The default is 5.001 s: no client waits longer than 5 s.
+//!
+//! ## Examples
+//! ```corefile
+//! example.org {
+//!     cancel 1s
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Differences from CoreDNS
+//! - Every plugin that waits obeys; in CoreDNS only those that look at the query's context do.
+//! - The client is answered at once when the time is over; CoreDNS waits for the plugin to notice.
+
+use std::time::Duration;
+
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Step};
+use crate::corefile::value;
+use crate::error::Result;
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "cancel", setup };
+
+/// Just longer than any client waits.
+const DEFAULT: Duration = Duration::from_millis(5001);
+
+struct Cancel(Duration);
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let mut patience = DEFAULT;
+    while cursor.next_occurrence() {
+        match cursor.args()[..] {
+            [] => patience = DEFAULT,
+            [word] => {
+                let span = value::duration(word.as_str())
+                    .map_err(|_| cursor.error_at(word, format!("invalid duration: {}", value::quote(word.as_str()))))?;
+                let positive = span.duration().filter(|duration| !duration.is_zero());
+                patience = positive.ok_or_else(|| {
+                    cursor.error_at(word, format!("invalid negative duration: {}", value::quote(word.as_str())))
+                })?;
+            }
+            _ => return Err(cursor.arg_err()),
+        }
+    }
+    s.chain(Cancel(patience));
+    Ok(())
+}
+
+impl Plugin for Cancel {
+    fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
+        query.patience = Some(self.0);
+        Step::Next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::chain::site::{Chain, Listener, Site};
+    use crate::chain::{Outcome, Proto, query};
+    use crate::corefile::address::Transport;
+    use crate::testing::packet;
+    use crate::wire::name::Name;
+    use crate::wire::request::{Gate, gate};
+    use crate::wire::types::rcode;
+
+    struct Never;
+
+    impl Plugin for Never {
+        fn ask(&self, _: &mut Query<'_>, _: &Here<'_>) -> Step {
+            Step::Wait(Box::pin(std::future::pending()))
+        }
+    }
+
+    #[test]
+    fn who_never_answers_is_not_waited_for() {
+        let seats: Vec<(&'static str, Arc<dyn Plugin>)> =
+            vec![("cancel", Arc::new(Cancel(Duration::from_millis(20)))), ("never", Arc::new(Never))];
+        let site = Site { zones: vec![Name::ROOT], chain: Arc::new(Chain::new(seats)), ordinal: 0 };
+        let listener = Arc::new(Listener::new(Transport::Dns, String::new(), 53, vec![Arc::new(site)]));
+        let packet = packet("a.example.", "A");
+        let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
+        let any = "127.0.0.1:53".parse().expect("an address");
+        let client = query::Client { peer: any, local: any, proto: Proto::Udp };
+        let mut query = Query::new(&packet, request, client, Instant::now());
+        let Outcome::Wait(pending) = listener.ask(&mut query) else { panic!("nobody waits") };
+        let mut query = query.into_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let reply = runtime.block_on(listener.finish(&mut query, pending)).expect("a reply");
+        assert_eq!((reply.rcode(), reply.cause()), (rcode::SERVFAIL, Some("context deadline exceeded")));
+        assert_eq!(query.inner(&Name::ROOT, 1).patience, Some(Duration::from_millis(20)));
+    }
+}

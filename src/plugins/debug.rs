@@ -1,0 +1,34 @@
+//! # debug — let debug lines through
+//!
+//! Prints `[DEBUG]` lines, for the whole process as soon as one server block says so.
+//!
+//! ## Syntax
+//! ```text
+//! debug
+//! ```
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     debug
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Differences from CoreDNS
+//! - A panic in a plugin costs one query here too; in CoreDNS it ends the process where `debug` is loaded.
+
+use crate::chain::setup::{Registration, Setup};
+use crate::error::Result;
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "debug", setup };
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    while cursor.next_occurrence() {
+        cursor.expect_no_arg()?;
+        s.debug();
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! # loadbalance — give the records of an answer another order each time
+//!
+//! Clients take the first address, so another one goes to the front each time. Replies with NOERROR are put in
+//! order in each section: CNAME records first, then what is neither address nor MX, then addresses, then MX records.
+//!
+//! ## Syntax
+//! ```text
+//! loadbalance [round_robin] {
+//!     prefer CIDR...
+//! }
+//! loadbalance weighted FILE {
+//!     reload DURATION
+//! }
+//! ```
+//! - `round_robin` (the default) shuffles addresses and MX records. With `prefer`, addresses in the first of the
+//!   networks come first, then those in the second, and so on, and MX records before what is left.
+//! - `weighted` answers questions for A, AAAA and SRV records: it draws one address by weight and swaps it with the
+//!   first one. FILE has the name of a domain on a line, then an address and its weight (1 to 255) on each of the
+//!   next ones; `#` begins a comment line. Addresses that are not listed have a weight of 1. The file is read
+//!   again every 30s, or as `reload` says; with 0s it is read once.
+//!
+//! May stand several times: the last one counts.
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     loadbalance round_robin {
+//!         prefer 10.0.0.0/8
+//!     }
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Differences from CoreDNS
+//! - Names in a weight file are compared without regard to case.
+//! - A negative `reload` is read as 0s; CoreDNS crashes at some later time.
+//! - An upstream's answer whose names are compressed in a way that ties records together keeps its order.
+
+mod order;
+mod weighted;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Turn};
+use crate::corefile::{Cursor, Word, value};
+use crate::error::Result;
+use crate::wire::reply::Order;
+use crate::wire::types::{rcode, rtype};
+use weighted::Weights;
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "loadbalance", setup };
+
+const RELOAD: Duration = Duration::from_secs(30);
+
+enum LoadBalance {
+    RoundRobin,
+    /// Networks, the most wanted first.
+    Prefer(Vec<(IpAddr, u8)>),
+    Weighted(Arc<Weights>),
+}
+
+//----------- Setup ----------------------------------------------------------
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let mut wanted = Wanted::Shuffled(Vec::new());
+    while cursor.next_occurrence() {
+        wanted = policy(&mut cursor)?;
+    }
+    let plugin = match wanted {
+        Wanted::Shuffled(networks) if networks.is_empty() => LoadBalance::RoundRobin,
+        Wanted::Shuffled(networks) => LoadBalance::Prefer(networks),
+        Wanted::Weighted { file, reload } => {
+            let weights = Weights::open(s.path(file.as_str()), reload).map_err(|why| cursor.error_at(file, why))?;
+            let weights = Arc::new(weights);
+            if !reload.is_zero() {
+                let watched = weights.clone();
+                s.task("loadbalance", move || weighted::follow(watched, reload));
+            }
+            LoadBalance::Weighted(weights)
+        }
+    };
+    s.chain(plugin);
+    Ok(())
+}
+
+enum Wanted<'a> {
+    Shuffled(Vec<(IpAddr, u8)>),
+    Weighted { file: &'a Word, reload: Duration },
+}
+
+fn policy<'a>(cursor: &mut Cursor<'a>) -> Result<Wanted<'a>> {
+    match cursor.args()[..] {
+        [] => prefer(cursor),
+        [word] if word.as_str() == "round_robin" => prefer(cursor),
+        [word, ..] if word.as_str() == "round_robin" => Err(cursor.error("unknown property for round_robin")),
+        [word] if word.as_str() == "weighted" => Err(cursor.error("missing weight file argument")),
+        [word, file] if word.as_str() == "weighted" => Ok(Wanted::Weighted { file, reload: reload(cursor)? }),
+        [word, ..] if word.as_str() == "weighted" => Err(cursor.error("unexpected argument(s)")),
+        [word, ..] => {
+            let message = format!("Error during parsing: unknown policy: {word}");
+            Err(cursor.unknown(word, message, &["round_robin", "weighted"]))
+        }
+    }
+}
+
+fn prefer<'a>(cursor: &mut Cursor<'a>) -> Result<Wanted<'a>> {
+    let mut networks = Vec::new();
+    while cursor.next_option() {
+        if cursor.word().as_str() != "prefer" {
+            return Err(cursor.unknown_property(&["prefer"]));
+        }
+        for word in cursor.args() {
+            let text = word.as_str();
+            networks.push(value::cidr(text).ok_or_else(|| {
+                let quoted = value::quote(text);
+                cursor.error_at(word, format!("invalid CIDR {quoted}: invalid CIDR address: {text}"))
+            })?);
+        }
+    }
+    Ok(Wanted::Shuffled(networks))
+}
+
+fn reload(cursor: &mut Cursor<'_>) -> Result<Duration> {
+    let mut reload = RELOAD;
+    while cursor.next_option() {
+        if cursor.word().as_str() != "reload" {
+            return Err(cursor.unknown_property(&["reload"]));
+        }
+        reload = match cursor.args()[..] {
+            [] => return Err(cursor.error("reload duration value is missing")),
+            [word] => {
+                let span = value::duration(word.as_str());
+                let wrong = || cursor.error_at(word, format!("invalid reload duration '{word}'"));
+                span.map_err(|_| wrong())?.duration().unwrap_or_default()
+            }
+            _ => return Err(cursor.error("unexpected argument")),
+        };
+    }
+    Ok(reload)
+}
+
+//----------- Ordering -------------------------------------------------------
+
+impl Plugin for LoadBalance {
+    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
+        let qtype = query.request.qtype;
+        let transfer = matches!(qtype, rtype::AXFR | rtype::IXFR);
+        if reply.rcode() != rcode::NOERROR || transfer || !order::has_choice(&reply.answer) {
+            return Turn::Up;
+        }
+        match self {
+            Self::RoundRobin => reply.order = Order::Shuffled(fastrand::u32(..)),
+            Self::Prefer(networks) => reply.order = Order::Given(order::preferred(&reply.answer, networks)),
+            Self::Weighted(weights) => {
+                if matches!(qtype, rtype::A | rtype::AAAA | rtype::SRV) {
+                    reply.order = Order::Given(weights.order(&reply.answer, query.asked()));
+                }
+            }
+        }
+        Turn::Up
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

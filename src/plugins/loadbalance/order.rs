@@ -1,0 +1,110 @@
+//! Which records can be moved, and where to.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::wire::answer::{Answer, Record, Section};
+use crate::wire::types::rtype;
+
+/// The sections of a message.
+pub(super) const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
+
+/// Whether another order than the stored one can be right: most answers hold a single record.
+pub(super) fn has_choice(answer: &Answer) -> bool {
+    answer.is_movable()
+        && SECTIONS.into_iter().any(|section| {
+            let kinds = || answer.section(section).map(|record| Kind::of(record.rtype));
+            let several = |kind| kinds().filter(|&other| other == kind).nth(1).is_some();
+            answer.counts[section as usize] > 1
+                && (several(Kind::Address) || several(Kind::Exchange) || !kinds().is_sorted())
+        })
+}
+
+/// How records of a section are told apart, in the order of `round_robin`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Alias,
+    Other,
+    Address,
+    Exchange,
+}
+
+impl Kind {
+    fn of(kind: u16) -> Self {
+        match kind {
+            rtype::CNAME => Self::Alias,
+            rtype::A | rtype::AAAA => Self::Address,
+            rtype::MX => Self::Exchange,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The records of one section: indexes in message order.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub(super) aliases: Vec<u16>,
+    pub(super) others: Vec<u16>,
+    pub(super) addresses: Vec<(u16, IpAddr)>,
+    pub(super) exchanges: Vec<u16>,
+}
+
+impl Sorted {
+    /// Sorts the records of a section by kind.
+    pub(super) fn new(answer: &Answer, section: Section) -> Self {
+        let first: u16 = answer.counts[..section as usize].iter().sum();
+        let mut sorted = Self::default();
+        for (index, record) in (first..).zip(answer.section(section)) {
+            match (Kind::of(record.rtype), address(&record)) {
+                (Kind::Alias, _) => sorted.aliases.push(index),
+                (Kind::Address, Some(address)) => sorted.addresses.push((index, address)),
+                (Kind::Exchange, _) => sorted.exchanges.push(index),
+                _ => sorted.others.push(index),
+            }
+        }
+        sorted
+    }
+}
+
+/// The address in an A or AAAA record.
+fn address(record: &Record<'_>) -> Option<IpAddr> {
+    match record.rtype {
+        rtype::A => <[u8; 4]>::try_from(record.rdata).ok().map(IpAddr::from),
+        rtype::AAAA => <[u8; 16]>::try_from(record.rdata).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// Addresses and MX records shuffled, then addresses by the first of `networks` that they are in.
+pub(super) fn preferred(answer: &Answer, networks: &[(IpAddr, u8)]) -> Arc<[u16]> {
+    let mut order = Vec::with_capacity(answer.counts.iter().map(|&count| usize::from(count)).sum());
+    for section in SECTIONS {
+        let mut sorted = Sorted::new(answer, section);
+        fastrand::shuffle(&mut sorted.addresses);
+        fastrand::shuffle(&mut sorted.exchanges);
+        let preferred = section != Section::Authority;
+        if preferred {
+            let rank = |address: IpAddr| networks.iter().position(|&network| is_in(address, network));
+            sorted.addresses.sort_by_key(|&(_, address)| rank(address).unwrap_or(networks.len()));
+        }
+        order.extend(sorted.aliases);
+        if !preferred {
+            order.extend(&sorted.others);
+        }
+        order.extend(sorted.addresses.iter().map(|(index, _)| index));
+        order.extend(sorted.exchanges);
+        if preferred {
+            order.extend(sorted.others);
+        }
+    }
+    order.into()
+}
+
+fn is_in(address: IpAddr, (network, length): (IpAddr, u8)) -> bool {
+    let (bits, other, width) = match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    (bits ^ other).checked_shr(width - u32::from(length)).unwrap_or(0) == 0
+}

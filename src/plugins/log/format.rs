@@ -1,0 +1,262 @@
+//! The format of a line: text with placeholders, and the facts that stand for them.
+//!
+//! | placeholder | fact |
+//! |---|---|
+//! | `{type}` `{class}` `{name}` | what was asked; the name in lower case |
+//! | `{proto}` `{remote}` `{port}` `{local}` | udp or tcp; who asked, and where; IPv6 addresses in brackets |
+//! | `{size}` | octets of the query, without EDNS options |
+//! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated |
+//! | `{duration}` | seconds since the query arrived |
+//! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
+//! | `{/LABEL}` | metadata: `-`, since there is none |
+//!
+//! Anything else in braces stays as it is.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::chain::{Proto, Query, Reply};
+use crate::wire::name::Name;
+use crate::wire::request::{HEADER, flag};
+use crate::wire::types::{class, rcode_name, type_name};
+use crate::wire::write::is_cut;
+
+/// The format that is used if none is given.
+pub(super) const COMMON: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" {rcode} {>rflags} {rsize} {duration}";
+
+/// The same with the opcode.
+pub(super) const COMBINED: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" \
+     {rcode} {>rflags} {rsize} {duration} \"{>opcode}\"";
+
+//----------- Format ---------------------------------------------------------
+
+/// A format, read once.
+pub(super) struct Format(Vec<Part>);
+
+enum Part {
+    Text(String),
+    Fact(Fact),
+}
+
+#[derive(Clone, Copy)]
+enum Fact {
+    Type,
+    Class,
+    Name,
+    Proto,
+    Size,
+    Remote,
+    Local,
+    Port,
+    Rcode,
+    ResponseSize,
+    Duration,
+    Id,
+    Opcode,
+    DnssecOk,
+    Bufsize,
+    Flags,
+    Metadata,
+}
+
+impl Format {
+    /// Reads a format; anything can be one.
+    pub(super) fn parse(text: &str) -> Self {
+        let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
+        while let Some(open) = rest.find('{') {
+            plain.push_str(&rest[..open]);
+            rest = &rest[open..];
+            let end = rest.find('}').map_or(rest.len(), |close| close + 1);
+            match Fact::named(&rest[..end]) {
+                Some(fact) => {
+                    parts.extend([Part::Text(std::mem::take(&mut plain)), Part::Fact(fact)]);
+                    rest = &rest[end..];
+                }
+                None => {
+                    plain.push('{');
+                    rest = &rest[1..];
+                }
+            }
+        }
+        plain.push_str(rest);
+        parts.push(Part::Text(plain));
+        parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+        Self(parts)
+    }
+
+    /// Appends the line without its end.
+    pub(super) fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Fact(fact) => facts.write(*fact, out),
+            }
+        }
+    }
+}
+
+impl Fact {
+    fn named(placeholder: &str) -> Option<Self> {
+        let name = placeholder.strip_prefix('{')?.strip_suffix('}')?;
+        Some(match name {
+            "type" => Self::Type,
+            "class" => Self::Class,
+            "name" => Self::Name,
+            "proto" => Self::Proto,
+            "size" => Self::Size,
+            "remote" => Self::Remote,
+            "local" => Self::Local,
+            "port" => Self::Port,
+            "rcode" => Self::Rcode,
+            "rsize" => Self::ResponseSize,
+            "duration" => Self::Duration,
+            ">id" => Self::Id,
+            ">opcode" => Self::Opcode,
+            ">do" => Self::DnssecOk,
+            ">bufsize" => Self::Bufsize,
+            ">rflags" => Self::Flags,
+            _ if name.len() > 1 && name.starts_with('/') && !name.contains('{') => Self::Metadata,
+            _ => return None,
+        })
+    }
+}
+
+//----------- Facts ----------------------------------------------------------
+
+/// What a line can tell about one query and its reply.
+pub(super) struct Facts<'a> {
+    query: &'a Query<'a>,
+    reply: &'a Reply,
+    name: &'a Name,
+    took: Duration,
+}
+
+impl<'a> Facts<'a> {
+    /// `name` is the name that the client asked, in lower case.
+    pub(super) fn new(query: &'a Query<'_>, reply: &'a Reply, name: &'a Name) -> Self {
+        Self { query, reply, name, took: query.elapsed() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn taking(mut self, took: Duration) -> Self {
+        self.took = took;
+        self
+    }
+
+    fn write(&self, fact: Fact, out: &mut Vec<u8>) {
+        let (query, request) = (self.query, &self.query.request);
+        // Writing to a Vec cannot fail.
+        let _ = match fact {
+            Fact::Type => write_known(out, type_name(request.qtype), "TYPE", request.qtype),
+            Fact::Class => write_known(out, class_name(request.qclass), "CLASS", request.qclass),
+            Fact::Name => write!(out, "{}", self.name),
+            Fact::Proto => out.write_all(self.proto().as_bytes()),
+            Fact::Size => write!(out, "{}", self.request_size()),
+            Fact::Remote => write_address(out, query.client.peer.ip()),
+            Fact::Local => write_address(out, query.client.local.ip()),
+            Fact::Port => write!(out, "{}", query.client.peer.port()),
+            Fact::Rcode => write_known(out, rcode_name(self.reply.rcode()), "", self.reply.rcode()),
+            Fact::ResponseSize => write!(out, "{}", self.response_size()),
+            Fact::Duration => write!(out, "{}s", self.took.as_secs_f64()),
+            Fact::Id => write!(out, "{}", request.id),
+            Fact::Opcode => write!(out, "{}", request.opcode()),
+            Fact::DnssecOk => write!(out, "{}", query.dnssec_ok()),
+            Fact::Bufsize => write!(out, "{}", query.limit()),
+            Fact::Flags => self.write_flags(out),
+            Fact::Metadata => out.write_all(b"-"),
+        };
+    }
+
+    /// The facts of a JSON line, in CoreDNS's order.
+    pub(super) fn fields(&self) -> Map<String, Value> {
+        let (query, request) = (self.query, &self.query.request);
+        let text = |fact| {
+            let mut out = Vec::new();
+            self.write(fact, &mut out);
+            Value::from(String::from_utf8_lossy(&out).into_owned())
+        };
+        let fields = [
+            ("client_ip", query.client.peer.ip().to_canonical().to_string().into()),
+            ("client_port", query.client.peer.port().into()),
+            ("qname", text(Fact::Name)),
+            ("qtype", text(Fact::Type)),
+            ("qclass", text(Fact::Class)),
+            ("protocol", self.proto().into()),
+            ("id", request.id.into()),
+            ("opcode", request.opcode().into()),
+            ("request_size", self.request_size().into()),
+            ("dnssec_ok", query.dnssec_ok().into()),
+            ("bufsize", query.limit().into()),
+            ("rcode", text(Fact::Rcode)),
+            ("response_size", self.response_size().into()),
+            ("duration_seconds", self.took.as_secs_f64().into()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn proto(&self) -> &'static str {
+        if self.query.client.proto == Proto::Udp { "udp" } else { "tcp" }
+    }
+
+    fn request_size(&self) -> usize {
+        let options = self.query.request.edns.as_ref().map_or(0, |edns| edns.options.len());
+        self.query.packet().len() - options
+    }
+
+    fn response_size(&self) -> usize {
+        HEADER + self.query.asked().len() + 4 + self.reply.answer.plain_len()
+    }
+
+    fn write_flags(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
+        let request = &self.query.request;
+        let cut = if is_cut(request, self.reply, self.query.limit()) { flag::TC } else { 0 };
+        let flags = flag::QR | request.flags & (flag::RD | flag::CD) | self.reply.flags() | cut;
+        let mut separator = "";
+        for (bit, name) in FLAGS {
+            if flags & bit != 0 {
+                write!(out, "{separator}{name}")?;
+                separator = ",";
+            }
+        }
+        Ok(())
+    }
+}
+
+const FLAGS: [(u16, &str); 8] = [
+    (flag::QR, "qr"),
+    (flag::AA, "aa"),
+    (flag::TC, "tc"),
+    (flag::RD, "rd"),
+    (flag::RA, "ra"),
+    (flag::Z, "z"),
+    (flag::AD, "ad"),
+    (flag::CD, "cd"),
+];
+
+fn write_known(out: &mut Vec<u8>, name: Option<&str>, prefix: &str, number: u16) -> std::io::Result<()> {
+    match name {
+        Some(name) => out.write_all(name.as_bytes()),
+        None => write!(out, "{prefix}{number}"),
+    }
+}
+
+fn write_address(out: &mut Vec<u8>, address: IpAddr) -> std::io::Result<()> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => write!(out, "{v4}"),
+        IpAddr::V6(v6) => write!(out, "[{v6}]"),
+    }
+}
+
+fn class_name(number: u16) -> Option<&'static str> {
+    match number {
+        class::IN => Some("IN"),
+        class::CH => Some("CH"),
+        4 => Some("HS"),
+        254 => Some("NONE"),
+        255 => Some("ANY"),
+        _ => None,
+    }
+}

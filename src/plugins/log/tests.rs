@@ -1,0 +1,145 @@
+//! Lines as CoreDNS 1.15.0 prints them, and which rule decides.
+
+use std::time::Duration;
+
+use super::*;
+use crate::testing::{Server, packet};
+use crate::wire::types::type_number;
+
+/// The line about a query, 200,597 ns after it arrived.
+fn line(format: &str, packet: &[u8], peer: &str) -> String {
+    let server = Server::new(". {\nwhoami\n}\n");
+    let (query, reply) = server.outcome(packet, peer.parse().expect("an address")).expect("a reply");
+    let name = Name::from_wire(query.asked()).expect("a name").lowered();
+    let facts = Facts::new(&query, &reply, &name).taking(Duration::from_nanos(200_597));
+    let mut out = Vec::new();
+    Format::parse(format).write(&facts, &mut out);
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn the_common_line() {
+    let asked = packet("Foo.example.", "A");
+    assert_eq!(
+        line(format::COMMON, &asked, "10.0.0.9:41373"),
+        "10.0.0.9:41373 - 4660 \"A IN foo.example. udp 40 false 1232\" NOERROR qr,aa,rd 91 0.000200597s"
+    );
+    assert_eq!(
+        line(format::COMBINED, &asked, "[2001:db8::1]:5"),
+        "[2001:db8::1]:5 - 4660 \"A IN foo.example. udp 40 false 1232\" NOERROR qr,aa,rd 103 0.000200597s \"0\""
+    );
+}
+
+#[test]
+fn placeholders_that_are_none_stay() {
+    let asked = packet("a.", "A");
+    let text = "{when} {{type} {/meta/x} {/} {>} { {local} {name";
+    assert_eq!(line(text, &asked, "[::ffff:10.0.0.9]:1"), "{when} {A - {/} {>} { 127.0.0.1 {name");
+}
+
+#[test]
+fn options_are_not_part_of_the_size() {
+    let mut asked = packet("foo.example.", "A");
+    let at = asked.len() - 1;
+    asked[at] = 12;
+    asked.extend_from_slice(b"\0\x0a\0\x0812345678");
+    asked[3] |= 0x10;
+    assert_eq!(line("{size} {>rflags}", &asked, "10.0.0.9:1"), "40 qr,aa,rd,cd");
+    asked.truncate(29);
+    asked[11] = 0;
+    assert_eq!(line("{size} {>bufsize}", &asked, "10.0.0.9:1"), "29 512");
+}
+
+#[test]
+fn the_facts_of_a_json_line() {
+    let server = Server::new(". {\nwhoami\n}\n");
+    let (query, reply) =
+        server.outcome(&packet("A.b.", "SRV"), "[::1]:9".parse().expect("an address")).expect("a reply");
+    let name = Name::from_text("a.b.").expect("a name");
+    let facts = Facts::new(&query, &reply, &name).taking(Duration::from_millis(2));
+    let text = serde_json::Value::Object(facts.fields());
+    let expected = serde_json::json!({
+        "client_ip": "::1", "client_port": 9, "qname": "a.b.", "qtype": "SRV", "qclass": "IN", "protocol": "udp",
+        "id": 4660, "opcode": 0, "request_size": 32, "dnssec_ok": false, "bufsize": 1232, "rcode": "NOERROR",
+        "response_size": 12 + 9 + 5 + 10 + 16 + 10 + 10 + 7, "duration_seconds": 0.002
+    });
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_first_rule_whose_name_fits_decides() {
+    let rules = |text: &str| {
+        let vocabulary = crate::corefile::Vocabulary { served: &["log"], elsewhere: &[] };
+        let text = format!(". {{\n{text}\n}}\n");
+        let corefile = crate::corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+        let mut cursor = Cursor::new(&corefile.blocks[0].directives[0]);
+        let mut rules = Vec::new();
+        while cursor.next_occurrence() {
+            rules.push((cursor.args().len(), classes(&mut cursor).expect("classes")));
+        }
+        rules
+    };
+    assert_eq!(rules("log"), [(0, ALL)]);
+    assert_eq!(rules("log a b {\nclass error\nclass denial\n}\nlog . {\nclass all error\n}"), [(2, 6), (1, ALL)]);
+    let scope = |text: &str| Rule { scope: Name::from_text(text).ok(), format: Format::parse(""), classes: ALL };
+    let name = Name::from_text("x.example.org.").expect("a name");
+    assert!(scope("example.org").covers(&name) && scope(".").covers(&name));
+    assert!(!scope("le.org").covers(&name) && !scope("a..b").covers(&name));
+}
+
+#[test]
+fn classes_are_those_of_coredns() {
+    use crate::wire::answer::Answer;
+    use crate::wire::encode::{Encoder, Owner};
+    use std::sync::Arc;
+    let reply = |rcode: u16, answers: usize, authority: Option<u16>| {
+        let mut answer: Answer = Encoder::build(5, |e| {
+            for _ in 0..answers {
+                e.address(Section::Answer, Owner::ASKED, 5, std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            if let Some(kind) = authority {
+                e.record(Section::Authority, Owner::ASKED, (kind, 5), |e| e.put(&[0]));
+            }
+        });
+        answer.rcode = rcode;
+        Reply::memory(Arc::new(answer))
+    };
+    let a = type_number("A").expect("a type");
+    for (expected, qtype, rcode, answers, authority) in [
+        (Class::Success, a, rcode::NOERROR, 1, None),
+        (Class::Success, a, rcode::NOERROR, 0, Some(rtype::NS)),
+        (Class::Success, a, rcode::NOERROR, 0, None),
+        (Class::Success, a, rcode::NOERROR, 1, Some(rtype::SOA)),
+        (Class::Denial, a, rcode::NOERROR, 0, Some(rtype::SOA)),
+        (Class::Denial, a, rcode::NXDOMAIN, 0, Some(rtype::SOA)),
+        (Class::Denial, a, rcode::NXDOMAIN, 0, None),
+        (Class::Error, a, rcode::NXDOMAIN, 1, None),
+        (Class::Error, a, rcode::SERVFAIL, 0, None),
+        (Class::Error, a, rcode::REFUSED, 0, None),
+        (Class::Error, rtype::AXFR, rcode::NOERROR, 1, None),
+    ] {
+        assert_eq!(classify(qtype, &reply(rcode, answers, authority)), expected, "{qtype} {rcode} {answers}");
+    }
+}
+
+#[test]
+fn a_reply_that_will_be_cut_says_so() {
+    use crate::wire::encode::{Encoder, Owner};
+    use crate::wire::write::Writer;
+    let asked = packet("a.b.", "A");
+    let server = Server::new(". {\nwhoami\n}\n");
+    let (query, _) = server.outcome(&asked, "10.0.0.9:1".parse().expect("an address")).expect("a reply");
+    let name = Name::from_text("a.b.").expect("a name");
+    for (section, count) in [(Section::Answer, 74), (Section::Answer, 76), (Section::Additional, 200)] {
+        let answer = Encoder::build(5, |e| {
+            for last in 0..count {
+                e.address(section, Owner::ASKED, 5, std::net::Ipv4Addr::new(10, 0, 0, last).into());
+            }
+        });
+        let reply = Reply::memory(std::sync::Arc::new(answer));
+        let (mut line, mut out) = (Vec::new(), Vec::new());
+        Format::parse("{>rflags}").write(&Facts::new(&query, &reply, &name), &mut line);
+        Writer::default().reply(&asked, &query.request, &reply, query.limit(), &mut out);
+        assert_eq!(line == b"qr,tc,rd", out[2] & 2 != 0, "{count} records: {}", String::from_utf8_lossy(&line));
+    }
+}

@@ -1,0 +1,302 @@
+//! # loop — notice queries that are forwarded back to this server, and break the circle
+//!
+//! After the start the server asks itself a question with a random name, `HINFO RANDOM.RANDOM.ZONE`. The question
+//! goes where unknown names go. If it comes back, an upstream leads back here: every query would go round until the
+//! server has no memory left. A question that is seen more than twice is proof; one that came back once is asked
+//! again under another name, since whoever joins equal questions (`cache`, `forward`, a resolver in between) never
+//! lets it come a third time. The plugin then says so, and answers what reaches it with SERVFAIL and the extended
+//! error 23, `forwarding loop`. Names that are answered above it, those of the cluster, go on as usual. It asks again
+//! every 30 seconds, and lets queries pass once its question no longer comes back.
+//!
+//! It also asks when more than 200 queries a second pass on their way to an upstream, at most every 30 seconds: a
+//! circle that is closed later makes many queries of one.
+//!
+//! ## Syntax
+//! ```text
+//! loop
+//! ```
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     loop
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Metrics
+//! - `signpost_loop_detected{zone}`: 1 while queries are answered with SERVFAIL because of a loop, 0 otherwise.
+//!
+//! ## Differences from CoreDNS
+//! - CoreDNS ends the process, so cluster names fail too and the Pod restarts again and again. Here the process
+//!   lives on, and the loop is reported as an error.
+//! - A loop that is closed while the server runs is noticed as well.
+
+mod detector;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::chain::place::Place;
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Step};
+use crate::corefile::address::Transport;
+use crate::corefile::value::quote;
+use crate::corefile::{ServerBlock, Word};
+use crate::error::Result;
+use crate::host::log;
+use crate::host::metrics::{Family, Gauge};
+use crate::wire::name::Name;
+use crate::wire::reply::ede;
+use crate::wire::types::{class, rcode, rtype};
+use detector::{Change, Detector, Verdict};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "loop", setup };
+
+static DETECTED: Family = Family {
+    name: "signpost_loop_detected",
+    help: "1 while forwarded queries are refused because they come back to this server.",
+    labels: &["zone"],
+};
+
+const FROM: &str = "plugin/loop";
+
+/// How long the probe may be on its way, as in CoreDNS.
+const EXCHANGE: Duration = Duration::from_secs(2);
+
+/// How long after the probe's reply it may still come back.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long to try at start, and how long to wait in between.
+const START: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Time between two probes while running.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Queries a second that are a reason for a probe.
+const SUSPICIOUS: u64 = 200;
+
+//----------- Setup ----------------------------------------------------------
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let mut seen = false;
+    while cursor.next_occurrence() {
+        if seen {
+            return Err(cursor.once_error());
+        }
+        seen = true;
+        cursor.expect_no_arg()?;
+    }
+    let zone = s.zones.first().copied().unwrap_or(Name::ROOT);
+    let state = Arc::new(State {
+        detector: Detector::default(),
+        passed: AtomicU64::new(0),
+        gauge: s.host.metrics.gauge(&DETECTED, &[&zone.to_string()]),
+        zone,
+    });
+    // Only plain DNS can be asked; who listens to something else alone is not probed.
+    if let Some(place) = s.places()?.into_iter().find(|place| place.transport == Transport::Dns) {
+        let prober = Prober { state: state.clone(), place, files: forwarded_files(s.block) };
+        s.task("loop", || prober.run());
+    }
+    s.chain(Loop(state));
+    Ok(())
+}
+
+/// The files that `forward` takes its upstreams from, `/etc/resolv.conf` as a rule.
+fn forwarded_files(block: &ServerBlock) -> Vec<String> {
+    let words = block.directive("forward").into_iter().flat_map(|forward| &forward.words);
+    words.map(Word::as_str).filter(|word| word.starts_with('/')).map(str::to_owned).collect()
+}
+
+//----------- Loop -----------------------------------------------------------
+
+struct Loop(Arc<State>);
+
+/// What the plugin and its prober share.
+struct State {
+    detector: Detector,
+    /// Queries that passed so far, probes not counted.
+    passed: AtomicU64,
+    gauge: Gauge,
+    zone: Name,
+}
+
+impl Plugin for Loop {
+    fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
+        let state = &self.0;
+        if query.qtype == rtype::HINFO && state.detector.is_probe(&query.name) {
+            // The probe has to pass even while nothing else does: only so can it be seen that the loop is gone.
+            return match state.detector.sighted(query.client.peer) {
+                Verdict::Pass => Step::Next,
+                Verdict::Refuse => Step::Answer(refusal()),
+            };
+        }
+        if state.detector.is_broken() {
+            return Step::Answer(refusal());
+        }
+        state.passed.fetch_add(1, Ordering::Relaxed);
+        Step::Next
+    }
+}
+
+fn refusal() -> Reply {
+    let reply = Reply::failure(rcode::SERVFAIL, "plugin/loop: an upstream leads back to this server");
+    reply.with_error(ede::NETWORK_ERROR, "forwarding loop")
+}
+
+//----------- Prober ---------------------------------------------------------
+
+struct Prober {
+    state: Arc<State>,
+    place: Place,
+    files: Vec<String>,
+}
+
+impl Prober {
+    async fn run(self) {
+        let end = Instant::now() + START;
+        while !self.probe().await && Instant::now() < end {
+            sleep(RETRY).await;
+        }
+        let (mut last, mut passed) = (Instant::now(), self.state.passed.load(Ordering::Relaxed));
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            let now = self.state.passed.load(Ordering::Relaxed);
+            let wanted = self.state.detector.is_broken() || now - passed > SUSPICIOUS;
+            if wanted && last.elapsed() >= AGAIN {
+                self.probe().await;
+                last = Instant::now();
+            }
+            passed = self.state.passed.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Probes, and once more if the first probe leaves a doubt; false if there was no reply and no loop either.
+    async fn probe(&self) -> bool {
+        loop {
+            let (replied, change) = self.send().await;
+            if change != Change::Doubt {
+                return replied || self.state.detector.is_broken();
+            }
+        }
+    }
+
+    /// Sends one probe and draws the conclusion. Returns whether there was a reply, and what has changed.
+    async fn send(&self) -> (bool, Change) {
+        let name = token(&self.state.zone);
+        self.state.detector.begin(name);
+        let replied = timeout(EXCHANGE, self.exchange(&name)).await.is_ok_and(|result| result.is_ok());
+        if !self.state.detector.is_caught() && replied {
+            sleep(GRACE).await;
+        }
+        let change = self.state.detector.end();
+        match change {
+            Change::None | Change::Doubt => {}
+            Change::Broken(client) => {
+                self.state.gauge.set(1.0);
+                self.report(&name, client);
+            }
+            Change::Opened => {
+                self.state.gauge.set(0.0);
+                let zone = quote(&self.state.zone.to_string());
+                log::info(FROM, format_args!("Loop for zone {zone} is gone, queries are forwarded again"));
+            }
+        }
+        (replied, change)
+    }
+
+    /// Asks the server's own first address.
+    async fn exchange(&self, name: &Name) -> io::Result<()> {
+        let host = match self.place.host.as_str() {
+            "" | "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        };
+        let address = tokio::net::lookup_host((host, self.place.port)).await?.next();
+        let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await?;
+        socket.connect(address).await?;
+        self.state.detector.sent_from(socket.local_addr()?);
+        let query = question(name);
+        socket.send(&query).await?;
+        let mut reply = [0; 2048];
+        loop {
+            let len = socket.recv(&mut reply).await?;
+            if len >= 12 && reply[..2] == query[..2] {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One line that says what was found, and one that says what to do.
+    fn report(&self, name: &Name, client: std::net::SocketAddr) {
+        let Place { host, port, .. } = &self.place;
+        let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let zone = quote(&self.state.zone.to_string());
+        log::error(
+            FROM,
+            format_args!(
+                "Loop ({client} -> {server}) detected for zone {zone}, see \
+                 https://coredns.io/plugins/loop#troubleshooting. Query: \"HINFO {name}\""
+            ),
+        );
+        let suspects = suspects(&self.files, &local_addresses());
+        let culprit = if suspects.is_empty() {
+            "an upstream of forward is this server, or sends queries on to it".to_owned()
+        } else {
+            format!("{} leads back here; name other upstreams in forward", suspects.join(" and "))
+        };
+        log::error(
+            FROM,
+            format_args!("{culprit}. Forwarded queries get SERVFAIL until the loop is gone; next look in 30s"),
+        );
+    }
+}
+
+/// A name that nobody can guess, as CoreDNS forms it.
+fn token(zone: &Name) -> Name {
+    let label = || (rand::random::<u64>() >> 2).to_string();
+    zone.below([label().as_bytes(), label().as_bytes()]).unwrap_or(*zone)
+}
+
+/// A query for HINFO with RD and an unpredictable id.
+fn question(name: &Name) -> Vec<u8> {
+    let mut query = rand::random::<u16>().to_be_bytes().to_vec();
+    query.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    query.extend_from_slice(name.wire());
+    query.extend_from_slice(&rtype::HINFO.to_be_bytes());
+    query.extend_from_slice(&class::IN.to_be_bytes());
+    query
+}
+
+/// Lines of files with upstreams that are likely to lead back: loopback addresses and this host's own ones.
+fn suspects(files: &[String], own: &[std::net::IpAddr]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files {
+        for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+            let server = line.strip_prefix("nameserver").and_then(|rest| rest.split_whitespace().next());
+            let address: Option<std::net::IpAddr> = server.and_then(|server| server.parse().ok());
+            if address.is_some_and(|address| address.is_loopback() || own.contains(&address)) {
+                found.push(format!("'{}' in {file}", line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn local_addresses() -> Vec<std::net::IpAddr> {
+    if_addrs::get_if_addrs().unwrap_or_default().iter().map(if_addrs::Interface::ip).collect()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

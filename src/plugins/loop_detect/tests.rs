@@ -1,0 +1,72 @@
+//! What clients see while there is a loop, and a whole loop over sockets.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant as Clock;
+
+use super::*;
+use crate::testing::Server;
+
+fn state() -> Arc<State> {
+    let host = crate::host::Host::default();
+    let gauge = host.metrics.gauge(&DETECTED, &["."]);
+    Arc::new(State { detector: Detector::default(), passed: AtomicU64::new(0), gauge, zone: Name::ROOT })
+}
+
+#[test]
+fn tokens_are_two_random_labels_below_the_zone() {
+    let zone = Name::from_text("cluster.local.").expect("a name");
+    let (one, other) = (token(&zone), token(&zone));
+    assert!(one != other && one.is_under(&zone) && one.label_count() == 4, "{one}");
+    assert_eq!(question(&one).len(), 12 + one.len() + 4);
+}
+
+#[test]
+fn likely_lines_are_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("resolv.conf").display().to_string();
+    std::fs::write(&file, "search a\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nnameserver  10.1.2.3 \n")
+        .expect("a file");
+    let own = ["10.1.2.3".parse().expect("an address")];
+    let lines = suspects(&[file.clone(), "/nonexistent".into()], &own);
+    assert_eq!(lines, [format!("'nameserver 127.0.0.53' in {file}"), format!("'nameserver  10.1.2.3' in {file}")]);
+}
+
+/// Answers HINFO queries on a socket as the chain would: each passes the plugin, and the upstream sends it back here
+/// as long as `looping`.
+async fn serve(socket: UdpSocket, plugin: Loop, looping: Arc<AtomicBool>) {
+    let server = Server::new(". {\nwhoami\n}\n");
+    let listener = &server.configuration.listeners[0];
+    let here = Here { listener, site: &listener.sites()[0], seat: 0 };
+    let mut packet = [0; 512];
+    loop {
+        let (len, peer) = socket.recv_from(&mut packet).await.expect("a query");
+        let crate::wire::request::Gate::Pass(request) = crate::wire::request::gate(&packet[..len]) else { continue };
+        let client = crate::chain::Client { peer, local: peer, proto: crate::chain::Proto::Udp };
+        let mut query = Query::new(&packet[..len], request, client, Clock::now());
+        while matches!(plugin.ask(&mut query, &here), Step::Next) && looping.load(Ordering::Relaxed) {}
+        let reply = [&packet[..2], &[0x81, 0x82], &packet[4..len]].concat();
+        socket.send_to(&reply, peer).await.expect("a client");
+    }
+}
+
+#[test]
+fn a_loop_is_found_over_sockets_and_queries_are_refused_until_it_is_gone() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let (state, looping) = (state(), Arc::new(AtomicBool::new(true)));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let port = socket.local_addr().expect("an address").port();
+        tokio::task::spawn_local(serve(socket, Loop(state.clone()), looping.clone()));
+        let place = Place { transport: Transport::Dns, port, host: String::new(), zones: vec![Name::ROOT] };
+        let prober = Prober { state: state.clone(), place, files: Vec::new() };
+        assert!(prober.probe().await);
+        assert!(state.detector.is_broken() && state.gauge.get() > 0.0);
+        let reply = refusal();
+        assert_eq!((reply.rcode(), reply.cause().is_some()), (rcode::SERVFAIL, true));
+        assert!(prober.probe().await && state.detector.is_broken(), "the loop is still there");
+        looping.store(false, Ordering::Relaxed);
+        assert!(prober.probe().await && !state.detector.is_broken(), "the loop is gone");
+        assert!(state.gauge.get() < 1.0);
+    });
+}

@@ -1,0 +1,111 @@
+//! # nsid — say which server answered
+//!
+//! Adds an identifier of this server to replies whose query asks for it (RFC 5001): `dig +nsid` shows it.
+//!
+//! ## Syntax
+//! ```text
+//! nsid [DATA...]
+//! ```
+//! DATA is the identifier; several words are joined with spaces. The default is the name of the host, which in a
+//! cluster is the name of the Pod.
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     nsid "node 7"
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Differences from CoreDNS
+//! - The reply's DO bit stays the client's; CoreDNS sets it in replies with an identifier.
+//! - Errors that the server answers by itself carry the identifier too.
+
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Turn};
+use crate::error::Result;
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "nsid", setup };
+
+/// The option's code (RFC 5001 section 2.3).
+const NSID: u16 = 3;
+
+struct Nsid(Vec<u8>);
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let mut data = host_name();
+    let mut seen = false;
+    while cursor.next_occurrence() {
+        if seen {
+            return Err(cursor.once_error());
+        }
+        seen = true;
+        let args: Vec<&str> = cursor.args().iter().map(|word| word.as_str()).collect();
+        if !args.is_empty() {
+            data = args.join(" ");
+        }
+    }
+    s.chain(Nsid(data.into_bytes()));
+    Ok(())
+}
+
+/// The name of the host as the kernel knows it.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+impl Plugin for Nsid {
+    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
+        if asks(query) {
+            reply.add_option(NSID, &self.0);
+        }
+        Turn::Up
+    }
+}
+
+/// Whether the query carries the option; the gate has checked that the list is well formed.
+fn asks(query: &Query<'_>) -> bool {
+    let Some(edns) = &query.request.edns else { return false };
+    let mut rest = &query.packet()[usize::from(edns.options.start)..usize::from(edns.options.end)];
+    while let Some((head, tail)) = rest.split_first_chunk::<4>() {
+        if u16::from_be_bytes([head[0], head[1]]) == NSID {
+            return true;
+        }
+        rest = tail.get(usize::from(u16::from_be_bytes([head[2], head[3]]))..).unwrap_or_default();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, packet};
+    use crate::wire::write::Writer;
+
+    /// The OPT's options of the reply to a query with these options.
+    fn options(server: &Server, options: &[u8]) -> Vec<u8> {
+        let mut packet = packet("a.example.", "A");
+        let at = packet.len() - 2;
+        packet[at..].copy_from_slice(&(options.len() as u16).to_be_bytes());
+        packet.extend_from_slice(options);
+        let (query, reply) = server.outcome(&packet, "10.0.0.1:53".parse().expect("an address")).expect("a reply");
+        let mut out = Vec::new();
+        Writer::default().reply(&packet, &query.request, &reply, query.limit(), &mut out);
+        let opt = out.windows(3).rposition(|three| three == [0, 0, 41]).expect("an OPT");
+        out[opt + 11..].to_vec()
+    }
+
+    #[test]
+    fn only_who_asks_is_told() {
+        let server = Server::new(". {\nnsid node 7\nwhoami\n}\n");
+        let cookie = b"\0\x0a\0\x0812345678";
+        assert_eq!(options(&server, b""), b"");
+        assert_eq!(options(&server, cookie), b"");
+        assert_eq!(options(&server, &[cookie.as_slice(), b"\0\x03\0\0"].concat()), b"\0\x03\0\x06node 7");
+        let server = Server::new(". {\nnsid\nwhoami\n}\n");
+        assert!(options(&server, b"\0\x03\0\0").len() > 4);
+    }
+}

@@ -1,0 +1,268 @@
+//! # prometheus — count queries and show all metrics
+//!
+//! Counts what passes through the server block, and shows the metrics of the whole process under /metrics in the
+//! text format of Prometheus. Counting allocates nothing, takes no lock and looks up no label.
+//!
+//! ## Syntax
+//! ```text
+//! prometheus [ADDRESS] [{
+//!     runtime_metrics
+//! }]
+//! ```
+//! ADDRESS is `localhost:9153` if it is not given. `runtime_metrics` is accepted: there is no Go runtime to measure.
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     prometheus :9153
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Metrics
+//! Labels: `server` is the listener (`dns://:53`), `zone` the zone of the server block that the name was routed by
+//! (`dropped` for queries that no server block took), `view` is empty.
+//! - `coredns_dns_requests_total{server, zone, view, proto, family, type}`: queries. `proto` is udp or tcp, `family`
+//!   1 (IPv4) or 2 (IPv6), `type` a well-known type or `other`.
+//! - `coredns_dns_do_requests_total{server, zone, view}`: queries with the DO bit.
+//! - `coredns_dns_request_size_bytes{server, zone, view, proto}`: sizes of queries as they were received.
+//! - `coredns_dns_response_size_bytes{server, zone, view, proto}`: sizes of replies without OPT, neither compressed nor
+//!   truncated; 0 where the server had to answer with an error by itself.
+//! - `coredns_dns_request_duration_seconds{server, zone, view}`: time from the query's arrival.
+//! - `coredns_dns_responses_total{server, zone, view, rcode, plugin}`: replies. `plugin` is the one that answered, and
+//!   empty where the server had to answer with an error by itself. RCODEs above 23 are counted as `other`.
+//! - `coredns_plugin_enabled{server, zone, view, name}`: 1 for every plugin with a seat in the chain.
+//! - `coredns_build_info{version, revision, goversion}`: 1; `goversion` names the Rust version.
+//! - `coredns_panics_total`: panics in plugins; each cost one query.
+//!
+//! ## Differences from CoreDNS
+//! - The label `plugin` names the plugin that answered; CoreDNS always names the one behind `prometheus`.
+//! - The time counts from the query's arrival, not from this plugin on.
+//! - No `go_*` metrics and no native histograms; `process_*` are there.
+//! - `tls WEBCONFIG` is refused.
+//! - An address that is in use refuses the configuration; CoreDNS goes on without metrics.
+//! - Counters of a server block that a reload removes are gone.
+
+mod grid;
+
+use std::sync::{Arc, OnceLock};
+
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::site::Listener;
+use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
+use crate::corefile::Cursor;
+use crate::error::Result;
+use crate::host::Host;
+use crate::host::metrics::{Collect, Family, Gauge, Page};
+use crate::wire::reply::Origin;
+use crate::wire::request::HEADER;
+use grid::{Event, Grid};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "prometheus", setup };
+
+/// The content type of the page (text exposition format 0.0.4).
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Plugins that set something up and take no seat in the chain: not shown as enabled, as in CoreDNS.
+const SEATLESS: &[&str] = &[
+    "root",
+    "proxyproto",
+    "quic",
+    "grpc_server",
+    "https",
+    "https3",
+    "timeouts",
+    "multisocket",
+    "reload",
+    "bind",
+    "debug",
+    "ready",
+    "health",
+    "pprof",
+    "tls",
+    "on",
+    "sign",
+];
+
+static ENABLED: Family = Family {
+    name: "coredns_plugin_enabled",
+    help: "Plugins that have a seat in the chain of a server block.",
+    labels: &["server", "zone", "view", "name"],
+};
+static BUILD: Family = Family {
+    name: "coredns_build_info",
+    help: "Always 1; the labels say what is running.",
+    labels: &["version", "revision", "goversion"],
+};
+static PANICS: Family =
+    Family { name: "coredns_panics_total", help: "Panics in plugins; each cost one query.", labels: &[] };
+
+//----------- Setup ----------------------------------------------------------
+
+struct Prometheus {
+    /// By the site's ordinal: its server, its zones' counters, and those of queries that no block took.
+    places: Vec<Counted>,
+    /// The column of each seat's plugin.
+    columns: OnceLock<Box<[u8]>>,
+    _enabled: Vec<Gauge>,
+    _process: Arc<Process>,
+}
+
+struct Counted {
+    server: String,
+    zones: Vec<Arc<Grid>>,
+    dropped: Arc<Grid>,
+}
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let address = options(&mut s.cursor())?;
+    let host = Arc::downgrade(s.host);
+    let text = move || host.upgrade().map(|host| host.metrics.text()).unwrap_or_default();
+    s.http(address, "/metrics", Arc::new(move || (200, CONTENT_TYPE, text())));
+    let places = s.places()?;
+    let places = places.iter().map(|place| {
+        let server = place.server();
+        let zones = place.zones.iter().map(|zone| Grid::find(s.host, &server, &zone.to_string(), "")).collect();
+        Counted { zones, dropped: Grid::find(s.host, &server, "dropped", ""), server }
+    });
+    let plugin = Prometheus {
+        places: places.collect(),
+        columns: OnceLock::new(),
+        _enabled: enabled(s)?,
+        _process: Process::find(s.host),
+    };
+    s.chain(plugin);
+    Ok(())
+}
+
+fn options<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str> {
+    let (mut address, mut seen) = ("localhost:9153", false);
+    while cursor.next_occurrence() {
+        if seen {
+            return Err(cursor.once_error());
+        }
+        seen = true;
+        match cursor.args()[..] {
+            [] => {}
+            [word] => {
+                cursor.host_port(word)?;
+                address = word.as_str();
+            }
+            _ => return Err(cursor.arg_err()),
+        }
+        while cursor.next_option() {
+            match cursor.word().as_str() {
+                "runtime_metrics" => {
+                    if !cursor.args().is_empty() {
+                        return Err(cursor.arg_err());
+                    }
+                }
+                "tls" => return Err(cursor.error("tls is not supported yet: metrics are served over plain HTTP alone")),
+                other => {
+                    let message = format!("Error during parsing: unknown option: {other}");
+                    return Err(cursor.unknown(cursor.word(), message, &["runtime_metrics"]));
+                }
+            }
+        }
+    }
+    Ok(address)
+}
+
+/// A gauge for every plugin with a seat, for the block's first key on each of its addresses.
+fn enabled(s: &Setup<'_>) -> Result<Vec<Gauge>> {
+    let Some(first) = s.keys.first() else { return Ok(Vec::new()) };
+    let names =
+        || s.block.directives.iter().map(|directive| directive.name.as_str()).filter(|name| !SEATLESS.contains(name));
+    let places = s.places()?;
+    let first_places =
+        places.iter().filter(|place| place.transport == first.transport && place.port.to_string() == first.port);
+    Ok(first_places
+        .flat_map(|place| names().map(|name| (place.server(), name)))
+        .map(|(server, name)| {
+            let gauge = s.host.metrics.gauge(&ENABLED, &[&server, &first.zone, "", name]);
+            gauge.set(1.0);
+            gauge
+        })
+        .collect())
+}
+
+//----------- Counting -------------------------------------------------------
+
+impl Plugin for Prometheus {
+    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
+        let zones = self.places.get(here.site.ordinal).map(|place| &place.zones);
+        if let Some(grid) = zones.and_then(|zones| zones.get(usize::from(query.zone))) {
+            let own = reply.origin == Origin::Server;
+            let size = if own { 0 } else { full_size(query, reply) };
+            let column = if own { 0 } else { self.column(query.answered_by, here) };
+            grid.count(query, &Event { size, took: query.elapsed(), rcode: reply.rcode(), column });
+        }
+        Turn::Up
+    }
+
+    fn refused(&self, query: &Query<'_>, reply: &Reply, listener: &Listener) -> bool {
+        let Some(place) = self.places.iter().find(|place| place.server == listener.server) else { return false };
+        let event = Event { size: full_size(query, reply), took: query.elapsed(), rcode: reply.rcode(), column: 0 };
+        place.dropped.count(query, &event);
+        true
+    }
+}
+
+impl Prometheus {
+    /// The column of the plugin at a seat; 0 behind the last one.
+    fn column(&self, seat: u8, here: &Here<'_>) -> usize {
+        let column = |name: &&str| grid::column_of(name) as u8;
+        let columns = self.columns.get_or_init(|| here.site.chain.names().iter().map(column).collect());
+        columns.get(usize::from(seat)).copied().map_or(0, usize::from)
+    }
+}
+
+/// Octets of the reply, neither compressed nor truncated, without OPT.
+fn full_size(query: &Query<'_>, reply: &Reply) -> u64 {
+    (HEADER + query.asked().len() + 4 + reply.answer.plain_len()) as u64
+}
+
+//----------- Process --------------------------------------------------------
+
+/// What is shown once for the whole process.
+struct Process {
+    _build: Gauge,
+}
+
+impl Process {
+    /// The one of this process, made and shown by whoever is first.
+    fn find(host: &Arc<Host>) -> Arc<Self> {
+        let fresh = || {
+            let rust = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
+            let revision = option_env!("SIGNPOST_REVISION").unwrap_or_default();
+            let build = host.metrics.gauge(&BUILD, &[env!("CARGO_PKG_VERSION"), revision, rust]);
+            build.set(1.0);
+            Self { _build: build }
+        };
+        shown(host, "prometheus: process", fresh)
+    }
+}
+
+impl Collect for Process {
+    fn collect(&self, page: &mut Page) {
+        page.counter(&PANICS, &[], walk::panics());
+    }
+}
+
+/// A collector that outlives a reload, registered when it is made.
+fn shown<T: Collect + 'static>(host: &Arc<Host>, key: &str, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut made = false;
+    let collector = host.shared.get_or_make(key, || {
+        made = true;
+        make()
+    });
+    if made {
+        host.metrics.register(&collector);
+    }
+    collector
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,106 @@
+//! The page after some queries.
+
+use std::sync::Arc;
+
+use crate::chain::build::build;
+use crate::corefile::{self, Vocabulary};
+use crate::host::Host;
+use crate::plugins;
+use crate::testing::Server;
+
+const COREFILE: &str =
+    "cluster.local a.test:53 {\nprometheus :9153\nerrors\nwhoami\n}\n.:53 {\nprometheus :9153\nerrors\n}\n";
+
+/// The page's lines about `name`, without the labels `server` and `view`.
+fn lines(page: &str, name: &str) -> Vec<String> {
+    let line = |line: &str| {
+        line.replace(",server=\"dns://:53\"", "")
+            .replace(",view=\"\"", "")
+            .replace("server=\"dns://:53\",view=\"\",", "")
+    };
+    let mut lines: Vec<_> =
+        page.lines().filter(|line| line.starts_with(&format!("coredns_{name}{{"))).map(line).collect();
+    lines.sort_by_key(|line| ["zone", "name", "type", "rcode"].map(|name| label(line, name).to_owned()));
+    lines
+}
+
+fn page(server: &Server) -> String {
+    let (status, kind, page) = server.configuration.endpoints[&(":9153".to_owned(), "/metrics".to_owned())]();
+    assert_eq!((status, kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    page
+}
+
+/// Labels of a line in a fixed order, whatever the order on the page.
+fn label<'a>(line: &'a str, name: &str) -> &'a str {
+    let at = line.find(&format!("{name}=\"")).map(|at| at + name.len() + 2);
+    at.and_then(|at| line[at..].split('"').next()).unwrap_or("none")
+}
+
+#[test]
+fn queries_and_replies_are_counted_by_the_zone_that_routed_them() {
+    let server = Server::new(COREFILE);
+    for name in ["x.cluster.local.", "A.TEST.", "x.a.test.", "elsewhere."] {
+        server.ask(name, "A");
+    }
+    server.ask("x.a.test.", "HINFO");
+    let page = page(&server);
+    let by_zone: Vec<_> = lines(&page, "dns_requests_total")
+        .iter()
+        .map(|l| format!("{} {} {}", label(l, "zone"), label(l, "type"), l.rsplit(' ').next().unwrap_or_default()))
+        .collect();
+    assert_eq!(by_zone, [". A 1", "a.test. A 2", "a.test. other 1", "cluster.local. A 1"]);
+    let replies: Vec<_> = lines(&page, "dns_responses_total")
+        .iter()
+        .map(|l| format!("{} {} {:?}", label(l, "zone"), label(l, "rcode"), label(l, "plugin")))
+        .collect();
+    assert_eq!(replies, [". SERVFAIL \"\"", "a.test. NOERROR \"whoami\"", "cluster.local. NOERROR \"whoami\""]);
+    // As CoreDNS: 12 + 8 + 4 octets, an address of 8 + 10 + 4, an SRV record of 5 + 8 + 10 + 7.
+    let sizes = lines(&page, "dns_response_size_bytes_sum");
+    assert!(sizes.iter().any(|l| label(l, "zone") == "." && l.ends_with(" 0")), "{sizes:?}");
+    assert!(
+        sizes.iter().any(|l| label(l, "zone") == "a.test." && l.ends_with(&format!(" {}", 76 + 2 * 82))),
+        "{sizes:?}"
+    );
+    assert!(page.contains("coredns_panics_total 0\n") && page.contains("coredns_build_info{"), "{page}");
+    assert!(page.contains("coredns_dns_request_duration_seconds_bucket{"), "{page}");
+}
+
+#[test]
+fn what_no_block_takes_is_dropped() {
+    let server = Server::new("a.test {\nprometheus :9153\nwhoami\n}\n");
+    server.ask("elsewhere.", "AAAA");
+    let page = page(&server);
+    let replies = lines(&page, "dns_responses_total");
+    assert_eq!(replies.len(), 1, "{replies:?}");
+    assert_eq!((label(&replies[0], "zone"), label(&replies[0], "rcode")), ("dropped", "REFUSED"));
+}
+
+#[test]
+fn plugins_with_a_seat_are_enabled() {
+    let server = Server::new("b.test a.test {\nprometheus :9153\nready\nlog\nwhoami\n}\n");
+    let page = page(&server);
+    let names: Vec<_> =
+        lines(&page, "plugin_enabled").iter().map(|l| format!("{} {}", label(l, "zone"), label(l, "name"))).collect();
+    assert_eq!(names, ["b.test. log", "b.test. prometheus", "b.test. whoami"]);
+}
+
+#[test]
+fn counts_go_on_after_a_reload_and_go_with_the_zone() {
+    let server = Server::new(COREFILE);
+    server.ask("x.cluster.local.", "A");
+    let served: Vec<&str> = plugins::ALL.iter().map(|plugin| plugin.name).collect();
+    let vocabulary = Vocabulary { served: &served, elsewhere: &[] };
+    let again = |host: &Arc<Host>, text: &str| {
+        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+        build(&corefile, plugins::ALL, host, "53").expect("a configuration")
+    };
+    let count = |host: &Host| lines(&host.metrics.text(), "dns_requests_total").len();
+    let second = again(&server.host, COREFILE);
+    let Server { host, configuration } = server;
+    drop(configuration);
+    assert_eq!(count(&host), 1, "the new configuration goes on counting");
+    let third = again(&host, "b.test {\nprometheus :9153\nwhoami\n}\n");
+    drop(second);
+    assert_eq!(count(&host), 0, "nobody serves the zone any more");
+    drop(third);
+}

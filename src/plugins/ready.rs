@@ -1,0 +1,174 @@
+//! # ready — tell probes when the server is ready
+//!
+//! GET /ready gives 200 `OK` once every plugin is ready that can tell, of all server blocks that list `ready`.
+//! Until then it gives 503 and the names of those that are not, sorted, with commas between; each such request
+//! is a log line too. From the signal to stop it gives 503, so that no new clients are sent here.
+//!
+//! ## Syntax
+//! ```text
+//! ready [ADDRESS] [{
+//!     monitor until-ready|continuously
+//! }]
+//! ```
+//! ADDRESS is `:8181` if it is not given. With `until-ready` (the default) a plugin that was ready once is not asked
+//! again; with `continuously` every request asks all.
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     ready :8181 {
+//!         monitor continuously
+//!     }
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Differences from CoreDNS
+//! - An address that is in use refuses the configuration; CoreDNS goes on without the page.
+//! - Of two plugins of the same name both have to be ready; in CoreDNS the last one counts.
+//! - `monitor` counts for its own address; in CoreDNS the last one in the Corefile counts for all.
+//! - Answers 503 during the lameduck time; in CoreDNS the port is closed.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::chain::setup::{Probes, Registration, Setup};
+use crate::error::Result;
+use crate::host::http::{Page, TEXT};
+use crate::host::{Host, log};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "ready", setup };
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let (mut address, mut continuously, mut seen) = (":8181", false, false);
+    while cursor.next_occurrence() {
+        if seen {
+            return Err(cursor.once_error());
+        }
+        seen = true;
+        match cursor.args()[..] {
+            [] => {}
+            [word] => {
+                cursor.host_port(word)?;
+                address = word.as_str();
+            }
+            _ => return Err(cursor.arg_err()),
+        }
+        while cursor.next_option() {
+            match (cursor.word().as_str(), &cursor.clone().args()[..]) {
+                ("monitor", [kind]) => {
+                    cursor.args();
+                    continuously = match kind.as_str() {
+                        "continuously" => true,
+                        "until-ready" => false,
+                        _ => {
+                            let message = format!("Error during parsing: monitor type '{kind}' not supported");
+                            return Err(cursor.unknown(kind, message, &["continuously", "until-ready"]));
+                        }
+                    };
+                }
+                ("monitor", _) => {
+                    cursor.args();
+                    return Err(cursor.arg_err());
+                }
+                _ => return Err(cursor.unknown_property(&["monitor"])),
+            }
+        }
+    }
+    let ready = Ready { probes: s.probes(), continuously, host: Arc::downgrade(s.host), waiting: Mutex::default() };
+    s.http(address, "/ready", Arc::new(move || ready.page()));
+    Ok(())
+}
+
+struct Ready {
+    probes: Arc<Probes>,
+    continuously: bool,
+    host: Weak<Host>,
+    /// Who was never ready so far; `None` before anybody asked.
+    waiting: Mutex<Option<Vec<&'static str>>>,
+}
+
+impl Ready {
+    fn page(&self) -> Page {
+        if self.host.upgrade().is_none_or(|host| host.shutting_down.load(Ordering::Relaxed)) {
+            return (503, TEXT, "Shutting down".to_owned());
+        }
+        let waiting = self.waiting().join(",");
+        if waiting.is_empty() {
+            return (200, TEXT, "OK".to_owned());
+        }
+        log::info("plugin/ready", format_args!("Plugins not ready: \"{waiting}\""));
+        (503, TEXT, waiting)
+    }
+
+    fn waiting(&self) -> Vec<&'static str> {
+        if self.continuously {
+            return self.probes.waiting_for();
+        }
+        let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = match known.take() {
+            None => self.probes.waiting_for(),
+            Some(known) if known.is_empty() => known,
+            Some(mut known) => {
+                let now = self.probes.waiting_for();
+                known.retain(|name| now.contains(name));
+                known
+            }
+        };
+        *known = Some(waiting.clone());
+        waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::chain::build::build;
+    use crate::corefile::{self, Vocabulary};
+
+    static FIRST: AtomicBool = AtomicBool::new(false);
+    static SECOND: AtomicBool = AtomicBool::new(false);
+
+    fn late(name: &'static str, ready: &'static AtomicBool, s: &mut Setup<'_>) -> Result<()> {
+        assert_eq!(s.cursor().plugin(), name);
+        s.probe(|| ready.load(Ordering::Relaxed));
+        Ok(())
+    }
+
+    #[test]
+    fn who_was_ready_once_is_only_asked_again_if_that_is_wanted() {
+        let plugins = [
+            PLUGIN,
+            Registration { name: "zeta", setup: |s| late("zeta", &FIRST, s) },
+            Registration { name: "alpha", setup: |s| late("alpha", &SECOND, s) },
+        ];
+        let vocabulary = Vocabulary { served: &["ready", "zeta", "alpha"], elsewhere: &[] };
+        let text = ". {\nready\nzeta\nalpha\n}\nb {\nready :1 {\nmonitor continuously\n}\n}\n";
+        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+        let host = Arc::new(Host::default());
+        let configuration = build(&corefile, &plugins, &host, "53").expect("a configuration");
+        let ask = |address: &str| {
+            let (status, _, body) = configuration.endpoints[&(address.to_owned(), "/ready".to_owned())]();
+            (status, body)
+        };
+        let both = |status, body: &str| {
+            assert_eq!(ask(":8181"), (status, body.to_owned()));
+            assert_eq!(ask(":1"), (status, body.to_owned()));
+        };
+        both(503, "alpha,zeta");
+        FIRST.store(true, Ordering::Relaxed);
+        both(503, "alpha");
+        FIRST.store(false, Ordering::Relaxed);
+        assert_eq!(ask(":1"), (503, "alpha,zeta".to_owned()));
+        assert_eq!(ask(":8181"), (503, "alpha".to_owned()));
+        SECOND.store(true, Ordering::Relaxed);
+        assert_eq!(ask(":8181"), (200, "OK".to_owned()));
+        assert_eq!(ask(":1"), (503, "zeta".to_owned()));
+        host.shutting_down.store(true, Ordering::Relaxed);
+        both(503, "Shutting down");
+    }
+}

@@ -1,0 +1,49 @@
+//! # root — the folder that relative paths start from
+//!
+//! Plugins that read files (`file`, `hosts`, `loadbalance weighted`, ...) look for relative paths below this
+//! folder. A folder that is not there is a warning: it may come later.
+//!
+//! ## Syntax
+//! ```text
+//! root DIR
+//! ```
+//!
+//! ## Examples
+//! ```corefile
+//! example.org {
+//!     root /etc/coredns/zones
+//!     loadbalance weighted weights
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Differences from CoreDNS
+//! None.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use crate::chain::setup::{Registration, Setup};
+use crate::error::Result;
+use crate::host::log;
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "root", setup };
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    while cursor.next_occurrence() {
+        let word = cursor.expect_arg()?;
+        cursor.expect_no_arg()?;
+        let path = PathBuf::from(word.as_str());
+        match path.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                log::warning("plugin/root", format_args!("Root path does not exist: {word}"));
+            }
+            Err(error) => return Err(cursor.error_at(word, format!("unable to access root path '{word}': {error}"))),
+            Ok(_) => {}
+        }
+        s.set_root(path);
+    }
+    Ok(())
+}
