@@ -29,6 +29,10 @@ pub fn read(message: &[u8], name: &Name, qtype: u16, qclass: u16) -> Result<Answ
         _ => return Err(Unusable::OtherQuestion),
     };
     let fixed = message.get(at..at + 4).ok_or(Unusable::Malformed)?;
+    // The question must be written out: pointers behind it count from its end.
+    if at != HEADER + asked.len() {
+        return Err(Unusable::Malformed);
+    }
     let same = asked.lowered() == *name && fixed[..2] == qtype.to_be_bytes() && fixed[2..] == qclass.to_be_bytes();
     if word(2) & flag::QR == 0 || !same {
         return Err(Unusable::OtherQuestion);
@@ -36,11 +40,12 @@ pub fn read(message: &[u8], name: &Name, qtype: u16, qclass: u16) -> Result<Answ
     let mut answer = Answer { asked: name.len() as u8, movable: true, ..Answer::default() };
     answer.flags = word(2) & (flag::AA | flag::TC | flag::RA | flag::AD);
     answer.rcode = word(2) & 0xF;
-    Walk { message, body: at + 4, answer: &mut answer }
-        .records([word(6), word(8), word(10)])
-        .ok_or(Unusable::Malformed)?;
-    if !answer.movable {
-        rewrite(&mut answer, message, (at + 4, &asked));
+    let mut walk = Walk { message, body: at + 4, adrift: false, answer: &mut answer };
+    walk.records([word(6), word(8), word(10)]).ok_or(Unusable::Malformed)?;
+    let adrift = walk.adrift;
+    answer.movable &= !adrift;
+    if !answer.movable && !rewrite(&mut answer, message, (at + 4, &asked)) && adrift {
+        return Err(Unusable::Malformed);
     }
     Ok(answer)
 }
@@ -49,6 +54,8 @@ struct Walk<'a> {
     message: &'a [u8],
     /// The offset behind the question.
     body: usize,
+    /// Whether some pointer is off, or would not be moved with the others: only an answer written anew will do.
+    adrift: bool,
     answer: &'a mut Answer,
 }
 
@@ -86,13 +93,14 @@ impl Walk<'_> {
         self.clamp_ttl(start + fixed + 4 - at);
         self.answer.plain += (end - at) as u32;
         // A record only moves if an OPT stood before it: then pointers behind that are off, and all is written anew.
-        self.answer.movable &= moved == at;
+        self.adrift |= moved != at;
         self.pointer_at(at, at)?;
         for (name, skip) in names_in(kind) {
             let mut here = rdata + skip;
             for _ in 0..*name {
+                let next = skip_name(self.message, here).filter(|&end_of_name| end_of_name <= end)?;
                 self.pointer_at(at, here)?;
-                here = skip_name(self.message, here).filter(|&end_of_name| end_of_name <= end)?;
+                here = next;
             }
         }
         if matches!(kind, rtype::A | rtype::AAAA | rtype::MX) {
@@ -110,17 +118,20 @@ impl Walk<'_> {
 
     /// Notes the pointer that ends the name at `here`, if one does.
     fn pointer_at(&mut self, record: usize, here: usize) -> Option<()> {
-        let (name, _) = Name::from_message(self.message, here)?;
-        let mut at = here;
-        while self.message[at] != 0 && self.message[at] < 0xC0 {
-            at += 1 + usize::from(self.message[at]);
-        }
-        let written = if self.message[at] == 0 { at + 1 - here } else { at + 2 - here };
-        self.answer.plain += (name.len() - written) as u32;
-        let target = usize::from(self.message[at] & 0x3F) << 8 | usize::from(*self.message.get(at + 1).unwrap_or(&0));
-        if self.message[at] != 0 && target != HEADER {
+        let (name, end) = Name::from_message(self.message, here)?;
+        // A pointer to the root is longer than the root: what is written is counted already.
+        self.answer.plain = self.answer.plain + name.len() as u32 - (end - here) as u32;
+        let Some((at, target)) = next_pointer(self.message, here)? else { return Some(()) };
+        if target != HEADER {
             let start = usize::from(self.answer.records.last().map_or(0, |mark| mark.at));
             self.answer.pointers.push((start + at - record) as u16);
+        }
+        let mut from = target;
+        while let Some((at, target)) = next_pointer(self.message, from)? {
+            // The names in front have noted their own. One that stands elsewhere, in a TXT say, would not be moved.
+            let is_noted = |at: usize| self.answer.pointers.binary_search(&((at - self.body) as u16)).is_ok();
+            self.adrift |= target != HEADER && !(at >= self.body && is_noted(at));
+            from = target;
         }
         Some(())
     }
@@ -155,6 +166,22 @@ impl Walk<'_> {
     }
 }
 
+/// The pointer that ends the labels at `at`, and where it leads; `Some(None)` if the root label does.
+///
+/// Nothing may point into the header, which is another one in every reply.
+fn next_pointer(message: &[u8], mut at: usize) -> Option<Option<(usize, usize)>> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(None),
+            len if len < 0xC0 => at += 1 + usize::from(len),
+            high => {
+                let target = usize::from(high & 0x3F) << 8 | usize::from(*message.get(at + 1)?);
+                return (target >= HEADER).then_some(Some((at, target)));
+            }
+        }
+    }
+}
+
 /// Names in the data of types that may be compressed (RFC 3597 section 4), as (how many, octets before).
 /// SRV targets should not be compressed (RFC 2782), but some servers do.
 fn names_in(kind: u16) -> &'static [(u8, usize)] {
@@ -171,11 +198,11 @@ fn names_in(kind: u16) -> &'static [(u8, usize)] {
 
 /// Writes an answer anew, with pointers to the question alone, so that its records may be moved.
 ///
-/// Names are read from the upstream's `message`, whose question ends at `body`.
-fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) {
+/// Names are read from the upstream's `message`, whose question ends at `body`. Returns whether that could be done.
+fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) -> bool {
     // What we write is of class IN; another class keeps its bytes and its order.
     if answer.records().any(|record| record.class != class::IN) {
-        return;
+        return false;
     }
     let mut at = body;
     let fresh = Encoder::build(asked.len(), |e| {
@@ -196,10 +223,12 @@ fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) {
             at = end;
         }
     });
-    if fresh.counts == answer.counts {
+    let complete = fresh.counts == answer.counts;
+    if complete {
         let (rcode, flags, options) = (answer.rcode, answer.flags, std::mem::take(&mut answer.options));
         *answer = Answer { rcode, flags, options, ..fresh };
     }
+    complete
 }
 
 /// Writes the data of a record anew; `put` writes the names in it that may be compressed.
@@ -330,5 +359,19 @@ mod tests {
         let mut query = wire.clone();
         query[2] &= 0x7F;
         assert_eq!(read(&query, &name("a.example."), 1, 1), Err(Unusable::OtherQuestion));
+    }
+
+    #[test]
+    fn pointers_that_lead_astray() {
+        let reply = |question: &[u8], owner: &[u8]| {
+            let header: &[u8] = b"\0\x07\x84\0\0\x01\0\x01\0\0\0\0";
+            [header, question, b"\0\x01\0\x01", owner, b"\0\x01\0\x01\0\0\0\x3C\0\x04\xC0\0\x02\x01"].concat()
+        };
+        let name = Name::from_text("a.").expect("a name");
+        let plain = |message: &[u8]| read(message, &name, 1, 1).map(|answer| answer.plain_len());
+        assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0C")), Ok(17));
+        assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0E")), Ok(15), "the root, in two octets");
+        assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x04")), Err(Unusable::Malformed), "into the header");
+        assert_eq!(read(&reply(b"\xC0\0", b"\0"), &Name::ROOT, 1, 1), Err(Unusable::Malformed), "from the question");
     }
 }

@@ -100,7 +100,7 @@ impl Writer {
                 let ttl_at = at + usize::from(answer.records[index].ttl_at) - from;
                 out[ttl_at..ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
             }
-            if shift != 0 && !pointers.is_empty() {
+            if shift != 0 && !answer.pointers.is_empty() {
                 pointers = pointers_from(&answer.pointers, pointers, from);
                 for &pointer in pointers.iter().take_while(|&&pointer| usize::from(pointer) < to) {
                     move_pointer(&mut out[at + usize::from(pointer) - from..], shift);

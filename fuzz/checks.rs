@@ -1,0 +1,229 @@
+//! What must hold of every parser, whatever it is given. Fuzz targets call these with what libFuzzer makes up, and
+//! `tests/fuzz.rs` with random and mutated input, so that they also run where no fuzzer is.
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name as HickoryName, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use signpost::corefile::{self, Cursor, Vocabulary, address};
+use signpost::plugins::kubernetes::name::{Ask, Schema};
+use signpost::plugins::kubernetes::reverse::{self, Reverse};
+use signpost::wire::name::{Name, labels};
+use signpost::wire::relay;
+use signpost::wire::reply::{Order, Reply};
+use signpost::wire::request::{Gate, HEADER, gate};
+use signpost::wire::write::{Writer, refusal};
+
+use crate::kit::cluster::Cluster;
+use crate::kit::message::{packet, records, written};
+
+/// The gate: what passes can be answered, what is refused gets a message, and hickory reads the same question.
+pub(crate) fn check_gate(data: &[u8]) {
+    match gate(data) {
+        Gate::Silence => {}
+        Gate::Refuse(why) => {
+            let mut out = Vec::new();
+            let len = refusal(data, &why, &mut out);
+            assert_eq!(len, why.question_end.unwrap_or(HEADER));
+            assert_eq!(out[..2], data[..2], "the id is the client's");
+            Message::from_vec(&out).expect("a refusal can be read");
+        }
+        Gate::Pass(request) => {
+            let mut out = Vec::new();
+            Writer::default().reply(data, &request, &Reply::server(5), request.udp_limit(), &mut out);
+            assert!(out.len() <= request.udp_limit());
+            assert_eq!(out[HEADER..request.question_end()], data[HEADER..request.question_end()]);
+            let ours = Message::from_vec(&out).expect("a reply can be read");
+            if let Ok(theirs) = Message::from_vec(data) {
+                assert_eq!(ours.queries, theirs.queries);
+                assert_eq!(ours.edns.is_some(), theirs.edns.is_some());
+            }
+        }
+    }
+}
+
+/// Names: whatever hickory reads, we read the same; and text is the same name again.
+pub(crate) fn check_name(data: &[u8]) {
+    let Some((&at, message)) = data.split_first() else { return };
+    if usize::from(at) > message.len() {
+        assert!(Name::from_message(message, usize::from(at)).is_none());
+        return;
+    }
+    let theirs = HickoryName::read(&mut BinDecoder::new(message).clone(u16::from(at)));
+    let ours = Name::from_message(message, usize::from(at));
+    if let Ok(theirs) = &theirs {
+        let (ours, end) = ours.expect("hickory can read it");
+        assert!(end <= message.len());
+        assert!(ours.labels().eq(theirs.iter()), "{ours} is not {theirs}");
+    }
+    let Some((ours, _)) = ours else { return };
+    assert_eq!(Name::from_text(&ours.to_string()), Ok(ours), "text and back");
+    assert_eq!(Name::from_wire(ours.wire()), Some(ours), "wire and back");
+}
+
+/// Types whose data hickory takes apart as we do; what else a message holds is relayed as octets.
+const PLAIN_TYPES: &[RecordType] = &[
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::NS,
+    RecordType::CNAME,
+    RecordType::SOA,
+    RecordType::PTR,
+    RecordType::MX,
+    RecordType::TXT,
+    RecordType::SRV,
+];
+
+/// An upstream's message: what we take of it can be written to any client, in any order and for any question.
+pub(crate) fn check_relay(message: &[u8]) {
+    let Some((name, end)) = Name::from_message(message, HEADER) else { return };
+    let Some(&[t1, t0, c1, c0]) = message.get(end..).and_then(|rest| rest.first_chunk()) else { return };
+    let (qtype, qclass) = (u16::from_be_bytes([t1, t0]), u16::from_be_bytes([c1, c0]));
+    let Ok(answer) = relay::read(message, &name.lowered(), qtype, qclass) else { return };
+    assert_eq!(answer.records().count(), answer.counts.iter().map(|&count| usize::from(count)).sum::<usize>());
+    let _ = answer.min_ttl();
+    let reply = Reply::fetched(answer.into());
+    // As when a plugin restores a longer question: its end is the same name.
+    let other = name.below([b"longer".as_slice()]).unwrap_or(name);
+    for (asked, edns) in [(name, None), (name, Some(1232)), (other, Some(4096))] {
+        let packet = packet(asked.wire(), qtype, edns);
+        for (order, limit) in [(Order::Stored, 65_535), (Order::Shuffled(7), 65_535), (Order::Shuffled(9), 512)] {
+            let out = written(&packet, &Reply { order, ..reply.clone() }, limit);
+            assert!(out.len() <= limit, "{} octets of {limit}", out.len());
+            assert!(records(&out).is_some(), "a record of the reply cannot be read: {out:02x?}");
+        }
+    }
+    let (Ok(theirs), Ok(_)) = (Message::from_vec(message), HickoryName::from_ascii(name.to_string())) else { return };
+    let out = written(&packet(name.wire(), qtype, None), &reply, 65_535);
+    let all = |message: &Message| {
+        let mut all: Vec<Record> = message.all_sections().cloned().collect();
+        all.iter_mut().for_each(|record| record.ttl = if record.ttl >> 31 == 1 { 0 } else { record.ttl });
+        all
+    };
+    if theirs.signature.is_none() && all(&theirs).iter().all(|record| PLAIN_TYPES.contains(&record.record_type())) {
+        let ours = Message::from_vec(&out).expect("hickory read the upstream's");
+        assert_eq!(all(&ours), all(&theirs));
+    }
+}
+
+/// Corefiles: any text is read to its end, and every complaint names a line that is there.
+pub(crate) fn check_corefile(data: &[u8]) {
+    let text = corefile::decode(data);
+    // What is imported is read from disk.
+    if text.contains("import") {
+        return;
+    }
+    let vocabulary =
+        Vocabulary { served: &["kubernetes", "forward", "errors", "whoami", "log"], elsewhere: &["dnstap"] };
+    let lines = text.split('\n').count() as u32;
+    let corefile = match corefile::parse(&text, "Corefile", &|name| (name == "A").then(|| "b c\nd".into()), &vocabulary)
+    {
+        Ok(corefile) => corefile,
+        Err(error) => {
+            let _ = error.to_string();
+            if let signpost::error::Error::Corefile(complaint) = &error {
+                // A variable may hold lines of its own.
+                let line = complaint.place.as_ref().map_or(1, |place| place.line);
+                assert!(
+                    line >= 1 && line <= lines + text.matches("A").count() as u32,
+                    "line {line} of {lines}: {error}"
+                );
+            }
+            return;
+        }
+    };
+    let _ = corefile.sha512_hex();
+    for block in &corefile.blocks {
+        let _ = address::keys(block, "53").map_err(|error| error.to_string());
+        block.directives.iter().for_each(|directive| {
+            let mut cursor = Cursor::new(directive);
+            while cursor.next_occurrence() {
+                cursor.args();
+                while cursor.next_option() {
+                    cursor.args();
+                }
+            }
+        });
+    }
+}
+
+/// Reverse names: a name that stands for an address is that address's only name.
+pub(crate) fn check_reverse(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for name in [
+        Name::from_text(&text),
+        Name::from_text(&format!("{text}.in-addr.arpa")),
+        Name::from_text(&format!("{text}.ip6.arpa")),
+    ] {
+        let Some(name) = name.ok().map(Name::lowered) else { continue };
+        match reverse::parse(&name) {
+            Some(Reverse::Address(address)) => {
+                let back = HickoryName::from(address).to_ascii();
+                assert_eq!(name.to_string(), back);
+            }
+            Some(Reverse::Prefix(octets)) => {
+                let labels: Vec<_> = octets.iter().rev().map(ToString::to_string).collect();
+                assert_eq!(name.to_string(), format!("{}.in-addr.arpa.", labels.join(".")));
+            }
+            None => {}
+        }
+    }
+}
+
+thread_local! {
+    static CLUSTER: Cluster = Cluster::small();
+}
+
+/// Names below a cluster zone: what is read of them lies in them, and every answer can be read by hickory.
+pub(crate) fn check_kubernetes(data: &[u8]) {
+    CLUSTER.with(|cluster| check_cluster(cluster, data));
+}
+
+fn check_cluster(cluster: &Cluster, data: &[u8]) {
+    let Ok(name) = Name::from_text(&format!("{}.cluster.local", spelled(data))) else { return };
+    let name = name.lowered();
+    let base = &name.wire()[..name.len() - cluster.zone.name.len()];
+    for schema in [(false, false), (true, false), (false, true), (true, true)] {
+        let ask = signpost::plugins::kubernetes::name::parse(base, Schema { multicluster: schema.0, zonal: schema.1 });
+        if let Ask::Service { key, namespace, .. } = ask {
+            let parts: Vec<&[u8]> = labels(key).collect();
+            assert!(
+                parts.len() == 2 && parts[1] == namespace && base.ends_with(&[key, b"\x03svc"].concat()),
+                "{ask:?}"
+            );
+        }
+    }
+    for qtype in [1, 28, 33, 16, 255] {
+        let Some(answer) = cluster.answer(name.wire(), &name, qtype) else { continue };
+        let out = written(&packet(name.wire(), qtype, Some(1232)), &Reply::memory(answer), 1232);
+        let message = Message::from_vec(&out).expect("our answers can be read");
+        assert!(out.len() <= 1232);
+        for record in &message.answers {
+            assert_eq!(record.name.to_string(), name.to_string(), "what was asked is answered");
+        }
+    }
+}
+
+/// Random octets rarely spell the words that matter: some of them stand for those.
+fn spelled(data: &[u8]) -> String {
+    const WORDS: &[&str] = &[
+        "svc",
+        "pod",
+        "default",
+        "web",
+        "db",
+        "db-3",
+        "_sql",
+        "_tcp",
+        "_http",
+        "10-244-1-3",
+        "ns",
+        "dns",
+        "_zone",
+        "pin",
+    ];
+    let word = |byte: &u8| match WORDS.get(usize::from(byte % 32)) {
+        Some(word) => (*word).to_owned(),
+        None => format!("\\{byte:03}x"),
+    };
+    data.iter().map(word).collect::<Vec<_>>().join(".")
+}

@@ -1,0 +1,103 @@
+//! The checks of the fuzz targets (`fuzz/checks.rs`) with random input, with mutated messages and with what once
+//! failed: for machines without a fuzzer. `just fuzz` goes further.
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
+mod kit;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::{A, CNAME, MX, NS, SOA, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// A message of an upstream with names of all kinds, compressed by hickory, as a start for mutations.
+fn message() -> Vec<u8> {
+    let name = |text: &str| text.parse::<Name>().expect("a name");
+    let record = |owner: &str, data| Record::from_rdata(name(owner), 60, data);
+    let mut message = Message::new(7, MessageType::Response, OpCode::Query);
+    message.add_query(Query::query(name("a.example."), RecordType::A));
+    message.add_answers([
+        record("a.example.", RData::CNAME(CNAME(name("b.example.")))),
+        record("b.example.", RData::A(A::new(192, 0, 2, 1))),
+        record("b.example.", RData::A(A::new(192, 0, 2, 2))),
+        record("b.example.", RData::MX(MX::new(1, name("mail.b.example.")))),
+        record("b.example.", RData::TXT(TXT::new(vec!["text".into()]))),
+        record("b.example.", RData::SRV(SRV::new(1, 2, 3, name("mail.b.example.")))),
+    ]);
+    message.add_authorities([
+        record("example.", RData::NS(NS(name("ns.example.")))),
+        record("example.", RData::SOA(SOA::new(name("ns.example."), name("root.example."), 1, 2, 3, 4, 5))),
+    ]);
+    message.add_additionals([record("ns.example.", RData::A(A::new(192, 0, 2, 3)))]);
+    message.set_edns(Edns::new());
+    message.to_vec().expect("encodes")
+}
+
+/// A real message with some octets changed, and perhaps cut.
+fn mutated(start: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), prop_oneof![any::<u8>(), Just(0xC0), Just(12), Just(0)]);
+    (vec(change, 0..6), any::<prop::sample::Index>(), any::<bool>()).prop_map(move |(changes, cut, whole)| {
+        let mut bytes = start.clone();
+        for (at, to) in changes {
+            *at.get_mut(&mut bytes) = to;
+        }
+        let len = if whole { bytes.len() } else { cut.index(bytes.len()) };
+        bytes.truncate(len);
+        bytes
+    })
+}
+
+/// `PROPTEST_CASES` asks for more (or fewer) than what CI has time for.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_gate_reads_any_packet(
+        data in prop_oneof![vec(any::<u8>(), 0..600), mutated(kit::message::query("web.default.svc.cluster.local", 1))],
+    ) {
+        checks::check_gate(&data);
+    }
+
+    #[test]
+    fn names_are_those_that_hickory_reads(
+        data in prop_oneof![
+            vec(any::<u8>(), 0..300),
+            vec(prop_oneof![Just(0), Just(1), Just(0xC0), 2..12_u8], 0..60),
+            vec(prop_oneof![4 => Just(63), 1 => Just(1), 1 => Just(0)], 250..300),
+        ],
+    ) {
+        checks::check_name(&data);
+    }
+
+    #[test]
+    fn what_upstreams_send_can_be_relayed(data in mutated(message())) {
+        checks::check_relay(&data);
+    }
+
+    #[test]
+    fn any_text_is_read_as_a_corefile(
+        data in prop_oneof![
+            vec(any::<u8>(), 0..200),
+            vec(prop::sample::select(&[" ", "\n", "{", "}", "\"", "\\", "#", ".", ":53", "whoami", "errors", "{$A}", "(s)", "a", "10.0.0.0/7", "dns://"][..]), 0..40)
+                .prop_map(|words| words.concat().into_bytes()),
+        ],
+    ) {
+        checks::check_corefile(&data);
+    }
+
+    #[test]
+    fn reverse_names_stand_for_one_address(data in "[0-9a-f]{1,3}(\\.[0-9a-fA-F]{1,2}){0,34}|.{0,20}") {
+        checks::check_reverse(data.as_bytes());
+    }
+
+    #[test]
+    fn any_name_of_a_cluster_is_answered(data in vec(any::<u8>(), 0..12)) {
+        checks::check_kubernetes(&data);
+    }
+}

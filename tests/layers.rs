@@ -1,0 +1,305 @@
+//! The rooms of the house and the arrows between them, held as a test; and what lints cannot say: how long a
+//! file and a function may be, where `unsafe` and `kube` may stand, how a file opens.
+//!
+//! ```text
+//! main            -> server, plugins, chain, corefile, args, error, host
+//! server          -> chain, wire, host, corefile, args, error
+//! plugins         -> chain, wire, host, error, and of corefile only what reads options
+//! chain           -> corefile, wire, host, error
+//! corefile, host  -> error
+//! wire            -> nothing: no room, no clock, no socket
+//! ```
+
+#[path = "layers/source.rs"]
+mod source;
+
+use std::path::Path;
+
+use source::{Source, Use};
+
+/// Who may use whom.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host"]),
+    ("server", &["chain", "wire", "host", "corefile", "args", "error"]),
+    ("plugins", &["chain", "corefile", "wire", "host", "error"]),
+    ("chain", &["corefile", "wire", "host", "error"]),
+    ("corefile", &["error"]),
+    ("host", &["error"]),
+    ("wire", &[]),
+    ("args", &[]),
+    ("error", &[]),
+    // The map of the house names no more than its rooms.
+    ("lib", &[]),
+];
+
+/// What plugins may use of `corefile`: the cursor, words, values and addresses. Not blocks, not the parser.
+const OPTIONS: &[&str] = &["Cursor", "Word", "Source", "cursor", "word", "value", "address", "nearest"];
+
+/// What a room may not use of other crates, and why.
+const FOREIGN: &[(&str, &str, &str)] = &[
+    ("wire", "tokio", "the wire waits for nothing"),
+    ("wire", "std::time::Instant", "the wire has no clock: time is an argument"),
+    ("wire", "std::time::SystemTime", "the wire has no clock: time is an argument"),
+    ("wire", "std::net::Udp", "the wire has no sockets"),
+    ("wire", "std::net::Tcp", "the wire has no sockets"),
+    ("wire", "std::fs", "the wire reads no files"),
+    ("wire", "std::env", "the wire knows no environment"),
+    ("wire", "hickory_proto", "hickory-proto is the oracle that the wire is tested against"),
+    ("wire", "libc", "the wire is pure"),
+    ("corefile", "tokio", "reading text waits for nothing"),
+    ("corefile", "std::time::Instant", "reading text has no clock"),
+    ("corefile", "std::net::Udp", "reading text opens no socket"),
+    ("corefile", "std::net::Tcp", "reading text opens no socket"),
+    ("chain", "std::net::Udp", "the chain is asked by sockets, it has none"),
+    ("chain", "std::net::Tcp", "the chain is asked by sockets, it has none"),
+    ("chain", "tokio::net", "the chain is asked by sockets, it has none"),
+];
+
+/// Crates that only the watch knows.
+const KUBE: &[&str] = &["kube", "kube_client", "kube_core", "kube_runtime", "k8s_openapi"];
+
+/// Lines of a file and of a function.
+const MAX_FILE: usize = 400;
+const MAX_FUNCTION: usize = 60;
+
+/// What may be longer, each with its reason. An entry that is not needed any more fails the test.
+const LONGER: &[(&str, &str)] = &[
+    ("src/plugins/kubernetes/store.rs", "the one writer: all that changes the index, seen together"),
+    ("src/plugins/kubernetes/lookup.rs", "all that the index can answer, seen together"),
+];
+
+//----------- The rules ------------------------------------------------------
+
+/// Arrows between rooms, and what plugins may use of each other and of the Corefile.
+fn arrows(source: &Source) -> Vec<String> {
+    let room = source.room();
+    let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+        return vec![format!("{}: the room `{room}` is not on the map in tests/layers.rs", source.path)];
+    };
+    let mut wrong = Vec::new();
+    for Use { line, path, .. } in source.uses().into_iter().filter(|used| used.own) {
+        let place = format!("{}:{line}", source.path);
+        let Some(other) = path.first().filter(|first| *first != room && !first.starts_with(char::is_uppercase)) else {
+            wrong.extend(between_plugins(source, &path).map(|why| format!("{place}: {why}")));
+            continue;
+        };
+        if room == "lib" || !allowed.contains(&other.as_str()) {
+            wrong.push(format!("{place}: {room} may not use {}", path.join("::")));
+        } else if room == "plugins"
+            && other == "corefile"
+            && !path.get(1).is_some_and(|part| OPTIONS.contains(&part.as_str()))
+        {
+            wrong.push(format!("{place}: plugins read the Corefile through the cursor, not {}", path.join("::")));
+        }
+    }
+    wrong
+}
+
+/// No plugin knows another; only the list of all plugins knows each of them.
+fn between_plugins(source: &Source, path: &[String]) -> Option<String> {
+    let own = (source.room() == "plugins").then(|| source.module.get(1)).flatten()?;
+    let other = path.get(1).filter(|_| path[0] == "plugins")?;
+    (own != other).then(|| format!("the plugin {own} may not use {}", path.join("::")))
+}
+
+/// Clocks, sockets and packages where they do not belong.
+fn foreign(source: &Source) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let is_watch = source.path.starts_with("src/plugins/kubernetes/watch");
+    for Use { line, path, .. } in source.uses().into_iter().filter(|used| !used.own) {
+        let (place, whole) = (format!("{}:{line}", source.path), path.join("::"));
+        if KUBE.contains(&path[0].as_str()) && !is_watch {
+            wrong.push(format!("{place}: only plugins/kubernetes/watch knows {whole}"));
+        }
+        for (_, _, why) in FOREIGN.iter().filter(|(room, what, _)| *room == source.room() && begins(&whole, what)) {
+            wrong.push(format!("{place}: {whole}: {why}"));
+        }
+    }
+    wrong
+}
+
+/// Whether a path begins with another one. `std::net::Udp` stands for all names that begin so.
+fn begins(path: &str, prefix: &str) -> bool {
+    let is_stem = prefix.ends_with("Udp") || prefix.ends_with("Tcp");
+    path.strip_prefix(prefix).is_some_and(|rest| is_stem || rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The server serves whatever chain it is given: it names no plugin, not even in a string.
+fn server_names_no_plugin(source: &Source) -> Vec<String> {
+    let always = ["kubernetes", "forward", "cache"];
+    let names = signpost::plugins::ALL
+        .iter()
+        .map(|plugin| plugin.name)
+        .chain(signpost::plugins::ELSEWHERE.iter().copied())
+        .chain(always);
+    // Names that are words of the wire or of the system as well.
+    let names: Vec<&str> =
+        names.filter(|name| !matches!(*name, "tls" | "quic" | "https" | "grpc" | "log" | "errors")).collect();
+    let strings =
+        source.strings().into_iter().filter(|(_, text)| source.room() == "server" && names.contains(&text.as_str()));
+    strings.map(|(line, text)| format!("{}:{line}: the server names the plugin `{text}`", source.path)).collect()
+}
+
+fn unsafe_code(source: &Source) -> Vec<String> {
+    if source.path == "src/server/sys.rs" {
+        return Vec::new();
+    }
+    let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+    let lines = source.code.lines().enumerate().filter(|(_, line)| words(line));
+    lines.map(|(at, _)| format!("{}:{}: `unsafe` stands in server/sys.rs alone", source.path, at + 1)).collect()
+}
+
+fn opening(source: &Source) -> Vec<String> {
+    let opens = source.text.lines().next().is_some_and(|line| line.len() > 5 && line.starts_with("//! "));
+    (!opens)
+        .then(|| format!("{}: does not open with a `//!` line that says what it is for", source.path))
+        .into_iter()
+        .collect()
+}
+
+/// Files and functions that are too long, as (what, how it is said).
+fn lengths(source: &Source) -> Vec<(String, String)> {
+    let mut long = Vec::new();
+    let lines = source.text.lines().count();
+    if lines > MAX_FILE {
+        long.push((source.path.clone(), format!("{}: {lines} lines, not {MAX_FILE}", source.path)));
+    }
+    for (name, line, lines) in
+        source.functions().into_iter().filter(|(.., lines)| *lines > MAX_FUNCTION && !source.is_test)
+    {
+        let what = format!("{}::{name}", source.path);
+        long.push((what, format!("{}:{line}: fn {name} has {lines} lines, not {MAX_FUNCTION}", source.path)));
+    }
+    long
+}
+
+//----------- The house ------------------------------------------------------
+
+fn files(root: &str, into: &mut Vec<Source>) {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Ok(entries) = std::fs::read_dir(base.join(root)) else { return };
+    for entry in entries.map(|entry| entry.expect("an entry")) {
+        let path = format!("{root}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            files(&path, into);
+        } else if path.ends_with(".rs") {
+            into.push(Source::new(&path, &std::fs::read_to_string(entry.path()).expect("a file of ours")));
+        }
+    }
+}
+
+fn house(roots: &[&str]) -> Vec<Source> {
+    let mut all = Vec::new();
+    roots.iter().for_each(|root| files(root, &mut all));
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    all
+}
+
+fn hold(rule: &str, wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{rule}: {} places\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn arrows_point_one_way() {
+    let all = house(&["src"]);
+    assert!(all.len() > 50, "the sources were not found");
+    hold("arrows", all.iter().filter(|source| !source.is_test).flat_map(arrows).collect());
+}
+
+#[test]
+fn clocks_sockets_and_kube_stay_where_they_belong() {
+    hold("foreign", house(&["src"]).iter().filter(|source| !source.is_test).flat_map(foreign).collect());
+}
+
+#[test]
+fn the_server_serves_any_chain() {
+    hold("plugins named by the server", house(&["src"]).iter().flat_map(server_names_no_plugin).collect());
+}
+
+#[test]
+fn unsafe_stands_in_one_file() {
+    hold("unsafe", house(&["src"]).iter().flat_map(unsafe_code).collect());
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    hold("opening", house(&["src", "tests", "benches", "fuzz"]).iter().flat_map(opening).collect());
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let long: Vec<_> = house(&["src", "tests", "benches"]).iter().flat_map(lengths).collect();
+    let excused = |what: &String| LONGER.iter().any(|(name, _)| name == what);
+    let needless = LONGER.iter().filter(|(name, _)| !long.iter().any(|(what, _)| what == name));
+    let needless: Vec<_> = needless.map(|(name, _)| format!("{name} is not too long any more")).collect();
+    hold(
+        "length",
+        long.iter().filter(|(what, _)| !excused(what)).map(|(_, said)| said.clone()).chain(needless).collect(),
+    );
+}
+
+//----------- The rules can fail ---------------------------------------------
+
+fn broken(rule: fn(&Source) -> Vec<String>, path: &str, text: &str) -> usize {
+    rule(&Source::new(path, text)).len()
+}
+
+#[test]
+fn a_wrong_arrow_is_found() {
+    for (path, text, wrong) in [
+        ("src/wire/name.rs", "use crate::host::Host;", 1),
+        ("src/wire/name.rs", "use super::answer::Answer; // crate::host", 0),
+        ("src/wire/name.rs", "use super::super::host::clock;", 1),
+        ("src/wire/name.rs", "mod text { use super::super::answer::Answer; }", 0),
+        ("src/wire/name.rs", "fn f() -> &'static str { \"crate::host\" }", 0),
+        ("src/wire/name.rs", "#[cfg(test)]\nmod tests { use crate::testing::ask; }", 0),
+        ("src/chain/walk.rs", "use crate::{host::log, server::{run, udp}};", 2),
+        ("src/chain/walk.rs", "use crate::{\n    host::log,\n    wire::{self, name::Name},\n};", 0),
+        ("src/server/run.rs", "fn f() { crate::plugins::ALL.len(); }", 1),
+        ("src/plugins/cache.rs", "use crate::plugins::kubernetes::Kubernetes;", 1),
+        ("src/plugins/cache.rs", "use super::forward::Pool;", 1),
+        ("src/plugins/cache/key.rs", "use super::Cache; use super::super::forward::Pool;", 1),
+        ("src/plugins/cache.rs", "use crate::corefile::{Cursor, value};", 0),
+        ("src/plugins/cache.rs", "use crate::corefile::ServerBlock;", 1),
+        ("src/plugins/mod.rs", "use self::cache::PLUGIN; use crate::plugins::forward;", 0),
+        ("src/kitchen/mod.rs", "", 1),
+    ] {
+        assert_eq!(broken(arrows, path, text), wrong, "{path}: {text}");
+    }
+}
+
+#[test]
+fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
+    for (path, text, wrong) in [
+        ("src/wire/name.rs", "use std::time::Instant;", 1),
+        ("src/wire/name.rs", "use std::net::{IpAddr, UdpSocket};", 1),
+        ("src/wire/name.rs", "use std::net::IpAddr;", 0),
+        ("src/wire/name.rs", "#[cfg(test)]\nmod tests { use hickory_proto::op::Message; }", 0),
+        ("src/plugins/kubernetes/store.rs", "use kube::Client;", 1),
+        ("src/plugins/kubernetes/watch/api.rs", "use kube::Client;", 0),
+        ("src/plugins/kubernetes/store.rs", "use k8s_openapi::List;", 1),
+    ] {
+        assert_eq!(broken(foreign, path, text), wrong, "{path}: {text}");
+    }
+    assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "const A: &str = \"kubernetes\";"), 1);
+    assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "//! the \"kubernetes\" plugin"), 0);
+}
+
+#[test]
+fn unsafe_code_and_bare_openings_are_found() {
+    assert_eq!(broken(unsafe_code, "src/wire/name.rs", "fn f() { unsafe { g() } }"), 1);
+    assert_eq!(broken(unsafe_code, "src/wire/name.rs", "fn unsafe_pointers() {} // unsafe"), 0);
+    assert_eq!(broken(opening, "src/wire/name.rs", "//! A name.\n"), 0);
+    assert_eq!(broken(opening, "src/wire/name.rs", "use std::fmt;\n"), 1);
+}
+
+#[test]
+fn long_files_and_functions_are_found() {
+    let body = "    g();\n".repeat(60);
+    let long = |text: &str| lengths(&Source::new("src/wire/name.rs", text)).len();
+    assert_eq!(long(&format!("fn f(a: [u8; 4]) {{\n{body}}}\n")), 1);
+    assert_eq!(long(&format!("#[cfg(test)]\nmod tests {{\n    fn f() {{\n{body}    }}\n}}\n")), 0);
+    assert_eq!(long(&format!("trait T {{\n    fn f();\n}}\nmod m {{\n{body}}}\n")), 0);
+    assert_eq!(long(&format!("fn f() {{ let a = '{{'; let b = \"}}\"; }}\n{}", "//\n".repeat(60))), 0);
+    assert_eq!(long(&"\n".repeat(401)), 1);
+}
