@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use signpost::host::Host;
 use signpost::host::tasks::Tasks;
 use signpost::plugins::kubernetes::index::{Index, service_key};
-use signpost::plugins::kubernetes::source::{ApiFrom, Origin, SourceOptions, start, start_with};
+use signpost::plugins::kubernetes::source::{ApiFrom, Origin, SourceOptions, start, start_with, wait_at_start};
 use signpost::plugins::kubernetes::watch::Timing;
 use tokio::runtime::Handle;
 
@@ -426,13 +426,49 @@ async fn what_is_missing_at_start_is_said() {
     assert!(text.starts_with("manifests /no/files: No such file"), "{text}");
 }
 
+#[tokio::test]
+async fn a_kubeconfig_names_the_server() {
+    let api = with_services(1).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config");
+    let text = format!(
+        "{{apiVersion: v1, kind: Config, current-context: none, clusters: [{{name: c, cluster: {{server: \"http://{}\"}}}}],
+          users: [{{name: u, user: {{token: secret}}}}], contexts: [{{name: x, context: {{cluster: c, user: u}}}}]}}",
+        api.address
+    );
+    std::fs::write(&file, text).expect("writable");
+    let origin = |context: Option<&str>| {
+        Origin::Api(ApiFrom::Kubeconfig { file: file.clone(), context: context.map(str::to_owned) })
+    };
+    let (host, index) = (Arc::new(Host::default()), Arc::new(Index::default()));
+    let options = SourceOptions { origin: origin(Some("x")), ..SourceOptions::default() };
+    let _tasks = start_with(&options, quick(), index.clone(), &host, &Handle::current()).expect("started");
+    assert!(wait_at_start(&index, Duration::from_secs(5)).await);
+    assert!(api.lock().tokens.iter().all(|token| token == "Bearer secret") && !api.lock().tokens.is_empty());
+    let options = SourceOptions { origin: origin(None), ..SourceOptions::default() };
+    let error = start_with(&options, quick(), index, &host, &Handle::current()).expect_err("no such context");
+    assert!(error.contains("none"), "{error}");
+}
+
+#[tokio::test]
+async fn waiting_at_start_has_an_end() {
+    let began = Instant::now();
+    assert!(!wait_at_start(&Index::default(), Duration::from_millis(700)).await);
+    assert!((0.7..2.0).contains(&began.elapsed().as_secs_f64()));
+}
+
 /// Not a test of its own: it says when `default/probe` changes at the API server of the environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[ignore = "needs KUBE_API, KUBE_CERT, KUBE_KEY and KUBE_CA, as tests/conformance/tools/cluster.sh prints them"]
 async fn watch_a_real_server() {
     let variable = |name: &str| std::env::var(name).expect("a variable");
-    let tls = [variable("KUBE_CERT"), variable("KUBE_KEY"), variable("KUBE_CA")].map(Into::into);
-    let from = ApiFrom::Endpoint { url: variable("KUBE_API"), tls: Some(tls) };
+    let from = match std::env::var("KUBECONFIG") {
+        Ok(file) => ApiFrom::Kubeconfig { file: file.into(), context: None },
+        Err(_) => {
+            let tls = [variable("KUBE_CERT"), variable("KUBE_KEY"), variable("KUBE_CA")].map(Into::into);
+            ApiFrom::Endpoint { url: variable("KUBE_API"), tls: Some(tls) }
+        }
+    };
     let options = SourceOptions { origin: Origin::Api(from), pods_verified: true, ..SourceOptions::default() };
     let (host, index) = (Arc::new(Host::default()), Arc::new(Index::default()));
     let _tasks = start(&options, index.clone(), &host, &Handle::current()).expect("started");

@@ -173,6 +173,8 @@ fn root_cause(error: &kube::Error) -> String {
         cause = next;
     }
     let last = texts.pop().unwrap_or_default();
+    // rustls points to its manual.
+    let last = last.split(": https://").next().unwrap_or_default().to_owned();
     // Some errors quote their cause; the last that does not is the context.
     match texts.into_iter().rev().find(|text| !text.contains(&last)) {
         Some(context) if context.len() < 80 => format!("{context}: {last}"),
