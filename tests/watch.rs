@@ -45,6 +45,7 @@ fn quick() -> Timing {
         hold_max: millis(2000),
         relist_every: millis(1000),
         missing: millis(300),
+        renew: millis(100),
         ..Timing::default()
     }
 }
@@ -431,12 +432,17 @@ async fn a_kubeconfig_names_the_server() {
     let api = with_services(1).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("config");
-    let text = format!(
-        "{{apiVersion: v1, kind: Config, current-context: none, clusters: [{{name: c, cluster: {{server: \"http://{}\"}}}}],
-          users: [{{name: u, user: {{token: secret}}}}], contexts: [{{name: x, context: {{cluster: c, user: u}}}}]}}",
-        api.address
-    );
-    std::fs::write(&file, text).expect("writable");
+    let write = |token: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: none,
+              clusters: [{{name: c, cluster: {{server: \"http://{}\"}}}}],
+              users: [{{name: u, user: {{token: {token}}}}}], contexts: [{{name: x, context: {{cluster: c, user: u}}}}]}}",
+            api.address
+        );
+        std::fs::write(&file, text).expect("writable");
+    };
+    write("old");
+    api.lock().credentials = Some("Bearer old");
     let origin = |context: Option<&str>| {
         Origin::Api(ApiFrom::Kubeconfig { file: file.clone(), context: context.map(str::to_owned) })
     };
@@ -444,7 +450,13 @@ async fn a_kubeconfig_names_the_server() {
     let options = SourceOptions { origin: origin(Some("x")), ..SourceOptions::default() };
     let _tasks = start_with(&options, quick(), index.clone(), &host, &Handle::current()).expect("started");
     assert!(wait_at_start(&index, Duration::from_secs(5)).await);
-    assert!(api.lock().tokens.iter().all(|token| token == "Bearer secret") && !api.lock().tokens.is_empty());
+    // The credentials are exchanged.
+    write("new");
+    api.lock().credentials = Some("Bearer new");
+    api.lock().end_watches();
+    api.lock().put(service("after", "10.0.8.8"));
+    let key = service_key("shop", "after").expect("a key");
+    until("followed", || index.services.with(&key, |_| ()).is_some()).await;
     let options = SourceOptions { origin: origin(None), ..SourceOptions::default() };
     let error = start_with(&options, quick(), index, &host, &Handle::current()).expect_err("no such context");
     assert!(error.contains("none"), "{error}");

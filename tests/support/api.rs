@@ -34,8 +34,8 @@ pub struct State {
     watches: Vec<Watch>,
     /// What was asked, with the time.
     pub requests: Vec<(Instant, String)>,
-    /// The credentials that came with each request.
-    pub tokens: Vec<String>,
+    /// The credentials that are asked for, if any.
+    pub credentials: Option<&'static str>,
     /// What is done with requests that contain a text; taken in order, at most so many times.
     pub faults: VecDeque<(&'static str, usize, Fault)>,
     connections: JoinSet<()>,
@@ -134,8 +134,10 @@ impl Api {
         let path = request.uri().path().to_owned();
         let url = request.uri().to_string();
         let token = request.headers().get("authorization").and_then(|token| token.to_str().ok());
-        self.lock().tokens.extend(token.map(str::to_owned));
         let fault = self.lock().note(&url);
+        if self.lock().credentials.is_some_and(|wanted| token != Some(wanted)) {
+            return Ok(refuse(401, &[]));
+        }
         let query: BTreeMap<String, String> = request
             .uri()
             .query()
