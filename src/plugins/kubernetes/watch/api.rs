@@ -1,7 +1,7 @@
 //! Requests to the API server, what may come of them, and bodies read page by page or line by line.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -12,9 +12,12 @@ use kube::client::Body;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::super::source::{ApiFrom, FROM};
 use super::Timing;
+use super::connect::connect;
 use super::metrics::Requests;
 use super::pace::Repeats;
+use crate::host::{Host, log};
 
 /// The longest event and the longest page that are believed (etcd takes objects up to 1.5 MB by default).
 const LONGEST: usize = 256 << 20;
@@ -91,7 +94,9 @@ impl Status {
 
 /// What all streams of a source share.
 pub(super) struct Api {
-    client: Client,
+    from: ApiFrom,
+    /// The client, and when it was made.
+    client: Mutex<(Client, Instant)>,
     pub(super) host: String,
     pub(super) timing: Timing,
     requests: Requests,
@@ -101,9 +106,38 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(client: Client, host: String, timing: Timing, requests: Requests) -> Self {
-        let (pages_only, repeats) = (AtomicBool::new(false), Mutex::default());
-        Self { client, host, timing, requests, pages_only, repeats }
+    /// Must be called within a runtime.
+    ///
+    /// # Errors
+    /// As for [`connect`].
+    pub(super) fn new(from: ApiFrom, timing: Timing, host: &Arc<Host>) -> Result<Self, String> {
+        let (client, server) = connect(&from, timing.connect)?;
+        Ok(Self {
+            from,
+            client: Mutex::new((client, Instant::now())),
+            requests: Requests::new(host, &server),
+            host: server,
+            timing,
+            pages_only: AtomicBool::new(false),
+            repeats: Mutex::default(),
+        })
+    }
+
+    fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Reads the credentials again: kube does so by itself for token and CA files, but not for the rest.
+    fn renew(&self) {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.1.elapsed() < self.timing.renew {
+            return;
+        }
+        client.1 = Instant::now();
+        match connect(&self.from, self.timing.connect) {
+            Ok((fresh, _)) => client.0 = fresh,
+            Err(error) => log::warning(FROM, format_args!("the credentials cannot be read again: {error}")),
+        }
     }
 
     /// Whether to print a line of this kind now.
@@ -134,7 +168,8 @@ impl Api {
             .header(ACCEPT_ENCODING, "identity")
             .body(Body::empty())
             .map_err(|error| Failure::Garbled(error.to_string()))?;
-        let sent = tokio::time::timeout(self.timing.patience, self.client.send(request)).await;
+        let client = self.client();
+        let sent = tokio::time::timeout(self.timing.patience, client.send(request)).await;
         let response = match sent {
             Err(_) => Err(format!("no answer within {:?}", self.timing.patience)),
             Ok(Err(error)) => Err(root_cause(&error)),
@@ -142,6 +177,14 @@ impl Api {
         };
         let code = response.as_ref().map_or("<error>".to_owned(), |response| response.status().as_str().to_owned());
         self.requests.count(&code);
+        let (unauthorized, certificate) = match &response {
+            Ok(response) => (response.status() == StatusCode::UNAUTHORIZED, false),
+            // Theirs does not fit our CA, or ours has expired.
+            Err(text) => (false, text.contains("certificate") || text.contains("fatal alert")),
+        };
+        if unauthorized || certificate {
+            self.renew();
+        }
         let response = response.map_err(Failure::Unreachable)?;
         if response.status() == StatusCode::OK {
             return Ok(response);
@@ -173,6 +216,8 @@ fn root_cause(error: &kube::Error) -> String {
         cause = next;
     }
     let last = texts.pop().unwrap_or_default();
+    // rustls points to its manual.
+    let last = last.split(": https://").next().unwrap_or_default().to_owned();
     // Some errors quote their cause; the last that does not is the context.
     match texts.into_iter().rev().find(|text| !text.contains(&last)) {
         Some(context) if context.len() < 80 => format!("{context}: {last}"),

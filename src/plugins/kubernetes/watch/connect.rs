@@ -11,7 +11,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceExt as _};
 
-use super::super::source::ApiFrom;
+use super::super::source::{ApiFrom, FROM};
+use crate::host::log;
 
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
@@ -30,6 +31,10 @@ pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Clie
         ApiFrom::Endpoint { url, tls } => endpoint(url, tls.as_ref())?,
         ApiFrom::Kubeconfig { file, context } => kubeconfig(file, context.clone())?,
     };
+    if let Some(proxy) = &config.proxy_url {
+        let host = proxy.host().unwrap_or_default();
+        log::warning(FROM, format_args!("the proxy {host} is not used: the Kubernetes API is reached directly"));
+    }
     // Waiting and trying again is our business, and is seen in the log.
     config.default_retry = false;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();

@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use self::api::{Api, Heard};
-use self::metrics::{Counts, Requests};
+use self::metrics::Counts;
 use self::resource::Resource;
 use self::stream::Stream;
 use super::feed::Feed;
@@ -75,6 +75,8 @@ pub struct Timing {
     pub relist_every: Duration,
     /// For a collection that clusters may lack to appear.
     pub missing: Duration,
+    /// Between readings of credentials that are not accepted.
+    pub renew: Duration,
     /// Between log lines of the same kind.
     pub log_every: Duration,
 }
@@ -98,6 +100,7 @@ impl Default for Timing {
             hold_max: seconds(45),
             relist_every: seconds(30),
             missing: seconds(10),
+            renew: seconds(5),
             log_every: seconds(30),
         }
     }
@@ -114,8 +117,7 @@ pub(super) fn start(
     tasks: &mut Tasks,
 ) -> Result<(), String> {
     let _entered = runtime.enter();
-    let (client, server) = connect::connect(from, timing.connect)?;
-    let api = Arc::new(Api::new(client, server.clone(), timing, Requests::new(host, &server)));
+    let api = Arc::new(Api::new(from.clone(), timing, host)?);
     let mut heard = Vec::new();
     for kind in options.kinds() {
         let resource = Resource::new(kind, options);

@@ -41,6 +41,8 @@ pub(super) struct Stream {
     pub(super) audit: Audit,
     pub(super) pace: Pace,
     relists: Relists,
+    /// What it last began was a streaming list.
+    streaming: bool,
     missing_since: Option<Instant>,
     told_missing: bool,
 }
@@ -108,6 +110,7 @@ impl Stream {
             bad: HashSet::new(),
             pace: Pace::default(),
             relists: Relists::new(now),
+            streaming: false,
             missing_since: None,
             told_missing: false,
         }
@@ -118,6 +121,7 @@ impl Stream {
         loop {
             // A list that was not believed is read from etcd; pages are.
             let pages = self.held.is_some() || self.api.pages_only.load(Ordering::Relaxed);
+            self.streaming = self.version.is_none() && !pages;
             let stopped = match self.version.clone() {
                 Some(version) => self.watch(&version).await,
                 None if pages => self.list_pages().await,
@@ -160,6 +164,9 @@ impl Stream {
                     }
                     None if state.heard == state.began && state.began.elapsed() < Duration::from_secs(1) => {
                         return Err(Failure::Unreachable("the watch ended as soon as it began".to_owned()).into());
+                    }
+                    None if state.initial => {
+                        return Err(Failure::Unreachable("a list broke off".to_owned()).into());
                     }
                     None => return Err(Stop::Ended),
                 },
@@ -302,9 +309,7 @@ impl Stream {
                 self.version = None;
                 sleep(self.relists.wait(now, &self.api.timing)).await;
             }
-            Stop::Failed(Failure::Refused { status: 400 | 405 | 406 | 415 | 422, message, .. })
-                if self.version.is_none() && !self.api.pages_only.load(Ordering::Relaxed) =>
-            {
+            Stop::Failed(Failure::Refused { status: 400 | 405 | 406 | 415 | 422, message, .. }) if self.streaming => {
                 self.only_pages(&message);
             }
             Stop::Failed(Failure::Refused { status: 404, .. }) if self.resource.is_optional() => {

@@ -1,0 +1,314 @@
+//! A small scripted API server: it keeps objects, lists and watches them as a real one does, and misbehaves on demand.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+type Chunks = mpsc::UnboundedSender<Result<Bytes, std::io::Error>>;
+
+/// An API server on a port of its own.
+#[derive(Clone)]
+pub struct Api {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+pub struct State {
+    version: u64,
+    /// By path of the collection, then by namespace and name.
+    objects: BTreeMap<String, BTreeMap<String, Value>>,
+    watches: Vec<Watch>,
+    /// What was asked, with the time.
+    pub requests: Vec<(Instant, String)>,
+    /// The credentials that are asked for, if any.
+    pub credentials: Option<&'static str>,
+    /// What is done with requests that contain a text; taken in order, at most so many times.
+    pub faults: VecDeque<(&'static str, usize, Fault)>,
+    connections: JoinSet<()>,
+    accepting: Option<tokio::task::AbortHandle>,
+}
+
+struct Watch {
+    collection: String,
+    chunks: Chunks,
+}
+
+/// What goes wrong with a request.
+#[derive(Clone)]
+pub enum Fault {
+    /// This status, and headers.
+    Status(u16, &'static [(&'static str, &'static str)]),
+    /// A watch that at once says that its version has expired.
+    Expired,
+    /// An answer that never comes.
+    Hang,
+    /// A streaming list without the bookmark at its end.
+    NoBookmark,
+    /// A list in which nothing is.
+    Empty,
+    /// This text as the answer.
+    Text(String),
+    /// A watch that gets this line first.
+    Line(String),
+    /// A watch whose connection breaks off at once.
+    Cut,
+}
+
+impl Api {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let api = Self { address, state: Arc::default() };
+        api.lock().version = 1000;
+        api.accept(listener);
+        api
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on with what goes wrong.
+    pub fn fault(&self, matching: &'static str, times: usize, fault: Fault) {
+        self.lock().faults.push_back((matching, times, fault));
+    }
+
+    /// Drops every connection and refuses new ones.
+    pub fn down(&self) {
+        let mut state = self.lock();
+        if let Some(task) = state.accepting.take() {
+            task.abort();
+        }
+        state.connections.abort_all();
+        state.watches.clear();
+    }
+
+    /// Comes back on the same port.
+    pub async fn up(&self) {
+        for _ in 0..100 {
+            if let Ok(listener) = TcpListener::bind(self.address).await {
+                return self.accept(listener);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the port is taken");
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let api = self.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let own = api.clone();
+                let service = hyper::service::service_fn(move |request| own.clone().serve(request));
+                api.lock().connections.spawn(async move {
+                    // Clients come and go.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        self.lock().accepting = Some(task.abort_handle());
+    }
+
+    /// How many requests contained a text.
+    pub fn asked(&self, text: &str) -> usize {
+        self.lock().requests.iter().filter(|(_, url)| url.contains(text)).count()
+    }
+
+    async fn serve(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path().to_owned();
+        let url = request.uri().to_string();
+        let token = request.headers().get("authorization").and_then(|token| token.to_str().ok());
+        let fault = self.lock().note(&url);
+        if self.lock().credentials.is_some_and(|wanted| token != Some(wanted)) {
+            return Ok(refuse(401, &[]));
+        }
+        let query: BTreeMap<String, String> = request
+            .uri()
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok(match fault {
+            Some(Fault::Status(status, headers)) => refuse(status, headers),
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Text(text)) => Response::new(full(text)),
+            fault if query.contains_key("watch") => self.lock().watch(path, &query, fault),
+            fault => self.lock().list(&path, &query, fault),
+        })
+    }
+}
+
+impl State {
+    fn note(&mut self, url: &str) -> Option<Fault> {
+        self.requests.push((Instant::now(), url.to_owned()));
+        let at = self.faults.iter().position(|(matching, _, _)| url.contains(matching))?;
+        let (_, times, fault) = &mut self.faults[at];
+        *times -= 1;
+        let (left, fault) = (*times, fault.clone());
+        if left == 0 {
+            self.faults.remove(at);
+        }
+        Some(fault)
+    }
+
+    /// Puts an object in, or changes it, and tells the watches.
+    pub fn put(&mut self, object: Value) {
+        self.change(object, true);
+    }
+
+    /// Puts an object in without telling anybody.
+    pub fn sneak(&mut self, object: Value) {
+        self.change(object, false);
+    }
+
+    fn change(&mut self, mut object: Value, tell: bool) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let (collection, key) = (collection(&object), key(&object));
+        let old = self.objects.entry(collection.clone()).or_default().insert(key, object.clone());
+        if tell {
+            self.tell(&collection, if old.is_some() { "MODIFIED" } else { "ADDED" }, &object);
+        }
+    }
+
+    /// Takes an object out and tells the watches.
+    pub fn take(&mut self, kind: &str, namespace: &str, name: &str) {
+        let probe = json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}});
+        self.version += 1;
+        let removed = self.objects.entry(collection(&probe)).or_default().remove(&key(&probe));
+        if let Some(mut object) = removed {
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            self.tell(&collection(&probe), "DELETED", &object);
+        }
+    }
+
+    /// Sends a bookmark to every watch.
+    pub fn bookmark(&mut self) {
+        let line = line("BOOKMARK", &json!({"metadata": {"resourceVersion": self.version.to_string()}}));
+        self.watches.retain(|watch| watch.chunks.send(Ok(line.clone())).is_ok());
+    }
+
+    /// Ends every watch in good order.
+    pub fn end_watches(&mut self) {
+        self.watches.clear();
+    }
+
+    /// As if an old backup had been restored.
+    pub fn rewind(&mut self, version: u64) {
+        self.version = version;
+    }
+
+    fn tell(&mut self, collection: &str, event: &str, object: &Value) {
+        let line = line(event, object);
+        self.watches.retain(|watch| watch.collection != collection || watch.chunks.send(Ok(line.clone())).is_ok());
+    }
+
+    fn watch(&mut self, path: String, query: &BTreeMap<String, String>, fault: Option<Fault>) -> Response<Body> {
+        let (chunks, rest) = mpsc::unbounded_channel();
+        let send = |line| drop(chunks.send(Ok(line)));
+        match &fault {
+            Some(Fault::Expired) => {
+                send(line("ERROR", &json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})));
+                return Response::new(stream(rest));
+            }
+            Some(Fault::Line(text)) => send(Bytes::from(format!("{text}\n"))),
+            Some(Fault::Cut) => {
+                drop(chunks.send(Err(std::io::Error::other("cut"))));
+                return Response::new(stream(rest));
+            }
+            _ => {}
+        }
+        let since = query.get("resourceVersion").and_then(|version| version.parse().ok());
+        for object in self.objects.get(&path).into_iter().flat_map(BTreeMap::values) {
+            if since.is_none_or(|since: u64| version(object) > since) {
+                send(line("ADDED", object));
+            }
+        }
+        if query.contains_key("sendInitialEvents") && !matches!(fault, Some(Fault::NoBookmark)) {
+            let annotations = json!({"k8s.io/initial-events-end": "true"});
+            let metadata = json!({"resourceVersion": self.version.to_string(), "annotations": annotations});
+            send(line("BOOKMARK", &json!({"metadata": metadata})));
+        }
+        self.watches.push(Watch { collection: path, chunks });
+        Response::new(stream(rest))
+    }
+
+    fn list(&self, path: &str, query: &BTreeMap<String, String>, fault: Option<Fault>) -> Response<Body> {
+        let all: Vec<&Value> = self.objects.get(path).into_iter().flat_map(BTreeMap::values).collect();
+        let number = |name: &str| query.get(name).and_then(|text| text.parse().ok());
+        let (from, limit): (usize, usize) = (number("continue").unwrap_or(0), number("limit").unwrap_or(usize::MAX));
+        let all = if matches!(fault, Some(Fault::Empty)) { Vec::new() } else { all };
+        let items = &all[from.min(all.len())..all.len().min(from.saturating_add(limit))];
+        let rest = all.len() - from - items.len();
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
+        if rest > 0 {
+            metadata["continue"] = (from + limit).to_string().into();
+            metadata["remainingItemCount"] = rest.into();
+        }
+        Response::new(full(json!({"kind": "List", "metadata": metadata, "items": items}).to_string()))
+    }
+}
+
+fn refuse(status: u16, headers: &[(&str, &str)]) -> Response<Body> {
+    let text = json!({"kind": "Status", "code": status, "message": format!("scripted {status}")}).to_string();
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    response.body(full(text)).expect("a response")
+}
+
+fn full(text: String) -> Body {
+    http_body_util::Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+fn stream(chunks: mpsc::UnboundedReceiver<Result<Bytes, std::io::Error>>) -> Body {
+    let frames = futures_util::stream::unfold(chunks, |mut chunks| async {
+        let chunk = chunks.recv().await?;
+        Some((chunk.map(Frame::data), chunks))
+    });
+    http_body_util::StreamBody::new(frames).boxed_unsync()
+}
+
+fn line(event: &str, object: &Value) -> Bytes {
+    Bytes::from(format!("{}\n", json!({"type": event, "object": object})))
+}
+
+fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+fn key(object: &Value) -> String {
+    let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+    format!("{}/{}", text("namespace"), text("name"))
+}
+
+fn collection(object: &Value) -> String {
+    match object["kind"].as_str().expect("a kind") {
+        "Namespace" => "/api/v1/namespaces",
+        "Service" => "/api/v1/services",
+        "Pod" => "/api/v1/pods",
+        "EndpointSlice" => "/apis/discovery.k8s.io/v1/endpointslices",
+        "ServiceImport" => "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports",
+        other => panic!("no collection for {other}"),
+    }
+    .to_owned()
+}
