@@ -116,7 +116,8 @@ impl Walk<'_> {
             at += 1 + usize::from(self.message[at]);
         }
         let written = if self.message[at] == 0 { at + 1 - here } else { at + 2 - here };
-        self.answer.plain += (name.len() - written) as u32;
+        // The record's octets are counted already. A pointer may be longer than its name: the root's.
+        self.answer.plain = self.answer.plain + name.len() as u32 - written as u32;
         let target = usize::from(self.message[at] & 0x3F) << 8 | usize::from(*self.message.get(at + 1).unwrap_or(&0));
         if self.message[at] != 0 && target != HEADER {
             let start = usize::from(self.answer.records.last().map_or(0, |mark| mark.at));
@@ -276,14 +277,26 @@ mod tests {
         // MX targets are pointed to from Additional, and MX records are shuffled.
         let mx = |n: u16, host: &str| Record::from_rdata(h("example."), 60, RData::MX(MX::new(n, h(host))));
         let a = |host: &str, n| Record::from_rdata(h(host), 60, RData::A(A::new(192, 0, 2, n)));
-        let (answers, glue) = (vec![mx(1, "m1.example."), mx(2, "m2.example.")], vec![a("m1.example.", 1), a("m2.example.", 2)]);
+        let (answers, glue) =
+            (vec![mx(1, "m1.example."), mx(2, "m2.example.")], vec![a("m1.example.", 1), a("m2.example.", 2)]);
         let wire = upstream("example.", RecordType::MX, answers.clone(), glue.clone());
         for seed in 0..20 {
             let answer = read(&wire, &Name::from_text("example.").expect("a name"), 15, 1).expect("usable");
             assert!(answer.is_movable());
             let got = relayed(answer, "example.", 15, reply::Order::Shuffled(seed));
-            assert!(answers.iter().all(|r| got.answers.contains(r)) && glue.iter().all(|r| got.additionals.contains(r)));
+            assert!(
+                answers.iter().all(|r| got.answers.contains(r)) && glue.iter().all(|r| got.additionals.contains(r))
+            );
         }
+    }
+
+    #[test]
+    fn a_pointer_may_be_longer_than_the_name_it_stands_for() {
+        let mut wire = upstream(".", RecordType::A, vec![], vec![]);
+        wire[7] = 1;
+        wire.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+        let answer = read(&wire, &Name::ROOT, 1, 1).expect("usable");
+        assert_eq!((answer.wire_len(), answer.plain_len()), (16, 15));
     }
 
     #[test]
