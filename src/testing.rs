@@ -1,5 +1,9 @@
 //! For unit tests: a whole server without sockets, built from the text of a Corefile.
 
+pub(crate) mod live;
+#[path = "../tests/support/upstream.rs"]
+pub(crate) mod upstream;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;

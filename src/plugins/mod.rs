@@ -1,5 +1,6 @@
 //! All plugins, in the order of the chain.
 
+pub mod forward;
 pub mod kubernetes;
 
 pub mod bind;
@@ -40,7 +41,7 @@ pub const ALL: &[Registration] = &[
     // cache belongs here.
     kubernetes::PLUGIN,  // above forward: cluster names come from memory
     loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
-    // forward belongs here.
+    forward::PLUGIN,
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked
 ];
 

@@ -350,6 +350,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pointer_may_be_longer_than_the_name_it_stands_for() {
+        let mut wire = upstream(".", RecordType::A, vec![], vec![]);
+        wire[7] = 1;
+        wire.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+        let answer = read(&wire, &Name::ROOT, 1, 1).expect("usable");
+        assert_eq!((answer.wire_len(), answer.plain_len()), (16, 15));
+    }
+
+    #[test]
     fn what_is_no_reply_to_the_question() {
         let wire = upstream("a.example.", RecordType::A, vec![], vec![]);
         let name = |text| Name::from_text(text).expect("a name");

@@ -1,0 +1,76 @@
+//! Why an upstream gave no answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A try that failed, in the words of CoreDNS, which people look for in their logs.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    /// What kind of failure it is.
+    pub(super) kind: Kind,
+    /// `read udp 10.1.2.3:51353->192.0.2.53:53: i/o timeout`
+    pub(super) text: Arc<str>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing came in time.
+    Timeout,
+    /// The peer closed the connection.
+    Closed,
+    /// The network or the system refused.
+    Network,
+}
+
+impl Failure {
+    /// Nothing came in time.
+    pub(super) fn timeout(proto: &str, local: Option<SocketAddr>, peer: SocketAddr) -> Self {
+        Self::new(Kind::Timeout, format!("read {proto} {}: i/o timeout", ends(local, peer)))
+    }
+
+    /// A call on an open socket failed.
+    pub(super) fn io(
+        call: &str,
+        proto: &str,
+        (local, peer): (Option<SocketAddr>, SocketAddr),
+        error: &io::Error,
+    ) -> Self {
+        Self::new(Kind::Network, format!("{call} {proto} {}: {call}: {}", ends(local, peer), words(error)))
+    }
+
+    /// No connection came about.
+    pub(super) fn dial(proto: &str, peer: SocketAddr, error: &io::Error) -> Self {
+        Self::new(Kind::Network, format!("dial {proto} {peer}: connect: {}", words(error)))
+    }
+
+    /// The peer closed the connection before it answered.
+    pub(super) fn closed(peer: SocketAddr) -> Self {
+        Self::new(Kind::Closed, format!("read tcp {peer}: EOF"))
+    }
+
+    /// Anything that needs no more than a sentence.
+    pub(super) fn other(text: &str) -> Self {
+        Self::new(Kind::Network, text.to_owned())
+    }
+
+    fn new(kind: Kind, text: String) -> Self {
+        Self { kind, text: text.into() }
+    }
+}
+
+fn ends(local: Option<SocketAddr>, peer: SocketAddr) -> String {
+    local.map_or_else(|| peer.to_string(), |local| format!("{local}->{peer}"))
+}
+
+/// The system's words as Go writes them.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
+        io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network is unreachable".to_owned(),
+        _ => error.to_string(),
+    }
+}

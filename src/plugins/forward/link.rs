@@ -1,0 +1,65 @@
+//! What all sockets to one upstream have in common.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::host::metrics::Counter;
+
+/// How to reach an upstream.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    /// Where it listens.
+    pub(super) peer: SocketAddr,
+    /// The address that queries leave from, if one is asked for.
+    pub(super) source: Option<IpAddr>,
+    /// How long a socket without questions is kept.
+    pub(super) expire: Duration,
+    /// How long a socket is used at all.
+    pub(super) max_age: Option<Duration>,
+    /// How many sockets without questions are kept.
+    pub(super) max_idle: Option<usize>,
+}
+
+impl Link {
+    /// A socket that is bound if there is an address to leave from, and not connected yet.
+    pub(super) fn socket(&self, kind: Type) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(self.peer), kind, None)?;
+        socket.set_nonblocking(true)?;
+        if let Some(source) = self.source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        Ok(socket)
+    }
+}
+
+/// Counts sockets that were found open, and those that had to be opened.
+#[derive(Clone)]
+pub(super) struct Reuse {
+    /// An open one was taken.
+    pub(super) hits: Counter,
+    /// A new one was opened.
+    pub(super) misses: Counter,
+}
+
+/// Counts what is open; dropping it counts down.
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// One more, unless that makes more than `most`.
+    pub(super) fn take(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let one_more = |n: usize| (n < most).then_some(n + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(count.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

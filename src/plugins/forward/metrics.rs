@@ -1,0 +1,157 @@
+//! What forwarding counts.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::link::Reuse;
+use crate::host::Host;
+use crate::host::metrics::{Counter, Family, Histogram};
+use crate::wire::types::rcode_name;
+
+/// CoreDNS's name for the user of its proxies.
+const PROXY: &str = "forward";
+
+/// Upper bounds in seconds: 0.25 ms, doubled fifteen times.
+const BOUNDS: &[f64] = &[
+    0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
+];
+
+static PROXY_DURATION: Family = Family {
+    name: "coredns_proxy_request_duration_seconds",
+    help: "Histogram of the time each request took.",
+    labels: &["proxy_name", "to", "rcode"],
+};
+static PROXY_HEALTH: Family = Family {
+    name: "coredns_proxy_healthcheck_failures_total",
+    help: "Counter of the number of failed healthchecks.",
+    labels: &["proxy_name", "to"],
+};
+static HITS: Family = Family {
+    name: "coredns_proxy_conn_cache_hits_total",
+    help: "Counter of connection cache hits per upstream and protocol.",
+    labels: &["proxy_name", "to", "proto"],
+};
+static MISSES: Family = Family {
+    name: "coredns_proxy_conn_cache_misses_total",
+    help: "Counter of connection cache misses per upstream and protocol.",
+    labels: &["proxy_name", "to", "proto"],
+};
+static BROKEN: Family = Family {
+    name: "coredns_forward_healthcheck_broken_total",
+    help: "Counter of the number of complete failures of the healthchecks.",
+    labels: &[],
+};
+static REJECTS: Family = Family {
+    name: "coredns_forward_max_concurrent_rejects_total",
+    help: "Counter of the number of queries rejected because the concurrent queries were at maximum.",
+    labels: &[],
+};
+// The names below are CoreDNS's until 1.11; dashboards and alerts still ask for them.
+static REQUESTS: Family =
+    Family { name: "coredns_forward_requests_total", help: "Counter of requests made per upstream.", labels: &["to"] };
+static RESPONSES: Family = Family {
+    name: "coredns_forward_responses_total",
+    help: "Counter of responses received per upstream.",
+    labels: &["to", "rcode"],
+};
+static DURATION: Family = Family {
+    name: "coredns_forward_request_duration_seconds",
+    help: "Histogram of the time each request took.",
+    labels: &["to", "rcode"],
+};
+static HEALTH: Family = Family {
+    name: "coredns_forward_healthcheck_failures_total",
+    help: "Counter of the number of failed healthchecks.",
+    labels: &["to"],
+};
+static FILE_FAILURES: Family = Family {
+    name: "coredns_forward_file_failures_total",
+    help: "Counter of the times that a file of upstreams had none or could not be read, so that the last good list was kept.",
+    labels: &["file"],
+};
+
+//----------- Counts ---------------------------------------------------------
+
+/// What is counted for all upstreams together.
+pub(super) struct Total {
+    /// All upstreams were down.
+    pub(super) broken: Counter,
+    /// A query was refused because of `max_concurrent`.
+    pub(super) rejects: Counter,
+}
+
+impl Total {
+    pub(super) fn new(host: &Host) -> Self {
+        Self { broken: host.metrics.counter(&BROKEN, &[]), rejects: host.metrics.counter(&REJECTS, &[]) }
+    }
+}
+
+/// Counts the failures of one file of upstreams.
+pub(super) fn file_failures(host: &Host, file: &str) -> Counter {
+    host.metrics.counter(&FILE_FAILURES, &[file])
+}
+
+/// What is counted for one upstream.
+pub(super) struct Counts {
+    host: Arc<Host>,
+    to: String,
+    requests: Counter,
+    failed_probes: [Counter; 2],
+    by_rcode: [OnceLock<ByRcode>; 24],
+}
+
+#[derive(Clone)]
+struct ByRcode {
+    responses: Counter,
+    durations: [Histogram; 2],
+}
+
+impl Counts {
+    pub(super) fn new(host: &Arc<Host>, to: &str) -> Self {
+        Self {
+            requests: host.metrics.counter(&REQUESTS, &[to]),
+            failed_probes: [host.metrics.counter(&PROXY_HEALTH, &[PROXY, to]), host.metrics.counter(&HEALTH, &[to])],
+            by_rcode: [const { OnceLock::new() }; 24],
+            to: to.to_owned(),
+            host: host.clone(),
+        }
+    }
+
+    /// Counts for the sockets of one protocol.
+    pub(super) fn reuse(&self, proto: &str) -> Reuse {
+        let labels = [PROXY, &self.to, proto];
+        Reuse { hits: self.host.metrics.counter(&HITS, &labels), misses: self.host.metrics.counter(&MISSES, &labels) }
+    }
+
+    /// A query is sent.
+    pub(super) fn request(&self) {
+        self.requests.inc();
+    }
+
+    /// A query was answered.
+    pub(super) fn response(&self, rcode: u16, took: Duration) {
+        let fresh = || self.by_rcode(rcode);
+        let slot = self.by_rcode.get(usize::from(rcode)).map(|slot| slot.get_or_init(fresh).clone());
+        let counts = slot.unwrap_or_else(fresh);
+        counts.responses.inc();
+        counts.durations.iter().for_each(|histogram| histogram.observe(took));
+    }
+
+    /// A probe got no answer.
+    pub(super) fn failed_probe(&self) {
+        self.failed_probes.iter().for_each(Counter::inc);
+    }
+
+    fn by_rcode(&self, rcode: u16) -> ByRcode {
+        let number = rcode.to_string();
+        let rcode = rcode_name(rcode).unwrap_or(&number);
+        let metrics = &self.host.metrics;
+        ByRcode {
+            responses: metrics.counter(&RESPONSES, &[&self.to, rcode]),
+            durations: [
+                metrics.histogram(&PROXY_DURATION, BOUNDS, &[PROXY, &self.to, rcode]),
+                metrics.histogram(&DURATION, BOUNDS, &[&self.to, rcode]),
+            ],
+        }
+    }
+}

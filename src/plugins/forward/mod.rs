@@ -1,0 +1,215 @@
+//! # forward: ask upstreams about everything that nobody above answers
+//!
+//! ## Syntax
+//!
+//! ```text
+//! forward FROM TO... {
+//!     except ZONE...
+//!     policy random|round_robin|sequential
+//!     force_tcp
+//!     prefer_udp
+//!     read_timeout DURATION
+//!     expire DURATION
+//!     max_age DURATION
+//!     max_idle_conns N
+//!     max_fails N
+//!     health_check DURATION [no_rec] [domain NAME]
+//!     failfast_all_unhealthy_upstreams
+//!     max_connect_attempts N
+//!     max_concurrent N
+//!     failover RCODE...
+//!     next RCODE...
+//!     next_on_nodata
+//!     source_address IP
+//!     tls [CERT KEY] [CA]
+//!     tls_servername NAME
+//!     doh_method POST|GET
+//!     resolver IP[:PORT]...
+//! }
+//! ```
+//!
+//! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
+//!   `forward`; the first that matches is asked.
+//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, any of them behind `dns://`, or a file whose `nameserver` lines name the
+//!   upstreams (resolv.conf). At most 15. Files are read again when they change; one that is empty or gone
+//!   changes nothing.
+//! - `except`: zones below FROM that are not forwarded.
+//! - `policy`: which upstream is asked first (`random`).
+//! - `force_tcp`, `prefer_udp`: TCP or UDP, whatever the client uses. With `prefer_udp` a truncated reply is asked
+//!   for again over TCP; otherwise a client that came by UDP gets it as it is.
+//! - `read_timeout`: how long one try may take (2s). All tries together take at most 4.5 s.
+//! - `expire`, `max_age`, `max_idle_conns`: how long sockets without questions are kept (10s), how long they are used
+//!   at all (0, as long as they are of use), and how many idle ones are kept (0, any number).
+//! - `max_fails`, `health_check`: after a failed try an upstream is probed (`NS` of `.` or `domain`, every 500ms, with
+//!   RD unless `no_rec`) until it answers; with more than `max_fails` (2) failed probes it is down and not asked. 0
+//!   means never.
+//! - `failfast_all_unhealthy_upstreams`: SERVFAIL at once when all are down, instead of one last try.
+//! - `max_connect_attempts`: failed tries of one query (two for each upstream); 0 means any number.
+//! - `max_concurrent`: more queries at a time are REFUSED (0, any number).
+//! - `failover`: RCODEs with which the next upstream is asked, each once.
+//! - `next`, `next_on_nodata`: RCODEs, or an empty answer, with which the next matching `forward` of the block is asked.
+//! - `source_address`: the address that queries leave from.
+//! - `tls`, `tls_servername`, `doh_method`, `resolver`: for upstreams that are not served yet; without effect on plain
+//!   ones.
+//!
+//! The upstream gets the query as it was received, with another id; its reply is passed on as it came.
+//!
+//! ## Examples
+//!
+//! ```corefile
+//! . {
+//!     forward . /etc/resolv.conf {
+//!         max_concurrent 1000
+//!     }
+//! }
+//! ```
+//!
+//! ```corefile
+//! . {
+//!     forward example.org 192.0.2.1 192.0.2.2:5353 {
+//!         except lab.example.org
+//!         policy sequential
+//!         health_check 1s no_rec
+//!     }
+//!     forward . dns://198.51.100.1 [2001:db8::1]:53
+//! }
+//! ```
+//!
+//! ## Metrics
+//!
+//! - `coredns_proxy_request_duration_seconds{proxy_name="forward", to, rcode}`: answered tries
+//! - `coredns_proxy_healthcheck_failures_total{proxy_name, to}`
+//! - `coredns_proxy_conn_cache_hits_total{proxy_name, to, proto}`, `coredns_proxy_conn_cache_misses_total{..}`
+//! - `coredns_forward_healthcheck_broken_total`: all upstreams of a query were down
+//! - `coredns_forward_max_concurrent_rejects_total`
+//! - `coredns_forward_requests_total{to}`, `coredns_forward_responses_total{to, rcode}`,
+//!   `coredns_forward_request_duration_seconds{to, rcode}`, `coredns_forward_healthcheck_failures_total{to}`: dropped by
+//!   CoreDNS 1.11, asked for by dashboards still
+//! - `coredns_forward_file_failures_total{file}`: a file of upstreams was empty or gone
+//!
+//! ## Differences from CoreDNS
+//!
+//! - A reply with another question is ignored, and waiting goes on; CoreDNS answers FORMERR. An error without a
+//!   question is passed on.
+//! - Equal questions at the same time are one question upstream.
+//! - Files of upstreams are read again when they change.
+//! - A network as FROM means all its reverse zones, not the first alone.
+//! - A link-local upstream (`fe80::1%eth0`) works.
+//! - Tries end after 4.5 s instead of 5, and the last try with all upstreams down after 1.5 s, so that a client that
+//!   waits 5 s hears SERVFAIL and, as an extended error, why.
+//! - An answer of an upstream ends its being down, not only a probe.
+//! - A UDP socket sends 6 queries, and then another port is drawn; CoreDNS keeps ports in use while there are
+//!   queries.
+//! - Connections over TCP carry many queries at a time.
+//! - At most 16,384 different questions are open at a time; beyond that it is SERVFAIL.
+//! - Upstreams as `tls://`, `https://`, `quic://` or by host name are refused: not served yet.
+
+mod exchange;
+mod failure;
+mod flight;
+mod link;
+mod message;
+mod metrics;
+mod policy;
+mod setup;
+mod table;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod to;
+mod udp;
+mod upstream;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::SetOnce;
+
+use self::exchange::{Forward, Slot};
+use self::message::Sent;
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Later, Plugin, Proto, Query, Reply, Step};
+use crate::error::Result;
+
+/// The plugin.
+pub const PLUGIN: Registration = Registration { name: "forward", setup };
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let mut all = Vec::new();
+    while cursor.next_occurrence() {
+        all.push(Arc::new(setup::directive(&mut cursor, s)?));
+    }
+    for forward in all.iter().filter(|forward| forward.has_files()) {
+        let forward = forward.clone();
+        s.task("forward: files of upstreams", move || forward.follow_files());
+    }
+    let block = Arc::new(Block { all, runtime: SetOnce::new() });
+    s.chain(Forwards(block.clone()));
+    s.task("forward: sockets", move || async move {
+        // It is the first and only time.
+        let _ = block.runtime.set(Handle::current());
+    });
+    Ok(())
+}
+
+/// All `forward` directives of a server block, in the order of the file. They share a seat: only one of them can
+/// be right for a query, and `next` goes from one to the other.
+struct Forwards(Arc<Block>);
+
+struct Block {
+    all: Vec<Arc<Forward>>,
+    /// Where sockets and probes live: the process's control runtime, known once the configuration is live.
+    runtime: SetOnce<Handle>,
+}
+
+impl Plugin for Forwards {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        let Some(at) = self.0.all.iter().position(|forward| forward.matches(query)) else { return Step::Next };
+        let slot = match self.0.all[at].slot() {
+            Ok(slot) => slot,
+            Err(reply) => return Step::Answer(reply),
+        };
+        let detour = self.0.all[at..].split_last().is_some_and(|(_, rest)| rest.iter().any(|one| one.may_pass_on()));
+        let detour = detour.then(|| {
+            let query = query.clone().into_owned();
+            let then = (at + 1..self.0.all.len()).filter(|&next| self.0.all[next].matches(&query)).collect();
+            Detour { then, below: here.below(query) }
+        });
+        let (sent, proto, block) = (Arc::new(Sent::new(query)), query.client.proto, self.0.clone());
+        Step::Wait(Box::pin(async move { block.resolve((at, slot), &sent, proto, detour).await }))
+    }
+}
+
+/// Where a query goes that one `forward` passes on.
+struct Detour {
+    /// The others that match, in order.
+    then: VecDeque<usize>,
+    /// The plugins below, if none of them takes it.
+    below: Later,
+}
+
+impl Block {
+    async fn resolve(
+        &self,
+        (mut at, mut slot): (usize, Slot),
+        sent: &Arc<Sent>,
+        proto: Proto,
+        mut detour: Option<Detour>,
+    ) -> Reply {
+        let runtime = self.runtime.wait().await;
+        loop {
+            let forward = &self.all[at];
+            let resolved = forward.resolve(sent, forward.way(proto), runtime).await;
+            let is_last = at + 1 == self.all.len();
+            let (true, false, Some(ways)) = (resolved.passes_on, is_last, &mut detour) else { return resolved.reply };
+            let Some(next) = ways.then.pop_front() else { return (&mut ways.below).await };
+            at = next;
+            match self.all[at].slot() {
+                Ok(next) => drop(std::mem::replace(&mut slot, next)),
+                Err(reply) => return reply,
+            }
+        }
+    }
+}

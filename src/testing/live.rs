@@ -1,0 +1,130 @@
+//! For unit tests: a server whose tasks run, asked by many clients at a time; still without listeners.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
+use tokio::runtime::Runtime;
+
+use super::{Server, packet};
+use crate::chain::site::Listener;
+use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use crate::host::tasks::Tasks;
+use crate::wire::request::{Gate, gate};
+use crate::wire::write::Writer;
+
+/// The server and its control runtime.
+pub(crate) struct Live {
+    pub(crate) server: Server,
+    runtime: Runtime,
+    _tasks: Tasks,
+}
+
+/// A reply: as it came up the chain, and as it is written.
+pub(crate) struct Got {
+    pub(crate) reply: Reply,
+    pub(crate) message: Message,
+}
+
+impl Live {
+    /// Builds what `text` says and starts its tasks.
+    pub(crate) fn new(text: &str) -> Self {
+        Self::with(Server::new(text))
+    }
+
+    /// Starts the tasks of a server.
+    pub(crate) fn with(mut server: Server) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let tasks = server.configuration.start(runtime.handle());
+        Self { server, runtime, _tasks: tasks }
+    }
+
+    /// Asks over UDP, with EDNS and RD.
+    pub(crate) fn ask(&self, name: &str, qtype: &str) -> Got {
+        self.ask_packet(packet(name, qtype), Proto::Udp)
+    }
+
+    /// Asks with a packet of one's own.
+    pub(crate) fn ask_packet(&self, packet: Vec<u8>, proto: Proto) -> Got {
+        self.runtime.block_on(resolve(self.listener(), packet, proto))
+    }
+
+    /// Asks all at the same time; replies come in the order of the packets.
+    pub(crate) fn ask_all(&self, packets: Vec<Vec<u8>>) -> Vec<Got> {
+        let tasks: Vec<_> = packets
+            .into_iter()
+            .map(|packet| self.runtime.spawn(resolve(self.listener(), packet, Proto::Udp)))
+            .collect();
+        tasks.into_iter().map(|task| self.runtime.block_on(task).expect("no panic")).collect()
+    }
+
+    /// Lets background work go on until `done`.
+    pub(crate) fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < Duration::from_secs(20), "waited too long: {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets time pass for TTLs and windows.
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.server.host.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// The value of a metric as the page shows it, `name{labels}`; 0 if it is not there.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let page = self.server.host.metrics.text();
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    fn listener(&self) -> Arc<Listener> {
+        self.server.configuration.listeners[0].clone()
+    }
+}
+
+async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
+    let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
+    let (peer, local) = (SocketAddr::from(([127, 0, 0, 1], 5353)), SocketAddr::from(([127, 0, 0, 1], 53)));
+    let mut query = Query::new(&packet, request.clone(), Client { peer, local, proto }, Instant::now());
+    let (query, reply) = match listener.ask(&mut query) {
+        Outcome::Reply(reply) => (query.into_owned(), reply),
+        Outcome::Drop => panic!("no reply"),
+        Outcome::Wait(pending) => {
+            let mut query = query.into_owned();
+            let reply = listener.clone().finish(&mut query, pending).await.expect("a reply");
+            (query, reply)
+        }
+    };
+    let mut out = Vec::new();
+    Writer::default().reply(&packet, &request, &reply, query.limit(), &mut out);
+    Got { reply, message: Message::from_vec(&out).expect("a message") }
+}
+
+impl Got {
+    /// `NOERROR 192.0.2.1/60`: the RCODE, then data and TTL of each record that answers.
+    pub(crate) fn text(&self) -> String {
+        let records = self.message.answers.iter().map(|record| format!(" {}/{}", record.data, record.ttl));
+        format!("{}{}", rcode_text(self.message.metadata.response_code), records.collect::<String>())
+    }
+
+    /// The TTLs of the records of a type, in any section.
+    pub(crate) fn ttls(&self, rtype: RecordType) -> Vec<u32> {
+        let m = &self.message;
+        let all = m.answers.iter().chain(&m.authorities).chain(&m.additionals);
+        all.filter(|record| record.record_type() == rtype).map(|record| record.ttl).collect()
+    }
+
+    /// The code of the extended error.
+    pub(crate) fn extended_error(&self) -> Option<u16> {
+        Some(self.reply.note.as_ref()?.error.as_ref()?.0)
+    }
+}
+
+fn rcode_text(code: ResponseCode) -> &'static str {
+    crate::wire::types::rcode_name(code.into()).unwrap_or("?")
+}
