@@ -1,13 +1,13 @@
 //! All plugins, in the order of the chain.
 
-//pub mod cache;
+pub mod cache;
 pub mod forward;
 pub mod kubernetes;
 
 use crate::chain::setup::Registration;
 
 /// The plugins, from the top of the chain, in CoreDNS 1.15.0's order.
-pub const ALL: &[Registration] = &[forward::PLUGIN];
+pub const ALL: &[Registration] = &[cache::PLUGIN, forward::PLUGIN];
 
 /// Plugins that CoreDNS 1.15.0 has and Signpost does not have yet.
 pub const ELSEWHERE: &[&str] = &[
