@@ -24,7 +24,8 @@ const TURNS: u8 = 8;
 #[derive(Clone)]
 pub struct Query<'p> {
     packet: Cow<'p, [u8]>,
-    /// What the packet says about itself.
+    /// What the packet says about itself. A plugin may change flags and payload size for those below, as it may
+    /// change the question; the packet keeps the client's own.
     pub request: Request,
     /// The name that is looked for now, in lower case.
     pub name: Name,

@@ -1,14 +1,14 @@
 //! All plugins, in the order of the chain.
 
-pub mod forward;
-pub mod kubernetes;
-
 pub mod bind;
 pub mod bufsize;
+pub mod cache;
 pub mod cancel;
 pub mod debug;
 pub mod errors;
+pub mod forward;
 pub mod health;
+pub mod kubernetes;
 pub mod loadbalance;
 pub mod log;
 pub mod loop_detect;
@@ -38,7 +38,7 @@ pub const ALL: &[Registration] = &[
     errors::PLUGIN,      // above all that may fail
     log::PLUGIN,         // below errors, so its line comes first
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
-    // cache belongs here.
+    cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
     kubernetes::PLUGIN,  // above forward: cluster names come from memory
     loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
     forward::PLUGIN,

@@ -120,6 +120,12 @@ impl Stage {
         let _ = tokio::time::timeout(patience, futures_util::future::join_all(receivers)).await;
     }
 
+    /// Lets go of the configuration: what its plugins have left to say is said.
+    pub fn clear(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).tasks = Tasks::default();
+        self.shared.live.store(Arc::default());
+    }
+
     /// Gives every listener a door: the one it had, or a new one with sockets.
     fn open_doors(
         &self,

@@ -80,12 +80,15 @@ pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static 
     let stage = Stage::new(host.clone(), runtime.handle().clone(), workers)?;
     let mut process = Process { args, plugins, loader, host, stage, watch: None, hash: String::new() };
     let code = runtime.block_on(async {
+        // Before anything else: until its handler is set, a signal kills.
+        let mut signals = Signals::new().map_err(|source| Error::Io { what: "listen for signals".into(), source })?;
         process.start(&corefile, &mut configuration, &runtime).await?;
         let servers = std::mem::take(&mut configuration.servers);
         process.go_live(&corefile, configuration)?;
         process.announce(&servers);
-        process.obey(&runtime).await
+        process.obey(&mut signals, &runtime).await
     });
+    process.stage.clear();
     remove_pidfile(args);
     log::flush(Duration::from_secs(1));
     runtime.shutdown_background();
@@ -166,14 +169,12 @@ impl Process<'_> {
     }
 
     /// Does what signals and the clock say, until the end.
-    async fn obey(&mut self, runtime: &Runtime) -> Result<ExitCode> {
-        let failed = |source| Error::Io { what: "listen for signals".into(), source };
-        let mut signals = Signals::new().map_err(failed)?;
+    async fn obey(&mut self, signals: &mut Signals, runtime: &Runtime) -> Result<ExitCode> {
         loop {
             match signals.next(self.watch.as_mut()).await {
                 Event::Stop => {
                     log::info("", format_args!("SIGTERM: Shutting down servers then terminating"));
-                    self.stop(&mut signals).await;
+                    self.stop(signals).await;
                     return Ok(ExitCode::SUCCESS);
                 }
                 Event::Interrupt => {

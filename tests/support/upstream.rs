@@ -9,6 +9,8 @@
 //! ... upstream.address ... upstream.count() ... upstream.script(|_| vec![]) ...
 //! ```
 
+#![allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,9 +95,9 @@ impl Upstream {
         Self::start(|_| Vec::new())
     }
 
-    /// An address where nobody listens.
+    /// An address where nobody listens, and no other test will.
     pub fn closed() -> SocketAddr {
-        bind().0.local_addr().expect("an address")
+        SocketAddr::from(([127, 8, 8, 8], 8))
     }
 
     /// Does something else from now on.

@@ -3,7 +3,7 @@
 use crate::chain::Query;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
-use crate::wire::relay::{self, Unusable};
+use crate::wire::relay;
 use crate::wire::request::{HEADER, flag};
 use crate::wire::types::{class, rcode};
 
@@ -58,10 +58,7 @@ impl Sent {
         if let Some(rcode) = bare_error(message) {
             return Some(Answer::empty(rcode));
         }
-        match relay::read(message, &self.name, self.qtype, self.qclass) {
-            Ok(answer) => Some(answer),
-            Err(Unusable::OtherQuestion | Unusable::Malformed) => None,
-        }
+        relay::read(message, &self.name, self.qtype, self.qclass).ok()
     }
 }
 

@@ -174,7 +174,7 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
         }
         "max_idle_conns" => options.max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0),
         "max_concurrent" => {
-            options.max_concurrent = Some(count(cursor, "max_concurrent")?).filter(|(most, _)| *most > 0)
+            options.max_concurrent = Some(count(cursor, "max_concurrent")?).filter(|(most, _)| *most > 0);
         }
         "next" => options.next.extend(rcodes(cursor)?),
         "failover" => {
@@ -204,9 +204,10 @@ fn option_of_others(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<()> {
             }
             for file in files {
                 let path = s.path(&file.text);
-                let wrong =
-                    |error| cursor.error_at(file, format!("could not load TLS cert: open {}: {error}", path.display()));
-                std::fs::metadata(&path).map_err(wrong)?;
+                if !path.is_file() {
+                    let wrong = format!("could not load TLS cert: open {}: no such file or directory", path.display());
+                    return Err(cursor.error_at(file, wrong));
+                }
             }
         }
         "tls_servername" => _ = cursor.expect_arg()?,

@@ -233,5 +233,5 @@ async fn write(mut writer: OwnedWriteHalf, mut inbox: mpsc::UnboundedReceiver<(u
         buffer.clear();
     }
     // Nobody can ask any more, but some may still wait.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -167,7 +167,7 @@ fn nobody_answers_and_the_client_hears_it_in_time() {
 
 #[test]
 fn all_are_down_and_fail_fast() {
-    let closed = [Upstream::closed(), Upstream::closed()];
+    let closed = [Upstream::closed(), SocketAddr::from(([127, 8, 8, 9], 8))];
     let live = live(&closed, "health_check 10ms\nfailfast_all_unhealthy_upstreams");
     live.wait_until("they are down", || cause(&live.ask("www.example.org.", "A").reply) == "no healthy proxies");
     assert!(live.metric("coredns_forward_healthcheck_broken_total") >= 1.0);
@@ -225,7 +225,7 @@ fn what_stalls_on_a_connection_is_left_there() {
         0 => vec![Act::Raw(vec![0, 200, 1]), Act::Wait(Duration::from_secs(1)), Act::Raw(vec![2])],
         _ => vec![Act::send(Answer::to(&seen.packet).a("192.0.2.1", 60))],
     });
-    let live = live(&[upstream.address], "force_tcp\nread_timeout 200ms");
+    let live = live(&[upstream.address], "force_tcp\nread_timeout 200ms\nmax_fails 0");
     assert_eq!(live.ask("www.example.org.", "A").text(), "NOERROR 192.0.2.1/60");
     assert_eq!(upstream.connections(), 2);
 }

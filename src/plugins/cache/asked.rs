@@ -1,0 +1,64 @@
+//! What a question is to the cache.
+
+use crate::chain::Query;
+use crate::wire::name::{MAX_NAME, Name};
+use crate::wire::request::flag;
+
+/// Octets of a key in front of the name.
+const FIXED: usize = 5;
+
+/// A question with everything that makes answers differ.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// The name in lower case.
+    pub(super) name: Name,
+    /// The type.
+    pub(super) qtype: u16,
+    /// The class.
+    pub(super) qclass: u16,
+    /// The DO bit.
+    pub(super) dnssec_ok: bool,
+    /// The CD bit.
+    pub(super) checking_disabled: bool,
+    /// Whether the client looks at the AD bit (RFC 6840 section 5.7).
+    pub(super) wants_ad: bool,
+}
+
+/// The key of an entry, on the stack: comparing keys is comparing whole questions.
+pub(super) struct Key {
+    octets: [u8; FIXED + MAX_NAME],
+    len: usize,
+}
+
+impl Asked {
+    pub(super) fn new(query: &Query<'_>) -> Self {
+        let dnssec_ok = query.dnssec_ok();
+        // The flags of the packet are the client's own; those of the request may have been changed on the way.
+        let has_ad = query.packet()[3] & flag::AD as u8 != 0;
+        Self {
+            name: query.name,
+            qtype: query.qtype,
+            qclass: query.qclass,
+            dnssec_ok,
+            checking_disabled: query.request.flags & flag::CD != 0,
+            wants_ad: dnssec_ok || has_ad,
+        }
+    }
+
+    /// The key that its answer is kept under.
+    pub(super) fn key(&self) -> Key {
+        let (mut octets, len) = ([0; FIXED + MAX_NAME], FIXED + self.name.len());
+        octets[0] = u8::from(self.dnssec_ok) | u8::from(self.checking_disabled) << 1;
+        octets[1..3].copy_from_slice(&self.qtype.to_be_bytes());
+        octets[3..5].copy_from_slice(&self.qclass.to_be_bytes());
+        octets[FIXED..len].copy_from_slice(self.name.wire());
+        Key { octets, len }
+    }
+}
+
+impl Key {
+    /// The octets.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}

@@ -1,0 +1,161 @@
+//! One answer that is kept, and how old it is.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::class::{Class, Kind};
+use crate::chain::Reply;
+use crate::wire::answer::Answer;
+
+/// An answer with the time until which it is true. Times are those of the host's clock.
+pub(super) struct Entry {
+    /// The answer; the TTLs in it are those that came.
+    pub(super) answer: Arc<Answer>,
+    /// The extended error of a failure.
+    pub(super) error: Option<(u16, Cow<'static, str>)>,
+    /// What it says.
+    pub(super) kind: Kind,
+    /// Whether it holds what was asked for.
+    pub(super) answers: bool,
+    /// The last answer that did, where this one took its place and does not (`prefer_positive`).
+    pub(super) good: Option<Arc<Entry>>,
+    /// Its TTL when it was stored, in seconds.
+    pub(super) ttl: u32,
+    stored: Duration,
+    hits: AtomicU32,
+    last_hit_ms: AtomicU64,
+    refreshing: AtomicBool,
+    retry_at_ms: AtomicU64,
+}
+
+impl Entry {
+    /// Keeps what `reply` says for `ttl` seconds from `now` on.
+    pub(super) fn new(reply: &Reply, class: Class, ttl: u32, now: Duration) -> Self {
+        Self {
+            answer: reply.answer.clone(),
+            error: reply.note.as_ref().and_then(|note| note.error.clone()),
+            kind: class.kind,
+            answers: class.answers,
+            good: None,
+            ttl,
+            stored: now,
+            hits: AtomicU32::new(0),
+            last_hit_ms: AtomicU64::new(0),
+            refreshing: AtomicBool::new(false),
+            retry_at_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Seconds that it is still true for; 0 or less when it is stale.
+    pub(super) fn left(&self, now: Duration) -> i64 {
+        i64::from(self.ttl) - now.saturating_sub(self.stored).as_secs().cast_signed()
+    }
+
+    /// Whether it may be served, which is for `stale` seconds beyond its TTL. A failure is never served stale.
+    pub(super) fn is_usable(&self, now: Duration, stale: u64) -> bool {
+        let left = self.left(now);
+        left > 0 || self.kind != Kind::Failure && left.unsigned_abs() < stale
+    }
+
+    /// Counts a hit; returns how many there were without a gap of more than `gap`.
+    pub(super) fn hit(&self, gap: Duration, now: Duration) -> u32 {
+        let now = now.as_millis() as u64;
+        let since = now.saturating_sub(self.last_hit_ms.swap(now, Ordering::Relaxed));
+        if since > gap.as_millis() as u64 {
+            self.hits.store(0, Ordering::Relaxed);
+        }
+        self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Goes on counting where another entry of the same question stood.
+    pub(super) fn inherit_hits(&self, from: &Self) {
+        self.hits.store(from.hits.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.last_hit_ms.store(from.last_hit_ms.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Takes the one place of whoever refreshes the entry. Nobody gets it before the time to retry, if
+    /// `recheck` is not 0.
+    pub(super) fn begin_refresh(self: &Arc<Self>, now: Duration, recheck: Duration) -> Option<Refresh> {
+        let waits = !recheck.is_zero() && (now.as_millis() as u64) < self.retry_at_ms.load(Ordering::Acquire);
+        if waits || self.refreshing.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        Some(Refresh { entry: self.clone(), recheck, done: false })
+    }
+}
+
+/// The place of whoever refreshes an entry; given back when this is dropped.
+pub(super) struct Refresh {
+    pub(super) entry: Arc<Entry>,
+    recheck: Duration,
+    done: bool,
+}
+
+impl Refresh {
+    /// Ends: after a failure the next one waits for the time that it was told.
+    pub(super) fn end(mut self, now: Duration, refreshed: bool) {
+        let retry_at = if refreshed { Duration::ZERO } else { now + self.recheck };
+        self.entry.retry_at_ms.store(retry_at.as_millis() as u64, Ordering::Release);
+        self.done = true;
+        self.entry.refreshing.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        if !self.done {
+            self.entry.refreshing.store(false, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn entry(kind: Kind, ttl: u32) -> Arc<Entry> {
+        let reply = Reply::fetched(Arc::new(Answer::empty(0)));
+        Arc::new(Entry::new(&reply, Class { kind, keeps: true, answers: true }, ttl, s(1000)))
+    }
+
+    #[test]
+    fn time_passes() {
+        let entry = entry(Kind::Answer, 30);
+        assert_eq!(entry.left(s(1000)), 30);
+        assert_eq!(entry.left(Duration::from_millis(1_000_999)), 30, "whole seconds count");
+        assert_eq!(entry.left(s(1029)), 1);
+        assert!(entry.is_usable(s(1029), 0) && !entry.is_usable(s(1030), 0));
+        assert!(entry.is_usable(s(1030 + 59), 60) && !entry.is_usable(s(1030 + 60), 60));
+    }
+
+    #[test]
+    fn a_failure_is_never_stale() {
+        assert!(!entry(Kind::Failure, 5).is_usable(s(1005), 3600));
+        assert!(entry(Kind::NoName, 5).is_usable(s(1005), 3600));
+    }
+
+    #[test]
+    fn hits_count_without_a_gap() {
+        let entry = entry(Kind::Answer, 30);
+        assert_eq!([1000, 1001, 1061].map(|at| entry.hit(s(60), s(at))), [1, 2, 3]);
+        assert_eq!(entry.hit(s(60), s(1122)), 1);
+    }
+
+    #[test]
+    fn one_refreshes_at_a_time_and_waits_after_a_failure() {
+        let entry = entry(Kind::Answer, 30);
+        let first = entry.begin_refresh(s(1000), s(10)).expect("nobody else does");
+        assert!(entry.begin_refresh(s(1000), s(10)).is_none());
+        first.end(s(1000), false);
+        assert!(entry.begin_refresh(s(1009), s(10)).is_none());
+        drop(entry.begin_refresh(s(1010), s(10)).expect("it is time"));
+        entry.begin_refresh(s(1010), s(10)).expect("it was given back").end(s(1010), true);
+        assert!(entry.begin_refresh(s(1010), s(10)).is_some(), "after a success nobody waits");
+    }
+}

@@ -1,0 +1,97 @@
+//! What the cache counts, for each listener of its server block.
+
+use std::sync::Arc;
+
+use super::store::Store;
+use crate::host::Host;
+use crate::host::metrics::{Collect, Counter, Family, Page};
+
+const LABELS: &[&str] = &["server", "zones", "view"];
+const TYPED: &[&str] = &["server", "type", "zones", "view"];
+const TYPES: [&str; 2] = ["success", "denial"];
+
+static ENTRIES: Family =
+    Family { name: "coredns_cache_entries", help: "The number of elements in the cache.", labels: TYPED };
+static REQUESTS: Family = family("coredns_cache_requests_total", "The count of cache requests.", LABELS);
+static HITS: Family = family("coredns_cache_hits_total", "The count of cache hits.", TYPED);
+static MISSES: Family = family(
+    "coredns_cache_misses_total",
+    "The count of cache misses. Deprecated, derive misses from cache hits/requests counters.",
+    LABELS,
+);
+static PREFETCHES: Family =
+    family("coredns_cache_prefetch_total", "The number of times the cache has prefetched a cached item.", LABELS);
+static DROPS: Family = family(
+    "coredns_cache_drops_total",
+    "The number responses that are not cached, because the reply is malformed.",
+    LABELS,
+);
+static STALE: Family =
+    family("coredns_cache_served_stale_total", "The number of requests served from stale cache entries.", LABELS);
+static EVICTIONS: Family = family("coredns_cache_evictions_total", "The count of cache evictions.", TYPED);
+
+const fn family(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Family {
+    Family { name, help, labels }
+}
+
+/// The counters of one listener.
+pub(super) struct Counts {
+    /// Look-ups.
+    pub(super) requests: Counter,
+    /// Look-ups that found nothing.
+    pub(super) misses: Counter,
+    /// Questions asked in the background.
+    pub(super) prefetches: Counter,
+    /// Stale answers given.
+    pub(super) stale: Counter,
+    hits: [Counter; 2],
+    evictions: [Counter; 2],
+    server: String,
+    zones: String,
+    store: Arc<Store>,
+}
+
+impl Counts {
+    /// Counters for the listener `server` (`dns://:53`) and the zones of the cache.
+    pub(super) fn new(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Arc<Self> {
+        let plain = |family| host.metrics.counter(family, &[server, zones, ""]);
+        let typed = |family| TYPES.map(|kind| host.metrics.counter(family, &[server, kind, zones, ""]));
+        // Every reply has the question that was asked here: others never come this far.
+        plain(&DROPS);
+        let counts = Arc::new(Self {
+            requests: plain(&REQUESTS),
+            misses: plain(&MISSES),
+            prefetches: plain(&PREFETCHES),
+            stale: plain(&STALE),
+            hits: typed(&HITS),
+            evictions: typed(&EVICTIONS),
+            server: server.to_owned(),
+            zones: zones.to_owned(),
+            store: store.clone(),
+        });
+        host.metrics.register(&counts);
+        counts
+    }
+
+    /// A look-up found an answer, or a denial.
+    pub(super) fn hit(&self, is_denial: bool) {
+        self.hits[usize::from(is_denial)].inc();
+    }
+
+    /// Something was stored, and something else may have had to go.
+    pub(super) fn stored(&self) {
+        for (counter, evicted) in self.evictions.iter().zip(self.store.take_evicted()) {
+            if evicted > 0 {
+                counter.add(evicted);
+            }
+        }
+    }
+}
+
+impl Collect for Counts {
+    fn collect(&self, page: &mut Page) {
+        for (kind, entries) in TYPES.into_iter().zip(self.store.len()) {
+            page.gauge(&ENTRIES, &[&self.server, kind, &self.zones, ""], entries as f64);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! # cache: keep what had to be fetched
+//!
+//! ## Syntax
+//!
+//! ```text
+//! cache [TTL] [ZONE...] {
+//!     success CAPACITY [TTL [MINTTL]]
+//!     denial CAPACITY [TTL [MINTTL]]
+//!     servfail DURATION
+//!     prefetch AMOUNT [DURATION [PERCENT%]]
+//!     serve_stale [DURATION [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]]
+//!     serve_stale_policy prefer_positive
+//!     disable success|denial [ZONE...]
+//!     keepttl
+//! }
+//! ```
+//!
+//! - **TTL** is the highest TTL in seconds, for answers (3600) and for denials (1800).
+//! - **ZONE** is a zone to keep answers for; the zones of the server block if there is none.
+//! - `success`, `denial`: how many answers and denials are kept (9984 each), and the limits of their TTLs (the lowest
+//!   is 5). An answer above 1 KiB counts once for each KiB.
+//! - `servfail`: how long failures are kept (5s, at most 5m, 0 for not at all).
+//! - `prefetch`: an answer that was asked for AMOUNT times, without a gap of DURATION (1m), is fetched anew once only
+//!   PERCENT (10%) of its TTL is left.
+//! - `serve_stale`: answers beyond their TTL are served for DURATION (1h). With `immediate` at once, and a fresh one is
+//!   fetched for the next client; with `verify` a fresh one is waited for first, at most TIMEOUT. They are served with
+//!   TTL (0). After a failure nobody tries again for RECHECK.
+//! - `serve_stale_policy prefer_positive`: an answer is preferred to a later denial.
+//! - `disable`: zones whose answers, or denials, are left alone.
+//! - `keepttl`: answers are given the TTL that they were stored with.
+//!
+//! Every reply that passes has one TTL, the lowest of its records within the limits.
+//!
+//! ## Examples
+//!
+//! ```corefile
+//! . {
+//!     cache 30 {
+//!         disable success cluster.local
+//!         disable denial cluster.local
+//!     }
+//!     forward . /etc/resolv.conf
+//! }
+//! ```
+//!
+//! ```corefile
+//! example.org {
+//!     cache 3600 {
+//!         success 5000
+//!         denial 2500 60
+//!         prefetch 10 1m 20%
+//!         serve_stale 24h verify 500ms 30s 10s
+//!     }
+//!     forward . 192.0.2.1
+//! }
+//! ```
+//!
+//! ## Metrics
+//!
+//! Each with the labels `server`, `zones` and `view`; those with * with `type` (`success`, `denial`) as well.
+//!
+//! - `coredns_cache_entries`*, `coredns_cache_evictions_total`*
+//! - `coredns_cache_requests_total`, `coredns_cache_hits_total`*, `coredns_cache_misses_total`
+//! - `coredns_cache_prefetch_total`: questions asked in the background
+//! - `coredns_cache_served_stale_total`
+//! - `coredns_cache_drops_total`: always 0; replies to another question are ignored by those who ask
+//!
+//! ## Differences from CoreDNS
+//!
+//! - Answers that a plugin has in memory are not kept, since they are always true; their TTLs are limited alike.
+//! - In zones of `disable` TTLs are left alone, not only not kept.
+//! - A failure is never served stale, and an answer that may be served, be it stale, wins over a failure.
+//! - A denial takes the place of an older answer, and the other way around; CoreDNS keeps both, and shows the older one
+//!   again when the newer has expired (with `prefer_positive` both are kept here too).
+//! - Stale answers carry the extended error 3, and failures that are kept the one that they came with.
+//! - The cache outlives a reload that leaves its server block as it is.
+//! - When it is full, names that are asked for often stay.
+
+mod asked;
+mod class;
+mod entry;
+mod keep;
+mod metrics;
+mod refresh;
+mod setup;
+#[cfg(test)]
+mod stale_tests;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::runtime::Handle;
+
+use self::asked::Asked;
+use self::keep::Inner;
+use self::store::Store;
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
+use crate::error::Result;
+use crate::wire::request::flag;
+use crate::wire::types::opcode;
+
+/// The plugin.
+pub const PLUGIN: Registration = Registration { name: "cache", setup };
+
+/// The mark of a query that was looked up and not found.
+const MISSED: u32 = 1;
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let options = setup::directive(s)?;
+    let make = || Store::new(options.success.capacity, options.denial.capacity);
+    let listeners = s.keys.len() * s.bound().len().max(1);
+    let inner = Arc::new(Inner {
+        store: s.host.shared.get_or_make(&identity(s), make),
+        host: s.host.clone(),
+        runtime: OnceLock::new(),
+        counts: (0..listeners).map(|_| OnceLock::new()).collect(),
+        options,
+    });
+    s.chain(Cache(inner.clone()));
+    s.task("cache: refreshing", move || async move {
+        // It is the first and only time.
+        let _ = inner.runtime.set(Handle::current());
+    });
+    Ok(())
+}
+
+/// What the answers depend on: the whole server block. Another one never sees them, and neither does this one after
+/// any change to it.
+fn identity(s: &Setup<'_>) -> String {
+    let mut text = String::from("cache");
+    let words = s.block.directives.iter().flat_map(|directive| &directive.words);
+    for word in s.block.keys.iter().chain(words) {
+        text.push('\n');
+        text.push_str(&word.text);
+    }
+    text
+}
+
+struct Cache(Arc<Inner>);
+
+impl Plugin for Cache {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        let inner = &self.0;
+        let is_ours = inner.options.zones.iter().any(|zone| query.name.is_under(zone));
+        if !is_ours || query.request.opcode() != opcode::QUERY {
+            query.set_mark(here.seat, 0);
+            return Step::Next;
+        }
+        let (asked, now, counts) = (Asked::new(query), inner.now(), inner.counts(here));
+        counts.requests.inc();
+        let Some(entry) = inner.find(asked.key().as_slice(), now) else {
+            counts.misses.inc();
+            query.request.flags |= flag::AD;
+            query.set_mark(here.seat, MISSED);
+            return Step::Next;
+        };
+        counts.hit(entry.kind.is_denial());
+        let left = entry.left(now);
+        if left > 0 {
+            if inner.wants_prefetch(&entry, now) {
+                inner.refresh_behind(&entry, &asked, query, here);
+            }
+        } else {
+            if let Some(later) = inner.verify(&entry, &asked, query, here) {
+                return Step::Wait(later);
+            }
+            if inner.options.stale.verify.is_none() {
+                inner.refresh_behind(&entry, &asked, query, here);
+            }
+            counts.stale.inc();
+        }
+        Step::Answer(inner.serve(&entry, &asked, left))
+    }
+
+    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
+        if query.mark(here.seat) == MISSED {
+            self.0.pass(&Asked::new(query), reply, self.0.counts(here));
+        }
+        Turn::Up
+    }
+}

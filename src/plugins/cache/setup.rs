@@ -1,0 +1,306 @@
+//! The directive and its options.
+
+use std::time::Duration;
+
+use crate::chain::setup::Setup;
+use crate::corefile::value::{self, Span};
+use crate::corefile::{Cursor, Word, address};
+use crate::error::Result;
+use crate::wire::name::Name;
+
+/// SERVFAIL may not be kept longer (RFC 2308 section 7.1).
+const MOST_FAILURE: Duration = Duration::from_secs(300);
+
+/// CoreDNS divides its capacity among so many shards, and gives each at least [`SHARD_MIN`].
+const SHARDS: i64 = 256;
+const SHARD_MIN: i64 = 4;
+
+const KNOWN: &[&str] =
+    &["success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable", "keepttl"];
+
+//----------- Options --------------------------------------------------------
+
+/// What the directive says.
+#[derive(Debug)]
+pub(super) struct Options {
+    /// Zones whose names are looked up.
+    pub(super) zones: Vec<Name>,
+    /// The same for metrics, separated by commas.
+    pub(super) label: String,
+    /// For answers.
+    pub(super) success: Limits,
+    /// For denials; the TTLs are those of names and types that do not exist.
+    pub(super) denial: Limits,
+    /// Seconds that a failure is kept.
+    pub(super) failure: u32,
+    pub(super) prefetch: Option<Prefetch>,
+    pub(super) stale: Stale,
+    /// Whether an answer is preferred to a later denial.
+    pub(super) prefer_positive: bool,
+    /// Whether TTLs stay as they were stored.
+    pub(super) keep_ttl: bool,
+}
+
+/// Limits of one half of the cache.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// Entries.
+    pub(super) capacity: u64,
+    /// The highest TTL in seconds.
+    pub(super) max: u32,
+    /// The lowest.
+    pub(super) min: u32,
+    /// Zones whose answers are neither kept nor given another TTL.
+    pub(super) except: Vec<Name>,
+}
+
+/// When an entry is refreshed before it is stale.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prefetch {
+    /// Hits that make it worth it.
+    pub(super) hits: u32,
+    /// The gap between two hits after which counting begins anew.
+    pub(super) gap: Duration,
+    /// The share of its TTL that is left, in percent.
+    pub(super) percent: u32,
+}
+
+/// What becomes of entries beyond their TTL.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Stale {
+    /// Seconds that they may be served for; 0 for not at all.
+    pub(super) up_to: u64,
+    /// Whether a fresh answer is waited for, and for how long; 0 means until there is one or none.
+    pub(super) verify: Option<Duration>,
+    /// The TTL that they are served with, in seconds.
+    pub(super) ttl: u32,
+    /// How long after a failure nobody tries again.
+    pub(super) recheck: Duration,
+}
+
+impl Options {
+    fn new() -> Self {
+        let limits = |max| Limits { capacity: capacity(10_000), max, min: 5, except: Vec::new() };
+        Self {
+            zones: Vec::new(),
+            label: String::new(),
+            success: limits(3600),
+            denial: limits(1800),
+            failure: 5,
+            prefetch: None,
+            stale: Stale::default(),
+            prefer_positive: false,
+            keep_ttl: false,
+        }
+    }
+}
+
+fn capacity(written: i64) -> u64 {
+    ((written / SHARDS).max(SHARD_MIN) * SHARDS).unsigned_abs()
+}
+
+//----------- Directive ------------------------------------------------------
+
+/// Reads the directive, which may stand in a block once.
+pub(super) fn directive(s: &Setup<'_>) -> Result<Options> {
+    let mut cursor = s.cursor();
+    let (mut options, mut is_first) = (Options::new(), true);
+    let mut once = Once::default();
+    while cursor.next_occurrence() {
+        if !std::mem::replace(&mut is_first, false) {
+            return Err(cursor.once_error());
+        }
+        let directive = cursor.word();
+        let mut arguments = cursor.args();
+        if let Some(ttl) = arguments.first().and_then(|word| value::integer(&word.text).ok()) {
+            let ttl = positive_ttl(&cursor, arguments[0], ttl)?;
+            (options.success.max, options.denial.max) = (ttl, ttl);
+            arguments.remove(0);
+        }
+        let zones = address::normalize_zones(arguments.iter().map(|word| word.as_str()), s.keys);
+        options.zones = zones.iter().filter_map(|zone| Name::from_text(zone).ok()).collect();
+        options.label = zones.join(",");
+        while cursor.next_option() {
+            option(&mut cursor, &mut options, &mut once)?;
+        }
+        if once.policy && !once.stale {
+            return Err(cursor.error_at(directive, "serve_stale_policy requires serve_stale"));
+        }
+    }
+    Ok(options)
+}
+
+/// What was seen already.
+#[derive(Default)]
+struct Once {
+    stale: bool,
+    policy: bool,
+}
+
+fn option(cursor: &mut Cursor<'_>, options: &mut Options, once: &mut Once) -> Result<()> {
+    match cursor.word().as_str() {
+        "success" => limits(cursor, &mut options.success)?,
+        "denial" => limits(cursor, &mut options.denial)?,
+        "prefetch" => options.prefetch = prefetch(cursor)?,
+        "serve_stale" => {
+            options.stale = serve_stale(cursor)?;
+            once.stale = true;
+        }
+        "serve_stale_policy" => {
+            if std::mem::replace(&mut once.policy, true) {
+                return Err(cursor.error("serve_stale_policy can only be specified once"));
+            }
+            let [policy] = arguments(cursor, 1..=1)?[..] else { return Err(cursor.arg_err()) };
+            if policy.text.to_lowercase() != "prefer_positive" {
+                let message = format!("Error during parsing: invalid serve_stale_policy: {policy}");
+                return Err(cursor.unknown(policy, message, &["prefer_positive"]));
+            }
+            options.prefer_positive = true;
+        }
+        "servfail" => {
+            let [word] = arguments(cursor, 1..=1)?[..] else { return Err(cursor.arg_err()) };
+            let time = not_negative(cursor, word, "invalid negative ttl for servfail")?;
+            if time > MOST_FAILURE {
+                return Err(cursor.error_at(word, "caching SERVFAIL responses over 5 minutes is not permitted"));
+            }
+            options.failure = time.as_secs() as u32;
+        }
+        "disable" => disable(cursor, options)?,
+        "keepttl" => {
+            arguments(cursor, 0..=0)?;
+            options.keep_ttl = true;
+        }
+        _ => return Err(cursor.unknown_property(KNOWN)),
+    }
+    Ok(())
+}
+
+/// `CAPACITY [TTL [MINTTL]]`
+fn limits(cursor: &mut Cursor<'_>, limits: &mut Limits) -> Result<()> {
+    let words = arguments(cursor, 1..=usize::MAX)?;
+    limits.capacity = capacity(cursor.integer(words[0])?);
+    if let Some(word) = words.get(1) {
+        limits.max = positive_ttl(cursor, word, cursor.integer(word)?)?;
+    }
+    if let Some(word) = words.get(2) {
+        let ttl = cursor.integer(word)?;
+        if ttl < 0 {
+            return Err(cursor.error_at(word, format!("cache min TTL can not be negative: {ttl}")));
+        }
+        limits.min = u32::try_from(ttl).unwrap_or(u32::MAX);
+    }
+    Ok(())
+}
+
+/// `AMOUNT [DURATION [PERCENT%]]`
+fn prefetch(cursor: &mut Cursor<'_>) -> Result<Option<Prefetch>> {
+    let words = arguments(cursor, 1..=3)?;
+    let hits = cursor.integer(words[0])?;
+    if hits < 0 {
+        return Err(cursor.error_at(words[0], format!("prefetch amount should be positive: {hits}")));
+    }
+    let mut prefetch =
+        Prefetch { hits: u32::try_from(hits).unwrap_or(u32::MAX), gap: Duration::from_secs(60), percent: 10 };
+    if let Some(word) = words.get(1) {
+        // A negative gap lets every hit be the first.
+        prefetch.gap = cursor.duration(word)?.duration().unwrap_or_default();
+    }
+    if let Some(word) = words.get(2) {
+        let Some(number) = word.text.strip_suffix('%') else {
+            let last = word.text.chars().next_back().unwrap_or_default();
+            let message = format!("last character of percentage should be `%`, but is: {last:?}");
+            return Err(cursor.error_at(word, message));
+        };
+        let percent = value::integer(number).map_err(|wrong| cursor.error_at(word, wrong))?;
+        if !(10..=90).contains(&percent) {
+            return Err(cursor.error_at(word, format!("percentage should fall in range [10, 90]: {percent}")));
+        }
+        prefetch.percent = percent.unsigned_abs() as u32;
+    }
+    Ok((hits > 0).then_some(prefetch))
+}
+
+/// `[DURATION [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]]`
+fn serve_stale(cursor: &mut Cursor<'_>) -> Result<Stale> {
+    let words = arguments(cursor, 0..=5)?;
+    let mut stale = Stale { up_to: 3600, ..Stale::default() };
+    let mut words = words.into_iter();
+    if let Some(word) = words.next() {
+        stale.up_to = not_negative(cursor, word, "invalid negative duration for serve_stale")?.as_secs();
+    }
+    if let Some(word) = words.next() {
+        stale.verify = match word.text.to_lowercase().as_str() {
+            "immediate" => None,
+            "verify" => Some(Duration::ZERO),
+            mode => {
+                let message = format!("Error during parsing: invalid value for serve_stale refresh mode: {mode}");
+                return Err(cursor.unknown(word, message, &["immediate", "verify"]));
+            }
+        };
+    }
+    if let Some(timeout) = &mut stale.verify
+        && let Some(word) = words.next()
+    {
+        *timeout = not_negative(cursor, word, "invalid negative timeout for serve_stale verify")?;
+    }
+    if words.len() > 2 {
+        return Err(cursor.arg_err());
+    }
+    if let Some(word) = words.next() {
+        stale.ttl = stale_ttl(cursor, word)?;
+    }
+    if let Some(word) = words.next() {
+        stale.recheck = not_negative(cursor, word, "invalid negative failure recheck for serve_stale")?;
+        if stale.recheck > Duration::from_secs(300) {
+            return Err(cursor.error_at(word, "serve_stale failure recheck cannot exceed 5 minutes"));
+        }
+    }
+    Ok(stale)
+}
+
+fn stale_ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
+    let ttl = not_negative(cursor, word, "invalid negative response TTL for serve_stale")?;
+    if ttl.subsec_nanos() != 0 {
+        return Err(cursor.error_at(word, "serve_stale response TTL must be a whole number of seconds"));
+    }
+    let wrong = |_| cursor.error_at(word, "serve_stale response TTL exceeds the DNS TTL range");
+    u32::try_from(ttl.as_secs()).map_err(wrong)
+}
+
+/// `success|denial [ZONE...]`
+fn disable(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
+    let words = arguments(cursor, 1..=usize::MAX)?;
+    let zone = |word: &&Word| {
+        let zone = address::normalize(&word.text);
+        Name::from_text(&zone).map_err(|_| cursor.error_at(word, format!("invalid disabled zone: {word}")))
+    };
+    let zones = if words.len() == 1 { Ok(vec![Name::ROOT]) } else { words[1..].iter().map(zone).collect() }?;
+    match words[0].as_str() {
+        "success" => options.success.except = zones,
+        "denial" => options.denial.except = zones,
+        _ => {
+            let message = "Error during parsing: cache type for disable must be \"success\" or \"denial\"";
+            return Err(cursor.unknown(words[0], message, &["success", "denial"]));
+        }
+    }
+    Ok(())
+}
+
+//----------- Values ---------------------------------------------------------
+
+fn arguments<'a>(cursor: &mut Cursor<'a>, count: std::ops::RangeInclusive<usize>) -> Result<Vec<&'a Word>> {
+    let words = cursor.args();
+    if count.contains(&words.len()) { Ok(words) } else { Err(cursor.arg_err()) }
+}
+
+fn positive_ttl(cursor: &Cursor<'_>, word: &Word, ttl: i64) -> Result<u32> {
+    if ttl <= 0 {
+        return Err(cursor.error_at(word, format!("cache TTL can not be zero or negative: {ttl}")));
+    }
+    Ok(u32::try_from(ttl).unwrap_or(u32::MAX))
+}
+
+fn not_negative(cursor: &Cursor<'_>, word: &Word, complaint: &str) -> Result<Duration> {
+    let span: Span = cursor.duration(word)?;
+    span.duration().ok_or_else(|| cursor.error_at(word, complaint))
+}

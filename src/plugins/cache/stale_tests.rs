@@ -1,0 +1,163 @@
+//! Prefetch, stale answers, and what is preferred to what. Time is moved, not waited for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use crate::testing::live::{Got, Live};
+use crate::testing::upstream::{Act, Answer, Seen, Upstream};
+
+const STALE: Option<u16> = Some(3);
+
+/// A cache above an upstream.
+fn live(upstream: &Upstream, cache: &str) -> Live {
+    Live::new(&format!(". {{\n{cache}\nforward . {}\n}}", upstream.address))
+}
+
+/// Answers with the number of the query, TTL 100, or with `rcode`.
+fn numbered(rcode: &Arc<AtomicU16>) -> impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static {
+    let rcode = rcode.clone();
+    move |seen| {
+        let answer = Answer::to(&seen.packet);
+        match rcode.load(Ordering::Relaxed) {
+            0 => vec![Act::send(answer.a(&format!("192.0.2.{}", seen.before + 1), 100))],
+            3 => vec![Act::send(answer.rcode(3).soa("example.org", 100))],
+            rcode => vec![Act::send(answer.rcode(rcode as u8))],
+        }
+    }
+}
+
+fn ask(live: &Live) -> Got {
+    live.ask("www.example.org.", "A")
+}
+
+#[test]
+fn what_is_asked_for_often_is_fetched_again_before_it_is_stale_once() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nprefetch 3 1h 20%\n}");
+    for _ in 0..5 {
+        ask(&live);
+    }
+    live.advance(79);
+    ask(&live);
+    assert_eq!(upstream.count(), 1, "21 of 100 seconds are left");
+    upstream.script({
+        let script = numbered(&rcode);
+        move |seen| [vec![Act::Wait(Duration::from_millis(200))], script(seen)].concat()
+    });
+    live.advance(1);
+    for _ in 0..20 {
+        assert_eq!(ask(&live).text(), "NOERROR 192.0.2.1/20");
+    }
+    live.wait_until("the fresh answer is there", || ask(&live).text() == "NOERROR 192.0.2.2/100");
+    assert_eq!(upstream.count(), 2);
+    assert!(upstream.seen()[1].tcp, "no client waits: nothing shall be cut");
+    live.advance(80);
+    ask(&live);
+    live.wait_until("it is still asked for often", || upstream.count() == 3);
+    assert_eq!(live.metric("coredns_cache_prefetch_total{server=\"dns://:53\",zones=\".\",view=\"\"}"), 2.0);
+}
+
+#[test]
+fn stale_answers_are_served_at_once_and_refreshed_behind() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nserve_stale 1h immediate 30s\n}");
+    ask(&live);
+    live.advance(100);
+    let stale = ask(&live);
+    assert_eq!((stale.text().as_str(), stale.extended_error()), ("NOERROR 192.0.2.1/30", STALE));
+    live.wait_until("a fresh one is there", || ask(&live).text() == "NOERROR 192.0.2.2/100");
+    rcode.store(2, Ordering::Relaxed);
+    live.advance(100 + 3599);
+    assert_eq!(ask(&live).extended_error(), STALE, "the upstream fails, and the answer stays");
+    live.wait_until("it was asked", || upstream.count() == 3);
+    assert_eq!(ask(&live).text(), "NOERROR 192.0.2.2/30");
+    live.advance(1);
+    assert_eq!(ask(&live).text(), "SERVFAIL", "everything has an end");
+    assert!(live.metric("coredns_cache_served_stale_total{server=\"dns://:53\",zones=\".\",view=\"\"}") >= 3.0);
+}
+
+#[test]
+fn after_a_failure_nobody_tries_again_for_a_while() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nserve_stale 1h immediate 0s 10s\n}");
+    ask(&live);
+    rcode.store(2, Ordering::Relaxed);
+    live.advance(100);
+    assert_eq!(ask(&live).text(), "NOERROR 192.0.2.1/0");
+    let settle = || std::thread::sleep(Duration::from_millis(150));
+    for (seconds, tried) in [(0, 2), (9, 2), (1, 3), (0, 3)] {
+        live.advance(seconds);
+        (0..20).for_each(|_| _ = ask(&live));
+        live.wait_until("it was tried", || upstream.count() >= tried);
+        settle();
+        assert_eq!(upstream.count(), tried);
+    }
+}
+
+#[test]
+fn stale_answers_are_verified_first() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nserve_stale 1h verify\n}");
+    ask(&live);
+    live.advance(100);
+    assert_eq!(ask(&live).text(), "NOERROR 192.0.2.2/100");
+    for bad in [2, 5] {
+        rcode.store(bad, Ordering::Relaxed);
+        live.advance(100);
+        let stale = ask(&live);
+        assert_eq!((stale.text().as_str(), stale.extended_error()), ("NOERROR 192.0.2.2/0", STALE), "{bad}");
+    }
+    rcode.store(3, Ordering::Relaxed);
+    assert_eq!(ask(&live).text(), "NXDOMAIN", "that there is no such name is news");
+    assert_eq!((ask(&live).text().as_str(), upstream.count()), ("NXDOMAIN", 5));
+}
+
+#[test]
+fn verifying_has_an_end_and_what_comes_late_is_for_the_next() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nserve_stale 1h verify 100ms 30s\n}");
+    ask(&live);
+    upstream.script({
+        let script = numbered(&rcode);
+        move |seen| [vec![Act::Wait(Duration::from_millis(600))], script(seen)].concat()
+    });
+    live.advance(100);
+    assert_eq!(ask(&live).text(), "NOERROR 192.0.2.1/30");
+    assert_eq!(ask(&live).text(), "NOERROR 192.0.2.1/30", "one asks at a time, the others get what there is");
+    live.wait_until("the fresh one is there", || ask(&live).text() == "NOERROR 192.0.2.2/100");
+    assert_eq!(upstream.count(), 2);
+}
+
+/// Row D9: a denial never hides an answer that is preferred, and a failure hides no answer at all.
+#[test]
+fn an_answer_is_preferred_to_a_later_denial() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nserve_stale 1h verify\nserve_stale_policy prefer_positive\n}");
+    ask(&live);
+    live.advance(100);
+    for bad in [3, 2] {
+        rcode.store(bad, Ordering::Relaxed);
+        assert_eq!(ask(&live).text(), "NOERROR 192.0.2.1/0", "{bad}");
+    }
+    rcode.store(0, Ordering::Relaxed);
+    assert_eq!(ask(&live).text(), "NOERROR 192.0.2.4/100");
+}
+
+#[test]
+fn a_fresh_answer_takes_the_place_of_a_denial() {
+    let rcode = Arc::new(AtomicU16::new(3));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nserve_stale 1h verify\n}");
+    assert_eq!(ask(&live).text(), "NXDOMAIN");
+    rcode.store(0, Ordering::Relaxed);
+    live.advance(100);
+    assert_eq!(ask(&live).text(), "NOERROR 192.0.2.2/100");
+    assert_eq!((ask(&live).text().as_str(), upstream.count()), ("NOERROR 192.0.2.2/100", 2));
+}
