@@ -201,17 +201,14 @@ impl Kubernetes {
 
     /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
     fn name_error(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        if self.options.falls_through(&query.name) {
-            return Step::Next;
-        }
-        if self.index.is_synced() {
-            return Step::Answer(Reply::memory(zone.name_error(&self.index)));
-        }
-        let now = Instant::now();
-        let end = self.patience.get_or_init(|| now + self.options.startup_timeout);
-        let left = end.saturating_duration_since(now);
+        let synced = self.index.is_synced();
+        let left = if synced { Duration::ZERO } else { self.patience_left() };
         if left.is_zero() {
-            return Step::Answer(Reply::memory(zone.not_ready(&self.index)));
+            return match () {
+                () if self.options.falls_through(&query.name) => Step::Next,
+                () if synced => Step::Answer(Reply::memory(zone.name_error(&self.index))),
+                () => Step::Answer(Reply::memory(zone.not_ready(&self.index))),
+            };
         }
         let (index, query) = (self.index.clone(), query.clone().into_owned());
         let again = here.again(query);
@@ -220,6 +217,12 @@ impl Kubernetes {
             let _ = tokio::time::timeout(left + Duration::from_millis(1), index.wait_synced()).await;
             again.await
         }))
+    }
+
+    /// How long a question may still wait for the data.
+    fn patience_left(&self) -> Duration {
+        let now = Instant::now();
+        self.patience.get_or_init(|| now + self.options.startup_timeout).saturating_duration_since(now)
     }
 
     /// What there is for a reverse name: PTR records, or other types of the same name. Nothing if it is none.

@@ -63,11 +63,10 @@ impl Names {
 }
 
 impl Parts {
-    /// The addresses that reverse questions find: those of a service that exists.
+    /// The addresses that reverse questions find. As in CoreDNS, slices whose service is gone still count.
     fn owned(&self) -> Vec<IpAddr> {
-        let Some(service) = &self.service else { return Vec::new() };
         let endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints).filter_map(Endpoint::ip);
-        cluster_ips(service).iter().copied().chain(endpoints).collect()
+        self.service.as_deref().map(cluster_ips).unwrap_or_default().iter().copied().chain(endpoints).collect()
     }
 
     fn has(&self, address: IpAddr) -> bool {
@@ -115,7 +114,8 @@ impl Store {
         let parts = names.parts(table, &key);
         let before = parts.owned();
         parts.service = None;
-        self.change_owners(kind, &key, &before, &[]);
+        let after = parts.owned();
+        self.change_owners(kind, &key, &before, &after);
     }
 
     pub(super) fn apply_slice(&mut self, kind: Kind, object: &ObjectKey, slice: Slice) -> Link {
@@ -159,9 +159,7 @@ impl Store {
         let before = old.as_deref().map(addresses).unwrap_or_default();
         let after = slice.as_ref().map(addresses).unwrap_or_default();
         parts.slices.extend(slice.map(Arc::new));
-        if parts.service.is_some() {
-            self.change_owners(kind, key, &before, &after);
-        }
+        self.change_owners(kind, key, &before, &after);
     }
 
     /// A service had the addresses `before` and has those of `after`; in between it may have others as well.
@@ -172,9 +170,8 @@ impl Store {
         }
         let (was, is): (HashSet<&IpAddr>, HashSet<&IpAddr>) = (before.iter().collect(), after.iter().collect());
         let parts = self.services.parts(&self.index.services, key);
-        let exists = parts.service.is_some();
-        let lost = was.difference(&is).filter(|address| !exists || !parts.has(***address)).map(|a| **a);
-        let lost: Vec<IpAddr> = lost.collect();
+        let lost: Vec<IpAddr> =
+            was.difference(&is).map(|address| **address).filter(|&address| !parts.has(address)).collect();
         let shared_key = Arc::new(Box::from(key));
         for address in lost {
             self.disown(address, key);
