@@ -1,0 +1,95 @@
+//! A whole server without sockets: a Corefile built, its data loaded, and packets answered on this thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use signpost::chain::build::{Configuration, build};
+use signpost::chain::{Client, Outcome, Proto, Query};
+use signpost::corefile::{self, Vocabulary};
+use signpost::host::Host;
+use signpost::host::tasks::Tasks;
+use signpost::plugins::{ALL, ELSEWHERE};
+use signpost::wire::answer::recycle;
+use signpost::wire::request::{Gate, gate};
+use signpost::wire::write::{Writer, refusal};
+
+/// A configuration that runs, and what a worker has.
+pub struct Whole {
+    configuration: Configuration,
+    client: Client,
+    writer: Writer,
+    out: Vec<u8>,
+    _tasks: Tasks,
+    _runtime: tokio::runtime::Runtime,
+    _manifests: tempfile::TempDir,
+}
+
+impl Whole {
+    /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` (YAML) in it.
+    pub fn start(corefile: &str, manifests: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("cluster.yaml"), manifests).expect("written");
+        let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
+        let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).collect();
+        let vocabulary = Vocabulary { served: &served, elsewhere: ELSEWHERE };
+        let parsed = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary);
+        let parsed = parsed.unwrap_or_else(|error| panic!("{error}"));
+        let host = Arc::new(Host::default());
+        let mut configuration = build(&parsed, ALL, &host, "53").unwrap_or_else(|error| panic!("{error}"));
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let handle = runtime.handle().clone();
+        runtime.block_on(configuration.prepare(&handle, true)).unwrap_or_else(|error| panic!("{error}"));
+        let tasks = configuration.start(&handle);
+        let address = |text: &str| text.parse().expect("an address");
+        let client = Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp };
+        let (writer, out) = (Writer::default(), Vec::new());
+        Self { configuration, client, writer, out, _tasks: tasks, _runtime: runtime, _manifests: folder }
+    }
+
+    /// What a worker does with one datagram, less the socket. `None` for a query that has to wait, or is dropped.
+    pub fn ask(&mut self, packet: &[u8], now: Instant) -> Option<&[u8]> {
+        self.out.clear();
+        match gate(packet) {
+            Gate::Silence => return None,
+            Gate::Refuse(why) => {
+                refusal(packet, &why, &mut self.out);
+            }
+            Gate::Pass(request) => {
+                let mut query = Query::new(packet, request, self.client, now);
+                let Outcome::Reply(reply) = self.configuration.listeners[0].ask(&mut query) else { return None };
+                self.writer.reply(query.packet(), &query.request, &reply, query.limit(), &mut self.out);
+                recycle(reply.answer);
+            }
+        }
+        Some(&self.out)
+    }
+
+    /// Waits until the data is there: the packet is answered with NOERROR.
+    pub fn wait_until_answered(&mut self, packet: &[u8], patience: Duration) {
+        let end = Instant::now() + patience;
+        while self.ask(packet, Instant::now()).is_none_or(|reply| reply[3] & 0xF != 0) {
+            assert!(Instant::now() < end, "the data did not come in {patience:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The Corefile without directives of plugins that are not there (one line each; a block goes with its braces).
+pub fn with_plugins(corefile: &str) -> String {
+    let known = |name: &str| ALL.iter().any(|plugin| plugin.name == name);
+    let (mut kept, mut depth, mut skip) = (String::new(), 0, false);
+    for line in corefile.lines() {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        if depth == 1 {
+            skip = !matches!(word, "" | "}" | "#") && !known(word);
+        }
+        depth += line.matches('{').count();
+        depth -= line.matches('}').count();
+        if !skip || depth == 0 {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    kept
+}
