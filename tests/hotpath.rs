@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
-use signpost::wire::types::rtype;
-
 use kit::message::query;
-use kit::whole::{Whole, with_plugins};
+use kit::whole::{Whole, passing, with_plugins};
+use signpost::chain::{Client, Outcome, Proto, Query};
+use signpost::wire::types::rtype;
 
 //----------- The allocator --------------------------------------------------
 
@@ -127,6 +127,19 @@ fn the_allocator_counts() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(7)))), 1);
     assert_eq!(allocations(|| drop(std::hint::black_box(Arc::new(7)))), 1);
     assert_eq!(allocations(|| ()), 0);
+}
+
+#[test]
+fn a_chain_of_nine_allocates_nothing() {
+    let (listener, packet) = (passing(8), query("web.default.svc.cluster.local", rtype::A));
+    let address = |text: &str| text.parse().expect("an address");
+    let client = Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp };
+    let request = kit::message::request(&packet);
+    let allocated = allocations(|| {
+        let mut query = Query::new(&packet, request, client, Instant::now());
+        assert!(matches!(listener.ask(&mut query), Outcome::Reply(_)));
+    });
+    assert_eq!(allocated, 0);
 }
 
 #[test]

@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use super::support::{Server, query};
 
 /// One question asked again and again at a steady rate, every answer awaited.
-pub struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     asker: JoinHandle<(u64, u64, u64)>,
 }
 
 impl Load {
     /// Asks `rate` times a second.
-    pub fn start(server: SocketAddr, packet: &[u8], rate: u32) -> Self {
+    pub(crate) fn start(server: SocketAddr, packet: &[u8], rate: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, packet) = (stop.clone(), packet.to_vec());
         Self { stop, asker: std::thread::spawn(move || ask(server, packet, rate, &stopped)) }
     }
 
     /// Stops asking and waits for late answers: how many were asked, lost, and answered with an error.
-    pub fn finish(self) -> (u64, u64, u64) {
+    pub(crate) fn finish(self) -> (u64, u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
         self.asker.join().expect("no panic")
     }

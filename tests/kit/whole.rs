@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signpost::chain::build::{Configuration, build};
-use signpost::chain::{Client, Outcome, Proto, Query};
+use signpost::chain::site::{Chain, Listener, Site};
+use signpost::chain::{Client, Here, Outcome, Plugin, Proto, Query, Reply, Step, Turn};
+use signpost::corefile::address::Transport;
 use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
 use signpost::host::tasks::Tasks;
 use signpost::plugins::{ALL, ELSEWHERE};
-use signpost::wire::answer::recycle;
+use signpost::wire::answer::{Answer, recycle};
+use signpost::wire::name::Name;
 use signpost::wire::request::{Gate, gate};
 use signpost::wire::write::{Writer, refusal};
 
@@ -96,4 +99,31 @@ pub fn with_plugins(corefile: &str) -> String {
         kept.push('\n');
     }
     kept
+}
+
+/// A listener with a chain of `count` plugins that let pass, and one that answers from memory.
+pub fn passing(count: usize) -> Arc<Listener> {
+    struct Pass;
+    impl Plugin for Pass {
+        fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+            query.set_mark(here.seat, 1);
+            Step::Next
+        }
+
+        fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
+            reply.cleared |= query.mark(here.seat) as u16 - 1;
+            Turn::Up
+        }
+    }
+    struct Answers(Arc<Answer>);
+    impl Plugin for Answers {
+        fn ask(&self, _: &mut Query<'_>, _: &Here<'_>) -> Step {
+            Step::Answer(Reply::memory(self.0.clone()))
+        }
+    }
+    let mut seats: Vec<(&'static str, Arc<dyn Plugin>)> = Vec::new();
+    seats.extend((0..count).map(|_| ("pass", Arc::new(Pass) as Arc<dyn Plugin>)));
+    seats.push(("answers", Arc::new(Answers(Arc::new(Answer::empty(0))))));
+    let site = Site { zones: vec![Name::ROOT], chain: Arc::new(Chain::new(seats)), ordinal: 0 };
+    Arc::new(Listener::new(Transport::Dns, String::new(), 53, vec![Arc::new(site)]))
 }

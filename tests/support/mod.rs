@@ -1,5 +1,7 @@
 //! What the tests of a running server share: the server, its ports, questions and answers as text.
 
+#![allow(unreachable_pub, reason = "each test uses its part")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};

@@ -211,7 +211,8 @@ fn alias(target: &str) -> Found {
 
 /// The address that a pod's label stands for: with three single dashes IPv4, anything else IPv6.
 fn pod_address(label: &[u8]) -> Option<IpAddr> {
-    let is_v4 = label.iter().filter(|&&octet| octet == b'-').count() == 3 && !label.windows(2).any(|pair| pair == b"--");
+    let is_v4 =
+        label.iter().filter(|&&octet| octet == b'-').count() == 3 && !label.windows(2).any(|pair| pair == b"--");
     let mut room = [0; MAX_LABEL];
     let spelled = room.get_mut(..label.len())?;
     spelled.copy_from_slice(label);
