@@ -161,7 +161,7 @@ pub(crate) fn check_reverse(data: &[u8]) {
                 assert_eq!(name.to_string(), back);
             }
             Some(Reverse::Prefix(octets)) => {
-                let labels: Vec<_> = octets.iter().rev().map(ToString::to_string).collect();
+                let labels: Vec<_> = octets.as_slice().iter().rev().map(ToString::to_string).collect();
                 assert_eq!(name.to_string(), format!("{}.in-addr.arpa.", labels.join(".")));
             }
             None => {}

@@ -35,6 +35,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What plugins may use of `corefile`: the cursor, words, values and addresses. Not blocks, not the parser.
 const OPTIONS: &[&str] = &["Cursor", "Word", "Source", "cursor", "word", "value", "address", "nearest"];
 
+/// Uses that break a rule, each with its reason: (file, path, why).
+const EXCEPTIONS: &[(&str, &str, &str)] = &[(
+    "src/plugins/loop_detect/mod.rs",
+    "corefile::ServerBlock",
+    "names the file that `forward` took its upstreams from, which is what closes most loops",
+)];
+
 /// What a room may not use of other crates, and why.
 const FOREIGN: &[(&str, &str, &str)] = &[
     ("wire", "tokio", "the wire waits for nothing"),
@@ -77,7 +84,9 @@ fn arrows(source: &Source) -> Vec<String> {
         return vec![format!("{}: the room `{room}` is not on the map in tests/layers.rs", source.path)];
     };
     let mut wrong = Vec::new();
-    for Use { line, path, .. } in source.uses().into_iter().filter(|used| used.own) {
+    let excused =
+        |path: &[String]| EXCEPTIONS.iter().any(|(file, used, _)| *file == source.path && *used == path.join("::"));
+    for Use { line, path, .. } in source.uses().into_iter().filter(|used| used.own && !excused(&used.path)) {
         let place = format!("{}:{line}", source.path);
         let Some(other) = path.first().filter(|first| *first != room && !first.starts_with(char::is_uppercase)) else {
             wrong.extend(between_plugins(source, &path).map(|why| format!("{place}: {why}")));
@@ -180,7 +189,7 @@ fn files(root: &str, into: &mut Vec<Source>) {
     let Ok(entries) = std::fs::read_dir(base.join(root)) else { return };
     for entry in entries.map(|entry| entry.expect("an entry")) {
         let path = format!("{root}/{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
+        if entry.path().is_dir() && !path.ends_with("/target") {
             files(&path, into);
         } else if path.ends_with(".rs") {
             into.push(Source::new(&path, &std::fs::read_to_string(entry.path()).expect("a file of ours")));

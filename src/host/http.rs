@@ -78,6 +78,7 @@ impl Http {
 }
 
 /// `:8080` is every address of both families, as with CoreDNS; a host name takes its first IPv4 address.
+#[allow(clippy::disallowed_methods, reason = "a host name here is the user's own wish, at start only")]
 fn listen(address: &str) -> io::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = match address.strip_prefix(':') {
         Some(port) => {

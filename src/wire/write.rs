@@ -238,6 +238,6 @@ fn shuffle(indexes: &mut [u16], seed: &mut u32) {
         *seed ^= *seed << 13;
         *seed ^= *seed >> 17;
         *seed ^= *seed << 5;
-        indexes.swap(last, (u64::from(*seed) * (last as u64 + 1) >> 32) as usize);
+        indexes.swap(last, ((u64::from(*seed) * (last as u64 + 1)) >> 32) as usize);
     }
 }

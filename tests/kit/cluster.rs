@@ -117,3 +117,32 @@ fn some_ports(ports: &[(&str, &str, u16)]) -> Box<[Port]> {
     };
     ports.iter().map(port).collect()
 }
+
+/// The same cluster as manifests.
+pub fn manifests() -> String {
+    let service = |name: &str, spec: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: default}}, spec: {{{spec}}}}}\n"
+        )
+    };
+    let endpoints = |service: &str, net: u8, count: u8| {
+        let endpoint = |n: u8| format!("{{addresses: [10.244.{net}.{}], hostname: {service}-{n}}}", n + 1);
+        let endpoints: Vec<String> = (0..count).map(endpoint).collect();
+        format!(
+            "---\n{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: {service}-x, \
+             namespace: default, labels: {{kubernetes.io/service-name: {service}}}}}, \
+             ports: [{{name: sql, protocol: TCP, port: 5432}}], endpoints: [{}]}}\n",
+            endpoints.join(", ")
+        )
+    };
+    let (http, dns) = ("{name: http, protocol: TCP, port: 80}", "{name: dns, protocol: UDP, port: 53}");
+    [
+        "---\n{apiVersion: v1, kind: Namespace, metadata: {name: default}}\n".to_owned(),
+        service("web", &format!("clusterIP: 10.96.0.20, clusterIPs: [10.96.0.20], ports: [{http}, {dns}]")),
+        endpoints("web", 0, 2),
+        service("db", "clusterIP: None, clusterIPs: [None], ports: [{name: sql, protocol: TCP, port: 5432}]"),
+        endpoints("db", 1, 20),
+        service("docs", "type: ExternalName, externalName: docs.example.com"),
+    ]
+    .concat()
+}

@@ -7,7 +7,7 @@ use super::lookup::{Found, View, Want};
 use super::name::parse;
 use super::zone::{Zone, soa};
 use crate::chain::Reply;
-use crate::wire::answer::{Answer, Section};
+use crate::wire::answer::{Answer, Record, Section};
 use crate::wire::encode::{Encoder, Names};
 use crate::wire::name::Name;
 use crate::wire::relay;
@@ -146,7 +146,7 @@ impl Walk {
     /// The addresses of the target, which its own answer has as records of the name that was asked.
     fn put_addresses(&self, e: &mut Encoder<'_>, names: &mut Names, answer: &Answer) {
         let Some(target) = self.chain.last() else { return };
-        for record in answer.section(Section::Answer).filter(|record| record.is_address()) {
+        for record in answer.section(Section::Answer).filter(Record::is_address) {
             names.record(e, target, (record.rtype, record.ttl), |e, _| e.put(record.rdata));
         }
     }

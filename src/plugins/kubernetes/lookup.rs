@@ -15,7 +15,7 @@ use super::options::{Options, Pods};
 use super::zone::Zone;
 use crate::wire::answer::{Answer, Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
-use crate::wire::name::labels;
+use crate::wire::name::{MAX_LABEL, labels};
 use crate::wire::request::flag;
 use crate::wire::types::rtype;
 
@@ -211,11 +211,15 @@ fn alias(target: &str) -> Found {
 
 /// The address that a pod's label stands for: with three single dashes IPv4, anything else IPv6.
 fn pod_address(label: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(label).ok()?;
-    if text.matches('-').count() == 3 && !text.contains("--") {
-        return text.replace('-', ".").parse().ok().map(IpAddr::V4);
-    }
-    text.replace('-', ":").parse().ok().map(IpAddr::V6)
+    let is_v4 =
+        label.iter().filter(|&&octet| octet == b'-').count() == 3 && !label.windows(2).any(|pair| pair == b"--");
+    let mut room = [0; MAX_LABEL];
+    let spelled = room.get_mut(..label.len())?;
+    spelled.copy_from_slice(label);
+    let separator = if is_v4 { b'.' } else { b':' };
+    spelled.iter_mut().filter(|octet| **octet == b'-').for_each(|dash| *dash = separator);
+    let text = std::str::from_utf8(spelled).ok()?;
+    if is_v4 { text.parse().ok().map(IpAddr::V4) } else { text.parse().ok().map(IpAddr::V6) }
 }
 
 /// Whether a label such as `_tcp` stands above the ports of a service (RFC 8020: such a name exists).

@@ -231,7 +231,7 @@ impl Kubernetes {
             return None;
         }
         match reverse::parse(&query.name)? {
-            Reverse::Prefix(octets) => self.index.prefixes.load().contains(&octets[..]).then_some(Found::NoData),
+            Reverse::Prefix(octets) => self.index.prefixes.load().contains(octets.as_slice()).then_some(Found::NoData),
             Reverse::Address(address) => ptr::answer(view, address, &self.primary).map(|answer| match query.qtype {
                 rtype::PTR => Found::Answer(answer),
                 _ => Found::NoData,

@@ -88,11 +88,11 @@ pub struct Schema {
 #[must_use]
 pub fn parse(base: &[u8], schema: Schema) -> Ask<'_> {
     let labels = Labels::new(base);
-    let Some(kind) = labels.from_right(0) else { return Ask::Apex };
+    let Some(kind) = labels.nth_from_right(0) else { return Ask::Apex };
     match (kind, labels.count) {
         (b"dns-version", 1) => Ask::Version,
         (b"dns", 1) => Ask::NameServerParent,
-        (b"dns", 2) if labels.from_right(1) == Some(b"ns") => Ask::NameServer,
+        (b"dns", 2) if labels.nth_from_right(1) == Some(b"ns") => Ask::NameServer,
         (b"svc" | b"pod", 1) => Ask::Kind,
         (b"svc", _) => service(&labels, schema),
         (b"pod", _) => pod(&labels),
@@ -101,7 +101,7 @@ pub fn parse(base: &[u8], schema: Schema) -> Ask<'_> {
 }
 
 fn pod<'q>(labels: &Labels<'q>) -> Ask<'q> {
-    match (labels.from_right(2), labels.from_right(1), labels.count) {
+    match (labels.nth_from_right(2), labels.nth_from_right(1), labels.count) {
         (None, Some(namespace), _) => Ask::PodNamespace(namespace),
         (Some(label), Some(namespace), 3) => Ask::Pod { label, namespace },
         _ => Ask::Nothing,
@@ -109,7 +109,7 @@ fn pod<'q>(labels: &Labels<'q>) -> Ask<'q> {
 }
 
 fn service<'q>(labels: &Labels<'q>, schema: Schema) -> Ask<'q> {
-    let Some(namespace) = labels.from_right(1) else { return Ask::Kind };
+    let Some(namespace) = labels.nth_from_right(1) else { return Ask::Kind };
     if labels.count == 2 {
         return Ask::Namespace(namespace);
     }
@@ -118,7 +118,7 @@ fn service<'q>(labels: &Labels<'q>, schema: Schema) -> Ask<'q> {
 
 /// The labels in front of the service.
 fn part<'q>(labels: &Labels<'q>, schema: Schema) -> Option<Part<'q>> {
-    let (first, second) = (labels.from_right(3), labels.from_right(4));
+    let (first, second) = (labels.nth_from_right(3), labels.nth_from_right(4));
     if schema.zonal && !schema.multicluster && first == Some(b"_zone") {
         return match (second, labels.count) {
             (None, _) => Some(Part::ZoneParent),
@@ -172,7 +172,7 @@ impl<'q> Labels<'q> {
     }
 
     /// A label, counted from 0 at the right.
-    fn from_right(&self, index: usize) -> Option<&'q [u8]> {
+    fn nth_from_right(&self, index: usize) -> Option<&'q [u8]> {
         let at = usize::from(self.starts[self.count.checked_sub(index + 1)?]);
         Some(&self.base[at + 1..at + 1 + usize::from(self.base[at])])
     }

@@ -5,12 +5,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::wire::name::Name;
 
 /// What a name below `in-addr.arpa.` or `ip6.arpa.` stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reverse {
     /// One address.
     Address(IpAddr),
     /// The leading octets of IPv4 addresses, one to three of them.
-    Prefix(Vec<u8>),
+    Prefix(Octets),
+}
+
+/// Up to four octets of an IPv4 address from the left, kept inline: a question allocates nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Octets {
+    len: u8,
+    octets: [u8; 4],
+}
+
+impl Octets {
+    /// The octets.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.octets[..usize::from(self.len)]
+    }
 }
 
 /// Reads a reverse name in lower case (RFC 1035 section 3.5, RFC 3596 section 2.5).
@@ -32,18 +47,22 @@ pub fn parse(name: &Name) -> Option<Reverse> {
 }
 
 fn v4(labels: &[&[u8]]) -> Option<Reverse> {
-    let octets = labels.iter().rev().map(|label| octet(label)).collect::<Option<Vec<u8>>>()?;
-    match *octets.as_slice() {
-        [a, b, c, d] => Some(Reverse::Address(Ipv4Addr::new(a, b, c, d).into())),
-        _ if octets.is_empty() || octets.len() > 4 => None,
-        _ => Some(Reverse::Prefix(octets)),
+    let mut read = Octets::default();
+    for label in labels.iter().rev() {
+        *read.octets.get_mut(usize::from(read.len))? = octet(label)?;
+        read.len += 1;
+    }
+    match read.len {
+        0 => None,
+        4 => Some(Reverse::Address(Ipv4Addr::from(read.octets).into())),
+        _ => Some(Reverse::Prefix(read)),
     }
 }
 
+/// A decimal number up to 255 without leading zeros.
 fn octet(label: &[u8]) -> Option<u8> {
-    let text = std::str::from_utf8(label).ok()?;
-    let value: u8 = text.parse().ok()?;
-    (value.to_string() == text).then_some(value)
+    let is_plain = label.iter().all(u8::is_ascii_digit) && (label[0] != b'0' || label.len() == 1);
+    is_plain.then(|| std::str::from_utf8(label).ok()?.parse().ok()).flatten()
 }
 
 fn v6(labels: &[&[u8]]) -> Option<Reverse> {
@@ -64,9 +83,10 @@ mod tests {
         let read = |text: &str| parse(&Name::from_text(text).expect("a name"));
         let address = |text: &str| Some(Reverse::Address(text.parse().expect("an address")));
         assert_eq!(read("10.0.96.10.in-addr.arpa."), address("10.96.0.10"));
-        assert_eq!(read("96.10.in-addr.arpa."), Some(Reverse::Prefix(vec![10, 96])));
+        assert_eq!(read("96.10.in-addr.arpa."), Some(Reverse::Prefix(Octets { len: 2, octets: [10, 96, 0, 0] })));
         assert_eq!(read("010.0.96.10.in-addr.arpa."), None);
         assert_eq!(read("1.10.0.96.10.in-addr.arpa."), None);
+        assert_eq!(read("+1.0.96.10.in-addr.arpa."), None);
         assert_eq!(read("256.0.96.10.in-addr.arpa."), None);
         assert_eq!(read("in-addr.arpa."), None);
         let six = "a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.";

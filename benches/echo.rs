@@ -1,0 +1,32 @@
+//! The floor: a bare UDP loop on one thread that receives, finds the name in a hash map and sends a ready answer. No
+//! DNS server at all; what it costs is what the kernel costs. For benches/peers.sh:
+//!
+//!     echo ADDRESS NAME IPV4
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, UdpSocket};
+
+use signpost::wire::name::Name;
+
+fn main() -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, name, ip] = arguments.as_slice() else { panic!("usage: echo ADDRESS NAME IPV4") };
+    let name = Name::from_text(name).expect("a name").lowered();
+    let ip: Ipv4Addr = ip.parse().expect("an IPv4 address");
+    // Pointer to the question, A, IN, 30 seconds, four octets.
+    let record = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4], ip.octets().as_slice()].concat();
+    let answers: HashMap<Vec<u8>, Vec<u8>> = HashMap::from([(name.wire().to_vec(), record)]);
+    let socket = UdpSocket::bind(address)?;
+    let mut packet = [0; 1500];
+    loop {
+        let (len, peer) = socket.recv_from(&mut packet)?;
+        let Some(end) = packet[12..len].iter().position(|&octet| octet == 0).map(|at| at + 13) else { continue };
+        if let Some(answer) = answers.get(&packet[12..end]) {
+            packet[2] |= 0x84;
+            (packet[7], packet[11]) = (1, 0);
+            let question = end + 4;
+            packet[question..question + answer.len()].copy_from_slice(answer);
+            socket.send_to(&packet[..question + answer.len()], peer)?;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+# Every task of the project. CI calls these and nothing else: `just ci` is what it runs, in order.
+# A recipe that needs Go or root and has neither says "skipped" and why; with CI=1 that is a failure.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+target := env("CARGO_TARGET_DIR", "target")
+server := target / "release/signpost"
+
+# What belongs to later issues: no plugin for it yet.
+later := "--not-family autopath --not-family external --not-family transfer"
+
+# The recipes.
+default:
+    @just --list --unsorted
+
+# Format all Rust code.
+fmt:
+    cargo fmt
+    rustfmt --edition 2024 fuzz/fuzz_targets/*.rs
+
+# Format, clippy, documentation and shell scripts: nothing may be wrong.
+lint: (need "shellcheck")
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+    git ls-files -z '*.sh' .ci/run tests/cluster/kubectl | xargs -0 shellcheck -x -P SCRIPTDIR -S warning
+
+# Unit and integration tests.
+test:
+    cargo test --locked
+
+# The program as it is shipped.
+release:
+    cargo build --locked --release
+
+# The DNS of a cluster, question by question: from manifests and from a real API server.
+conformance: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
+    just or-skip tests/conformance/run.sh --server {{server}} --source manifests {{later}}
+    just or-skip tests/conformance/run.sh --server {{server}} --source api {{later}}
+
+# Changes and outages of a real API server.
+live: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
+    just or-skip tests/conformance/run.sh --live --server {{server}}
+
+# A real one-node cluster with Signpost as its DNS.
+cluster: release
+    just or-skip tests/cluster/run.sh {{server}}
+
+# Start the demo, ask it some questions, stop it.
+demo: release
+    Corefile.examples/demo/demo.sh {{server}}
+
+# Benches of parts; `just bench chain` runs those whose name has "chain" in it.
+bench *filter:
+    cargo bench --locked --bench parts --bench shapes -- {{filter}}
+
+# The whole server beside CoreDNS and a bare UDP loop: benches/peers.sh.
+bench-peers *options: release (need "dnsperf" "taskset")
+    just or-skip benches/peers.sh {{options}}
+
+# Each fuzz target for some seconds. Needs a nightly compiler; the same checks run in `just test`.
+fuzz seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    rustup toolchain list | grep -q nightly || { echo "fuzz: skipped, there is no nightly compiler: rustup toolchain install nightly"; exit 0; }
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+    cd fuzz
+    for name in fuzz_targets/*.rs; do
+        cargo +nightly fuzz run -s none "$(basename "$name" .rs)" -- -max_total_time={{seconds}} -print_final_stats=1
+    done
+
+# Licenses, bans and sources of everything we build on. Advisories need a network: see deny.toml.
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! cargo deny --version >/dev/null 2>&1 && ! cargo install --locked --quiet cargo-deny; then
+        echo "deny: skipped, cargo-deny could not be installed"
+        [ -z "${CI:-}" ]
+        exit
+    fi
+    cargo deny --offline --locked check licenses bans sources || cargo deny --locked check licenses bans sources
+
+# Everything that CI runs, in order; the last lines say what passed and how long it took.
+ci:
+    #!/usr/bin/env bash
+    set -uo pipefail
+    export CI=1
+    steps=(lint test deny demo conformance live cluster) passed=()
+    for step in "${steps[@]}"; do
+        echo "=== just $step"
+        began=$SECONDS
+        if ! just "$step"; then
+            printf 'passed: %s\n' "${passed[@]}"
+            echo "FAILED: $step after $((SECONDS - began)) s"
+            exit 1
+        fi
+        passed+=("$step in $((SECONDS - began)) s")
+    done
+    printf 'passed: %s\n' "${passed[@]}"
+    echo "all passed in $SECONDS s"
+
+# Status 3 of a script means that a tool is missing: skipped, unless CI asks.
+[private]
+or-skip +command:
+    #!/usr/bin/env bash
+    set -u
+    {{command}}
+    status=$?
+    if [ $status = 3 ]; then
+        echo "skipped: {{command}} (why is said above)"
+        [ -z "${CI:-}" ] && exit 0
+    fi
+    exit $status
+
+# Says which packages a recipe needs.
+[private]
+need +tools:
+    #!/usr/bin/env bash
+    for tool in {{tools}}; do
+        command -v "$tool" >/dev/null && continue
+        case $tool in
+            ip) package=iproute2 ;;
+            unshare | setpriv | flock | taskset) package=util-linux ;;
+            *) package=$tool ;;
+        esac
+        echo "$tool is missing: apt-get install $package" >&2
+        exit 1
+    done

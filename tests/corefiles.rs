@@ -1,0 +1,100 @@
+//! Every Corefile that we show can be served: those of `Corefile.examples`, and each `corefile` fence in the manual of
+//! a plugin (its doc comment) or in a page of `docs`.
+
+mod kit;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use signpost::chain::build::{Configuration, build};
+use signpost::corefile::{self, Vocabulary};
+use signpost::host::Host;
+use signpost::plugins::{ALL, ELSEWHERE};
+
+/// Builds what a Corefile says, as `-validate` does: no socket, no network.
+fn validate(text: &str, file: &str) -> Result<Configuration, String> {
+    let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).collect();
+    let vocabulary = Vocabulary { served: &served, elsewhere: ELSEWHERE };
+    let corefile = corefile::parse(text, file, &|_: &str| None, &vocabulary).map_err(|error| error.to_string())?;
+    build(&corefile, ALL, &Arc::new(Host::default()), "53").map_err(|error| error.to_string())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder with this ending, in order.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let below = |path: PathBuf| if path.is_dir() { files(&path, ending) } else { vec![path] };
+    paths.into_iter().flat_map(below).filter(|path| path.to_string_lossy().ends_with(ending)).collect()
+}
+
+/// The fences of a text that are marked `corefile`, as (first line, text). `prefix` stands before each line.
+fn fences(text: &str, prefix: &str) -> Vec<(usize, String)> {
+    let (mut found, mut open) = (Vec::new(), None::<(usize, String)>);
+    for (at, line) in text.lines().enumerate() {
+        let Some(line) = line.strip_prefix(prefix).or_else(|| line.strip_prefix(prefix.trim_end())) else { continue };
+        match &mut open {
+            None if line == "```corefile" => open = Some((at + 2, String::new())),
+            None => {}
+            Some(_) if line == "```" => found.extend(open.take()),
+            Some((_, fence)) => *fence += &format!("{line}\n"),
+        }
+    }
+    assert!(open.is_none(), "a fence that is not closed:\n{text}");
+    found
+}
+
+#[test]
+fn every_example_can_be_served() {
+    let examples = files(&root().join("Corefile.examples"), "/Corefile");
+    assert!(examples.len() >= 5, "the examples were not found");
+    let readme = std::fs::read_to_string(root().join("Corefile.examples/README.md")).expect("a README");
+    for path in examples {
+        let text = std::fs::read_to_string(&path).expect("a Corefile");
+        let name =
+            path.strip_prefix(root().join("Corefile.examples")).expect("below it").to_string_lossy().into_owned();
+        assert!(readme.contains(&format!("({name})")), "{name} is not in the README");
+        if let Err(error) = validate(&kit::whole::with_plugins(&text), &path.to_string_lossy()) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn every_fence_of_a_manual_can_be_served() {
+    let of_plugins = files(&root().join("src/plugins"), ".rs").into_iter().map(|path| (path, "//! "));
+    let of_pages = files(&root().join("docs"), ".md").into_iter().map(|path| (path, ""));
+    let mut count = 0;
+    for (path, prefix) in of_plugins.chain(of_pages) {
+        for (line, fence) in fences(&std::fs::read_to_string(&path).expect("a file of ours"), prefix) {
+            count += 1;
+            if let Err(error) = validate(&kit::whole::with_plugins(&fence), "Corefile") {
+                panic!("{}:{line}: {error}\n{fence}", path.display());
+            }
+        }
+    }
+    assert!(count >= ALL.len() / 2, "only {count} fences were found");
+}
+
+#[test]
+fn a_fence_that_cannot_be_served_is_found() {
+    let text = "//! Text.\n//!\n//! ```corefile\n//! . {\n//!     kubernetes {\n//!         pods always\n//!     }\n//! }\n//! ```\n";
+    let found = fences(text, "//! ");
+    assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4]);
+    assert!(validate(&found[0].1, "Corefile").is_err());
+}
+
+#[test]
+fn the_demo_is_what_its_script_asks_for() {
+    let folder = root().join("Corefile.examples/demo");
+    let text = std::fs::read_to_string(folder.join("Corefile")).expect("a Corefile");
+    for path in text.lines().filter_map(|line| line.trim().strip_prefix("manifests ")) {
+        assert!(root().join(path).is_dir(), "{path} is not there");
+    }
+    let ports: Vec<&str> = text.split(|c: char| !c.is_ascii_digit()).filter(|word| word.len() == 4).collect();
+    assert!(ports.iter().all(|port| port.starts_with("10")), "the demo needs no root: {ports:?}");
+}

@@ -1,0 +1,153 @@
+//! Nothing on the way of a cluster answer allocates, once it is warm: from the packet to the octets of the reply,
+//! through a whole chain that was built from a Corefile. A counting allocator proves it.
+
+mod kit;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::Message;
+use kit::message::query;
+use kit::whole::{Whole, passing, with_plugins};
+use signpost::chain::{Client, Outcome, Proto, Query};
+use signpost::wire::types::rtype;
+
+//----------- The allocator --------------------------------------------------
+
+struct Counting;
+
+thread_local! {
+    /// Allocations of this thread. Other threads of the process (log, watches, the test runner) do not count.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is handed to the system's allocator as it came; counting touches no memory of the heap.
+#[allow(unsafe_code, reason = "an allocator can only be written so")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that ends has no counter any more.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of this thread while `work` runs.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+//----------- The questions --------------------------------------------------
+
+/// What the kubeadm Corefile has, as far as the plugins are there, with the data from manifests.
+const COREFILE: &str = "cluster.local in-addr.arpa ip6.arpa . {
+    errors
+    log . {
+        class error
+    }
+    prometheus 127.0.0.1:0
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        manifests \"MANIFESTS\"
+        pods insecure
+        ttl 30
+    }
+    cache 30
+    loadbalance
+}
+";
+
+/// Questions that are answered from memory: name, type, RCODE, records in Answer.
+const QUESTIONS: &[(&str, &str, u16, u16, usize)] = &[
+    ("A of a service", "web.default.svc.cluster.local", rtype::A, 0, 1),
+    ("A, client's own case", "wEB.Default.svc.clusteR.local", rtype::A, 0, 1),
+    ("AAAA of a service, NODATA", "web.default.svc.cluster.local", rtype::AAAA, 0, 0),
+    ("A, headless with 20", "db.default.svc.cluster.local", rtype::A, 0, 20),
+    ("A of an endpoint", "db-7.db.default.svc.cluster.local", rtype::A, 0, 1),
+    ("SRV with 20, one of them cut off", "_sql._tcp.db.default.svc.cluster.local", rtype::SRV, 0, 20),
+    ("SRV of a service", "_http._tcp.web.default.svc.cluster.local", rtype::SRV, 0, 1),
+    ("PTR of a service", "20.0.96.10.in-addr.arpa", rtype::PTR, 0, 1),
+    ("PTR of an endpoint", "4.1.244.10.in-addr.arpa", rtype::PTR, 0, 1),
+    ("NXDOMAIN", "example.com.default.svc.cluster.local", rtype::A, 3, 0),
+    ("NXDOMAIN of the search path", "example.com.cluster.local", rtype::AAAA, 3, 0),
+    ("A of a pod", "10-244-1-9.default.pod.cluster.local", rtype::A, 0, 1),
+];
+
+/// Asks once and returns what a client would read.
+fn ask(server: &mut Whole, packet: &[u8], now: Instant) -> Message {
+    let reply = server.ask(packet, now).expect("answered from memory");
+    Message::from_vec(reply).expect("can be read")
+}
+
+fn count(server: &mut Whole, rounds: u64, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, u64)> {
+    // The time of the packet comes from the server's loop, which reads the clock once a batch.
+    let now = Instant::now();
+    let mut counted = Vec::new();
+    for &(what, name, qtype, rcode, answers) in QUESTIONS.iter().filter(|(what, ..)| wanted(what)) {
+        let packet = query(name, qtype);
+        let got = ask(server, &packet, now);
+        let cut = got.metadata.truncation;
+        assert_eq!(
+            (u16::from(got.metadata.response_code), got.answers.len() == answers || cut),
+            (rcode, true),
+            "{what}"
+        );
+        for _ in 0..100 {
+            let _ = server.ask(&packet, now);
+        }
+        let allocated = allocations(|| {
+            for _ in 0..rounds {
+                let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
+            }
+        });
+        counted.push((what, allocated));
+    }
+    counted
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(7)))), 1);
+    assert_eq!(allocations(|| drop(std::hint::black_box(Arc::new(7)))), 1);
+    assert_eq!(allocations(|| ()), 0);
+}
+
+#[test]
+fn a_chain_of_nine_allocates_nothing() {
+    let (listener, packet) = (passing(8), query("web.default.svc.cluster.local", rtype::A));
+    let address = |text: &str| text.parse().expect("an address");
+    let client = Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp };
+    let request = kit::message::request(&packet);
+    let allocated = allocations(|| {
+        let mut query = Query::new(&packet, request, client, Instant::now());
+        assert!(matches!(listener.ask(&mut query), Outcome::Reply(_)));
+    });
+    assert_eq!(allocated, 0);
+}
+
+#[test]
+fn cluster_answers_allocate_nothing() {
+    let corefile = with_plugins(COREFILE);
+    let mut server = Whole::start(&corefile, &kit::cluster::manifests());
+    server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(10));
+    let wrong: Vec<_> =
+        count(&mut server, 1000, |_| true).into_iter().filter(|(_, allocated)| *allocated > 0).collect();
+    assert!(wrong.is_empty(), "allocations in 1000 queries each: {wrong:?}\nof the chain that {corefile} makes");
+}
