@@ -66,6 +66,10 @@ pub fn build(
             })?;
         }
     }
+    for draft in blocks.iter_mut().map(|block| &mut block.draft) {
+        // Nobody has set it before.
+        let _ = draft.memory.set(std::mem::take(&mut draft.from_memory));
+    }
     let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
     overlap::check_ports(&wanted)?;
     check_transports(&blocks)?;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -52,6 +52,8 @@ pub(super) struct BlockDraft {
     pub(super) seats: Vec<(&'static str, Arc<dyn Plugin>)>,
     pub(super) bind: Vec<String>,
     pub(super) root: Option<PathBuf>,
+    pub(super) from_memory: Vec<Name>,
+    pub(super) memory: Arc<OnceLock<Vec<Name>>>,
 }
 
 /// What plugins have asked of the process, whichever block they stand in.
@@ -165,6 +167,17 @@ impl<'a> Setup<'a> {
             Some(root) if Path::new(path).is_relative() => root.join(path),
             _ => PathBuf::from(path),
         }
+    }
+
+    /// Says that this plugin answers every name of these zones from memory: nothing below it is ever asked for one.
+    pub fn answers_from_memory(&mut self, zones: impl IntoIterator<Item = Name>) {
+        self.draft.from_memory.extend(zones);
+    }
+
+    /// The zones that some plugin of the block answers from memory; there when all plugins are set up.
+    #[must_use]
+    pub fn memory_zones(&self) -> Arc<OnceLock<Vec<Name>>> {
+        self.draft.memory.clone()
     }
 
     /// Keeps serving for so long after the signal to stop; the longest of all blocks counts.

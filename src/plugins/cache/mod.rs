@@ -99,6 +99,7 @@ use self::store::Store;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::error::Result;
+use crate::wire::name::Name;
 use crate::wire::request::flag;
 use crate::wire::types::opcode;
 
@@ -119,7 +120,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         counts: (0..listeners).map(|_| OnceLock::new()).collect(),
         options,
     });
-    s.chain(Cache(inner.clone()));
+    s.chain(Cache { inner: inner.clone(), memory: s.memory_zones() });
     s.task("cache: refreshing", move || async move {
         // It is the first and only time.
         let _ = inner.runtime.set(Handle::current());
@@ -139,18 +140,34 @@ fn identity(s: &Setup<'_>) -> String {
     text
 }
 
-struct Cache(Arc<Inner>);
+struct Cache {
+    inner: Arc<Inner>,
+    /// Zones whose answers are always in memory: there is nothing to look up.
+    memory: Arc<OnceLock<Vec<Name>>>,
+}
+
+impl Cache {
+    fn is_from_memory(&self, query: &Query<'_>) -> bool {
+        self.memory.get().is_some_and(|zones| zones.iter().any(|zone| query.name.is_under(zone)))
+    }
+}
 
 impl Plugin for Cache {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let inner = &self.0;
+        let inner = &self.inner;
         let is_ours = inner.options.zones.iter().any(|zone| query.name.is_under(zone));
         if !is_ours || query.request.opcode() != opcode::QUERY {
             query.set_mark(here.seat, 0);
             return Step::Next;
         }
-        let (asked, now, counts) = (Asked::new(query), inner.now(), inner.counts(here));
+        let counts = inner.counts(here);
         counts.requests.inc();
+        if self.is_from_memory(query) {
+            counts.misses.inc();
+            query.set_mark(here.seat, MISSED);
+            return Step::Next;
+        }
+        let (asked, now) = (Asked::new(query), inner.now());
         let Some(entry) = inner.find(asked.key().as_slice(), now) else {
             counts.misses.inc();
             query.request.flags |= flag::AD;
@@ -177,7 +194,7 @@ impl Plugin for Cache {
 
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
         if query.mark(here.seat) == MISSED {
-            self.0.pass(&Asked::new(query), reply, self.0.counts(here));
+            self.inner.pass(&Asked::new(query), reply, self.inner.counts(here));
         }
         Turn::Up
     }

@@ -114,6 +114,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     s.probe(move || index.is_synced());
     // With `bind` CoreDNS does not know its own addresses; the answers are the same.
     let local = if s.bound().is_empty() { apex::local_addresses() } else { Vec::new() };
+    s.answers_from_memory(directive.own_zones());
     s.chain(Kubernetes {
         zones: directive.served(),
         primary: directive.primary,

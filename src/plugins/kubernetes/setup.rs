@@ -54,6 +54,12 @@ impl Directive {
         let schema = |zone: &Name| Schema { multicluster: self.multicluster.contains(zone), zonal: self.source.zonal };
         self.zones.iter().map(|zone| Zone::new(*zone, schema(zone), self.options.ttl)).collect()
     }
+
+    /// The zones in which no name is ever asked of the next plugin.
+    pub(super) fn own_zones(&self) -> impl Iterator<Item = Name> + '_ {
+        let falls = |zone: &Name| self.options.fallthrough.iter().any(|f| zone.is_under(f) || f.is_under(zone));
+        self.zones.iter().copied().filter(move |zone| !falls(zone))
+    }
 }
 
 /// Reads the directive of one server block.
