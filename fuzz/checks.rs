@@ -5,6 +5,8 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name as HickoryName, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use signpost::corefile::{self, Cursor, Vocabulary, address};
+use signpost::plugins::kubernetes::decode::{Decoded, Found, Keep, decode};
+use signpost::plugins::kubernetes::model::Kind;
 use signpost::plugins::kubernetes::name::{Ask, Schema};
 use signpost::plugins::kubernetes::reverse::{self, Reverse};
 use signpost::wire::name::{Name, labels};
@@ -226,4 +228,23 @@ fn spelled(data: &[u8]) -> String {
         None => format!("\\{byte:03}x"),
     };
     data.iter().map(word).collect::<Vec<_>>().join(".")
+}
+
+/// Objects of Kubernetes as JSON: what can be read can be taken in, shown, asked for, and forgotten again.
+pub(crate) fn check_objects(data: &[u8]) {
+    let keep = Keep { endpoint_pod_names: true, zonal: true };
+    for kind in [Kind::Namespace, Kind::Service, Kind::Slice, Kind::Pod, Kind::Import, Kind::ImportSlice] {
+        let mut from = serde_json::Deserializer::from_slice(data);
+        let Ok(Decoded { found, .. }) = decode(kind, &mut from, keep) else { continue };
+        let Found::Is(object) = found else { continue };
+        let mut cluster = Cluster::empty().synced();
+        let key = object.key();
+        cluster.apply(kind, object);
+        cluster.store.publish();
+        check_cluster(&cluster, b"\x03\x02\x00");
+        check_cluster(&cluster, b"\x06\x07\x04\x02\x00");
+        cluster.store.delete(kind, &key);
+        cluster.store.publish();
+        assert_eq!(cluster.store.count(kind), usize::from(kind == Kind::Namespace && &*key.name != "default"));
+    }
 }

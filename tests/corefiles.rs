@@ -1,8 +1,6 @@
 //! Every Corefile that we show can be served: those of `Corefile.examples`, and each `corefile` fence in the manual of
 //! a plugin (its doc comment) or in a page of `docs`.
 
-mod kit;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,7 +56,7 @@ fn every_example_can_be_served() {
         let name =
             path.strip_prefix(root().join("Corefile.examples")).expect("below it").to_string_lossy().into_owned();
         assert!(readme.contains(&format!("({name})")), "{name} is not in the README");
-        if let Err(error) = validate(&kit::whole::with_plugins(&text), &path.to_string_lossy()) {
+        if let Err(error) = validate(&text, &path.to_string_lossy()) {
             panic!("{error}");
         }
     }
@@ -72,7 +70,7 @@ fn every_fence_of_a_manual_can_be_served() {
     for (path, prefix) in of_plugins.chain(of_pages) {
         for (line, fence) in fences(&std::fs::read_to_string(&path).expect("a file of ours"), prefix) {
             count += 1;
-            if let Err(error) = validate(&kit::whole::with_plugins(&fence), "Corefile") {
+            if let Err(error) = validate(&fence, "Corefile") {
                 panic!("{}:{line}: {error}\n{fence}", path.display());
             }
         }

@@ -34,6 +34,18 @@ fn message() -> Vec<u8> {
     message.to_vec().expect("encodes")
 }
 
+/// Objects as the API server writes them, as a start for mutations.
+const OBJECTS: &[&str] = &[
+    r#"{"metadata":{"name":"web","namespace":"default","resourceVersion":"7"},"spec":{"clusterIP":"10.96.0.20",
+        "clusterIPs":["10.96.0.20","fd00:10:96::20"],"ports":[{"name":"sql","protocol":"TCP","port":5432}],"type":"ClusterIP"}}"#,
+    r#"{"metadata":{"name":"web","namespace":"default"},"spec":{"type":"ExternalName","externalName":"docs.example.com"}}"#,
+    r#"{"metadata":{"name":"web-1","namespace":"default","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4",
+        "endpoints":[{"addresses":["10.244.1.3"],"hostname":"db-3","conditions":{"ready":true},"zone":"a.b",
+        "targetRef":{"kind":"Pod","name":"web-abc"}}],"ports":[{"name":"sql","protocol":"TCP","port":5432}]}"#,
+    r#"{"metadata":{"name":"web-abc","namespace":"default"},"status":{"phase":"Running","podIP":"10.244.1.3",
+        "podIPs":[{"ip":"10.244.1.3"},{"ip":"fd00:10:244:1::3"}]}}"#,
+];
+
 /// A real message with some octets changed, and perhaps cut.
 fn mutated(start: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), prop_oneof![any::<u8>(), Just(0xC0), Just(12), Just(0)]);
@@ -99,5 +111,10 @@ proptest! {
     #[test]
     fn any_name_of_a_cluster_is_answered(data in vec(any::<u8>(), 0..12)) {
         checks::check_kubernetes(&data);
+    }
+
+    #[test]
+    fn any_object_is_taken_in_or_refused(data in prop::sample::select(OBJECTS).prop_flat_map(|text| mutated(text.as_bytes().to_vec()))) {
+        checks::check_objects(&data);
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! This room knows no plugin: which names are directives comes in as a [`Vocabulary`]. What is accepted,
 //! and the line that an error names, are CoreDNS 1.15.0's; the words of an error and its hints are ours.
-//! Errors come in CoreDNS's order if the caller asks in this order: [`parse`], [`address::keys`] of each
+//! Errors come in CoreDNS's order if the caller asks in this order: [`parse()`], [`address::keys`] of each
 //! block, the set-up of plugins, [`overlap::check_ports`], [`overlap::check_overlaps`].
 //!
 //! Differences: an environment variable that refers to itself is an error (CoreDNS hangs); imports may not

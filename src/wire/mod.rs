@@ -9,7 +9,7 @@
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
-//! - [`write`]: splicing a reply behind the question that was asked
+//! - [`mod@write`]: splicing a reply behind the question that was asked
 
 pub mod answer;
 pub mod encode;

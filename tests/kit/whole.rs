@@ -78,31 +78,8 @@ impl Whole {
     }
 }
 
-/// Plugins that are being written: Corefiles name them, and they do not stand in `ALL` yet.
-const TO_COME: &[&str] = &["cache", "forward"];
-
-/// The Corefile without directives of plugins that are not there yet (a line each; a block goes with its braces).
-pub fn with_plugins(corefile: &str) -> String {
-    let is_missing = |name: &str| TO_COME.contains(&name) && !ALL.iter().any(|plugin| plugin.name == name);
-    let (mut kept, mut depth, mut skip) = (String::new(), 0, false);
-    for line in corefile.lines() {
-        if depth == 1 {
-            skip = line.split_whitespace().next().is_some_and(is_missing);
-        }
-        let text = line.split('#').next().unwrap_or_default();
-        depth += text.matches('{').count();
-        depth -= text.matches('}').count();
-        if !skip || depth == 0 {
-            kept += line;
-        }
-        // Lines keep their numbers.
-        kept.push('\n');
-    }
-    kept
-}
-
-/// A listener with a chain of `count` plugins that let pass, and one that answers from memory.
-pub fn passing(count: usize) -> Arc<Listener> {
+/// A listener for one zone, with a chain of `count` plugins that let pass and one that answers from memory.
+pub fn passing(count: usize, zone: &str) -> Arc<Listener> {
     struct Pass;
     impl Plugin for Pass {
         fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
@@ -124,6 +101,7 @@ pub fn passing(count: usize) -> Arc<Listener> {
     let mut seats: Vec<(&'static str, Arc<dyn Plugin>)> = Vec::new();
     seats.extend((0..count).map(|_| ("pass", Arc::new(Pass) as Arc<dyn Plugin>)));
     seats.push(("answers", Arc::new(Answers(Arc::new(Answer::empty(0))))));
-    let site = Site { zones: vec![Name::ROOT], chain: Arc::new(Chain::new(seats)), ordinal: 0 };
+    let zone = Name::from_text(zone).expect("a name");
+    let site = Site { zones: vec![zone], chain: Arc::new(Chain::new(seats)), ordinal: 0 };
     Arc::new(Listener::new(Transport::Dns, String::new(), 53, vec![Arc::new(site)]))
 }

@@ -35,7 +35,7 @@ impl Source {
             text: text.to_owned(),
             code: without_tests(&blanked(text)),
             module: module.collect(),
-            is_test: path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || path == "src/testing.rs",
+            is_test: path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || path.starts_with("src/testing"),
         }
     }
 
