@@ -27,7 +27,7 @@ lint: (need "shellcheck")
 
 # Unit and integration tests.
 test:
-    cargo test --locked
+    cargo test --locked --no-fail-fast
 
 # The program as it is shipped.
 release:
