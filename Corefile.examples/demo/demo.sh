@@ -1,9 +1,10 @@
 #!/bin/bash
-# demo.sh SERVER: starts the demo, asks it for a Service, a headless Service, SRV, PTR and an external name, and stops it.
+# demo.sh [SERVER]: builds Signpost unless a server is named, starts the demo, asks it for a Service, a headless Service, SRV, PTR and an external name, and stops it.
 # Exit status 1 if an answer is not what the files in this folder say.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-server=${1:?usage: demo.sh SERVER}
+server=${1:-${CARGO_TARGET_DIR:-target}/release/signpost}
+[ $# -gt 0 ] || cargo build --locked --release
 command -v dig >/dev/null || {
 	echo "The demo asks with dig: apt-get install bind9-dnsutils (Debian), dnf install bind-utils (Fedora)." >&2
 	echo "Without it, start the server by hand and ask it with what you have:" >&2

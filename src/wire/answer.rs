@@ -28,8 +28,10 @@ pub struct Answer {
     pub(super) pointers: Vec<u16>,
     /// Octets of the name that `pointers` were written for.
     pub(super) asked: u8,
-    /// Octets that the records have without compression.
+    /// Octets that the records have without compression, the name that was asked not counted.
     pub(super) plain: u32,
+    /// How often the name that was asked stands in the records.
+    pub(super) asked_for: u16,
     /// Whether records may be put in another order without breaking a pointer.
     pub(super) movable: bool,
     /// EDNS options that came with an upstream's reply, as they stand in an OPT.
@@ -93,10 +95,11 @@ impl Answer {
         self.records().map(|record| record.ttl).min()
     }
 
-    /// Octets of the records without compression: what metrics and log lines count.
+    /// Octets of the records without compression: what metrics and log lines count. `asked` are the octets of the
+    /// name in the question.
     #[must_use]
-    pub fn plain_len(&self) -> usize {
-        self.plain as usize
+    pub fn plain_len(&self, asked: usize) -> usize {
+        self.plain as usize + usize::from(self.asked_for) * asked
     }
 
     /// Octets on the wire, which is what the answer costs to keep.
@@ -187,7 +190,7 @@ impl Answer {
     }
 
     pub(super) fn clear(&mut self, asked: usize) {
-        (self.rcode, self.flags, self.counts, self.plain, self.movable) = (0, 0, [0; 3], 0, true);
+        (self.rcode, self.flags, self.counts, self.plain, self.asked_for, self.movable) = (0, 0, [0; 3], 0, 0, true);
         self.asked = asked as u8;
         self.bytes.clear();
         self.records.clear();

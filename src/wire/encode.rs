@@ -120,7 +120,8 @@ impl<'a> Encoder<'a> {
         (rtype, ttl): (u16, u32),
         data: impl FnOnce(&mut Self) -> T,
     ) -> Option<T> {
-        let (start, plain, pointers) = (self.answer.bytes.len(), self.answer.plain, self.answer.pointers.len());
+        let (start, pointers) = (self.answer.bytes.len(), self.answer.pointers.len());
+        let (plain, asked_for) = (self.answer.plain, self.answer.asked_for);
         self.put_name(owner);
         let at = self.answer.bytes.len();
         self.put(&rtype.to_be_bytes());
@@ -131,7 +132,7 @@ impl<'a> Encoder<'a> {
         if self.answer.bytes.len() > MAX_BYTES {
             self.answer.bytes.truncate(start);
             self.answer.pointers.truncate(pointers);
-            self.answer.plain = plain;
+            (self.answer.plain, self.answer.asked_for) = (plain, asked_for);
             if section != Section::Additional {
                 self.answer.flags |= flag::TC;
             }
@@ -170,7 +171,10 @@ impl<'a> Encoder<'a> {
         self.put(name.labels);
         match name.tail {
             Tail::Root => self.put(&[0]),
-            Tail::Asked => self.put_pointer(0, usize::from(self.answer.asked)),
+            Tail::Asked => {
+                self.answer.asked_for += 1;
+                self.put_pointer(0, 0);
+            }
             Tail::AskedEnd(len) if len <= 1 => self.put(&[0]),
             Tail::AskedEnd(len) => {
                 self.answer.pointers.push(self.answer.bytes.len() as u16);
@@ -182,7 +186,8 @@ impl<'a> Encoder<'a> {
                 self.put_pointer(target, usize::from(written.plain));
             }
         }
-        Written { at, plain: (self.answer.plain - before) as u16 }
+        let asked = if name.tail == Tail::Asked { u16::from(self.answer.asked) } else { 0 };
+        Written { at, plain: (self.answer.plain - before) as u16 + asked }
     }
 
     /// Writes octets into the data of a record.
@@ -298,6 +303,6 @@ mod tests {
         assert!(answer.counts[0] > 4000 && answer.counts[0] < 5000);
         assert_ne!(answer.flags & flag::TC, 0);
         assert_eq!(answer.records().count(), usize::from(answer.counts[0]));
-        assert_eq!(answer.plain_len(), usize::from(answer.counts[0]) * (20 + 14));
+        assert_eq!(answer.plain_len(20), usize::from(answer.counts[0]) * (20 + 14));
     }
 }

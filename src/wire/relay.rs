@@ -355,7 +355,7 @@ mod tests {
         wire[7] = 1;
         wire.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
         let answer = read(&wire, &Name::ROOT, 1, 1).expect("usable");
-        assert_eq!((answer.wire_len(), answer.plain_len()), (16, 15));
+        assert_eq!((answer.wire_len(), answer.plain_len(0)), (16, 15));
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod tests {
             [header, question, b"\0\x01\0\x01", owner, b"\0\x01\0\x01\0\0\0\x3C\0\x04\xC0\0\x02\x01"].concat()
         };
         let name = Name::from_text("a.").expect("a name");
-        let plain = |message: &[u8]| read(message, &name, 1, 1).map(|answer| answer.plain_len());
+        let plain = |message: &[u8]| read(message, &name, 1, 1).map(|answer| answer.plain_len(0));
         assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0C")), Ok(17));
         assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0E")), Ok(15), "the root, in two octets");
         assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x04")), Err(Unusable::Malformed), "into the header");

@@ -243,7 +243,7 @@ struct Memory(AtomicU16);
 
 impl Plugin for Memory {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        let zone = crate::wire::name::Name::from_text("memory.").expect("a name");
+        let zone = Name::from_text("memory.").expect("a name");
         if !query.name.is_under(&zone) {
             return Step::Next;
         }

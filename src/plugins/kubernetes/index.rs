@@ -233,3 +233,25 @@ impl Keyed for PodAddress {
         &self.address
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Port;
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_the_name_that_will_be_asked() {
+        let key = service_key("default", "web").expect("labels");
+        let service = Service {
+            namespace: "default".into(),
+            name: "web".into(),
+            target: Target::Addresses(Box::new(["10.0.0.1".parse().expect("an address")])),
+            ports: Port::none(),
+            has_selector: true,
+        };
+        let entry = Entry::new(key, Some(Arc::new(service)), Vec::new(), 5);
+        // Owner, type, class, TTL, length and four octets.
+        assert_eq!(entry.a.map(|answer| answer.plain_len(31)), Some(31 + 10 + 4));
+        assert_eq!(entry.aaaa, None);
+    }
+}

@@ -207,7 +207,7 @@ impl<'a> Facts<'a> {
     }
 
     fn response_size(&self) -> usize {
-        HEADER + self.query.asked().len() + 4 + self.reply.answer.plain_len()
+        HEADER + self.query.asked().len() + 4 + self.reply.answer.plain_len(self.query.asked().len())
     }
 
     fn write_flags(&self, out: &mut Vec<u8>) -> std::io::Result<()> {

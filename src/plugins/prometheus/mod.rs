@@ -220,7 +220,7 @@ impl Prometheus {
 
 /// Octets of the reply, neither compressed nor truncated, without OPT.
 fn full_size(query: &Query<'_>, reply: &Reply) -> u64 {
-    (HEADER + query.asked().len() + 4 + reply.answer.plain_len()) as u64
+    (HEADER + query.asked().len() + 4 + reply.answer.plain_len(query.asked().len())) as u64
 }
 
 //----------- Process --------------------------------------------------------

@@ -70,6 +70,11 @@ impl Relists {
         Self { tokens: RELISTS, at: now }
     }
 
+    /// A server that comes back has forgotten old places in the stream: the list that follows is no storm.
+    pub(super) fn server_was_away(&mut self, now: Instant) {
+        *self = Self::new(now);
+    }
+
     /// How long to wait before the next list.
     pub(super) fn wait(&mut self, now: Instant, timing: &Timing) -> Duration {
         let every = timing.relist_every.as_secs_f64();
@@ -141,6 +146,16 @@ mod tests {
         }
         assert_eq!(times, [0, 0, 0, 30, 60, 90]);
         assert!(relists.wait(now + Duration::from_secs(600), &timing).is_zero());
+    }
+
+    #[test]
+    fn a_server_that_was_away_is_listed_at_once_each_time() {
+        let (timing, now) = (Timing::default(), Instant::now());
+        let mut relists = Relists::new(now);
+        for _ in 0..10 {
+            relists.server_was_away(now);
+            assert!(relists.wait(now, &timing).is_zero());
+        }
     }
 
     #[test]

@@ -316,6 +316,9 @@ impl Stream {
                 self.missing(now).await?;
             }
             Stop::Failed(failure) => {
+                if matches!(failure, Failure::Unreachable(_)) {
+                    self.relists.server_was_away(now);
+                }
                 let wait = self.pace.failed(&failure, now, &self.api.timing, random());
                 self.tell(&failure);
                 sleep(wait).await;
