@@ -1,6 +1,7 @@
 #!/bin/bash
 # All tests, on a fresh Debian 12 machine with Rust and Go too: installs what is missing and runs `just ci`.
-# From a clean checkout about 30 minutes on 2 cores, 11 of them for Kubernetes (built once into target/peers).
+# From a clean checkout on 2 cores: Kubernetes 11 minutes (built once into target/peers), what is Rust about 15 more (parts
+# were measured on a busy machine, the whole was not).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
