@@ -466,36 +466,5 @@ async fn a_kubeconfig_names_the_server() {
 async fn waiting_at_start_has_an_end() {
     let began = Instant::now();
     assert!(!wait_at_start(&Index::default(), Duration::from_millis(700)).await);
-    assert!((0.7..2.0).contains(&began.elapsed().as_secs_f64()));
-}
-
-/// Not a test of its own: it says when `default/probe` changes at the API server of the environment.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-#[ignore = "needs KUBE_API, KUBE_CERT, KUBE_KEY and KUBE_CA, as tests/conformance/tools/cluster.sh prints them"]
-async fn watch_a_real_server() {
-    let variable = |name: &str| std::env::var(name).expect("a variable");
-    let from = match std::env::var("KUBECONFIG") {
-        Ok(file) => ApiFrom::Kubeconfig { file: file.into(), context: None },
-        Err(_) => {
-            let tls = [variable("KUBE_CERT"), variable("KUBE_KEY"), variable("KUBE_CA")].map(Into::into);
-            ApiFrom::Endpoint { url: variable("KUBE_API"), tls: Some(tls) }
-        }
-    };
-    let options = SourceOptions { origin: Origin::Api(from), pods_verified: true, ..SourceOptions::default() };
-    let (host, index) = (Arc::new(Host::default()), Arc::new(Index::default()));
-    let _tasks = start(&options, index.clone(), &host, &Handle::current()).expect("started");
-    let millis = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("now").as_millis();
-    let (mut shown, key, mut synced) = (None, service_key("default", "probe").expect("a key"), false);
-    loop {
-        let port = index.services.with(&key, |entry| entry.service.as_ref().and_then(|s| s.ports[0].number)).flatten();
-        if port != shown || synced != index.is_synced() {
-            (shown, synced) = (port, index.is_synced());
-            let count = index.services.len();
-            println!("{} port {} synced {synced} services {count}", millis(), port.unwrap_or_default());
-        }
-        if let Ok(path) = std::env::var("METRICS") {
-            std::fs::write(path, host.metrics.text()).expect("writable");
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    assert!(began.elapsed() >= Duration::from_millis(700));
 }

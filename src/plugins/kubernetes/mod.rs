@@ -67,6 +67,7 @@ pub mod selector;
 mod setup;
 pub mod shards;
 pub mod source;
+mod srv;
 pub mod store;
 pub mod watch;
 pub mod zone;
@@ -132,6 +133,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
             let _ = data.reading.set(reading);
         }
         if first {
+            runtime.spawn(async move { source::wait_at_start(&data.index, patience).await });
             return Ok(());
         }
         // A reload never answers from an empty index: without data the old configuration stays.

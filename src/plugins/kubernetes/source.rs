@@ -159,7 +159,7 @@ pub fn start_with(
     Ok(tasks)
 }
 
-/// Waits at start until everything has been read once, for `patience` at most, and says so as CoreDNS does.
+/// Waits at start until everything has been read once, for `patience` at most, and says so every half second.
 ///
 /// Returns whether that came about.
 pub async fn wait_at_start(index: &Index, patience: Duration) -> bool {
@@ -170,10 +170,15 @@ pub async fn wait_at_start(index: &Index, patience: Duration) -> bool {
             return true;
         }
         if step == end {
-            log::warning(FROM, format_args!("starting server with unsynced Kubernetes API"));
+            log::warning(
+                FROM,
+                format_args!(
+                    "serving with unsynced Kubernetes API: cluster names that are not known yet are SERVFAIL until it answers"
+                ),
+            );
             return false;
         }
-        log::info(FROM, format_args!("waiting for Kubernetes API before starting server"));
+        log::info(FROM, format_args!("waiting for Kubernetes API before answering cluster names"));
     }
 }
 
