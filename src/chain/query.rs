@@ -72,11 +72,9 @@ impl<'p> Query<'p> {
     /// A query as it was received; `request` was read from `packet`.
     #[must_use]
     pub fn new(packet: &'p [u8], request: Request, client: Client, received: Instant) -> Self {
-        let name =
-            Name::from_wire(&packet[HEADER..HEADER + usize::from(request.name_len)]).unwrap_or(Name::ROOT).lowered();
         Self {
             packet: Cow::Borrowed(packet),
-            name,
+            name: request.name(packet),
             qtype: request.qtype,
             qclass: request.qclass,
             request,

@@ -74,6 +74,8 @@ pub struct Listener {
     pub port: u16,
     sites: Vec<Arc<Site>>,
     zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,
+    /// The lengths in octets that zones have, a bit each: other ends of a name need not be looked up.
+    lengths: [u64; 4],
     any_class: bool,
 }
 
@@ -86,13 +88,15 @@ impl Listener {
     pub fn new(transport: Transport, host: String, port: u16, sites: Vec<Arc<Site>>) -> Self {
         let server = server_label(transport, &host, port);
         let mut zones = HashMap::with_hasher(foldhash::fast::FixedState::default());
+        let mut lengths = [0; 4];
         for (at, site) in sites.iter().enumerate() {
             for (index, zone) in site.zones.iter().enumerate() {
                 zones.entry(zone.wire().into()).or_insert((at, index as u16));
+                lengths[zone.len() / 64] |= 1 << (zone.len() % 64);
             }
         }
         let any_class = sites.iter().flat_map(|site| site.chain.names()).any(|name| ANY_CLASS.contains(name));
-        Self { transport, server, host, port, sites, zones, any_class }
+        Self { transport, server, host, port, sites, zones, lengths, any_class }
     }
 
     /// The server blocks, in the order of the Corefile.
@@ -122,7 +126,7 @@ impl Listener {
         let wire = query.name.wire();
         let (mut at, mut found) = (0, None);
         while wire[at] != 0 {
-            if let Some(&site) = self.zones.get(&wire[at..]) {
+            if let Some(site) = self.zone(&wire[at..]) {
                 if query.qtype != rtype::DS {
                     return Some(site);
                 }
@@ -130,7 +134,12 @@ impl Listener {
             }
             at += 1 + usize::from(wire[at]);
         }
-        found.or_else(|| self.zones.get(&wire[at..]).copied())
+        found.or_else(|| self.zone(&wire[at..]))
+    }
+
+    fn zone(&self, wire: &[u8]) -> Option<(usize, u16)> {
+        let has_length = self.lengths[wire.len() / 64] & 1 << (wire.len() % 64) != 0;
+        if has_length { self.zones.get(wire).copied() } else { None }
     }
 
     fn refuse(&self, query: &Query<'_>, rcode: u16) -> Outcome {

@@ -83,6 +83,17 @@ impl Name {
         Some(Self { len: wire.len() as u8, octets })
     }
 
+    /// The name of a question that [`gate`](super::request::gate) has let through, in lower case.
+    pub(super) fn of_question(wire: &[u8]) -> Self {
+        debug_assert!(Self::from_wire(wire).is_some());
+        let mut name = Self { len: wire.len() as u8, octets: [0; MAX_NAME] };
+        let octets = &mut name.octets[..wire.len()];
+        octets.copy_from_slice(wire);
+        // Length octets are at most 63, below 'A': lower-casing the whole is safe.
+        octets.make_ascii_lowercase();
+        name
+    }
+
     /// Reads a name, compressed or not, at `at` of `message`; returns it and where it ends.
     ///
     /// Pointers must go strictly backward, so a message cannot make this loop (RFC 9267 section 2).

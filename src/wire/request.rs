@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::name::MAX_LABEL;
+use super::name::{MAX_LABEL, Name};
 use super::types::{opcode, rcode};
 
 /// Octets of a message header (RFC 1035 section 4.1.1).
@@ -87,6 +87,12 @@ pub struct Refusal {
 }
 
 impl Request {
+    /// The name in the question of `packet`, which this request was read from, in lower case.
+    #[must_use]
+    pub fn name(&self, packet: &[u8]) -> Name {
+        Name::of_question(&packet[HEADER..HEADER + usize::from(self.name_len)])
+    }
+
     /// Where the question ends in the packet.
     #[must_use]
     pub fn question_end(&self) -> usize {

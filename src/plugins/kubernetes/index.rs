@@ -28,14 +28,17 @@ pub struct Index {
     /// The namespaces in which some pod has an address.
     pub pods: Shards<PodAddress>,
     /// Existing namespaces.
-    pub namespaces: ArcSwap<HashSet<Box<[u8]>>>,
+    pub namespaces: ArcSwap<Labels>,
     /// Leading octets of IPv4 addresses that have an owner, as one, two or three of them.
-    pub prefixes: ArcSwap<HashSet<Box<[u8]>>>,
+    pub prefixes: ArcSwap<Labels>,
     /// When something last changed, in seconds since 1970: the serial of the SOA.
     pub serial: AtomicU32,
     synced: AtomicBool,
     sync: watch::Sender<bool>,
 }
+
+/// A set of octet strings. Seeded at random: names come from outside, and must not be made to collide.
+pub type Labels = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
 
 impl Index {
     /// Whether every list has been read once.

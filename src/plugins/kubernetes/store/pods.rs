@@ -1,10 +1,10 @@
 //! Pods by address, and the prefixes of owned addresses.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::index::PodAddress;
+use super::super::index::{Labels, PodAddress};
 use super::super::model::{Kind, ObjectKey, Pod};
 use super::super::shards::Keyed;
 use super::{Held, Link, Store};
@@ -83,7 +83,7 @@ impl Prefixes {
         }
     }
 
-    pub(super) fn known(&self) -> HashSet<Box<[u8]>> {
+    pub(super) fn known(&self) -> Labels {
         self.counts.keys().cloned().collect()
     }
 }
