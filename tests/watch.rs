@@ -147,7 +147,7 @@ async fn every_kind_is_listed_and_followed() {
     assert_eq!(room.api.asked("limit="), 0, "streaming lists need no pages");
     let host = api.address;
     let counted =
-        format!("coredns_kubernetes_rest_client_requests_total{{code=\"200\",method=\"GET\",host=\"{host}\"}}");
+        format!("coredns_kubernetes_rest_client_requests_total{{code=\"200\",host=\"{host}\",method=\"GET\"}}");
     assert_eq!(room.metric(&counted), 6);
 }
 

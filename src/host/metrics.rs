@@ -328,7 +328,10 @@ impl Page {
             fresh
         });
         let mut metric = proto::Metric::default();
-        let pairs = family.labels.iter().zip(values).map(|(name, value)| {
+        let mut pairs: Vec<_> = family.labels.iter().zip(values).collect();
+        // In the order in which CoreDNS shows them: scripts that grep need not change.
+        pairs.sort();
+        let pairs = pairs.into_iter().map(|(name, value)| {
             let mut pair = proto::LabelPair::default();
             pair.set_name((*name).to_owned());
             pair.set_value((*value).to_owned());

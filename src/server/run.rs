@@ -151,6 +151,8 @@ impl Process<'_> {
         self.stage.publish(configuration)?;
         self.hash = corefile.sha512_hex();
         self.watch = interval.map(|(interval, jitter)| {
+            // Shown from the start, at 0.
+            let _ = self.host.metrics.counter(&RELOAD_FAILED, &[]);
             let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", &self.hash]);
             version.set(1.0);
             log::info("plugin/reload", format_args!("Running configuration SHA512 = {}", self.hash));

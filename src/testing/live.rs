@@ -78,13 +78,26 @@ impl Live {
     /// The value of a metric as the page shows it, `name{labels}`; 0 if it is not there.
     pub(crate) fn metric(&self, series: &str) -> f64 {
         let page = self.server.host.metrics.text();
-        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().expect("a number"))
+        let wanted = sorted(series);
+        let value = page.lines().find_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            (sorted(name) == wanted).then_some(value)
+        });
+        value.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     fn listener(&self) -> Arc<Listener> {
         self.server.configuration.listeners[0].clone()
     }
+}
+
+/// A series with its labels in one order, so that a test need not know which
+/// order the page shows.
+fn sorted(series: &str) -> (&str, Vec<&str>) {
+    let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+    let mut labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
+    labels.sort_unstable();
+    (name, labels)
 }
 
 async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
