@@ -394,6 +394,21 @@ async fn a_silent_hang_is_noticed() {
     until("noticed", || room.has("unseen")).await;
 }
 
+/// Row A6: a server that answers no more is noticed while the watch still waits for a bookmark, too.
+#[tokio::test]
+async fn a6_a_hang_after_the_last_answer_is_noticed() {
+    let api = with_services(3).await;
+    let silence = Duration::from_millis(300);
+    let timing = Timing { silence, sweep_patience: Duration::from_secs(600), ..quick() };
+    let room = Room::start(&api, SourceOptions::default(), timing);
+    room.synced().await;
+    api.lock().sneak(service("unseen", "10.0.8.8"));
+    // The first question is answered, and no bookmark follows.
+    until("asked", || room.api.asked("services?limit=1") > 0).await;
+    api.fault("services?limit=1", 1, Fault::Hang);
+    until("noticed", || room.has("unseen")).await;
+}
+
 #[tokio::test]
 async fn a_cluster_without_imports_is_ready_and_gets_them_later() {
     let api = with_services(3).await;

@@ -22,8 +22,8 @@ pub(super) struct Audit {
 enum Phase {
     /// Nothing is going on until then.
     Idle(Instant),
-    /// The server has been asked.
-    Asking,
+    /// The server has been asked. The watch may have to come to an earlier claim's version by then already.
+    Asking { until: Option<Instant> },
     /// The watch has to come to this version by then.
     Awaiting { version: u64, count: Option<i64>, until: Instant },
 }
@@ -59,7 +59,7 @@ impl Audit {
 
     /// A new watch begins: what the old one asked is not answered any more.
     pub(super) fn begin(&mut self, now: Instant, timing: &Timing) {
-        if matches!(self.phase, Phase::Asking) {
+        if matches!(self.phase, Phase::Asking { .. }) {
             self.later(now, timing);
         }
     }
@@ -78,18 +78,23 @@ impl Audit {
     pub(super) fn wake(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle(at) | Phase::Awaiting { until: at, .. } => Some(at),
-            Phase::Asking => None,
+            Phase::Asking { .. } => None,
         }
     }
 
     /// What is to be done now; `at_once` asks the server before it is time.
     pub(super) fn due(&mut self, now: Instant, at_once: bool) -> Due {
         match self.phase {
+            Phase::Awaiting { until, .. } if now >= until => Due::Late,
             Phase::Idle(at) if at_once || now >= at => {
-                self.phase = Phase::Asking;
+                self.phase = Phase::Asking { until: None };
                 Due::Ask
             }
-            Phase::Awaiting { until, .. } if now >= until => Due::Late,
+            Phase::Awaiting { until, .. } if at_once => {
+                // Asking once more must not put off the time by which the watch has to be there.
+                self.phase = Phase::Asking { until: Some(until) };
+                Due::Ask
+            }
             _ => Due::Nothing,
         }
     }
@@ -97,7 +102,11 @@ impl Audit {
     /// The server has answered.
     pub(super) fn claimed(&mut self, claim: Claim, now: Instant, timing: &Timing) {
         let Claim { version, count } = claim;
-        self.phase = Phase::Awaiting { version, count, until: now + timing.sweep_patience };
+        let until = match self.phase {
+            Phase::Asking { until: Some(until) } => until,
+            _ => now + timing.sweep_patience,
+        };
+        self.phase = Phase::Awaiting { version, count, until };
     }
 
     /// The watch comes to `version`. `before` says that what it tells has not been taken in yet.
@@ -162,7 +171,9 @@ mod tests {
         let (now, timing) = (Instant::now(), Timing::default());
         let mut audit = Audit::new(now, &timing);
         audit.claimed(Claim { version: 100, count: None }, now, &timing);
-        assert_eq!(audit.due(now + timing.sweep_patience, false), Due::Late);
+        assert_eq!(audit.due(now + timing.silence, true), Due::Ask, "silent once more");
+        audit.claimed(Claim { version: 101, count: None }, now + timing.silence, &timing);
+        assert_eq!(audit.due(now + timing.sweep_patience, true), Due::Late, "not put off");
         audit.relisted(true, 50, now, &timing);
         assert_eq!(audit.stretch, 1);
         audit.claimed(Claim { version: 100, count: Some(57) }, now, &timing);

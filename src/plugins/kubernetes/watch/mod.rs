@@ -59,7 +59,7 @@ pub struct Timing {
     pub bookmark: Duration,
     /// The life of one watch: least and most.
     pub watch: (Duration, Duration),
-    /// Silence after which a watch is audited at once; a bookmark comes every minute.
+    /// Silence after which the server is asked whether it is alive; a bookmark comes every minute.
     pub silence: Duration,
     /// Between audits: least and most.
     pub sweep: (Duration, Duration),
@@ -92,7 +92,7 @@ impl Default for Timing {
             patience: seconds(15),
             bookmark: seconds(25),
             watch: (seconds(300), seconds(600)),
-            silence: seconds(90),
+            silence: seconds(25),
             sweep: (seconds(120), seconds(240)),
             recheck: (seconds(1), seconds(4)),
             sweep_patience: seconds(90),
