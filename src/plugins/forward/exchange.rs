@@ -191,7 +191,7 @@ impl Forward {
         (patience, runtime): (Duration, &Handle),
     ) -> Result<Answer, Failure> {
         let answer = upstream.ask(sent, way, patience, runtime).await?;
-        if answer.flags & flag::TC != 0 && way == Way::Udp && self.options.prefer_udp {
+        if answer.flags & flag::TC != 0 && way == Way::Udp && upstream.has_datagrams() && self.options.prefer_udp {
             return upstream.ask(sent, Way::Tcp, patience, runtime).await;
         }
         Ok(answer)

@@ -117,6 +117,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod to;
+mod transport;
 mod udp;
 mod upstream;
 

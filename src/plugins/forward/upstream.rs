@@ -11,7 +11,7 @@ use super::link::Link;
 use super::message::Sent;
 use super::metrics::Counts;
 use super::table::Outcome;
-use super::{tcp, udp};
+use super::transport::Transport;
 use crate::host::Host;
 use crate::wire::name::Name;
 
@@ -27,8 +27,7 @@ const PROBE_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Upstream {
     /// Its address as metrics name it, `192.0.2.53:53`.
     pub(super) to: String,
-    udp: udp::Pool,
-    tcp: tcp::Pool,
+    transport: Transport,
     counts: Counts,
     /// Probes that failed, one after the other.
     fails: AtomicU32,
@@ -64,8 +63,7 @@ impl Upstream {
         let counts = Counts::new(host, to);
         Self {
             to: to.to_owned(),
-            udp: udp::Pool::new(link.clone(), counts.reuse("udp")),
-            tcp: tcp::Pool::new(link, counts.reuse("tcp")),
+            transport: Transport::plain(link, &counts),
             counts,
             fails: AtomicU32::new(0),
             probing: AtomicBool::new(false),
@@ -76,7 +74,7 @@ impl Upstream {
     pub(super) async fn ask(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
         let start = Instant::now();
         self.counts.request();
-        let outcome = self.exchange(sent, way, patience, runtime).await;
+        let outcome = self.transport.exchange(sent, way, patience, runtime).await;
         if let Ok(answer) = &outcome {
             self.counts.response(answer.rcode, start.elapsed());
             // An answer says as much as a probe.
@@ -85,11 +83,9 @@ impl Upstream {
         outcome
     }
 
-    async fn exchange(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
-        match way {
-            Way::Udp => self.udp.exchange(sent, patience, runtime).await,
-            Way::Tcp => self.tcp.exchange(sent, patience, runtime).await,
-        }
+    /// Whether a reply may come in a datagram, truncated or forged. If not, `Way` makes no difference.
+    pub(super) fn has_datagrams(&self) -> bool {
+        self.transport.has_datagrams()
     }
 
     /// Whether it failed too many probes.
@@ -119,7 +115,7 @@ impl Upstream {
 
     async fn is_alive(&self, health: &Health, runtime: &Handle) -> bool {
         let probe = Arc::new(Sent::probe(&health.domain, health.recursion));
-        let is_alive = self.exchange(&probe, health.way, PROBE_PATIENCE, runtime).await.is_ok();
+        let is_alive = self.transport.exchange(&probe, health.way, PROBE_PATIENCE, runtime).await.is_ok();
         if is_alive {
             self.fails.store(0, Ordering::Relaxed);
         } else {
