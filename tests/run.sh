@@ -1,7 +1,7 @@
 #!/bin/bash
 # All tests, on a fresh Debian 12 machine with Rust and Go too: installs what is missing and runs `just ci`.
-# From a clean checkout on 2 cores: Kubernetes 11 minutes (built once into target/peers), what is Rust about 15 more (parts
-# were measured on a busy machine, the whole was not).
+# A clean checkout on 2 cores took 854 s on 2026-11-24; with nothing in cargo's and Go's caches it may be twice that. Most of
+# it is building Kubernetes, once, into target/peers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
