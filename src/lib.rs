@@ -15,11 +15,13 @@
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`plugins`]: one file or folder each, in one ordered list
+//! - [`bench`]: the load generator; uses [`wire`] alone
 //! - [`args`], [`error`]: the command line, and what can go wrong
 //!
 //! Who may use whom is drawn in ARCHITECTURE.md and held by `tests/layers.rs`.
 
 pub mod args;
+pub mod bench;
 pub mod chain;
 pub mod corefile;
 pub mod error;

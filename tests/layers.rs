@@ -7,6 +7,7 @@
 //! plugins         -> chain, wire, host, error, and of corefile only what reads options
 //! chain           -> corefile, wire, host, error
 //! corefile, host  -> error
+//! bin -> bench -> wire
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
@@ -23,6 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["chain", "wire", "host", "corefile", "args", "error"]),
     ("plugins", &["chain", "corefile", "wire", "host", "error"]),
     ("chain", &["corefile", "wire", "host", "error"]),
+    ("bench", &["wire"]),
+    ("bin", &["bench"]),
     ("corefile", &["error"]),
     ("host", &["error"]),
     ("wire", &[]),

@@ -1,0 +1,343 @@
+//! One thread of the load: its sockets, its queries in flight, its part of the pace.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use rustls::ClientConfig;
+
+use super::args::{Load, Transport};
+use super::flights::{Flight, Flights};
+use super::pace::Pace;
+use super::questions::{self, Edns, Question};
+use super::report::{self, Report};
+use super::stream::{self, Stream};
+use super::tally::Tally;
+use super::udp::Udp;
+use crate::wire::request::{HEADER, flag};
+use crate::wire::types::rcode_name;
+
+/// Messages that one call sends or receives.
+pub(super) const BATCH: usize = 32;
+
+/// How often lost queries are looked for.
+const SWEEP: Duration = Duration::from_millis(100);
+
+/// Pauses below this are spent awake: the kernel wakes a sleeper too late.
+const AWAKE: Duration = Duration::from_micros(200);
+
+/// Queries that an open loop has in flight at most, over all lanes.
+const MOST: usize = 1 << 18;
+
+/// What carries queries to the server, and replies back.
+pub(super) trait Client {
+    /// Sends what the kernel takes of these messages; returns how many.
+    fn send(&mut self, bytes: &[u8], messages: &[Range<usize>]) -> io::Result<usize>;
+    /// Hands over each message that has arrived.
+    fn receive(&mut self, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
+    /// Whether a message that was taken has not gone yet.
+    fn has_unsent(&self) -> bool;
+    /// To wait on.
+    fn handle(&self) -> BorrowedFd<'_>;
+}
+
+/// How far all lanes are, for the progress line.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) sent: AtomicU64,
+    pub(super) answered: AtomicU64,
+}
+
+//----------- All lanes ------------------------------------------------------
+
+/// Puts the load on the server.
+///
+/// # Errors
+/// A bad file of questions, a server that cannot be connected to.
+pub fn run(load: &Load) -> Result<Report, String> {
+    let questions = questions::read(&load.questions, Edns { size: load.edns, dnssec_ok: load.dnssec_ok })?;
+    let threads = load.threads.max(1);
+    let tls = (load.transport == Transport::Tls).then(stream::tls).transpose()?;
+    let progress = Progress::default();
+    let (tally, watched) = thread::scope(|scope| {
+        let (progress, questions, tls) = (&progress, &questions, tls.as_ref());
+        let lane = |index| move || Lane::new(load, questions, (index, threads), tls)?.run(progress);
+        let lanes: Vec<_> = (0..threads).map(|index| scope.spawn(lane(index))).collect();
+        let watched = report::watch(load, progress, || lanes.iter().any(ScopedJoinHandle::is_finished));
+        let mut tally = Tally::default();
+        for lane in lanes {
+            tally.add(lane.join().map_err(|_| "a thread panicked".to_owned())??);
+        }
+        Ok::<_, String>((tally, watched))
+    })?;
+    Ok(Report::new(load, questions.len(), &tally, watched))
+}
+
+//----------- One lane -------------------------------------------------------
+
+struct Lane<'a> {
+    load: &'a Load,
+    tls: Option<&'a Arc<ClientConfig>>,
+    pace: Pace,
+    questions: &'a [Question],
+    /// RCODE and number of answers of each question's first reply.
+    firsts: Vec<Option<(u16, u16)>>,
+    clients: Vec<(Box<dyn Client>, Flights)>,
+    /// Whose turn it is to send.
+    turn: usize,
+    /// Where in the list of questions this lane begins: lanes do not march in step.
+    offset: usize,
+    /// Queries sent, from the start.
+    sent: u64,
+    /// Queries to send.
+    most: u64,
+    /// What the first `{n}` becomes, and what is added for the next one: no number twice, in no lane.
+    numbers: (u32, u32),
+    tally: Tally,
+    /// Queries and replies that the progress line knows of.
+    shown: (u64, u64),
+    start: Instant,
+    bytes: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+}
+
+impl<'a> Lane<'a> {
+    fn new(
+        load: &'a Load,
+        questions: &'a [Question],
+        (index, threads): (usize, usize),
+        tls: Option<&'a Arc<ClientConfig>>,
+    ) -> Result<Self, String> {
+        let share = |whole: usize| (whole / threads + usize::from(index < whole % threads)).max(1);
+        let (pace, most) = match load.rate {
+            Some(rate) if rate > 0.0 => (Pace::Every(1e9 * threads as f64 / rate), MOST),
+            Some(_) => return Err("the rate is not above 0".to_owned()),
+            None => (Pace::Outstanding(share(load.outstanding)), load.outstanding),
+        };
+        let clients = share(load.clients);
+        let places = most.div_ceil(threads * clients).max(BATCH) * 2;
+        let mut lane = Self {
+            load,
+            tls,
+            pace,
+            questions,
+            firsts: vec![None; questions.len()],
+            clients: Vec::new(),
+            turn: 0,
+            offset: questions.len() * index / threads,
+            sent: 0,
+            most: load.queries.map_or(u64::MAX, |most| share(most as usize) as u64),
+            numbers: (rand::random::<u32>() / 2 + index as u32, threads as u32),
+            tally: Tally::default(),
+            shown: (0, 0),
+            start: Instant::now(),
+            bytes: Vec::new(),
+            ranges: Vec::new(),
+        };
+        for _ in 0..clients {
+            let client = lane.connect().map_err(|error| format!("{}: {error}", load.server))?;
+            lane.clients.push((client, Flights::new(places)));
+        }
+        Ok(lane)
+    }
+
+    fn connect(&self) -> io::Result<Box<dyn Client>> {
+        let server = self.load.server;
+        Ok(match self.load.transport {
+            Transport::Udp => Box::new(Udp::connect(server)?),
+            Transport::Tcp => Box::new(Stream::connect(server, None)?),
+            Transport::Tls => {
+                Box::new(Stream::connect(server, self.tls.map(|tls| (tls, self.load.tls_name.as_str())))?)
+            }
+        })
+    }
+
+    fn run(mut self, progress: &Progress) -> Result<Tally, String> {
+        // Sleeps end when they should, not up to 50 µs later.
+        nix::sys::prctl::set_timerslack(1).map_err(|errno| errno.to_string())?;
+        self.start = Instant::now();
+        let (_, end) = self.load.window();
+        let mut swept = Duration::ZERO;
+        let mut asked_for = None;
+        loop {
+            let now = self.start.elapsed();
+            let outstanding = self.outstanding();
+            if now < end && self.sent < self.most {
+                let due = self.pace.due(now, self.sent, outstanding);
+                self.send(due, now)?;
+            } else if outstanding == 0 || now >= *asked_for.get_or_insert(now) + self.load.timeout {
+                break;
+            }
+            self.receive()?;
+            if now - swept >= SWEEP {
+                swept = now;
+                self.give_up(now.saturating_sub(self.load.timeout));
+                self.show(progress);
+            }
+            self.wait(now, end);
+        }
+        self.give_up(Duration::MAX);
+        if let (Pace::Every(_), None) = (self.pace, self.load.queries) {
+            self.tally.unsent = self.pace.due(end, self.sent, 0).saturating_sub(1) as u64;
+        }
+        Ok(self.tally)
+    }
+
+    fn outstanding(&self) -> usize {
+        self.clients.iter().map(|(_, flights)| flights.len()).sum()
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        let (sent, answered) = self.shown;
+        progress.sent.fetch_add(self.sent - sent, Relaxed);
+        progress.answered.fetch_add(self.tally.answered - answered, Relaxed);
+        self.shown = (self.sent, self.tally.answered);
+    }
+
+    /// Sends queries that are due, in batches, each client in its turn.
+    fn send(&mut self, mut due: usize, now: Duration) -> Result<(), String> {
+        for _ in 0..self.clients.len() {
+            if due == 0 {
+                break;
+            }
+            self.turn = (self.turn + 1) % self.clients.len();
+            let count = self.send_batch(self.turn, due.min(BATCH), now)?;
+            due -= count;
+        }
+        Ok(())
+    }
+
+    fn send_batch(&mut self, client: usize, most: usize, now: Duration) -> Result<usize, String> {
+        self.bytes.clear();
+        self.ranges.clear();
+        let mut ids = [0; BATCH];
+        let (sender, flights) = &mut self.clients[client];
+        for (index, id) in (self.sent..self.most).zip(&mut ids[..most]) {
+            if flights.is_full() {
+                break;
+            }
+            let question = (self.offset + index as usize) % self.questions.len();
+            let number = self.numbers.0.wrapping_add((index as u32).wrapping_mul(self.numbers.1));
+            let flight = Flight { question: question as u32, number, due: self.pace.due_at(index, now) };
+            let Some(taken) = flights.start(flight) else { break };
+            *id = taken;
+            let start = self.bytes.len();
+            self.questions[question].write(taken, number, &mut self.bytes);
+            self.ranges.push(start..self.bytes.len());
+        }
+        let sent = match sender.send(&self.bytes, &self.ranges) {
+            Ok(sent) => sent,
+            Err(_) => {
+                self.reconnect(client)?;
+                0
+            }
+        };
+        let flights = &mut self.clients[client].1;
+        ids[sent..self.ranges.len()].iter().for_each(|&id| flights.end(id));
+        self.sent += sent as u64;
+        Ok(sent)
+    }
+
+    /// A connection that the server closed is made anew; what was in flight on it will be lost.
+    fn reconnect(&mut self, client: usize) -> Result<(), String> {
+        self.tally.closed += 1;
+        self.clients[client].0 = self.connect().map_err(|error| format!("{}: {error}", self.load.server))?;
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), String> {
+        for client in 0..self.clients.len() {
+            let (receiver, flights) = &mut self.clients[client];
+            if flights.is_empty() {
+                continue;
+            }
+            let now = self.start.elapsed();
+            let mut judge = Judge {
+                questions: self.questions,
+                firsts: &mut self.firsts,
+                flights,
+                tally: &mut self.tally,
+                counts_from: self.load.window().0,
+            };
+            if receiver.receive(&mut |message| judge.reply(message, now)).is_err() {
+                self.reconnect(client)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, before: Duration) {
+        let (counts_from, _) = self.load.window();
+        for (_, flights) in &mut self.clients {
+            flights.give_up(before, |flight| self.tally.lost += u64::from(flight.due >= counts_from));
+        }
+    }
+
+    /// Waits for the next reply, or until the next query is due.
+    fn wait(&self, now: Duration, end: Duration) {
+        let pause = if now < end && self.sent < self.most { self.pace.pause(now, self.sent) } else { SWEEP };
+        if pause < AWAKE {
+            return;
+        }
+        let pause = (pause - AWAKE / 2).min(SWEEP);
+        let interest = |client: &dyn Client| match client.has_unsent() {
+            true => PollFlags::POLLIN | PollFlags::POLLOUT,
+            false => PollFlags::POLLIN,
+        };
+        let mut handles: Vec<_> =
+            self.clients.iter().map(|(client, _)| PollFd::new(client.handle(), interest(client.as_ref()))).collect();
+        // A signal that ends the sleep early does no harm.
+        ppoll(&mut handles, Some(TimeSpec::from_duration(pause)), None).ok();
+    }
+}
+
+//----------- Replies --------------------------------------------------------
+
+/// Who says whether a reply is one, and right.
+struct Judge<'a> {
+    questions: &'a [Question],
+    firsts: &'a mut [Option<(u16, u16)>],
+    flights: &'a mut Flights,
+    tally: &'a mut Tally,
+    counts_from: Duration,
+}
+
+impl Judge<'_> {
+    fn reply(&mut self, message: &[u8], now: Duration) {
+        let Some(header) = message.first_chunk::<HEADER>() else {
+            self.tally.stray += 1;
+            return;
+        };
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let (id, flags, answers) = (word(0), word(2), word(6));
+        let flight = self.flights.get(id).filter(|flight| {
+            flags & flag::QR != 0 && self.questions[flight.question as usize].is_repeated_in(message, flight.number)
+        });
+        let Some(flight) = flight else {
+            self.tally.stray += 1;
+            return;
+        };
+        self.flights.end(id);
+        if flight.due < self.counts_from {
+            return;
+        }
+        let rcode = flags & 0xf;
+        let is_truncated = flags & flag::TC != 0;
+        self.tally.reply(rcode, is_truncated, now.saturating_sub(flight.due));
+        let question = &self.questions[flight.question as usize];
+        let first = self.firsts[flight.question as usize].get_or_insert((rcode, answers));
+        let (right, count) = (question.rcode.unwrap_or(first.0), question.answers.unwrap_or(first.1));
+        if rcode != right || answers != count {
+            let name = |rcode: u16| rcode_name(rcode).map_or(rcode.to_string(), str::to_owned);
+            self.tally.wrong(|| {
+                format!("{question}: {} with {answers} answers, not {} with {count}", name(rcode), name(right))
+            });
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Queries over connections, plain or under TLS: many in flight on each, replies in any order.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+use super::lane::Client;
+
+/// How long a connection may take to be there.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Octets that wait to be sent; more queries are not taken.
+const UNSENT: usize = 64 << 10;
+
+/// A connection.
+pub(super) struct Stream {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    unsent: Vec<u8>,
+    received: Vec<u8>,
+}
+
+impl Stream {
+    pub(super) fn connect(server: SocketAddr, tls: Option<(&Arc<ClientConfig>, &str)>) -> io::Result<Self> {
+        let mut socket = TcpStream::connect_timeout(&server, CONNECT)?;
+        socket.set_nodelay(true)?;
+        let tls = match tls {
+            None => None,
+            Some((config, name)) => {
+                let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+                let mut tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+                socket.set_read_timeout(Some(CONNECT))?;
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut socket)?;
+                }
+                Some(Box::new(tls))
+            }
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, tls, unsent: Vec::new(), received: Vec::new() })
+    }
+
+    /// Sends what the kernel takes.
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(&self.unsent)?;
+            self.unsent.clear();
+            while tls.wants_write() {
+                if ready(tls.write_tls(&mut self.socket))?.is_none() {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let mut done = 0;
+        while done < self.unsent.len() {
+            match ready(self.socket.write(&self.unsent[done..]))? {
+                Some(count) => done += count,
+                None => break,
+            }
+        }
+        self.unsent.drain(..done);
+        Ok(())
+    }
+
+    /// Reads what has arrived; whether there was anything.
+    fn fill(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; 16 << 10];
+        let count = match &mut self.tls {
+            None => ready(self.socket.read(&mut buffer))?,
+            Some(tls) => match tls.reader().read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => match ready(tls.read_tls(&mut self.socket))? {
+                    None => None,
+                    Some(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                    Some(_) => return tls.process_new_packets().map(|_| true).map_err(io::Error::other),
+                },
+                result => Some(result?),
+            },
+        };
+        match count {
+            None => Ok(false),
+            Some(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Some(count) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Nothing where the kernel would have to wait.
+fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Client for Stream {
+    fn send(&mut self, bytes: &[u8], messages: &[Range<usize>]) -> io::Result<usize> {
+        if self.has_unsent() {
+            self.flush()?;
+        }
+        if self.unsent.len() > UNSENT || self.tls.as_ref().is_some_and(|tls| tls.wants_write()) {
+            return Ok(0);
+        }
+        for message in messages {
+            let message = &bytes[message.clone()];
+            self.unsent.extend_from_slice(&(message.len() as u16).to_be_bytes());
+            self.unsent.extend_from_slice(message);
+        }
+        self.flush()?;
+        Ok(messages.len())
+    }
+
+    fn receive(&mut self, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.flush()?;
+        while self.fill()? {}
+        let mut at = 0;
+        while let Some([high, low]) = self.received.get(at..at + 2) {
+            let len = usize::from(u16::from_be_bytes([*high, *low]));
+            let Some(message) = self.received.get(at + 2..at + 2 + len) else { break };
+            each(message);
+            at += 2 + len;
+        }
+        self.received.drain(..at);
+        Ok(())
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    fn handle(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+//----------- TLS ------------------------------------------------------------
+
+/// A configuration that takes any certificate.
+pub(super) fn tls() -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"dot".to_vec()];
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
