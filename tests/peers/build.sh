@@ -3,8 +3,10 @@
 #   coredns   CoreDNS 1.15.0 with its default plugins
 #   kube      one binary for etcd, kube-apiserver and its fellows, kubelet and kubectl, with a link for each name
 #             (etcd means the same)
+#   helm      Helm 4
+#   promtool  Prometheus's tool for rules, without its service discoveries
 #   venv      a Python environment with the packages of requirements.txt
-# build.sh [coredns|kube|etcd|venv|all]...     default: all
+# build.sh [coredns|kube|etcd|helm|promtool|venv|all]...     default: all
 # Prints a line per thing: built in N s, or found.  What changed in its sources or versions is built again.
 # Exit status 3: there is no Go (for venv: no Python); callers say "skipped" then.
 # Environment: CARGO_TARGET_DIR is honoured; JOBS is the number of compilers at a time (default: all processors).
@@ -15,7 +17,7 @@ mkdir -p "$target/peers"
 peers=$(cd "$target/peers" && pwd)
 KUBERNETES=v1.36.1 # what the components say; the code is what kube/go.mod names
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' "$here/build.sh"; }
+usage() { sed -n '2,12s/^# \{0,1\}//p' "$here/build.sh"; }
 
 # stamp FLAGS FILE...: a digest of everything that decides what comes out
 stamp() { { echo "$1"; cat "${@:2}"; } | sha256sum | cut -d' ' -f1; }
@@ -25,10 +27,12 @@ found() {
 	[ -x "$2" ] && [ "$(cat "$peers/$1.stamp" 2>/dev/null)" = "$3" ] && echo "$1: found, $2"
 }
 
-# go_program NAME LDFLAGS: builds the module of that name
+# go_program NAME LDFLAGS [TAGS [PACKAGE]]: builds the module of that name, or a program that it names as a tool
 go_program() {
-	local name=$1 flags=$2 mark began
-	mark=$(stamp "$flags" "$here/$name"/{main.go,go.mod,go.sum})
+	local name=$1 flags=$2 tags=${3:-} package=${4:-.} sources mark began
+	sources=("$here/$name"/{main.go,go.mod,go.sum})
+	[ -e "${sources[0]}" ] || unset 'sources[0]' # a tool of go.mod needs no main.go
+	mark=$(stamp "$flags$tags" "${sources[@]}")
 	found "$name" "$peers/$name" "$mark" && return
 	if ! command -v go >/dev/null; then
 		[ -x /usr/local/go/bin/go ] || { echo "$name: no Go here (go 1.26 is needed to build it); not built" >&2; return 3; }
@@ -37,12 +41,16 @@ go_program() {
 	began=$(date +%s)
 	echo "$name: building, this takes some minutes the first time" >&2
 	(cd "$here/$name" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 nice go build -p "${JOBS:-$(nproc)}" -mod=readonly -trimpath -buildvcs=false \
-		-ldflags "-s -w $flags" -o "$peers/$name.new" .) || return 1
+		-tags "$tags" -ldflags "-s -w $flags" -o "$peers/$name.new" "$package") || return 1
 	mv "$peers/$name.new" "$peers/$name" && echo "$mark" >"$peers/$name.stamp" || return 1
 	echo "$name: built in $(($(date +%s) - began)) s, $peers/$name"
 }
 
 coredns() { go_program coredns ''; }
+
+helm() { go_program helm ''; }
+
+promtool() { go_program promtool '' remove_all_sd github.com/prometheus/prometheus/cmd/promtool; }
 
 kube() {
 	local v=k8s.io/component-base/version major minor n
@@ -76,12 +84,12 @@ venv() {
 [ $# -gt 0 ] || set -- all
 for what; do
 	case $what in
-	coredns | kube | etcd | venv | all) ;;
+	coredns | kube | etcd | helm | promtool | venv | all) ;;
 	-h | --help) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
-case " $* " in *" all "*) set -- venv coredns kube ;; esac
+case " $* " in *" all "*) set -- venv coredns kube helm promtool ;; esac
 status=0
 for what; do
 	[ "$what" != etcd ] || what=kube

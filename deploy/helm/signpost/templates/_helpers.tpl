@@ -1,0 +1,102 @@
+{{/* coredns, unless named otherwise: Cluster API and autoscalers look a Deployment of that name up. */}}
+{{- define "signpost.name" -}}
+{{- .Values.nameOverride | default "coredns" | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "signpost.fullname" -}}
+{{- $name := include "signpost.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "signpost.app" -}}
+{{- .Values.k8sAppLabelOverride | default "kube-dns" | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "signpost.account" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "signpost.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{/* What selects the pods. Selectors cannot be changed: these are the labels of coredns/helm. */}}
+{{- define "signpost.selector" -}}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/name: {{ include "signpost.name" . }}
+{{- if .Values.isClusterService }}
+k8s-app: {{ include "signpost.app" . }}
+{{- end }}
+{{- end -}}
+
+{{/* Name, namespace, labels and annotations. A list of: the context, what is added to the name, a name that was given, annotations. */}}
+{{- define "signpost.metadata" -}}
+{{- $ := index . 0 -}}
+metadata:
+  name: {{ index . 2 | default (printf "%s%s" (include "signpost.fullname" $) (index . 1)) }}
+  namespace: {{ $.Release.Namespace }}
+  labels:
+    app.kubernetes.io/instance: {{ $.Release.Name | quote }}
+    app.kubernetes.io/managed-by: {{ $.Release.Service | quote }}
+    app.kubernetes.io/name: {{ include "signpost.name" $ }}{{ if eq (index . 1) "-autoscaler" }}-autoscaler{{ end }}
+    app.kubernetes.io/version: {{ $.Chart.AppVersion | quote }}
+    helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" }}
+    {{- if eq (index . 1) "-metrics" }}
+    app.kubernetes.io/component: metrics
+    {{- end }}
+    {{- if $.Values.isClusterService }}
+    k8s-app: {{ include "signpost.app" $ }}{{ if eq (index . 1) "-autoscaler" }}-autoscaler{{ end }}
+    kubernetes.io/cluster-service: "true"
+    kubernetes.io/name: CoreDNS
+    {{- end }}
+    {{- with $.Values.customLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with merge (dict) (index . 3) $.Values.customAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{/* Where prometheus listens, or nothing. */}}
+{{- define "signpost.metricsPort" -}}
+{{- range .Values.servers -}}
+{{- range .plugins -}}
+{{- if eq .name "prometheus" -}}{{- toString (.parameters | default ":9153") | splitList ":" | last -}}:{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The ports of the server blocks, as JSON: a list of {name, protocol, port, servicePort, nodePort, hostPort}.
+DNS is UDP and TCP, always: an answer that was cut must be asked for again over TCP.
+*/}}
+{{- define "signpost.ports" -}}
+{{- $ports := dict -}}
+{{- range .Values.servers -}}
+  {{- $port := .port | default 53 | int -}}
+  {{- $entry := get $ports (toString $port) | default (dict "port" $port "servicePort" (.servicePort | default $port | int)) -}}
+  {{- with .nodePort }}{{ $_ := set $entry "nodePort" (int .) }}{{ end -}}
+  {{- with .hostPort }}{{ $_ := set $entry "hostPort" (int .) }}{{ end -}}
+  {{- range .zones | default (list (dict)) -}}
+    {{- $scheme := .scheme | default "dns://" -}}
+    {{- if has $scheme (list "dns://" "quic://") }}{{ $_ := set $entry "UDP" true }}{{ end -}}
+    {{- if ne $scheme "quic://" }}{{ $_ := set $entry "TCP" true }}{{ end -}}
+  {{- end -}}
+  {{- $_ := set $ports (toString $port) $entry -}}
+{{- end -}}
+{{- $list := list -}}
+{{- range $key := keys $ports | sortAlpha -}}
+  {{- $entry := get $ports $key -}}
+  {{- range $protocol := list "UDP" "TCP" -}}
+    {{- if get $entry $protocol -}}
+      {{- $name := printf "%s-%s" (lower $protocol) $key -}}
+      {{- if eq $key "53" }}{{ $name = ternary "dns" "dns-tcp" (eq $protocol "UDP") }}{{ end -}}
+      {{- $list = append $list (merge (dict "name" $name "protocol" $protocol) (omit $entry "UDP" "TCP")) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $list -}}
+{{- end -}}
