@@ -37,8 +37,8 @@ def bill(root, binary, now):
 
 
 def linked(node):
-    """What a package needs to be built or to run, not to be tested."""
-    return [d["pkg"] for d in node["deps"] if any(kind["kind"] != "dev" for kind in d["dep_kinds"])]
+    """What a package needs to be built or to run, not to be tested. `cfg(any())` is never true: it only ties versions."""
+    return [d["pkg"] for d in node["deps"] if any(k["kind"] != "dev" and k["target"] != "cfg(any())" for k in d["dep_kinds"])]
 
 
 def component(package, sums):

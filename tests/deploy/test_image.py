@@ -1,0 +1,167 @@
+"""The image: the same every time, whole, and running under runc as a kubelet would have it run."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import unittest
+
+import kit
+
+NAME = "registry.test/dns/coredns:v1.15.0"
+
+
+def build(folder):
+    out = os.path.join(folder, "image.tar")
+    kit.run(sys.executable, os.path.join(kit.DEPLOY, "image", "image.py"), kit.SERVER, NAME, out)
+    return out
+
+
+class Image:
+    """What an image layout holds; every digest and size on the way is checked."""
+
+    def __init__(self, file):
+        with tarfile.open(file) as tar:
+            self.files = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
+        [self.top] = json.loads(self.files["index.json"])["manifests"]
+        self.manifest = json.loads(self.blob(self.top))
+        self.config = json.loads(self.blob(self.manifest["config"]))
+        [layer] = self.manifest["layers"]
+        self.layer = self.blob(layer)
+        assert self.config["rootfs"]["diff_ids"] == [layer["digest"]], "the layer is not compressed"
+        with tarfile.open(fileobj=io.BytesIO(self.layer)) as tar:
+            self.entries = {m.name: m for m in tar}
+            self.bill = json.loads(tar.extractfile("usr/share/sbom/signpost.cdx.json").read())
+
+    def blob(self, described):
+        content = self.files["blobs/" + described["digest"].replace(":", "/")]
+        assert "sha256:" + hashlib.sha256(content).hexdigest() == described["digest"]
+        assert len(content) == described["size"]
+        return content
+
+
+class Layout(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.file = build(cls.folder.name)
+        cls.image = Image(cls.file)
+
+    def test_two_builds_are_the_same(self):
+        with tempfile.TemporaryDirectory() as other, open(self.file, "rb") as one, open(build(other), "rb") as two:
+            self.assertEqual(hashlib.sha256(one.read()).hexdigest(), hashlib.sha256(two.read()).hexdigest())
+
+    def test_it_is_what_manifests_for_coredns_expect(self):
+        config = self.image.config["config"]
+        self.assertEqual(["/coredns"], config["Entrypoint"])
+        self.assertEqual("65532:65532", config["User"])
+        self.assertEqual("/coredns", self.image.entries["usr/bin/coredns"].linkname)
+        self.assertIn("/usr/bin", config["Env"][0])
+        self.assertEqual(NAME, self.image.top["annotations"]["io.containerd.image.name"])
+        self.assertEqual("v1.15.0", self.image.top["annotations"]["org.opencontainers.image.ref.name"])
+
+    def test_there_is_one_program_and_nobody_else_may_write(self):
+        programs = [name for name, it in self.image.entries.items() if it.isfile() and it.mode & 0o111]
+        self.assertEqual(["coredns"], programs)
+        for name, it in self.image.entries.items():
+            self.assertEqual((0, 0), (it.uid, it.gid), name)
+            self.assertTrue(it.issym() or not it.mode & 0o022, name)
+
+    def test_the_bill_names_every_crate(self):
+        told = kit.run("cargo", "tree", "--locked", "--manifest-path", os.path.join(kit.ROOT, "Cargo.toml"),
+                       "--edges=normal,build", "--prefix=none", "--format={p}")
+        wanted = {tuple(line.split()[:2]) for line in told.splitlines() if line and " v" in line}
+        got = {(c["name"], "v" + c["version"]) for c in self.image.bill["components"]}
+        self.assertEqual(wanted - {("signpost", "v" + self.image.bill["metadata"]["component"]["version"])}, got)
+        for component in self.image.bill["components"]:
+            self.assertEqual(64, len(component["hashes"][0]["content"]), component["name"])
+
+    def test_a_program_with_libraries_is_refused(self):
+        said = kit.run(sys.executable, os.path.join(kit.DEPLOY, "image", "image.py"), "/bin/true", NAME, "/dev/null", fails=True)
+        self.assertIn("linked to libraries", said)
+
+
+class Container(unittest.TestCase):
+    """In runc, with what the Deployment says and containerd makes of it."""
+
+    def setUp(self):
+        self.bundle = self.enterContext(tempfile.TemporaryDirectory())
+        layer = Image(build(self.bundle)).layer
+        self.root = os.path.join(self.bundle, "rootfs")
+        for folder in ("rootfs", "conf"):
+            os.mkdir(os.path.join(self.bundle, folder))
+        # The mount points that a runtime makes in its writable layer.
+        for folder in ("proc", "dev", "etc/coredns"):
+            os.makedirs(os.path.join(self.root, folder))
+        subprocess.run(["tar", "-x", "--xattrs", "--xattrs-include=*", "-C", self.root], input=layer, check=True)
+        with open(os.path.join(self.bundle, "conf/Corefile"), "w") as file:
+            file.write(".:53 {\n    bind 127.0.0.1\n    whoami\n}\n")
+
+    def start(self, uid=65532, program="/coredns", name="signpost-test"):
+        """The process of the container, its standard output, and a way to its network."""
+        bind = ["CAP_NET_BIND_SERVICE"]
+        mounts = [("/proc", "proc", "proc", []), ("/dev", "tmpfs", "tmpfs", ["nosuid", "mode=755"]),
+                  ("/etc/coredns", "bind", os.path.join(self.bundle, "conf"), ["bind", "ro"])]
+        with open(os.path.join(self.bundle, "config.json"), "w") as file:
+            json.dump({
+                "ociVersion": "1.0.2",
+                "process": {
+                    "user": {"uid": uid, "gid": uid}, "cwd": "/", "env": ["PATH=/usr/bin"],
+                    "args": [program, "-conf", "/etc/coredns/Corefile"],
+                    "noNewPrivileges": True, "capabilities": {"bounding": bind, "effective": bind, "permitted": bind},
+                },
+                "root": {"path": "rootfs", "readonly": True},
+                "mounts": [dict(zip(("destination", "type", "source", "options"), mount)) for mount in mounts],
+                # A network of its own, in which ports below 1024 are not free for all.
+                "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "mount", "ipc", "uts")]},
+            }, file)
+        state = os.path.join(self.bundle, "state")
+        pid_file = os.path.join(self.bundle, "pid")
+        process = subprocess.Popen(["runc", "--root", state, "run", "--bundle", self.bundle, "--pid-file", pid_file, name],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.terminate)
+        return process, pid_file
+
+    def ask(self, process, pid_file):
+        """dig from within the container's network, once it answers."""
+        for _ in range(300):
+            with contextlib.suppress(OSError, ValueError):
+                with open(pid_file) as file:
+                    pid = int(file.read())
+                with open(f"/proc/{pid}/net/udp") as file:
+                    if ":0035 " in file.read():
+                        return kit.run("nsenter", "-t", str(pid), "-n", "dig", "+tries=1", "+timeout=10", "@127.0.0.1", "any.test")
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.terminate()
+        raise AssertionError("it does not listen: " + process.communicate()[0])
+
+    def test_port_53_without_root(self):
+        for uid in (65532, 65534, 0):
+            with self.subTest(uid):
+                process, pid_file = self.start(uid, name=f"signpost-test-{uid}")
+                self.assertIn("status: NOERROR", self.ask(process, pid_file))
+                process.terminate()
+                said, _ = process.communicate(timeout=60)
+                self.assertEqual(0, process.returncode, said)
+                os.remove(pid_file)
+
+    def test_command_coredns(self):
+        self.assertIn("status: NOERROR", self.ask(*self.start(program="coredns")))
+
+    def test_without_the_file_capability_it_says_what_to_do(self):
+        program = os.path.join(self.root, "coredns")
+        os.removexattr(program, "security.capability")
+        process, _ = self.start()
+        said, _ = process.communicate(timeout=60)
+        self.assertNotEqual(0, process.returncode)
+        self.assertIn("need the capability NET_BIND_SERVICE", said)
