@@ -31,12 +31,15 @@ k8s-app: {{ include "signpost.app" . }}
 {{- end }}
 {{- end -}}
 
-{{/* Name, namespace, labels and annotations. A list of: the context, what is added to the name, a name that was given, annotations. */}}
+{{/* Name, namespace, labels and annotations. A list of: the context, what is added to
+the name, a name that was given, annotations, and "cluster" if the object is in no namespace. */}}
 {{- define "signpost.metadata" -}}
 {{- $ := index . 0 -}}
 metadata:
   name: {{ index . 2 | default (printf "%s%s" (include "signpost.fullname" $) (index . 1)) }}
+  {{- if lt (len .) 5 }}
   namespace: {{ $.Release.Namespace }}
+  {{- end }}
   labels:
     app.kubernetes.io/instance: {{ $.Release.Name | quote }}
     app.kubernetes.io/managed-by: {{ $.Release.Service | quote }}
