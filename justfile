@@ -29,9 +29,13 @@ lint: (need "shellcheck")
 test:
     cargo test --locked --no-fail-fast
 
-# The program as it is shipped.
+# The program as it is shipped: linked to no library, not even glibc's, so that an image needs nothing else.
 release:
-    cargo build --locked --release
+    cargo rustc --locked --release --bin signpost -- -C target-feature=+crt-static
+
+# An OCI image of it in target/image, without a container engine. The tag: docs/migrate.md.
+image name="registry.local/signpost/coredns:v1.15.0": release
+    deploy/image/image.py {{server}} {{name}} {{target}}/image/coredns.tar
 
 # The DNS of a cluster, question by question: from manifests and from a real API server.
 conformance: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
@@ -41,6 +45,10 @@ conformance: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "py
 # Changes and outages of a real API server.
 live: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
     just or-skip tests/conformance/run.sh --live --server {{server}}
+
+# Manifests, chart, alerts, dashboards and image, as far as they can be tried without a cluster.
+deploy-test: release (need "openssl" "curl" "flock" "runc" "nsenter" "python3" "dig")
+    just or-skip tests/deploy/run.sh
 
 # A real one-node cluster with Signpost as its DNS.
 cluster: release
@@ -85,7 +93,7 @@ ci:
     #!/usr/bin/env bash
     set -uo pipefail
     export CI=1
-    steps=(lint test deny demo conformance live cluster) passed=()
+    steps=(lint test deny demo conformance live deploy-test cluster) passed=()
     for step in "${steps[@]}"; do
         echo "=== just $step"
         began=$SECONDS
@@ -120,7 +128,8 @@ need +tools:
         command -v "$tool" >/dev/null && continue
         case $tool in
             ip) package=iproute2 ;;
-            unshare | setpriv | flock | taskset) package=util-linux ;;
+            unshare | setpriv | flock | taskset | nsenter) package=util-linux ;;
+            dig) package=bind9-dnsutils ;;
             *) package=$tool ;;
         esac
         echo "$tool is missing: apt-get install $package" >&2
