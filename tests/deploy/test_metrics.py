@@ -79,6 +79,17 @@ class Upstream:
             self.socket.sendto(reply.to_wire(), client)
 
 
+class Dead:
+    """A port that refuses, and that nobody else gets: its sockets take packets of one peer only, and no connections."""
+
+    def __init__(self):
+        self.udp, self.tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+        self.udp.bind(("127.0.0.1", 0))
+        self.port = self.udp.getsockname()[1]
+        self.tcp.bind(("127.0.0.1", self.port))
+        self.udp.connect(("127.0.0.1", 9))
+
+
 def change_of_a_service(name):
     """A Service and its endpoints appear, as the controller writes them, so that there is a latency to measure."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -126,10 +137,10 @@ def as_question(expression):
 class Metrics(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        upstream, dead = Upstream(), kit.free_port()
+        upstream, dead = Upstream(), Dead()
         user = {"client-certificate": os.environ["KUBE_CERT"], "client-key": os.environ["KUBE_KEY"]}
         cluster = {"server": os.environ["KUBE_API"], "certificate-authority": os.environ["KUBE_CA"]}
-        with kit.kubeconfig(cluster, user) as file, kit.Server(COREFILE.format(kubeconfig=file, upstream=upstream.port, dead=dead)) as server:
+        with kit.kubeconfig(cluster, user) as file, kit.Server(COREFILE.format(kubeconfig=file, upstream=upstream.port, dead=dead.port)) as server:
             server.until_ready()
             cls.before = cls.page_after_load(server, "one")
             cls.after = cls.page_after_load(server, "two")
@@ -140,8 +151,9 @@ class Metrics(unittest.TestCase):
             return server.page("METRICS", "/metrics")[1]
 
         def counts():  # of what happens by itself, now and then: health checks of the server and of a dead upstream
-            wanted = r"^(coredns_health_request_duration_seconds_count|coredns_forward_healthcheck_failures_total)(?:\{.*\})? (\d+)$"
-            return {name: int(count) for name, count in re.findall(wanted, page(), re.M)}
+            found = [re.findall(rf"^coredns_{name}(?:\{{.*\}})? (\d+)$", page(), re.M)
+                     for name in ("health_request_duration_seconds_count", "forward_healthcheck_failures_total")]
+            return [sum(map(int, each)) for each in found]
 
         at_first = counts()
         try:
@@ -150,7 +162,7 @@ class Metrics(unittest.TestCase):
         finally:
             kit.kubectl("delete", f"service/{name}", f"endpointslice/{name}")
         load(server)
-        server.until(lambda: len(counts()) == 2 and all(count > at_first.get(name, 0) for name, count in counts().items()))
+        server.until(lambda: all(now > then for now, then in zip(counts(), at_first)))
         return page()
 
     def ask(self, job, present, missing=()):
