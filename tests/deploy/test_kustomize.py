@@ -43,7 +43,7 @@ class Overlays(unittest.TestCase):
                         "resources": [f"../overlays/{overlay}"],
                         "images": [{"name": "registry.local/signpost/coredns", "newName": "registry.test/dns/coredns", "newTag": "v1.14.2"}],
                         "patches": [{"target": {"kind": "Service", "name": "kube-dns"},
-                                     "patch": '[{op: replace, path: /spec/clusterIP, value: 10.200.0.10}]'}],
+                                     "patch": '[{"op": "replace", "path": "/spec/clusterIP", "value": "10.200.0.10"}]'}],
                     }, file)
                 found = kit.objects(kit.kubectl("kustomize", folder))
                 [container] = found["Deployment", "coredns"]["spec"]["template"]["spec"]["containers"]
