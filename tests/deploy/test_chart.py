@@ -1,7 +1,9 @@
 """The chart, with values as people have them for coredns/helm, against a real API server."""
 
 import glob
+import json
 import os
+import re
 import tempfile
 import unittest
 
@@ -66,6 +68,25 @@ class Chart(unittest.TestCase):
         def rules(found):
             return [it["rules"] for (kind, _), it in found.items() if kind == "ClusterRole"]
         self.assertEqual(rules(kit.rendered("kubeadm")), rules(kit.objects(template())))
+
+    def test_every_key_of_coredns_helm_is_known_and_used(self):
+        with open(os.path.join(CHART, "values.schema.json")) as file:
+            schema = json.load(file)
+        texts = ""
+        for template_file in glob.glob(os.path.join(CHART, "templates", "*")):
+            with open(template_file) as file:
+                texts += file.read()
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "coredns-helm-keys.txt")) as file:
+            lines = [line.strip() for line in file if not line.startswith("#")]
+        for line in lines:
+            above, _, last = line.partition(".{") if "{" in line else line.rpartition(".")
+            for key in last.rstrip("}").split(","):
+                at = schema
+                for word in filter(None, [*above.split("."), key]):
+                    at = schema["$defs"][at["$ref"].split("/")[-1]] if "$ref" in at else at
+                    self.assertIn(word, at["properties"], f"{above}.{key}")
+                    at = at["properties"][word]
+                self.assertTrue(re.search(rf'[."]{key}\b', texts) or "Probe" in above or key == "pspEnable", f"{above}.{key} has no effect")
 
     def test_what_is_unknown_is_refused_by_name(self):
         for key, said in {

@@ -113,8 +113,11 @@ class Container(unittest.TestCase):
             file.write(".:53 {\n    bind 127.0.0.1\n    whoami\n}\n")
 
     def start(self, uid=65532, program="/coredns", name="signpost-test"):
-        """The process of the container, its standard output, and a way to its network."""
-        bind = ["CAP_NET_BIND_SERVICE"]
+        """The process of runc, and the file that will have the number of ours."""
+        [container] = kit.rendered("kubeadm")["Deployment", "coredns"]["spec"]["template"]["spec"]["containers"]
+        context = container["securityContext"]
+        self.assertEqual(["ALL"], context["capabilities"]["drop"])
+        added = ["CAP_" + name for name in context["capabilities"]["add"]]
         mounts = [("/proc", "proc", "proc", []), ("/dev", "tmpfs", "tmpfs", ["nosuid", "mode=755"]),
                   ("/etc/coredns", "bind", os.path.join(self.bundle, "conf"), ["bind", "ro"])]
         with open(os.path.join(self.bundle, "config.json"), "w") as file:
@@ -122,10 +125,11 @@ class Container(unittest.TestCase):
                 "ociVersion": "1.0.2",
                 "process": {
                     "user": {"uid": uid, "gid": uid}, "cwd": "/", "env": ["PATH=/usr/bin"],
-                    "args": [program, "-conf", "/etc/coredns/Corefile"],
-                    "noNewPrivileges": True, "capabilities": {"bounding": bind, "effective": bind, "permitted": bind},
+                    "args": [program, *container["args"]],
+                    "noNewPrivileges": not context["allowPrivilegeEscalation"],
+                    "capabilities": {"bounding": added, "effective": added, "permitted": added},
                 },
-                "root": {"path": "rootfs", "readonly": True},
+                "root": {"path": "rootfs", "readonly": context["readOnlyRootFilesystem"]},
                 "mounts": [dict(zip(("destination", "type", "source", "options"), mount)) for mount in mounts],
                 # A network of its own, in which ports below 1024 are not free for all.
                 "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "mount", "ipc", "uts")]},
