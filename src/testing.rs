@@ -1,6 +1,8 @@
 //! For unit tests: a whole server without sockets, built from the text of a Corefile.
 
 pub(crate) mod live;
+#[path = "../tests/support/tls.rs"]
+pub(crate) mod tls;
 #[path = "../tests/support/upstream.rs"]
 pub(crate) mod upstream;
 

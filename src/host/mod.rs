@@ -1,4 +1,4 @@
-//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, the clock.
+//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, certificates, the clock.
 //!
 //! One [`Host`] lives as long as the process; what one configuration adds to it goes when its site is dropped.
 
@@ -8,6 +8,7 @@ pub mod log;
 pub mod metrics;
 pub mod shared;
 pub mod tasks;
+pub mod tls;
 
 /// The process, as plugins see it.
 #[derive(Default)]

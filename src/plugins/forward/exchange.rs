@@ -1,6 +1,5 @@
 //! One question, asked until somebody answers: which upstream, how often, for how long.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -9,13 +8,14 @@ use arc_swap::ArcSwap;
 use rand::seq::IndexedRandom;
 use tokio::runtime::Handle;
 
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
 use super::flight::{Flights, Part};
-use super::link::{Link, Place};
+use super::link::Place;
 use super::message::Sent;
-use super::metrics::{self, Total};
+use super::metrics::{self, Counts, Total};
 use super::setup::Options;
 use super::to::{self, To};
+use super::transport::Dialer;
 use super::upstream::{Address, Upstream, Way};
 use crate::chain::{Proto, Query, Reply};
 use crate::host::{Host, log};
@@ -43,6 +43,7 @@ pub(super) struct Forward {
     pub(super) options: Options,
     entries: Vec<To>,
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    dialer: Dialer,
     flights: Flights,
     running: Arc<AtomicUsize>,
     total: Total,
@@ -73,6 +74,7 @@ impl Forward {
             options,
             entries,
             upstreams: ArcSwap::default(),
+            dialer: Dialer::default(),
             flights: Flights::default(),
             running: Arc::default(),
             total: Total::new(host),
@@ -208,13 +210,7 @@ impl Forward {
 fn failed(last: Option<Failure>) -> Reply {
     let (cause, error) = match last {
         None => ("no healthy proxies".to_owned(), (ede::NO_REACHABLE_AUTHORITY, "no upstream is up")),
-        Some(failure) => (
-            failure.text.as_ref().to_owned(),
-            match failure.kind {
-                Kind::Timeout => (ede::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
-                Kind::Closed | Kind::Network => (ede::NETWORK_ERROR, "no upstream can be reached"),
-            },
-        ),
+        Some(failure) => (failure.text.as_ref().to_owned(), failure.extended()),
     };
     Reply::failure(rcode::SERVFAIL, cause).with_error(error.0, error.1)
 }
@@ -235,8 +231,8 @@ impl Forward {
             tokio::time::sleep(POLL).await;
             let mut is_new = false;
             for (at, entry) in self.entries.iter().enumerate() {
-                let To::File(path, _) = entry else { continue };
-                let read = to::name_servers(path);
+                let To::File(path, scheme, _) = entry else { continue };
+                let read = to::name_servers(path, *scheme);
                 let why = match &read {
                     Ok(servers) if servers.is_empty() => "no name servers in it".to_owned(),
                     Ok(servers) => {
@@ -254,7 +250,8 @@ impl Forward {
             }
             if is_new {
                 self.use_upstreams(&lists.concat());
-                let names: Vec<String> = self.upstreams.load().iter().map(|upstream| upstream.to.clone()).collect();
+                let names: Vec<String> =
+                    self.upstreams.load().iter().map(|upstream| upstream.address.to.clone()).collect();
                 log::info("plugin/forward", format_args!("upstreams have changed: {}", names.join(" ")));
             }
         }
@@ -263,26 +260,15 @@ impl Forward {
     /// Uses these upstreams from now on, each once; those that are known already keep sockets and health.
     fn use_upstreams(&self, addresses: &[Address]) {
         let current = self.upstreams.load();
-        let mut known: HashMap<&str, Arc<Upstream>> =
-            current.iter().map(|upstream| (upstream.to.as_str(), upstream.clone())).collect();
         let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
         for address in addresses {
-            if upstreams.iter().any(|upstream| upstream.to == address.to) {
+            if upstreams.iter().any(|upstream| upstream.address == *address) {
                 continue;
             }
-            let fresh = || Arc::new(Upstream::new(&address.to, self.link(address), &self.host));
-            upstreams.push(known.remove(address.to.as_str()).unwrap_or_else(fresh));
+            let known = current.iter().find(|upstream| upstream.address == *address).cloned();
+            let transport = |counts: &Counts| self.dialer.transport(address, &self.options, counts);
+            upstreams.push(known.unwrap_or_else(|| Arc::new(Upstream::new(address, &self.host, transport))));
         }
         self.upstreams.store(Arc::new(upstreams));
-    }
-
-    fn link(&self, address: &Address) -> Link {
-        Link {
-            peer: address.socket,
-            source: self.options.source,
-            expire: self.options.expire,
-            max_age: self.options.max_age,
-            max_idle: self.options.max_idle,
-        }
     }
 }

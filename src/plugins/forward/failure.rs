@@ -4,6 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::tls::Complaint;
+use crate::wire::reply::ede;
+
 /// A try that failed, in the words of CoreDNS, which people look for in their logs.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -22,6 +25,8 @@ pub(super) enum Kind {
     Closed,
     /// The network or the system refused.
     Network,
+    /// The other side of a TLS connection is not believed; why, in words for the client.
+    Untrusted(&'static str),
 }
 
 impl Failure {
@@ -48,6 +53,28 @@ impl Failure {
     /// The peer closed the connection before it answered.
     pub(super) fn closed(peer: SocketAddr) -> Self {
         Self::new(Kind::Closed, format!("read tcp {peer}: EOF"))
+    }
+
+    /// No TLS came about.
+    pub(super) fn tls(peer: SocketAddr, error: &io::Error) -> Self {
+        match Complaint::of(error) {
+            Some(complaint) => Self::untrusted(&complaint),
+            None => Self::io("read", "tcp", (None, peer), error),
+        }
+    }
+
+    /// The other side is not believed.
+    pub(super) fn untrusted(complaint: &Complaint) -> Self {
+        Self::new(Kind::Untrusted(complaint.short), complaint.long.clone())
+    }
+
+    /// The code and the words of an extended error for the client.
+    pub(super) fn extended(&self) -> (u16, &'static str) {
+        match self.kind {
+            Kind::Timeout => (ede::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
+            Kind::Closed | Kind::Network => (ede::NETWORK_ERROR, "no upstream can be reached"),
+            Kind::Untrusted(why) => (ede::NETWORK_ERROR, why),
+        }
     }
 
     /// Anything that needs no more than a sentence.

@@ -30,9 +30,9 @@
 //!
 //! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
 //!   `forward`; the first that matches is asked.
-//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, any of them behind `dns://`, or a file whose `nameserver` lines name the
-//!   upstreams (resolv.conf). At most 15. Files are read again when they change; one that is empty or gone
-//!   changes nothing.
+//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, or a file whose `nameserver` lines name the upstreams (resolv.conf); in
+//!   front of it `dns://` or, for DNS over TLS, `tls://`. `tls://IP%NAME` gives the name that the upstream's certificate
+//!   has to show. At most 15. Files are read again when they change; one that is empty or gone changes nothing.
 //! - `except`: zones below FROM that are not forwarded.
 //! - `policy`: which upstream is asked first (`random`).
 //! - `force_tcp`, `prefer_udp`: TCP or UDP, whatever the client uses. With `prefer_udp` a truncated reply is asked
@@ -49,8 +49,14 @@
 //! - `failover`: RCODEs with which the next upstream is asked, each once.
 //! - `next`, `next_on_nodata`: RCODEs, or an empty answer, with which the next matching `forward` of the block is asked.
 //! - `source_address`: the address that queries leave from.
-//! - `tls`, `tls_servername`, `doh_method`, `resolver`: for upstreams that are not served yet; without effect on plain
-//!   ones.
+//! - `tls`: PEM files for encrypted upstreams: a certificate of our own and its key, if upstreams ask for one, and the
+//!   authorities to trust. Without CA those of the machine are trusted: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or where
+//!   distributions keep them. An image without any needs one of these. A certificate in CA is also trusted itself.
+//! - `tls_servername`: the name that certificates of encrypted upstreams have to show. Without a name it is the address.
+//! - `doh_method`, `resolver`: for upstreams that are not served yet; without effect on others.
+//!
+//! An upstream that cannot show the right certificate gets no query: the reply is SERVFAIL, with the reason as an
+//! extended error. `force_tcp` and `prefer_udp` make no difference to encrypted upstreams.
 //!
 //! The upstream gets the query as it was received, with another id; its reply is passed on as it came.
 //!
@@ -72,6 +78,14 @@
 //!         health_check 1s no_rec
 //!     }
 //!     forward . dns://198.51.100.1 [2001:db8::1]:53
+//! }
+//! ```
+//!
+//! ```corefile
+//! . {
+//!     forward . tls://192.0.2.53 tls://[2001:db8::53] {
+//!         tls_servername dns.example.org
+//!     }
 //! }
 //! ```
 //!
@@ -100,9 +114,10 @@
 //! - An answer of an upstream ends its being down, not only a probe.
 //! - A UDP socket sends 6 queries, and then another port is drawn; CoreDNS keeps ports in use while there are
 //!   queries.
-//! - Connections over TCP carry many queries at a time.
+//! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake.
+//! - A file behind `tls://` names upstreams that are reached over TLS; CoreDNS reaches them without.
 //! - At most 16,384 different questions are open at a time; beyond that it is SERVFAIL.
-//! - Upstreams as `tls://`, `https://`, `quic://` or by host name are refused: not served yet.
+//! - Upstreams as `https://`, `quic://` or by host name are refused: not served yet.
 
 mod exchange;
 mod failure;
@@ -116,6 +131,9 @@ mod table;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 mod to;
 mod transport;
 mod udp;

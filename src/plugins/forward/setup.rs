@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::exchange::Forward;
 use super::policy::Policy;
+use super::tls;
 use super::to::To;
-use super::upstream::{Health, Way};
+use super::upstream::{Address, Health, Way};
 use crate::chain::setup::Setup;
 use crate::corefile::value::{Span, host_port, ip};
 use crate::corefile::{Cursor, Word, address};
@@ -74,6 +75,8 @@ pub(super) struct Options {
     pub(super) next_on_nodata: bool,
     /// The address that queries leave from.
     pub(super) source: Option<IpAddr>,
+    /// How encrypted upstreams are trusted.
+    pub(super) tls: tls::Options,
 }
 
 impl Default for Options {
@@ -98,6 +101,7 @@ impl Default for Options {
             next: Vec::new(),
             next_on_nodata: false,
             source: None,
+            tls: tls::Options::default(),
         }
     }
 }
@@ -125,6 +129,7 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
         Arc::make_mut(&mut options.health).way = Way::Tcp;
     }
     let entries = entries(cursor, &arguments)?;
+    check_server_names(cursor, &arguments, &entries, &options)?;
     Ok(Forward::new(options, entries, s.host))
 }
 
@@ -142,6 +147,23 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
         return Err(cursor.error_at(last, format!("more than {MOST_TO} TOs configured: {}", entries.len())));
     }
     Ok(entries)
+}
+
+/// A server's name is given once: for all upstreams, or with each.
+fn check_server_names(cursor: &Cursor<'_>, arguments: &[&Word], entries: &[To], options: &Options) -> Result<()> {
+    let Some(all) = &options.tls.server_name else { return Ok(()) };
+    for (word, entry) in arguments.iter().zip(entries) {
+        if let To::Address(Address { to, scheme, server_name: Some(own), .. }) = entry {
+            let scheme = scheme.scheme();
+            return Err(cursor.error_at(
+                word,
+                format!(
+                    "both forward ('{all}') and proxy level ('{own}') TLS servernames are set for upstream proxy '{scheme}://{to}'"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Result<()> {
@@ -189,28 +211,23 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
             let wrong = || cursor.error_at(word, format!("invalid IP address: {word}"));
             options.source = Some(ip(&word.text).ok_or_else(wrong)?);
         }
-        _ => return option_of_others(cursor, s),
+        "tls" => {
+            let words = cursor.args();
+            if words.len() > 3 {
+                return Err(cursor.arg_err());
+            }
+            let files: Vec<_> = words.iter().map(|word| s.path(&word.text)).collect();
+            options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
+        }
+        "tls_servername" => options.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
+        _ => return option_of_others(cursor),
     }
     Ok(())
 }
 
 /// Options that have no effect on plain upstreams; what they belong to is refused where it is named.
-fn option_of_others(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<()> {
+fn option_of_others(cursor: &mut Cursor<'_>) -> Result<()> {
     match cursor.word().as_str() {
-        "tls" => {
-            let files = cursor.args();
-            if files.len() > 3 {
-                return Err(cursor.arg_err());
-            }
-            for file in files {
-                let path = s.path(&file.text);
-                if !path.is_file() {
-                    let wrong = format!("could not load TLS cert: open {}: no such file or directory", path.display());
-                    return Err(cursor.error_at(file, wrong));
-                }
-            }
-        }
-        "tls_servername" => _ = cursor.expect_arg()?,
         "doh_method" => {
             let word = cursor.expect_arg()?;
             if !matches!(word.as_str(), "POST" | "GET") {

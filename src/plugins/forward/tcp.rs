@@ -1,5 +1,5 @@
-//! Queries over TCP: connections that stay open, with many questions at a time and answers in any order
-//! (RFC 7766).
+//! Queries over TCP or TLS: connections that stay open, with many questions at a time and answers in any order
+//! (RFC 7766, RFC 7858).
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::Type;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -17,12 +16,19 @@ use super::failure::{Failure, Kind};
 use super::link::{Link, Place, Reuse};
 use super::message::Sent;
 use super::table::{Closer, Outcome, Table, Ticket};
+use super::tls;
 
 /// Questions on one connection before another one is opened: some servers answer them one after another.
 const PIPELINE: usize = 16;
 
+/// The same over TLS, where another connection costs a handshake.
+const PIPELINE_TLS: usize = 64;
+
 /// Connections to one upstream.
 const MOST: usize = 32;
+
+/// How long a connection may take to come about, a TLS handshake included. Whoever waits for it goes elsewhere sooner.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// How often a connection looks whether it is still needed.
 const TICK: Duration = Duration::from_millis(500);
@@ -32,6 +38,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// The connections to one upstream.
 pub(super) struct Pool {
     link: Link,
+    /// Our side of TLS, if queries travel inside of it.
+    tls: Option<tls::Client>,
     reuse: Reuse,
     connections: Mutex<Vec<Arc<Connection>>>,
     open: Arc<AtomicUsize>,
@@ -46,8 +54,8 @@ struct Connection {
 }
 
 impl Pool {
-    pub(super) fn new(link: Link, reuse: Reuse) -> Self {
-        Self { link, reuse, connections: Mutex::default(), open: Arc::default() }
+    pub(super) fn new(link: Link, tls: Option<tls::Client>, reuse: Reuse) -> Self {
+        Self { link, tls, reuse, connections: Mutex::default(), open: Arc::default() }
     }
 
     /// Asks over some connection and waits for the answer for `patience`.
@@ -86,8 +94,10 @@ impl Pool {
         fresh: bool,
         runtime: &Handle,
     ) -> Result<(Arc<Connection>, Ticket, bool), Failure> {
+        // Until there is one: many who come at once share it.
+        let mut connections = self.lock();
         if !fresh
-            && let Some(connection) = self.pick()
+            && let Some(connection) = self.pick(&mut connections)
             && let Some(ticket) = connection.send(sent)
         {
             self.reuse.hits.inc();
@@ -95,13 +105,13 @@ impl Pool {
         }
         self.reuse.misses.inc();
         let connection = self.open(runtime)?;
+        connections.push(connection.clone());
         let ticket = connection.send(sent).ok_or_else(|| Failure::closed(self.link.peer))?;
         Ok((connection, ticket, false))
     }
 
     /// The connection with the fewest questions, or nothing if a new one should be opened.
-    fn pick(&self) -> Option<Arc<Connection>> {
-        let mut connections = self.lock();
+    fn pick(&self, connections: &mut Vec<Arc<Connection>>) -> Option<Arc<Connection>> {
         connections.retain(|connection| connection.is_usable(&self.link));
         if let Some(most) = self.link.max_idle {
             let mut idle = 0;
@@ -112,17 +122,16 @@ impl Pool {
         }
         let least = connections.iter().min_by_key(|connection| connection.table.len())?;
         let is_full = self.open.load(Ordering::Relaxed) >= MOST;
-        (least.table.len() < PIPELINE || is_full).then(|| least.clone())
+        let most = if self.tls.is_some() { PIPELINE_TLS } else { PIPELINE };
+        (least.table.len() < most || is_full).then(|| least.clone())
     }
 
     fn open(&self, runtime: &Handle) -> Result<Arc<Connection>, Failure> {
         let place = Place::take(&self.open, MOST).ok_or_else(|| Failure::other("too many connections"))?;
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (table, retired) = (Arc::<Table>::default(), AtomicBool::new(false));
-        runtime.spawn(run(self.link.clone(), table.clone(), inbox, place));
-        let connection = Arc::new(Connection { table, outbox, opened: Instant::now(), retired });
-        self.lock().push(connection.clone());
-        Ok(connection)
+        runtime.spawn(run((self.link.clone(), self.tls.clone()), table.clone(), inbox, place));
+        Ok(Arc::new(Connection { table, outbox, opened: Instant::now(), retired }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
@@ -156,49 +165,75 @@ impl Drop for Suspect {
 
 //----------- Connection -----------------------------------------------------
 
+type Inbox = mpsc::UnboundedReceiver<(u16, Arc<Sent>)>;
+
 /// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
-async fn run(link: Link, table: Arc<Table>, inbox: mpsc::UnboundedReceiver<(u16, Arc<Sent>)>, _place: Place) {
+async fn run((link, tls): (Link, Option<tls::Client>), table: Arc<Table>, inbox: Inbox, _place: Place) {
     let _closer = Closer(table.clone());
-    let end = match connect(&link).await {
-        Err(error) => Failure::dial("tcp", link.peer, &error),
-        Ok(stream) => {
-            let (reader, writer) = stream.into_split();
-            tokio::select! {
-                () = read(reader, &table, link.expire) => {}
-                // The reader goes on for what was asked before nobody could ask any more.
-                () = write(writer, inbox) => {}
-            }
-            Failure::closed(link.peer)
-        }
+    let end = match in_time(connect(&link), &link).await {
+        Err(failure) => failure,
+        Ok(stream) => match tls {
+            None => carry(stream.into_split(), &table, inbox, &link).await,
+            Some(tls) => match in_time(tls.handshake(stream, link.peer), &link).await {
+                Err(failure) => failure,
+                Ok(stream) => carry(tokio::io::split(stream), &table, inbox, &link).await,
+            },
+        },
     };
     table.close(&end);
 }
 
-async fn connect(link: &Link) -> io::Result<TcpStream> {
-    let socket = link.socket(Type::STREAM)?;
-    socket.set_tcp_nodelay(true)?;
-    TcpSocket::from_std_stream(socket.into()).connect(link.peer).await
+async fn connect(link: &Link) -> Result<TcpStream, Failure> {
+    let connect = async {
+        let socket = link.socket(Type::STREAM)?;
+        socket.set_tcp_nodelay(true)?;
+        TcpSocket::from_std_stream(socket.into()).connect(link.peer).await
+    };
+    connect.await.map_err(|error| Failure::dial("tcp", link.peer, &error))
+}
+
+async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>, link: &Link) -> Result<T, Failure> {
+    let done = tokio::time::timeout(CONNECT, step).await;
+    done.unwrap_or_else(|_| Err(Failure::timeout("tcp", None, link.peer)))
+}
+
+/// Carries queries and answers until the connection ends; returns why it did.
+async fn carry(
+    (reader, writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    table: &Table,
+    inbox: Inbox,
+    link: &Link,
+) -> Failure {
+    let end = tokio::select! {
+        end = read(reader, table, link.expire) => end,
+        // The reader goes on for what was asked before nobody could ask any more.
+        end = write(writer, inbox) => end,
+    };
+    match end {
+        Err(error) if tls::Complaint::of(&error).is_some() => Failure::tls(link.peer, &error),
+        _ => Failure::closed(link.peer),
+    }
 }
 
 /// Reads messages until the peer closes, or nothing is to come any more.
-async fn read(mut reader: OwnedReadHalf, table: &Table, expire: Duration) {
+async fn read(mut reader: impl AsyncRead + Unpin, table: &Table, expire: Duration) -> io::Result<()> {
     let mut tick = tokio::time::interval(TICK.min(expire.max(Duration::from_millis(20))));
     let (mut buffer, mut last) = (Vec::with_capacity(4096), Instant::now());
     loop {
         tokio::select! {
-            read = reader.read_buf(&mut buffer) => match read {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {
-                    let taken = take_messages(&buffer, table);
-                    buffer.drain(..taken);
-                    // An octet now and then is no sign of life.
-                    last = if taken > 0 { Instant::now() } else { last };
+            read = reader.read_buf(&mut buffer) => {
+                if read? == 0 {
+                    return Ok(());
                 }
+                let taken = take_messages(&buffer, table);
+                buffer.drain(..taken);
+                // An octet now and then is no sign of life.
+                last = if taken > 0 { Instant::now() } else { last };
             },
             _ = tick.tick() => {}
         }
         if last.elapsed() >= expire && table.close_if_empty() {
-            return;
+            return Ok(());
         }
     }
 }
@@ -216,7 +251,7 @@ fn take_messages(buffer: &[u8], table: &Table) -> usize {
 }
 
 /// Writes queries as they come, several at once if they come fast.
-async fn write(mut writer: OwnedWriteHalf, mut inbox: mpsc::UnboundedReceiver<(u16, Arc<Sent>)>) {
+async fn write(mut writer: impl AsyncWrite + Unpin, mut inbox: Inbox) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(512);
     while let Some(first) = inbox.recv().await {
         let mut next = Some(first);
@@ -227,11 +262,11 @@ async fn write(mut writer: OwnedWriteHalf, mut inbox: mpsc::UnboundedReceiver<(u
             buffer.extend_from_slice(rest);
             next = inbox.try_recv().ok();
         }
-        if writer.write_all(&buffer).await.is_err() {
-            return;
-        }
+        writer.write_all(&buffer).await?;
+        // TLS keeps what the system did not take at once.
+        writer.flush().await?;
         buffer.clear();
     }
     // Nobody can ask any more, but some may still wait.
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }

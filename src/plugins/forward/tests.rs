@@ -360,8 +360,8 @@ fn what_is_refused_at_setup_and_where() {
     };
     let with = |option: &str| refused(&format!("forward . 192.0.2.1 {{\n{option}\n}}"));
     assert_eq!(
-        refused("forward . tls://192.0.2.1"),
-        "plugin/forward: Corefile:2 - Error during parsing: tls:// upstreams are not served yet"
+        refused("forward . https://192.0.2.1"),
+        "plugin/forward: Corefile:2 - Error during parsing: https:// upstreams are not served yet"
     );
     assert!(refused("forward . dns.example.org").contains("host names as upstreams are not served yet"));
     assert!(refused("forward . /none").contains("no such file"));

@@ -12,8 +12,8 @@ use crate::corefile::value::{host_port, ip, unsigned};
 pub(super) enum To {
     /// An upstream.
     Address(Address),
-    /// A file that names upstreams, and those that it named when it was read first.
-    File(String, Vec<Address>),
+    /// A file that names upstreams, how queries travel there, and those that it named when it was read first.
+    File(String, Transport, Vec<Address>),
 }
 
 impl To {
@@ -22,24 +22,30 @@ impl To {
     /// # Errors
     /// A sentence for the complaint: in CoreDNS's words where it refuses too.
     pub(super) fn read(text: &str) -> Result<Self, String> {
-        let (transport, rest) = Transport::split(text);
+        let (scheme, rest) = Transport::split(text);
         if rest.is_empty() {
             return Err(format!("invalid address: \"{text}\""));
         }
-        if transport == Transport::Https && rest.contains('/') {
+        if scheme == Transport::Https && rest.contains('/') {
             return Err(format!(
                 "paths are not allowed in HTTPS upstream addresses (the /dns-query path is used by default): {text}"
             ));
         }
-        let scheme = transport.scheme();
-        if !matches!(transport, Transport::Dns | Transport::Tls | Transport::Quic | Transport::Https) {
-            return Err(format!("'{scheme}' is not supported as a destination protocol in forward: {text}"));
+        let name = scheme.scheme();
+        if !matches!(scheme, Transport::Dns | Transport::Tls | Transport::Quic | Transport::Https) {
+            return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}"));
         }
-        let (host, port) = host_port(rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
-        match address(host, port)? {
-            Some(_) if transport != Transport::Dns => Err(format!("{scheme}:// upstreams are not served yet")),
-            Some(address) => Ok(Self::Address(address)),
-            None => file(rest),
+        let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
+        let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
+        let port = if port.is_empty() { default_port(scheme) } else { unsigned(port, 32)? };
+        match address(host, port, scheme) {
+            Some(_) if !matches!(scheme, Transport::Dns | Transport::Tls) => {
+                Err(format!("{name}:// upstreams are not served yet"))
+            }
+            // HTTPS knows one name for all upstreams, as in CoreDNS.
+            Some(address) if scheme == Transport::Https => Ok(Self::Address(address)),
+            Some(address) => Ok(Self::Address(Address { server_name, ..address })),
+            None => file(&rest, scheme),
         }
     }
 
@@ -47,23 +53,38 @@ impl To {
     pub(super) fn addresses(&self) -> Vec<Address> {
         match self {
             Self::Address(address) => vec![address.clone()],
-            Self::File(_, addresses) => addresses.clone(),
+            Self::File(_, _, addresses) => addresses.clone(),
         }
     }
 }
 
-/// An IP address with an optional `%interface` and port.
-fn address(host: &str, port: &str) -> Result<Option<Address>, String> {
+fn default_port(scheme: Transport) -> u64 {
+    match scheme {
+        Transport::Tls | Transport::Quic => 853,
+        Transport::Https => 443,
+        _ => 53,
+    }
+}
+
+/// Takes `%NAME` off an encrypted upstream, wherever it stands: in front of the port, behind it, or inside of brackets.
+fn server_name(text: &str) -> (String, Option<String>) {
+    let Some((before, behind)) = text.rsplit_once('%') else { return (text.to_owned(), None) };
+    let end = behind.find([':', ']']).unwrap_or(behind.len());
+    let name = Some(behind[..end].to_owned()).filter(|name| !name.is_empty());
+    (format!("{before}{}", &behind[end..]), name)
+}
+
+/// An IP address with an optional `%interface`, and a port.
+fn address(host: &str, port: u64, scheme: Transport) -> Option<Address> {
     let (text, scope) = host.split_once('%').unwrap_or((host, ""));
-    let Some(ip) = ip(text) else { return Ok(None) };
-    let port = if port.is_empty() { 53 } else { unsigned(port, 32)? };
+    let ip = ip(text)?;
     // A port above 65535 is accepted, as in CoreDNS: nothing can be sent there.
     let number = u16::try_from(port).unwrap_or(0);
     let (socket, host) = match ip {
         IpAddr::V6(v6) => (SocketAddrV6::new(v6, number, 0, scope_id(scope)).into(), format!("[{v6}]")),
         IpAddr::V4(v4) => (SocketAddr::new(v4.into(), number), v4.to_string()),
     };
-    Ok(Some(Address { to: format!("{host}:{port}"), socket }))
+    Some(Address { to: format!("{host}:{port}"), socket, scheme, server_name: None })
 }
 
 /// The number of a network interface; 0, which means none, if there is no such interface.
@@ -78,26 +99,27 @@ fn scope_id(name: &str) -> u32 {
 
 //----------- Files ----------------------------------------------------------
 
-fn file(path: &str) -> Result<To, String> {
-    match name_servers(path) {
-        Ok(servers) => Ok(To::File(path.to_owned(), servers)),
+fn file(path: &str, scheme: Transport) -> Result<To, String> {
+    match name_servers(path, scheme) {
+        Ok(servers) => Ok(To::File(path.to_owned(), scheme, servers)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("open {path}: {error}")),
         Err(_) if path.contains('/') => Err(format!("not an IP address or file \"{path}\": no such file")),
         Err(_) => Err(format!("not an IP address or file \"{path}\"; host names as upstreams are not served yet")),
     }
 }
 
-/// The `nameserver` lines of a file in the form of resolv.conf, each address once. Anything else is ignored.
+/// The `nameserver` lines of a file in the form of resolv.conf, each address once, on the port of `scheme`. Anything
+/// else is ignored.
 ///
 /// # Errors
 /// The file cannot be read.
-pub(super) fn name_servers(path: &str) -> io::Result<Vec<Address>> {
+pub(super) fn name_servers(path: &str, scheme: Transport) -> io::Result<Vec<Address>> {
     let text = std::fs::read_to_string(path)?;
     let mut servers: Vec<Address> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
         let mut words = line.split_whitespace();
         if words.next() == Some("nameserver")
-            && let Some(Ok(Some(server))) = words.next().map(|word| address(word, ""))
+            && let Some(server) = words.next().and_then(|word| address(word, default_port(scheme), scheme))
             && !servers.contains(&server)
         {
             servers.push(server);
@@ -113,7 +135,7 @@ mod tests {
     fn to(text: &str) -> String {
         match To::read(text) {
             Ok(To::Address(address)) => format!("{} {}", address.to, address.socket),
-            Ok(To::File(_, servers)) => servers.iter().map(|server| format!("<{}>", server.to)).collect(),
+            Ok(To::File(_, _, servers)) => servers.iter().map(|server| format!("<{}>", server.to)).collect(),
             Err(error) => error,
         }
     }
@@ -130,8 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_an_encrypted_upstream() {
+        let name = |text: &str| match To::read(text) {
+            Ok(To::Address(Address { to, server_name, .. })) => format!("{to} {}", server_name.unwrap_or_default()),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(name("tls://192.0.2.1"), "192.0.2.1:853 ");
+        assert_eq!(name("tls://192.0.2.1%a.example"), "192.0.2.1:853 a.example");
+        assert_eq!(name("tls://192.0.2.1%a.example:8853"), "192.0.2.1:8853 a.example");
+        assert_eq!(name("tls://192.0.2.1:8853%a.example"), "192.0.2.1:8853 a.example");
+        assert_eq!(name("tls://[2001:db8::1%a.example]:8853"), "[2001:db8::1]:8853 a.example");
+        assert_eq!(name("tls://2001:db8::1%a.example"), "[2001:db8::1]:853 a.example");
+        assert_eq!(name("tls://192.0.2.1%"), "192.0.2.1:853 ");
+        assert_eq!(name("192.0.2.1%a.example"), "192.0.2.1:53 ");
+    }
+
+    #[test]
     fn what_is_refused() {
-        assert_eq!(to("tls://192.0.2.1"), "tls:// upstreams are not served yet");
+        assert_eq!(to("https://192.0.2.1"), "https:// upstreams are not served yet");
         assert_eq!(
             to("grpc://192.0.2.1"),
             "'grpc' is not supported as a destination protocol in forward: grpc://192.0.2.1"

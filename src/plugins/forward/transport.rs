@@ -1,16 +1,19 @@
 //! How an upstream is reached: each kind of transport behind one call.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
 use super::link::Link;
 use super::message::Sent;
 use super::metrics::Counts;
+use super::setup::Options;
 use super::table::Outcome;
-use super::upstream::Way;
-use super::{tcp, udp};
+use super::upstream::{Address, Way};
+use super::{tcp, tls, udp};
+use crate::corefile::address::Transport as Scheme;
 
 /// What carries queries to one upstream. Whoever asks says what to ask and how long to wait, no more.
 pub(super) enum Transport {
@@ -21,25 +24,56 @@ pub(super) enum Transport {
         /// Connections.
         tcp: tcp::Pool,
     },
+    /// `tls://`: connections inside of TLS.
+    Tls(tcp::Pool),
 }
 
 impl Transport {
-    /// Plain DNS.
-    pub(super) fn plain(link: Link, counts: &Counts) -> Self {
-        let udp = udp::Pool::new(link.clone(), counts.reuse("udp"));
-        Self::Plain { udp, tcp: tcp::Pool::new(link, counts.reuse("tcp")) }
-    }
-
     /// Asks once and waits for `patience`. `way` is for plain DNS; the others know one way.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
         match (self, way) {
             (Self::Plain { udp, .. }, Way::Udp) => udp.exchange(sent, patience, runtime).await,
             (Self::Plain { tcp, .. }, Way::Tcp) => tcp.exchange(sent, patience, runtime).await,
+            (Self::Tls(tcp), _) => tcp.exchange(sent, patience, runtime).await,
         }
     }
 
     /// Whether datagrams may be used, so that a reply may be truncated and forged.
     pub(super) fn has_datagrams(&self) -> bool {
         matches!(self, Self::Plain { .. })
+    }
+}
+
+//----------- Dialer ---------------------------------------------------------
+
+/// What the upstreams of a directive share: settings of TLS, and with them the sessions that can be taken up again.
+#[derive(Default)]
+pub(super) struct Dialer {
+    tls: OnceLock<Arc<ClientConfig>>,
+}
+
+impl Dialer {
+    /// A transport to this upstream; nothing is opened yet.
+    pub(super) fn transport(&self, address: &Address, options: &Options, counts: &Counts) -> Transport {
+        let link = Link {
+            peer: address.socket,
+            source: options.source,
+            expire: options.expire,
+            max_age: options.max_age,
+            max_idle: options.max_idle,
+        };
+        let name = address.server_name.as_ref().or(options.tls.server_name.as_ref());
+        let name = name.cloned().unwrap_or_else(|| address.socket.ip().to_string());
+        match address.scheme {
+            Scheme::Tls => {
+                let config = self.tls.get_or_init(|| options.tls.config(None));
+                let client = tls::Client::new(config.clone(), &name);
+                Transport::Tls(tcp::Pool::new(link, Some(client), counts.reuse("tcp-tls")))
+            }
+            _ => {
+                let udp = udp::Pool::new(link.clone(), counts.reuse("udp"));
+                Transport::Plain { udp, tcp: tcp::Pool::new(link, None, counts.reuse("tcp")) }
+            }
+        }
     }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::link::Link;
 use super::message::Sent;
 use super::metrics::Counts;
 use super::table::Outcome;
 use super::transport::Transport;
+use crate::corefile::address::Transport as Scheme;
 use crate::host::Host;
 use crate::wire::name::Name;
 
@@ -25,8 +25,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(10);
 
 /// One upstream.
 pub(super) struct Upstream {
-    /// Its address as metrics name it, `192.0.2.53:53`.
-    pub(super) to: String,
+    /// Where it is and how it is reached.
+    pub(super) address: Address,
     transport: Transport,
     counts: Counts,
     /// Probes that failed, one after the other.
@@ -59,11 +59,11 @@ pub(super) struct Health {
 }
 
 impl Upstream {
-    pub(super) fn new(to: &str, link: Link, host: &Arc<Host>) -> Self {
-        let counts = Counts::new(host, to);
+    pub(super) fn new(address: &Address, host: &Arc<Host>, transport: impl FnOnce(&Counts) -> Transport) -> Self {
+        let counts = Counts::new(host, &address.to);
         Self {
-            to: to.to_owned(),
-            transport: Transport::plain(link, &counts),
+            address: address.clone(),
+            transport: transport(&counts),
             counts,
             fails: AtomicU32::new(0),
             probing: AtomicBool::new(false),
@@ -136,4 +136,8 @@ pub(super) struct Address {
     pub(super) to: String,
     /// Where to send; port 0 where the Corefile's is none (CoreDNS accepts 99999 and fails later, and so do we).
     pub(super) socket: SocketAddr,
+    /// How queries travel there.
+    pub(super) scheme: Scheme,
+    /// The name that its certificate has to show, if it is not the one of all upstreams.
+    pub(super) server_name: Option<String>,
 }

@@ -1,0 +1,239 @@
+//! TLS to upstreams: whom to trust, who we are, and what a handshake failed of.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::failure::Failure;
+use crate::host::tls::{authorities, identity, machine_authorities, provider, roots};
+
+//----------- Options --------------------------------------------------------
+
+/// What `tls` and `tls_servername` say.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    /// Shown to upstreams that ask who we are.
+    identity: Option<Arc<CertifiedKey>>,
+    /// Trusted in place of the machine's authorities.
+    authorities: Option<Vec<CertificateDer<'static>>>,
+    /// The name that certificates have to show.
+    pub(super) server_name: Option<String>,
+}
+
+impl Options {
+    /// Reads the files of `tls [CERT KEY] [CA]`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with which.
+    pub(super) fn read(&mut self, files: &[PathBuf]) -> Result<(), String> {
+        (self.identity, self.authorities) = match files {
+            [] => (None, None),
+            [ca] => (None, Some(authorities(ca)?)),
+            [cert, key] => (Some(Arc::new(identity(cert, key)?)), None),
+            [cert, key, ca, ..] => (Some(Arc::new(identity(cert, key)?)), Some(authorities(ca)?)),
+        };
+        Ok(())
+    }
+
+    /// How to speak TLS, and which protocol inside of it. Sessions are remembered with it, so upstreams share one.
+    pub(super) fn config(&self, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
+        let trusted = self.authorities.clone().unwrap_or_else(machine_authorities);
+        let verifier = Arc::new(Verifier::new(trusted));
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = builder.expect("the provider has both versions of TLS");
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match &self.identity {
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.clone()))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols.extend(protocol.map(<[u8]>::to_vec));
+        Arc::new(config)
+    }
+}
+
+//----------- Trust ----------------------------------------------------------
+
+/// Checks certificates as the usual verifier does, and takes as Go does one that is in the file of authorities
+/// itself: a self-signed one of the upstream's own.
+#[derive(Debug)]
+struct Verifier {
+    trusted: Vec<CertificateDer<'static>>,
+    /// Nothing if nobody is trusted.
+    usual: Option<Arc<WebPkiServerVerifier>>,
+}
+
+impl Verifier {
+    fn new(trusted: Vec<CertificateDer<'static>>) -> Self {
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(&trusted)), provider()).build().ok();
+        Self { trusted, usual }
+    }
+
+    fn usual(&self) -> Result<&WebPkiServerVerifier, Error> {
+        self.usual.as_deref().ok_or_else(|| {
+            let why =
+                "no root certificates were found on this machine: name a file with `tls CA`, or set SSL_CERT_FILE";
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(io::Error::other(why)))))
+        })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.usual()?.verify_server_cert(shown, intermediates, name, ocsp, now) {
+            // Its dates have been checked by then.
+            Err(error) if is_authority(&error) && self.trusted.iter().any(|trusted| trusted == shown) => {
+                verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            Err(error) if is_authority(&error) => Err(CertificateError::UnknownIssuer.into()),
+            usual => usual,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual()?.verify_tls12_signature(message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual()?.verify_tls13_signature(message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.as_ref().map(|usual| usual.supported_verify_schemes()).unwrap_or_default()
+    }
+}
+
+/// Whether a certificate was refused for being an authority's.
+fn is_authority(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(why))) = error else { return false };
+    matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+//----------- Client ---------------------------------------------------------
+
+/// Our side of TLS to one upstream.
+#[derive(Clone)]
+pub(super) struct Client {
+    config: Arc<ClientConfig>,
+    /// The name as it is written, if it can be one.
+    name: Result<ServerName<'static>, String>,
+}
+
+impl Client {
+    /// `name` is what the certificate has to show: a host name, or an address.
+    pub(super) fn new(config: Arc<ClientConfig>, name: &str) -> Self {
+        let parsed = ServerName::try_from(name.to_owned());
+        Self { config, name: parsed.map_err(|_| name.to_owned()) }
+    }
+
+    /// Shakes hands; nothing is sent in the clear, whatever happens.
+    pub(super) async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Result<TlsStream<TcpStream>, Failure> {
+        let name = self.name.clone().map_err(|name| Failure::untrusted(&Complaint::no_name(&name)))?;
+        let connector = TlsConnector::from(self.config.clone());
+        connector.connect(name, stream).await.map_err(|error| Failure::tls(peer, &error))
+    }
+}
+
+//----------- Words ----------------------------------------------------------
+
+/// Why the other side is not believed: for our log as Go says it, and for the client in short.
+pub(super) struct Complaint {
+    /// `tls: failed to verify certificate: x509: certificate has expired or is not yet valid`
+    pub(super) long: String,
+    /// `the upstream's certificate has expired`
+    pub(super) short: &'static str,
+}
+
+impl Complaint {
+    fn no_name(name: &str) -> Self {
+        let long = format!("tls: failed to verify certificate: x509: \"{name}\" can be no server's name");
+        Self { long, short: "the upstream's certificate cannot be for the name that is asked for" }
+    }
+
+    /// What an error of rustls means, however it is wrapped.
+    pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<Error>() {
+                return Some(Self::of_tls(error));
+            }
+            // An I/O error hides what it was made of from `source`.
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+        }
+        None
+    }
+
+    fn of_tls(error: &Error) -> Self {
+        match error {
+            Error::InvalidCertificate(why) => {
+                let (long, short) = certificate(why);
+                Self { long: format!("tls: failed to verify certificate: x509: {long}"), short }
+            }
+            Error::AlertReceived(alert) => {
+                Self { long: format!("remote error: tls: {alert:?}"), short: "the upstream ended the TLS handshake" }
+            }
+            Error::InvalidMessage(_) => Self {
+                long: "tls: first record does not look like a TLS handshake".into(),
+                short: "the upstream does not speak TLS",
+            },
+            other => Self { long: format!("tls: {other}"), short: "no TLS with the upstream" },
+        }
+    }
+}
+
+fn certificate(why: &CertificateError) -> (String, &'static str) {
+    use CertificateError as E;
+    match why {
+        E::Expired | E::ExpiredContext { .. } => {
+            ("certificate has expired or is not yet valid".into(), "the upstream's certificate has expired")
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            ("certificate has expired or is not yet valid".into(), "the upstream's certificate is not valid yet")
+        }
+        E::NotValidForName => ("certificate is valid for another name".into(), OTHER_NAME),
+        E::NotValidForNameContext { expected, presented } => {
+            // `DnsName("dns.example.org")`: the name is what counts.
+            let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            let presented: Vec<String> = presented.iter().map(bare).collect();
+            let presented = if presented.is_empty() { "no name".into() } else { presented.join(", ") };
+            (format!("certificate is valid for {presented}, not {}", expected.to_str()), OTHER_NAME)
+        }
+        E::UnknownIssuer => (
+            "certificate signed by unknown authority".into(),
+            "the upstream's certificate is signed by an authority that is not trusted",
+        ),
+        E::Other(OtherError(why)) => (why.to_string(), "the upstream's certificate cannot be trusted"),
+        other => (other.to_string(), "the upstream's certificate cannot be trusted"),
+    }
+}
+
+const OTHER_NAME: &str = "the upstream's certificate is for another name";
