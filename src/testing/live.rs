@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use super::{Server, packet};
 use crate::chain::site::Listener;
 use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use crate::error::Result;
 use crate::host::tasks::Tasks;
 use crate::wire::request::{Gate, gate};
 use crate::wire::write::Writer;
@@ -34,10 +35,19 @@ impl Live {
         Self::with(Server::new(text))
     }
 
+    /// Builds what `text` says, prepares it as for the first start or for a reload, and starts its tasks.
+    pub(crate) fn prepared(text: &str, first: bool) -> Result<Self> {
+        let (mut server, runtime) = (Server::try_new(text)?, runtime());
+        runtime.block_on(server.configuration.prepare(runtime.handle(), first))?;
+        Ok(Self::on(server, runtime))
+    }
+
     /// Starts the tasks of a server.
-    pub(crate) fn with(mut server: Server) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.expect("a runtime");
+    pub(crate) fn with(server: Server) -> Self {
+        Self::on(server, runtime())
+    }
+
+    fn on(mut server: Server, runtime: Runtime) -> Self {
         let tasks = server.configuration.start(runtime.handle());
         Self { server, runtime, _tasks: tasks }
     }
@@ -89,6 +99,11 @@ impl Live {
     fn listener(&self) -> Arc<Listener> {
         self.server.configuration.listeners[0].clone()
     }
+}
+
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime")
 }
 
 /// A series with its labels in one order, so that a test need not know which

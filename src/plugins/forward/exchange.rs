@@ -1,7 +1,7 @@
 //! One question, asked until somebody answers: which upstream, how often, for how long.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -10,15 +10,16 @@ use tokio::runtime::Handle;
 
 use super::failure::Failure;
 use super::flight::{Flights, Part};
+use super::follow::Listed;
 use super::link::Place;
 use super::message::Sent;
-use super::metrics::{self, Counts, Total};
+use super::metrics::Total;
 use super::setup::Options;
-use super::to::{self, To};
+use super::to::To;
 use super::transport::Dialer;
 use super::upstream::{Address, Upstream, Way};
 use crate::chain::{Proto, Query, Reply};
-use crate::host::{Host, log};
+use crate::host::Host;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::reply::ede;
 use crate::wire::request::flag;
@@ -33,21 +34,20 @@ const LAST_TRY: Duration = Duration::from_millis(1_500);
 /// Failed tries of one query for each upstream, unless `max_connect_attempts` says otherwise.
 const TRIES_PER_UPSTREAM: usize = 2;
 
-/// How often files of upstreams are read.
-const POLL: Duration = Duration::from_secs(1);
-
 //----------- Forward --------------------------------------------------------
 
 /// One `forward` of a server block.
 pub(super) struct Forward {
     pub(super) options: Options,
-    entries: Vec<To>,
-    upstreams: ArcSwap<Vec<Arc<Upstream>>>,
-    dialer: Dialer,
+    pub(super) entries: Vec<To>,
+    /// What each of the entries names now.
+    pub(super) lists: Mutex<Vec<Listed>>,
+    pub(super) upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    pub(super) dialer: Dialer,
     flights: Flights,
     running: Arc<AtomicUsize>,
     total: Total,
-    host: Arc<Host>,
+    pub(super) host: Arc<Host>,
 }
 
 /// What became of a question.
@@ -72,6 +72,7 @@ impl Forward {
     pub(super) fn new(options: Options, entries: Vec<To>, host: &Arc<Host>) -> Self {
         let forward = Self {
             options,
+            lists: Mutex::new(entries.iter().map(Listed::of).collect()),
             entries,
             upstreams: ArcSwap::default(),
             dialer: Dialer::default(),
@@ -213,62 +214,4 @@ fn failed(last: Option<Failure>) -> Reply {
         Some(failure) => (failure.text.as_ref().to_owned(), failure.extended()),
     };
     Reply::failure(rcode::SERVFAIL, cause).with_error(error.0, error.1)
-}
-
-//----------- Upstreams ------------------------------------------------------
-
-impl Forward {
-    /// Whether there are files to be read again.
-    pub(super) fn has_files(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry, To::File(..)))
-    }
-
-    /// Reads files of upstreams again and again; each keeps its last good list.
-    pub(super) async fn follow_files(self: Arc<Self>) {
-        let mut lists: Vec<Vec<Address>> = self.entries.iter().map(To::addresses).collect();
-        let mut complained = vec![false; lists.len()];
-        loop {
-            tokio::time::sleep(POLL).await;
-            let mut is_new = false;
-            for (at, entry) in self.entries.iter().enumerate() {
-                let To::File(path, scheme, _) = entry else { continue };
-                let read = to::name_servers(path, *scheme);
-                let why = match &read {
-                    Ok(servers) if servers.is_empty() => "no name servers in it".to_owned(),
-                    Ok(servers) => {
-                        is_new |= *servers != lists[at];
-                        lists[at].clone_from(servers);
-                        complained[at] = false;
-                        continue;
-                    }
-                    Err(error) => error.to_string(),
-                };
-                if !std::mem::replace(&mut complained[at], true) {
-                    metrics::file_failures(&self.host, path).inc();
-                    log::warning("plugin/forward", format_args!("{path}: {why}; the last good list is kept"));
-                }
-            }
-            if is_new {
-                self.use_upstreams(&lists.concat());
-                let names: Vec<String> =
-                    self.upstreams.load().iter().map(|upstream| upstream.address.to.clone()).collect();
-                log::info("plugin/forward", format_args!("upstreams have changed: {}", names.join(" ")));
-            }
-        }
-    }
-
-    /// Uses these upstreams from now on, each once; those that are known already keep sockets and health.
-    fn use_upstreams(&self, addresses: &[Address]) {
-        let current = self.upstreams.load();
-        let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
-        for address in addresses {
-            if upstreams.iter().any(|upstream| upstream.address == *address) {
-                continue;
-            }
-            let known = current.iter().find(|upstream| upstream.address == *address).cloned();
-            let transport = |counts: &Counts| self.dialer.transport(address, &self.options, counts);
-            upstreams.push(known.unwrap_or_else(|| Arc::new(Upstream::new(address, &self.host, transport))));
-        }
-        self.upstreams.store(Arc::new(upstreams));
-    }
 }

@@ -33,10 +33,15 @@ impl Sent {
     /// The question that tells whether an upstream lives: `name` NS.
     pub(super) fn probe(name: &Name, recursion: bool) -> Self {
         const NS: u16 = 2;
+        Self::question(name, (NS, class::IN), recursion)
+    }
+
+    /// A question of our own.
+    pub(super) fn question(name: &Name, (qtype, qclass): (u16, u16), recursion: bool) -> Self {
         let flags = if recursion { flag::RD } else { 0 };
         let mut bytes = header(flags, [0, 0, 0]);
-        push_question(&mut bytes, name, NS, class::IN);
-        Self { bytes, name: name.lowered(), qtype: NS, qclass: class::IN }
+        push_question(&mut bytes, name, qtype, qclass);
+        Self { bytes, name: name.lowered(), qtype, qclass }
     }
 
     /// Everything behind the id.

@@ -86,8 +86,8 @@ impl Total {
     }
 }
 
-/// Counts the failures of one file of upstreams.
-pub(super) fn file_failures(host: &Host, file: &str) -> Counter {
+/// Counts the failures of one file, or one host name, of upstreams.
+pub(super) fn list_failures(host: &Host, file: &str) -> Counter {
     host.metrics.counter(&FILE_FAILURES, &[file])
 }
 

@@ -30,9 +30,11 @@
 //!
 //! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
 //!   `forward`; the first that matches is asked.
-//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, or a file whose `nameserver` lines name the upstreams (resolv.conf); in
-//!   front of it `dns://` or, for DNS over TLS, `tls://`. `tls://IP%NAME` gives the name that the upstream's certificate
-//!   has to show. At most 15. Files are read again when they change; one that is empty or gone changes nothing.
+//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name, or a file whose `nameserver` lines name the upstreams
+//!   (resolv.conf); in front of it `dns://` or, for DNS over TLS, `tls://`. `tls://IP%NAME` gives the name that the
+//!   upstream's certificate has to show. At most 15. Files are read again when they change; one that is empty or gone
+//!   changes nothing. Host names are absolute; they are looked up when the server starts and again when the TTL of
+//!   their addresses is over (5 s at least, an hour at most), and keep their addresses as long as there are no others.
 //! - `except`: zones below FROM that are not forwarded.
 //! - `policy`: which upstream is asked first (`random`).
 //! - `force_tcp`, `prefer_udp`: TCP or UDP, whatever the client uses. With `prefer_udp` a truncated reply is asked
@@ -52,8 +54,10 @@
 //! - `tls`: PEM files for encrypted upstreams: a certificate of our own and its key, if upstreams ask for one, and the
 //!   authorities to trust. Without CA those of the machine are trusted: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or where
 //!   distributions keep them. An image without any needs one of these. A certificate in CA is also trusted itself.
-//! - `tls_servername`: the name that certificates of encrypted upstreams have to show. Without a name it is the address.
-//! - `doh_method`, `resolver`: for upstreams that are not served yet; without effect on others.
+//! - `tls_servername`: the name that certificates of encrypted upstreams have to show. Without it, it is the upstream's
+//!   host name or address.
+//! - `resolver`: who is asked for host names of upstreams, in place of the name servers in `/etc/resolv.conf`.
+//! - `doh_method`: for upstreams that are not served yet; without effect on others.
 //!
 //! An upstream that cannot show the right certificate gets no query: the reply is SERVFAIL, with the reason as an
 //! extended error. `force_tcp` and `prefer_udp` make no difference to encrypted upstreams.
@@ -99,7 +103,7 @@
 //! - `coredns_forward_requests_total{to}`, `coredns_forward_responses_total{to, rcode}`,
 //!   `coredns_forward_request_duration_seconds{to, rcode}`, `coredns_forward_healthcheck_failures_total{to}`: dropped by
 //!   CoreDNS 1.11, asked for by dashboards still
-//! - `coredns_forward_file_failures_total{file}`: a file of upstreams was empty or gone
+//! - `coredns_forward_file_failures_total{file}`: a file of upstreams was empty or gone, or a host name not found
 //!
 //! ## Differences from CoreDNS
 //!
@@ -117,14 +121,22 @@
 //! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake.
 //! - A file behind `tls://` names upstreams that are reached over TLS; CoreDNS reaches them without.
 //! - At most 16,384 different questions are open at a time; beyond that it is SERVFAIL.
-//! - Upstreams as `https://`, `quic://` or by host name are refused: not served yet.
+//! - Host names are looked up again. At the first start a name server that does not answer within 2 s keeps only what
+//!   is forwarded to that name from being served; CoreDNS ends. A name that has no address is refused by both.
+//! - The certificate of an encrypted upstream that is named by its host has to be for that name; in CoreDNS for the
+//!   address that was found.
+//! - Upstreams as `https://` or `quic://` are refused: not served yet.
 
 mod exchange;
 mod failure;
 mod flight;
+mod follow;
 mod link;
 mod message;
 mod metrics;
+mod names;
+#[cfg(test)]
+mod names_tests;
 mod policy;
 mod setup;
 mod table;
@@ -160,9 +172,13 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     while cursor.next_occurrence() {
         all.push(Arc::new(setup::directive(&mut cursor, s)?));
     }
-    for forward in all.iter().filter(|forward| forward.has_files()) {
+    for forward in &all {
+        for at in forward.changeable() {
+            let forward = forward.clone();
+            s.task("forward: files and names of upstreams", move || forward.follow(at));
+        }
         let forward = forward.clone();
-        s.task("forward: files of upstreams", move || forward.follow_files());
+        s.prepare(move |_, first| forward.find_hosts(first));
     }
     let block = Arc::new(Block { all, runtime: SetOnce::new() });
     s.chain(Forwards(block.clone()));

@@ -1,6 +1,6 @@
 //! The directive and its options.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::exchange::Forward;
 use super::policy::Policy;
 use super::tls;
 use super::to::To;
-use super::upstream::{Address, Health, Way};
+use super::upstream::{Health, Way};
 use crate::chain::setup::Setup;
 use crate::corefile::value::{Span, host_port, ip};
 use crate::corefile::{Cursor, Word, address};
@@ -75,6 +75,8 @@ pub(super) struct Options {
     pub(super) next_on_nodata: bool,
     /// The address that queries leave from.
     pub(super) source: Option<IpAddr>,
+    /// Who is asked for host names of upstreams; nobody means those that the machine asks.
+    pub(super) resolvers: Vec<SocketAddr>,
     /// How encrypted upstreams are trusted.
     pub(super) tls: tls::Options,
 }
@@ -101,6 +103,7 @@ impl Default for Options {
             next: Vec::new(),
             next_on_nodata: false,
             source: None,
+            resolvers: Vec::new(),
             tls: tls::Options::default(),
         }
     }
@@ -128,8 +131,13 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
     if options.force_tcp {
         Arc::make_mut(&mut options.health).way = Way::Tcp;
     }
-    let entries = entries(cursor, &arguments)?;
+    let mut entries = entries(cursor, &arguments)?;
     check_server_names(cursor, &arguments, &entries, &options)?;
+    for host in entries.iter_mut().filter_map(To::host) {
+        // A certificate has to be for whom the Corefile names; an address may be anybody's.
+        let written = options.tls.server_name.clone().or_else(|| host.server_name.take());
+        host.server_name = written.or_else(|| Some(host.text.trim_end_matches('.').to_owned()));
+    }
     Ok(Forward::new(options, entries, s.host))
 }
 
@@ -140,7 +148,7 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
         entries.push(To::read(&word.text).map_err(|wrong| cursor.error_at(word, wrong))?);
     }
     let last = arguments[arguments.len() - 1];
-    if entries.iter().all(|entry| entry.addresses().is_empty()) {
+    if entries.iter().all(|entry| matches!(entry, To::File(_, _, servers) if servers.is_empty())) {
         return Err(cursor.error_at(last, "no valid upstream addresses found"));
     }
     if entries.len() > MOST_TO {
@@ -153,14 +161,9 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
 fn check_server_names(cursor: &Cursor<'_>, arguments: &[&Word], entries: &[To], options: &Options) -> Result<()> {
     let Some(all) = &options.tls.server_name else { return Ok(()) };
     for (word, entry) in arguments.iter().zip(entries) {
-        if let To::Address(Address { to, scheme, server_name: Some(own), .. }) = entry {
-            let scheme = scheme.scheme();
-            return Err(cursor.error_at(
-                word,
-                format!(
-                    "both forward ('{all}') and proxy level ('{own}') TLS servernames are set for upstream proxy '{scheme}://{to}'"
-                ),
-            ));
+        if let Some((upstream, own)) = entry.server_name() {
+            let names = format!("both forward ('{all}') and proxy level ('{own}') TLS servernames are set");
+            return Err(cursor.error_at(word, format!("{names} for upstream proxy '{upstream}'")));
         }
     }
     Ok(())
@@ -211,6 +214,14 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
             let wrong = || cursor.error_at(word, format!("invalid IP address: {word}"));
             options.source = Some(ip(&word.text).ok_or_else(wrong)?);
         }
+        _ => return option_of_encrypted(cursor, options, s),
+    }
+    Ok(())
+}
+
+/// Options about upstreams that are encrypted, or named by their host; without effect on others.
+fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Result<()> {
+    match cursor.word().as_str() {
         "tls" => {
             let words = cursor.args();
             if words.len() > 3 {
@@ -220,25 +231,18 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
             options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
         }
         "tls_servername" => options.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
-        _ => return option_of_others(cursor),
-    }
-    Ok(())
-}
-
-/// Options that have no effect on plain upstreams; what they belong to is refused where it is named.
-fn option_of_others(cursor: &mut Cursor<'_>) -> Result<()> {
-    match cursor.word().as_str() {
+        "resolver" => {
+            for word in some_args(cursor)? {
+                let (host, port) = host_port(&word.text).unwrap_or((&word.text, "53"));
+                let wrong = || cursor.error_at(word, format!("resolver must be an IP address or IP:port: \"{word}\""));
+                // A port that is none is accepted, as in CoreDNS: nobody answers there.
+                options.resolvers.push(SocketAddr::new(ip(host).ok_or_else(wrong)?, port.parse().unwrap_or(0)));
+            }
+        }
         "doh_method" => {
             let word = cursor.expect_arg()?;
             if !matches!(word.as_str(), "POST" | "GET") {
                 return Err(cursor.error_at(word, "doh_method must be either POST or GET"));
-            }
-        }
-        "resolver" => {
-            for word in some_args(cursor)? {
-                let host = host_port(&word.text).map_or(word.as_str(), |(host, _)| host);
-                let wrong = || cursor.error_at(word, format!("resolver must be an IP address or IP:port: \"{word}\""));
-                ip(host).ok_or_else(wrong)?;
             }
         }
         _ => return Err(cursor.unknown_property(KNOWN)),

@@ -1,11 +1,13 @@
 //! Upstreams as a Corefile names them: addresses, and files in the form of resolv.conf.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 
+use super::names::HostName;
 use super::upstream::Address;
 use crate::corefile::address::Transport;
 use crate::corefile::value::{host_port, ip, unsigned};
+use crate::wire::name::Name;
 
 /// One TO argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub(super) enum To {
     Address(Address),
     /// A file that names upstreams, how queries travel there, and those that it named when it was read first.
     File(String, Transport, Vec<Address>),
+    /// A host name; its addresses are asked for when the configuration starts.
+    Host(Box<HostName>),
 }
 
 impl To {
@@ -38,14 +42,46 @@ impl To {
         let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
         let port = if port.is_empty() { default_port(scheme) } else { unsigned(port, 32)? };
+        if !matches!(scheme, Transport::Dns | Transport::Tls) {
+            return Err(format!("{name}:// upstreams are not served yet"));
+        }
         match address(host, port, scheme) {
-            Some(_) if !matches!(scheme, Transport::Dns | Transport::Tls) => {
-                Err(format!("{name}:// upstreams are not served yet"))
-            }
             // HTTPS knows one name for all upstreams, as in CoreDNS.
             Some(address) if scheme == Transport::Https => Ok(Self::Address(address)),
             Some(address) => Ok(Self::Address(Address { server_name, ..address })),
-            None => file(&rest, scheme),
+            None => match name_servers(&rest, scheme) {
+                Ok(servers) => Ok(Self::File(rest, scheme, servers)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("open {rest}: {error}")),
+                Err(_) => {
+                    let name = host_name(host).ok_or_else(|| no_host(host))?;
+                    let text = host.to_owned();
+                    Ok(Self::Host(Box::new(HostName { text, name, port, scheme, server_name })))
+                }
+            },
+        }
+    }
+
+    /// The host name, if it is one.
+    pub(super) fn host(&mut self) -> Option<&mut HostName> {
+        if let Self::Host(host) = self { Some(host) } else { None }
+    }
+
+    /// The upstream, and the name that stands with it for its certificate, if one does.
+    pub(super) fn server_name(&self) -> Option<(String, &str)> {
+        let (scheme, to, name) = match self {
+            Self::Address(Address { to, scheme, server_name, .. }) => (scheme, to.clone(), server_name),
+            Self::Host(host) => (&host.scheme, format!("{}:{}", host.text, host.port), &host.server_name),
+            Self::File(..) => return None,
+        };
+        Some((format!("{}://{to}", scheme.scheme()), name.as_deref()?))
+    }
+
+    /// How the Corefile names it.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Address(address) => &address.to,
+            Self::File(path, ..) => path,
+            Self::Host(host) => &host.text,
         }
     }
 
@@ -54,6 +90,7 @@ impl To {
         match self {
             Self::Address(address) => vec![address.clone()],
             Self::File(_, _, addresses) => addresses.clone(),
+            Self::Host(_) => Vec::new(),
         }
     }
 }
@@ -77,14 +114,32 @@ fn server_name(text: &str) -> (String, Option<String>) {
 /// An IP address with an optional `%interface`, and a port.
 fn address(host: &str, port: u64, scheme: Transport) -> Option<Address> {
     let (text, scope) = host.split_once('%').unwrap_or((host, ""));
-    let ip = ip(text)?;
+    let mut address = upstream_at(ip(text)?, port, scheme);
+    if let SocketAddr::V6(v6) = &mut address.socket {
+        v6.set_scope_id(scope_id(scope));
+    }
+    Some(address)
+}
+
+/// The upstream at an address.
+pub(super) fn upstream_at(ip: IpAddr, port: u64, scheme: Transport) -> Address {
     // A port above 65535 is accepted, as in CoreDNS: nothing can be sent there.
-    let number = u16::try_from(port).unwrap_or(0);
-    let (socket, host) = match ip {
-        IpAddr::V6(v6) => (SocketAddrV6::new(v6, number, 0, scope_id(scope)).into(), format!("[{v6}]")),
-        IpAddr::V4(v4) => (SocketAddr::new(v4.into(), number), v4.to_string()),
-    };
-    Some(Address { to: format!("{host}:{port}"), socket, scheme, server_name: None })
+    let socket = SocketAddr::new(ip, u16::try_from(port).unwrap_or(0));
+    let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+    Address { to: format!("{host}:{port}"), socket, scheme, server_name: None }
+}
+
+/// A name that a host can have: no path, and no number at its end, which would be an address that is written wrong.
+fn host_name(text: &str) -> Option<Name> {
+    let last = text.trim_end_matches('.').rsplit('.').next()?;
+    let is_number = last.bytes().all(|octet| octet.is_ascii_digit());
+    let is_host = !is_number && !text.contains(['/', ':', '%', '?', '@', ' ']);
+    Name::from_text(text).ok().filter(|name| is_host && !name.is_root()).map(Name::lowered)
+}
+
+fn no_host(text: &str) -> String {
+    let hint = if text.contains('/') { ": no such file" } else { "" };
+    format!("not an IP address, file, or valid domain: \"{text}\"{hint}")
 }
 
 /// The number of a network interface; 0, which means none, if there is no such interface.
@@ -98,15 +153,6 @@ fn scope_id(name: &str) -> u32 {
 }
 
 //----------- Files ----------------------------------------------------------
-
-fn file(path: &str, scheme: Transport) -> Result<To, String> {
-    match name_servers(path, scheme) {
-        Ok(servers) => Ok(To::File(path.to_owned(), scheme, servers)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("open {path}: {error}")),
-        Err(_) if path.contains('/') => Err(format!("not an IP address or file \"{path}\": no such file")),
-        Err(_) => Err(format!("not an IP address or file \"{path}\"; host names as upstreams are not served yet")),
-    }
-}
 
 /// The `nameserver` lines of a file in the form of resolv.conf, each address once, on the port of `scheme`. Anything
 /// else is ignored.
@@ -136,6 +182,7 @@ mod tests {
         match To::read(text) {
             Ok(To::Address(address)) => format!("{} {}", address.to, address.socket),
             Ok(To::File(_, _, servers)) => servers.iter().map(|server| format!("<{}>", server.to)).collect(),
+            Ok(To::Host(host)) => format!("{} {} {:?}", host.name, host.port, host.scheme),
             Err(error) => error,
         }
     }
@@ -168,6 +215,13 @@ mod tests {
     }
 
     #[test]
+    fn host_names() {
+        assert_eq!(to("DNS.example.org"), "dns.example.org. 53 Dns");
+        assert_eq!(to("dns.example.org:5353"), "dns.example.org. 5353 Dns");
+        assert_eq!(to("tls://dns.example.org%other.example:8853"), "dns.example.org. 8853 Tls");
+    }
+
+    #[test]
     fn what_is_refused() {
         assert_eq!(to("https://192.0.2.1"), "https:// upstreams are not served yet");
         assert_eq!(
@@ -176,9 +230,10 @@ mod tests {
         );
         assert!(to("https://192.0.2.1/dns-query").starts_with("paths are not allowed"));
         assert_eq!(to("dns://"), "invalid address: \"dns://\"");
-        assert_eq!(to("/none/such"), "not an IP address or file \"/none/such\": no such file");
-        assert!(to("dns.example.org").contains("not served yet"));
-        assert!(to("010.0.0.1").contains("not an IP address"));
+        assert_eq!(to("/none/such"), "not an IP address, file, or valid domain: \"/none/such\": no such file");
+        assert_eq!(to("010.0.0.1"), "not an IP address, file, or valid domain: \"010.0.0.1\"");
+        assert!(to("a..b").contains("valid domain"));
+        assert!(to("tls://dns.example.org?x").contains("valid domain"));
     }
 
     #[test]
