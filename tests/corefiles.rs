@@ -1,6 +1,9 @@
 //! Every Corefile that we show can be served: those of `Corefile.examples`, and each `corefile` fence in the manual of
 //! a plugin (its doc comment) or in a page of `docs`.
 
+#[path = "support/tls.rs"]
+mod tls;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,8 +12,15 @@ use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
 use signpost::plugins::{ALL, ELSEWHERE};
 
+/// Where examples have their certificate: `tls.crt` and `tls.key`, as a Secret has them.
+const CERTIFICATE: &str = "/etc/signpost/tls";
+
 /// Builds what a Corefile says, as `-validate` does: no socket, no network.
 fn validate(text: &str, file: &str) -> Result<Configuration, String> {
+    let pki = tls::Pki::new();
+    pki.issue("tls", &["dns.example.org"]);
+    std::fs::rename(pki.path("tls.pem"), pki.path("tls.crt")).expect("renamed");
+    let text = &text.replace(CERTIFICATE, &pki.folder.path().display().to_string());
     let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).collect();
     let vocabulary = Vocabulary { served: &served, elsewhere: ELSEWHERE };
     let corefile = corefile::parse(text, file, &|_: &str| None, &vocabulary).map_err(|error| error.to_string())?;

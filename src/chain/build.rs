@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 
 use super::place::{self, Place, zone_name};
 use super::query::SEATS;
+use super::secure::Secure;
 use super::setup::{BlockDraft, Common, Preparation, Registration, Setup, Start};
-use super::site::{Chain, Listener, Site};
+use super::site::{Chain, Listener, Site, server_label};
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
 use crate::corefile::{Corefile, ServerBlock};
@@ -145,7 +146,7 @@ fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
         Some(key) => {
             let scheme = key.transport.scheme();
             let complaint = key.word.complain(format!("CoreDNS serves {scheme}://, Signpost does not yet"));
-            Err(complaint.hint("dns:// (UDP and TCP) is served").into())
+            Err(complaint.hint("dns:// (UDP and TCP) and tls:// are served").into())
         }
     }
 }
@@ -174,7 +175,7 @@ fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
 }
 
 fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
-    let mut places: BTreeMap<(Transport, String, u16), Vec<Arc<Site>>> = BTreeMap::new();
+    let mut places: BTreeMap<_, Together> = BTreeMap::new();
     for block in blocks {
         if block.draft.seats.len() > SEATS {
             return Err(Error::Other(format!("more than {SEATS} plugins in one server block")));
@@ -182,10 +183,31 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         let served = place::places(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));
         for (ordinal, Place { transport, port, host, zones }) in served.into_iter().enumerate() {
+            let secure = block.draft.secure.as_ref().filter(|_| transport == Transport::Tls);
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
-            places.entry((transport, host, port)).or_default().push(site);
+            let place = places.entry((transport, host, port));
+            let server = server_label(transport, &place.key().1, port);
+            let (shared, sites) = place.or_insert_with(|| (secure.cloned(), Vec::new()));
+            if let Some(why) = Secure::difference(shared.as_deref(), secure.map(Arc::as_ref)) {
+                return Err(conflict(&server, &sites[0], &site, why));
+            }
+            sites.push(site);
         }
     }
-    let listener = |((transport, host, port), sites)| Arc::new(Listener::new(transport, host, port, sites));
+    let listener = |((transport, host, port), (secure, sites))| {
+        Arc::new(Listener::new(transport, host, port, sites).secured(secure))
+    };
     Ok(places.into_iter().map(listener).collect())
+}
+
+/// What shares a listener: its TLS, and the sites of its blocks.
+type Together = (Option<Arc<Secure>>, Vec<Arc<Site>>);
+
+/// Two server blocks want different things of one listener.
+fn conflict(server: &str, one: &Site, other: &Site, why: &str) -> Error {
+    let (one, other) = (&one.zones[0], &other.zones[0]);
+    Error::Other(format!(
+        "conflicting TLS configuration for shared listener {server} between zones \"{one}\" and \"{other}\": {why}\n\
+         help: a connection is secured before its first question tells which block it is for: give both the same `tls`, or another port"
+    ))
 }

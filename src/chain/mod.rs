@@ -12,6 +12,7 @@ pub mod build;
 pub mod place;
 pub mod plugin;
 pub mod query;
+pub mod secure;
 pub mod setup;
 pub mod site;
 pub mod walk;

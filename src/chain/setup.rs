@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::place::{self, Place};
 use super::plugin::Plugin;
+use super::secure::Secure;
 use crate::corefile::ServerBlock;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
@@ -52,6 +53,7 @@ pub(super) struct BlockDraft {
     pub(super) seats: Vec<(&'static str, Arc<dyn Plugin>)>,
     pub(super) bind: Vec<String>,
     pub(super) root: Option<PathBuf>,
+    pub(super) secure: Option<Arc<Secure>>,
     pub(super) from_memory: Vec<Name>,
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
 }
@@ -153,6 +155,11 @@ impl<'a> Setup<'a> {
     /// A zone that is no domain name.
     pub fn places(&self) -> Result<Vec<Place>> {
         place::places(self.keys, &self.draft.bind)
+    }
+
+    /// Speaks TLS on the block's `tls://` listeners.
+    pub fn secure(&mut self, secure: Arc<Secure>) {
+        self.draft.secure = Some(secure);
     }
 
     /// Makes `path` the folder that other plugins' relative paths start from.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::plugin::Plugin;
 use super::query::Query;
+use super::secure::Secure;
 use super::walk::Outcome;
 use crate::corefile::address::Transport;
 use crate::wire::name::Name;
@@ -72,6 +73,8 @@ pub struct Listener {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// How connections are secured, if they are.
+    pub secure: Option<Arc<Secure>>,
     sites: Vec<Arc<Site>>,
     zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,
     /// The lengths in octets that zones have, a bit each: other ends of a name need not be looked up.
@@ -83,7 +86,7 @@ pub struct Listener {
 const ANY_CLASS: &[&str] = &["chaos", "forward"];
 
 impl Listener {
-    /// A listener for `sites`; a zone belongs to the first site that names it.
+    /// A listener without TLS for `sites`; a zone belongs to the first site that names it.
     #[must_use]
     pub fn new(transport: Transport, host: String, port: u16, sites: Vec<Arc<Site>>) -> Self {
         let server = server_label(transport, &host, port);
@@ -96,7 +99,13 @@ impl Listener {
             }
         }
         let any_class = sites.iter().flat_map(|site| site.chain.names()).any(|name| ANY_CLASS.contains(name));
-        Self { transport, server, host, port, sites, zones, lengths, any_class }
+        Self { transport, server, host, port, secure: None, sites, zones, lengths, any_class }
+    }
+
+    /// The same with TLS, if it is wanted.
+    #[must_use]
+    pub fn secured(self, secure: Option<Arc<Secure>>) -> Self {
+        Self { secure, ..self }
     }
 
     /// The server blocks, in the order of the Corefile.

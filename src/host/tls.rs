@@ -2,10 +2,10 @@
 //!
 //! What is wrong with a file is said in CoreDNS's words where it has any, since people look for them.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -86,26 +86,38 @@ pub fn machine_authorities() -> Vec<CertificateDer<'static>> {
 
 /// Writes the secrets of connections to a file in the form that packet analysers read (`SSLKEYLOGFILE`).
 #[derive(Debug)]
-pub struct SecretsFile(Mutex<std::fs::File>);
+pub struct SecretsFile {
+    path: PathBuf,
+    file: OnceLock<Mutex<File>>,
+}
 
 impl SecretsFile {
+    /// A file that is not opened yet: until then nothing is written.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: OnceLock::new() }
+    }
+
     /// Opens the file to append to, and makes it, readable by its owner alone, if there is none.
     ///
     /// # Errors
     /// What the system says, in words.
-    pub fn open(path: &Path) -> Result<Self, String> {
+    pub fn open(&self) -> Result<(), String> {
         use std::os::unix::fs::OpenOptionsExt;
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        let file = file.map_err(|error| format!("open {}: {}", path.display(), words(&error)))?;
-        Ok(Self(Mutex::new(file)))
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path);
+        let file = file.map_err(|error| format!("open {}: {}", self.path.display(), words(&error)))?;
+        let _ = self.file.set(Mutex::new(file));
+        Ok(())
     }
 }
 
 impl KeyLog for SecretsFile {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
-        // For debugging only: what cannot be written is not worth a connection.
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
+        if let Some(file) = self.file.get() {
+            // For debugging only: what cannot be written is not worth a connection.
+            let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
+        }
     }
 }
 
@@ -144,11 +156,18 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secrets");
-        SecretsFile::open(&path).expect("a file").log("CLIENT_RANDOM", &[1, 0xAB], &[2]);
+        let secrets = SecretsFile::new(path.clone());
+        secrets.log("CLIENT_RANDOM", &[0], &[0]);
+        assert!(!path.exists());
+        secrets.open().expect("a file");
+        secrets.log("CLIENT_RANDOM", &[1, 0xAB], &[2]);
         assert_eq!(std::fs::read_to_string(&path).expect("the file"), "CLIENT_RANDOM 01ab 02\n");
         assert_eq!(std::fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
         assert!(
-            SecretsFile::open(&folder.path().join("none/such")).unwrap_err().ends_with("no such file or directory")
+            SecretsFile::new(folder.path().join("none/such"))
+                .open()
+                .unwrap_err()
+                .ends_with("no such file or directory")
         );
     }
 }

@@ -17,6 +17,7 @@ pub mod prometheus;
 pub mod ready;
 pub mod reload;
 pub mod root;
+pub mod tls;
 pub mod whoami;
 
 use crate::chain::setup::Registration;
@@ -39,6 +40,7 @@ pub const ALL: &[Registration] = &[
     log::PLUGIN,         // below errors, so its line comes first
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
     cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
+    tls::PLUGIN,         // reads files: below root
     kubernetes::PLUGIN,  // above forward: cluster names come from memory
     loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
     forward::PLUGIN,
@@ -86,7 +88,6 @@ pub const ELSEWHERE: &[&str] = &[
     "siit",
     "template",
     "timeouts",
-    "tls",
     "trace",
     "transfer",
     "tsig",

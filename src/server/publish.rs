@@ -31,6 +31,12 @@ static EVICTED: Family = Family {
     labels: &[],
 };
 
+static FAILED_HANDSHAKES: Family = Family {
+    name: "signpost_failed_tls_handshakes_total",
+    help: "Connections that ended before their TLS handshake did: by the client, by a limit, or for lack of agreement.",
+    labels: &[],
+};
+
 //----------- Stage ----------------------------------------------------------
 
 /// Where configurations go live: the workers, the doors, and what is open.
@@ -69,6 +75,7 @@ impl Stage {
             live: ArcSwap::default(),
             shed: host.metrics.counter(&SHED, &[]),
             evicted: host.metrics.counter(&EVICTED, &[]),
+            failed_handshakes: host.metrics.counter(&FAILED_HANDSHAKES, &[]),
             connections: (CONNECTIONS / workers.max(1)).max(16),
         });
         let workers = (0..workers.max(1)).map(|number| Worker::start(number, shared.clone())).collect::<Result<_>>()?;

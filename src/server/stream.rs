@@ -1,13 +1,19 @@
-//! Streams: messages with their length in front, answered in whatever order the answers come.
+//! Streams: messages with their length in front, over TCP or inside of TLS, answered in whatever order the answers
+//! come.
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::worker::{Local, Place};
 use crate::chain::{Client, Outcome, Proto, Query, Reply};
@@ -28,6 +34,9 @@ const WRITE: Duration = Duration::from_secs(5);
 /// Queries of one connection that may wait at once; then reading pauses.
 const IN_FLIGHT: usize = 128;
 
+/// TLS handshakes of one worker that may be under way; with more, the oldest is given up.
+const HALF_OPEN: usize = 256;
+
 /// Octets of replies that are gathered before they are written.
 const GATHER: usize = 64 << 10;
 
@@ -37,6 +46,7 @@ const GATHER: usize = 64 << 10;
 pub(super) struct Connections {
     limit: usize,
     all: RefCell<Vec<Weak<Connection>>>,
+    half_open: Cell<usize>,
 }
 
 /// What others may know of a connection.
@@ -44,13 +54,15 @@ struct Connection {
     /// When something last happened: it opened, a message began or ended, a reply was ready.
     active: Cell<Instant>,
     in_flight: Cell<usize>,
+    /// Its TLS handshake is not over.
+    half_open: Cell<bool>,
     closing: Cell<bool>,
     wake: Notify,
 }
 
 impl Connections {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, all: RefCell::default() }
+        Self { limit, all: RefCell::default(), half_open: Cell::new(0) }
     }
 
     /// Whether no connection has a query that waits.
@@ -78,11 +90,29 @@ impl Connections {
         let connection = Rc::new(Connection {
             active: Cell::new(Instant::now()),
             in_flight: Cell::new(0),
+            half_open: Cell::new(false),
             closing: Cell::new(false),
             wake: Notify::new(),
         });
         all.push(Rc::downgrade(&connection));
         (connection, evicted)
+    }
+
+    /// Notes that a handshake begins, and gives up the oldest one if there are too many.
+    fn begin_handshake(&self, connection: &Connection) {
+        self.half_open.set(self.half_open.get() + 1);
+        connection.half_open.set(true);
+        if self.half_open.get() > HALF_OPEN {
+            let all = self.all.borrow();
+            let half_open = all.iter().filter_map(Weak::upgrade).filter(|c| c.half_open.get() && !c.closing.get());
+            half_open.min_by_key(|connection| connection.active.get()).inspect(|oldest| oldest.close());
+        }
+    }
+
+    fn end_handshake(&self, connection: &Connection) {
+        self.half_open.set(self.half_open.get() - 1);
+        connection.half_open.set(false);
+        connection.active.set(Instant::now());
     }
 }
 
@@ -115,8 +145,20 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener,
         if evicted {
             local.shared.evicted.inc();
         }
+        let live = local.shared.live.load();
+        let Some(Some(listener)) = live.listeners.get(door) else { continue };
+        let config = listener.secure.as_ref().map(|secure| secure.config());
         let session = Session::new(local.clone(), door, client, connection);
-        tokio::task::spawn_local(session.run(stream));
+        tokio::task::spawn_local(async move {
+            match config {
+                None => session.run(stream).await,
+                Some(config) => {
+                    if let Some(stream) = session.shake_hands(config, stream).await {
+                        session.run(stream).await;
+                    }
+                }
+            }
+        });
     }
 }
 
@@ -168,6 +210,21 @@ impl Session {
         }
     }
 
+    /// Makes a TLS stream out of a connection, or nothing if the client fails or is given up.
+    async fn shake_hands(&self, config: Arc<ServerConfig>, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let connections = &self.local.connections;
+        connections.begin_handshake(&self.connection);
+        let secured = tokio::select! {
+            secured = timeout(MESSAGE, TlsAcceptor::from(config).accept(stream)) => secured.ok().and_then(Result::ok),
+            () = self.connection.wake.notified() => None,
+        };
+        connections.end_handshake(&self.connection);
+        if secured.is_none() {
+            self.local.shared.failed_handshakes.inc();
+        }
+        secured
+    }
+
     /// Serves the connection until it ends: by the client, by a limit, or because the server stops.
     async fn run(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let (mut reader, mut writer) = tokio::io::split(stream);
@@ -176,7 +233,12 @@ impl Session {
                 self.output.extend_from_slice(&reply);
             }
             if !self.output.is_empty() {
-                match timeout(WRITE, writer.write_all(&self.output)).await {
+                let write = async {
+                    writer.write_all(&self.output).await?;
+                    // TLS keeps what the system did not take at once.
+                    writer.flush().await
+                };
+                match timeout(WRITE, write).await {
                     Ok(Ok(())) => self.output.clear(),
                     _ => return,
                 }

@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) shed: Counter,
     /// Connections that were closed because there were too many.
     pub(super) evicted: Counter,
+    /// TLS handshakes that came to nothing.
+    pub(super) failed_handshakes: Counter,
     /// Connections that one worker may have.
     pub(super) connections: usize,
 }

@@ -5,12 +5,16 @@
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
+//! - `tls`: the same inside of TLS
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tls.rs"]
+mod support_tls;
 
 mod reload;
 mod scenarios;
 mod start;
 mod stop;
 mod streams;
+mod tls;

@@ -189,13 +189,13 @@ pub fn connect(server: SocketAddr) -> TcpStream {
 }
 
 /// Sends a message with its length in front.
-pub fn send(stream: &mut TcpStream, packet: &[u8]) {
+pub fn send(stream: &mut impl Write, packet: &[u8]) {
     let frame = [&(packet.len() as u16).to_be_bytes(), packet].concat();
     stream.write_all(&frame).expect("sends");
 }
 
 /// Reads one message, or nothing when the connection ends.
-pub fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub fn receive(stream: &mut impl Read) -> Option<Vec<u8>> {
     let mut prefix = [0; 2];
     stream.read_exact(&mut prefix).ok()?;
     let mut message = vec![0; usize::from(u16::from_be_bytes(prefix))];

@@ -1,0 +1,339 @@
+//! # tls: the certificate of DNS over TLS
+//!
+//! ## Syntax
+//!
+//! ```text
+//! tls CERT KEY [CA] {
+//!     client_auth nocert|request|require|verify_if_given|require_and_verify
+//!     keylog FILE
+//! }
+//! ```
+//!
+//! - **CERT** and **KEY** are PEM files: the certificate, with those that lead to its authority behind it, and its key.
+//!   Both are read again when they change, without a reload; a pair that does not fit changes nothing.
+//! - **CA** has the authorities that vouch for clients; without it those of the machine do.
+//! - `client_auth`: whether clients are asked for a certificate (`nocert`: no), whether they must have one (`require`,
+//!   `require_and_verify`), and whether it must be vouched for (`verify_if_given`, `require_and_verify`).
+//! - `keylog`: where the secrets of connections are written, for packet analysers. Whoever reads the file reads it all.
+//!
+//! It counts for the `tls://` listeners of the server block, by default on port 853; without it they speak plain TCP.
+//! TLS is 1.2 or 1.3. All blocks that share a listener must have the same certificate and ask the same of clients. What
+//! limits connections over TCP limits these; a handshake has 3 s.
+//!
+//! ## Examples
+//!
+//! ```corefile
+//! tls://.:853 {
+//!     tls /etc/signpost/tls/tls.crt /etc/signpost/tls/tls.key
+//!     forward . /etc/resolv.conf
+//! }
+//! ```
+//!
+//! ## Metrics
+//!
+//! - `signpost_failed_tls_handshakes_total`: connections that ended before their handshake did
+//!
+//! ## Differences from CoreDNS
+//!
+//! - The files are read again when they change; CoreDNS reads them when the Corefile is loaded.
+//! - The protocol `dot` is named in the handshake (ALPN) to clients that ask for one.
+//! - Certificates by ACME are refused: not served yet.
+//! - The file of `keylog` is opened when the configuration starts, so that checking a Corefile makes none.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, Error as TlsError, ServerConfig, SignatureScheme};
+
+use crate::chain::secure::{Secure, Terms};
+use crate::chain::setup::{Registration, Setup};
+use crate::corefile::Cursor;
+use crate::error::{Error, Result};
+use crate::host::log;
+use crate::host::tls::{SecretsFile, authorities, identity, machine_authorities, provider, roots};
+
+/// The plugin.
+pub const PLUGIN: Registration = Registration { name: "tls", setup };
+
+/// How often the files are looked at.
+const POLL: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
+
+const CLIENT_AUTH: &[&str] = &["nocert", "request", "require", "verify_if_given", "require_and_verify"];
+const ACME: &[&str] = &["acme", "email", "ca", "storage", "ca_root", "resolver"];
+
+/// What one directive says.
+struct Directive {
+    /// Certificate, key and, if it is named, authorities.
+    files: Vec<PathBuf>,
+    client_auth: &'static str,
+    secrets: Option<Arc<SecretsFile>>,
+}
+
+//----------- Setup ----------------------------------------------------------
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    while cursor.next_occurrence() {
+        let words = cursor.args();
+        match words.len() {
+            0 => return Err(by_acme(&mut cursor)),
+            2 | 3 => {}
+            _ => return Err(cursor.arg_err()),
+        }
+        let files = words.iter().map(|word| s.path(&word.text)).collect();
+        let mut directive = Directive { files, client_auth: CLIENT_AUTH[0], secrets: None };
+        while cursor.next_option() {
+            directive.option(&mut cursor, s)?;
+        }
+        let (config, terms) = directive.load().map_err(|wrong| cursor.error(wrong))?;
+        let secure = Arc::new(Secure::new(config, terms));
+        s.secure(secure.clone());
+        if let Some(secrets) = directive.secrets.clone() {
+            s.prepare(move |_, _| async move { secrets.open().map_err(no_secrets) });
+        }
+        s.task("tls: certificate", move || follow(directive, secure));
+    }
+    Ok(())
+}
+
+fn no_secrets(why: String) -> Error {
+    Error::Other(format!("plugin/tls: unable to write TLS Key Log: {why}"))
+}
+
+/// What is wrong with a directive that names no files.
+fn by_acme(cursor: &mut Cursor<'_>) -> Error {
+    let mut has_domain = false;
+    while cursor.next_option() {
+        let word = cursor.word();
+        if !ACME.contains(&word.as_str()) {
+            return cursor.unknown(word, format!("unknown ACME option \"{word}\""), ACME);
+        }
+        let is_domain = word.as_str() == "acme";
+        if cursor.args().is_empty() {
+            return cursor.arg_err();
+        }
+        has_domain |= is_domain;
+    }
+    cursor.error(if has_domain {
+        "certificates by ACME are not served yet: name the files of a certificate, `tls CERT KEY`"
+    } else {
+        "ACME requires at least one domain"
+    })
+}
+
+impl Directive {
+    fn option(&mut self, cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<()> {
+        match cursor.word().as_str() {
+            "client_auth" => {
+                let word = cursor.expect_arg()?;
+                let known = CLIENT_AUTH.iter().find(|known| **known == word.as_str());
+                let message = || format!("Error during parsing: unknown authentication type '{word}'");
+                self.client_auth = known.ok_or_else(|| cursor.unknown(word, message(), CLIENT_AUTH))?;
+            }
+            "keylog" => {
+                let path = s.path(&cursor.expect_arg()?.text);
+                self.secrets = Some(Arc::new(SecretsFile::new(path)));
+            }
+            _ => {
+                let word = cursor.word();
+                let message = format!("Error during parsing: unknown option '{word}'");
+                return Err(cursor.unknown(word, message, &["client_auth", "keylog"]));
+            }
+        }
+        cursor.expect_no_arg()
+    }
+
+    /// Reads the files.
+    fn load(&self) -> std::result::Result<(Arc<ServerConfig>, Terms), String> {
+        let identity = Arc::new(identity(&self.files[0], &self.files[1])?);
+        let authorities = self.files.get(2).map(|path| authorities(path)).transpose()?;
+        let terms = Terms { chain: identity.cert.clone(), client_auth: self.client_auth, authorities };
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| error.to_string())?;
+        let builder = builder.with_client_cert_verifier(self.clients(terms.authorities.as_deref())?);
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+        config.alpn_protocols = vec![b"dot".to_vec()];
+        // Sessions are kept by the clients, not here.
+        config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
+        if let Some(secrets) = &self.secrets {
+            config.key_log = secrets.clone();
+        }
+        Ok((Arc::new(config), terms))
+    }
+
+    /// Who checks clients.
+    fn clients(
+        &self,
+        trusted: Option<&[CertificateDer<'static>]>,
+    ) -> std::result::Result<Arc<dyn ClientCertVerifier>, String> {
+        let mandatory = self.client_auth.starts_with("require");
+        match self.client_auth {
+            "nocert" => return Ok(WebPkiClientVerifier::no_client_auth()),
+            "request" | "require" => return Ok(Arc::new(AnyCertificate { mandatory })),
+            _ => {}
+        }
+        let trusted = trusted.map_or_else(machine_authorities, <[_]>::to_vec);
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&trusted)), provider());
+        let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
+        let none =
+            |_| "nobody can vouch for clients: this machine has no root certificates; name a file of your own as CA";
+        Ok(builder.build().map_err(none)?)
+    }
+}
+
+//----------- Files that change ----------------------------------------------
+
+/// Reads the files again when they have changed.
+async fn follow(directive: Directive, secure: Arc<Secure>) {
+    let read = || directive.files.iter().map(|path| std::fs::read(path).unwrap_or_default()).collect::<Vec<_>>();
+    let mut known = read();
+    loop {
+        tokio::time::sleep(POLL.max(Duration::from_millis(20))).await;
+        let now = read();
+        if now == known {
+            continue;
+        }
+        match directive.load() {
+            Ok((config, _)) => {
+                secure.replace(config);
+                log::info("plugin/tls", format_args!("{} has been read again", directive.files[0].display()));
+            }
+            // The certificate may be there before its key: said once, and looked at again when something changes.
+            Err(why) => log::warning("plugin/tls", format_args!("{why}; the certificate before it stays in use")),
+        }
+        known = now;
+    }
+}
+
+//----------- Clients --------------------------------------------------------
+
+/// Takes whatever certificate a client has the key of.
+#[derive(Debug)]
+struct AnyCertificate {
+    mandatory: bool,
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _shown: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> std::result::Result<ClientCertVerified, TlsError> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<rustls::client::danger::HandshakeSignatureValid, TlsError> {
+        verify_tls12_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<rustls::client::danger::HandshakeSignatureValid, TlsError> {
+        verify_tls13_signature(message, certificate, signature, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+    use crate::testing::live::Live;
+    use crate::testing::tls::Pki;
+
+    fn corefile(options: &str) -> String {
+        format!("tls://. {{\n{options}\nwhoami\n}}")
+    }
+
+    #[test]
+    fn a_new_certificate_is_used_without_a_reload() {
+        let pki = Pki::new();
+        pki.issue("dns", &["dns.example.org"]);
+        let live = Live::new(&corefile(&format!("tls {} {}", pki.text("dns.pem"), pki.text("dns.key"))));
+        let secure = live.server.configuration.listeners[0].secure.clone().expect("TLS");
+        let first = secure.config();
+        std::fs::write(pki.path("dns.pem"), "broken").expect("written");
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(Arc::ptr_eq(&first, &secure.config()), "what is broken changes nothing");
+        pki.issue("dns", &["dns.example.org"]);
+        live.wait_until("it is read again", || !Arc::ptr_eq(&first, &secure.config()));
+    }
+
+    #[test]
+    fn checking_a_corefile_makes_no_file() {
+        let pki = Pki::new();
+        pki.issue("dns", &["dns.example.org"]);
+        let files = format!("{} {}", pki.text("dns.pem"), pki.text("dns.key"));
+        let with = |path: &str| corefile(&format!("tls {files} {{\nkeylog {path}\n}}"));
+        drop(Server::new(&with(&pki.text("secrets"))));
+        assert!(!pki.path("secrets").exists());
+        drop(Live::prepared(&with(&pki.text("secrets")), true).expect("it starts"));
+        assert!(pki.path("secrets").exists());
+        let error = Live::prepared(&with("/none/such"), true).err().expect("an error").to_string();
+        assert!(error.starts_with("plugin/tls: unable to write TLS Key Log: open /none/such: no such"), "{error}");
+    }
+
+    #[test]
+    fn blocks_on_one_listener_must_agree() {
+        let pki = Pki::new();
+        for name in ["one", "two"] {
+            pki.issue(name, &["dns.example.org"]);
+        }
+        let tls = |name: &str, rest: &str| {
+            format!("tls {} {} {rest}", pki.text(&format!("{name}.pem")), pki.text(&format!("{name}.key")))
+        };
+        let both = |one: &str, two: &str, port: u16| {
+            let text = format!("tls://a {{\n{one}\nwhoami\n}}\ntls://b:{port} {{\n{two}\nwhoami\n}}");
+            Server::try_new(&text).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let (one, ca) = (tls("one", ""), pki.text("ca.pem"));
+        assert_eq!(both(&one, &one, 853), Ok(()));
+        assert_eq!(both(&one, "", 8853), Ok(()));
+        for (other, why) in [
+            (String::new(), "TLS is configured for only one server block"),
+            (tls("two", ""), "server certificates differ"),
+            (tls("one", &ca), "client CA pools differ"),
+            (tls("one", "{\nclient_auth require\n}"), "client authentication policies differ"),
+        ] {
+            let error = both(&one, &other, 853).expect_err(why);
+            let listener =
+                "conflicting TLS configuration for shared listener tls://:853 between zones \"a.\" and \"b.\"";
+            assert!(error.starts_with(&format!("{listener}: {why}\n")), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_a_certificate_it_is_plain_tcp_and_elsewhere_the_certificate_does_not_count() {
+        assert!(Server::new(&corefile("")).configuration.listeners[0].secure.is_none());
+        let pki = Pki::new();
+        pki.issue("dns", &["dns.example.org"]);
+        let text = format!(". {{\ntls {} {}\nwhoami\n}}", pki.text("dns.pem"), pki.text("dns.key"));
+        assert!(Server::new(&text).configuration.listeners[0].secure.is_none());
+    }
+}
