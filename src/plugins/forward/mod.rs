@@ -31,8 +31,8 @@
 //! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
 //!   `forward`; the first that matches is asked.
 //! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name, or a file whose `nameserver` lines name the upstreams
-//!   (resolv.conf); in front of it `dns://` or, for DNS over TLS, `tls://`. `tls://IP%NAME` gives the name that the
-//!   upstream's certificate has to show. At most 15. Files are read again when they change; one that is empty or gone
+//!   (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS) or `https://` (DNS over HTTPS, at `/dns-query`).
+//!   `tls://IP%NAME` gives the name that the upstream's certificate has to show. At most 15. Files are read again when they change; one that is empty or gone
 //!   changes nothing. Host names are absolute; they are looked up when the server starts and again when the TTL of
 //!   their addresses is over (5 s at least, an hour at most), and keep their addresses as long as there are no others.
 //! - `except`: zones below FROM that are not forwarded.
@@ -57,7 +57,7 @@
 //! - `tls_servername`: the name that certificates of encrypted upstreams have to show. Without it, it is the upstream's
 //!   host name or address.
 //! - `resolver`: who is asked for host names of upstreams, in place of the name servers in `/etc/resolv.conf`.
-//! - `doh_method`: for upstreams that are not served yet; without effect on others.
+//! - `doh_method`: how `https://` upstreams are asked (`POST`).
 //!
 //! An upstream that cannot show the right certificate gets no query: the reply is SERVFAIL, with the reason as an
 //! extended error. `force_tcp` and `prefer_udp` make no difference to encrypted upstreams.
@@ -125,12 +125,16 @@
 //!   is forwarded to that name from being served; CoreDNS ends. A name that has no address is refused by both.
 //! - The certificate of an encrypted upstream that is named by its host has to be for that name; in CoreDNS for the
 //!   address that was found.
-//! - Upstreams as `https://` or `quic://` are refused: not served yet.
+//! - Upstreams over HTTPS must speak HTTP/2; CoreDNS also takes HTTP/1.1.
+//! - Upstreams as `quic://` are refused: not served yet.
 
 mod exchange;
 mod failure;
 mod flight;
 mod follow;
+mod https;
+#[cfg(test)]
+mod https_tests;
 mod link;
 mod message;
 mod metrics;

@@ -75,6 +75,8 @@ pub(super) struct Options {
     pub(super) next_on_nodata: bool,
     /// The address that queries leave from.
     pub(super) source: Option<IpAddr>,
+    /// Whether questions to `https://` upstreams are GET requests.
+    pub(super) doh_get: bool,
     /// Who is asked for host names of upstreams; nobody means those that the machine asks.
     pub(super) resolvers: Vec<SocketAddr>,
     /// How encrypted upstreams are trusted.
@@ -103,6 +105,7 @@ impl Default for Options {
             next: Vec::new(),
             next_on_nodata: false,
             source: None,
+            doh_get: false,
             resolvers: Vec::new(),
             tls: tls::Options::default(),
         }
@@ -244,6 +247,7 @@ fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup
             if !matches!(word.as_str(), "POST" | "GET") {
                 return Err(cursor.error_at(word, "doh_method must be either POST or GET"));
             }
+            options.doh_get = word.as_str() == "GET";
         }
         _ => return Err(cursor.unknown_property(KNOWN)),
     }

@@ -183,7 +183,8 @@ async fn run((link, tls): (Link, Option<tls::Client>), table: Arc<Table>, inbox:
     table.close(&end);
 }
 
-async fn connect(link: &Link) -> Result<TcpStream, Failure> {
+/// Connects, with the link's own address if it has one.
+pub(super) async fn connect(link: &Link) -> Result<TcpStream, Failure> {
     let connect = async {
         let socket = link.socket(Type::STREAM)?;
         socket.set_tcp_nodelay(true)?;
@@ -192,7 +193,8 @@ async fn connect(link: &Link) -> Result<TcpStream, Failure> {
     connect.await.map_err(|error| Failure::dial("tcp", link.peer, &error))
 }
 
-async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>, link: &Link) -> Result<T, Failure> {
+/// A step on the way to a connection, which may take [`CONNECT`].
+pub(super) async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>, link: &Link) -> Result<T, Failure> {
     let done = tokio::time::timeout(CONNECT, step).await;
     done.unwrap_or_else(|_| Err(Failure::timeout("tcp", None, link.peer)))
 }

@@ -360,8 +360,8 @@ fn what_is_refused_at_setup_and_where() {
     };
     let with = |option: &str| refused(&format!("forward . 192.0.2.1 {{\n{option}\n}}"));
     assert_eq!(
-        refused("forward . https://192.0.2.1"),
-        "plugin/forward: Corefile:2 - Error during parsing: https:// upstreams are not served yet"
+        refused("forward . quic://192.0.2.1"),
+        "plugin/forward: Corefile:2 - Error during parsing: quic:// upstreams are not served yet"
     );
     assert!(refused("forward . dns..example").contains("not an IP address, file, or valid domain"));
     assert!(refused("forward . /none").contains("no such file"));

@@ -42,7 +42,7 @@ impl To {
         let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
         let port = if port.is_empty() { default_port(scheme) } else { unsigned(port, 32)? };
-        if !matches!(scheme, Transport::Dns | Transport::Tls) {
+        if scheme == Transport::Quic {
             return Err(format!("{name}:// upstreams are not served yet"));
         }
         match address(host, port, scheme) {
@@ -211,6 +211,7 @@ mod tests {
         assert_eq!(name("tls://[2001:db8::1%a.example]:8853"), "[2001:db8::1]:8853 a.example");
         assert_eq!(name("tls://2001:db8::1%a.example"), "[2001:db8::1]:853 a.example");
         assert_eq!(name("tls://192.0.2.1%"), "192.0.2.1:853 ");
+        assert_eq!(name("https://192.0.2.1%a.example"), "192.0.2.1:443 ");
         assert_eq!(name("192.0.2.1%a.example"), "192.0.2.1:53 ");
     }
 
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        assert_eq!(to("https://192.0.2.1"), "https:// upstreams are not served yet");
+        assert_eq!(to("quic://192.0.2.1"), "quic:// upstreams are not served yet");
         assert_eq!(
             to("grpc://192.0.2.1"),
             "'grpc' is not supported as a destination protocol in forward: grpc://192.0.2.1"

@@ -12,7 +12,7 @@ use super::metrics::Counts;
 use super::setup::Options;
 use super::table::Outcome;
 use super::upstream::{Address, Way};
-use super::{tcp, tls, udp};
+use super::{https, tcp, tls, udp};
 use crate::corefile::address::Transport as Scheme;
 
 /// What carries queries to one upstream. Whoever asks says what to ask and how long to wait, no more.
@@ -26,6 +26,8 @@ pub(super) enum Transport {
     },
     /// `tls://`: connections inside of TLS.
     Tls(tcp::Pool),
+    /// `https://`: requests of HTTP/2.
+    Https(https::Pool),
 }
 
 impl Transport {
@@ -34,6 +36,7 @@ impl Transport {
         match (self, way) {
             (Self::Plain { udp, .. }, Way::Udp) => udp.exchange(sent, patience, runtime).await,
             (Self::Plain { tcp, .. }, Way::Tcp) => tcp.exchange(sent, patience, runtime).await,
+            (Self::Https(https), _) => https.exchange(sent, patience, runtime).await,
             (Self::Tls(tcp), _) => tcp.exchange(sent, patience, runtime).await,
         }
     }
@@ -50,6 +53,7 @@ impl Transport {
 #[derive(Default)]
 pub(super) struct Dialer {
     tls: OnceLock<Arc<ClientConfig>>,
+    https: OnceLock<Arc<ClientConfig>>,
 }
 
 impl Dialer {
@@ -63,12 +67,20 @@ impl Dialer {
             max_idle: options.max_idle,
         };
         let name = address.server_name.as_ref().or(options.tls.server_name.as_ref());
+        let is_named = name.is_some();
         let name = name.cloned().unwrap_or_else(|| address.socket.ip().to_string());
         match address.scheme {
             Scheme::Tls => {
                 let config = self.tls.get_or_init(|| options.tls.config(None));
                 let client = tls::Client::new(config.clone(), &name);
                 Transport::Tls(tcp::Pool::new(link, Some(client), counts.reuse("tcp-tls")))
+            }
+            Scheme::Https => {
+                let config = self.https.get_or_init(|| options.tls.config(Some(b"h2")));
+                let client = tls::Client::new(config.clone(), &name);
+                // A server that has several names needs to know which is meant.
+                let authority = if is_named { name } else { address.to.clone() };
+                Transport::Https(https::Pool::new(link, client, authority, options.doh_get))
             }
             _ => {
                 let udp = udp::Pool::new(link.clone(), counts.reuse("udp"));

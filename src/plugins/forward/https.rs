@@ -1,0 +1,186 @@
+//! Queries over HTTPS (RFC 8484): one connection of HTTP/2 to each upstream, a stream for each question.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::{Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::runtime::Handle;
+use tokio::sync::SetOnce;
+
+use super::failure::{Failure, Kind};
+use super::link::{Link, Place};
+use super::message::Sent;
+use super::table::Outcome;
+use super::{tcp, tls};
+
+/// The media type of a message.
+const MESSAGE: &str = "application/dns-message";
+
+/// Octets of a message, at most.
+const LARGEST: usize = 65_535;
+
+/// How often a connection looks whether it is still needed.
+const TICK: Duration = Duration::from_millis(500);
+
+//----------- Pool -----------------------------------------------------------
+
+/// The connection to one upstream, opened when it is needed.
+pub(super) struct Pool {
+    link: Link,
+    tls: tls::Client,
+    /// Whom requests are for: a host name, or address and port.
+    authority: String,
+    is_get: bool,
+    current: Mutex<Option<Arc<Connection>>>,
+}
+
+struct Connection {
+    /// The way in, or why there is none; known when the handshake is over.
+    requests: SetOnce<Result<SendRequest<Full<Bytes>>, Failure>>,
+    in_flight: Arc<AtomicUsize>,
+    opened: Instant,
+    /// Not to be used for further questions.
+    retired: AtomicBool,
+}
+
+impl Pool {
+    /// `is_get`: questions stand in the address of the request, so that they can be cached on the way.
+    pub(super) fn new(link: Link, tls: tls::Client, authority: String, is_get: bool) -> Self {
+        Self { link, tls, authority, is_get, current: Mutex::default() }
+    }
+
+    /// Asks and waits for the answer for `patience`. What was lost with a connection that was open before is asked
+    /// again over a new one, once.
+    pub(super) async fn exchange(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
+        let both = async {
+            let (connection, was_open) = self.connection(runtime);
+            match self.ask(&connection, sent).await {
+                Err(Failure { kind: Kind::Closed, .. }) if was_open => {
+                    connection.retired.store(true, Ordering::Relaxed);
+                    self.ask(&self.connection(runtime).0, sent).await
+                }
+                outcome => outcome,
+            }
+        };
+        let outcome = tokio::time::timeout(patience, both).await;
+        outcome.unwrap_or_else(|_| {
+            // A connection that keeps somebody waiting for too long is not used again.
+            self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Err(Failure::timeout("tcp", None, self.link.peer))
+        })
+    }
+
+    /// The connection, and whether it was there before.
+    fn connection(&self, runtime: &Handle) -> (Arc<Connection>, bool) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = current.as_ref().filter(|connection| connection.is_usable(&self.link)) {
+            return (connection.clone(), true);
+        }
+        let connection = Arc::new(Connection {
+            requests: SetOnce::new(),
+            in_flight: Arc::default(),
+            opened: Instant::now(),
+            retired: AtomicBool::new(false),
+        });
+        runtime.spawn(run(self.link.clone(), self.tls.clone(), connection.clone()));
+        *current = Some(connection.clone());
+        (connection, false)
+    }
+
+    async fn ask(&self, connection: &Connection, sent: &Sent) -> Outcome {
+        // Counted from here, so that the connection does not end as idle.
+        let _place = Place::take(&connection.in_flight, usize::MAX);
+        let mut requests = connection.requests.wait().await.clone()?;
+        let closed = |_| Failure::closed(self.link.peer);
+        let response = requests.send_request(self.request(sent)?).await.map_err(closed)?;
+        check(&response)?;
+        let body =
+            Limited::new(response.into_body(), LARGEST).collect().await.map_err(|_| Failure::closed(self.link.peer))?;
+        let answer = sent.answer(&body.to_bytes());
+        answer.ok_or_else(|| Failure::other("the upstream's message is no reply to the question"))
+    }
+
+    fn request(&self, sent: &Sent) -> Result<Request<Full<Bytes>>, Failure> {
+        // The id is 0, as RFC 8484 asks for: equal questions are equal requests.
+        let message = [&[0, 0], sent.behind_id()].concat();
+        let uri = format!("https://{}/dns-query", self.authority);
+        let request = if self.is_get {
+            let uri = format!("{uri}?dns={}", URL_SAFE_NO_PAD.encode(&message));
+            Request::get(uri).header(header::ACCEPT, MESSAGE).body(Full::default())
+        } else {
+            let head = Request::post(uri).header(header::ACCEPT, MESSAGE).header(header::CONTENT_TYPE, MESSAGE);
+            head.body(Full::from(message))
+        };
+        request.map_err(|error| Failure::other(&format!("no HTTP request can be made for {}: {error}", self.authority)))
+    }
+}
+
+/// Whether a response holds a message.
+fn check<T>(response: &Response<T>) -> Result<(), Failure> {
+    if response.status() != StatusCode::OK {
+        return Err(Failure::other(&format!("the upstream answered with HTTP status {}", response.status())));
+    }
+    match response.headers().get(header::CONTENT_TYPE) {
+        Some(kind) if kind.as_bytes().starts_with(MESSAGE.as_bytes()) => Ok(()),
+        kind => Err(Failure::other(&format!("the upstream answered with content of type {kind:?}"))),
+    }
+}
+
+//----------- Connection -----------------------------------------------------
+
+impl Connection {
+    fn is_usable(&self, link: &Link) -> bool {
+        let is_old = link.max_age.is_some_and(|age| self.opened.elapsed() > age);
+        let is_over = self.requests.get().is_some_and(|requests| match requests {
+            Ok(requests) => requests.is_closed(),
+            Err(_) => true,
+        });
+        !is_old && !is_over && !self.retired.load(Ordering::Relaxed)
+    }
+}
+
+/// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
+async fn run(link: Link, tls: tls::Client, connection: Arc<Connection>) {
+    let opened = async {
+        let stream = tcp::in_time(tcp::connect(&link), &link).await?;
+        let stream = tcp::in_time(tls.handshake(stream, link.peer), &link).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(Failure::other("the upstream does not speak HTTP/2"));
+        }
+        let shaken = handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        shaken.map_err(|_| Failure::closed(link.peer))
+    };
+    let (requests, http) = match opened.await {
+        Ok((requests, http)) => (Ok(requests), Some(http)),
+        Err(failure) => (Err(failure), None),
+    };
+    // It is the first and only time.
+    let _ = connection.requests.set(requests);
+    if let Some(http) = http {
+        tokio::select! {
+            // Whoever waits for an answer hears how it ended.
+            _ = http => {}
+            () = idle(&connection, link.expire) => {}
+        }
+    }
+}
+
+/// Comes back when there was no question for so long.
+async fn idle(connection: &Connection, expire: Duration) {
+    let mut busy = Instant::now();
+    loop {
+        tokio::time::sleep(TICK.min(expire.max(Duration::from_millis(20)))).await;
+        if connection.in_flight.load(Ordering::Relaxed) > 0 {
+            busy = Instant::now();
+        } else if busy.elapsed() >= expire {
+            return connection.retired.store(true, Ordering::Relaxed);
+        }
+    }
+}
