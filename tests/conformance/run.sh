@@ -4,6 +4,7 @@
 #   run.sh --server PATH [--source api|manifests] [--keep] [OPTION OF dnscase.py check]...
 #   run.sh --live --server PATH [OPTION OF live.py]...      changes and outages of the API server in place of questions
 # --source manifests: no API server; the Corefiles have `manifests DIR` in place of `endpoint` (an option of Signpost's).
+# --transport tls (of dnscase.py): what else is asked over UDP goes through DNS over TLS.
 # --keep: leave the API server running and its state in place, and say how to use and stop it.
 # Exit status: that of dnscase.py or live.py; 3 if a tool is missing (no Go to build the peers with, no Python).
 set -euo pipefail
@@ -19,7 +20,7 @@ while [ $# -gt 0 ]; do
 	--source) source=${2:-}; shift ;;
 	--keep) keep=1 ;;
 	--live) live=1 ;;
-	-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$here/run.sh"; exit 0 ;;
+	-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$here/run.sh"; exit 0 ;;
 	*) options+=("$1") ;;
 	esac
 	shift
