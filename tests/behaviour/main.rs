@@ -1,5 +1,6 @@
 //! A running server as its users see it. Each module is one promise.
 //!
+//! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `start`: what keeps it from starting, and how it says so
 //! - `reload`: nothing is lost, and a failed reload changes nothing
@@ -9,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compare;
 mod reload;
 mod scenarios;
 mod start;
