@@ -6,14 +6,15 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use rand::seq::IndexedRandom;
 use tokio::runtime::Handle;
 
+use super::budget::Budget;
 use super::failure::{Failure, Kind};
 use super::flight::{Flights, Part};
 use super::link::{Link, Place};
 use super::message::Sent;
 use super::metrics::{self, Total};
+use super::race::Race;
 use super::setup::Options;
 use super::to::{self, To};
 use super::upstream::{Address, Upstream, Way};
@@ -23,15 +24,6 @@ use crate::wire::answer::{Answer, Section};
 use crate::wire::reply::ede;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
-
-/// All tries of one query together. Most clients give up after 5 seconds, and a reply in time says why.
-const BUDGET: Duration = Duration::from_millis(4_500);
-
-/// The one try that is made when all upstreams are down.
-const LAST_TRY: Duration = Duration::from_millis(1_500);
-
-/// Failed tries of one query for each upstream, unless `max_connect_attempts` says otherwise.
-const TRIES_PER_UPSTREAM: usize = 2;
 
 /// How often files of upstreams are read.
 const POLL: Duration = Duration::from_secs(1);
@@ -44,6 +36,7 @@ pub(super) struct Forward {
     entries: Vec<To>,
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     flights: Flights,
+    pub(super) budget: Budget,
     running: Arc<AtomicUsize>,
     total: Total,
     host: Arc<Host>,
@@ -74,6 +67,7 @@ impl Forward {
             entries,
             upstreams: ArcSwap::default(),
             flights: Flights::default(),
+            budget: Budget::default(),
             running: Arc::default(),
             total: Total::new(host),
             host: host.clone(),
@@ -119,9 +113,8 @@ impl Forward {
 
     /// Asks, or waits for somebody who asks the same.
     pub(super) async fn resolve(&self, sent: &Arc<Sent>, way: Way, runtime: &Handle) -> Resolved {
-        let key = sent.key(way == Way::Tcp);
         loop {
-            match self.flights.join(&key) {
+            match self.flights.join(sent, way == Way::Tcp) {
                 Part::Lead(lead) => {
                     let resolved = self.ask(sent, way, runtime).await;
                     lead.land(&resolved);
@@ -138,66 +131,50 @@ impl Forward {
         }
     }
 
-    /// Tries one upstream after the other.
+    /// Asks the upstream whose turn it is. Most questions are settled by one datagram and its answer; what is not
+    /// becomes a race.
     async fn ask(&self, sent: &Arc<Sent>, way: Way, runtime: &Handle) -> Resolved {
-        let upstreams = self.upstreams.load_full();
-        let order = self.options.policy.order(upstreams.len());
-        let deadline = Instant::now() + BUDGET;
-        let most_tries = self.options.max_tries.unwrap_or(TRIES_PER_UPSTREAM * upstreams.len());
-        let (mut tries, mut failovers, mut last) = (0, 0, None);
-        let mut turns = order.iter().map(|&at| &upstreams[at]).cycle();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let up = turns.by_ref().take(upstreams.len()).find(|upstream| !upstream.is_down(&self.options.health));
-            let all_down = up.is_none();
-            if all_down {
-                self.total.broken.inc();
-                if self.options.failfast {
-                    break;
-                }
-            }
-            // With all down, the probes may be wrong: one of them gets one try.
-            let Some(upstream) = up.or_else(|| upstreams.choose(&mut rand::rng())) else { break };
-            let patience = left.min(self.options.read_timeout).min(if all_down { LAST_TRY } else { left });
-            match self.ask_one(upstream, sent, way, (patience, runtime)).await {
-                Ok(answer) => {
-                    let fails_over = self.options.failover.contains(&answer.rcode);
-                    failovers += usize::from(fails_over);
-                    if !fails_over || failovers >= upstreams.len() {
-                        return self.relay(answer);
-                    }
-                }
-                Err(failure) => {
-                    upstream.probe(&self.options.health, runtime);
-                    last = Some(failure);
-                    tries += 1;
-                    if all_down || tries == most_tries {
-                        break;
-                    }
-                }
+        let (upstreams, start) = (self.upstreams.load_full(), Instant::now());
+        let health = &self.options.health;
+        let turn = self.options.policy.first(upstreams.len());
+        let mut turns = (turn..upstreams.len()).chain(0..turn);
+        let first = turns.find(|&at| !upstreams[at].is_out(health, start));
+        if first.is_none() && upstreams.iter().all(|upstream| upstream.is_down(health)) {
+            self.total.broken.inc();
+            if self.options.failfast {
+                return failed(None).into();
             }
         }
-        failed(last).into()
-    }
-
-    async fn ask_one(
-        &self,
-        upstream: &Upstream,
-        sent: &Arc<Sent>,
-        way: Way,
-        (patience, runtime): (Duration, &Handle),
-    ) -> Result<Answer, Failure> {
-        let answer = upstream.ask(sent, way, patience, runtime).await?;
-        if answer.flags & flag::TC != 0 && way == Way::Udp && upstream.has_datagrams() && self.options.prefer_udp {
-            return upstream.ask(sent, Way::Tcp, patience, runtime).await;
+        let upstream = &upstreams[first.unwrap_or(turn)];
+        self.budget.earn(upstream.vitals().is_lossy());
+        let datagram = if way == Way::Udp { upstream.datagram(sent, runtime) } else { None };
+        let Some(mut sent_off) = datagram else {
+            let race = Race::new(self, (sent, way, start), (&upstreams, first.unwrap_or(turn)), runtime);
+            return Box::pin(race.run()).await;
+        };
+        let mut outcome = None;
+        if let Ok(exchange) = &mut sent_off {
+            let late = self.lateness(upstream, upstreams.len());
+            outcome = tokio::time::timeout(late, exchange).await.ok();
         }
-        Ok(answer)
+        match outcome {
+            Some(Ok(answer)) if answer.flags & flag::TC == 0 && !self.options.failover.contains(&answer.rcode) => {
+                upstream.answered(answer.rcode, start);
+                self.relay(answer)
+            }
+            outcome => {
+                let race = Race::new(self, (sent, way, start), (&upstreams, first.unwrap_or(turn)), runtime);
+                Box::pin(race.go_on(sent_off, outcome)).await
+            }
+        }
     }
 
-    fn relay(&self, answer: Answer) -> Resolved {
+    /// After how long an answer of one of `count` upstreams is late.
+    pub(super) fn lateness(&self, upstream: &Upstream, count: usize) -> Duration {
+        upstream.vitals().lateness(count == 1).min(self.options.read_timeout)
+    }
+
+    pub(super) fn relay(&self, answer: Answer) -> Resolved {
         let is_empty = answer.rcode == rcode::NOERROR && answer.section(Section::Answer).next().is_none();
         let passes_on = self.options.next.contains(&answer.rcode) || self.options.next_on_nodata && is_empty;
         Resolved { reply: Reply::fetched(Arc::new(answer)), passes_on }
@@ -205,14 +182,14 @@ impl Forward {
 }
 
 /// The reply when nobody answered.
-fn failed(last: Option<Failure>) -> Reply {
+pub(super) fn failed(last: Option<Failure>) -> Reply {
     let (cause, error) = match last {
         None => ("no healthy proxies".to_owned(), (ede::NO_REACHABLE_AUTHORITY, "no upstream is up")),
         Some(failure) => (
             failure.text.as_ref().to_owned(),
             match failure.kind {
                 Kind::Timeout => (ede::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
-                Kind::Closed | Kind::Network => (ede::NETWORK_ERROR, "no upstream can be reached"),
+                Kind::Closed | Kind::Network | Kind::Forged => (ede::NETWORK_ERROR, "no upstream can be reached"),
             },
         ),
     };
@@ -283,6 +260,7 @@ impl Forward {
             expire: self.options.expire,
             max_age: self.options.max_age,
             max_idle: self.options.max_idle,
+            random_case: self.options.random_case,
         }
     }
 }

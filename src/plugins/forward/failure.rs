@@ -22,12 +22,19 @@ pub(super) enum Kind {
     Closed,
     /// The network or the system refused.
     Network,
+    /// Replies are forged, or may be.
+    Forged,
 }
 
 impl Failure {
     /// Nothing came in time.
     pub(super) fn timeout(proto: &str, local: Option<SocketAddr>, peer: SocketAddr) -> Self {
         Self::new(Kind::Timeout, format!("read {proto} {}: i/o timeout", ends(local, peer)))
+    }
+
+    /// Nothing came in time from the upstream of this name.
+    pub(super) fn late(proto: &str, to: &str) -> Self {
+        Self::new(Kind::Timeout, format!("read {proto} {to}: i/o timeout"))
     }
 
     /// A call on an open socket failed.
@@ -48,6 +55,16 @@ impl Failure {
     /// The peer closed the connection before it answered.
     pub(super) fn closed(peer: SocketAddr) -> Self {
         Self::new(Kind::Closed, format!("read tcp {peer}: EOF"))
+    }
+
+    /// Many replies on one socket are to nothing that was asked.
+    pub(super) fn forged(local: Option<SocketAddr>, peer: SocketAddr) -> Self {
+        Self::new(Kind::Forged, format!("read udp {}: too many forged replies", ends(local, peer)))
+    }
+
+    /// A reply repeats the question in another case.
+    pub(super) fn case() -> Self {
+        Self::new(Kind::Forged, "the question of a reply is in another case".to_owned())
     }
 
     /// Anything that needs no more than a sentence.

@@ -104,13 +104,18 @@
 //! - At most 16,384 different questions are open at a time; beyond that it is SERVFAIL.
 //! - Upstreams as `tls://`, `https://`, `quic://` or by host name are refused: not served yet.
 
+mod budget;
 mod exchange;
 mod failure;
+#[cfg(test)]
+mod faults;
 mod flight;
 mod link;
 mod message;
 mod metrics;
 mod policy;
+mod race;
+mod rtt;
 mod setup;
 mod table;
 mod tcp;
@@ -120,6 +125,7 @@ mod to;
 mod transport;
 mod udp;
 mod upstream;
+mod vitals;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -95,7 +95,9 @@ impl Pool {
         }
         self.reuse.misses.inc();
         let connection = self.open(runtime)?;
-        let ticket = connection.send(sent).ok_or_else(|| Failure::closed(self.link.peer))?;
+        // It may have failed already.
+        let why = || connection.table.why_closed().unwrap_or_else(|| Failure::closed(self.link.peer));
+        let ticket = connection.send(sent).ok_or_else(why)?;
         Ok((connection, ticket, false))
     }
 
