@@ -60,6 +60,14 @@ impl From<Reply> for Resolved {
 /// A query that is being worked on, as `max_concurrent` counts them.
 pub(super) struct Slot(#[allow(dead_code, reason = "held for its drop")] Option<Place>);
 
+#[cfg(test)]
+impl Slot {
+    /// A query that nobody counts.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl Forward {
     pub(super) fn new(options: Options, entries: Vec<To>, host: &Arc<Host>) -> Self {
         let forward = Self {
@@ -145,12 +153,12 @@ impl Forward {
                 return failed(None).into();
             }
         }
-        let upstream = &upstreams[first.unwrap_or(turn)];
+        let at = first.unwrap_or(turn);
+        let upstream = &upstreams[at];
         self.budget.earn(upstream.vitals().is_lossy());
         let datagram = if way == Way::Udp { upstream.datagram(sent, runtime) } else { None };
         let Some(mut sent_off) = datagram else {
-            let race = Race::new(self, (sent, way, start), (&upstreams, first.unwrap_or(turn)), runtime);
-            return Box::pin(race.run()).await;
+            return Race::new(self, (sent, way, start), (&upstreams, at), runtime).begin().await;
         };
         let mut outcome = None;
         if let Ok(exchange) = &mut sent_off {
@@ -162,10 +170,7 @@ impl Forward {
                 upstream.answered(answer.rcode, start);
                 self.relay(answer)
             }
-            outcome => {
-                let race = Race::new(self, (sent, way, start), (&upstreams, first.unwrap_or(turn)), runtime);
-                Box::pin(race.go_on(sent_off, outcome)).await
-            }
+            outcome => Race::new(self, (sent, way, start), (&upstreams, at), runtime).go_on(sent_off, outcome).await,
         }
     }
 

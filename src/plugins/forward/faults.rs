@@ -2,6 +2,7 @@
 //! packets, not seconds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::tests::{cause, live};
@@ -195,4 +196,16 @@ fn d12_d14_what_is_between_neighbours_stays_there() {
     assert_eq!((got.text().as_str(), got.reply.answer.options.as_slice()), (GOOD, &[][..]));
     let seen = &upstream.seen()[0].packet;
     assert_eq!(seen[opt + 3..], [0x04, 0xD0, 0, 0, 0, 0, 0, 0], "1232 octets, no options");
+}
+
+/// Row E1, in part: tens of thousands may be in flight, and what is larger than this is slow to get as well.
+#[test]
+fn e1_a_question_in_flight_is_small() {
+    let (block, sent) = (super::Block { all: Vec::new(), runtime: tokio::sync::SetOnce::new() }, Arc::new(probe()));
+    let future = Arc::new(block).resolve((0, super::exchange::Slot::none()), sent, Proto::Udp, None);
+    assert!(size_of_val(&future) < 1000, "{}", size_of_val(&future));
+}
+
+fn probe() -> super::message::Sent {
+    super::message::Sent::probe(&crate::wire::name::Name::ROOT, true)
 }

@@ -13,6 +13,8 @@
 //! News is never a verdict where it can be forged: after an ICMP message the next one is asked at once, and the first is
 //! still listened to. Only when all of them are said to be closed, waiting ends early.
 
+mod turn;
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,12 +48,6 @@ const GRACE: Duration = Duration::from_millis(400);
 /// How long a failure of one upstream is held back while another one may still answer.
 const HOLD: Duration = Duration::from_millis(400);
 
-/// Sends of a question to upstreams that are alive, and for each transport to one that is not.
-const SENDS: usize = 3;
-
-/// Without budget, a question waits this long before it is sent again.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// How soon is looked again whether there is budget by now, or the upstream is out; each time twice as long.
 const RECHECK: Duration = Duration::from_millis(40);
 
@@ -71,6 +67,8 @@ pub(super) struct Race<'a> {
     lanes: Vec<Lane>,
     runs: Vec<Run>,
     sends: usize,
+    /// Sends that had an answer or bad news at once: they do not count against others.
+    excused: usize,
     last_send: Instant,
     /// There was news: the next one is to be asked at once.
     is_eager: bool,
@@ -134,6 +132,7 @@ impl<'a> Race<'a> {
             lanes: options.policy.order(first, upstreams.len()).into_iter().map(lane).collect(),
             runs: Vec::new(),
             sends: 0,
+            excused: 0,
             last_send: start,
             is_eager: false,
             recheck: RECHECK,
@@ -144,28 +143,36 @@ impl<'a> Race<'a> {
         }
     }
 
+    /// Asks from the beginning. The future has a box of its own: few questions need it.
+    pub(super) fn begin(self) -> Pin<Box<dyn Future<Output = Resolved> + Send + 'a>> {
+        Box::pin(self.run())
+    }
+
     /// Goes on with what was sent to the first upstream: it failed, is late, or has given an answer that settles nothing.
-    pub(super) async fn go_on(mut self, sent_off: Result<Exchange, Failure>, outcome: Option<Outcome>) -> Resolved {
+    pub(super) fn go_on(
+        mut self,
+        sent_off: Result<Exchange, Failure>,
+        outcome: Option<Outcome>,
+    ) -> Pin<Box<dyn Future<Output = Resolved> + Send + 'a>> {
         (self.sends, self.lanes[0].udp) = (1, 1);
-        match sent_off {
-            Err(failure) => self.news(0, failure),
-            Ok(exchange) => {
+        match (sent_off, outcome) {
+            (Err(failure), _) => self.news(0, failure),
+            (Ok(exchange), None) => {
                 self.enter(0, Io::Datagram(exchange), self.start);
-                match outcome {
-                    None => self.mark_late(self.runs[0].late_at),
-                    Some(outcome) => {
-                        if let Some(resolved) = self.take(0, outcome) {
-                            return resolved;
-                        }
-                    }
+                self.mark_late(self.runs[0].late_at);
+            }
+            (Ok(exchange), Some(outcome)) => {
+                self.enter(0, Io::Datagram(exchange), self.start);
+                if let Some(resolved) = self.take(0, outcome) {
+                    return Box::pin(std::future::ready(resolved));
                 }
             }
         }
-        self.run().await
+        self.begin()
     }
 
     /// Asks until there is an answer, or none to be had.
-    pub(super) async fn run(mut self) -> Resolved {
+    async fn run(mut self) -> Resolved {
         loop {
             let wake = self.send_what_is_due();
             let now = Instant::now();
@@ -229,8 +236,6 @@ impl<'a> Race<'a> {
         }
     }
 
-    //----------- Whom -------------------------------------------------------
-
     /// Sends what is to be sent by now. If something waits for better times, returns when to look again.
     fn send_what_is_due(&mut self) -> Option<Instant> {
         while self.settle.is_none() && (self.is_eager || self.runs.iter().all(|run| run.is_late)) {
@@ -245,56 +250,6 @@ impl<'a> Race<'a> {
             self.send(lane, way, now);
         }
         None
-    }
-
-    /// Who is to be asked next, and how.
-    fn candidate(&self, now: Instant) -> Option<(usize, Way)> {
-        let options = &self.forward.options;
-        let is_out = |lane: &Lane| lane.upstream.is_out(&options.health, now);
-        let any_in = self.lanes.iter().any(|lane| !lane.answered && !is_out(lane));
-        let most = options.max_tries.filter(|&most| most > 0).unwrap_or(usize::MAX);
-        let most = if any_in { most.min(SENDS.max(self.lanes.len())) } else { most };
-        if self.sends >= most {
-            return None;
-        }
-        let asked = |(at, lane): (usize, &Lane)| {
-            let is_open = !lane.answered && (!any_in || !is_out(lane));
-            Some((lane.udp + lane.tcp, at, self.way_of(at, is_out(lane)).filter(|_| is_open)?))
-        };
-        let least = self.lanes.iter().enumerate().filter_map(asked).min_by_key(|&(sends, ..)| sends);
-        least.map(|(_, at, way)| (at, way))
-    }
-
-    /// How an upstream is asked next, if it may be.
-    fn way_of(&self, at: usize, is_out: bool) -> Option<Way> {
-        let lane = &self.lanes[at];
-        let mut runs = self.runs.iter().filter(|run| run.lane == at);
-        // What was sent over a connection arrives: there is nothing to repeat.
-        let is_connected = runs.clone().any(|run| matches!(run.io, Io::Stream(_)));
-        let tcp = (lane.tcp < SENDS && !is_connected).then_some(Way::Tcp);
-        let udp = (lane.udp < SENDS).then_some(Way::Udp);
-        if self.way == Way::Tcp || !lane.upstream.has_datagrams() || lane.forged {
-            return tcp;
-        }
-        if is_out || runs.any(|run| run.refused) {
-            return if lane.udp <= lane.tcp { udp.or(tcp) } else { tcp.or(udp) };
-        }
-        if lane.udp < SENDS - 1 && lane.tcp == 0 { udp } else { tcp.filter(|_| lane.tcp == 0) }
-    }
-
-    /// Whether one more send is right, or paid for now.
-    fn may_send(&self, at: usize, now: Instant) -> bool {
-        let (lane, health) = (&self.lanes[at], &self.forward.options.health);
-        let is_out = |upstream: &Upstream| upstream.is_out(health, now);
-        let is_flight = lane.udp + lane.tcp == 0
-            && !is_out(&lane.upstream)
-            && self.runs.iter().all(|run| run.refused || is_out(&self.lanes[run.lane].upstream));
-        self.runs.is_empty() || is_flight || lane.forged || self.forward.budget.pay()
-    }
-
-    /// After how long a send needs no budget.
-    fn pause(&self, at: usize) -> Duration {
-        self.lanes[at].upstream.vitals().most_come_within().unwrap_or_default().max(PAUSE)
     }
 
     //----------- Sends ------------------------------------------------------
@@ -360,7 +315,7 @@ impl<'a> Race<'a> {
             }
         }
         if self.forward.options.failover.contains(&answer.rcode) {
-            self.failovers += 1;
+            (self.failovers, self.excused) = (self.failovers + 1, self.excused + 1);
             if self.failovers >= count {
                 return Some(self.forward.relay(answer));
             }
@@ -403,6 +358,7 @@ impl<'a> Race<'a> {
 
     fn news(&mut self, lane: usize, failure: Failure) {
         self.is_eager = true;
+        self.excused += usize::from(failure.kind == Kind::Network);
         self.lanes[lane].upstream.late(&self.forward.options.health, self.runtime);
         // A connection that was closed says less than whatever else went wrong.
         if self.failure.as_ref().is_none_or(|first| first.kind == Kind::Closed) {

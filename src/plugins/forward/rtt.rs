@@ -45,7 +45,7 @@ impl Rtt {
     pub(super) fn record(&self, took: Duration) {
         self.buckets[bucket(took)].fetch_add(1, Ordering::Relaxed);
         let seen = self.seen.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        if seen.is_multiple_of(LOOK) || seen < LOOK && seen >= FEW && seen.is_power_of_two() {
+        if seen.is_multiple_of(LOOK) || (FEW..LOOK).contains(&seen) && seen.is_power_of_two() {
             self.look();
         }
     }

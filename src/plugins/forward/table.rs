@@ -125,7 +125,9 @@ impl Table {
             }
             Read::OtherCase => {
                 let hint = Failure::case();
-                self.lock().waiting.get_mut(&id).filter(|waiter| waiter.number == number).map(|w| w.hint(&hint));
+                if let Some(waiter) = self.lock().waiting.get_mut(&id).filter(|waiter| waiter.number == number) {
+                    waiter.hint(&hint);
+                }
                 if let Some(vitals) = &self.vitals {
                     vitals.case_came(false);
                 }

@@ -154,6 +154,8 @@ impl Pool {
             if socket.is_lost() || socket.is_spent() && !is_full {
                 let socket = shelf.active.swap_remove(at);
                 if !socket.retire() {
+                    // Those that have ended since make room.
+                    shelf.leaving.retain(|socket| !socket.table.is_closed());
                     shelf.leaving.push(socket);
                 }
             } else {
