@@ -137,7 +137,7 @@ mod budget;
 mod exchange;
 mod failure;
 #[cfg(test)]
-mod faults;
+mod faults_tests;
 mod flight;
 mod link;
 mod message;
