@@ -30,7 +30,7 @@ for tool in dnsperf taskset dig python3; do
 done
 IFS=, read -ra servers <<<"$only"
 echo=$target/release/examples/echo
-[ -x "$echo" ] || cargo build --locked --release --quiet --example echo --manifest-path "$root/Cargo.toml"
+cargo build --locked --release --quiet --example echo --manifest-path "$root/Cargo.toml"
 
 work=$(mktemp -d)
 server='' upstream=''
