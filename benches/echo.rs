@@ -2,6 +2,8 @@
 //! DNS server at all; what it costs is what the kernel costs. For benches/peers.sh:
 //!
 //!     echo ADDRESS NAME IPV4
+//!
+//! With `.` for a name it answers everything alike, and is the upstream of benches/forward.sh as well.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -15,13 +17,14 @@ fn main() -> std::io::Result<()> {
     let ip: Ipv4Addr = ip.parse().expect("an IPv4 address");
     // Pointer to the question, A, IN, 30 seconds, four octets.
     let record = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4], ip.octets().as_slice()].concat();
+    let of_all = name.is_root().then(|| record.clone());
     let answers: HashMap<Vec<u8>, Vec<u8>> = HashMap::from([(name.wire().to_vec(), record)]);
     let socket = UdpSocket::bind(address)?;
     let mut packet = [0; 1500];
     loop {
         let (len, peer) = socket.recv_from(&mut packet)?;
         let Some(end) = packet[12..len].iter().position(|&octet| octet == 0).map(|at| at + 13) else { continue };
-        if let Some(answer) = answers.get(&packet[12..end]) {
+        if let Some(answer) = answers.get(&packet[12..end]).or(of_all.as_ref()) {
             packet[2] |= 0x84;
             (packet[7], packet[11]) = (1, 0);
             let question = end + 4;

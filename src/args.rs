@@ -51,6 +51,7 @@ pub const USAGE: &str = "Usage of signpost:
   -quiet            do not print zones and version at start
   -validate         check the Corefile and exit with 0 or 1; opens no socket and asks no network
   -version          print the version and exit
+signpost compare -h: ask two servers the same questions and print what differs
 ";
 
 /// Reads arguments (without the program's own name): `-name value`, `-name=value`, one dash or two.

@@ -15,6 +15,7 @@
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`plugins`]: one file or folder each, in one ordered list
+//! - [`compare`]: asks two servers the same and prints what differs
 //! - [`bench`]: the load generator; uses [`wire`] alone
 //! - [`args`], [`error`]: the command line, and what can go wrong
 //!
@@ -23,6 +24,7 @@
 pub mod args;
 pub mod bench;
 pub mod chain;
+pub mod compare;
 pub mod corefile;
 pub mod error;
 pub mod host;

@@ -3,11 +3,16 @@
 use std::process::ExitCode;
 
 use signpost::args::{Command, USAGE, parse};
+use signpost::compare::options;
 use signpost::plugins::{ALL, ELSEWHERE};
 use signpost::server::run;
 
 fn main() -> ExitCode {
-    let command = match parse(std::env::args().skip(1)) {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|word| word == "compare").is_some() {
+        return compare(arguments);
+    }
+    let command = match parse(arguments) {
         Ok(command) => command,
         Err((status, text)) => {
             eprintln!("{text}");
@@ -39,5 +44,13 @@ fn main() -> ExitCode {
         signpost::host::log::flush(std::time::Duration::from_secs(1));
         eprintln!("{error}");
         ExitCode::FAILURE
+    })
+}
+
+/// `signpost compare`: exit status 2 where it could not be tried.
+fn compare(arguments: impl Iterator<Item = String>) -> ExitCode {
+    options::parse(arguments).and_then(|options| signpost::compare::run(&options)).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::from(2)
     })
 }

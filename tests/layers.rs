@@ -2,12 +2,12 @@
 //! file and a function may be, where `unsafe` and `kube` may stand, how a file opens.
 //!
 //! ```text
-//! main            -> server, plugins, chain, corefile, args, error, host
+//! main            -> server, plugins, chain, corefile, args, error, host, compare
 //! server          -> chain, wire, host, corefile, args, error
 //! plugins         -> chain, wire, host, error, and of corefile only what reads options
 //! chain           -> corefile, wire, host, error
 //! corefile, host  -> error
-//! bin -> bench -> wire
+//! bin -> bench -> wire; compare -> wire
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
@@ -20,11 +20,12 @@ use source::{Source, Use};
 
 /// Who may use whom.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host"]),
+    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare"]),
     ("server", &["chain", "wire", "host", "corefile", "args", "error"]),
     ("plugins", &["chain", "corefile", "wire", "host", "error"]),
     ("chain", &["corefile", "wire", "host", "error"]),
     ("bench", &["wire"]),
+    ("compare", &["wire"]),
     ("bin", &["bench"]),
     ("corefile", &["error"]),
     ("host", &["error"]),

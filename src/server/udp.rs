@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
-use super::worker::Local;
+use super::worker::{Local, Place};
 use crate::chain::site::Listener;
 use crate::chain::{Client, Outcome, Pending, Proto, Query, Reply};
 use crate::wire::answer::recycle;
@@ -104,11 +104,9 @@ fn answer(
         Outcome::Drop => {}
         Outcome::Wait(pending) => match local.place() {
             Some(place) => {
-                let (listener, port, query) = (listener.clone(), port.clone(), query.into_owned());
-                tokio::task::spawn_local(async move {
-                    finish(listener, port, query, pending, to).await;
-                    drop(place);
-                });
+                // In a box of its own: what is moved into a task is copied more than once.
+                let query = Box::new(query.into_owned());
+                tokio::task::spawn_local(finish((listener.clone(), port.clone(), place), query, pending, to));
             }
             None => outbox.reply(to, &query, Reply::failure(rcode::SERVFAIL, "too many queries are waiting")),
         },
@@ -117,9 +115,8 @@ fn answer(
 
 /// Goes on with a query that had to wait, and sends its reply alone.
 async fn finish(
-    listener: Arc<Listener>,
-    port: Rc<Port>,
-    mut query: Query<'static>,
+    (listener, port, _place): (Arc<Listener>, Rc<Port>, Place),
+    mut query: Box<Query<'static>>,
     pending: Pending,
     to: (SocketAddr, Option<IpAddr>),
 ) {
@@ -165,12 +162,7 @@ impl Outbox {
     async fn send(&mut self, port: &Port) {
         let mut done = 0;
         while done < self.parcels.len() {
-            let parcels = &self.parcels[done..self.parcels.len().min(done + BATCH)];
-            let mut batch = [Transmit { bytes: &[], peer: port.own, source: None }; BATCH];
-            for (transmit, (range, peer, source)) in batch.iter_mut().zip(parcels) {
-                *transmit = Transmit { bytes: &self.bytes[range.clone()], peer: *peer, source: *source };
-            }
-            match port.send(&batch[..parcels.len()]) {
+            match self.send_some(port, done) {
                 Ok(sent) => done += sent,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     if port.socket.writable().await.is_err() {
@@ -183,5 +175,16 @@ impl Outbox {
         self.parcels.clear();
         self.bytes.clear();
         self.bytes.shrink_to(GATHER);
+    }
+
+    /// Sends a batch from the parcel at `done` on; returns how many went. Apart from the waiting, so that no task
+    /// carries the batch.
+    fn send_some(&self, port: &Port, done: usize) -> std::io::Result<usize> {
+        let parcels = &self.parcels[done..self.parcels.len().min(done + BATCH)];
+        let mut batch = [Transmit { bytes: &[], peer: port.own, source: None }; BATCH];
+        for (transmit, (range, peer, source)) in batch.iter_mut().zip(parcels) {
+            *transmit = Transmit { bytes: &self.bytes[range.clone()], peer: *peer, source: *source };
+        }
+        port.send(&batch[..parcels.len()])
     }
 }

@@ -1,5 +1,6 @@
 //! A running server as its users see it. Each module is one promise.
 //!
+//! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `start`: what keeps it from starting, and how it says so
 //! - `reload`: nothing is lost, and a failed reload changes nothing
@@ -12,6 +13,7 @@ mod support;
 #[path = "../support/tls.rs"]
 mod support_tls;
 
+mod compare;
 mod reload;
 mod scenarios;
 mod start;

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use rand::seq::IndexedRandom;
 use tokio::runtime::Handle;
 
+use super::budget::Budget;
 use super::failure::Failure;
 use super::flight::{Flights, Part};
 use super::follow::Listed;
 use super::link::Place;
 use super::message::Sent;
 use super::metrics::Total;
+use super::race::Race;
 use super::setup::Options;
 use super::to::To;
 use super::transport::Dialer;
@@ -24,15 +25,6 @@ use crate::wire::answer::{Answer, Section};
 use crate::wire::reply::ede;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
-
-/// All tries of one query together. Most clients give up after 5 seconds, and a reply in time says why.
-const BUDGET: Duration = Duration::from_millis(4_500);
-
-/// The one try that is made when all upstreams are down.
-const LAST_TRY: Duration = Duration::from_millis(1_500);
-
-/// Failed tries of one query for each upstream, unless `max_connect_attempts` says otherwise.
-const TRIES_PER_UPSTREAM: usize = 2;
 
 //----------- Forward --------------------------------------------------------
 
@@ -45,6 +37,7 @@ pub(super) struct Forward {
     pub(super) upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     pub(super) dialer: Dialer,
     flights: Flights,
+    pub(super) budget: Budget,
     running: Arc<AtomicUsize>,
     total: Total,
     pub(super) host: Arc<Host>,
@@ -68,6 +61,14 @@ impl From<Reply> for Resolved {
 /// A query that is being worked on, as `max_concurrent` counts them.
 pub(super) struct Slot(#[allow(dead_code, reason = "held for its drop")] Option<Place>);
 
+#[cfg(test)]
+impl Slot {
+    /// A query that nobody counts.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl Forward {
     pub(super) fn new(options: Options, entries: Vec<To>, host: &Arc<Host>) -> Self {
         let forward = Self {
@@ -77,6 +78,7 @@ impl Forward {
             upstreams: ArcSwap::default(),
             dialer: Dialer::default(),
             flights: Flights::default(),
+            budget: Budget::default(),
             running: Arc::default(),
             total: Total::new(host),
             host: host.clone(),
@@ -122,9 +124,8 @@ impl Forward {
 
     /// Asks, or waits for somebody who asks the same.
     pub(super) async fn resolve(&self, sent: &Arc<Sent>, way: Way, runtime: &Handle) -> Resolved {
-        let key = sent.key(way == Way::Tcp);
         loop {
-            match self.flights.join(&key) {
+            match self.flights.join(sent, way == Way::Tcp) {
                 Part::Lead(lead) => {
                     let resolved = self.ask(sent, way, runtime).await;
                     lead.land(&resolved);
@@ -141,66 +142,51 @@ impl Forward {
         }
     }
 
-    /// Tries one upstream after the other.
+    /// Asks the upstream whose turn it is. Most questions are settled by one datagram and its answer; what is not
+    /// becomes a race.
     async fn ask(&self, sent: &Arc<Sent>, way: Way, runtime: &Handle) -> Resolved {
-        let upstreams = self.upstreams.load_full();
-        let order = self.options.policy.order(upstreams.len());
-        let deadline = Instant::now() + BUDGET;
-        let most_tries = self.options.max_tries.unwrap_or(TRIES_PER_UPSTREAM * upstreams.len());
-        let (mut tries, mut failovers, mut last) = (0, 0, None);
-        let mut turns = order.iter().map(|&at| &upstreams[at]).cycle();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let up = turns.by_ref().take(upstreams.len()).find(|upstream| !upstream.is_down(&self.options.health));
-            let all_down = up.is_none();
-            if all_down {
-                self.total.broken.inc();
-                if self.options.failfast {
-                    break;
-                }
-            }
-            // With all down, the probes may be wrong: one of them gets one try.
-            let Some(upstream) = up.or_else(|| upstreams.choose(&mut rand::rng())) else { break };
-            let patience = left.min(self.options.read_timeout).min(if all_down { LAST_TRY } else { left });
-            match self.ask_one(upstream, sent, way, (patience, runtime)).await {
-                Ok(answer) => {
-                    let fails_over = self.options.failover.contains(&answer.rcode);
-                    failovers += usize::from(fails_over);
-                    if !fails_over || failovers >= upstreams.len() {
-                        return self.relay(answer);
-                    }
-                }
-                Err(failure) => {
-                    upstream.probe(&self.options.health, runtime);
-                    last = Some(failure);
-                    tries += 1;
-                    if all_down || tries == most_tries {
-                        break;
-                    }
-                }
+        let (upstreams, start) = (self.upstreams.load_full(), Instant::now());
+        if upstreams.is_empty() {
+            // A host name whose addresses nobody knows yet.
+            return failed(None).into();
+        }
+        let health = &self.options.health;
+        let turn = self.options.policy.first(upstreams.len());
+        let mut turns = (turn..upstreams.len()).chain(0..turn);
+        let first = turns.find(|&at| !upstreams[at].is_out(health, start));
+        if first.is_none() && upstreams.iter().all(|upstream| upstream.is_down(health)) {
+            self.total.broken.inc();
+            if self.options.failfast {
+                return failed(None).into();
             }
         }
-        failed(last).into()
-    }
-
-    async fn ask_one(
-        &self,
-        upstream: &Upstream,
-        sent: &Arc<Sent>,
-        way: Way,
-        (patience, runtime): (Duration, &Handle),
-    ) -> Result<Answer, Failure> {
-        let answer = upstream.ask(sent, way, patience, runtime).await?;
-        if answer.flags & flag::TC != 0 && way == Way::Udp && upstream.has_datagrams() && self.options.prefer_udp {
-            return upstream.ask(sent, Way::Tcp, patience, runtime).await;
+        let at = first.unwrap_or(turn);
+        let upstream = &upstreams[at];
+        self.budget.earn(upstream.vitals().is_lossy());
+        let datagram = if way == Way::Udp { upstream.datagram(sent, runtime) } else { None };
+        let Some(mut sent_off) = datagram else {
+            return Race::new(self, (sent, way, start), (&upstreams, at), runtime).begin().await;
+        };
+        let mut outcome = None;
+        if let Ok(exchange) = &mut sent_off {
+            let late = self.lateness(upstream, upstreams.len());
+            outcome = tokio::time::timeout(late, exchange).await.ok();
         }
-        Ok(answer)
+        match outcome {
+            Some(Ok(answer)) if answer.flags & flag::TC == 0 && !self.options.failover.contains(&answer.rcode) => {
+                upstream.answered(answer.rcode, start);
+                self.relay(answer)
+            }
+            outcome => Race::new(self, (sent, way, start), (&upstreams, at), runtime).go_on(sent_off, outcome).await,
+        }
     }
 
-    fn relay(&self, answer: Answer) -> Resolved {
+    /// After how long an answer of one of `count` upstreams is late.
+    pub(super) fn lateness(&self, upstream: &Upstream, count: usize) -> Duration {
+        upstream.vitals().lateness(count == 1).min(self.options.read_timeout)
+    }
+
+    pub(super) fn relay(&self, answer: Answer) -> Resolved {
         let is_empty = answer.rcode == rcode::NOERROR && answer.section(Section::Answer).next().is_none();
         let passes_on = self.options.next.contains(&answer.rcode) || self.options.next_on_nodata && is_empty;
         Resolved { reply: Reply::fetched(Arc::new(answer)), passes_on }
@@ -208,7 +194,7 @@ impl Forward {
 }
 
 /// The reply when nobody answered.
-fn failed(last: Option<Failure>) -> Reply {
+pub(super) fn failed(last: Option<Failure>) -> Reply {
     let (cause, error) = match last {
         None => ("no healthy proxies".to_owned(), (ede::NO_REACHABLE_AUTHORITY, "no upstream is up")),
         Some(failure) => (failure.text.as_ref().to_owned(), failure.extended()),

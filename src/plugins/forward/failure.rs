@@ -27,12 +27,19 @@ pub(super) enum Kind {
     Network,
     /// The other side of a TLS connection is not believed; why, in words for the client.
     Untrusted(&'static str),
+    /// Replies are forged, or may be.
+    Forged,
 }
 
 impl Failure {
     /// Nothing came in time.
     pub(super) fn timeout(proto: &str, local: Option<SocketAddr>, peer: SocketAddr) -> Self {
         Self::new(Kind::Timeout, format!("read {proto} {}: i/o timeout", ends(local, peer)))
+    }
+
+    /// Nothing came in time from the upstream of this name.
+    pub(super) fn late(proto: &str, to: &str) -> Self {
+        Self::new(Kind::Timeout, format!("read {proto} {to}: i/o timeout"))
     }
 
     /// A call on an open socket failed.
@@ -72,9 +79,19 @@ impl Failure {
     pub(super) fn extended(&self) -> (u16, &'static str) {
         match self.kind {
             Kind::Timeout => (ede::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
-            Kind::Closed | Kind::Network => (ede::NETWORK_ERROR, "no upstream can be reached"),
+            Kind::Closed | Kind::Network | Kind::Forged => (ede::NETWORK_ERROR, "no upstream can be reached"),
             Kind::Untrusted(why) => (ede::NETWORK_ERROR, why),
         }
+    }
+
+    /// Many replies on one socket are to nothing that was asked.
+    pub(super) fn forged(local: Option<SocketAddr>, peer: SocketAddr) -> Self {
+        Self::new(Kind::Forged, format!("read udp {}: too many forged replies", ends(local, peer)))
+    }
+
+    /// A reply repeats the question in another case.
+    pub(super) fn case() -> Self {
+        Self::new(Kind::Forged, "the question of a reply is in another case".to_owned())
     }
 
     /// Anything that needs no more than a sentence.

@@ -8,6 +8,7 @@ use super::metrics::{self, Counts};
 use super::names::Lost;
 use super::to::{self, To};
 use super::upstream::{Address, Upstream};
+use super::vitals::Vitals;
 use crate::error::{Error, Result};
 use crate::host::log;
 
@@ -139,7 +140,8 @@ impl Forward {
                 continue;
             }
             let known = current.iter().find(|upstream| upstream.address == *address).cloned();
-            let transport = |counts: &Counts| self.dialer.transport(address, &self.options, counts);
+            let transport =
+                |counts: &Counts, vitals: &Arc<Vitals>| self.dialer.transport(address, &self.options, (counts, vitals));
             upstreams.push(known.unwrap_or_else(|| Arc::new(Upstream::new(address, &self.host, transport))));
         }
         self.upstreams.store(Arc::new(upstreams));

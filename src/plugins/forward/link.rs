@@ -23,6 +23,8 @@ pub(super) struct Link {
     pub(super) max_age: Option<Duration>,
     /// How many sockets without questions are kept.
     pub(super) max_idle: Option<usize>,
+    /// Whether questions in datagrams are in random case.
+    pub(super) random_case: bool,
 }
 
 impl Link {

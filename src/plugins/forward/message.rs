@@ -1,5 +1,9 @@
 //! The query as it goes upstream, and whether a message is the reply to it.
 
+use std::hash::{Hash, Hasher};
+
+use rand::RngExt;
+
 use crate::chain::Query;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
@@ -10,24 +14,43 @@ use crate::wire::types::{class, rcode};
 /// Octets of an OPT from its type to its options.
 const OPT_HEAD: usize = 10;
 
+/// The largest UDP reply that an upstream may send: what fits every path in one piece (RFC 9715).
+const LARGEST: u16 = 1232;
+
+/// Options between two neighbours, which are not passed on: client subnet (it splits answers, and with them makes
+/// forging easier: CVE-2025-5994), cookie, keepalive, padding (RFC 7871, 7873, 7828, 7830).
+const OF_NEIGHBOURS: [u16; 4] = [8, 10, 11, 12];
+
 //----------- Sent -----------------------------------------------------------
 
 /// A query on its way upstream. The id is not part of it: each try has another one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sent {
     /// The whole message, with 0 for an id.
     bytes: Vec<u8>,
     name: Name,
     qtype: u16,
     qclass: u16,
+    /// Whether a reply must have the question in the very case in which it was sent.
+    strict: bool,
+}
+
+/// What a message is to a query.
+pub(super) enum Read {
+    /// The reply.
+    Answer(Answer),
+    /// The reply, but for the case of its question: forged, or from a server that does not keep it.
+    OtherCase,
+    /// No reply to this query, whoever sent it: the right one may still come.
+    NoReply,
 }
 
 impl Sent {
     /// The query as it was received, with what the chain has changed: the question, the flags, and the payload
-    /// size that the client is said to take.
+    /// size that the client is said to take, but for what is between the client and us.
     pub(super) fn new(query: &Query<'_>) -> Self {
         let bytes = if query.is_as_asked() { as_received(query) } else { asked_anew(query) };
-        Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass }
+        Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false }
     }
 
     /// The question that tells whether an upstream lives: `name` NS.
@@ -41,7 +64,28 @@ impl Sent {
         let flags = if recursion { flag::RD } else { 0 };
         let mut bytes = header(flags, [0, 0, 0]);
         push_question(&mut bytes, name, qtype, qclass);
-        Self { bytes, name: name.lowered(), qtype, qclass }
+        Self { bytes, name: name.lowered(), qtype, qclass, strict: false }
+    }
+
+    /// The same with each letter of the name in a case drawn at random, which the reply must repeat: one more bit
+    /// a letter for a forger to guess (draft-vixie-dnsext-dns0x20).
+    pub(super) fn in_random_case(&self) -> Self {
+        let mut drawn = Self { strict: true, ..self.clone() };
+        let mut random = rand::rng();
+        for octet in &mut drawn.bytes[HEADER..HEADER + self.name.len()] {
+            // Length octets are no letters: they are 63 at most.
+            if octet.is_ascii_alphabetic() && random.random() {
+                *octet ^= 0x20;
+            }
+        }
+        drawn
+    }
+
+    /// Whether a reply in the same case tells that the upstream keeps it: a name without letters does not, nor one
+    /// in a single case.
+    pub(super) fn tells_of_case(&self) -> bool {
+        let name = &self.bytes[HEADER..HEADER + self.name.len()];
+        self.strict && name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase)
     }
 
     /// Everything behind the id.
@@ -49,21 +93,44 @@ impl Sent {
         &self.bytes[2..]
     }
 
-    /// What makes two queries one: the whole message, the name in lower case.
-    pub(super) fn key(&self, tcp: bool) -> Box<[u8]> {
-        let mut key = self.bytes[1..].to_vec();
-        key[0] = u8::from(tcp);
-        key[HEADER - 1..HEADER - 1 + self.name.len()].copy_from_slice(self.name.wire());
-        key.into_boxed_slice()
+    /// The message without id, and the name in it in lower case: what makes two queries one.
+    fn parts(&self) -> [&[u8]; 3] {
+        [&self.bytes[2..HEADER], self.name.wire(), &self.bytes[HEADER + self.name.len()..]]
     }
 
-    /// The answer in `message`, or nothing if it is not the reply to this query, whoever sent it: then the right
-    /// one may still come.
+    /// The answer in `message`, for those who ask where nobody can forge.
     pub(super) fn answer(&self, message: &[u8]) -> Option<Answer> {
+        if let Read::Answer(answer) = self.read(message) { Some(answer) } else { None }
+    }
+
+    /// What `message` is to this query.
+    pub(super) fn read(&self, message: &[u8]) -> Read {
         if let Some(rcode) = bare_error(message) {
-            return Some(Answer::empty(rcode));
+            return Read::Answer(Answer::empty(rcode));
         }
-        relay::read(message, &self.name, self.qtype, self.qclass).ok()
+        let Ok(mut answer) = relay::read(message, &self.name, self.qtype, self.qclass) else { return Read::NoReply };
+        let name = HEADER..HEADER + self.name.len();
+        if self.strict && message.get(name.clone()) != self.bytes.get(name) {
+            return Read::OtherCase;
+        }
+        if !answer.options.is_empty() {
+            answer.options = without_neighbours(&answer.options);
+        }
+        Read::Answer(answer)
+    }
+}
+
+impl PartialEq for Sent {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Sent {}
+
+impl Hash for Sent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().iter().for_each(|part| state.write(part));
     }
 }
 
@@ -82,8 +149,14 @@ fn as_received(query: &Query<'_>) -> Vec<u8> {
     bytes[..2].fill(0);
     bytes[2..4].copy_from_slice(&query.request.flags.to_be_bytes());
     if let Some(edns) = &query.request.edns {
-        let size = usize::from(edns.options.start) - OPT_HEAD + 2;
-        bytes[size..size + 2].copy_from_slice(&edns.size.to_be_bytes());
+        let options = usize::from(edns.options.start)..usize::from(edns.options.end);
+        let size = options.start - OPT_HEAD + 2;
+        bytes[size..size + 2].copy_from_slice(&edns.size.min(LARGEST).to_be_bytes());
+        if !options.is_empty() {
+            let kept = without_neighbours(&bytes[options.clone()]);
+            bytes[options.start - 2..options.start].copy_from_slice(&(kept.len() as u16).to_be_bytes());
+            bytes.splice(options, kept);
+        }
     }
     bytes
 }
@@ -94,14 +167,31 @@ fn asked_anew(query: &Query<'_>) -> Vec<u8> {
     let mut bytes = header(query.request.flags, [0, 0, u16::from(edns.is_some())]);
     push_question(&mut bytes, &query.name, query.qtype, query.qclass);
     if let Some(edns) = edns {
-        let options = usize::from(edns.options.start)..usize::from(edns.options.end);
-        let [high, low] = edns.size.to_be_bytes();
+        let options = &query.packet()[usize::from(edns.options.start)..usize::from(edns.options.end)];
+        let kept = without_neighbours(options);
+        let [high, low] = edns.size.min(LARGEST).to_be_bytes();
         let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
         bytes.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec_ok, 0]);
-        bytes.extend_from_slice(&(options.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(&query.packet()[options]);
+        bytes.extend_from_slice(&(kept.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&kept);
     }
     bytes
+}
+
+/// Options without those that are between two neighbours. What cannot be read is left out.
+fn without_neighbours(mut options: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(options.len());
+    while let Some((head, rest)) = options.split_first_chunk::<4>()
+        && let len = usize::from(u16::from_be_bytes([head[2], head[3]]))
+        && let Some((data, next)) = rest.split_at_checked(len)
+    {
+        if !OF_NEIGHBOURS.contains(&u16::from_be_bytes([head[0], head[1]])) {
+            kept.extend_from_slice(head);
+            kept.extend_from_slice(data);
+        }
+        options = next;
+    }
+    kept
 }
 
 fn header(flags: u16, counts: [u16; 3]) -> Vec<u8> {
@@ -164,23 +254,71 @@ mod tests {
 
     #[test]
     fn case_does_not_make_two_questions_and_flags_do() {
-        let key = |text: &str, tcp, cd: bool| {
+        let sent = |text: &str, cd: bool| {
             let mut packet = crate::testing::packet(text, "A");
             packet[3] |= if cd { 0x10 } else { 0 };
-            Sent::new(&query(&packet)).key(tcp)
+            Sent::new(&query(&packet))
         };
-        assert_eq!(key("a.example.", false, false), key("A.eXample.", false, false));
-        assert_ne!(key("a.example.", false, false), key("a.example.", true, false));
-        assert_ne!(key("a.example.", false, false), key("a.example.", false, true));
+        assert_eq!(sent("a.example.", false), sent("A.eXample.", false));
+        assert_ne!(sent("a.example.", false), sent("b.example.", false));
+        assert_ne!(sent("a.example.", false), sent("a.example.", true));
     }
 
     #[test]
     fn an_error_without_a_question_is_a_reply() {
         let packet = crate::testing::packet("a.example.", "A");
         let sent = Sent::new(&query(&packet));
-        let bare = |flags: [u8; 2]| sent.answer(&[&[0, 0][..], &flags, &[0; 8]].concat()).map(|answer| answer.rcode);
+        let bare = |flags: [u8; 2]| match sent.read(&[&[0, 0][..], &flags, &[0; 8]].concat()) {
+            Read::Answer(answer) => Some(answer.rcode),
+            Read::OtherCase | Read::NoReply => None,
+        };
         assert_eq!(bare([0x80, 1]), Some(rcode::FORMERR));
         assert_eq!(bare([0x80, 0]), None);
         assert_eq!(bare([0x00, 1]), None);
+    }
+
+    /// A query with these options, in wire form.
+    fn with_options(options: &[u8]) -> Vec<u8> {
+        let mut packet = crate::testing::packet("www.example.org.", "A");
+        let at = packet.len();
+        packet[at - 2..].copy_from_slice(&(options.len() as u16).to_be_bytes());
+        packet.extend_from_slice(options);
+        packet
+    }
+
+    #[test]
+    fn d12_d14_options_of_neighbours_stay_and_sizes_are_those_of_one_packet() {
+        const COOKIE: &[u8] = &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+        const SUBNET: &[u8] = &[0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2];
+        const NSID: &[u8] = &[0, 3, 0, 0];
+        let mut packet = with_options(&[COOKIE, SUBNET, NSID, &[0, 11, 0, 0], &[0, 12, 0, 1, 0]].concat());
+        let size = packet.iter().position(|&octet| octet == 41).expect("OPT") + 1;
+        packet[size..size + 2].copy_from_slice(&4096u16.to_be_bytes());
+        let mut renamed = query(&packet);
+        renamed.name = Name::from_text("other.example.").expect("a name");
+        for sent in [Sent::new(&query(&packet)), Sent::new(&renamed)] {
+            let Gate::Pass(request) = gate(&sent.bytes) else { panic!("refused") };
+            let edns = request.edns.expect("OPT");
+            assert_eq!(edns.size, 1232);
+            assert_eq!(&sent.bytes[usize::from(edns.options.start)..], NSID);
+        }
+        assert_eq!(Sent::new(&query(&with_options(SUBNET))), Sent::new(&query(&with_options(COOKIE))), "one question");
+    }
+
+    #[test]
+    fn d4_a_reply_in_another_case_is_known() {
+        let packet = crate::testing::packet("abcdefghijklmnopqrstuvwxyz.example.", "A");
+        let sent = Sent::new(&query(&packet));
+        let drawn = sent.in_random_case();
+        assert_ne!(sent.bytes, drawn.bytes, "once in 2^33 the same");
+        assert_eq!(sent, drawn);
+        let reply = |sent: &Sent| {
+            let mut reply = sent.bytes[..sent.bytes.len() - 11].to_vec();
+            (reply[2], reply[11]) = (0x81, 0);
+            reply
+        };
+        assert!(matches!(drawn.read(&reply(&drawn)), Read::Answer(_)));
+        assert!(matches!(drawn.read(&reply(&sent)), Read::OtherCase));
+        assert!(matches!(sent.read(&reply(&drawn)), Read::Answer(_)));
     }
 }

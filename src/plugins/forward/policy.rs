@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rand::RngExt;
 use rand::seq::SliceRandom;
 
 /// How the first upstream of a query is chosen.
@@ -29,16 +30,23 @@ impl Policy {
         })
     }
 
-    /// The indexes of `len` upstreams in the order to try them.
-    pub(super) fn order(&self, len: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..len).collect();
+    /// The index of the upstream to ask first, of `len`.
+    pub(super) fn first(&self, len: usize) -> usize {
         match self {
-            Self::Random => order.shuffle(&mut rand::rng()),
-            Self::RoundRobin(turn) if len > 0 => {
-                let first = (turn.fetch_add(1, Ordering::Relaxed) + 1) % len;
-                order[..=first].rotate_right(1);
+            Self::Random if len > 1 => rand::rng().random_range(..len),
+            Self::RoundRobin(turn) if len > 1 => (turn.fetch_add(1, Ordering::Relaxed) + 1) % len,
+            _ => 0,
+        }
+    }
+
+    /// The indexes of all `len` upstreams in the order to ask them, from `first` on.
+    pub(super) fn order(&self, first: usize, len: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..len).collect();
+        if first < len {
+            order[..=first].rotate_right(1);
+            if matches!(self, Self::Random) {
+                order[1..].shuffle(&mut rand::rng());
             }
-            Self::RoundRobin(_) | Self::Sequential => {}
         }
         order
     }
@@ -50,12 +58,16 @@ mod tests {
 
     #[test]
     fn orders() {
-        assert_eq!(Policy::Sequential.order(3), [0, 1, 2]);
+        let order = |policy: &Policy| policy.order(policy.first(3), 3);
+        assert_eq!(order(&Policy::Sequential), [0, 1, 2]);
         let robin = Policy::from_word("round_robin").expect("a policy");
-        let turns: Vec<_> = (0..4).map(|_| robin.order(3)).collect();
+        let turns: Vec<_> = (0..4).map(|_| order(&robin)).collect();
         assert_eq!(turns, [[1, 0, 2], [2, 0, 1], [0, 1, 2], [1, 0, 2]]);
-        let mut first = [0; 3];
-        (0..300).for_each(|_| first[Policy::Random.order(3)[0]] += 1);
-        assert!(first.iter().all(|&n| n > 50), "{first:?}");
+        for at in 0..3 {
+            let mut counts = [0; 3];
+            (0..300).for_each(|_| counts[order(&Policy::Random)[at]] += 1);
+            assert!(counts.iter().all(|&n| n > 50), "{counts:?}");
+        }
+        assert_eq!((Policy::Random.first(0), Policy::Random.order(0, 0)), (0, vec![]));
     }
 }

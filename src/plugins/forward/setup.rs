@@ -41,6 +41,7 @@ const KNOWN: &[&str] = &[
     "failover",
     "resolver",
     "source_address",
+    "random_case",
 ];
 
 //----------- Options --------------------------------------------------------
@@ -56,7 +57,7 @@ pub(super) struct Options {
     pub(super) prefer_udp: bool,
     pub(super) health: Arc<Health>,
     pub(super) failfast: bool,
-    /// Failed tries of one query; 0 for any number.
+    /// Tries of one query; 0 for any number.
     pub(super) max_tries: Option<usize>,
     /// How long one try may take.
     pub(super) read_timeout: Duration,
@@ -81,6 +82,8 @@ pub(super) struct Options {
     pub(super) resolvers: Vec<SocketAddr>,
     /// How encrypted upstreams are trusted.
     pub(super) tls: tls::Options,
+    /// Whether questions go out in random case.
+    pub(super) random_case: bool,
 }
 
 impl Default for Options {
@@ -108,6 +111,7 @@ impl Default for Options {
             doh_get: false,
             resolvers: Vec::new(),
             tls: tls::Options::default(),
+            random_case: false,
         }
     }
 }
@@ -188,6 +192,7 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
         "force_tcp" => options.force_tcp = flag(cursor)?,
         "prefer_udp" => options.prefer_udp = flag(cursor)?,
         "next_on_nodata" => options.next_on_nodata = flag(cursor)?,
+        "random_case" => options.random_case = flag(cursor)?,
         "failfast_all_unhealthy_upstreams" => options.failfast = flag(cursor)?,
         "max_fails" => Arc::make_mut(&mut options.health).max_fails = unsigned(cursor)? as u32,
         "max_connect_attempts" => options.max_tries = Some(unsigned(cursor)? as usize),

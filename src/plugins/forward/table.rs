@@ -1,18 +1,34 @@
 //! Questions in flight on one socket, by id.
+//!
+//! Over datagrams, a question that nobody waits for any more stays for a while: its answer tells how quick the upstream
+//! is, and must not look like a forgery. And there, bad news is only a hint (anybody can forge an ICMP message, or
+//! a reply): whoever waits hears it, and may go on waiting for the answer.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
-use super::message::Sent;
+use super::message::{Read, Sent};
+use super::vitals::Vitals;
 use crate::wire::answer::Answer;
 
 /// Questions on one socket at a time: ids stay sparse, so that finding a free one is quick and guessing one is not.
 const LIMIT: usize = 4096;
+
+/// How long a question that nobody waits for is remembered after it was sent.
+const MEMORY: Duration = Duration::from_secs(3);
+
+/// What has no answer in eight times the time in which most come is lost, but not before this.
+const LOST: Duration = Duration::from_millis(300);
+
+const CLOSED: &str = "the socket is closed";
 
 /// What is sent back to whoever asked.
 pub(super) type Outcome = Result<Answer, Failure>;
@@ -24,17 +40,35 @@ pub(super) type Outcome = Result<Answer, Failure>;
 pub(super) struct Table {
     inner: Mutex<Inner>,
     len: AtomicUsize,
+    /// For datagrams: where late answers are noted.
+    vitals: Option<Arc<Vitals>>,
 }
 
 #[derive(Default)]
 struct Inner {
     waiting: HashMap<u16, Waiter, foldhash::fast::RandomState>,
-    closed: bool,
+    /// The number of the next waiter: ids are used again.
+    next: u32,
+    /// Nobody is let in any more, for this reason.
+    closed: Option<Failure>,
 }
 
 struct Waiter {
     sent: Arc<Sent>,
-    reply: oneshot::Sender<Outcome>,
+    number: u32,
+    since: Instant,
+    reply: Reply,
+}
+
+/// Who wants the answer.
+enum Reply {
+    Wanted(oneshot::Sender<Outcome>),
+    /// A hint was given, and whoever waits has not come back yet; the answer, if it was quicker.
+    Hinted(Option<Box<Answer>>),
+    /// Nobody waits any more.
+    Left,
+    /// Nor is an answer to be expected.
+    Lost,
 }
 
 /// A place in a table; dropping it gives the id back.
@@ -42,77 +76,179 @@ pub(super) struct Ticket {
     table: Arc<Table>,
     /// The id of the query.
     pub(super) id: u16,
+    number: u32,
     /// Where the answer will come.
     pub(super) reply: oneshot::Receiver<Outcome>,
+    /// The answer has come: there is no place to give back.
+    done: bool,
 }
 
 impl Table {
+    /// A table for datagrams.
+    pub(super) fn of_datagrams(vitals: Arc<Vitals>) -> Self {
+        Self { vitals: Some(vitals), ..Self::default() }
+    }
+
     /// Takes a place under a random id, unless the table is closed or full.
     pub(super) fn enter(self: &Arc<Self>, sent: &Arc<Sent>) -> Option<Ticket> {
         let mut inner = self.lock();
-        if inner.closed || inner.waiting.len() >= LIMIT {
+        if inner.closed.is_some() || inner.waiting.len() >= LIMIT {
             return None;
         }
         let mut random = rand::rng();
         let id = std::iter::repeat_with(|| random.random()).find(|id| !inner.waiting.contains_key(id))?;
         let (sender, reply) = oneshot::channel();
-        inner.waiting.insert(id, Waiter { sent: sent.clone(), reply: sender });
-        self.len.store(inner.waiting.len(), Ordering::Relaxed);
-        Some(Ticket { table: self.clone(), id, reply })
+        let number = inner.next;
+        inner.next = number.wrapping_add(1);
+        let waiter = Waiter { sent: sent.clone(), number, since: Instant::now(), reply: Reply::Wanted(sender) };
+        inner.waiting.insert(id, waiter);
+        self.note_len(&inner);
+        Some(Ticket { table: self.clone(), id, number, reply, done: false })
     }
 
-    /// Hands a message to whoever waits for it. Returns whether somebody did.
+    /// Hands a message to whoever waits for it. Returns whether it is a reply to something that was asked.
     pub(super) fn arrived(&self, message: &[u8]) -> bool {
         let Some(id) = message.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return false };
-        let Some(sent) = self.lock().waiting.get(&id).map(|waiter| waiter.sent.clone()) else { return false };
+        let Some((sent, number)) = self.lock().waiting.get(&id).map(|waiter| (waiter.sent.clone(), waiter.number))
+        else {
+            return false;
+        };
         // Read without the lock: it takes the longest.
-        let Some(answer) = sent.answer(message) else { return false };
-        let waiter = self.remove(id, |waiter| Arc::ptr_eq(&waiter.sent, &sent));
-        // Who asked may have gone away.
-        waiter.is_some_and(|waiter| waiter.reply.send(Ok(answer)).is_ok())
+        match sent.read(message) {
+            Read::Answer(answer) => {
+                if sent.tells_of_case()
+                    && let Some(vitals) = &self.vitals
+                {
+                    vitals.case_came(true);
+                }
+                self.deliver((id, number), answer);
+            }
+            Read::OtherCase => {
+                let hint = Failure::case();
+                if let Some(waiter) = self.lock().waiting.get_mut(&id).filter(|waiter| waiter.number == number) {
+                    waiter.hint(&hint);
+                }
+                if let Some(vitals) = &self.vitals {
+                    vitals.case_came(false);
+                }
+            }
+            Read::NoReply => return false,
+        }
+        true
+    }
+
+    fn deliver(&self, (id, number): (u16, u32), answer: Answer) {
+        let mut inner = self.lock();
+        let Some(waiter) = inner.waiting.get_mut(&id).filter(|waiter| waiter.number == number) else { return };
+        if let Reply::Hinted(early) = &mut waiter.reply {
+            *early = Some(Box::new(answer));
+            return;
+        }
+        let waiter = inner.waiting.remove(&id);
+        self.note_len(&inner);
+        drop(inner);
+        match waiter {
+            Some(Waiter { reply: Reply::Wanted(sender), .. }) => _ = sender.send(Ok(answer)),
+            Some(Waiter { since, .. }) => {
+                if let Some(vitals) = &self.vitals {
+                    let now = Instant::now();
+                    vitals.heard(now.saturating_duration_since(since), now);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Tells everybody what may be wrong. They go on waiting.
+    pub(super) fn hint(&self, failure: &Failure) {
+        self.lock().waiting.values_mut().for_each(|waiter| waiter.hint(failure));
     }
 
     /// Tells everybody that there will be no answer.
     pub(super) fn fail(&self, failure: &Failure) {
         let mut inner = self.lock();
         for (_, waiter) in inner.waiting.drain() {
-            let _ = waiter.reply.send(Err(failure.clone()));
+            if let Reply::Wanted(sender) = waiter.reply {
+                let _ = sender.send(Err(failure.clone()));
+            }
         }
-        self.len.store(0, Ordering::Relaxed);
+        self.note_len(&inner);
+    }
+
+    /// Forgets those for whom it is too late.
+    pub(super) fn forget(&self, now: Instant) {
+        let Some(vitals) = &self.vitals else { return };
+        let is_lost_after = vitals.most_come_within().map_or(MEMORY, |usual| (usual * 8).clamp(LOST, MEMORY));
+        let mut inner = self.lock();
+        inner.waiting.retain(|_, waiter| {
+            let age = now.saturating_duration_since(waiter.since);
+            if matches!(waiter.reply, Reply::Left) && age >= is_lost_after {
+                vitals.lost();
+                waiter.reply = Reply::Lost;
+            }
+            !matches!(waiter.reply, Reply::Lost) || age < MEMORY
+        });
+        self.note_len(&inner);
     }
 
     /// Lets nobody in any more, and tells those who wait.
     pub(super) fn close(&self, failure: &Failure) {
-        self.lock().closed = true;
+        self.lock().closed.get_or_insert_with(|| failure.clone());
         self.fail(failure);
     }
 
     /// Lets nobody in any more if nobody waits. Returns whether it is closed.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut inner = self.lock();
-        inner.closed |= inner.waiting.is_empty();
-        inner.closed
+        if inner.waiting.is_empty() && inner.closed.is_none() {
+            inner.closed = Some(Failure::other(CLOSED));
+        }
+        inner.closed.is_some()
     }
 
-    /// Whether nobody is let in.
+    /// Whether nobody is let in any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.lock().closed.is_some()
     }
 
-    /// How many wait.
+    /// Why nobody is let in, if that is so.
+    pub(super) fn why_closed(&self) -> Option<Failure> {
+        self.lock().closed.clone()
+    }
+
+    /// How many questions are open.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    fn remove(&self, id: u16, is_it: impl FnOnce(&Waiter) -> bool) -> Option<Waiter> {
+    /// Gives a place back that somebody leaves without an answer.
+    fn leave(&self, (id, number): (u16, u32)) {
         let mut inner = self.lock();
-        let waiter = if is_it(inner.waiting.get(&id)?) { inner.waiting.remove(&id) } else { None };
+        let Some(waiter) = inner.waiting.get_mut(&id).filter(|waiter| waiter.number == number) else { return };
+        waiter.reply = Reply::Left;
+        if self.vitals.is_none() {
+            inner.waiting.remove(&id);
+            self.note_len(&inner);
+        }
+    }
+
+    fn note_len(&self, inner: &Inner) {
         self.len.store(inner.waiting.len(), Ordering::Relaxed);
-        waiter
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    fn hint(&mut self, failure: &Failure) {
+        if !matches!(self.reply, Reply::Wanted(_)) {
+            return;
+        }
+        if let Reply::Wanted(sender) = std::mem::replace(&mut self.reply, Reply::Hinted(None)) {
+            let _ = sender.send(Err(failure.clone()));
+        }
     }
 }
 
@@ -121,15 +257,45 @@ pub(super) struct Closer(pub(super) Arc<Table>);
 
 impl Drop for Closer {
     fn drop(&mut self) {
-        self.0.close(&Failure::other("the socket is closed"));
+        self.0.close(&Failure::other(CLOSED));
+    }
+}
+
+//----------- Ticket ---------------------------------------------------------
+
+impl Ticket {
+    /// Waits for the answer, or for bad news.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let outcome = std::task::ready!(Pin::new(&mut self.reply).poll(cx));
+        self.done = matches!(outcome, Ok(Ok(_)));
+        Poll::Ready(outcome.unwrap_or_else(|_| Err(Failure::other("the socket is gone"))))
+    }
+
+    /// Goes on waiting after a hint. Returns whether an answer may still come.
+    pub(super) fn wait_on(&mut self) -> bool {
+        let mut inner = self.table.lock();
+        let Some(waiter) = inner.waiting.get_mut(&self.id).filter(|waiter| waiter.number == self.number) else {
+            return false;
+        };
+        let (sender, reply) = oneshot::channel();
+        self.reply = reply;
+        match std::mem::replace(&mut waiter.reply, Reply::Left) {
+            Reply::Hinted(Some(early)) => {
+                inner.waiting.remove(&self.id);
+                self.table.note_len(&inner);
+                let _ = sender.send(Ok(*early));
+            }
+            _ => waiter.reply = Reply::Wanted(sender),
+        }
+        true
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // The id may belong to somebody else by now; then the sender there is open, since nobody dropped its receiver.
-        self.reply.close();
-        self.table.remove(self.id, |waiter| waiter.reply.is_closed());
+        if !self.done {
+            self.table.leave((self.id, self.number));
+        }
     }
 }
 
@@ -149,8 +315,13 @@ mod tests {
         message
     }
 
+    fn of_datagrams() -> (Arc<Table>, Arc<Vitals>) {
+        let vitals = Arc::<Vitals>::default();
+        (Arc::new(Table::of_datagrams(vitals.clone())), vitals)
+    }
+
     #[test]
-    fn only_the_reply_to_the_question_counts() {
+    fn c13_only_the_reply_to_the_question_counts() {
         let table = Arc::new(Table::default());
         let (a, b) = (sent("a.example."), sent("b.example."));
         let mut ticket = table.enter(&a).expect("a place");
@@ -173,5 +344,44 @@ mod tests {
         drop(ticket);
         assert_eq!(table.len(), 0);
         assert!(table.close_if_empty() && table.enter(&sent("a.example.")).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_a_sign_of_life() {
+        let (table, vitals) = of_datagrams();
+        let (a, start) = (sent("a.example."), Instant::now());
+        let ticket = table.enter(&a).expect("a place");
+        let id = ticket.id;
+        drop(ticket);
+        table.forget(start);
+        assert!(table.len() == 1 && !vitals.is_heard_since(start));
+        assert!(table.arrived(&reply(&a, id)), "no stranger");
+        assert!(table.len() == 0 && vitals.is_heard_since(start));
+        drop(table.enter(&a).expect("a place"));
+        table.forget(Instant::now() + MEMORY);
+        assert_eq!(table.len(), 0, "lost");
+    }
+
+    #[test]
+    fn d13_after_a_hint_the_answer_still_counts() {
+        let (table, _) = of_datagrams();
+        let a = sent("a.example.");
+        for is_early in [false, true] {
+            let mut ticket = table.enter(&a).expect("a place");
+            table.hint(&Failure::other("nobody listens, somebody says"));
+            table.hint(&Failure::other("and says again"));
+            assert!(matches!(ticket.reply.try_recv(), Ok(Err(_))));
+            if is_early {
+                assert!(table.arrived(&reply(&a, ticket.id)));
+            }
+            assert!(ticket.wait_on());
+            if !is_early {
+                assert!(table.arrived(&reply(&a, ticket.id)));
+            }
+            assert!(matches!(ticket.reply.try_recv(), Ok(Ok(_))));
+            assert_eq!(table.len(), 0);
+            assert!(!ticket.wait_on(), "there is nothing to wait for");
+        }
+        table.fail(&Failure::other("closed"));
     }
 }

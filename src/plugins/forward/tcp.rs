@@ -27,6 +27,9 @@ const PIPELINE_TLS: usize = 64;
 /// Connections to one upstream.
 const MOST: usize = 32;
 
+/// How long somebody waits at least before his giving up tells something about the connection.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
+
 /// How long a connection may take to come about, a TLS handshake included. Whoever waits for it goes elsewhere sooner.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -64,9 +67,12 @@ impl Pool {
     /// over a new one, once.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         let both = async {
-            let (outcome, was_open) = self.ask(sent, false, runtime).await;
+            let suspicious = Instant::now() + SUSPICIOUS.min(patience * 3 / 4);
+            let (outcome, was_open) = self.ask(sent, (false, suspicious), runtime).await;
             match outcome {
-                Err(Failure { kind: Kind::Closed, .. }) if was_open => self.ask(sent, true, runtime).await.0,
+                Err(Failure { kind: Kind::Closed, .. }) if was_open => {
+                    self.ask(sent, (true, suspicious), runtime).await.0
+                }
                 outcome => outcome,
             }
         };
@@ -75,13 +81,13 @@ impl Pool {
     }
 
     /// Asks once; says as well whether the connection was open before.
-    async fn ask(&self, sent: &Arc<Sent>, fresh: bool, runtime: &Handle) -> (Outcome, bool) {
+    async fn ask(&self, sent: &Arc<Sent>, (fresh, suspicious): (bool, Instant), runtime: &Handle) -> (Outcome, bool) {
         let (connection, ticket, was_open) = match self.enter(sent, fresh, runtime) {
             Ok(entered) => entered,
             Err(failure) => return (Err(failure), false),
         };
         // A connection that keeps somebody waiting for too long is not used again.
-        let mut suspect = Suspect(Some(connection));
+        let mut suspect = Suspect(Some(connection), suspicious);
         let mut ticket = ticket;
         let outcome = (&mut ticket.reply).await.unwrap_or_else(|_| Err(Failure::closed(self.link.peer)));
         suspect.0 = None;
@@ -106,7 +112,9 @@ impl Pool {
         self.reuse.misses.inc();
         let connection = self.open(runtime)?;
         connections.push(connection.clone());
-        let ticket = connection.send(sent).ok_or_else(|| Failure::closed(self.link.peer))?;
+        // It may have failed already.
+        let why = || connection.table.why_closed().unwrap_or_else(|| Failure::closed(self.link.peer));
+        let ticket = connection.send(sent).ok_or_else(why)?;
         Ok((connection, ticket, false))
     }
 
@@ -152,12 +160,13 @@ impl Connection {
     }
 }
 
-/// A connection that somebody waits for; retired if he gives up.
-struct Suspect(Option<Arc<Connection>>);
+/// A connection that somebody waits for; retired if he gives up, unless that is so soon that it says nothing: he
+/// may have found another answer.
+struct Suspect(Option<Arc<Connection>>, Instant);
 
 impl Drop for Suspect {
     fn drop(&mut self) {
-        if let Some(connection) = &self.0 {
+        if let Some(connection) = self.0.as_ref().filter(|_| Instant::now() >= self.1) {
             connection.retired.store(true, Ordering::Relaxed);
         }
     }

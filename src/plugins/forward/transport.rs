@@ -6,12 +6,14 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
+use super::failure::Failure;
 use super::link::Link;
 use super::message::Sent;
 use super::metrics::Counts;
 use super::setup::Options;
 use super::table::Outcome;
 use super::upstream::{Address, Way};
+use super::vitals::Vitals;
 use super::{https, tcp, tls, udp};
 use crate::corefile::address::Transport as Scheme;
 
@@ -34,10 +36,22 @@ impl Transport {
     /// Asks once and waits for `patience`. `way` is for plain DNS; the others know one way.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
         match (self, way) {
-            (Self::Plain { udp, .. }, Way::Udp) => udp.exchange(sent, patience, runtime).await,
+            (Self::Plain { udp, .. }, Way::Udp) => {
+                let mut exchange = udp.send(sent, runtime)?;
+                let outcome = tokio::time::timeout(patience, &mut exchange).await;
+                outcome.unwrap_or_else(|_| Err(exchange.timeout()))
+            }
             (Self::Plain { tcp, .. }, Way::Tcp) => tcp.exchange(sent, patience, runtime).await,
             (Self::Https(https), _) => https.exchange(sent, patience, runtime).await,
             (Self::Tls(tcp), _) => tcp.exchange(sent, patience, runtime).await,
+        }
+    }
+
+    /// Sends a datagram, for those who have a clock of their own; nothing where there are none.
+    pub(super) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<udp::Exchange, Failure>> {
+        match self {
+            Self::Plain { udp, .. } => Some(udp.send(sent, runtime)),
+            Self::Tls(_) | Self::Https(_) => None,
         }
     }
 
@@ -58,13 +72,19 @@ pub(super) struct Dialer {
 
 impl Dialer {
     /// A transport to this upstream; nothing is opened yet.
-    pub(super) fn transport(&self, address: &Address, options: &Options, counts: &Counts) -> Transport {
+    pub(super) fn transport(
+        &self,
+        address: &Address,
+        options: &Options,
+        (counts, vitals): (&Counts, &Arc<Vitals>),
+    ) -> Transport {
         let link = Link {
             peer: address.socket,
             source: options.source,
             expire: options.expire,
             max_age: options.max_age,
             max_idle: options.max_idle,
+            random_case: options.random_case,
         };
         let name = address.server_name.as_ref().or(options.tls.server_name.as_ref());
         let is_named = name.is_some();
@@ -83,7 +103,7 @@ impl Dialer {
                 Transport::Https(https::Pool::new(link, client, authority, options.doh_get))
             }
             _ => {
-                let udp = udp::Pool::new(link.clone(), counts.reuse("udp"));
+                let udp = udp::Pool::new(link.clone(), counts.reuse("udp"), vitals.clone());
                 Transport::Plain { udp, tcp: tcp::Pool::new(link, None, counts.reuse("tcp")) }
             }
         }

@@ -2,21 +2,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::failure::Failure;
 use super::message::Sent;
 use super::metrics::Counts;
 use super::table::Outcome;
 use super::transport::Transport;
+use super::udp::Exchange;
+use super::vitals::Vitals;
 use crate::corefile::address::Transport as Scheme;
 use crate::host::Host;
 use crate::wire::name::Name;
 
-/// How long a probe waits.
-const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends the probing.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Probes are not sent more often than this, whatever the Corefile says.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
@@ -29,8 +32,7 @@ pub(super) struct Upstream {
     pub(super) address: Address,
     transport: Transport,
     counts: Counts,
-    /// Probes that failed, one after the other.
-    fails: AtomicU32,
+    vitals: Arc<Vitals>,
     probing: AtomicBool,
 }
 
@@ -59,28 +61,63 @@ pub(super) struct Health {
 }
 
 impl Upstream {
-    pub(super) fn new(address: &Address, host: &Arc<Host>, transport: impl FnOnce(&Counts) -> Transport) -> Self {
-        let counts = Counts::new(host, &address.to);
+    /// `transport` makes what carries queries, and notes there what it hears.
+    pub(super) fn new(
+        address: &Address,
+        host: &Arc<Host>,
+        transport: impl FnOnce(&Counts, &Arc<Vitals>) -> Transport,
+    ) -> Self {
+        let (counts, vitals) = (Counts::new(host, &address.to), Arc::<Vitals>::default());
         Self {
             address: address.clone(),
-            transport: transport(&counts),
+            transport: transport(&counts, &vitals),
             counts,
-            fails: AtomicU32::new(0),
+            vitals,
             probing: AtomicBool::new(false),
         }
     }
 
-    /// Asks once and waits for `patience`.
-    pub(super) async fn ask(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
+    /// Sends a datagram, if that is a way to ask it. The answer is for [`Upstream::answered`].
+    pub(super) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<Exchange, Failure>> {
+        let exchange = self.transport.datagram(sent, runtime)?;
+        self.counts.request();
+        Some(exchange)
+    }
+
+    /// Notes the answer to a query that was sent at `start`.
+    pub(super) fn answered(&self, rcode: u16, start: Instant) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(start);
+        self.counts.response(rcode, took);
+        // An answer says as much as a probe.
+        self.vitals.heard(took, now);
+    }
+
+    /// Asks once over a connection and waits for `patience`.
+    pub(super) async fn ask(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         let start = Instant::now();
         self.counts.request();
-        let outcome = self.transport.exchange(sent, way, patience, runtime).await;
+        let outcome = self.transport.exchange(sent, Way::Tcp, patience, runtime).await;
         if let Ok(answer) = &outcome {
-            self.counts.response(answer.rcode, start.elapsed());
-            // An answer says as much as a probe.
-            self.fails.store(0, Ordering::Relaxed);
+            self.answered(answer.rcode, start);
         }
         outcome
+    }
+
+    /// The signs of life that are known.
+    pub(super) fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    /// An answer is late, or there is bad news: time to probe.
+    pub(super) fn late(self: &Arc<Self>, health: &Arc<Health>, runtime: &Handle) {
+        self.vitals.late(Instant::now());
+        self.probe(health, runtime);
+    }
+
+    /// Whether others should be asked in its place: it failed too many probes, or is silent.
+    pub(super) fn is_out(&self, health: &Health, now: Instant) -> bool {
+        self.is_down(health) || self.vitals.is_silent(health.max_fails > 0, now)
     }
 
     /// Whether a reply may come in a datagram, truncated or forged. If not, `Way` makes no difference.
@@ -90,11 +127,11 @@ impl Upstream {
 
     /// Whether it failed too many probes.
     pub(super) fn is_down(&self, health: &Health) -> bool {
-        health.max_fails > 0 && self.fails.load(Ordering::Relaxed) > health.max_fails
+        health.max_fails > 0 && self.vitals.fails() > health.max_fails
     }
 
-    /// Probes the upstream until it answers, unless that is going on already: the thing to do after a failure.
-    pub(super) fn probe(self: &Arc<Self>, health: &Arc<Health>, runtime: &Handle) {
+    /// Probes the upstream until it answers, unless that is going on already.
+    fn probe(self: &Arc<Self>, health: &Arc<Health>, runtime: &Handle) {
         if health.max_fails == 0 || self.probing.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -114,14 +151,16 @@ impl Upstream {
     }
 
     async fn is_alive(&self, health: &Health, runtime: &Handle) -> bool {
-        let probe = Arc::new(Sent::probe(&health.domain, health.recursion));
-        let is_alive = self.transport.exchange(&probe, health.way, PROBE_PATIENCE, runtime).await.is_ok();
-        if is_alive {
-            self.fails.store(0, Ordering::Relaxed);
-        } else {
+        let (probe, start) = (Arc::new(Sent::probe(&health.domain, health.recursion)), Instant::now());
+        let outcome = self.transport.exchange(&probe, health.way, PROBE_PATIENCE, runtime).await;
+        if outcome.is_ok() {
+            let now = Instant::now();
+            self.vitals.heard(now.saturating_duration_since(start), now);
+        }
+        let is_alive = self.vitals.is_heard_since(start);
+        if !is_alive {
             self.counts.failed_probe();
-            let one_more = |fails: u32| fails.checked_add(1);
-            self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok();
+            self.vitals.failed_probe();
         }
         is_alive
     }

@@ -1,0 +1,109 @@
+//! `signpost compare`: asks two servers the same questions and prints only what differs.
+//!
+//! For those who want to know before they switch: the questions come from a file, or from the query log of the server
+//! that runs today. Nothing is changed anywhere.
+//!
+//! - [`options`]: the command line
+//! - [`questions`]: what is asked
+//! - `ask`: one question to one server
+//! - [`differ`]: what two replies tell differently
+//!
+//! # What counts as a difference
+//!
+//! RCODE, the AA bit, and the records of each section but OPT, in any order; aliases in theirs. Not the serial of a SOA,
+//! which is the time, and not the TTL, which counts down in a cache, unless `-ttl` asks for it. When two replies differ,
+//! both servers are asked once more: what is equal then was a change on its way, and what the other server itself answers
+//! differently from one time to the next (names outside that rotate their addresses) is counted apart.
+
+mod ask;
+pub mod differ;
+pub mod options;
+pub mod questions;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use ask::ask;
+use differ::{Seen, differences};
+use options::Options;
+use questions::Question;
+
+/// Questions on their way at a time.
+const WIDTH: usize = 8;
+
+/// How long a change may take to reach both servers.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What became of a question.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Same,
+    /// Each line says one thing that differs.
+    Differs(Vec<String>),
+    /// The other server does not agree with itself.
+    Restless,
+}
+
+/// Compares, and prints what differs on standard output; the exit status is 1 if anything does.
+///
+/// # Errors
+/// What is wrong with the file of questions.
+pub fn run(options: &Options) -> Result<ExitCode, String> {
+    let questions = questions::read(&options.questions)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let out = std::io::stdout();
+    runtime.block_on(compare_all(options, &questions, &mut out.lock())).map_err(|error| error.to_string())
+}
+
+async fn compare_all(options: &Options, questions: &[Question], out: &mut impl Write) -> std::io::Result<ExitCode> {
+    let (mut same, mut differing, mut restless) = (0_u32, 0_u32, 0_u32);
+    let (start, gap) = (Instant::now(), Duration::from_secs_f64(1.0 / options.rate));
+    let verdicts = stream::iter((0..).zip(questions)).map(|(at, question)| async move {
+        sleep_until(start + gap * at).await;
+        (question, compare(options, question).await)
+    });
+    let mut verdicts = std::pin::pin!(verdicts.buffered(WIDTH));
+    while let Some((question, verdict)) = verdicts.next().await {
+        match verdict {
+            Verdict::Same => same += 1,
+            Verdict::Restless => restless += 1,
+            Verdict::Differs(lines) => {
+                differing += 1;
+                writeln!(out, "{question}")?;
+                lines.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
+            }
+        }
+    }
+    writeln!(
+        out,
+        "{} questions to {} and {}: {same} answered the same, {differing} differ, {restless} change by themselves",
+        questions.len(),
+        options.server,
+        options.against,
+    )?;
+    Ok(if differing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn compare(options: &Options, question: &Question) -> Verdict {
+    let both = async || {
+        let (ours, theirs) = tokio::join!(ask(options.server, question), ask(options.against, question));
+        let seen = |reply: Result<_, String>| reply.map(|message| Seen::new(&message, options.ttl));
+        (seen(ours), seen(theirs))
+    };
+    let (ours, theirs) = both().await;
+    if differences(options, &ours, &theirs).is_empty() {
+        return Verdict::Same;
+    }
+    sleep(PAUSE).await;
+    let (ours, again) = both().await;
+    match differences(options, &ours, &again) {
+        lines if lines.is_empty() => Verdict::Same,
+        _ if theirs.is_ok() && theirs != again => Verdict::Restless,
+        lines => Verdict::Differs(lines),
+    }
+}

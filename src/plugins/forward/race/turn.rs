@@ -1,0 +1,65 @@
+//! Whose turn it is in a race: who is asked next, how, and whether one more send is right.
+
+use std::time::{Duration, Instant};
+
+use super::super::upstream::{Upstream, Way};
+use super::{Io, Lane, Race};
+
+/// Sends of a question to upstreams that are alive, and for each transport to one that is not.
+const SENDS: usize = 3;
+
+/// Without budget, a question waits this long before it is sent again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Race<'_> {
+    /// Who is to be asked next, and how.
+    pub(super) fn candidate(&self, now: Instant) -> Option<(usize, Way)> {
+        let options = &self.forward.options;
+        let is_out = |lane: &Lane| lane.upstream.is_out(&options.health, now);
+        let any_in = self.lanes.iter().any(|lane| !lane.answered && !is_out(lane));
+        let most = options.max_tries.filter(|&most| most > 0).unwrap_or(usize::MAX);
+        // What went to upstreams of which nothing is heard is no burden to the others.
+        let lost = self.runs.iter().filter(|run| !run.refused && is_out(&self.lanes[run.lane])).count();
+        if self.sends >= most || any_in && self.sends >= self.excused + lost + SENDS {
+            return None;
+        }
+        let asked = |(at, lane): (usize, &Lane)| {
+            let is_open = !lane.answered && (!any_in || !is_out(lane));
+            Some((lane.udp + lane.tcp, at, self.way_of(at, is_out(lane)).filter(|_| is_open)?))
+        };
+        let least = self.lanes.iter().enumerate().filter_map(asked).min_by_key(|&(sends, ..)| sends);
+        least.map(|(_, at, way)| (at, way))
+    }
+
+    /// How an upstream is asked next, if it may be.
+    fn way_of(&self, at: usize, is_out: bool) -> Option<Way> {
+        let lane = &self.lanes[at];
+        let mut runs = self.runs.iter().filter(|run| run.lane == at);
+        // What was sent over a connection arrives: there is nothing to repeat.
+        let is_connected = runs.clone().any(|run| matches!(run.io, Io::Stream(_)));
+        let tcp = (lane.tcp < SENDS && !is_connected).then_some(Way::Tcp);
+        let udp = (lane.udp < SENDS).then_some(Way::Udp);
+        if self.way == Way::Tcp || !lane.upstream.has_datagrams() || lane.forged {
+            return tcp;
+        }
+        if is_out || runs.any(|run| run.refused) {
+            return if lane.udp <= lane.tcp { udp.or(tcp) } else { tcp.or(udp) };
+        }
+        if lane.udp < SENDS - 1 && lane.tcp == 0 { udp } else { tcp.filter(|_| lane.tcp == 0) }
+    }
+
+    /// Whether one more send is right, or paid for now.
+    pub(super) fn may_send(&self, at: usize, now: Instant) -> bool {
+        let (lane, health) = (&self.lanes[at], &self.forward.options.health);
+        let is_out = |upstream: &Upstream| upstream.is_out(health, now);
+        let is_flight = lane.udp + lane.tcp == 0
+            && !is_out(&lane.upstream)
+            && self.runs.iter().all(|run| run.refused || is_out(&self.lanes[run.lane].upstream));
+        self.runs.is_empty() || is_flight || lane.forged || self.forward.budget.pay()
+    }
+
+    /// After how long a send needs no budget.
+    pub(super) fn pause(&self, at: usize) -> Duration {
+        self.lanes[at].upstream.vitals().most_come_within().unwrap_or_default().max(PAUSE)
+    }
+}

@@ -1,0 +1,216 @@
+//! What is known of an upstream from its answers: how quick it is, what it loses, whether it is silent.
+//!
+//! All of it is counted by whoever sends and receives, without locks. The answers to queries that nobody waits for
+//! any more count as well: or else an upstream would look as quick as the answers that were waited for.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::rtt::Rtt;
+
+/// Late queries in a row, with nothing heard since, that make an upstream silent.
+const LATES: u32 = 3;
+
+/// How long silence is believed where no probe can end it.
+const TRUCE: Duration = Duration::from_secs(1);
+
+/// Before anything is known, another upstream is asked after this.
+const UNKNOWN: Duration = Duration::from_millis(250);
+
+/// Never late before this: a moment in which this machine was busy is no sign of anything.
+const SOONEST: Duration = Duration::from_millis(10);
+
+/// The same where nobody else can be asked, so that asking again helps against loss alone.
+const SOONEST_ALONE: Duration = Duration::from_millis(50);
+
+/// Beyond this, another upstream is asked, however slow this one usually is.
+const LATEST: Duration = Duration::from_millis(400);
+
+/// Beyond this, the only upstream that there is is asked again; as long as nothing is known of it, not before.
+const ALONE: Duration = Duration::from_secs(1);
+
+/// Replies in another case than the query's, one after the other, after which case is no longer asked for.
+const WRONG_CASES: u32 = 3;
+
+/// Queries whose end is remembered; older ones count less and less.
+const WINDOW: u32 = 512;
+
+/// The signs of life of one upstream.
+#[derive(Default)]
+pub(super) struct Vitals {
+    rtt: Rtt,
+    /// Late queries since something was heard.
+    lates: AtomicU32,
+    /// When something was heard last, and when a query was late last: microseconds of the process, 0 for never.
+    heard_at: AtomicU64,
+    late_at: AtomicU64,
+    answered: AtomicU32,
+    lost: AtomicU32,
+    /// Probes that failed, one after the other.
+    fails: AtomicU32,
+    wrong_cases: AtomicU32,
+    ignores_case: AtomicBool,
+}
+
+impl Vitals {
+    /// An answer came, `took` after its query was sent.
+    pub(super) fn heard(&self, took: Duration, now: Instant) {
+        self.heard_at.store(micros(now), Ordering::Relaxed);
+        // Mostly 0 already: reading is cheaper than writing where many write.
+        for count in [&self.lates, &self.fails] {
+            if count.load(Ordering::Relaxed) > 0 {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
+        self.rtt.record(took);
+        self.remember(&self.answered);
+    }
+
+    /// No answer came in the usual time, or the port is said to be closed.
+    pub(super) fn late(&self, now: Instant) {
+        self.late_at.store(micros(now), Ordering::Relaxed);
+        let one_more = |lates: u32| Some(lates.saturating_add(1));
+        let _ = self.lates.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+    }
+
+    /// A query was never answered.
+    pub(super) fn lost(&self) {
+        self.remember(&self.lost);
+    }
+
+    /// A probe got no answer.
+    pub(super) fn failed_probe(&self) {
+        let one_more = |fails: u32| fails.checked_add(1);
+        let _ = self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+    }
+
+    /// Probes that failed, one after the other, with nothing heard since.
+    pub(super) fn fails(&self) -> u32 {
+        self.fails.load(Ordering::Relaxed)
+    }
+
+    /// Whether several queries in a row were late and nothing was heard since. Where it is not probed, somebody has
+    /// to find out whether that is still so: then it is believed for a second only.
+    pub(super) fn is_silent(&self, is_probed: bool, now: Instant) -> bool {
+        let since = || micros(now).saturating_sub(self.late_at.load(Ordering::Relaxed));
+        self.lates.load(Ordering::Relaxed) >= LATES && (is_probed || since() < TRUCE.as_micros() as u64)
+    }
+
+    /// Whether anything was heard since `then`.
+    pub(super) fn is_heard_since(&self, then: Instant) -> bool {
+        self.heard_at.load(Ordering::Relaxed) >= micros(then)
+    }
+
+    /// After how long an answer of this upstream, the only one or one of several, is late.
+    pub(super) fn lateness(&self, is_alone: bool) -> Duration {
+        let usual = self.most_come_within();
+        if is_alone {
+            return usual.unwrap_or(ALONE).clamp(SOONEST_ALONE, ALONE);
+        }
+        usual.unwrap_or(UNKNOWN).clamp(SOONEST, LATEST)
+    }
+
+    /// The time in which most answers come, and a quarter more; nothing before some have come.
+    pub(super) fn most_come_within(&self) -> Option<Duration> {
+        self.rtt.usual().map(|usual| usual * 5 / 4)
+    }
+
+    /// Whether it loses 1 of 20 queries and more, so that what is late is likely to be lost.
+    pub(super) fn is_lossy(&self) -> bool {
+        let (lost, answered) = (self.lost.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
+        lost >= 4 && lost >= answered / 20
+    }
+
+    /// A reply came in another case than its query's, or in the same.
+    pub(super) fn case_came(&self, is_kept: bool) {
+        if is_kept {
+            self.wrong_cases.store(0, Ordering::Relaxed);
+        } else if self.wrong_cases.fetch_add(1, Ordering::Relaxed) + 1 >= WRONG_CASES {
+            self.ignores_case.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its replies repeat the case of the question, as far as is known.
+    pub(super) fn keeps_case(&self) -> bool {
+        !self.ignores_case.load(Ordering::Relaxed)
+    }
+
+    fn remember(&self, end: &AtomicU32) {
+        if end.fetch_add(1, Ordering::Relaxed) >= WINDOW {
+            for count in [&self.answered, &self.lost] {
+                count.store(count.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Microseconds since the process began to forward, at least 1.
+fn micros(at: Instant) -> u64 {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    // What was a moment before is as good as the beginning.
+    at.saturating_duration_since(*BEGIN.get_or_init(Instant::now)).as_micros() as u64 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn c1_three_late_queries_in_a_row_are_silence_and_any_answer_ends_it() {
+        let (vitals, start) = (Vitals::default(), Instant::now());
+        (0..2).for_each(|_| vitals.late(start));
+        assert!(!vitals.is_silent(true, start));
+        vitals.heard(MS, start);
+        (0..2).for_each(|_| vitals.late(start));
+        assert!(!vitals.is_silent(true, start), "in a row");
+        vitals.late(start);
+        vitals.failed_probe();
+        assert!(vitals.is_silent(true, start + Duration::from_secs(3600)) && vitals.fails() == 1);
+        vitals.heard(Duration::from_secs(1), start);
+        assert!(!vitals.is_silent(true, start) && vitals.fails() == 0);
+    }
+
+    #[test]
+    fn without_probes_silence_is_believed_for_a_second() {
+        let (vitals, start) = (Vitals::default(), Instant::now());
+        (0..3).for_each(|_| vitals.late(start));
+        assert!(vitals.is_silent(false, start + 500 * MS) && !vitals.is_silent(false, start + 1500 * MS));
+    }
+
+    #[test]
+    fn c4_an_answer_is_late_when_most_would_have_come() {
+        let (vitals, now) = (Vitals::default(), Instant::now());
+        assert_eq!((vitals.lateness(false), vitals.lateness(true)), (UNKNOWN, ALONE));
+        (0..1000u32).for_each(|n| vitals.heard((150 + n % 101) * MS, now));
+        assert!(vitals.lateness(false) > 250 * MS && vitals.lateness(false) < LATEST, "{:?}", vitals.lateness(false));
+        (0..5000).for_each(|_| vitals.heard(MS, now));
+        assert_eq!((vitals.lateness(false), vitals.lateness(true)), (SOONEST, SOONEST_ALONE));
+        (0..5000).for_each(|_| vitals.heard(2000 * MS, now));
+        assert_eq!((vitals.lateness(false), vitals.lateness(true)), (LATEST, ALONE));
+    }
+
+    #[test]
+    fn c3_loss_is_what_was_never_answered() {
+        let (vitals, now) = (Vitals::default(), Instant::now());
+        (0..100).for_each(|_| vitals.heard(MS, now));
+        (0..3).for_each(|_| vitals.lost());
+        assert!(!vitals.is_lossy());
+        (0..7).for_each(|_| vitals.lost());
+        assert!(vitals.is_lossy());
+        (0..5000).for_each(|_| vitals.heard(MS, now));
+        assert!(!vitals.is_lossy(), "long ago");
+    }
+
+    #[test]
+    fn d4_case_is_not_asked_for_after_three_wrong_ones_in_a_row() {
+        let vitals = Vitals::default();
+        [false, false, true, false, false].iter().for_each(|&is_kept| vitals.case_came(is_kept));
+        assert!(vitals.keeps_case());
+        vitals.case_came(false);
+        vitals.case_came(true);
+        assert!(!vitals.keeps_case(), "and that is remembered");
+    }
+}
