@@ -184,3 +184,21 @@ fn what_is_wrong_with_options_is_said() {
         assert!(said.ends_with(expected), "{said}");
     }
 }
+
+#[test]
+fn to_lose_a_race_costs_no_handshake() {
+    let pki = Pki::new();
+    pki.issue("dns", &["127.0.0.1"]);
+    let slow = Upstream::start(|seen| {
+        vec![Act::Wait(Duration::from_millis(300)), Act::send(Answer::to(&seen.packet).a("192.0.2.1", 60))]
+    });
+    let quick = Upstream::with_a("192.0.2.2");
+    let (first, second) =
+        (Front::start(slow.address, pki.server("dns")), Front::start(quick.address, pki.server("dns")));
+    let to = format!("tls://{} tls://{}", first.address, second.address);
+    let live = live(&to, &format!("tls {}\npolicy sequential", pki.text("ca.pem")));
+    for n in 0..10 {
+        assert!(live.ask(&format!("n{n}.example.org."), "A").text().starts_with("NOERROR "));
+    }
+    assert!(first.connections() <= 1 && second.connections() <= 1, "{} {}", first.connections(), second.connections());
+}
