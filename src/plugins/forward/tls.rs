@@ -221,8 +221,8 @@ fn certificate(why: &CertificateError) -> (String, &'static str) {
         }
         E::NotValidForName => ("certificate is valid for another name".into(), OTHER_NAME),
         E::NotValidForNameContext { expected, presented } => {
-            // `DnsName("dns.example.org")`: the name is what counts.
-            let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            // `DnsName("dns.example.org")`, `IpAddress(192.0.2.1)`: what is inside counts.
+            let bare = |name: &String| name.split(['(', ')']).nth(1).unwrap_or(name).trim_matches('"').to_owned();
             let presented: Vec<String> = presented.iter().map(bare).collect();
             let presented = if presented.is_empty() { "no name".into() } else { presented.join(", ") };
             (format!("certificate is valid for {presented}, not {}", expected.to_str()), OTHER_NAME)

@@ -74,12 +74,12 @@ fn the_name_may_be_given_for_all_or_with_each() {
 fn c16_a_wrong_certificate_gets_no_query() {
     let upstream = Upstream::with_a("192.0.2.1");
     let (pki, other) = (Pki::new(), Pki::new());
-    pki.issue("name", &["other.example.org"]);
+    pki.issue("name", &["other.example.org", "192.0.2.9"]);
     pki.issue_expired("expired", &["127.0.0.1"]);
     pki.issue_early("early", &["127.0.0.1"]);
     pki.self_signed("unknown", &["127.0.0.1"], false);
     for (certificate, short, long) in [
-        ("name", "is for another name", "certificate is valid for other.example.org, not 127.0.0.1"),
+        ("name", "is for another name", "certificate is valid for other.example.org, 192.0.2.9, not 127.0.0.1"),
         ("expired", "has expired", "certificate has expired or is not yet valid"),
         ("early", "is not valid yet", "certificate has expired or is not yet valid"),
         ("unknown", "an authority that is not trusted", "certificate signed by unknown authority"),
