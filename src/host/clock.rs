@@ -1,7 +1,7 @@
 //! The time that TTLs and windows are counted in.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A monotonic clock that tests can move forward.
 #[derive(Debug)]
@@ -21,6 +21,13 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Duration {
         self.start.elapsed() + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Seconds since 1970, for what has a date on it (signatures).
+    #[must_use]
+    pub fn seconds_since_1970(&self) -> u64 {
+        let ahead = Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed));
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| (since + ahead).as_secs())
     }
 
     /// Lets time pass at once; for tests of what happens after hours.

@@ -102,10 +102,25 @@ impl Answer {
         self.plain as usize + usize::from(self.asked_for) * asked
     }
 
-    /// Octets on the wire, which is what the answer costs to keep.
+    /// Octets on the wire behind the question.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Octets of memory that the answer takes.
+    #[must_use]
+    pub fn memory_len(&self) -> usize {
+        let marks = self.records.capacity() * size_of::<Mark>() + self.pointers.capacity() * size_of::<u16>();
+        size_of::<Self>() + self.bytes.capacity() + self.options.capacity() + marks
+    }
+
+    /// Gives back memory that it does not need: for answers that are kept.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.records.shrink_to_fit();
+        self.pointers.shrink_to_fit();
+        self.options.shrink_to_fit();
     }
 
     /// Whether records may be put in another order.

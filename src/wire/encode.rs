@@ -94,9 +94,7 @@ impl<'a> Encoder<'a> {
         let mut answer = Answer::default();
         answer.clear(asked);
         fill(&mut Encoder::new(&mut answer));
-        answer.bytes.shrink_to_fit();
-        answer.records.shrink_to_fit();
-        answer.pointers.shrink_to_fit();
+        answer.shrink();
         answer
     }
 

@@ -17,5 +17,6 @@ pub mod name;
 pub mod relay;
 pub mod reply;
 pub mod request;
+pub mod select;
 pub mod types;
 pub mod write;

@@ -232,7 +232,7 @@ fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) -
 }
 
 /// Writes the data of a record anew; `put` writes the names in it that may be compressed.
-fn rewrite_data(
+pub(super) fn rewrite_data(
     e: &mut Encoder<'_>,
     message: &[u8],
     (kind, at, len): (u16, usize, usize),
@@ -275,7 +275,7 @@ pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, (name, qt
 }
 
 /// `name`, as a pointer to the question where it is the question's own.
-fn shortened<'a>(name: &'a Name, asked: &Name) -> Owner<'a> {
+pub(super) fn shortened<'a>(name: &'a Name, asked: &Name) -> Owner<'a> {
     if name == asked && !name.is_root() { Owner::new(&[], Tail::Asked) } else { Owner::name(name) }
 }
 

@@ -10,6 +10,8 @@ use super::request::flag;
 pub mod ede {
     /// The answer is older than its TTL.
     pub const STALE_ANSWER: u16 = 3;
+    /// A name that is said not to exist may exist by now.
+    pub const STALE_NXDOMAIN: u16 = 19;
     /// A policy of the operator blocks the name.
     pub const BLOCKED: u16 = 15;
     /// The server has not loaded its data yet.
