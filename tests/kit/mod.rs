@@ -3,5 +3,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each of them uses its part")]
 
 pub mod cluster;
+pub mod fetched;
 pub mod message;
 pub mod whole;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signpost::chain::build::{Configuration, build};
+use signpost::chain::setup::Registration;
 use signpost::chain::site::{Chain, Listener, Site};
 use signpost::chain::{Client, Here, Outcome, Plugin, Proto, Query, Reply, Step, Turn};
 use signpost::corefile::address::Transport;
@@ -18,10 +19,9 @@ use signpost::wire::write::{Writer, refusal};
 
 /// A configuration that runs, and what a worker has.
 pub struct Whole {
-    configuration: Configuration,
-    client: Client,
-    writer: Writer,
-    out: Vec<u8>,
+    asker: Asker,
+    host: Arc<Host>,
+    _configuration: Configuration,
     _tasks: Tasks,
     _runtime: tokio::runtime::Runtime,
     _manifests: tempfile::TempDir,
@@ -30,24 +30,67 @@ pub struct Whole {
 impl Whole {
     /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` (YAML) in it.
     pub fn start(corefile: &str, manifests: &str) -> Self {
+        Self::start_with(ALL, corefile, manifests)
+    }
+
+    /// The same with other plugins than those that are shipped.
+    pub fn start_with(plugins: &[Registration], corefile: &str, manifests: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("cluster.yaml"), manifests).expect("written");
         let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
-        let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).collect();
+        let served: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
         let vocabulary = Vocabulary { served: &served, elsewhere: ELSEWHERE };
         let parsed = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary);
         let parsed = parsed.unwrap_or_else(|error| panic!("{error}"));
         let host = Arc::new(Host::default());
-        let mut configuration = build(&parsed, ALL, &host, "53").unwrap_or_else(|error| panic!("{error}"));
+        let mut configuration = build(&parsed, plugins, &host, "53").unwrap_or_else(|error| panic!("{error}"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let handle = runtime.handle().clone();
         runtime.block_on(configuration.prepare(&handle, true)).unwrap_or_else(|error| panic!("{error}"));
         let tasks = configuration.start(&handle);
+        let asker = Asker::new(configuration.listeners[0].clone());
+        Self { asker, host, _configuration: configuration, _tasks: tasks, _runtime: runtime, _manifests: folder }
+    }
+
+    /// What one more worker has.
+    pub fn asker(&self) -> Asker {
+        Asker::new(self.asker.listener.clone())
+    }
+
+    /// The process that it believes to be in.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// See [`Asker::ask`].
+    pub fn ask(&mut self, packet: &[u8], now: Instant) -> Option<&[u8]> {
+        self.asker.ask(packet, now)
+    }
+
+    /// Waits until the data is there: the packet is answered with NOERROR.
+    pub fn wait_until_answered(&mut self, packet: &[u8], patience: Duration) {
+        let end = Instant::now() + patience;
+        while self.ask(packet, Instant::now()).is_none_or(|reply| reply[3] & 0xF != 0) {
+            assert!(Instant::now() < end, "the data did not come in {patience:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// What a worker has: it answers packets on its own thread.
+pub struct Asker {
+    listener: Arc<Listener>,
+    client: Client,
+    writer: Writer,
+    out: Vec<u8>,
+}
+
+impl Asker {
+    fn new(listener: Arc<Listener>) -> Self {
         let address = |text: &str| text.parse().expect("an address");
         let client = Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp };
-        let (writer, out) = (Writer::default(), Vec::new());
-        Self { configuration, client, writer, out, _tasks: tasks, _runtime: runtime, _manifests: folder }
+        Self { listener, client, writer: Writer::default(), out: Vec::new() }
     }
 
     /// What a worker does with one datagram, less the socket. `None` for a query that has to wait, or is dropped.
@@ -60,21 +103,12 @@ impl Whole {
             }
             Gate::Pass(request) => {
                 let mut query = Query::new(packet, request, self.client, now);
-                let Outcome::Reply(reply) = self.configuration.listeners[0].ask(&mut query) else { return None };
+                let Outcome::Reply(reply) = self.listener.ask(&mut query) else { return None };
                 self.writer.reply(query.packet(), &query.request, &reply, query.limit(), &mut self.out);
                 recycle(reply.answer);
             }
         }
         Some(&self.out)
-    }
-
-    /// Waits until the data is there: the packet is answered with NOERROR.
-    pub fn wait_until_answered(&mut self, packet: &[u8], patience: Duration) {
-        let end = Instant::now() + patience;
-        while self.ask(packet, Instant::now()).is_none_or(|reply| reply[3] & 0xF != 0) {
-            assert!(Instant::now() < end, "the data did not come in {patience:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 }
 
