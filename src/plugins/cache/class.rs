@@ -1,16 +1,11 @@
 //! What kind of answer a reply is: how long it may be kept, and whether at all.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::asked::Asked;
+use super::belongs::Records;
 use crate::chain::Reply;
 use crate::wire::answer::{Answer, Section};
-use crate::wire::name::Name;
 use crate::wire::reply::Origin;
 use crate::wire::types::{rcode, rtype};
-
-/// Aliases that are followed; longer chains are nobody's answer.
-const MOST_ALIASES: usize = 32;
 
 /// What a reply says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +25,7 @@ pub(super) enum Kind {
 }
 
 /// A reply as the cache sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Class {
     /// What it says.
     pub(super) kind: Kind,
@@ -38,6 +33,8 @@ pub(super) struct Class {
     pub(super) keeps: bool,
     /// Whether it holds what was asked for.
     pub(super) answers: bool,
+    /// The records to keep, by index, if that is not all of them as they stand.
+    pub(super) selected: Option<Vec<u16>>,
 }
 
 impl Kind {
@@ -55,29 +52,38 @@ impl Kind {
 /// Finds out what a reply is.
 ///
 /// As CoreDNS 1.15.0, with one difference: answers from memory are never kept, since they are always true.
-pub(super) fn classify(reply: &Reply, asked: &Asked) -> Class {
+///
+/// `today` are the seconds since 1970.
+pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
     let answer = &*reply.answer;
+    let mut found = Class { kind: kind(answer), keeps: true, answers: false, selected: None };
     if reply.origin != Origin::Fetched {
         // A failure without a reason was meant to be one.
-        let keeps = reply.origin == Origin::Server && answer.rcode == rcode::SERVFAIL && reply.cause().is_some();
-        return Class { kind: kind(answer), keeps, answers: false };
+        found.keeps = reply.origin == Origin::Server && answer.rcode == rcode::SERVFAIL && reply.cause().is_some();
+        return found;
     }
-    let mut found = Class { kind: kind(answer), keeps: true, answers: false };
-    found.answers = found.kind == Kind::Answer && answers(answer, asked);
+    found.keeps = !reply.is_truncated() && !matches!(asked.qtype, rtype::AXFR | rtype::IXFR);
     let has_soa = has(answer, rtype::SOA);
-    let is_empty = answer.counts[0] == 0;
-    if found.kind == Kind::Answer && !is_empty && !found.answers {
+    let records = if found.keeps { Records::new(answer, asked) } else { None };
+    found.answers = found.kind == Kind::Answer && records.as_ref().is_some_and(|records| records.answer(asked));
+    if found.kind == Kind::Answer && answer.counts[0] > 0 && !found.answers {
         // Aliases that lead nowhere: without SOA nobody knows for how long.
         found.kind = if has_soa { Kind::NoData } else { Kind::Answer };
-        found.keeps = has_soa;
+        found.keeps &= has_soa;
     }
     found.keeps &= match found.kind {
         Kind::NoName => has_soa,
         Kind::Other => false,
-        _ => true,
+        _ => records.is_some(),
     };
-    found.keeps &= !reply.is_truncated() && !matches!(asked.qtype, rtype::AXFR | rtype::IXFR);
-    found.keeps &= !asked.dnssec_ok || !has_expired_signature(answer);
+    found.keeps &= !asked.dnssec_ok || !has_expired_signature(answer, today as u32);
+    if found.keeps {
+        found.selected = records.as_ref().and_then(Records::kept);
+        // The SOA of some other zone says nothing about this name.
+        let is_soa = |&index: &u16| records.as_ref().is_some_and(|records| records.is_soa(index));
+        let needs_soa = matches!(found.kind, Kind::NoData | Kind::NoName);
+        found.keeps &= !needs_soa || found.selected.as_ref().is_none_or(|kept| kept.iter().any(is_soa));
+    }
     found
 }
 
@@ -99,8 +105,7 @@ fn has(answer: &Answer, rtype: u16) -> bool {
 }
 
 /// Signatures say from when to when they are valid (RFC 4034 section 3.1.5).
-fn has_expired_signature(answer: &Answer) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32);
+fn has_expired_signature(answer: &Answer, now: u32) -> bool {
     let time = |rdata: &[u8], at: usize| rdata.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
     // Serial numbers: the difference counts (RFC 1982).
     let is_after = |a: u32, b: u32| a.wrapping_sub(b).cast_signed() > 0;
@@ -108,58 +113,4 @@ fn has_expired_signature(answer: &Answer) -> bool {
         let (until, from) = (time(record.rdata, 8), time(record.rdata, 12));
         until.is_none_or(|until| is_after(now, until)) || from.is_none_or(|from| is_after(from, now))
     })
-}
-
-//----------- Aliases --------------------------------------------------------
-
-struct Rr {
-    owner: Name,
-    rtype: u16,
-    class: u16,
-    target: Option<Name>,
-}
-
-/// Whether the records answer the question: one of the type stands where the aliases from the name lead to
-/// (RFC 1034 section 3.6.2). Two aliases of one name, or a circle, lead nowhere.
-fn answers(answer: &Answer, asked: &Asked) -> bool {
-    let Some(records) = answer_section(answer, asked) else { return false };
-    let is_right = |record: &Rr| asked.qclass == rtype::ANY || record.class == asked.qclass;
-    let is_wanted = |record: &Rr| is_right(record) && (record.rtype == asked.qtype || asked.qtype == rtype::ANY);
-    if matches!(asked.qtype, rtype::CNAME | rtype::ANY) {
-        return records.iter().any(|record| record.owner == asked.name && is_wanted(record));
-    }
-    let mut name = asked.name;
-    for _ in 0..MOST_ALIASES {
-        let at = |record: &&Rr| record.owner == name;
-        let mut targets =
-            records.iter().filter(at).filter(|record| is_right(record)).filter_map(|record| record.target);
-        let Some(target) = targets.next() else { return records.iter().filter(at).any(is_wanted) };
-        if targets.any(|other| other != target) {
-            return false;
-        }
-        name = target;
-    }
-    false
-}
-
-/// The records that answer, names in lower case.
-fn answer_section(answer: &Answer, asked: &Asked) -> Option<Vec<Rr>> {
-    let mut question = asked.name.wire().to_vec();
-    question.extend_from_slice(&asked.qtype.to_be_bytes());
-    question.extend_from_slice(&asked.qclass.to_be_bytes());
-    let message = answer.message(&question);
-    let mut at = 12 + question.len();
-    let mut records = Vec::with_capacity(usize::from(answer.counts[0]));
-    for _ in 0..answer.counts[0] {
-        let (owner, fixed) = Name::from_message(&message, at)?;
-        let word = |at: usize| message.get(at..at + 2).map(|word| u16::from_be_bytes([word[0], word[1]]));
-        let (rtype, class) = (word(fixed)?, word(fixed + 2)?);
-        let target = match rtype {
-            rtype::CNAME => Some(Name::from_message(&message, fixed + 10)?.0.lowered()),
-            _ => None,
-        };
-        records.push(Rr { owner: owner.lowered(), rtype, class, target });
-        at = fixed + 10 + usize::from(word(fixed + 8)?);
-    }
-    Some(records)
 }

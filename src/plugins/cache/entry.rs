@@ -9,8 +9,16 @@ use super::class::{Class, Kind};
 use crate::chain::Reply;
 use crate::wire::answer::Answer;
 
+/// Octets that the store needs for an entry, about: moka's own, and what the allocator adds (measured; see the flood
+/// in benches/README.md).
+const OVERHEAD: usize = 320;
+
 /// An answer with the time until which it is true. Times are those of the host's clock.
 pub(super) struct Entry {
+    /// The number of the store that it was made for.
+    pub(super) store: u64,
+    /// The whole question.
+    pub(super) key: Arc<[u8]>,
     /// The answer; the TTLs in it are those that came.
     pub(super) answer: Arc<Answer>,
     /// The extended error of a failure.
@@ -24,6 +32,7 @@ pub(super) struct Entry {
     /// Its TTL when it was stored, in seconds.
     pub(super) ttl: u32,
     stored: Duration,
+    superseded: AtomicBool,
     hits: AtomicU32,
     last_hit_ms: AtomicU64,
     refreshing: AtomicBool,
@@ -31,9 +40,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Keeps what `reply` says for `ttl` seconds from `now` on.
-    pub(super) fn new(reply: &Reply, class: Class, ttl: u32, now: Duration) -> Self {
+    /// What `reply` says about the question `key` of a store, for `ttl` seconds from `now` on.
+    pub(super) fn new((store, key): (u64, Arc<[u8]>), reply: &Reply, class: &Class, ttl: u32, now: Duration) -> Self {
         Self {
+            store,
+            key,
             answer: reply.answer.clone(),
             error: reply.note.as_ref().and_then(|note| note.error.clone()),
             kind: class.kind,
@@ -41,6 +52,7 @@ impl Entry {
             good: None,
             ttl,
             stored: now,
+            superseded: AtomicBool::new(false),
             hits: AtomicU32::new(0),
             last_hit_ms: AtomicU64::new(0),
             refreshing: AtomicBool::new(false),
@@ -75,37 +87,64 @@ impl Entry {
         self.last_hit_ms.store(from.last_hit_ms.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Takes the one place of whoever refreshes the entry. Nobody gets it before the time to retry, if
-    /// `recheck` is not 0.
-    pub(super) fn begin_refresh(self: &Arc<Self>, now: Duration, recheck: Duration) -> Option<Refresh> {
-        let waits = !recheck.is_zero() && (now.as_millis() as u64) < self.retry_at_ms.load(Ordering::Acquire);
-        if waits || self.refreshing.swap(true, Ordering::AcqRel) {
+    /// Octets of memory that it takes, about: with an older answer that it holds, and with what the store adds.
+    pub(super) fn octets(&self) -> usize {
+        let good = self.good.as_ref().map_or(0, |good| good.octets());
+        OVERHEAD + size_of::<Self>() + self.key.len() + self.answer.memory_len() + good
+    }
+
+    /// The store does not have it any more: it was replaced, contradicted or driven out.
+    pub(super) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Release);
+    }
+
+    /// Whether the store does not have it any more.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody shall ask again yet, since that has failed.
+    pub(super) fn is_paused(&self, now: Duration) -> bool {
+        (now.as_millis() as u64) < self.retry_at_ms.load(Ordering::Acquire)
+    }
+
+    /// Nobody asks again before `until`.
+    pub(super) fn pause(&self, until: Duration) {
+        self.retry_at_ms.store(until.as_millis() as u64, Ordering::Release);
+    }
+
+    /// Takes the one place of whoever refreshes the entry, unless it is taken or paused.
+    pub(super) fn begin_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
+        if self.is_paused(now) || self.refreshing.swap(true, Ordering::AcqRel) {
             return None;
         }
-        Some(Refresh { entry: self.clone(), recheck, done: false })
+        Some(Refresh { entry: self.clone(), is_alone: true })
+    }
+
+    /// Takes a place beside others who refresh the entry, unless it is paused.
+    pub(super) fn join_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
+        (!self.is_paused(now)).then(|| Refresh { entry: self.clone(), is_alone: false })
     }
 }
 
 /// The place of whoever refreshes an entry; given back when this is dropped.
 pub(super) struct Refresh {
     pub(super) entry: Arc<Entry>,
-    recheck: Duration,
-    done: bool,
+    is_alone: bool,
 }
 
 impl Refresh {
-    /// Ends: after a failure the next one waits for the time that it was told.
-    pub(super) fn end(mut self, now: Duration, refreshed: bool) {
-        let retry_at = if refreshed { Duration::ZERO } else { now + self.recheck };
-        self.entry.retry_at_ms.store(retry_at.as_millis() as u64, Ordering::Release);
-        self.done = true;
-        self.entry.refreshing.store(false, Ordering::Release);
+    /// Ends. If the entry is still the one that is served, nothing better came: the next one waits for `pause`.
+    pub(super) fn end(self, now: Duration, pause: Duration) {
+        if !self.entry.is_superseded() {
+            self.entry.pause(now + pause);
+        }
     }
 }
 
 impl Drop for Refresh {
     fn drop(&mut self) {
-        if !self.done {
+        if self.is_alone {
             self.entry.refreshing.store(false, Ordering::Release);
         }
     }
@@ -121,7 +160,8 @@ mod tests {
 
     fn entry(kind: Kind, ttl: u32) -> Arc<Entry> {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
-        Arc::new(Entry::new(&reply, Class { kind, keeps: true, answers: true }, ttl, s(1000)))
+        let class = Class { kind, keeps: true, answers: true, selected: None };
+        Arc::new(Entry::new((0, Arc::from([])), &reply, &class, ttl, s(1000)))
     }
 
     #[test]
@@ -150,12 +190,14 @@ mod tests {
     #[test]
     fn one_refreshes_at_a_time_and_waits_after_a_failure() {
         let entry = entry(Kind::Answer, 30);
-        let first = entry.begin_refresh(s(1000), s(10)).expect("nobody else does");
-        assert!(entry.begin_refresh(s(1000), s(10)).is_none());
-        first.end(s(1000), false);
-        assert!(entry.begin_refresh(s(1009), s(10)).is_none());
-        drop(entry.begin_refresh(s(1010), s(10)).expect("it is time"));
-        entry.begin_refresh(s(1010), s(10)).expect("it was given back").end(s(1010), true);
-        assert!(entry.begin_refresh(s(1010), s(10)).is_some(), "after a success nobody waits");
+        let first = entry.begin_refresh(s(1000)).expect("nobody else does");
+        assert!(entry.begin_refresh(s(1000)).is_none());
+        first.end(s(1000), s(10));
+        assert!(entry.begin_refresh(s(1009)).is_none());
+        drop(entry.begin_refresh(s(1010)).expect("it is time"));
+        let again = entry.begin_refresh(s(1010)).expect("it was given back");
+        entry.supersede();
+        again.end(s(1010), s(10));
+        assert!(entry.begin_refresh(s(1010)).is_some(), "after a success nobody waits");
     }
 }

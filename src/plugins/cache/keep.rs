@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::asked::Asked;
 use super::class::{self, Class, Kind};
@@ -15,6 +16,7 @@ use crate::chain::{Here, Reply};
 use crate::host::Host;
 use crate::wire::reply::{Origin, ede};
 use crate::wire::request::flag;
+use crate::wire::select::select;
 
 /// The TTL of what says nothing about its own, in seconds.
 const NO_TTL: u32 = 5;
@@ -28,6 +30,8 @@ pub(super) struct Inner {
     pub(super) host: Arc<Host>,
     /// Where refreshing goes on; known once the configuration is live.
     pub(super) runtime: OnceLock<Handle>,
+    /// Places for questions that are asked in the background.
+    pub(super) behind: Arc<Semaphore>,
     /// By listener of the block.
     pub(super) counts: Vec<OnceLock<Arc<Counts>>>,
 }
@@ -53,14 +57,14 @@ impl Inner {
     ///
     /// Answers from memory are limited alike, and never kept: they are always true.
     pub(super) fn pass(&self, asked: &Asked, reply: &mut Reply, counts: &Counts) -> Option<Arc<Entry>> {
-        let class = class::classify(reply, asked);
-        self.pass_as(class, asked, reply, counts)
+        let class = self.classify(reply, asked);
+        self.pass_as(&class, asked, reply, counts)
     }
 
     /// The same for a reply whose class is known.
     pub(super) fn pass_as(
         &self,
-        class: Class,
+        class: &Class,
         asked: &Asked,
         reply: &mut Reply,
         counts: &Counts,
@@ -81,18 +85,33 @@ impl Inner {
         if !class.keeps || ttl == 0 {
             return None;
         }
-        let mut entry = Entry::new(reply, class, ttl, self.now());
-        let key = asked.key();
+        // Whoever asked gets what came; what is kept is what belongs to the question.
+        let kept = match &class.selected {
+            Some(indexes) => Arc::new(select(&reply.answer, (&asked.name, asked.qtype, asked.qclass), indexes)?),
+            None => reply.answer.clone(),
+        };
+        let key: Arc<[u8]> = asked.key().as_slice().into();
+        let mut entry = Entry::new((self.store.number, key), reply, class, ttl, self.now());
+        entry.answer = kept;
         if self.options.prefer_positive && !entry.answers && !class.kind.is_denial() {
-            entry.good = self
-                .store
-                .success(key.as_slice())
-                .and_then(|old| if old.answers { Some(old) } else { old.good.clone() });
+            entry.good =
+                self.store.success(&entry.key).and_then(|old| if old.answers { Some(old) } else { old.good.clone() });
         }
         let entry = Arc::new(entry);
-        self.store.keep(key.as_slice(), &entry, self.options.prefer_positive);
+        self.store.keep(&entry, self.now(), self.options.prefer_positive);
         counts.stored();
         Some(entry)
+    }
+
+    /// What a reply is.
+    pub(super) fn classify(&self, reply: &Reply, asked: &Asked) -> Class {
+        class::classify(reply, asked, self.host.clock.seconds_since_1970())
+    }
+
+    /// How long nobody asks again after a failure: as long as the failure itself would be kept, so that a name that
+    /// fails costs the same with and without a stale answer.
+    pub(super) fn pause(&self) -> Duration {
+        self.options.stale.recheck.max(Duration::from_secs(u64::from(self.options.failure)))
     }
 
     /// The one TTL of a reply: the lowest of all its records, within the limits.
@@ -120,7 +139,8 @@ impl Inner {
             reply = reply.with_error(*code, text.clone());
         }
         if left <= 0 {
-            reply = reply.with_error(ede::STALE_ANSWER, "");
+            let code = if entry.kind == Kind::NoName { ede::STALE_NXDOMAIN } else { ede::STALE_ANSWER };
+            reply = reply.with_error(code, "");
         }
         reply
     }

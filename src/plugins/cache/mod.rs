@@ -77,10 +77,13 @@
 //! - When it is full, names that are asked for often stay.
 
 mod asked;
+mod belongs;
 mod class;
 mod entry;
+mod front;
 mod keep;
 mod metrics;
+mod names;
 mod refresh;
 mod setup;
 #[cfg(test)]
@@ -92,12 +95,14 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use self::asked::Asked;
 use self::keep::Inner;
 use self::store::Store;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
+use crate::corefile::Word;
 use crate::error::Result;
 use crate::wire::name::Name;
 use crate::wire::request::flag;
@@ -117,6 +122,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         store: s.host.shared.get_or_make(&identity(s), make),
         host: s.host.clone(),
         runtime: OnceLock::new(),
+        behind: Arc::new(Semaphore::new(refresh::BEHIND)),
         counts: (0..listeners).map(|_| OnceLock::new()).collect(),
         options,
     });
@@ -131,13 +137,10 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
 /// What the answers depend on: the whole server block. Another one never sees them, and neither does this one after
 /// any change to it.
 fn identity(s: &Setup<'_>) -> String {
-    let mut text = String::from("cache");
-    let words = s.block.directives.iter().flat_map(|directive| &directive.words);
-    for word in s.block.keys.iter().chain(words) {
-        text.push('\n');
-        text.push_str(&word.text);
-    }
-    text
+    let texts = |words: &[Word]| words.iter().map(|word| word.text.clone()).collect::<Vec<_>>();
+    let directives: Vec<_> = s.block.directives.iter().map(|directive| texts(&directive.words)).collect();
+    // As Rust writes lists, so that no two lists of words look alike.
+    format!("cache {:?} {directives:?}", texts(&s.block.keys))
 }
 
 struct Cache {

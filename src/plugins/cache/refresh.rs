@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::asked::Asked;
-use super::class::{self, Kind};
+use super::class::Kind;
 use super::entry::{Entry, Refresh};
 use super::keep::{Inner, is_news};
 use super::metrics::Counts;
@@ -15,6 +15,13 @@ use crate::chain::{Here, Later, Proto, Query, Reply};
 use crate::wire::reply::Origin;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
+
+/// Questions that may be asked in the background at a time. When thousands of entries become stale in the same second,
+/// the others wait for their next hit.
+pub(super) const BEHIND: usize = 64;
+
+/// How long a client waits for a fresh answer while there is a stale one (RFC 8767 section 5).
+const PATIENCE: Duration = Duration::from_millis(1800);
 
 /// What came of asking about a stale entry.
 struct Renewed {
@@ -42,27 +49,33 @@ impl Inner {
     ) {
         let now = self.now();
         let is_stale = entry.left(now) <= 0;
-        let recheck = if is_stale { self.options.stale.recheck } else { Duration::ZERO };
         let Some(runtime) = self.runtime.get() else { return };
-        let Some(refresh) = entry.begin_refresh(now, recheck) else { return };
+        let Ok(place) = self.behind.clone().try_acquire_owned() else { return };
+        let Some(refresh) = entry.begin_refresh(now) else { return };
         let (inner, asked, counts) = (self.clone(), asked.clone(), self.counts(here).clone());
         let below = here.below(without_client(query));
         counts.prefetches.inc();
         runtime.spawn(async move {
             let mut reply = below.await;
-            let refreshed = if is_stale {
-                inner.renew(&asked, reply, &counts).is_some()
+            let fresh = if is_stale {
+                inner.renew(&asked, reply, &counts).and_then(|renewed| renewed.entry)
+            } else if is_news(&reply) {
+                inner.pass(&asked, &mut reply, &counts)
             } else {
-                is_news(&reply) && inner.pass(&asked, &mut reply, &counts).is_some()
+                None
             };
-            if refreshed && let Some(fresh) = inner.find(asked.key().as_slice(), inner.now()) {
+            if let Some(fresh) = fresh {
                 fresh.inherit_hits(&refresh.entry);
             }
-            refresh.end(inner.now(), refreshed);
+            refresh.end(inner.now(), inner.pause());
+            drop(place);
         });
     }
 
-    /// Asks before a stale entry is served (`verify`). Nothing if somebody else does that already.
+    /// Asks before a stale entry is served (`verify`), and waits for so long as the client has patience. Nothing if
+    /// somebody else does that already, or has done so in vain a moment ago.
+    ///
+    /// With neither TIMEOUT nor RECHECK each query asks, as in CoreDNS; equal questions are one on their way upstream.
     pub(super) fn verify(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -72,8 +85,9 @@ impl Inner {
     ) -> Option<Later> {
         let stale = self.options.stale;
         let timeout = stale.verify?;
-        let tracks = !timeout.is_zero() || !stale.recheck.is_zero();
-        let refresh = if tracks { Some(entry.begin_refresh(self.now(), stale.recheck)?) } else { None };
+        let is_alone = !timeout.is_zero() || !stale.recheck.is_zero();
+        let refresh = if is_alone { entry.begin_refresh(self.now())? } else { entry.join_refresh(self.now())? };
+        let patience = if timeout.is_zero() { PATIENCE } else { timeout };
         let (inner, asked, counts, entry) = (self.clone(), asked.clone(), self.counts(here).clone(), entry.clone());
         let below = here.below(downward(query));
         let renewing = {
@@ -81,16 +95,18 @@ impl Inner {
             async move { inner.renew_and_end(&asked, below, refresh, &counts).await }
         };
         Some(Box::pin(async move {
-            let renewed = match (timeout.is_zero(), inner.runtime.get()) {
-                (false, Some(runtime)) => {
+            let renewed = match inner.runtime.get() {
+                Some(runtime) => {
                     // Goes on when nobody waits any more: what comes is for the next one.
                     let (sender, receiver) = oneshot::channel();
                     runtime.spawn(async move { sender.send(renewing.await).map_err(|_| ()) });
-                    tokio::time::timeout(timeout, receiver).await.ok().and_then(Result::ok).flatten()
+                    tokio::time::timeout(patience, receiver).await.ok().and_then(Result::ok).flatten()
                 }
-                _ => renewing.await,
+                None => renewing.await,
             };
             let Some(Renewed { reply, entry: fresh }) = renewed else {
+                // Also when nothing has come yet: the others need not wait as long.
+                entry.pause(inner.now() + inner.pause());
                 counts.stale.inc();
                 return inner.serve(&entry, &asked, entry.left(inner.now()).min(0));
             };
@@ -101,17 +117,9 @@ impl Inner {
         }))
     }
 
-    async fn renew_and_end(
-        &self,
-        asked: &Asked,
-        below: Later,
-        refresh: Option<Refresh>,
-        counts: &Counts,
-    ) -> Option<Renewed> {
+    async fn renew_and_end(&self, asked: &Asked, below: Later, refresh: Refresh, counts: &Counts) -> Option<Renewed> {
         let renewed = self.renew(asked, below.await, counts);
-        if let Some(refresh) = refresh {
-            refresh.end(self.now(), renewed.is_some());
-        }
+        refresh.end(self.now(), self.pause());
         renewed
     }
 
@@ -121,20 +129,24 @@ impl Inner {
         if !is_news(&reply) {
             return None;
         }
-        let class = class::classify(&reply, asked);
+        let class = self.classify(&reply, asked);
         let says_something = matches!(reply.rcode(), rcode::NOERROR | rcode::NXDOMAIN) && class.kind != Kind::Other;
         if reply.origin == Origin::Memory && says_something {
             // Known for certain from now on.
             self.store.forget(asked.key().as_slice());
         } else if self.options.prefer_positive {
             if !class.answers {
-                self.pass_as(class, asked, &mut reply, counts);
+                self.pass_as(&class, asked, &mut reply, counts);
                 return None;
             }
         } else if !says_something {
             return None;
         }
-        let entry = self.pass_as(class, asked, &mut reply, counts);
+        let entry = self.pass_as(&class, asked, &mut reply, counts);
+        if entry.is_none() && class.answers {
+            // What is there now may not be kept; what was there is wrong.
+            self.store.forget(asked.key().as_slice());
+        }
         Some(Renewed { reply, entry })
     }
 }

@@ -113,6 +113,8 @@ fn stale_answers_are_verified_first() {
         assert_eq!((stale.text().as_str(), stale.extended_error()), ("NOERROR 192.0.2.2/0", STALE), "{bad}");
     }
     rcode.store(3, Ordering::Relaxed);
+    assert_eq!((ask(&live).extended_error(), upstream.count()), (STALE, 4), "after a failure there is a pause");
+    live.advance(5);
     assert_eq!(ask(&live).text(), "NXDOMAIN", "that there is no such name is news");
     assert_eq!((ask(&live).text().as_str(), upstream.count()), ("NXDOMAIN", 5));
 }
@@ -145,6 +147,7 @@ fn an_answer_is_preferred_to_a_later_denial() {
     for bad in [3, 2] {
         rcode.store(bad, Ordering::Relaxed);
         assert_eq!(ask(&live).text(), "NOERROR 192.0.2.1/0", "{bad}");
+        live.advance(5);
     }
     rcode.store(0, Ordering::Relaxed);
     assert_eq!(ask(&live).text(), "NOERROR 192.0.2.4/100");

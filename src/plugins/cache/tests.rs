@@ -218,11 +218,7 @@ fn upstream_is_told_that_ad_is_understood_and_clients_get_it_who_ask() {
 fn zones_and_exceptions() {
     let upstream = Upstream::start(|seen| {
         let answer = Answer::to(&seen.packet);
-        vec![Act::send(if seen.packet[13] == b'n' {
-            answer.rcode(3).soa("x", 600)
-        } else {
-            answer.a("192.0.2.1", 600)
-        })]
+        vec![Act::send(if seen.packet[13] == b'n' { answer.rcode(3).soa("", 600) } else { answer.a("192.0.2.1", 600) })]
     });
     let live = live(
         &upstream,
