@@ -21,6 +21,9 @@ use crate::wire::select::select;
 /// The TTL of what says nothing about its own, in seconds.
 const NO_TTL: u32 = 5;
 
+/// Whoever gets a stale answer shall ask again soon (RFC 8767 section 4); the operator may say otherwise.
+const MOST_STALE_TTL: u32 = 30;
+
 //----------- Inner ----------------------------------------------------------
 
 /// The cache of one server block, shared with what refreshes its entries.
@@ -129,6 +132,7 @@ impl Inner {
     pub(super) fn serve(&self, entry: &Entry, asked: &Asked, left: i64) -> Reply {
         let ttl = match left {
             ..=0 if self.options.stale.ttl > 0 => self.options.stale.ttl,
+            ..=0 if self.options.keep_ttl => entry.ttl.min(MOST_STALE_TTL),
             _ if self.options.keep_ttl => entry.ttl,
             _ => u32::try_from(left).unwrap_or(0),
         };

@@ -84,6 +84,8 @@ mod front;
 mod keep;
 mod metrics;
 mod names;
+#[cfg(test)]
+mod pressure_tests;
 mod refresh;
 mod setup;
 #[cfg(test)]
@@ -91,6 +93,8 @@ mod stale_tests;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 use std::sync::{Arc, OnceLock};
 

@@ -102,7 +102,7 @@ impl Inner {
                     runtime.spawn(async move { sender.send(renewing.await).map_err(|_| ()) });
                     tokio::time::timeout(patience, receiver).await.ok().and_then(Result::ok).flatten()
                 }
-                None => renewing.await,
+                None => tokio::time::timeout(patience, renewing).await.ok().flatten(),
             };
             let Some(Renewed { reply, entry: fresh }) = renewed else {
                 // Also when nothing has come yet: the others need not wait as long.

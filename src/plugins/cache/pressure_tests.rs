@@ -1,0 +1,244 @@
+//! Floods, dead upstreams and everything becoming stale at once: rows C2, C17 and E2 of the fault table.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::chain::build::build;
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
+use crate::corefile::{self, Vocabulary};
+use crate::error::Result;
+use crate::host::Host;
+use crate::testing::live::{Got, Live};
+use crate::testing::upstream::{Act, Answer, Seen, Upstream};
+use crate::testing::{Server, packet};
+use crate::wire::answer::Section;
+use crate::wire::encode::{Encoder, Owner};
+
+/// A cache with `options` above an upstream.
+fn live(upstream: &Upstream, cache: &str) -> Live {
+    Live::new(&format!(". {{\n{cache}\nforward . {}\n}}", upstream.address))
+}
+
+fn series(live: &Live, name: &str, kind: &str) -> f64 {
+    live.metric(&format!("{name}{{server=\"dns://:53\",type=\"{kind}\",zones=\".\",view=\"\"}}"))
+}
+
+/// The first letter of the name that was asked.
+fn letter(seen: &Seen) -> u8 {
+    seen.packet[13]
+}
+
+/// Asks for `count` names that begin with `letter`, a hundred at a time.
+fn flood(live: &Live, letter: char, count: usize, mut between: impl FnMut()) -> Vec<Got> {
+    let names: Vec<_> = (0..count).map(|n| packet(&format!("{letter}{n}.example.org."), "A")).collect();
+    let mut all = Vec::new();
+    for chunk in names.chunks(100) {
+        all.extend(live.ask_all(chunk.to_vec()));
+        between();
+    }
+    all
+}
+
+/// Row E2: neither names that do not exist nor names that do drive out what is asked for often.
+#[test]
+fn hot_names_survive_a_flood() {
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let upstream = Upstream::start({
+        let fetched = fetched.clone();
+        move |seen| {
+            let answer = Answer::to(&seen.packet);
+            fetched.fetch_add(usize::from(letter(seen) == b'h'), Ordering::Relaxed);
+            vec![Act::send(match letter(seen) {
+                b'x' => answer.rcode(3).soa("example.org", 600),
+                _ => answer.a("192.0.2.1", 600),
+            })]
+        }
+    });
+    let live = live(&upstream, "cache {\nsuccess 1024\ndenial 1024\n}");
+    let hot = || (0..50).for_each(|n| _ = live.ask(&format!("h{n}.example.org."), "A"));
+    (0..20).for_each(|_| hot());
+    flood(&live, 'x', 4000, hot);
+    assert_eq!(fetched.load(Ordering::Relaxed), 50, "denials have a place of their own");
+    assert!(series(&live, "coredns_cache_entries", "denial") <= 1024.0);
+    flood(&live, 'p', 4000, hot);
+    let again = fetched.load(Ordering::Relaxed) - 50;
+    assert!(again <= 20, "of 2,000 hits during the flood {again} were lost");
+    assert!(series(&live, "coredns_cache_entries", "success") <= 1024.0);
+}
+
+/// A store of 1,024 takes 1 MiB, of small answers or big ones.
+#[test]
+fn big_answers_count_for_what_they_take() {
+    let upstream = Upstream::start(|seen| {
+        let answer = (0..=u8::MAX).fold(Answer::to(&seen.packet), |answer, n| {
+            answer.record(0, &[0xC0, 12], (16, 60), &[&[109][..], &[n; 109]].concat())
+        });
+        vec![Act::send(answer)]
+    });
+    let live =
+        Live::new(&format!(". {{\ncache {{\nsuccess 1024\n}}\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address));
+    let big = live.ask_packet(packet("a.example.org.", "TXT"), Proto::Tcp).message.answers.len();
+    assert_eq!(big, 256);
+    let names = (0..200).map(|n| packet(&format!("c{n}.example.org."), "TXT"));
+    names.for_each(|name| _ = live.ask_packet(name, Proto::Tcp));
+    let entries = series(&live, "coredns_cache_entries", "success");
+    // 256 × (12 + 110) octets and the marks of the records.
+    assert!((20.0..=34.0).contains(&entries), "{entries} entries of 32 KiB");
+}
+
+/// Row C17: one name that fails costs the upstream next to nothing, with a stale answer and without one.
+#[test]
+fn a_name_that_fails_is_asked_for_once_in_five_seconds() {
+    for stale in
+        ["", "serve_stale 1h immediate", "serve_stale 1h verify", "serve_stale 1h verify 1s", "prefetch 1 1h 90%"]
+    {
+        let fails = Arc::new(AtomicBool::new(false));
+        let upstream = Upstream::start({
+            let fails = fails.clone();
+            move |seen| {
+                let answer = Answer::to(&seen.packet);
+                vec![Act::send(if fails.load(Ordering::Relaxed) { answer.rcode(2) } else { answer.a("192.0.2.1", 60) })]
+            }
+        });
+        let live = live(&upstream, &format!("cache {{\n{stale}\n}}"));
+        let name = "www.example.org.";
+        live.ask(name, "A");
+        fails.store(true, Ordering::Relaxed);
+        live.advance(if stale.starts_with("prefetch") { 20 } else { 60 });
+        for second in 0..5 {
+            for _ in 0..200 {
+                let got = live.ask(name, "A").text();
+                assert_eq!(got.starts_with("NOERROR"), !stale.is_empty(), "{stale}: {got}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(upstream.count() <= 1 + 3, "{stale}: {} at second {second}", upstream.count() - 1);
+            live.advance(1);
+        }
+        assert!(upstream.count() > 1, "{stale}: it was tried");
+    }
+}
+
+/// Row C2: the upstream says nothing for an hour.
+#[test]
+fn an_hour_without_an_upstream() {
+    let upstream = Upstream::with_a("192.0.2.1");
+    let live = live(&upstream, "cache {\nserve_stale 2h immediate 30s\n}");
+    let names: Vec<_> = (0..40).map(|n| format!("n{n}.example.org.")).collect();
+    names.iter().for_each(|name| _ = live.ask(name, "A"));
+    upstream.script(|_| Vec::new());
+    live.advance(61);
+    for minute in 0..60 {
+        for name in &names {
+            let got = live.ask(name, "A");
+            assert_eq!((got.text().as_str(), got.extended_error()), ("NOERROR 192.0.2.1/30", Some(3)), "{minute}");
+        }
+        live.advance(60);
+    }
+    upstream.script(|seen| vec![Act::send(Answer::to(&seen.packet).a("192.0.2.2", 60))]);
+    for name in &names {
+        live.wait_until("a fresh answer is there", || {
+            live.advance(1);
+            live.ask(name, "A").text().starts_with("NOERROR 192.0.2.2/")
+        });
+    }
+}
+
+#[test]
+fn the_first_look_up_after_an_outage_is_fresh() {
+    let fails = Arc::new(AtomicBool::new(true));
+    let upstream = Upstream::start({
+        let fails = fails.clone();
+        move |seen| {
+            let answer = Answer::to(&seen.packet);
+            let is_down = seen.before > 0 && fails.load(Ordering::Relaxed);
+            vec![Act::send(if is_down {
+                answer.rcode(2)
+            } else {
+                answer.a(&format!("192.0.2.{}", seen.before % 250), 60)
+            })]
+        }
+    });
+    let live = live(&upstream, "cache {\nserve_stale 2h verify 1s 30s\n}");
+    live.ask("www.example.org.", "A");
+    live.advance(60);
+    for _ in 0..120 {
+        let got = live.ask("www.example.org.", "A");
+        assert_eq!((got.text().as_str(), got.extended_error()), ("NOERROR 192.0.2.0/30", Some(3)));
+        live.advance(30);
+    }
+    fails.store(false, Ordering::Relaxed);
+    let back = live.ask("www.example.org.", "A");
+    assert_eq!((back.text().as_str(), back.extended_error()), ("NOERROR 192.0.2.121/60", None));
+}
+
+/// Answers the first question, and is silent about all others.
+struct Silent(AtomicBool);
+
+impl Plugin for Silent {
+    fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
+        if self.0.swap(true, Ordering::Relaxed) {
+            return Step::Wait(Box::pin(std::future::pending()));
+        }
+        let answer = Encoder::build(query.name.len(), |e| {
+            e.address(Section::Answer, Owner::ASKED, 60, [192, 0, 2, 1].into());
+        });
+        Step::Answer(Reply::fetched(Arc::new(answer)))
+    }
+}
+
+/// RFC 8767 section 5: a client does not wait for long while there is something to give.
+#[test]
+fn verifying_has_an_end_without_a_timeout() {
+    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration { name: "whoami", setup }];
+    fn setup(s: &mut Setup<'_>) -> Result<()> {
+        s.chain(Silent(AtomicBool::new(false)));
+        Ok(())
+    }
+    let vocabulary = Vocabulary { served: &["cache", "whoami"], elsewhere: &[] };
+    let text = ". {\ncache {\nserve_stale 1h verify\n}\nwhoami\n}";
+    let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+    let host = Arc::new(Host::default());
+    let configuration = build(&corefile, PLUGINS, &host, "53").expect("a configuration");
+    let live = Live::with(Server { host, configuration });
+    live.ask("www.example.org.", "A");
+    live.advance(60);
+    // Whoever waited for the answer would wait for ever.
+    for _ in 0..2 {
+        assert_eq!(live.ask("www.example.org.", "A").text(), "NOERROR 192.0.2.1/0");
+    }
+}
+
+/// Everything becomes stale in the same second, and everything is asked for.
+#[test]
+fn a_mass_expiry_makes_no_burst() {
+    let upstream = Upstream::with_a("192.0.2.1");
+    let live = live(&upstream, "cache {\nserve_stale 1h immediate\n}");
+    flood(&live, 'n', 500, || ());
+    live.advance(60);
+    let is_open = Arc::new(AtomicBool::new(false));
+    upstream.script({
+        let is_open = is_open.clone();
+        move |seen| match is_open.load(Ordering::Relaxed) {
+            true => vec![Act::send(Answer::to(&seen.packet).a("192.0.2.2", 60))],
+            false => Vec::new(),
+        }
+    });
+    let names = |live: &Live| flood(live, 'n', 500, || ());
+    assert!(names(&live).iter().all(|got| got.extended_error() == Some(3)));
+    live.wait_until("some were asked", || upstream.count() >= 564);
+    let asked: std::collections::HashSet<_> = upstream
+        .seen()
+        .into_iter()
+        .skip(500)
+        .filter(|seen| !seen.is_probe())
+        .map(|seen| seen.packet[13..18].to_vec())
+        .collect();
+    assert!(asked.len() <= 64, "{} names were asked at a time", asked.len());
+    is_open.store(true, Ordering::Relaxed);
+    live.wait_until("all are fresh", || {
+        live.advance(1);
+        names(&live).iter().all(|got| got.text().starts_with("NOERROR 192.0.2.2/"))
+    });
+}
