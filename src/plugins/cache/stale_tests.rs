@@ -164,3 +164,40 @@ fn a_fresh_answer_takes_the_place_of_a_denial() {
     assert_eq!(ask(&live).text(), "NOERROR 192.0.2.2/100");
     assert_eq!((ask(&live).text().as_str(), upstream.count()), ("NOERROR 192.0.2.2/100", 2));
 }
+
+#[test]
+fn a_denial_is_served_stale_with_a_mark_of_its_own() {
+    let rcode = Arc::new(AtomicU16::new(3));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = live(&upstream, "cache {\nserve_stale 1h immediate 30s\n}");
+    ask(&live);
+    rcode.store(2, Ordering::Relaxed);
+    live.advance(100);
+    let stale = ask(&live);
+    assert_eq!((stale.text().as_str(), stale.extended_error()), ("NXDOMAIN", Some(19)));
+    let hits = "coredns_cache_hits_total{server=\"dns://:53\",type=\"denial\",zones=\".\",view=\"\"}";
+    assert_eq!(live.metric(hits), 1.0);
+}
+
+/// `prefetch AMOUNT DURATION PERCENT%`: each word counts.
+#[test]
+fn prefetch_wants_enough_hits_without_a_gap_near_the_end() {
+    let asked = |prefetch: &str, hits: usize, gap: u64, at: u64| {
+        let upstream = Upstream::start(numbered(&Arc::new(AtomicU16::new(0))));
+        let live = live(&upstream, &format!("cache {{\n{prefetch}\n}}"));
+        ask(&live);
+        live.advance(at - gap);
+        (1..hits).for_each(|_| _ = ask(&live));
+        live.advance(gap);
+        ask(&live);
+        let counted = live.metric("coredns_cache_prefetch_total{server=\"dns://:53\",zones=\".\",view=\"\"}");
+        counted > 0.0
+    };
+    assert!(asked("prefetch 3", 3, 5, 90), "10% of 100 s are left");
+    assert!(!asked("prefetch 3", 3, 5, 89));
+    assert!(!asked("prefetch 3", 2, 5, 90), "too few");
+    assert!(asked("prefetch 3 10s", 3, 10, 90));
+    assert!(!asked("prefetch 3 10s", 3, 11, 90), "the gap was too long");
+    assert!(asked("prefetch 3 1m 40%", 3, 5, 60) && !asked("prefetch 3 1m 40%", 3, 5, 59));
+    assert!(!asked("prefetch 0", 50, 5, 99), "0 is off");
+}

@@ -79,6 +79,32 @@ fn keepttl_shows_the_ttl_that_was_stored() {
     assert_eq!(live.ask("www.example.org.", "A").ttls(RecordType::A), [60]);
 }
 
+/// As CoreDNS does, but that a stale answer is not pinned for an hour by its old TTL.
+#[test]
+fn keepttl_of_stale_answers() {
+    let shown = |ttl: u32, cache: &str| {
+        let upstream = always(move |answer| answer.a("192.0.2.1", ttl));
+        let live = live(&upstream, cache);
+        live.ask("www.example.org.", "A");
+        upstream.script(|_| Vec::new());
+        live.advance(u64::from(ttl));
+        live.ask("www.example.org.", "A").ttls(RecordType::A)[0]
+    };
+    assert_eq!(shown(20, "cache {\nkeepttl\nserve_stale\n}"), 20);
+    assert_eq!(shown(600, "cache {\nkeepttl\nserve_stale\n}"), 30);
+    assert_eq!(shown(600, "cache {\nkeepttl\nserve_stale 1h immediate 45s\n}"), 45);
+    assert_eq!(shown(600, "cache {\nserve_stale 1h immediate\n}"), 0);
+}
+
+#[test]
+fn the_highest_ttl_wins_over_a_lowest_that_is_above_it() {
+    for ttl in [1, 7, 600] {
+        let upstream = always(move |answer| answer.a("192.0.2.1", ttl));
+        let live = live(&upstream, "cache {\nsuccess 1000 5 10\n}");
+        assert_eq!(live.ask("www.example.org.", "A").ttls(RecordType::A), [5]);
+    }
+}
+
 //----------- What is kept ---------------------------------------------------
 
 #[test]
