@@ -18,13 +18,14 @@
 //! - **TTL** is the highest TTL in seconds, for answers (3600) and for denials (1800).
 //! - **ZONE** is a zone to keep answers for; the zones of the server block if there is none.
 //! - `success`, `denial`: how many answers and denials are kept (9984 each), and the limits of their TTLs (the lowest
-//!   is 5). An answer above 1 KiB counts once for each KiB.
+//!   is 5). What takes more than 1 KiB of memory counts once for each KiB, so CAPACITY is also the most KiB that each
+//!   of both takes.
 //! - `servfail`: how long failures are kept (5s, at most 5m, 0 for not at all).
 //! - `prefetch`: an answer that was asked for AMOUNT times, without a gap of DURATION (1m), is fetched anew once only
 //!   PERCENT (10%) of its TTL is left.
 //! - `serve_stale`: answers beyond their TTL are served for DURATION (1h). With `immediate` at once, and a fresh one is
-//!   fetched for the next client; with `verify` a fresh one is waited for first, at most TIMEOUT. They are served with
-//!   TTL (0). After a failure nobody tries again for RECHECK.
+//!   fetched for the next client; with `verify` a fresh one is waited for first, at most TIMEOUT (1.8s). They are served
+//!   with TTL (0). After a failure nobody tries again for RECHECK, or for as long as `servfail` says if that is longer.
 //! - `serve_stale_policy prefer_positive`: an answer is preferred to a later denial.
 //! - `disable`: zones whose answers, or denials, are left alone.
 //! - `keepttl`: answers are given the TTL that they were stored with.
@@ -70,9 +71,16 @@
 //! - Answers that a plugin has in memory are not kept, since they are always true; their TTLs are limited alike.
 //! - In zones of `disable` TTLs are left alone, not only not kept.
 //! - A failure is never served stale, and an answer that may be served, be it stale, wins over a failure.
-//! - A denial takes the place of an older answer, and the other way around; CoreDNS keeps both, and shows the older one
-//!   again when the newer has expired (with `prefer_positive` both are kept here too).
-//! - Stale answers carry the extended error 3, and failures that are kept the one that they came with.
+//! - An answer takes the place of an older denial. A denial takes the place of an older answer once that has lived its
+//!   TTL; CoreDNS shows the denial at once, and the answer again when the denial has expired (with `prefer_positive`
+//!   both are kept here too).
+//! - Records that do not belong to the question (other names, other zones) are relayed, and not kept; neither is a
+//!   denial whose SOA is of a zone that does not hold the name. Aliases that are kept stand first, in their order.
+//! - Stale answers carry the extended error 3, stale NXDOMAINs 19, and failures that are kept the one that they came
+//!   with. With `keepttl` and without TTL they are served with 30 s at most.
+//! - After a failed refresh, prefetch included, nobody tries again for the time of `servfail`; CoreDNS tries with every
+//!   query unless RECHECK is set. At most 64 questions are asked in the background at a time.
+//! - `verify` without TIMEOUT waits for 1.8 s at most (RFC 8767 section 5), not until the upstream has failed.
 //! - The cache outlives a reload that leaves its server block as it is.
 //! - When it is full, names that are asked for often stay.
 
