@@ -6,6 +6,7 @@ mod kit;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
@@ -24,23 +25,30 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
+/// Octets that all threads together have at this moment.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
 // SAFETY: everything is handed to the system's allocator as it came; counting touches no memory of the heap.
 #[allow(unsafe_code, reason = "an allocator can only be written so")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // A thread that ends has no counter any more.
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        HELD.fetch_add(size, Ordering::Relaxed);
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -167,6 +175,26 @@ fn answers_in_the_cache_allocate_nothing() {
         // did, 16; what there is comes from moka's housekeeping, which runs three times a second or after 64 look-ups.
         assert!(allocated <= 8, "{allocated} allocations in 1000 hits");
     }
+}
+
+/// A store of CAPACITY entries takes no more than so many KiB, however many names are asked for.
+#[test]
+fn a_full_cache_takes_what_it_says() {
+    const CAPACITY: usize = 9984;
+    let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
+    let (mut packet, now) = (query("n00000000.a-name-of-usual-length.example.org", rtype::A), Instant::now());
+    let mut fill = |from: usize| {
+        for number in from..from + CAPACITY {
+            packet[14..22].copy_from_slice(format!("{number:08}").as_bytes());
+            let _ = server.ask(&packet, now);
+        }
+        HELD.load(Ordering::Relaxed)
+    };
+    let before = HELD.load(Ordering::Relaxed);
+    let full = fill(0) - before;
+    let after = fill(CAPACITY).max(fill(2 * CAPACITY)) - before;
+    println!("full: {} octets an entry; after twice as many more: {}", full / CAPACITY, after / CAPACITY);
+    assert!(after / CAPACITY <= 1024, "{} octets an entry", after / CAPACITY);
 }
 
 #[test]
