@@ -102,6 +102,19 @@ impl Answer {
         self.plain as usize + usize::from(self.asked_for) * asked
     }
 
+    /// Whether every record is of this type, stands in Answer, and belongs to the name in the question by a pointer to it,
+    /// as in most answers.
+    #[must_use]
+    pub fn is_all_of_asked(&self, rtype: u16) -> bool {
+        let is_asked = |mark: &Mark| {
+            let at = usize::from(mark.at);
+            self.bytes
+                .get(at..at + 4)
+                .is_some_and(|head| head[..2] == [0xC0, HEADER as u8] && head[2..] == rtype.to_be_bytes())
+        };
+        self.counts[1] == 0 && self.counts[2] == 0 && self.records.iter().all(is_asked)
+    }
+
     /// Octets on the wire behind the question.
     #[must_use]
     pub fn wire_len(&self) -> usize {

@@ -5,7 +5,7 @@ use super::belongs::Records;
 use crate::chain::Reply;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::reply::Origin;
-use crate::wire::types::{rcode, rtype};
+use crate::wire::types::{class, rcode, rtype};
 
 /// What a reply says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,10 @@ pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
         return found;
     }
     found.keeps = !reply.is_truncated() && !matches!(asked.qtype, rtype::AXFR | rtype::IXFR);
+    if found.kind == Kind::Answer && answer.counts[0] > 0 && is_plain(answer, asked) {
+        found.answers = true;
+        return found;
+    }
     let has_soa = has(answer, rtype::SOA);
     let records = if found.keeps { Records::new(answer, asked) } else { None };
     found.answers = found.kind == Kind::Answer && records.as_ref().is_some_and(|records| records.answer(asked));
@@ -85,6 +89,12 @@ pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
         found.keeps &= !needs_soa || found.selected.as_ref().is_none_or(|kept| kept.iter().any(is_soa));
     }
     found
+}
+
+/// Whether there is nothing but what was asked for, so that nobody has to look at each name.
+fn is_plain(answer: &Answer, asked: &Asked) -> bool {
+    let is_usual = asked.qclass == class::IN && !matches!(asked.qtype, rtype::ANY | rtype::CNAME | rtype::RRSIG);
+    is_usual && answer.is_all_of_asked(asked.qtype) && answer.records().all(|record| record.class == class::IN)
 }
 
 fn kind(answer: &Answer) -> Kind {

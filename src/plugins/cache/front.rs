@@ -16,13 +16,17 @@ use std::time::Duration;
 use super::entry::Entry;
 
 /// Sets of the table; an entry has its place in one of them, by its hash.
-const SETS: usize = 1024;
+const SETS: usize = 2048;
 
 /// Entries of a set.
 const WAYS: usize = 2;
 
-/// Octets that an entry may have.
-pub(super) const MOST: usize = 2048;
+/// Octets that an entry may take.
+const MOST: usize = 1024;
+
+/// Newcomers that an entry outlives after a few hits. Were every newcomer taken in, more names in turn than there are
+/// places would drive each other out, and none would be found.
+const CREDIT: u8 = 3;
 
 /// The store is asked after so many hits ...
 const HITS: u8 = 64;
@@ -43,6 +47,7 @@ struct Slot {
     hash: u64,
     entry: Arc<Entry>,
     hits: u8,
+    credit: u8,
     /// When the store was asked last.
     asked: Duration,
 }
@@ -62,6 +67,7 @@ pub(super) fn find(store: u64, key: &[u8], hash: u64, now: Duration) -> Option<A
             return None;
         }
         slot.hits += 1;
+        slot.credit = (slot.credit + 1).min(CREDIT);
         let is_due = slot.hits >= HITS || now.saturating_sub(slot.asked) >= PAUSE;
         (!is_due).then(|| slot.entry.clone())
     })
@@ -78,10 +84,19 @@ pub(super) fn keep(entry: &Arc<Entry>, hash: u64, now: Duration) {
             table.slots.resize_with(SETS * WAYS, || None);
         }
         let Some(set) = table.set(hash) else { return };
-        // In the place of its own older one, or of the one that was used longest ago.
+        // In the place of its own older one, or of the one that was used longest ago, if that has no credit left.
         let is_free = |slot: &Option<Slot>| slot.as_ref().is_none_or(|slot| slot.hash == hash);
         let at = set.iter().position(is_free).unwrap_or(WAYS - 1);
-        set[at] = Some(Slot { hash, entry: entry.clone(), hits: 0, asked: now });
+        let mut credit = 0;
+        match &mut set[at] {
+            Some(own) if own.hash == hash => credit = own.credit,
+            Some(other) if other.credit > 0 => {
+                other.credit -= 1;
+                return;
+            }
+            _ => {}
+        }
+        set[at] = Some(Slot { hash, entry: entry.clone(), hits: 0, credit, asked: now });
         set.swap(0, at);
     });
 }

@@ -3,10 +3,15 @@
 //! The deadline stands in the entry: moka's own expiry would cost each look-up more, and stale entries must
 //! stay. moka keeps what is asked for often, so that a flood of names that are asked once does not drive
 //! out the others. In front of it, each thread has a small table of its own ([`front`]).
+//!
+//! moka does its housekeeping on the thread that inserts, and lets others that insert meanwhile wait for it: for
+//! milliseconds, should that thread lose its processor. So one thread inserts at a time, and whoever comes meanwhile
+//! leaves its entry to it in a queue ([`Store::keep`]).
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use moka::notification::RemovalCause;
@@ -19,6 +24,15 @@ use super::front;
 /// several, so that a store never holds more than its capacity in KiB.
 const WEIGHT: usize = 1024;
 
+/// Entries that may wait until they are inserted.
+const QUEUE: usize = 1024;
+
+/// Entries that one thread inserts before it goes on with its own work; the next one does the rest.
+const TURN: usize = 64;
+
+/// An entry, when it was kept, and whether answers are preferred to it.
+type Queued = (Arc<Entry>, Duration, bool);
+
 /// Stores are told apart by number, where entries of several lie side by side.
 static STORES: AtomicU64 = AtomicU64::new(0);
 
@@ -29,6 +43,10 @@ pub(super) struct Store {
     /// No other store of the process has it.
     pub(super) number: u64,
     hasher: foldhash::fast::RandomState,
+    /// Entries that wait for whoever inserts; whoever holds the lock does.
+    queue: SyncSender<Queued>,
+    inserting: Mutex<Receiver<Queued>>,
+    queued: AtomicUsize,
     success: Half,
     denial: Half,
     evicted: [Arc<AtomicU64>; 2],
@@ -38,7 +56,11 @@ impl Store {
     /// A store for so many answers and so many denials.
     pub(super) fn new(success: u64, denial: u64) -> Self {
         let evicted: [Arc<AtomicU64>; 2] = Default::default();
+        let (queue, receiver) = mpsc::sync_channel(QUEUE);
         Self {
+            queue,
+            inserting: Mutex::new(receiver),
+            queued: AtomicUsize::new(0),
             number: STORES.fetch_add(1, Ordering::Relaxed),
             hasher: foldhash::fast::RandomState::default(),
             success: half(success, &evicted[0]),
@@ -56,7 +78,12 @@ impl Store {
         if let Some(entry) = front::find(self.number, key, hash, now) {
             return Some(entry);
         }
-        let entry = self.find_shared(key, now, stale, prefer_positive)?;
+        let mut entry = self.find_shared(key, now, stale, prefer_positive);
+        if entry.is_none() && self.queued.load(Ordering::Acquire) > 0 {
+            self.insert_queued();
+            entry = self.find_shared(key, now, stale, prefer_positive);
+        }
+        let entry = entry?;
         // Nothing that is kept later comes before these, unless it supersedes them.
         let is_final = !prefer_positive || entry.answers && stale > 0;
         if is_final && entry.left(now) > 0 {
@@ -66,7 +93,7 @@ impl Store {
     }
 
     fn find_shared(&self, key: &[u8], now: Duration, stale: u64, prefer_positive: bool) -> Option<Arc<Entry>> {
-        let success = self.success.get(key);
+        let success = get(&self.success, key);
         if prefer_positive && stale > 0 {
             let candidates = [success.as_ref(), success.as_ref().and_then(|entry| entry.good.as_ref())];
             let mut good =
@@ -79,7 +106,7 @@ impl Store {
         if !prefer_positive && success.as_ref().is_some_and(|entry| entry.left(now) > 0) {
             return success;
         }
-        let denial = self.denial.get(key).filter(|entry| entry.is_usable(now, stale));
+        let denial = get(&self.denial, key).filter(|entry| entry.is_usable(now, stale));
         let is_failure = denial.as_ref().is_some_and(|entry| !entry.kind.is_lasting());
         // A denial that stands beside an answer is the newer of the two.
         if is_failure { success.or(denial) } else { denial.or(success) }
@@ -92,7 +119,40 @@ impl Store {
 
     /// Keeps an answer, in place of what it contradicts: a denial of the same question, or an answer that is denied
     /// now and not true any more. A failure contradicts nothing.
+    ///
+    /// If another thread inserts at this moment, that one does it.
     pub(super) fn keep(&self, entry: &Arc<Entry>, now: Duration, prefer_positive: bool) {
+        self.queued.fetch_add(1, Ordering::AcqRel);
+        if self.queue.try_send((entry.clone(), now, prefer_positive)).is_err() {
+            // So many wait already that one more is no loss.
+            self.queued.fetch_sub(1, Ordering::AcqRel);
+            entry.supersede();
+        }
+        self.insert_queued();
+    }
+
+    /// Inserts what waits, unless somebody does.
+    fn insert_queued(&self) {
+        let mut left = TURN;
+        // Whoever queues while the lock is held leaves it to the holder, so that one looks again afterwards.
+        while left > 0 && self.queued.load(Ordering::Acquire) > 0 {
+            let receiver = match self.inserting.try_lock() {
+                Ok(receiver) => receiver,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            while left > 0
+                && let Ok((entry, now, prefer_positive)) = receiver.try_recv()
+            {
+                self.queued.fetch_sub(1, Ordering::AcqRel);
+                self.insert(&entry, now, prefer_positive);
+                left -= 1;
+            }
+            left = left.saturating_sub(1);
+        }
+    }
+
+    fn insert(&self, entry: &Arc<Entry>, now: Duration, prefer_positive: bool) {
         let key = &entry.key;
         if entry.kind.is_denial() {
             self.denial.insert(key.clone(), entry.clone());
@@ -128,6 +188,12 @@ impl Store {
     }
 }
 
+/// A look-up that moka makes a note of only if it finds something: names that are asked for once are many, and each
+/// note is work for its housekeeping.
+fn get(half: &Half, key: &[u8]) -> Option<Arc<Entry>> {
+    if half.contains_key(key) { half.get(key) } else { None }
+}
+
 fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
     let evicted = evicted.clone();
     Cache::<Arc<[u8]>, Arc<Entry>>::builder()
@@ -140,4 +206,78 @@ fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
             }
         })
         .build_with_hasher(foldhash::fast::RandomState::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::class::{Class, Kind};
+    use super::*;
+    use crate::chain::Reply;
+    use crate::wire::answer::Answer;
+
+    fn entry(store: &Store, key: &[u8], kind: Kind, ttl: u32) -> Arc<Entry> {
+        let reply = Reply::fetched(Arc::new(Answer::empty(0)));
+        let class = Class { kind, keeps: true, answers: kind == Kind::Answer, selected: None };
+        Arc::new(Entry::new((store.number, key.into()), &reply, &class, ttl, Duration::ZERO))
+    }
+
+    fn found(store: &Store, key: &[u8], seconds: u64) -> Option<Kind> {
+        store.find(key, Duration::from_secs(seconds), 0, false).map(|entry| entry.kind)
+    }
+
+    #[test]
+    fn what_many_threads_keep_at_a_time_is_all_there() {
+        let store = Store::new(20_000, 20_000);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u32 {
+                let store = &store;
+                scope.spawn(move || {
+                    for number in 0..2000_u32 {
+                        let key = [thread.to_be_bytes(), number.to_be_bytes()].concat();
+                        store.keep(&entry(store, &key, Kind::Answer, 60), Duration::ZERO, false);
+                        // A queue that is full would refuse: nobody is so fast in life.
+                        while store.queued.load(Ordering::Acquire) > QUEUE / 2 {
+                            store.insert_queued();
+                        }
+                    }
+                });
+            }
+        });
+        let keys =
+            (0..4_u32).flat_map(|thread| (0..2000_u32).map(move |n| [thread.to_be_bytes(), n.to_be_bytes()].concat()));
+        assert_eq!(keys.filter(|key| found(&store, key, 1).is_none()).count(), 0);
+        assert_eq!(store.len(), [8000, 0]);
+    }
+
+    /// The table of the thread never hides what the store has learned since.
+    #[test]
+    fn what_is_replaced_or_forgotten_is_not_found_in_front() {
+        let store = Store::new(1024, 1024);
+        let keep = |kind, ttl| store.keep(&entry(&store, b"key", kind, ttl), Duration::ZERO, false);
+        keep(Kind::NoName, 60);
+        assert_eq!([1, 1, 1].map(|at| found(&store, b"key", at)), [Some(Kind::NoName); 3]);
+        keep(Kind::Answer, 30);
+        assert_eq!([1, 1].map(|at| found(&store, b"key", at)), [Some(Kind::Answer); 2]);
+        keep(Kind::Failure, 5);
+        keep(Kind::NoName, 60);
+        assert_eq!([29, 30].map(|at| found(&store, b"key", at)), [Some(Kind::Answer), Some(Kind::NoName)]);
+        store.forget(b"key");
+        assert_eq!(found(&store, b"key", 1), None);
+        let other = Store::new(1024, 1024);
+        keep(Kind::Answer, 60);
+        assert_eq!((found(&store, b"key", 1), found(&other, b"key", 1)), (Some(Kind::Answer), None));
+    }
+
+    #[test]
+    fn what_the_store_drives_out_is_not_found_in_front() {
+        let store = Store::new(1, 1);
+        let keys: Vec<_> = (0..50_u32).map(u32::to_be_bytes).collect();
+        for key in &keys {
+            store.keep(&entry(&store, key, Kind::Answer, 60), Duration::ZERO, false);
+            let _ = found(&store, key, 1);
+        }
+        let [kept, _] = store.len();
+        assert_eq!(keys.iter().filter(|key| found(&store, *key, 1).is_some()).count() as u64, kept);
+        assert!(kept <= 1);
+    }
 }
