@@ -14,6 +14,9 @@ use hickory_proto::rr::{Name, Record, RecordType};
 /// How long anything may take before a test calls it lost.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The program that is tested.
+const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
+
 //----------- Server ---------------------------------------------------------
 
 /// A running server in a folder of its own.
@@ -29,14 +32,19 @@ impl Server {
     /// Starts the server with this Corefile, in which `PORT` stands for a free port, and these files beside it;
     /// waits until it listens.
     pub fn start(corefile: &str, files: &[(&str, &str)]) -> Self {
+        Self::start_program(Path::new(SIGNPOST), corefile, files)
+    }
+
+    /// The same for any program that takes CoreDNS's place.
+    pub fn start_program(program: &Path, corefile: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         for (name, text) in files {
             write(&folder.path().join(name), text);
         }
         write(&folder.path().join("Corefile"), &corefile.replace("PORT", &port.to_string()));
-        let process =
-            command(folder.path()).stdout(log(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
+        let mut command = command(program, folder.path());
+        let process = command.stdout(log(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
         let mut server = Self { folder, port, process };
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -58,6 +66,16 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
         assert!(done.expect("kill runs").success());
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("a status").is_none()
     }
 
     /// What the server has printed so far.
@@ -124,13 +142,13 @@ pub fn run(corefile: &str, files: &[(&str, &str)], arguments: &[&str]) -> (i32, 
     for (name, text) in files {
         write(&folder.path().join(name), text);
     }
-    let output = command(folder.path()).args(arguments).output().expect("runs");
+    let output = command(Path::new(SIGNPOST), folder.path()).args(arguments).output().expect("runs");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.code().unwrap_or(-1), printed)
 }
 
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
+fn command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.args(["-conf", "Corefile"]).current_dir(folder).stdin(Stdio::null());
     command
 }

@@ -9,17 +9,29 @@
 //! ... upstream.address ... upstream.count() ... upstream.script(|_| vec![]) ...
 //! ```
 
-#![allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "shared by test programs of which each uses a part")]
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[path = "acting.rs"]
+mod acting;
+#[path = "answer.rs"]
+mod answer;
+
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+pub use self::acting::Act;
+use self::acting::{Job, Out, Stage, lock};
+pub use self::answer::{Answer, wire};
 
 /// How long a thread waits before it looks whether the test is over.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Room for what arrives in a burst, in octets.
+const BURST: usize = 4 << 20;
 
 //----------- Upstream -------------------------------------------------------
 
@@ -42,21 +54,8 @@ pub struct Seen {
     pub tcp: bool,
     /// How many queries came before.
     pub before: usize,
-}
-
-/// One thing that the upstream does.
-#[derive(Debug, Clone)]
-pub enum Act {
-    /// Sends a message: a datagram, or with its length in front.
-    Send(Vec<u8>),
-    /// Sends a datagram from another port; nothing over TCP.
-    Elsewhere(Vec<u8>),
-    /// Writes octets into the TCP stream as they are; nothing over UDP.
-    Raw(Vec<u8>),
-    /// Waits; other queries are answered meanwhile.
-    Wait(Duration),
-    /// Closes the TCP connection.
-    Close,
+    /// When it came.
+    pub at: Instant,
 }
 
 type Script = dyn Fn(&Seen) -> Vec<Act> + Send + Sync;
@@ -64,8 +63,8 @@ type Script = dyn Fn(&Seen) -> Vec<Act> + Send + Sync;
 struct Shared {
     script: Mutex<Arc<Script>>,
     seen: Mutex<Vec<Seen>>,
-    connections: Mutex<usize>,
-    over: AtomicBool,
+    connections: AtomicUsize,
+    stage: Stage,
 }
 
 impl Upstream {
@@ -76,12 +75,15 @@ impl Upstream {
         let shared = Arc::new(Shared {
             script: Mutex::new(Arc::new(script)),
             seen: Mutex::default(),
-            connections: Mutex::default(),
-            over: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            stage: Stage::default(),
         });
-        let (for_udp, for_tcp) = (shared.clone(), shared.clone());
-        let threads =
-            vec![thread::spawn(move || serve_udp(&udp, &for_udp)), thread::spawn(move || serve_tcp(&tcp, &for_tcp))];
+        let (for_udp, for_tcp, for_stage) = (shared.clone(), shared.clone(), shared.clone());
+        let threads = vec![
+            thread::spawn(move || serve_udp(udp, &for_udp)),
+            thread::spawn(move || serve_tcp(&tcp, &for_tcp)),
+            thread::spawn(move || for_stage.stage.run()),
+        ];
         Self { address, shared, threads }
     }
 
@@ -117,13 +119,18 @@ impl Upstream {
 
     /// How many TCP connections were opened so far.
     pub fn connections(&self) -> usize {
-        *lock(&self.shared.connections)
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many queries were being answered at the same time, at most.
+    pub fn most_open(&self) -> usize {
+        self.shared.stage.most_open.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.stage.over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             // A script that panicked has shown it already.
             let _ = thread.join();
@@ -140,6 +147,49 @@ impl Seen {
     /// The flags in the header.
     pub fn flags(&self) -> u16 {
         u16::from_be_bytes([self.packet[2], self.packet[3]])
+    }
+
+    /// The type in question.
+    pub fn qtype(&self) -> u16 {
+        let end = self.question_end();
+        u16::from_be_bytes([self.packet[end], self.packet[end + 1]])
+    }
+
+    /// The name in question as it was written, without the dot at its end: `www.example`.
+    pub fn name(&self) -> String {
+        let (mut name, mut at) = (String::new(), 12);
+        while self.packet[at] != 0 {
+            let len = usize::from(self.packet[at]);
+            name.push_str(&String::from_utf8_lossy(&self.packet[at + 1..=at + len]));
+            name.push('.');
+            at += len + 1;
+        }
+        name.trim_end_matches('.').to_owned()
+    }
+
+    /// Where the name in question ends.
+    fn question_end(&self) -> usize {
+        let mut at = 12;
+        while self.packet[at] != 0 {
+            at += usize::from(self.packet[at]) + 1;
+        }
+        at + 1
+    }
+
+    /// The OPT record, if there is one: the UDP size that it says, the flags beside it, and the codes of its options.
+    pub fn edns(&self) -> Option<(u16, u16, Vec<u16>)> {
+        let word = |at: usize| Some(u16::from_be_bytes([*self.packet.get(at)?, *self.packet.get(at + 1)?]));
+        let opt = self.question_end() + 4;
+        if self.packet.get(opt) != Some(&0) || word(opt + 1) != Some(41) {
+            return None;
+        }
+        let (mut at, end) = (opt + 11, opt + 11 + usize::from(word(opt + 9)?));
+        let mut options = Vec::new();
+        while at + 4 <= end {
+            options.push(word(at)?);
+            at += 4 + usize::from(word(at + 2)?);
+        }
+        Some((word(opt + 3)?, word(opt + 7)?, options))
     }
 }
 
@@ -163,63 +213,39 @@ fn bind() -> (UdpSocket, TcpListener) {
     panic!("no port is free for both UDP and TCP");
 }
 
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
-    }
-
-    /// Notes a query and says what to do about it.
-    fn acts(&self, packet: &[u8], from: SocketAddr, tcp: bool) -> Vec<Act> {
+    /// Notes a query and does what the script says about it.
+    fn take(&self, query: &[u8], (from, tcp): (SocketAddr, bool), out: Out) {
         let mut all = lock(&self.seen);
-        let seen = Seen { packet: packet.to_vec(), from, tcp, before: all.len() };
+        let seen = Seen { packet: query.to_vec(), from, tcp, before: all.len(), at: Instant::now() };
         all.push(seen.clone());
         drop(all);
         let script = lock(&self.script).clone();
-        script(&seen)
+        let acts = script(&seen).into_iter();
+        self.stage.begin(Job { out, query: seen.packet, acts });
     }
 }
 
-fn serve_udp(socket: &UdpSocket, shared: &Arc<Shared>) {
+fn serve_udp(socket: UdpSocket, shared: &Arc<Shared>) {
     socket.set_read_timeout(Some(LOOK)).expect("a timeout");
+    socket2::SockRef::from(&socket).set_recv_buffer_size(BURST).expect("an option");
+    let socket = Arc::new(socket);
     let mut buffer = vec![0; 65_535];
-    while !shared.is_over() {
+    while !shared.stage.is_over() {
+        // An ICMP error about an earlier reply is no reason to stop.
         let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
-        let acts = shared.acts(&buffer[..len], from, false);
-        if acts.iter().any(|act| matches!(act, Act::Wait(_))) {
-            let socket = socket.try_clone().expect("a socket");
-            thread::spawn(move || act_udp(&socket, from, acts));
-        } else {
-            act_udp(socket, from, acts);
-        }
-    }
-}
-
-fn act_udp(socket: &UdpSocket, to: SocketAddr, acts: Vec<Act>) {
-    for act in acts {
-        match act {
-            Act::Send(message) => _ = socket.send_to(&message, to),
-            Act::Elsewhere(message) => {
-                let other = UdpSocket::bind("127.0.0.1:0").expect("a port");
-                let _ = other.send_to(&message, to);
-            }
-            Act::Wait(time) => thread::sleep(time),
-            Act::Raw(_) | Act::Close => {}
-        }
+        shared.take(&buffer[..len], (from, false), Out::Udp(socket.clone(), from));
     }
 }
 
 fn serve_tcp(listener: &TcpListener, shared: &Arc<Shared>) {
     listener.set_nonblocking(true).expect("not blocking");
-    while !shared.is_over() {
+    while !shared.stage.is_over() {
         let Ok((stream, from)) = listener.accept() else {
             thread::sleep(Duration::from_millis(2));
             continue;
         };
-        *lock(&shared.connections) += 1;
+        shared.connections.fetch_add(1, Ordering::Relaxed);
         let shared = shared.clone();
         thread::spawn(move || serve_stream(stream, from, &shared));
     }
@@ -227,10 +253,11 @@ fn serve_tcp(listener: &TcpListener, shared: &Arc<Shared>) {
 
 fn serve_stream(mut stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) {
     stream.set_nonblocking(false).expect("blocking");
+    stream.set_nodelay(true).expect("an option");
     stream.set_read_timeout(Some(LOOK)).expect("a timeout");
     let writer = Arc::new(Mutex::new(stream.try_clone().expect("a stream")));
     let mut buffer = Vec::new();
-    while !shared.is_over() {
+    while !shared.stage.is_over() {
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk) {
             Ok(0) => return,
@@ -244,151 +271,8 @@ fn serve_stream(mut stream: TcpStream, from: SocketAddr, shared: &Arc<Shared>) {
             && buffer.len() >= len + 2
         {
             let message: Vec<u8> = buffer.drain(..len + 2).skip(2).collect();
-            let (acts, writer) = (shared.acts(&message, from, true), writer.clone());
-            thread::spawn(move || act_tcp(&writer, acts));
+            shared.take(&message, (from, true), Out::Tcp(writer.clone()));
         }
     }
     let _ = stream.shutdown(Shutdown::Both);
-}
-
-fn act_tcp(stream: &Mutex<TcpStream>, acts: Vec<Act>) {
-    for act in acts {
-        match act {
-            Act::Send(message) => {
-                let framed = [&(message.len() as u16).to_be_bytes()[..], &message].concat();
-                let _ = lock(stream).write_all(&framed);
-            }
-            Act::Raw(octets) => _ = lock(stream).write_all(&octets),
-            Act::Wait(time) => thread::sleep(time),
-            Act::Close => _ = lock(stream).shutdown(Shutdown::Both),
-            Act::Elsewhere(_) => {}
-        }
-    }
-}
-
-//----------- Answer ---------------------------------------------------------
-
-/// A reply to a query, put together octet by octet.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    head: Vec<u8>,
-    sections: [Vec<u8>; 3],
-    counts: [u16; 3],
-}
-
-impl Answer {
-    /// An empty reply with RA: id, question, opcode and RD are those of the query.
-    pub fn to(query: &[u8]) -> Self {
-        let mut end = 12;
-        while query[end] != 0 {
-            end += 1 + usize::from(query[end]);
-        }
-        let mut head = query[..end + 5].to_vec();
-        head[2] = head[2] & 0x79 | 0x80;
-        head[3] = 0x80;
-        head[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
-        Self { head, sections: Default::default(), counts: [0; 3] }
-    }
-
-    /// With another RCODE.
-    pub fn rcode(mut self, rcode: u8) -> Self {
-        self.head[3] = self.head[3] & 0xF0 | rcode;
-        self
-    }
-
-    /// With the header flags `flags` set (TC is `0x0200`, AA `0x0400`, AD `0x0020`).
-    pub fn flags(mut self, flags: u16) -> Self {
-        self.head[2] |= (flags >> 8) as u8;
-        self.head[3] |= flags as u8;
-        self
-    }
-
-    /// With another id.
-    pub fn id(mut self, id: u16) -> Self {
-        self.head[..2].copy_from_slice(&id.to_be_bytes());
-        self
-    }
-
-    /// The id, which is the query's unless it was changed.
-    pub fn query_id(&self) -> u16 {
-        u16::from_be_bytes([self.head[0], self.head[1]])
-    }
-
-    /// With an A record of the name in question.
-    pub fn a(self, address: &str, ttl: u32) -> Self {
-        let address: Ipv4Addr = address.parse().expect("an IPv4 address");
-        self.record(0, &[0xC0, 12], (1, ttl), &address.octets())
-    }
-
-    /// With an A record of another name.
-    pub fn a_of(self, name: &str, address: &str, ttl: u32) -> Self {
-        let address: Ipv4Addr = address.parse().expect("an IPv4 address");
-        self.record(0, &wire(name), (1, ttl), &address.octets())
-    }
-
-    /// With a CNAME record of the name in question.
-    pub fn cname(self, target: &str, ttl: u32) -> Self {
-        self.record(0, &[0xC0, 12], (5, ttl), &wire(target))
-    }
-
-    /// With the SOA record of `zone` in the authority section; its last field is 7.
-    pub fn soa(self, zone: &str, ttl: u32) -> Self {
-        let zone = wire(zone);
-        let mut data = [&b"\x02ns"[..], &zone, b"\x04mail", &zone].concat();
-        data.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 7]);
-        self.record(1, &zone, (6, ttl), &data)
-    }
-
-    /// With an NS record of `zone` in the authority section.
-    pub fn ns(self, zone: &str, ttl: u32) -> Self {
-        let data = [&b"\x02ns"[..], &wire(zone)].concat();
-        self.record(1, &wire(zone), (2, ttl), &data)
-    }
-
-    /// With an OPT record that holds one option.
-    pub fn option(self, code: u16, data: &[u8]) -> Self {
-        let option = [&code.to_be_bytes()[..], &(data.len() as u16).to_be_bytes(), data].concat();
-        let mut record = vec![0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0];
-        record.extend_from_slice(&(option.len() as u16).to_be_bytes());
-        record.extend_from_slice(&option);
-        self.push(2, &record)
-    }
-
-    /// With any record: section from 0, owner in wire form, type and TTL, data.
-    pub fn record(self, section: usize, owner: &[u8], (rtype, ttl): (u16, u32), data: &[u8]) -> Self {
-        let mut record = owner.to_vec();
-        record.extend_from_slice(&rtype.to_be_bytes());
-        record.extend_from_slice(&[0, 1]);
-        record.extend_from_slice(&ttl.to_be_bytes());
-        record.extend_from_slice(&(data.len() as u16).to_be_bytes());
-        record.extend_from_slice(data);
-        self.push(section, &record)
-    }
-
-    fn push(mut self, section: usize, record: &[u8]) -> Self {
-        self.sections[section].extend_from_slice(record);
-        self.counts[section] += 1;
-        self
-    }
-
-    /// The octets.
-    pub fn message(&self) -> Vec<u8> {
-        let mut message = self.head.clone();
-        for (at, count) in self.counts.iter().enumerate() {
-            message[6 + 2 * at..8 + 2 * at].copy_from_slice(&count.to_be_bytes());
-        }
-        message.extend(self.sections.concat());
-        message
-    }
-}
-
-/// A name in wire form.
-fn wire(name: &str) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        wire.push(label.len() as u8);
-        wire.extend_from_slice(label.as_bytes());
-    }
-    wire.push(0);
-    wire
 }

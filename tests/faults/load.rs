@@ -1,0 +1,163 @@
+//! Many questions at a steady rate from one thread, whatever comes back: an open loop, as clients are.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use super::ask::{NOERROR, PATIENCE, Reply, SERVFAIL, socket};
+
+/// Sockets that a load is spread over; ids repeat on each after 65,536 questions.
+const SOCKETS: usize = 4;
+
+/// What became of one question.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// When it was asked, from the start of the load.
+    pub(crate) at: Duration,
+    /// The first reply.
+    pub(crate) reply: Option<Reply>,
+    /// How many replies came.
+    pub(crate) replies: u32,
+}
+
+/// What became of all questions.
+pub(crate) struct Load(pub(crate) Vec<Heard>);
+
+/// Asks `rate` questions a second (0: all at once) and waits for late replies as long as clients do.
+pub(crate) fn load(server: SocketAddr, rate: u32, questions: impl Iterator<Item = Vec<u8>>) -> Load {
+    let sockets: Vec<UdpSocket> = (0..SOCKETS).map(|_| socket()).collect();
+    for socket in &sockets {
+        socket.connect(server).expect("connects");
+        socket.set_nonblocking(true).expect("an option");
+        socket2::SockRef::from(socket).set_recv_buffer_size(4 << 20).expect("an option");
+    }
+    let (mut questions, mut heard, start) = (questions, Vec::<Heard>::new(), Instant::now());
+    let (mut answered, mut is_over) = (0, false);
+    loop {
+        let now = start.elapsed();
+        let due = if rate == 0 { usize::MAX } else { (now.as_secs_f64() * f64::from(rate)) as usize + 1 };
+        while heard.len() < due && !is_over {
+            let Some(packet) = questions.next() else {
+                is_over = true;
+                break;
+            };
+            send(&sockets, heard.len(), packet);
+            heard.push(Heard { at: start.elapsed(), ..Heard::default() });
+        }
+        answered += receive(&sockets, start, &mut heard);
+        let last = heard.last().map_or(now, |heard| heard.at);
+        if is_over && (answered == heard.len() || start.elapsed() > last + PATIENCE) {
+            break;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Load(heard)
+}
+
+fn send(sockets: &[UdpSocket], at: usize, mut packet: Vec<u8>) {
+    packet[..2].copy_from_slice(&((at / SOCKETS) as u16).to_be_bytes());
+    // What does not fit into the socket is lost on the way, as on any network.
+    let _ = sockets[at % SOCKETS].send(&packet);
+}
+
+/// Takes what has arrived; how many questions got their first reply.
+fn receive(sockets: &[UdpSocket], start: Instant, heard: &mut [Heard]) -> usize {
+    let (mut buffer, mut first) = ([0; 65_535], 0);
+    for (index, socket) in sockets.iter().enumerate() {
+        while let Ok(len) = socket.recv(&mut buffer) {
+            if len < 12 {
+                continue;
+            }
+            let id = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
+            // The latest question with this id.
+            let Some(latest) = heard.len().checked_sub(index + 1).map(|rest| rest / SOCKETS) else { continue };
+            let Some(turn) = latest.checked_sub(latest.wrapping_sub(id) & 0xFFFF) else { continue };
+            let Some(one) = heard.get_mut(turn * SOCKETS + index) else { continue };
+            one.replies += 1;
+            if one.reply.is_none() {
+                let after = start.elapsed().saturating_sub(one.at);
+                one.reply = Some(Reply { octets: buffer[..len].to_vec(), after });
+                first += 1;
+            }
+        }
+    }
+    first
+}
+
+impl Load {
+    /// How many questions were asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many got no reply.
+    pub(crate) fn lost(&self) -> usize {
+        self.0.iter().filter(|heard| heard.reply.is_none()).count()
+    }
+
+    /// How many were answered with an RCODE.
+    pub(crate) fn with(&self, rcode: u8) -> usize {
+        self.replies().filter(|reply| reply.rcode() == rcode).count()
+    }
+
+    /// How many were answered well.
+    pub(crate) fn good(&self) -> usize {
+        self.with(NOERROR)
+    }
+
+    /// `3 lost, 2 SERVFAIL of 1000`.
+    pub(crate) fn losses(&self) -> String {
+        format!("{} lost, {} SERVFAIL of {}", self.lost(), self.with(SERVFAIL), self.asked())
+    }
+
+    /// All first replies.
+    pub(crate) fn replies(&self) -> impl Iterator<Item = &Reply> {
+        self.0.iter().filter_map(|heard| heard.reply.as_ref())
+    }
+
+    /// How long answers took to those that were asked in a time.
+    pub(crate) fn times(&self, from: Duration, until: Duration) -> Times {
+        let within = self.0.iter().filter(|heard| (from..until).contains(&heard.at));
+        Times::of(within.map(|heard| heard.reply.as_ref().map_or(PATIENCE, |reply| reply.after)))
+    }
+
+    /// How long all answers took.
+    pub(crate) fn all_times(&self) -> Times {
+        self.times(Duration::ZERO, Duration::MAX)
+    }
+}
+
+//----------- Times ----------------------------------------------------------
+
+/// How long things took, sorted.
+pub(crate) struct Times(Vec<Duration>);
+
+impl Times {
+    /// Of these times.
+    pub(crate) fn of(times: impl Iterator<Item = Duration>) -> Self {
+        let mut times: Vec<_> = times.collect();
+        times.sort();
+        Self(times)
+    }
+
+    /// The time within which a share of them were done; 0 if there are none.
+    pub(crate) fn within(&self, share: f64) -> Duration {
+        let at = (self.0.len() as f64 * share) as usize;
+        self.0.get(at.min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [half, most, all] = [0.5, 0.99, 1.0].map(|share| millis(self.within(share)));
+        write!(f, "p50 {half}, p99 {most}, max {all}")
+    }
+}
+
+/// `0.42 ms`, `13 ms`, `2.0 s`.
+pub(crate) fn millis(time: Duration) -> String {
+    match time.as_secs_f64() * 1000.0 {
+        ms if ms < 10.0 => format!("{ms:.2} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}

@@ -1,0 +1,84 @@
+//! The fault bench: what upstreams do wrong, row by row, against Signpost and against a real CoreDNS with the same
+//! Corefile in the same run.
+//!
+//! `cargo test --test faults` runs the short form: a row fails when Signpost's counts or answers are wrong; times are
+//! printed and decide nothing. CoreDNS is measured, never judged. `just faults` runs the long form, which writes
+//! docs/faults.md and holds the figures that are promised.
+//!
+//! - `ask`, `load`: clients; `server`: what they ask; `support/upstream.rs`: the upstream that does what a row says
+//! - `row`: what a row is; `rows/`: all of them; `namespace`: those that need a network of their own
+//! - `report`: the table
+
+#[path = "../support/api.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]
+mod api;
+#[path = "../kit/message.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]
+mod message;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/upstream.rs"]
+mod upstream;
+
+mod ask;
+mod cluster;
+mod load;
+mod names;
+mod namespace;
+mod report;
+mod row;
+mod rows;
+mod server;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use report::Table;
+use row::Row;
+
+/// All rows.
+const ROWS: &[&[Row]] = rows::ALL;
+
+/// Rows that Signpost does not pass yet, each with what is missing. One that passes fails the test: off the list.
+const PENDING: &[(&str, &str)] = &[];
+
+/// Rows wait more than they work.
+const AT_A_TIME: usize = 4;
+
+fn main() -> ExitCode {
+    if namespace::inside() {
+        return ExitCode::SUCCESS;
+    }
+    let long = std::env::var("FAULTS").is_ok_and(|how| how == "long");
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(if long { 1 } else { AT_A_TIME });
+    let table = Arc::new(Mutex::new(Table::default()));
+    let trials = ROWS.iter().copied().flatten().map(|row| {
+        let table = table.clone();
+        Trial::test(row.id, move || judge(row, long, &table)).with_ignored_flag(row.place == row::Place::Alone && !long)
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Some(path) = std::env::var_os("FAULTS_TABLE") {
+        let table = table.lock().expect("no panic");
+        std::fs::write(path, table.text()).expect("the table is written");
+    }
+    conclusion.exit_code()
+}
+
+/// Runs a row and says what was found; only Signpost can fail.
+fn judge(row: &'static Row, long: bool, table: &Mutex<Table>) -> Result<(), Failed> {
+    let found = row.find_both(long);
+    print!("{}", report::lines(row, &found));
+    let wrong = found[0].wrong.join("; ");
+    let pending = PENDING.iter().find(|(id, _)| *id == row.id);
+    table.lock().expect("no panic").add(row, found);
+    match pending {
+        Some((_, missing)) if wrong.is_empty() => {
+            Err(format!("{} passes: take it off the list of what is pending ({missing})", row.id).into())
+        }
+        None if !wrong.is_empty() => Err(wrong.into()),
+        _ => Ok(()),
+    }
+}

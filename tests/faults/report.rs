@@ -1,0 +1,88 @@
+//! What was found: lines as rows end, and the table of docs/faults.md.
+
+use std::fmt::Write;
+
+use super::row::{Found, Row};
+use super::server::Kind;
+
+const KINDS: [Kind; 2] = [Kind::Signpost, Kind::CoreDns];
+
+/// All rows that were run.
+#[derive(Default)]
+pub(crate) struct Table(Vec<(&'static Row, [Found; 2])>);
+
+/// One line for each server.
+pub(crate) fn lines(row: &Row, found: &[Found; 2]) -> String {
+    let mut text = String::new();
+    for (kind, found) in KINDS.iter().zip(found) {
+        let _ = writeln!(text, "{:>4} {:<9} {}", row.id, kind.name(), words(found, *kind));
+    }
+    text
+}
+
+/// What was found in words. What is wrong is said of Signpost alone: CoreDNS is not judged.
+fn words(found: &Found, kind: Kind) -> String {
+    match &found.skipped {
+        Some(why) => format!("skipped: {why}"),
+        None if kind == Kind::Signpost && !found.wrong.is_empty() => {
+            format!("{} (NOT MET: {})", found.number, found.wrong.join("; "))
+        }
+        None => found.number.clone(),
+    }
+}
+
+impl Table {
+    /// Adds a row.
+    pub(crate) fn add(&mut self, row: &'static Row, found: [Found; 2]) {
+        self.0.push((row, found));
+    }
+
+    /// The whole page.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{}\n{}\n\n", HEAD.trim(), machine());
+        text.push_str("| row | injected | wanted | Signpost | CoreDNS 1.15.0 |\n|---|---|---|---|---|\n");
+        for row in super::ROWS.iter().copied().flatten() {
+            let Some((_, found)) = self.0.iter().find(|(other, _)| other.id == row.id) else { continue };
+            let [ours, theirs] = [0, 1].map(|at| words(&found[at], KINDS[at]).replace('|', "\\|").replace('\n', " "));
+            let _ = writeln!(text, "| {} | {} | {} | {ours} | {theirs} |", row.id, row.injected, row.wanted);
+        }
+        text.push('\n');
+        text.push_str(TAIL.trim());
+        text.push('\n');
+        text
+    }
+}
+
+/// When and where the run was made.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let revision = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let revision = revision.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    format!(
+        "Run of {}: {cores} cores of {}, Linux {}; Signpost {revision} (release build).",
+        jiff::Timestamp::now().strftime("%Y-%m-%d"),
+        model.trim_start_matches(['\t', ' ', ':']),
+        read("/proc/sys/kernel/osrelease").trim(),
+    )
+}
+
+const HEAD: &str = "
+# What upstreams do wrong, and what becomes of it
+
+Written by `just faults` (tests/faults); do not edit. Each row is one fault, injected on loopback by an upstream that is
+scripted to the octet, into Signpost and into a real CoreDNS with the same Corefile, one after the other in one run. The
+short form of each row is a test that every change has to pass.
+
+Only Signpost is judged: `NOT MET` in its column says what was wanted and is not so. CoreDNS is measured. \"lost\" is no
+reply within 5 s. Times are those of one busy virtual machine and compare the two columns, no more.
+";
+
+const TAIL: &str = "
+## What the rows do not show
+
+- Loss and delay are the script's, per datagram; TCP connections to the upstream lose nothing.
+- One machine: the load, both upstreams and the server share its cores.
+";

@@ -1,0 +1,98 @@
+//! What a row of the table is, and what is found when it is run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::{Deserialize, Serialize};
+
+use super::namespace;
+use super::server::{Kind, Run};
+
+/// One fault.
+pub(crate) struct Row {
+    /// Its name in the table.
+    pub(crate) id: &'static str,
+    /// What is injected: a sentence.
+    pub(crate) injected: &'static str,
+    /// What has to come of it.
+    pub(crate) wanted: &'static str,
+    /// Where it runs.
+    pub(crate) place: Place,
+    /// Does it.
+    pub(crate) run: fn(&Run) -> Found,
+}
+
+/// Where a row runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On loopback, beside others.
+    Here,
+    /// In a network namespace of its own, because it changes the network or sends what only root may.
+    Namespace,
+    /// On loopback, one at a time and only in the long run: its figures are what it is about.
+    Alone,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Found {
+    /// The row's number in words.
+    pub(crate) number: String,
+    /// What is not as it has to be.
+    pub(crate) wrong: Vec<String>,
+    /// Why it could not be run.
+    pub(crate) skipped: Option<String>,
+}
+
+impl Found {
+    /// The row's number.
+    pub(crate) fn new(number: impl Into<String>) -> Self {
+        Self { number: number.into(), ..Self::default() }
+    }
+
+    /// It cannot be run here.
+    pub(crate) fn skipped(why: impl Into<String>) -> Self {
+        Self { skipped: Some(why.into()), ..Self::default() }
+    }
+
+    /// Something that has to be.
+    pub(crate) fn must(mut self, is: bool, what: &str) -> Self {
+        if !is {
+            self.wrong.push(what.to_owned());
+        }
+        self
+    }
+}
+
+impl Row {
+    /// Runs the row against a server.
+    pub(crate) fn find(&self, run: Run) -> Found {
+        if run.kind.program().is_none() {
+            return Found::skipped("its program is not built: tests/peers/build.sh coredns");
+        }
+        if self.place == Place::Namespace {
+            return namespace::find(self.id, run);
+        }
+        self.find_here(&run)
+    }
+
+    /// Runs it in this very process.
+    pub(crate) fn find_here(&self, run: &Run) -> Found {
+        catch_unwind(AssertUnwindSafe(|| (self.run)(run))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            Found::new("could not be run").must(false, text)
+        })
+    }
+
+    /// Runs it against both servers: at the same time when figures do not matter.
+    pub(crate) fn find_both(&self, long: bool) -> [Found; 2] {
+        let [ours, theirs] = [Kind::Signpost, Kind::CoreDns].map(|kind| Run { kind, long });
+        if long {
+            return [self.find(ours), self.find(theirs)];
+        }
+        std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| self.find(theirs));
+            [self.find(ours), theirs.join().expect("panics are caught")]
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Upstreams that answer late, or sometimes, or where nobody listens.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::ask::{Question, ask_all, question};
+use crate::load::{Times, load};
+use crate::names::{answer, fresh, is_right, questions, right_and_wrong, well};
+use crate::row::{Found, Place, Row};
+use crate::server::Run;
+use crate::upstream::{Act, Seen, Upstream};
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        id: "C3",
+        injected: "two upstreams lose 10, 30 or 50 % of the queries that come by UDP",
+        wanted: "99.99, 99.9 and 99 % answered within 5 s; at most 3 sends of a question to an upstream and transport",
+        place: Place::Here,
+        run: c3,
+    },
+    Row {
+        id: "C4",
+        injected: "every reply takes 200 ms, with a jitter of 50 ms either way; one upstream",
+        wanted: "every query answered, no storm of repeats (at most one in ten is sent twice)",
+        place: Place::Here,
+        run: c4,
+    },
+    Row {
+        id: "C10",
+        injected: "nobody listens at the first of two upstreams (ICMP port unreachable)",
+        wanted: "every query answered; within 50 ms",
+        place: Place::Here,
+        run: c10,
+    },
+];
+
+/// How often each question came, by name and transport, at most.
+fn most_sends(seen: &[Seen]) -> usize {
+    let mut sends: HashMap<(String, bool), usize> = HashMap::new();
+    for seen in seen.iter().filter(|seen| !seen.is_probe()) {
+        *sends.entry((seen.name().to_ascii_lowercase(), seen.tcp)).or_default() += 1;
+    }
+    sends.into_values().max().unwrap_or_default()
+}
+
+fn c3(run: &Run) -> Found {
+    let shares = [10, 30, 50];
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = shares.map(|share| scope.spawn(move || lossy(run, share))).into_iter().collect();
+        all.into_iter().map(|one| one.join().expect("no panic")).collect()
+    });
+    let words = results.iter().zip(shares).map(|((right, all, sends), share)| {
+        format!("{share} %: {:.2} % answered, at most {sends} sends", *right as f64 / *all as f64 * 100.0)
+    });
+    let enough = results.iter().zip([0.9999, 0.999, 0.99]);
+    let enough = enough.filter(|((right, all, _), share)| *right as f64 >= *all as f64 * share).count();
+    Found::new(words.collect::<Vec<_>>().join("; "))
+        .must(enough == shares.len(), "too many queries were lost or failed")
+        .must(results.iter().all(|(_, _, sends)| *sends <= 3), "a question was sent more than 3 times")
+}
+
+/// Queries that were answered, of how many, and the most sends of one, when a share of datagrams is lost.
+fn lossy(run: &Run, share: u64) -> (usize, usize, usize) {
+    let losing = || {
+        Upstream::start(move |seen| {
+            let is_lost = !seen.tcp && fastrand::u64(..100) < share;
+            if is_lost { Vec::new() } else { well(seen) }
+        })
+    };
+    let upstreams = [losing(), losing()];
+    let server = run.forward("", &upstreams.each_ref().map(|upstream| upstream.address), "");
+    let names = fresh("c3-", run.pick(200, 5_000));
+    let heard = load(server.address(), run.pick(100, 250), questions(&names).iter().map(Question::packet));
+    let right = heard.0.iter().zip(&names);
+    let right = right.filter(|(one, name)| one.reply.as_ref().is_some_and(|reply| is_right(name, reply))).count();
+    let sends = upstreams.iter().map(|upstream| most_sends(&upstream.seen())).max();
+    (right, names.len(), sends.unwrap_or_default())
+}
+
+fn c4(run: &Run) -> Found {
+    let upstream = Upstream::start(|seen| {
+        let late = Duration::from_millis(150 + fastrand::u64(..100));
+        vec![Act::Wait(late), Act::send(answer(seen))]
+    });
+    let server = run.forward("", &[upstream.address], "");
+    // What the upstream is like has to be learnt first.
+    load(server.address(), 100, questions(&fresh("c4-first-", 100)).iter().map(Question::packet));
+    let (before, names) = (upstream.count(), fresh("c4-", run.pick(300, 3_000)));
+    let heard = load(server.address(), 200, names.iter().map(|name| question(name).packet()));
+    let (sent, times) = (upstream.count() - before, heard.all_times());
+    let repeats = sent.saturating_sub(names.len());
+    Found::new(format!("{}; {repeats} sent again; {times}", heard.losses()))
+        .must(heard.good() == names.len(), "a query was lost or failed")
+        .must(repeats * 10 <= names.len(), "more than one question in ten was sent again")
+}
+
+fn c10(run: &Run) -> Found {
+    let upstream = Upstream::start(well);
+    let server = run.forward("", &[Upstream::closed(), upstream.address], "policy sequential");
+    let names = fresh("c10-", run.pick(100, 500));
+    let replies = ask_all(&questions(&names), 1, |question| question.ask(server.address()));
+    let (right, _) = right_and_wrong(&names, &replies);
+    let times = Times::of(replies.iter().flatten().map(|reply| reply.after));
+    let found = Found::new(format!("{right} of {} answered; {times}", names.len()))
+        .must(right == names.len(), "a query was not answered by the other upstream");
+    if run.long { found.must(times.within(0.99) <= Duration::from_millis(50), "p99 above 50 ms") } else { found }
+}

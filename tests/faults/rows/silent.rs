@@ -1,0 +1,183 @@
+//! Upstreams that take everything and say nothing.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use crate::ask::{NOERROR, PATIENCE, Question, Reply, SERVFAIL, ask_all, question};
+use crate::cluster::{ADDRESS, Cluster, SERVICE};
+use crate::load::{Load, Times, load, millis};
+use crate::names::{fresh, is_right, questions, well};
+use crate::row::{Found, Place, Row};
+use crate::server::Run;
+use crate::upstream::{Act, Seen, Upstream};
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        id: "C1",
+        injected: "one of two upstreams goes silent in the middle of 200 queries a second, and comes back",
+        wanted: "nothing lost, no SERVFAIL; p99 300 ms; out of use within 2 s, in use again 5 s after it is back",
+        place: Place::Here,
+        run: c1,
+    },
+    Row {
+        id: "C2",
+        injected: "all upstreams go silent; names that were asked before have expired (`serve_stale`)",
+        wanted: "expired names answered with TTL 30 or less and EDE 3, others SERVFAIL with EDE 22 in 2 s, cluster names as ever",
+        place: Place::Here,
+        run: c2,
+    },
+    Row {
+        id: "M1",
+        injected: "two upstreams, one goes silent for good in the middle of 2,000 queries a second",
+        wanted: "nothing lost, no SERVFAIL; after the first second p99 within 100 ms of before",
+        place: Place::Alone,
+        run: m1,
+    },
+];
+
+//----------- One of two -----------------------------------------------------
+
+/// A load during which one of two upstreams is silent for a time.
+struct Silence {
+    heard: Load,
+    /// When it began and ended, from the start of the load.
+    from: Duration,
+    until: Duration,
+    /// Ordinary queries that the silent one got, in the same time.
+    to_silent: Vec<Duration>,
+}
+
+/// Asks `rate` questions a second for three spans of time; in the second one of two upstreams is silent.
+fn silence(run: &Run, rate: u32, spans: [Duration; 3]) -> Silence {
+    let upstreams = [Upstream::start(well), Upstream::start(well)];
+    let server = run.forward("", &[upstreams[0].address, upstreams[1].address], "policy round_robin");
+    let count = (spans.iter().sum::<Duration>().as_secs_f64() * f64::from(rate)) as usize;
+    let names = fresh("silent-", count);
+    // The first queries of a process are no measure.
+    ask_all(&questions(&fresh("warm-", 50)), 5, |question| question.ask(server.address()));
+    let start = Instant::now();
+    let (heard, from, until) = std::thread::scope(|scope| {
+        let asker = scope.spawn(|| load(server.address(), rate, names.iter().map(|name| question(name).packet())));
+        std::thread::sleep(spans[0]);
+        let from = start.elapsed();
+        upstreams[1].script(|_| Vec::new());
+        std::thread::sleep(spans[1]);
+        let until = start.elapsed();
+        upstreams[1].script(well);
+        (asker.join().expect("no panic"), from, until)
+    });
+    let ordinary = upstreams[1].seen().into_iter().filter(|seen| !seen.is_probe());
+    let to_silent = ordinary.map(|seen| seen.at.saturating_duration_since(start)).collect();
+    Silence { heard, from, until, to_silent }
+}
+
+impl Silence {
+    /// How long the silent one got ordinary queries after it fell silent.
+    fn seen_after(&self) -> Duration {
+        let last = self.to_silent.iter().filter(|at| **at < self.until).max();
+        last.map_or(Duration::ZERO, |last| last.saturating_sub(self.from))
+    }
+
+    /// How long it took after it was back until it was asked again.
+    fn back_after(&self) -> Option<Duration> {
+        self.to_silent.iter().find(|at| **at >= self.until).map(|at| *at - self.until)
+    }
+}
+
+fn c1(run: &Run) -> Found {
+    let second = Duration::from_secs(1);
+    let found = silence(run, 200, [second, run.pick(3, 10) * second, run.pick(2, 6) * second]);
+    let (before, during) = (found.heard.times(Duration::ZERO, found.from), found.heard.times(found.from, found.until));
+    let back = found.back_after().map_or("never".to_owned(), millis);
+    let mut all = Found::new(format!(
+        "{}; p99 {} before, {} while silent; asked for {} more, again {back} after its return",
+        found.heard.losses(),
+        millis(before.within(0.99)),
+        millis(during.within(0.99)),
+        millis(found.seen_after()),
+    ));
+    all = all.must(found.heard.good() == found.heard.asked(), "a query was lost or failed");
+    if run.long {
+        all = all
+            .must(during.within(0.99) <= Duration::from_millis(300), "p99 above 300 ms")
+            .must(found.seen_after() <= 2 * second, "the silent one was in use after 2 s")
+            .must(found.back_after().is_some_and(|after| after <= 5 * second), "not in use 5 s after its return");
+    }
+    all
+}
+
+fn m1(run: &Run) -> Found {
+    let second = Duration::from_secs(1);
+    let found = silence(run, 2_000, [5 * second, 20 * second, Duration::ZERO]);
+    let before = found.heard.times(Duration::ZERO, found.from).within(0.99);
+    let first = found.heard.times(found.from, found.from + second).within(0.99);
+    let later = found.heard.times(found.from + second, found.until).within(0.99);
+    Found::new(format!(
+        "{}; p99 {} before, {} in the first second, {} after it",
+        found.heard.losses(),
+        millis(before),
+        millis(first),
+        millis(later)
+    ))
+    .must(found.heard.good() == found.heard.asked(), "a query was lost or failed")
+    .must(later <= before + Duration::from_millis(100), "p99 more than 100 ms above that of before")
+}
+
+//----------- All of them ----------------------------------------------------
+
+/// A right answer for a second.
+fn for_a_second(seen: &Seen) -> Vec<Act> {
+    let address = crate::names::address(&seen.name()).to_string();
+    vec![Act::send(crate::upstream::Answer::to(&seen.packet).a(&address, 1))]
+}
+
+const STALE: &str = "cache 30 {\n        success 9984 30 1\n        serve_stale 1h\n    }";
+
+fn c2(run: &Run) -> Found {
+    let (cluster, upstreams) = (Cluster::start(), [Upstream::start(for_a_second), Upstream::start(for_a_second)]);
+    let above = format!("{STALE}\n    {}", cluster.directive());
+    let server = run.forward(&above, &[upstreams[0].address, upstreams[1].address], "");
+    let known = fresh("c2-", run.pick(20, 200));
+    let ask = |question: &Question| question.ask(server.address());
+    ask_all(&questions(&known), 5, ask);
+    std::thread::sleep(Duration::from_millis(1_500));
+    upstreams.iter().for_each(|upstream| upstream.script(|_| Vec::new()));
+    let unknown = fresh("c2-new-", known.len());
+    let (stale, failed, local) = std::thread::scope(|scope| {
+        let failed = scope.spawn(|| ask_all(&questions(&unknown), 200, ask));
+        let stale = ask_all(&questions(&known), 5, ask);
+        let local = ask_all(&vec![question(SERVICE); 200], 5, ask);
+        (stale, failed.join().expect("no panic"), local)
+    });
+    let marked = |reply: &&Reply| reply.errors().contains(&3) && reply.ttl().is_some_and(|ttl| ttl <= 30);
+    let stale_right = known.iter().zip(&stale).filter_map(|(name, reply)| Some((name, reply.as_ref()?)));
+    let stale_right: Vec<&Reply> = stale_right.filter(|(name, reply)| is_right(name, reply)).map(|(_, reply)| reply).collect();
+    let stale_marked = stale_right.iter().copied().filter(marked).count();
+    let explained = |reply: &&Reply| reply.rcode() == SERVFAIL && reply.errors().contains(&22);
+    let (heard, explained) = (failed.iter().flatten().count(), failed.iter().flatten().filter(explained).count());
+    let address: Ipv4Addr = ADDRESS.parse().expect("an address");
+    let local_right = local.iter().flatten().filter(|reply| reply.rcode() == NOERROR && reply.addresses() == [address]);
+    let (local_right, local_times) = (local_right.count(), times(&local));
+    let slowest = times(&failed).within(1.0);
+    let mut found = Found::new(format!(
+        "{} of {} known names answered, {stale_marked} marked stale; {explained} of {} others SERVFAIL with EDE 22 ({heard} \
+         heard, the last after {}); {local_right} of 200 cluster names, p99 {}",
+        stale_right.len(),
+        known.len(),
+        unknown.len(),
+        millis(slowest),
+        millis(local_times.within(0.99)),
+    ))
+    .must(stale_right.len() == known.len(), "a name that was known is not answered")
+    .must(stale_marked == known.len(), "a stale answer is not marked")
+    .must(explained == unknown.len(), "a failure does not say why")
+    .must(local_right == 200, "a cluster name suffered");
+    if run.long {
+        found = found.must(slowest <= Duration::from_millis(2_100), "SERVFAIL took more than 2 s");
+    }
+    found
+}
+
+fn times(replies: &[Option<Reply>]) -> Times {
+    Times::of(replies.iter().map(|reply| reply.as_ref().map_or(PATIENCE, |reply| reply.after)))
+}

@@ -1,0 +1,100 @@
+//! The servers that rows are run against, started with one and the same Corefile.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::support;
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Signpost,
+    CoreDns,
+}
+
+impl Kind {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Signpost => "Signpost",
+            Self::CoreDns => "CoreDNS",
+        }
+    }
+
+    /// Where its program is, if it is there.
+    pub(crate) fn program(self) -> Option<PathBuf> {
+        let path = match self {
+            Self::Signpost => PathBuf::from(env!("CARGO_BIN_EXE_signpost")),
+            Self::CoreDns => {
+                let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+                let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
+                target.join("peers/coredns")
+            }
+        };
+        path.exists().then_some(path)
+    }
+}
+
+/// One run of a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    /// The server.
+    pub(crate) kind: Kind,
+    /// Whether there is time for many questions, and the machine is quiet enough for figures.
+    pub(crate) long: bool,
+}
+
+impl Run {
+    /// A number that depends on how much time there is.
+    pub(crate) fn pick<T>(&self, short: T, long: T) -> T {
+        if self.long { long } else { short }
+    }
+
+    /// Starts the server.
+    pub(crate) fn serve(&self, corefile: &str) -> Server {
+        self.serve_with(corefile, &[])
+    }
+
+    /// Starts the server with files beside its Corefile.
+    pub(crate) fn serve_with(&self, corefile: &str, files: &[(&str, &str)]) -> Server {
+        let program = self.kind.program().expect("rows run with programs that are there");
+        Server(support::Server::start_program(&program, corefile, files))
+    }
+
+    /// Starts the server with a `forward` of everything to these upstreams: lines above it, and its options.
+    pub(crate) fn forward(&self, above: &str, to: &[SocketAddr], options: &str) -> Server {
+        self.serve(&corefile(above, to, options))
+    }
+}
+
+/// A Corefile with a `forward` of everything to these upstreams.
+pub(crate) fn corefile(above: &str, to: &[SocketAddr], options: &str) -> String {
+    let to: String = to.iter().map(|to| format!(" {to}")).collect();
+    format!(".:PORT {{\n    bind 127.0.0.1\n    {above}\n    forward .{to} {{\n        {options}\n    }}\n}}\n")
+}
+
+/// A running server.
+pub(crate) struct Server(pub(crate) support::Server);
+
+impl Server {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// A number of `/proc/PID/status` in KiB: `VmHWM` is the most memory that it had, `VmRSS` what it has.
+    pub(crate) fn memory(&self, what: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.0.process());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    }
+
+    /// Processor time that it has used, in hundredths of a second.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.process())).unwrap_or_default();
+        // Behind the name in brackets: the 12th and 13th field are user and system.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+    }
+}
