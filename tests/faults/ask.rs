@@ -8,8 +8,8 @@ use crate::message::{RawRecord, records};
 use crate::support::{free_port, receive, send};
 use crate::upstream::wire;
 
-/// How long a client waits, which is what stub resolvers do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client waits: what stub resolvers do, and half a second, since CoreDNS gives up after 5 s.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(5_500);
 
 /// RCODEs.
 pub(crate) const NOERROR: u8 = 0;
@@ -18,9 +18,11 @@ pub(crate) const NXDOMAIN: u8 = 3;
 
 /// Types.
 pub(crate) const A: u16 = 1;
+pub(crate) const NS: u16 = 2;
 pub(crate) const CNAME: u16 = 5;
 pub(crate) const TXT: u16 = 16;
 pub(crate) const AAAA: u16 = 28;
+pub(crate) const OPT: u16 = 41;
 
 //----------- Question -------------------------------------------------------
 
@@ -172,13 +174,13 @@ impl Reply {
 
     /// The highest TTL of its records other than OPT.
     pub(crate) fn ttl(&self) -> Option<u32> {
-        self.records().iter().filter(|record| record.rtype != 41).map(|record| record.ttl).max()
+        self.records().iter().filter(|record| record.rtype != OPT).map(|record| record.ttl).max()
     }
 
     /// The codes of the extended errors that it carries.
     pub(crate) fn errors(&self) -> Vec<u16> {
         let mut errors = Vec::new();
-        for opt in self.records().into_iter().filter(|record| record.rtype == 41) {
+        for opt in self.records().into_iter().filter(|record| record.rtype == OPT) {
             let mut rest = &self.octets[opt.rdata];
             while let [c, d, e, f, data @ ..] = rest {
                 let (code, len) = (u16::from_be_bytes([*c, *d]), usize::from(u16::from_be_bytes([*e, *f])));

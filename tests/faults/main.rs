@@ -29,6 +29,7 @@ mod report;
 mod row;
 mod rows;
 mod server;
+mod tls;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -42,7 +43,16 @@ use row::Row;
 const ROWS: &[&[Row]] = rows::ALL;
 
 /// Rows that Signpost does not pass yet, each with what is missing. One that passes fails the test: off the list.
-const PENDING: &[(&str, &str)] = &[];
+const PENDING: &[(&str, &str)] = &[
+    ("C3", "a late upstream is not helped by another one"),
+    ("C7", "a slow answer holds up its connection"),
+    ("C16", "no upstreams behind TLS"),
+    ("D4", "no option `random_case`"),
+    ("D5", "the cache keeps foreign records"),
+    ("D12", "the client's UDP size goes upstream"),
+    ("D13", "an ICMP message ends a try"),
+    ("D14", "the client's subnet goes upstream"),
+];
 
 /// Rows wait more than they work.
 const AT_A_TIME: usize = 4;
@@ -51,6 +61,8 @@ fn main() -> ExitCode {
     if namespace::inside() {
         return ExitCode::SUCCESS;
     }
+    // A row that panics is a row that is not met; where it did is enough.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let long = std::env::var("FAULTS").is_ok_and(|how| how == "long");
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(if long { 1 } else { AT_A_TIME });
@@ -61,8 +73,7 @@ fn main() -> ExitCode {
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if let Some(path) = std::env::var_os("FAULTS_TABLE") {
-        let table = table.lock().expect("no panic");
-        std::fs::write(path, table.text()).expect("the table is written");
+        std::fs::write(path, table.lock().expect("no panic").text()).expect("the table is written");
     }
     conclusion.exit_code()
 }
@@ -72,6 +83,7 @@ fn judge(row: &'static Row, long: bool, table: &Mutex<Table>) -> Result<(), Fail
     let found = row.find_both(long);
     print!("{}", report::lines(row, &found));
     let wrong = found[0].wrong.join("; ");
+    let skipped = found.iter().find_map(|found| found.skipped.clone());
     let pending = PENDING.iter().find(|(id, _)| *id == row.id);
     table.lock().expect("no panic").add(row, found);
     match pending {
@@ -79,6 +91,9 @@ fn judge(row: &'static Row, long: bool, table: &Mutex<Table>) -> Result<(), Fail
             Err(format!("{} passes: take it off the list of what is pending ({missing})", row.id).into())
         }
         None if !wrong.is_empty() => Err(wrong.into()),
+        _ if skipped.is_some() && std::env::var_os("CI").is_some() => {
+            Err(format!("skipped, which CI does not allow: {}", skipped.unwrap_or_default()).into())
+        }
         _ => Ok(()),
     }
 }

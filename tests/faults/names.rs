@@ -20,9 +20,8 @@ pub(crate) fn questions(names: &[String]) -> Vec<Question> {
 
 /// The address that belongs to a name, however it is written.
 pub(crate) fn address(name: &str) -> Ipv4Addr {
-    let sum = name.bytes().fold(17_u32, |sum, octet| {
-        sum.wrapping_mul(16_777_619) ^ u32::from(octet.to_ascii_lowercase())
-    });
+    let sum =
+        name.bytes().fold(17_u32, |sum, octet| sum.wrapping_mul(16_777_619) ^ u32::from(octet.to_ascii_lowercase()));
     let [_, b, c, d] = sum.to_be_bytes();
     Ipv4Addr::new(10, b, c, d)
 }

@@ -77,7 +77,7 @@ scripted to the octet, into Signpost and into a real CoreDNS with the same Coref
 short form of each row is a test that every change has to pass.
 
 Only Signpost is judged: `NOT MET` in its column says what was wanted and is not so. CoreDNS is measured. \"lost\" is no
-reply within 5 s. Times are those of one busy virtual machine and compare the two columns, no more.
+reply within 5.5 s. Times are those of one busy virtual machine and compare the two columns, no more.
 ";
 
 const TAIL: &str = "

@@ -1,6 +1,7 @@
 //! What a row of the table is, and what is found when it is run.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread::ScopedJoinHandle;
 
 use serde::{Deserialize, Serialize};
 
@@ -79,8 +80,8 @@ impl Row {
     pub(crate) fn find_here(&self, run: &Run) -> Found {
         catch_unwind(AssertUnwindSafe(|| (self.run)(run))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-            Found::new("could not be run").must(false, text)
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").lines().take(2);
+            Found::new("could not be run").must(false, &text.collect::<Vec<_>>().join(" "))
         })
     }
 
@@ -92,7 +93,12 @@ impl Row {
         }
         std::thread::scope(|scope| {
             let theirs = scope.spawn(|| self.find(theirs));
-            [self.find(ours), theirs.join().expect("panics are caught")]
+            [self.find(ours), joined(theirs)]
         })
     }
+}
+
+/// What a thread has found; when it panicked, so does this one.
+pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

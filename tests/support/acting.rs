@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,8 +43,6 @@ const RELAY: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Stage {
     pub(super) over: AtomicBool,
-    open: AtomicUsize,
-    pub(super) most_open: AtomicUsize,
     queue: Mutex<BinaryHeap<Reverse<Due>>>,
     changed: Condvar,
 }
@@ -91,17 +89,8 @@ impl Stage {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Begins with a query; one without acts is forgotten at once.
-    pub(super) fn begin(&self, job: Job) {
-        if job.acts.len() > 0 {
-            let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-            self.most_open.fetch_max(open, Ordering::Relaxed);
-            self.go_on(job);
-        }
-    }
-
     /// Does what is to be done until the next wait.
-    fn go_on(&self, mut job: Job) {
+    pub(super) fn go_on(&self, mut job: Job) {
         while let Some(act) = job.acts.next() {
             if let Act::Wait(time) = act {
                 lock(&self.queue).push(Reverse(Due(Instant::now() + time, job)));
@@ -109,7 +98,6 @@ impl Stage {
             }
             job.out.act(act, &job.query);
         }
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Goes on with jobs when their time has come, until all is over.

@@ -90,11 +90,11 @@ impl Answer {
         self.push(2, &record)
     }
 
-    /// With any record: section from 0, owner in wire form, type and TTL, data.
+    /// With any record of the question's class: section from 0, owner in wire form, type and TTL, data.
     pub fn record(self, section: usize, owner: &[u8], (rtype, ttl): (u16, u32), data: &[u8]) -> Self {
         let mut record = owner.to_vec();
         record.extend_from_slice(&rtype.to_be_bytes());
-        record.extend_from_slice(&[0, 1]);
+        record.extend_from_slice(&self.head[self.head.len() - 2..]);
         record.extend_from_slice(&ttl.to_be_bytes());
         record.extend_from_slice(&(data.len() as u16).to_be_bytes());
         record.extend_from_slice(data);

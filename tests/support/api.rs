@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -146,13 +147,16 @@ impl Api {
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        Ok(match fault {
+        let mut response = match fault {
             Some(Fault::Status(status, headers)) => refuse(status, headers),
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Text(text)) => Response::new(full(text)),
             fault if query.contains_key("watch") => self.lock().watch(path, &query, fault),
             fault => self.lock().list(&path, &query, fault),
-        })
+        };
+        // Go's client asks for protobuf and takes JSON if it is told.
+        response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+        Ok(response)
     }
 }
 
@@ -245,7 +249,8 @@ impl State {
         if query.contains_key("sendInitialEvents") && !matches!(fault, Some(Fault::NoBookmark)) {
             let annotations = json!({"k8s.io/initial-events-end": "true"});
             let metadata = json!({"resourceVersion": self.version.to_string(), "annotations": annotations});
-            send(line("BOOKMARK", &json!({"metadata": metadata})));
+            let (kind, version) = kind(&path);
+            send(line("BOOKMARK", &json!({"kind": kind, "apiVersion": version, "metadata": metadata})));
         }
         self.watches.push(Watch { collection: path, chunks });
         Response::new(stream(rest))
@@ -263,7 +268,9 @@ impl State {
             metadata["continue"] = (from + limit).to_string().into();
             metadata["remainingItemCount"] = rest.into();
         }
-        Response::new(full(json!({"kind": "List", "metadata": metadata, "items": items}).to_string()))
+        let (kind, version) = kind(path);
+        let list = json!({"kind": format!("{kind}List"), "apiVersion": version, "metadata": metadata, "items": items});
+        Response::new(full(list.to_string()))
     }
 }
 
@@ -301,14 +308,24 @@ fn key(object: &Value) -> String {
     format!("{}/{}", text("namespace"), text("name"))
 }
 
+/// Kinds and their collections.
+const COLLECTIONS: [(&str, &str); 5] = [
+    ("Namespace", "/api/v1/namespaces"),
+    ("Service", "/api/v1/services"),
+    ("Pod", "/api/v1/pods"),
+    ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
+    ("ServiceImport", "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports"),
+];
+
 fn collection(object: &Value) -> String {
-    match object["kind"].as_str().expect("a kind") {
-        "Namespace" => "/api/v1/namespaces",
-        "Service" => "/api/v1/services",
-        "Pod" => "/api/v1/pods",
-        "EndpointSlice" => "/apis/discovery.k8s.io/v1/endpointslices",
-        "ServiceImport" => "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports",
-        other => panic!("no collection for {other}"),
-    }
-    .to_owned()
+    let wanted = object["kind"].as_str().expect("a kind");
+    let found = COLLECTIONS.iter().find(|(kind, _)| *kind == wanted);
+    found.unwrap_or_else(|| panic!("no collection for {wanted}")).1.to_owned()
+}
+
+/// The kind of what is in a collection, and its version: `("EndpointSlice", "discovery.k8s.io/v1")`.
+fn kind(path: &str) -> (&'static str, &str) {
+    let kind = COLLECTIONS.iter().find(|(_, collection)| *collection == path).map_or("", |(kind, _)| *kind);
+    let version = path.rsplit_once('/').map_or("", |(version, _)| version);
+    (kind, version.trim_start_matches("/apis/").trim_start_matches("/api/"))
 }

@@ -70,7 +70,16 @@ struct Shared {
 impl Upstream {
     /// Starts an upstream.
     pub fn start(script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        let (udp, tcp) = bind();
+        Self::serve(bind(), script)
+    }
+
+    /// Starts an upstream at this address.
+    pub fn start_at(address: SocketAddr, script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let sockets = (UdpSocket::bind(address).expect("a port"), TcpListener::bind(address).expect("a port"));
+        Self::serve(sockets, script)
+    }
+
+    fn serve((udp, tcp): (UdpSocket, TcpListener), script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let address = udp.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             script: Mutex::new(Arc::new(script)),
@@ -121,11 +130,6 @@ impl Upstream {
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
-
-    /// How many queries were being answered at the same time, at most.
-    pub fn most_open(&self) -> usize {
-        self.shared.stage.most_open.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Upstream {
@@ -152,6 +156,12 @@ impl Seen {
     /// The type in question.
     pub fn qtype(&self) -> u16 {
         let end = self.question_end();
+        u16::from_be_bytes([self.packet[end], self.packet[end + 1]])
+    }
+
+    /// The class in question.
+    pub fn qclass(&self) -> u16 {
+        let end = self.question_end() + 2;
         u16::from_be_bytes([self.packet[end], self.packet[end + 1]])
     }
 
@@ -222,7 +232,7 @@ impl Shared {
         drop(all);
         let script = lock(&self.script).clone();
         let acts = script(&seen).into_iter();
-        self.stage.begin(Job { out, query: seen.packet, acts });
+        self.stage.go_on(Job { out, query: seen.packet, acts });
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::ask::{Question, ask_all, question};
 use crate::load::{Times, load};
 use crate::names::{answer, fresh, is_right, questions, right_and_wrong, well};
-use crate::row::{Found, Place, Row};
+use crate::row::{Found, Place, Row, joined};
 use crate::server::Run;
 use crate::upstream::{Act, Seen, Upstream};
 
@@ -35,7 +35,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// How often each question came, by name and transport, at most.
-fn most_sends(seen: &[Seen]) -> usize {
+pub(super) fn most_sends(seen: &[Seen]) -> usize {
     let mut sends: HashMap<(String, bool), usize> = HashMap::new();
     for seen in seen.iter().filter(|seen| !seen.is_probe()) {
         *sends.entry((seen.name().to_ascii_lowercase(), seen.tcp)).or_default() += 1;
@@ -47,7 +47,7 @@ fn c3(run: &Run) -> Found {
     let shares = [10, 30, 50];
     let results: Vec<_> = std::thread::scope(|scope| {
         let all: Vec<_> = shares.map(|share| scope.spawn(move || lossy(run, share))).into_iter().collect();
-        all.into_iter().map(|one| one.join().expect("no panic")).collect()
+        all.into_iter().map(|one| joined(one)).collect()
     });
     let words = results.iter().zip(shares).map(|((right, all, sends), share)| {
         format!("{share} %: {:.2} % answered, at most {sends} sends", *right as f64 / *all as f64 * 100.0)

@@ -1,11 +1,28 @@
 //! All rows, by what goes wrong. Numbers are those of the fault table that the project set out with.
 
+mod config;
+mod floods;
+mod forged;
+mod kept;
 mod lossy;
+mod real;
 mod replies;
+mod secret;
 mod silent;
 mod streams;
 
 use super::row::Row;
 
 /// All rows, in the order of the table.
-pub(crate) const ALL: &[&[Row]] = &[silent::ROWS, lossy::ROWS, replies::ROWS, streams::ROWS];
+pub(crate) const ALL: &[&[Row]] = &[
+    silent::ROWS,
+    lossy::ROWS,
+    replies::ROWS,
+    streams::ROWS,
+    secret::ROWS,
+    config::ROWS,
+    forged::ROWS,
+    kept::ROWS,
+    floods::ROWS,
+    real::ROWS,
+];

@@ -7,7 +7,7 @@ use crate::ask::{NOERROR, PATIENCE, Question, Reply, SERVFAIL, ask_all, question
 use crate::cluster::{ADDRESS, Cluster, SERVICE};
 use crate::load::{Load, Times, load, millis};
 use crate::names::{fresh, is_right, questions, well};
-use crate::row::{Found, Place, Row};
+use crate::row::{Found, Place, Row, joined};
 use crate::server::Run;
 use crate::upstream::{Act, Seen, Upstream};
 
@@ -37,6 +37,9 @@ pub(crate) const ROWS: &[Row] = &[
 
 //----------- One of two -----------------------------------------------------
 
+/// Queries asked so shortly before it may already find the silent one silent.
+const BEFORE: Duration = Duration::from_millis(100);
+
 /// A load during which one of two upstreams is silent for a time.
 struct Silence {
     heard: Load,
@@ -64,7 +67,7 @@ fn silence(run: &Run, rate: u32, spans: [Duration; 3]) -> Silence {
         std::thread::sleep(spans[1]);
         let until = start.elapsed();
         upstreams[1].script(well);
-        (asker.join().expect("no panic"), from, until)
+        (joined(asker), from, until)
     });
     let ordinary = upstreams[1].seen().into_iter().filter(|seen| !seen.is_probe());
     let to_silent = ordinary.map(|seen| seen.at.saturating_duration_since(start)).collect();
@@ -87,7 +90,8 @@ impl Silence {
 fn c1(run: &Run) -> Found {
     let second = Duration::from_secs(1);
     let found = silence(run, 200, [second, run.pick(3, 10) * second, run.pick(2, 6) * second]);
-    let (before, during) = (found.heard.times(Duration::ZERO, found.from), found.heard.times(found.from, found.until));
+    let before = found.heard.times(Duration::ZERO, found.from.saturating_sub(BEFORE));
+    let during = found.heard.times(found.from, found.until);
     let back = found.back_after().map_or("never".to_owned(), millis);
     let mut all = Found::new(format!(
         "{}; p99 {} before, {} while silent; asked for {} more, again {back} after its return",
@@ -109,7 +113,7 @@ fn c1(run: &Run) -> Found {
 fn m1(run: &Run) -> Found {
     let second = Duration::from_secs(1);
     let found = silence(run, 2_000, [5 * second, 20 * second, Duration::ZERO]);
-    let before = found.heard.times(Duration::ZERO, found.from).within(0.99);
+    let before = found.heard.times(Duration::ZERO, found.from.saturating_sub(BEFORE)).within(0.99);
     let first = found.heard.times(found.from, found.from + second).within(0.99);
     let later = found.heard.times(found.from + second, found.until).within(0.99);
     Found::new(format!(
@@ -147,11 +151,12 @@ fn c2(run: &Run) -> Found {
         let failed = scope.spawn(|| ask_all(&questions(&unknown), 200, ask));
         let stale = ask_all(&questions(&known), 5, ask);
         let local = ask_all(&vec![question(SERVICE); 200], 5, ask);
-        (stale, failed.join().expect("no panic"), local)
+        (stale, joined(failed), local)
     });
     let marked = |reply: &&Reply| reply.errors().contains(&3) && reply.ttl().is_some_and(|ttl| ttl <= 30);
     let stale_right = known.iter().zip(&stale).filter_map(|(name, reply)| Some((name, reply.as_ref()?)));
-    let stale_right: Vec<&Reply> = stale_right.filter(|(name, reply)| is_right(name, reply)).map(|(_, reply)| reply).collect();
+    let stale_right: Vec<&Reply> =
+        stale_right.filter(|(name, reply)| is_right(name, reply)).map(|(_, reply)| reply).collect();
     let stale_marked = stale_right.iter().copied().filter(marked).count();
     let explained = |reply: &&Reply| reply.rcode() == SERVFAIL && reply.errors().contains(&22);
     let (heard, explained) = (failed.iter().flatten().count(), failed.iter().flatten().filter(explained).count());

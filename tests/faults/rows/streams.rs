@@ -1,18 +1,39 @@
 //! Answers that need TCP, and connections that misbehave.
 
-use crate::ask::{NOERROR, Reply, TXT, ask_all};
-use crate::names::{fresh, questions};
-use crate::row::{Found, Place, Row};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::ask::{NOERROR, Question, Reply, TXT, ask_all};
+use crate::load::{Times, millis};
+use crate::names::{answer, fresh, questions, right_and_wrong, well};
+use crate::row::{Found, Place, Row, joined};
 use crate::server::Run;
 use crate::upstream::{Act, Answer, Seen, Upstream};
 
-pub(crate) const ROWS: &[Row] = &[Row {
-    id: "C6",
-    injected: "every reply over UDP is truncated, the whole answer of 2,000 octets is there over TCP",
-    wanted: "every client has the whole answer in the end; at most one connection for 100 queries",
-    place: Place::Here,
-    run: c6,
-}];
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        id: "C6",
+        injected: "every reply over UDP is truncated, the whole answer of 2,000 octets is there over TCP",
+        wanted: "every client has the whole answer in the end; at most one connection for 100 queries",
+        place: Place::Here,
+        run: c6,
+    },
+    Row {
+        id: "C7",
+        injected: "over TCP (`force_tcp`), one name in ten is answered octet by octet, one each 500 ms",
+        wanted: "the other names do not notice: all answered",
+        place: Place::Here,
+        run: c7,
+    },
+    Row {
+        id: "C8",
+        injected: "over TCP, a reset in the middle of an answer, a length that lies, a FIN after each answer",
+        wanted: "the right answer after at most one retry; none wrong",
+        place: Place::Here,
+        run: c8,
+    },
+];
 
 /// The types of the records of an answer of about 2,000 octets over TCP, TC over UDP.
 fn long_answer(seen: &Seen) -> Vec<Act> {
@@ -41,3 +62,75 @@ fn c6(run: &Run) -> Found {
         .must(whole == names.len(), "an answer did not come whole")
         .must(connections * 100 <= names.len(), "more than one connection for 100 queries")
 }
+
+fn c7(run: &Run) -> Found {
+    let upstream = Upstream::start(|seen| {
+        let message = answer(seen).message();
+        vec![if seen.name().starts_with("slow") {
+            Act::Drip(message, Duration::from_millis(500))
+        } else {
+            Act::Send(message)
+        }]
+    });
+    let server = run.forward("", &[upstream.address], "force_tcp");
+    let ask = |question: &Question| question.ask(server.address());
+    let (slow, names) = (fresh("slow-c7-", 5), fresh("c7-", run.pick(50, 200)));
+    let start = Instant::now();
+    let (slow, replies) = std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let replies = ask_all(&questions(&slow), slow.len(), ask);
+            (replies.iter().flatten().count(), start.elapsed())
+        });
+        // The others come one after the other while the slow ones are on their way.
+        let others = questions(&names);
+        let replies = ask_all(&others, 2, |question| {
+            std::thread::sleep(Duration::from_millis(20));
+            ask(question)
+        });
+        (joined(slow), replies)
+    });
+    let (right, _) = right_and_wrong(&names, &replies);
+    let times = Times::of(replies.iter().flatten().map(|reply| reply.after));
+    Found::new(format!(
+        "{right} of {} others answered, {times}; {} of 5 slow ones heard, the last after {}",
+        names.len(),
+        slow.0,
+        millis(slow.1)
+    ))
+    .must(right == names.len(), "a slow answer held up another one")
+    .must(slow.0 == 5, "a client of a slow answer heard nothing")
+}
+
+/// The first answer to a name fails in the way that the name says, and so do connections that live.
+fn broken(seen: &Seen) -> Vec<Act> {
+    let message = answer(seen).message();
+    let framed = |len: usize| [&(len as u16).to_be_bytes()[..], &message].concat();
+    match &seen.name()[..2] {
+        "rs" => vec![Act::Raw(framed(message.len())[..message.len() / 2].to_vec()), Act::Reset],
+        "lo" => vec![Act::Raw(framed(message.len() + 40)), Act::Close],
+        "sh" => vec![Act::Raw(framed(message.len() - 9)), Act::Close],
+        _ => vec![Act::Send(message), Act::Close],
+    }
+}
+
+fn c8(run: &Run) -> Found {
+    let upstream = Upstream::start(|seen| {
+        // Each name is answered well from its second time on, so that retries are seen.
+        let is_first = seen.name().contains("-c8-") && FIRST.lock().expect("no panic").insert(seen.name());
+        if is_first { broken(seen) } else { well(seen) }
+    });
+    let server = run.forward("", &[upstream.address], "force_tcp");
+    let each = run.pick(10, 50);
+    let names: Vec<String> =
+        ["rs", "lo", "sh", "fi"].iter().flat_map(|first| fresh(&format!("{first}-c8-{:?}-", run.kind), each)).collect();
+    // One after the other: a connection that breaks takes all questions on it along.
+    let replies = ask_all(&questions(&names), 1, |question| question.ask(server.address()));
+    let (right, wrong) = right_and_wrong(&names, &replies);
+    let sends = super::lossy::most_sends(&upstream.seen());
+    Found::new(format!("{right} of {} right, {wrong} wrong, a question was sent {sends} times at most", names.len()))
+        .must(right == names.len() && wrong == 0, "an answer is missing or wrong")
+        .must(sends <= 2, "more than one retry")
+}
+
+/// Names that were asked for once.
+static FIRST: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
