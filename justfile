@@ -29,8 +29,8 @@ lint: (need "shellcheck")
 test:
     cargo test --locked --no-fail-fast
 
-# What upstreams do wrong, row by row, beside CoreDNS: the long form, about 10 minutes, which writes docs/faults.md.
-# The short form of each row is a test of `just test`. `just faults C13` runs one row and writes nothing.
+# The short form of each row is a test of `just test`; `just faults C13` runs the long form of one and writes nothing.
+# What upstreams do wrong, row by row, beside CoreDNS: about 15 minutes, writes docs/faults.md.
 faults row="": peers
     {{ if row == "" { "FAULTS_TABLE=docs/faults.md" } else { "" } }} FAULTS=long cargo test --locked --release --test faults -- {{ if row == "" { "" } else { "--exact " + row } }}
 

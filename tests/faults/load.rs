@@ -31,7 +31,7 @@ pub(crate) fn load(server: SocketAddr, rate: u32, questions: impl Iterator<Item 
         socket2::SockRef::from(socket).set_recv_buffer_size(4 << 20).expect("an option");
     }
     let (mut questions, mut heard, start) = (questions, Vec::<Heard>::new(), Instant::now());
-    let (mut answered, mut is_over) = (0, false);
+    let (mut answered, mut is_over, mut buffer) = (0, false, vec![0; 65_535]);
     loop {
         let now = start.elapsed();
         let due = if rate == 0 { usize::MAX } else { (now.as_secs_f64() * f64::from(rate)) as usize + 1 };
@@ -43,7 +43,7 @@ pub(crate) fn load(server: SocketAddr, rate: u32, questions: impl Iterator<Item 
             send(&sockets, heard.len(), packet);
             heard.push(Heard { at: start.elapsed(), ..Heard::default() });
         }
-        answered += receive(&sockets, start, &mut heard);
+        answered += receive(&sockets, start, (&mut heard, &mut buffer));
         let last = heard.last().map_or(now, |heard| heard.at);
         if is_over && (answered == heard.len() || start.elapsed() > last + PATIENCE) {
             break;
@@ -60,10 +60,10 @@ fn send(sockets: &[UdpSocket], at: usize, mut packet: Vec<u8>) {
 }
 
 /// Takes what has arrived; how many questions got their first reply.
-fn receive(sockets: &[UdpSocket], start: Instant, heard: &mut [Heard]) -> usize {
-    let (mut buffer, mut first) = ([0; 65_535], 0);
+fn receive(sockets: &[UdpSocket], start: Instant, (heard, buffer): (&mut [Heard], &mut [u8])) -> usize {
+    let mut first = 0;
     for (index, socket) in sockets.iter().enumerate() {
-        while let Ok(len) = socket.recv(&mut buffer) {
+        while let Ok(len) = socket.recv(buffer) {
             if len < 12 {
                 continue;
             }

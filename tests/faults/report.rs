@@ -83,6 +83,11 @@ reply within 5.5 s. Times are those of one busy virtual machine and compare the 
 const TAIL: &str = "
 ## What the rows do not show
 
-- Loss and delay are the script's, per datagram; TCP connections to the upstream lose nothing.
-- One machine: the load, both upstreams and the server share its cores.
+- Loss and delay are the script's, for each datagram; TCP connections to the upstream lose nothing.
+- The load, the upstreams and the server share the cores of one machine; at the highest rates the load is part of what is
+  measured.
+- D1 does not tell which thread a query came from; that ports do not belong to a worker is so by construction (`udp.rs`).
+- D8 floods one part of CoreDNS's cache; names with equal 64-bit hashes, which take days to find, are not tried.
+- D12 looks at the size that the upstream is told, not at fragments: loopback does not fragment.
+- An hour without an upstream passes in a unit test with a clock that the test moves (`plugins/cache`), here it is a minute.
 ";

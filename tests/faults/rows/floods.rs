@@ -72,7 +72,7 @@ fn c17(run: &Run) -> Found {
     let (silent, broken) = (packets("silent.test"), packets("broken.test"));
     let lost: usize = failing.iter().map(Load::lost).sum();
     Found::new(format!(
-        "in 5 s {silent} packets for the silent one, {broken} for the one with SERVFAIL; {} of 250 others answered; {lost} of {} lost",
+        "packets in 5 s: {silent} for the silent one, {broken} for the one with SERVFAIL; {} of 250 others answered; {lost} of {} lost",
         heard.good(),
         failing.iter().map(Load::asked).sum::<usize>()
     ))

@@ -265,7 +265,7 @@ fn d14(run: &Run) -> Found {
     let right = replies.iter().flatten().filter(|reply| is_right(&name, reply)).count();
     let seen: Vec<Seen> = upstream.seen().into_iter().filter(|seen| !seen.is_probe()).collect();
     let told = seen.iter().filter(|seen| seen.edns().is_some_and(|(.., options)| options.contains(&8))).count();
-    Found::new(format!("{} queries upstream, {told} with a client subnet; {right} of 20 answered", seen.len()))
+    Found::new(format!("asked upstream {} times, {told} with a client subnet; {right} of 20 answered", seen.len()))
         .must(told == 0, "a client's subnet went upstream")
         .must(seen.len() == 1, "the cache was split")
         .must(right == 20, "a query was not answered")

@@ -122,7 +122,7 @@ fn c14(run: &Run) -> Found {
     let heard = load(server.address(), 10_000, (0..1_000).map(|_| question(&name).packet()));
     let right = heard.replies().filter(|reply| is_right(&name, reply)).count();
     let sent = upstream.count();
-    Found::new(format!("{sent} queries upstream, {right} of 1000 answered"))
+    Found::new(format!("asked upstream {sent} times, {right} of 1000 answered"))
         .must(sent == 1, "equal questions were asked more than once")
         .must(right == 1_000, "a client was not answered")
 }
