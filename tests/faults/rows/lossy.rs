@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::ask::{Question, ask_all, question};
+use crate::ask::{Question, SERVFAIL, ask_all, question};
 use crate::load::{Times, load};
 use crate::names::{answer, fresh, is_right, questions, right_and_wrong, well};
 use crate::row::{Found, Place, Row, joined};
@@ -101,7 +101,8 @@ fn c10(run: &Run) -> Found {
     let replies = ask_all(&questions(&names), 1, |question| question.ask(server.address()));
     let (right, _) = right_and_wrong(&names, &replies);
     let times = Times::of(replies.iter().flatten().map(|reply| reply.after));
-    let found = Found::new(format!("{right} of {} answered; {times}", names.len()))
+    let failed = replies.iter().flatten().filter(|reply| reply.rcode() == SERVFAIL).count();
+    let found = Found::new(format!("{right} of {} answered, {failed} SERVFAIL; {times}", names.len()))
         .must(right == names.len(), "a query was not answered by the other upstream");
     if run.long { found.must(times.within(0.99) <= Duration::from_millis(50), "p99 above 50 ms") } else { found }
 }
