@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
@@ -52,6 +54,7 @@ impl Server {
             assert!(ended.is_none() && Instant::now() < end, "the server does not listen:\n{}", server.output());
             std::thread::sleep(Duration::from_millis(5));
         }
+        assert!(server.is_running(), "another process has the port:\n{}", server.output());
         server
     }
 
@@ -162,10 +165,13 @@ fn write(path: &PathBuf, text: &str) {
     std::fs::write(path, text).expect("writes");
 }
 
-/// A port that is free for UDP and TCP, below those that the kernel hands out.
+/// A port that is free for UDP and TCP, below those that the kernel hands out. Nobody else in this process gets it, or
+/// two servers that start at the same time would be taken for each other.
 pub fn free_port() -> u16 {
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(fastrand::u16(..)));
     loop {
-        let port = fastrand::u16(10_000..30_000);
+        let port = 10_000 + next.fetch_add(1, Ordering::Relaxed) % 20_000;
         let any = ("0.0.0.0", port);
         if TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok() {
             return port;

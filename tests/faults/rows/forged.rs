@@ -140,9 +140,11 @@ fn cased(seen: &Seen) -> Vec<Act> {
         packet
     };
     let first = seen.name().to_ascii_lowercase();
-    match &first[..4] {
-        "keep" => well(seen),
-        "lose" => vec![Act::send(Answer::to(&lower(&seen.packet)).a(&crate::names::address(&first).to_string(), 60))],
+    match first.get(..4) {
+        Some("keep") => well(seen),
+        Some("lose") => {
+            vec![Act::send(Answer::to(&lower(&seen.packet)).a(&crate::names::address(&first).to_string(), 60))]
+        }
         _ if seen.tcp => well(seen),
         _ => {
             let forged = Answer::to(&lower(&seen.packet)).a("6.6.6.6", 60);
