@@ -55,6 +55,12 @@ impl Run {
         self.serve_with(corefile, &[])
     }
 
+    /// Starts the server where it may end at once.
+    pub(crate) fn try_serve(&self, corefile: &str) -> Option<Server> {
+        let program = self.kind.program().expect("rows run with programs that are there");
+        support::Server::try_start(&program, corefile, &[]).ok().map(Server)
+    }
+
     /// Starts the server with files beside its Corefile.
     pub(crate) fn serve_with(&self, corefile: &str, files: &[(&str, &str)]) -> Server {
         let program = self.kind.program().expect("rows run with programs that are there");

@@ -39,6 +39,12 @@ impl Server {
 
     /// The same for any program that takes CoreDNS's place.
     pub fn start_program(program: &Path, corefile: &str, files: &[(&str, &str)]) -> Self {
+        Self::try_start(program, corefile, files)
+            .unwrap_or_else(|printed| panic!("the server does not listen: {printed}"))
+    }
+
+    /// The same where the server may end instead of listening; what it printed then.
+    pub fn try_start(program: &Path, corefile: &str, files: &[(&str, &str)]) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         for (name, text) in files {
@@ -49,13 +55,17 @@ impl Server {
         let process = command.stdout(log(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
         let mut server = Self { folder, port, process };
         let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = server.process.try_wait().expect("a status");
-            assert!(ended.is_none() && Instant::now() < end, "the server does not listen:\n{}", server.output());
+        loop {
+            let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
+            // In this order: whoever listens may be another process that has the port.
+            if !server.is_running() || Instant::now() > end {
+                return Err(server.output());
+            }
+            if listens {
+                return Ok(server);
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert!(server.is_running(), "another process has the port:\n{}", server.output());
-        server
     }
 
     /// Writes another Corefile in one step.
