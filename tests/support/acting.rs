@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,9 +30,13 @@ pub enum Act {
     Fin,
     /// Breaks the TCP connection off (RST).
     Reset,
-    /// Passes the query on to another server as a datagram, and its reply back.
+    /// Passes the query on to another server as a datagram, and its reply back; at most 200 at a time.
     Relay(SocketAddr),
 }
+
+/// Relayed queries at a time: each has a thread, and what is relayed in a circle has no end.
+const RELAYS: usize = 200;
+static RELAYED: AtomicUsize = AtomicUsize::new(0);
 
 /// How long a relayed query may take.
 const RELAY: Duration = Duration::from_secs(10);
@@ -125,7 +129,14 @@ impl Out {
         match (self, act) {
             (_, Act::Relay(server)) => {
                 let (out, query) = (self.clone(), query.to_vec());
-                thread::spawn(move || out.relay(server, &query));
+                if RELAYED.fetch_add(1, Ordering::Relaxed) < RELAYS {
+                    thread::spawn(move || {
+                        out.relay(server, &query);
+                        RELAYED.fetch_sub(1, Ordering::Relaxed);
+                    });
+                } else {
+                    RELAYED.fetch_sub(1, Ordering::Relaxed);
+                }
             }
             (Self::Udp(socket, to), Act::Send(message)) => _ = socket.send_to(&message, to),
             (Self::Udp(_, to), Act::Elsewhere(message)) => {
@@ -138,7 +149,7 @@ impl Out {
     }
 
     fn relay(&self, server: SocketAddr, query: &[u8]) {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let Ok(socket) = UdpSocket::bind("127.0.0.1:0") else { return };
         socket.set_read_timeout(Some(RELAY)).expect("a timeout");
         let mut buffer = vec![0; 65_535];
         if socket.send_to(query, server).is_ok()

@@ -20,7 +20,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "C12",
-        injected: "the upstream sends every query back to the server: from the start, and later on",
+        injected: "the server is its own upstream from the start; later on, an upstream sends every query back (200 at a time)",
         wanted: "every query is answered, the process lives, and a question does not go round for long",
         place: Place::Here,
         run: c12,
