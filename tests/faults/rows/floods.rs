@@ -15,7 +15,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C17",
         injected: "one name that the upstream never answers and one with SERVFAIL, asked 1,000 times a second each for 5 s; `cache`",
-        wanted: "at most 3 packets upstream for each in these 5 s; other names are answered",
+        wanted: "at most 3 packets upstream for each in these 5 s; 99 % of other names are answered",
         place: Place::Here,
         run: c17,
     },
@@ -78,7 +78,7 @@ fn c17(run: &Run) -> Found {
     ))
     // On a busy machine a question may come between the end of an exchange and its failure being kept: one more round.
     .must(silent.max(broken) <= run.pick(6, 3), "a failing name was asked for too often")
-    .must(heard.good() == others.len(), "another name suffered")
+    .must(heard.good() * 100 >= others.len() * 99, "other names suffered")
 }
 
 //----------- C18 ------------------------------------------------------------
