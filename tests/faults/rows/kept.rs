@@ -212,7 +212,8 @@ fn d9(run: &Run) -> Found {
         std::thread::sleep(Duration::from_millis(100));
     }
     let well = kept.iter().filter(|is| **is).count();
-    Found::new(format!("{well} of {} positive", kept.len()))
+    let shadowed = if well == kept.len() { String::new() } else { format!(": {kept:?}") };
+    Found::new(format!("{well} of {} positive{shadowed}", kept.len()))
         .must(well == kept.len(), "a positive answer was shadowed by a failure or a denial")
 }
 
