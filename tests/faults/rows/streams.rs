@@ -82,6 +82,7 @@ fn c7(run: &Run) -> Found {
             (replies.iter().flatten().count(), start.elapsed())
         });
         // The others come one after the other while the slow ones are on their way.
+        std::thread::sleep(Duration::from_millis(300));
         let others = questions(&names);
         let replies = ask_all(&others, 2, |question| {
             std::thread::sleep(Duration::from_millis(20));
