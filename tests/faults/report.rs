@@ -86,6 +86,8 @@ const TAIL: &str = "
 
 - C7: CoreDNS sends one question at a time on a connection, so nobody waits behind a slow answer. Signpost's connections
   carry many questions, and those on the one that drips wait for the end of their try.
+- D2: CoreDNS stays with UDP and reads past the forgeries: half of its answers come within some 20 ms. Signpost moves to TCP
+  after 100 of them, where they cannot hurt, and takes about a second under this flood.
 
 ## What the rows do not show
 
