@@ -49,9 +49,6 @@ const PENDING: &[(&str, &str)] = &[
     ("C16", "no upstreams behind TLS"),
     ("D4", "no option `random_case`"),
     ("D5", "the cache keeps foreign records"),
-    ("D12", "the client's UDP size goes upstream"),
-    ("D13", "an ICMP message ends a try"),
-    ("D14", "the client's subnet goes upstream"),
 ];
 
 /// Rows wait more than they work.
