@@ -22,7 +22,7 @@ use super::upstream::{Address, Upstream, Way};
 use crate::chain::{Proto, Query, Reply};
 use crate::host::Host;
 use crate::wire::answer::{Answer, Section};
-use crate::wire::reply::ede;
+use crate::wire::reply::{Origin, ede};
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
 
@@ -50,6 +50,13 @@ pub(super) struct Resolved {
     pub(super) reply: Reply,
     /// Whether the next `forward` shall be asked, if there is one.
     pub(super) passes_on: bool,
+}
+
+impl Resolved {
+    /// Whether nobody has answered.
+    fn is_failure(&self) -> bool {
+        self.reply.origin != Origin::Fetched
+    }
 }
 
 impl From<Reply> for Resolved {
@@ -128,7 +135,7 @@ impl Forward {
             match self.flights.join(sent, way == Way::Tcp) {
                 Part::Lead(lead) => {
                     let resolved = self.ask(sent, way, runtime).await;
-                    lead.land(&resolved);
+                    lead.land(&resolved, resolved.is_failure());
                     return resolved;
                 }
                 Part::Follow(answer) => {
@@ -137,6 +144,7 @@ impl Forward {
                     }
                     // Whoever asked went away before the answer came.
                 }
+                Part::Known(resolved) => return resolved,
                 Part::Shed => return Reply::failure(rcode::SERVFAIL, "too many queries in flight").into(),
             }
         }

@@ -182,6 +182,23 @@ fn d4_an_upstream_that_does_not_keep_case_is_remembered() {
 }
 
 #[test]
+fn d4_a_forger_does_not_switch_it_off() {
+    let upstream = Upstream::start(|seen| {
+        if seen.tcp {
+            return vec![good(seen)];
+        }
+        // The forger knows everything but the case, and is quicker.
+        let lowered = [&seen.packet[..12], &seen.packet[12..].to_ascii_lowercase()].concat();
+        vec![Act::send(Answer::to(&lowered).a("203.0.113.66", 60)), good(seen)]
+    });
+    let live = live(&[upstream.address], "random_case");
+    for n in 0..20 {
+        assert_eq!(live.ask(&format!("abcdefghijklmnopqrstuvwxyz{n}.example.org."), "A").text(), GOOD);
+    }
+    assert!(upstream.seen().iter().any(|seen| seen.packet[12..40].iter().any(u8::is_ascii_uppercase)));
+}
+
+#[test]
 fn d12_d14_what_is_between_neighbours_stays_there() {
     let upstream = Upstream::start(|seen| {
         vec![Act::send(Answer::to(&seen.packet).a("192.0.2.1", 60).option(8, &[0, 1, 24, 24, 192, 0, 2]))]

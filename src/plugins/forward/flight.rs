@@ -3,8 +3,9 @@
 //! That spares the upstream, and whoever forges replies has one question to guess instead of many
 //! (CVE-2023-30464).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -18,12 +19,29 @@ const MOST: usize = 16_384;
 /// a connection whatever happens.
 type Key = (Arc<Sent>, bool);
 
-type Followers = Vec<oneshot::Sender<Resolved>>;
+/// Those who wait for one answer. More than these would fill the waiting table of the server, and others suffer.
+const FOLLOWERS: usize = 2_500;
+
+/// How long the failure to get an answer is remembered: as long as it must be at least (RFC 9520 section 3.2), and long
+/// enough for a cache above to take over.
+const FAILURE: Duration = Duration::from_secs(1);
 
 /// The questions that are being asked.
 #[derive(Default)]
-pub(super) struct Flights {
-    open: Mutex<HashMap<Key, Followers, foldhash::fast::RandomState>>,
+pub(super) struct Flights(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    open: HashMap<Key, Flight, foldhash::fast::RandomState>,
+    /// Those that failed, in the order in which they are forgotten.
+    failed: VecDeque<(Instant, Key)>,
+}
+
+enum Flight {
+    /// Somebody asks; these wait.
+    Open(Vec<oneshot::Sender<Resolved>>),
+    /// Nobody answered, a moment ago.
+    Failed(Resolved),
 }
 
 /// The part that somebody who asks has to play.
@@ -32,7 +50,9 @@ pub(super) enum Part<'f> {
     Lead(Lead<'f>),
     /// Somebody asks already.
     Follow(oneshot::Receiver<Resolved>),
-    /// Too many questions are open.
+    /// Nobody answered a moment ago.
+    Known(Resolved),
+    /// Too many questions are open, or too many wait for this one.
     Shed,
 }
 
@@ -47,33 +67,62 @@ impl Flights {
     /// Joins those who ask the same.
     pub(super) fn join(&self, sent: &Arc<Sent>, tcp: bool) -> Part<'_> {
         let key = (sent.clone(), tcp);
-        let mut open = self.lock();
-        if let Some(followers) = open.get_mut(&key) {
-            let (sender, receiver) = oneshot::channel();
-            followers.push(sender);
-            return Part::Follow(receiver);
+        let mut inner = self.lock();
+        inner.forget(Instant::now());
+        match inner.open.get_mut(&key) {
+            Some(Flight::Failed(resolved)) => return Part::Known(resolved.clone()),
+            Some(Flight::Open(followers)) if followers.len() >= FOLLOWERS => return Part::Shed,
+            Some(Flight::Open(followers)) => {
+                let (sender, receiver) = oneshot::channel();
+                followers.push(sender);
+                return Part::Follow(receiver);
+            }
+            None => {}
         }
-        if open.len() >= MOST {
+        if inner.open.len() >= MOST {
             return Part::Shed;
         }
-        open.insert(key.clone(), Vec::new());
+        inner.open.insert(key.clone(), Flight::Open(Vec::new()));
         Part::Lead(Lead { flights: self, key: Some(key) })
     }
 
-    fn take(&self, key: &Key) -> Followers {
-        self.lock().remove(key).unwrap_or_default()
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Ends a flight; those who wait for it.
+    fn end(&mut self, key: &Key) -> Vec<oneshot::Sender<Resolved>> {
+        match self.open.remove(key) {
+            Some(Flight::Open(followers)) => followers,
+            _ => Vec::new(),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Followers, foldhash::fast::RandomState>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets the failures whose time is over.
+    fn forget(&mut self, now: Instant) {
+        while self.failed.front().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, key)) = self.failed.pop_front()
+        {
+            self.open.remove(&key);
+        }
     }
 }
 
 impl Lead<'_> {
-    /// Tells the others what came.
-    pub(super) fn land(mut self, resolved: &Resolved) {
+    /// Tells the others what came. That nothing came is remembered for a moment.
+    pub(super) fn land(mut self, resolved: &Resolved, is_failure: bool) {
         let Some(key) = self.key.take() else { return };
-        for follower in self.flights.take(&key) {
+        let mut inner = self.flights.lock();
+        let followers = inner.end(&key);
+        // Half of the places stay for questions.
+        if is_failure && inner.failed.len() < MOST / 2 {
+            inner.failed.push_back((Instant::now() + FAILURE, key.clone()));
+            inner.open.insert(key, Flight::Failed(resolved.clone()));
+        }
+        drop(inner);
+        for follower in followers {
             // He may have gone away.
             let _ = follower.send(resolved.clone());
         }
@@ -84,7 +133,8 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         // Those who followed hear that nobody asks any more.
         if let Some(key) = &self.key {
-            drop(self.flights.take(key));
+            let followers = self.flights.lock().end(key);
+            drop(followers);
         }
     }
 }
@@ -106,9 +156,31 @@ mod tests {
         let Part::Follow(mut first) = flights.join(&sent("A."), false) else { panic!("somebody asks") };
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
         assert!(matches!(flights.join(&sent("a."), true), Part::Lead(_)));
-        lead.land(&Reply::server(5).into());
+        lead.land(&Reply::server(5).into(), false);
         assert!(matches!(first.try_recv(), Ok(Resolved { reply, .. }) if reply.rcode() == 5));
         assert!(matches!(flights.join(&sent("a."), false), Part::Lead(_)), "the next one asks anew");
+    }
+
+    #[test]
+    fn c17_a_failure_is_remembered_for_a_moment() {
+        let flights = Flights::default();
+        let Part::Lead(lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
+        lead.land(&Reply::failure(2, "nobody answers").into(), true);
+        let Part::Known(resolved) = flights.join(&sent("A."), false) else { panic!("it failed just now") };
+        assert_eq!(resolved.reply.rcode(), 2);
+        assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
+        flights.lock().forget(Instant::now() + FAILURE);
+        assert!(matches!(flights.join(&sent("a."), false), Part::Lead(_)), "the next one asks anew");
+    }
+
+    #[test]
+    fn c17_those_who_wait_for_one_answer_leave_room_for_others() {
+        let flights = Flights::default();
+        let Part::Lead(_lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
+        let followers: Vec<_> = (0..FOLLOWERS).map(|_| flights.join(&sent("a."), false)).collect();
+        assert!(followers.iter().all(|part| matches!(part, Part::Follow(_))));
+        assert!(matches!(flights.join(&sent("a."), false), Part::Shed));
+        assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
     }
 
     #[test]

@@ -55,7 +55,8 @@
 //! - `next`, `next_on_nodata`: RCODEs, or an empty answer, with which the next matching `forward` of the block is asked.
 //! - `source_address`: the address that queries leave from.
 //! - `random_case` (not in CoreDNS): the letters of a question are in random case, and a reply counts only if it
-//!   repeats that (0x20). An upstream that does not is asked over TCP instead, and after three such replies as always.
+//!   repeats that (0x20). After three that do not the upstream is asked over TCP, where nobody can forge: if it does not
+//!   repeat the case there either, it is asked as always from then on.
 //! - `tls`: PEM files for encrypted upstreams: a certificate of our own and its key, if upstreams ask for one, and the
 //!   authorities to trust. Without CA those of the machine are trusted: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or where
 //!   distributions keep them. An image without any needs one of these. A certificate in CA is also trusted itself.

@@ -340,8 +340,9 @@ impl<'a> Race<'a> {
             && exchange.wait_on()
         {
             run.refused = failure.kind != Kind::Forged;
-            // It has answered, after all, if in the wrong case.
-            self.lanes[lane].forged |= !self.lanes[lane].upstream.vitals().keeps_case();
+            // It may have answered, in the wrong case: a connection tells.
+            let vitals = self.lanes[lane].upstream.vitals();
+            self.lanes[lane].forged |= vitals.doubts_case() || !vitals.keeps_case();
             self.news(lane, failure);
             return None;
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::message::Sent;
 use super::metrics::Counts;
 use super::table::Outcome;
@@ -97,11 +97,32 @@ impl Upstream {
     pub(super) async fn ask(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         let start = Instant::now();
         self.counts.request();
-        let outcome = self.transport.exchange(sent, Way::Tcp, patience, runtime).await;
+        let outcome = match self.vitals.doubts_case() {
+            true => self.ask_about_case(sent, patience, runtime).await,
+            false => self.transport.exchange(sent, Way::Tcp, patience, runtime).await,
+        };
         if let Ok(answer) = &outcome {
             self.answered(answer.rcode, start);
         }
         outcome
+    }
+
+    /// Asks in random case, where nobody can forge the reply. If it comes in another case, asks as usual.
+    async fn ask_about_case(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
+        let (start, drawn) = (Instant::now(), Arc::new(sent.in_random_case()));
+        match self.transport.exchange(&drawn, Way::Tcp, patience, runtime).await {
+            Err(failure) if failure.kind == Kind::Forged => {
+                self.vitals.settle_case(false);
+                let left = patience.saturating_sub(start.elapsed());
+                self.transport.exchange(sent, Way::Tcp, left, runtime).await
+            }
+            outcome => {
+                if outcome.is_ok() && drawn.tells_of_case() {
+                    self.vitals.settle_case(true);
+                }
+                outcome
+            }
+        }
     }
 
     /// The signs of life that are known.

@@ -30,7 +30,8 @@ const LATEST: Duration = Duration::from_millis(400);
 /// Beyond this, the only upstream that there is is asked again; as long as nothing is known of it, not before.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// Replies in another case than the query's, one after the other, after which case is no longer asked for.
+/// Replies in another case than the query's, one after the other, after which it is doubtful whether the upstream
+/// keeps it.
 const WRONG_CASES: u32 = 3;
 
 /// Queries whose end is remembered; older ones count less and less.
@@ -122,13 +123,25 @@ impl Vitals {
         lost >= 4 && lost >= answered / 20
     }
 
-    /// A reply came in another case than its query's, or in the same.
+    /// A datagram came in another case than its query's, or in the same.
     pub(super) fn case_came(&self, is_kept: bool) {
         if is_kept {
             self.wrong_cases.store(0, Ordering::Relaxed);
-        } else if self.wrong_cases.fetch_add(1, Ordering::Relaxed) + 1 >= WRONG_CASES {
-            self.ignores_case.store(true, Ordering::Relaxed);
+        } else {
+            let one_more = |wrong: u32| wrong.checked_add(1);
+            let _ = self.wrong_cases.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         }
+    }
+
+    /// Whether to find out over a connection, where nobody can forge, if it keeps the case or is being forged.
+    pub(super) fn doubts_case(&self) -> bool {
+        self.keeps_case() && self.wrong_cases.load(Ordering::Relaxed) >= WRONG_CASES
+    }
+
+    /// That was found out.
+    pub(super) fn settle_case(&self, is_kept: bool) {
+        self.wrong_cases.store(0, Ordering::Relaxed);
+        self.ignores_case.store(!is_kept, Ordering::Relaxed);
     }
 
     /// Whether its replies repeat the case of the question, as far as is known.
@@ -205,12 +218,16 @@ mod tests {
     }
 
     #[test]
-    fn d4_case_is_not_asked_for_after_three_wrong_ones_in_a_row() {
+    fn d4_three_wrong_cases_in_a_row_are_a_doubt_and_no_verdict() {
         let vitals = Vitals::default();
         [false, false, true, false, false].iter().for_each(|&is_kept| vitals.case_came(is_kept));
-        assert!(vitals.keeps_case());
+        assert!(!vitals.doubts_case());
         vitals.case_came(false);
-        vitals.case_came(true);
-        assert!(!vitals.keeps_case(), "and that is remembered");
+        assert!(vitals.doubts_case() && vitals.keeps_case(), "anybody can forge a wrong case");
+        vitals.settle_case(true);
+        assert!(!vitals.doubts_case() && vitals.keeps_case());
+        (0..3).for_each(|_| vitals.case_came(false));
+        vitals.settle_case(false);
+        assert!(!vitals.doubts_case() && !vitals.keeps_case(), "and that is remembered");
     }
 }
