@@ -5,7 +5,7 @@
 //! beyond the first is bounded three times:
 //!
 //! - by the question: three sends, as long as somebody is alive; three for each transport to an upstream that is not
-//!   (RFC 9520). The third to an upstream that is alive goes over TCP, where nothing gets lost;
+//!   (RFC 9520). The third, if somebody is alive, goes over TCP, where nothing gets lost;
 //! - by the [budget](super::budget), unless the question leaves an upstream that is out for one that is not: that is
 //!   no repeat. Without budget one waits a second, as any stub resolver would;
 //! - by time: 4.5 s, or 1.9 s if nothing at all was heard of any upstream, not even the answer to a probe.

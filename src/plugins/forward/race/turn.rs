@@ -20,19 +20,21 @@ impl Race<'_> {
         let most = options.max_tries.filter(|&most| most > 0).unwrap_or(usize::MAX);
         // What went to upstreams of which nothing is heard is no burden to the others.
         let lost = self.runs.iter().filter(|run| !run.refused && is_out(&self.lanes[run.lane])).count();
-        if self.sends >= most || any_in && self.sends >= self.excused + lost + SENDS {
+        let last = self.excused + lost + SENDS;
+        if self.sends >= most || any_in && self.sends >= last {
             return None;
         }
+        let is_last = any_in && self.sends + 1 == last;
         let asked = |(at, lane): (usize, &Lane)| {
             let is_open = !lane.answered && (!any_in || !is_out(lane));
-            Some((lane.udp + lane.tcp, at, self.way_of(at, is_out(lane)).filter(|_| is_open)?))
+            Some((lane.udp + lane.tcp, at, self.way_of(at, is_out(lane), is_last).filter(|_| is_open)?))
         };
         let least = self.lanes.iter().enumerate().filter_map(asked).min_by_key(|&(sends, ..)| sends);
         least.map(|(_, at, way)| (at, way))
     }
 
-    /// How an upstream is asked next, if it may be.
-    fn way_of(&self, at: usize, is_out: bool) -> Option<Way> {
+    /// How an upstream is asked next, if it may be; the last time over TCP, where nothing gets lost.
+    fn way_of(&self, at: usize, is_out: bool, is_last: bool) -> Option<Way> {
         let lane = &self.lanes[at];
         let mut runs = self.runs.iter().filter(|run| run.lane == at);
         // What was sent over a connection arrives: there is nothing to repeat.
@@ -45,7 +47,7 @@ impl Race<'_> {
         if is_out || runs.any(|run| run.refused) {
             return if lane.udp <= lane.tcp { udp.or(tcp) } else { tcp.or(udp) };
         }
-        if lane.udp < SENDS - 1 && lane.tcp == 0 { udp } else { tcp.filter(|_| lane.tcp == 0) }
+        if !is_last && lane.udp < SENDS - 1 && lane.tcp == 0 { udp } else { tcp.filter(|_| lane.tcp == 0) }
     }
 
     /// Whether one more send is right, or paid for now.
