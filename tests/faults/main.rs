@@ -46,7 +46,6 @@ const ROWS: &[&[Row]] = rows::ALL;
 const PENDING: &[(&str, &str)] = &[
     ("C7", "a slow answer holds up its connection"),
     ("C16", "no upstreams behind TLS"),
-    ("D5", "the cache keeps foreign records"),
 ];
 
 /// Rows wait more than they work.
