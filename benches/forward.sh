@@ -5,7 +5,7 @@
 # loop, 192 queries outstanding) and the upstream on another; in turn.
 #   benches/forward.sh [--seconds N] [--rounds N] [--only NAME,...] [--out FILE]
 # Default: 5 seconds, 3 rounds, echo,coredns,dnsdist,signpost, a table in benches/runs/DATE-MACHINE-forward.md.
-# Environment: SERVER_CPU (0), LOAD_CPU (1), SIGNPOST (target/release/signpost).
+# Environment: SERVER_CPU (0), LOAD_CPU (1), SIGNPOST (target/release/signpost), ECHO (built, unless it is given).
 # Exit status 3: a tool is missing.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,8 +29,8 @@ for tool in dnsperf taskset dig python3; do
 	command -v $tool >/dev/null || { echo "forward.sh: $tool is missing; apt-get install dnsperf util-linux bind9-dnsutils python3" >&2; exit 3; }
 done
 IFS=, read -ra servers <<<"$only"
-echo=$target/release/examples/echo
-cargo build --locked --release --quiet --example echo --manifest-path "$root/Cargo.toml"
+echo=${ECHO:-$target/release/examples/echo}
+[ -n "${ECHO:-}" ] || cargo build --locked --release --quiet --example echo --manifest-path "$root/Cargo.toml"
 
 work=$(mktemp -d)
 server='' upstream=''
