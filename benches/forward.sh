@@ -89,7 +89,8 @@ measure() { # NAME
 for ((round = 1; round <= rounds; round++)); do
 	for name in "${servers[@]}"; do
 		[ "$name" != dnsdist ] || command -v dnsdist >/dev/null || continue
-		read -r qps micros < <(measure "$name")
+		measure "$name" >"$work/result"
+		read -r qps micros <"$work/result"
 		echo "round $round: $name $qps queries a second, $micros us of CPU a query" >&2
 		echo "$name $qps $micros" >>"$work/results"
 	done
