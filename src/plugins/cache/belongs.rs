@@ -3,8 +3,8 @@
 //! An upstream may add what nobody asked for: addresses of other names, name servers of other zones. Whoever asked
 //! gets the reply as it came; in the cache it would be found again and again. What belongs:
 //!
-//! - in Answer: what stands at the name, and where its aliases lead (a DNAME stands above them);
-//! - in Authority: SOA, NS and DS that stand there or above; NSEC and NSEC3 of the zone, with signatures;
+//! - in Answer: what stands at the name, and where its aliases lead (with the DNAME above that made them);
+//! - in Authority: SOA, NS and DS that stand there or above; NSEC and NSEC3 of the zone, with their signatures;
 //! - in Additional: what stands at a name that another kept record leads to.
 //!
 //! One pass for each section, so that an answer of 64 KiB costs a millisecond at most.
@@ -114,8 +114,9 @@ impl Records {
         kept.extend(
             self.section(Section::Answer)
                 .filter(|(_, record)| {
-                    is(&in_chain, record.owner)
-                        || is(&above, record.owner) && matches!(record.rtype, rtype::DNAME | rtype::RRSIG)
+                    // A DNAME is what made an alias; without one it is about other names.
+                    let explains = self.chain.len() > 1 && matches!(record.rtype, rtype::DNAME | rtype::RRSIG);
+                    is(&in_chain, record.owner) || explains && is(&above, record.owner)
                 })
                 .map(|(index, _)| index),
         );
@@ -125,8 +126,8 @@ impl Records {
             self.section(Section::Authority)
                 .filter(|(_, record)| {
                     let is_proof = matches!(record.rtype, NSEC | NSEC3 | rtype::RRSIG);
-                    let is_of_zone = matches!(record.rtype, rtype::SOA | rtype::NS | rtype::DS);
-                    is_of_zone && is(&above, record.owner) || is_proof && self.is_in(record.owner, &zones)
+                    let is_cut = matches!(record.rtype, rtype::NS | rtype::SOA | rtype::DS);
+                    (is_cut || is_proof) && is(&above, record.owner) || is_proof && self.is_in(record.owner, &zones)
                 })
                 .map(|(index, _)| index),
         );

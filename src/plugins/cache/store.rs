@@ -157,7 +157,7 @@ impl Store {
         if entry.kind.is_denial() {
             self.denial.insert(key.clone(), entry.clone());
             let holds = |old: Arc<Entry>| old.answers && old.left(now) > 0;
-            if entry.kind.is_lasting() && !prefer_positive && !self.success.get(key).is_some_and(holds) {
+            if entry.kind.is_lasting() && !prefer_positive && !get(&self.success, key).is_some_and(holds) {
                 self.success.invalidate(key);
             }
         } else {
