@@ -43,11 +43,7 @@ use row::Row;
 const ROWS: &[&[Row]] = rows::ALL;
 
 /// Rows that Signpost does not pass yet, each with what is missing. One that passes fails the test: off the list.
-const PENDING: &[(&str, &str)] = &[
-    ("C7", "a slow answer holds up its connection"),
-    ("C16", "no upstreams behind TLS"),
-    ("D4", "no option `random_case`"),
-];
+const PENDING: &[(&str, &str)] = &[];
 
 /// Rows wait more than they work.
 const AT_A_TIME: usize = 4;

@@ -2,7 +2,7 @@
 //! (RFC 7766, RFC 7858).
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::link::{Link, Place, Reuse};
 use super::message::Sent;
 use super::table::{Closer, Outcome, Table, Ticket};
 use super::tls;
+use crate::wire::answer::Answer;
 
 /// Questions on one connection before another one is opened: some servers answer them one after another.
 const PIPELINE: usize = 16;
@@ -32,6 +33,9 @@ const SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to come about, a TLS handshake included. Whoever waits for it goes elsewhere sooner.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// A message of which a part has come for so long holds up all that are behind it: they go elsewhere.
+const STALLED: Duration = Duration::from_millis(100);
 
 /// How often a connection looks whether it is still needed.
 const TICK: Duration = Duration::from_millis(500);
@@ -54,6 +58,8 @@ struct Connection {
     opened: Instant,
     /// Not to be used for further questions.
     retired: AtomicBool,
+    /// Since when a message is there in part: milliseconds from `opened`, 0 while there is none.
+    partial: Arc<AtomicU64>,
 }
 
 impl Pool {
@@ -87,11 +93,32 @@ impl Pool {
             Err(failure) => return (Err(failure), false),
         };
         // A connection that keeps somebody waiting for too long is not used again.
-        let mut suspect = Suspect(Some(connection), suspicious);
+        let mut suspect = Suspect(Some(connection.clone()), suspicious);
         let mut ticket = ticket;
-        let outcome = (&mut ticket.reply).await.unwrap_or_else(|_| Err(Failure::closed(self.link.peer)));
+        let outcome = tokio::select! {
+            outcome = &mut ticket.reply => outcome.unwrap_or_else(|_| Err(Failure::closed(self.link.peer))),
+            outcome = self.overtake(connection, sent, runtime) => outcome,
+        };
         suspect.0 = None;
         (outcome, was_open)
+    }
+
+    /// Asks again over another connection, once this one is stalled. It may be our own answer that is slow: whichever
+    /// comes first counts. Whoever has made the connection stall may have come along, so that a third one is ours first.
+    async fn overtake(&self, first: Arc<Connection>, sent: &Arc<Sent>, runtime: &Handle) -> Outcome {
+        let (mut connection, mut other) = (first, None::<Ticket>);
+        for is_own in [false, true] {
+            tokio::select! {
+                Some(answer) = answer_of(&mut other) => return Ok(answer),
+                () = connection.stalls() => {}
+            }
+            let Ok((next, ticket, _)) = self.enter(sent, is_own, runtime) else { break };
+            (connection, other) = (next, Some(ticket));
+        }
+        match answer_of(&mut other).await {
+            Some(answer) => Ok(answer),
+            None => std::future::pending().await,
+        }
     }
 
     fn enter(
@@ -128,7 +155,8 @@ impl Pool {
                 connection.table.len() > 0 || idle <= most
             });
         }
-        let least = connections.iter().min_by_key(|connection| connection.table.len())?;
+        let flowing = || connections.iter().filter(|connection| !connection.is_stalled());
+        let least = flowing().min_by_key(|connection| connection.table.len())?;
         let is_full = self.open.load(Ordering::Relaxed) >= MOST;
         let most = if self.tls.is_some() { PIPELINE_TLS } else { PIPELINE };
         (least.table.len() < most || is_full).then(|| least.clone())
@@ -137,9 +165,11 @@ impl Pool {
     fn open(&self, runtime: &Handle) -> Result<Arc<Connection>, Failure> {
         let place = Place::take(&self.open, MOST).ok_or_else(|| Failure::other("too many connections"))?;
         let (outbox, inbox) = mpsc::unbounded_channel();
-        let (table, retired) = (Arc::<Table>::default(), AtomicBool::new(false));
-        runtime.spawn(run((self.link.clone(), self.tls.clone()), table.clone(), inbox, place));
-        Ok(Arc::new(Connection { table, outbox, opened: Instant::now(), retired }))
+        let (table, retired, opened) = (Arc::<Table>::default(), AtomicBool::new(false), Instant::now());
+        let flow = Flow { opened, partial: Arc::default() };
+        let partial = flow.partial.clone();
+        runtime.spawn(run((self.link.clone(), self.tls.clone()), (table.clone(), flow), inbox, place));
+        Ok(Arc::new(Connection { table, outbox, opened, retired, partial }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
@@ -153,11 +183,30 @@ impl Connection {
         !is_old && !self.retired.load(Ordering::Relaxed) && !self.table.is_closed()
     }
 
+    /// Whether a message has begun to arrive a while ago, and has not ended.
+    fn is_stalled(&self) -> bool {
+        let now = self.opened.elapsed().as_millis() as u64;
+        let since = self.partial.load(Ordering::Relaxed);
+        since > 0 && now.saturating_sub(since) >= STALLED.as_millis() as u64
+    }
+
+    async fn stalls(&self) {
+        while !self.is_stalled() {
+            tokio::time::sleep(STALLED).await;
+        }
+    }
+
     fn send(&self, sent: &Arc<Sent>) -> Option<Ticket> {
         let ticket = self.table.enter(sent)?;
         self.outbox.send((ticket.id, sent.clone())).ok()?;
         Some(ticket)
     }
+}
+
+/// The answer that a ticket is for. Bad news from there says nothing about what is on its way elsewhere.
+async fn answer_of(ticket: &mut Option<Ticket>) -> Option<Answer> {
+    let outcome = (&mut ticket.as_mut()?.reply).await;
+    outcome.ok()?.ok()
 }
 
 /// A connection that somebody waits for; retired if he gives up, unless that is so soon that it says nothing: he
@@ -176,16 +225,34 @@ impl Drop for Suspect {
 
 type Inbox = mpsc::UnboundedReceiver<(u16, Arc<Sent>)>;
 
+/// Where a connection says whether a message is there in part.
+struct Flow {
+    opened: Instant,
+    partial: Arc<AtomicU64>,
+}
+
+impl Flow {
+    /// Octets have come; `whole` if they ended a message, `rest` if they began another one.
+    fn note(&self, whole: bool, rest: bool) {
+        if whole || !rest {
+            self.partial.store(0, Ordering::Relaxed);
+        }
+        if rest && self.partial.load(Ordering::Relaxed) == 0 {
+            self.partial.store(self.opened.elapsed().as_millis().max(1) as u64, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
-async fn run((link, tls): (Link, Option<tls::Client>), table: Arc<Table>, inbox: Inbox, _place: Place) {
+async fn run((link, tls): (Link, Option<tls::Client>), (table, flow): (Arc<Table>, Flow), inbox: Inbox, _place: Place) {
     let _closer = Closer(table.clone());
     let end = match in_time(connect(&link), &link).await {
         Err(failure) => failure,
         Ok(stream) => match tls {
-            None => carry(stream.into_split(), &table, inbox, &link).await,
+            None => carry(stream.into_split(), (&table, &flow), inbox, &link).await,
             Some(tls) => match in_time(tls.handshake(stream, link.peer), &link).await {
                 Err(failure) => failure,
-                Ok(stream) => carry(tokio::io::split(stream), &table, inbox, &link).await,
+                Ok(stream) => carry(tokio::io::split(stream), (&table, &flow), inbox, &link).await,
             },
         },
     };
@@ -211,12 +278,12 @@ pub(super) async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>, l
 /// Carries queries and answers until the connection ends; returns why it did.
 async fn carry(
     (reader, writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
-    table: &Table,
+    (table, flow): (&Table, &Flow),
     inbox: Inbox,
     link: &Link,
 ) -> Failure {
     let end = tokio::select! {
-        end = read(reader, table, link.expire) => end,
+        end = read(reader, (table, flow), link.expire) => end,
         // The reader goes on for what was asked before nobody could ask any more.
         end = write(writer, inbox) => end,
     };
@@ -227,7 +294,7 @@ async fn carry(
 }
 
 /// Reads messages until the peer closes, or nothing is to come any more.
-async fn read(mut reader: impl AsyncRead + Unpin, table: &Table, expire: Duration) -> io::Result<()> {
+async fn read(mut reader: impl AsyncRead + Unpin, (table, flow): (&Table, &Flow), expire: Duration) -> io::Result<()> {
     let mut tick = tokio::time::interval(TICK.min(expire.max(Duration::from_millis(20))));
     let (mut buffer, mut last) = (Vec::with_capacity(4096), Instant::now());
     loop {
@@ -238,6 +305,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, table: &Table, expire: Duratio
                 }
                 let taken = take_messages(&buffer, table);
                 buffer.drain(..taken);
+                flow.note(taken > 0, !buffer.is_empty());
                 // An octet now and then is no sign of life.
                 last = if taken > 0 { Instant::now() } else { last };
             },
