@@ -4,7 +4,7 @@
 //! gets the reply as it came; in the cache it would be found again and again. What belongs:
 //!
 //! - in Answer: what stands at the name, and where its aliases lead (with the DNAME above that made them);
-//! - in Authority: SOA, NS and DS that stand there or above; NSEC and NSEC3 of the zone, with their signatures;
+//! - in Authority: SOA, NS and DS that stand there or above; NSEC and NSEC3 of the zone, with signatures;
 //! - in Additional: what stands at a name that another kept record leads to.
 //!
 //! One pass for each section, so that an answer of 64 KiB costs a millisecond at most.
@@ -126,8 +126,8 @@ impl Records {
             self.section(Section::Authority)
                 .filter(|(_, record)| {
                     let is_proof = matches!(record.rtype, NSEC | NSEC3 | rtype::RRSIG);
-                    let is_cut = matches!(record.rtype, rtype::NS | rtype::SOA | rtype::DS);
-                    (is_cut || is_proof) && is(&above, record.owner) || is_proof && self.is_in(record.owner, &zones)
+                    let is_of_zone = matches!(record.rtype, rtype::SOA | rtype::NS | rtype::DS);
+                    is_of_zone && is(&above, record.owner) || is_proof && self.is_in(record.owner, &zones)
                 })
                 .map(|(index, _)| index),
         );
