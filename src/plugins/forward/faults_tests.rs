@@ -101,6 +101,22 @@ fn c6_without_tcp_the_truncated_reply_is_passed_on() {
 }
 
 #[test]
+fn c6_a_client_without_room_for_the_whole_answer_gets_the_truncated_one() {
+    let upstream = Upstream::start(|seen| {
+        let answer = Answer::to(&seen.packet).a("192.0.2.1", 60);
+        let whole = (0..60).fold(answer.clone(), |answer, n| answer.a(&format!("192.0.2.{n}"), 60));
+        vec![Act::send(if seen.tcp { whole } else { answer.flags(TC) })]
+    });
+    let live = live(&[upstream.address], "");
+    let mut packet = packet("www.example.org.", "A");
+    assert_eq!(live.ask_packet(packet.clone(), Proto::Udp).message.answers.len(), 61, "1232 octets");
+    packet.truncate(packet.len() - 11);
+    packet[11] = 0;
+    let got = live.ask_packet(packet, Proto::Udp);
+    assert!(got.message.metadata.truncation && got.text() == GOOD, "512 octets: {}", got.text());
+}
+
+#[test]
 fn c9_failures_of_an_upstream_are_its_answer() {
     for (rcode, text) in [(1, "FORMERR"), (2, "SERVFAIL"), (4, "NOTIMP"), (5, "REFUSED")] {
         let failing = Upstream::start(move |seen| vec![Act::send(Answer::to(&seen.packet).rcode(rcode))]);

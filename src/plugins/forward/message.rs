@@ -33,6 +33,8 @@ pub(super) struct Sent {
     qclass: u16,
     /// Whether a reply must have the question in the very case in which it was sent.
     strict: bool,
+    /// Octets of the largest reply that the client takes.
+    limit: usize,
 }
 
 /// What a message is to a query.
@@ -50,7 +52,8 @@ impl Sent {
     /// size that the client is said to take, but for what is between the client and us.
     pub(super) fn new(query: &Query<'_>) -> Self {
         let bytes = if query.is_as_asked() { as_received(query) } else { asked_anew(query) };
-        Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false }
+        let limit = query.limit();
+        Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false, limit }
     }
 
     /// The question that tells whether an upstream lives: `name` NS.
@@ -64,7 +67,8 @@ impl Sent {
         let flags = if recursion { flag::RD } else { 0 };
         let mut bytes = header(flags, [0, 0, 0]);
         push_question(&mut bytes, name, qtype, qclass);
-        Self { bytes, name: name.lowered(), qtype, qclass, strict: false }
+        let limit = usize::from(u16::MAX);
+        Self { bytes, name: name.lowered(), qtype, qclass, strict: false, limit }
     }
 
     /// The same with each letter of the name in a case drawn at random, which the reply must repeat: one more bit
@@ -88,12 +92,19 @@ impl Sent {
         self.strict && name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase)
     }
 
+    /// Whether the client takes the whole of this answer, with question and OPT around it.
+    pub(super) fn has_room_for(&self, answer: &Answer) -> bool {
+        let opt = 1 + OPT_HEAD + answer.options.len();
+        HEADER + self.name.len() + 4 + answer.wire_len() + opt <= self.limit
+    }
+
     /// Everything behind the id.
     pub(super) fn behind_id(&self) -> &[u8] {
         &self.bytes[2..]
     }
 
-    /// The message without id, and the name in it in lower case: what makes two queries one.
+    /// The message without id, and the name in it in lower case: what makes two queries one, if their clients take as
+    /// much.
     fn parts(&self) -> [&[u8]; 3] {
         [&self.bytes[2..HEADER], self.name.wire(), &self.bytes[HEADER + self.name.len()..]]
     }
@@ -122,7 +133,7 @@ impl Sent {
 
 impl PartialEq for Sent {
     fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
+        self.limit == other.limit && self.parts() == other.parts()
     }
 }
 

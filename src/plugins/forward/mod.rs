@@ -143,7 +143,7 @@
 //! - The next upstream is asked when an answer is late, not after `read_timeout`; see above. Silent upstreams are not
 //!   asked, and probes begin at the first late answer and wait 500 ms.
 //! - A truncated reply is asked again over TCP for every client; CoreDNS passes it on to a client that came by UDP. If
-//!   TCP fails, so do we.
+//!   TCP fails, or the client has no room for the whole answer, so do we.
 //! - ICMP errors end no try. Host and net unreachable are not seen at all: they end like silence, soon.
 //! - Payload sizes above 1232 and the options of neighbours do not go upstream, nor do the latter come back.
 //! - An answer of an upstream ends its being down, not only a probe.

@@ -302,6 +302,13 @@ impl<'a> Race<'a> {
             Err(failure) => return self.take_news(at, failure),
         };
         let run = self.runs.swap_remove(at);
+        if run.after_tc
+            && !self.sent.has_room_for(&answer)
+            && let Some(truncated) = self.fallback.take()
+        {
+            // The client has to come over TCP: it gets what says so as it came.
+            return Some(self.forward.relay(truncated));
+        }
         let count = self.lanes.len();
         let lane = &mut self.lanes[run.lane];
         if let Io::Datagram(_) = run.io {
