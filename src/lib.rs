@@ -16,7 +16,7 @@
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`plugins`]: one file or folder each, in one ordered list
 //! - [`compare`]: asks two servers the same and prints what differs
-//! - [`bench`]: the load generator; uses [`wire`] alone
+//! - [`mod@bench`]: the load generator; uses [`wire`] alone
 //! - [`args`], [`error`]: the command line, and what can go wrong
 //!
 //! Who may use whom is drawn in ARCHITECTURE.md and held by `tests/layers.rs`.

@@ -33,7 +33,7 @@ pub struct Load {
     #[arg(short, long, value_name = "ADDRESS:PORT")]
     pub server: SocketAddr,
 
-    /// Questions, one a line: NAME TYPE [RCODE [ANSWERS]]. `{n}` in a name becomes a number that is new each time.
+    /// Questions, one a line: `NAME TYPE [RCODE [ANSWERS]]`. `{n}` in a name becomes a number that is new each time.
     #[arg(short, long, value_name = "FILE")]
     pub questions: PathBuf,
 

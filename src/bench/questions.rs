@@ -39,7 +39,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// Reads a line: NAME TYPE [RCODE [ANSWERS]].
+    /// Reads a line: `NAME TYPE [RCODE [ANSWERS]]`.
     ///
     /// # Errors
     /// The word that is wrong, and what would be right.

@@ -247,9 +247,15 @@ impl Metrics {
     /// The page that a scrape gets: text exposition format 0.0.4.
     #[must_use]
     pub fn text(&self) -> String {
+        self.text_of(|_| true)
+    }
+
+    /// The same with those families alone whose name is wanted.
+    #[must_use]
+    pub fn text_of(&self, is_wanted: impl Fn(&str) -> bool) -> String {
         let mut page = Page::default();
         self.lock().collect(&mut page);
-        let mut families: Vec<_> = page.families.into_values().collect();
+        let mut families: Vec<_> = page.families.into_values().filter(|family| is_wanted(family.name())).collect();
         families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         prometheus::TextEncoder::new().encode_to_string(&families).unwrap_or_default()

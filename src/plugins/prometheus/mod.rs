@@ -7,9 +7,13 @@
 //! ```text
 //! prometheus [ADDRESS] [{
 //!     runtime_metrics
+//!     legacy_names off
 //! }]
 //! ```
 //! ADDRESS is `localhost:9153` if it is not given. `runtime_metrics` is accepted: there is no Go runtime to measure.
+//! `legacy_names off` (not in CoreDNS) leaves out what `forward` counts under names that CoreDNS had until 1.11, and that
+//! dashboards and alerts still ask for: `coredns_forward_requests_total`, `coredns_forward_responses_total`,
+//! `coredns_forward_request_duration_seconds`, `coredns_forward_healthcheck_failures_total`.
 //!
 //! ## Examples
 //! ```corefile
@@ -64,6 +68,14 @@ pub const PLUGIN: Registration = Registration { name: "prometheus", setup };
 /// The content type of the page (text exposition format 0.0.4).
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Names that CoreDNS dropped, and `forward` still counts under.
+const LEGACY: [&str; 4] = [
+    "coredns_forward_requests_total",
+    "coredns_forward_responses_total",
+    "coredns_forward_request_duration_seconds",
+    "coredns_forward_healthcheck_failures_total",
+];
+
 /// Plugins that set something up and take no seat in the chain: not shown as enabled, as in CoreDNS.
 const SEATLESS: &[&str] = &[
     "root",
@@ -116,9 +128,10 @@ struct Counted {
 }
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let address = options(&mut s.cursor())?;
+    let Options { address, legacy_names } = options(&mut s.cursor())?;
     let host = Arc::downgrade(s.host);
-    let text = move || host.upgrade().map(|host| host.metrics.text()).unwrap_or_default();
+    let is_wanted = move |name: &str| legacy_names || !LEGACY.contains(&name);
+    let text = move || host.upgrade().map(|host| host.metrics.text_of(is_wanted)).unwrap_or_default();
     s.http(address, "/metrics", Arc::new(move || (200, CONTENT_TYPE, text())));
     let places = s.places()?;
     let places = places.iter().map(|place| {
@@ -136,8 +149,14 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-fn options<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str> {
-    let (mut address, mut seen) = ("localhost:9153", false);
+/// What the block says.
+struct Options<'a> {
+    address: &'a str,
+    legacy_names: bool,
+}
+
+fn options<'a>(cursor: &mut Cursor<'a>) -> Result<Options<'a>> {
+    let (mut address, mut legacy_names, mut seen) = ("localhost:9153", true, false);
     while cursor.next_occurrence() {
         if seen {
             return Err(cursor.once_error());
@@ -158,15 +177,22 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str> {
                         return Err(cursor.arg_err());
                     }
                 }
+                "legacy_names" => {
+                    legacy_names = match cursor.args()[..] {
+                        [word] if word.as_str() == "on" => true,
+                        [word] if word.as_str() == "off" => false,
+                        _ => return Err(cursor.error("legacy_names is `on` or `off`")),
+                    }
+                }
                 "tls" => return Err(cursor.error("tls is not supported yet: metrics are served over plain HTTP alone")),
                 other => {
                     let message = format!("Error during parsing: unknown option: {other}");
-                    return Err(cursor.unknown(cursor.word(), message, &["runtime_metrics"]));
+                    return Err(cursor.unknown(cursor.word(), message, &["runtime_metrics", "legacy_names"]));
                 }
             }
         }
     }
-    Ok(address)
+    Ok(Options { address, legacy_names })
 }
 
 /// A gauge for every plugin with a seat, for the block's first key on each of its addresses.

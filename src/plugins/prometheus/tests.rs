@@ -104,3 +104,16 @@ fn counts_go_on_after_a_reload_and_go_with_the_zone() {
     assert_eq!(count(&host), 0, "nobody serves the zone any more");
     drop(third);
 }
+
+#[test]
+fn names_that_coredns_dropped_can_be_switched_off() {
+    let page = |options: &str| {
+        let corefile = format!(".:53 {{\nprometheus :9153{options}\nforward . 127.0.0.1:1\n}}\n");
+        page(&Server::new(&corefile))
+    };
+    let (all, current) = (page(""), page(" {\nlegacy_names off\n}"));
+    // Those with an RCODE among their labels come with the first reply.
+    assert_eq!(super::LEGACY.iter().filter(|name| all.contains(**name)).count(), 2, "{all}");
+    assert!(!super::LEGACY.iter().any(|name| current.contains(name)), "{current}");
+    assert!(current.contains("coredns_forward_max_concurrent_rejects_total"));
+}
