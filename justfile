@@ -71,6 +71,10 @@ bench *filter:
 bench-peers *options: release (need "dnsperf" "taskset")
     just or-skip benches/peers.sh {{options}}
 
+# A forwarded query beside CoreDNS, Unbound, dnsdist and the loop: benches/forward.sh.
+bench-forward *options: release peers (need "taskset" "dig" "python3")
+    benches/forward.sh {{options}}
+
 # Each fuzz target for some seconds. Needs a nightly compiler; the same checks run in `just test`.
 fuzz seconds="60":
     #!/usr/bin/env bash

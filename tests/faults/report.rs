@@ -85,9 +85,10 @@ const TAIL: &str = "
 ## Where CoreDNS is better
 
 - C7: CoreDNS sends one question at a time on a connection, so nobody waits behind a slow answer. Signpost's connections
-  carry many questions, and those on the one that drips wait for the end of their try.
-- D2: CoreDNS stays with UDP and reads past the forgeries: half of its answers come within some 20 ms. Signpost moves to TCP
-  after 100 of them, where they cannot hurt, and takes about a second under this flood.
+  carry many questions; those behind one that drips ask again elsewhere after 100 to 200 ms.
+- M3: CoreDNS asks for a stale name again and again, so the first answer after the return comes within a second. Signpost
+  pauses after each attempt in vain for as long as `servfail` says (5 s), so that a dead upstream is left alone
+  (RFC 8767 section 4 recommends 30 s).
 
 ## What the rows do not show
 
