@@ -86,10 +86,6 @@ const TAIL: &str = "
 
 - C7: CoreDNS sends one question at a time on a connection, so nobody waits behind a slow answer. Signpost's connections
   carry many questions; those behind one that drips ask again elsewhere after 100 to 200 ms.
-- M3: CoreDNS asks for a stale name again and again, so the first answer after the return comes within a second. Signpost
-  pauses after each attempt in vain for as long as `servfail` says (5 s), so that a dead upstream is left alone
-  (RFC 8767 section 4 recommends 30 s).
-
 ## What the rows do not show
 
 - Loss and delay are the script's, for each datagram; TCP connections to the upstream lose nothing.

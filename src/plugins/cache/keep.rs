@@ -24,6 +24,9 @@ const NO_TTL: u32 = 5;
 /// Whoever gets a stale answer shall ask again soon (RFC 8767 section 4); the operator may say otherwise.
 const MOST_STALE_TTL: u32 = 30;
 
+/// The pause after an attempt in the background that nobody has answered: the least that RFC 9520 section 3.2 allows.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
 //----------- Inner ----------------------------------------------------------
 
 /// The cache of one server block, shared with what refreshes its entries.
@@ -115,6 +118,12 @@ impl Inner {
     /// fails costs the same with and without a stale answer.
     pub(super) fn pause(&self) -> Duration {
         self.options.stale.recheck.max(Duration::from_secs(u64::from(self.options.failure)))
+    }
+
+    /// The same for an attempt in the background that came to `reply`. Where nobody has answered, the pause is short:
+    /// it takes long to find that out, and `forward` asks nobody of whom it knows that he is gone.
+    pub(super) fn pause_after(&self, reply: &Reply) -> Duration {
+        if reply.origin == Origin::Fetched { self.pause() } else { self.options.stale.recheck.max(UNANSWERED) }
     }
 
     /// The one TTL of a reply: the lowest of all its records, within the limits.

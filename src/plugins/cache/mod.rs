@@ -78,8 +78,8 @@
 //!   denial whose SOA is of a zone that does not hold the name. Aliases that are kept stand first, in their order.
 //! - Stale answers carry the extended error 3, stale NXDOMAINs 19, and failures that are kept the one that they came
 //!   with. With `keepttl` and without TTL they are served with 30 s at most.
-//! - After a failed refresh, prefetch included, nobody tries again for the time of `servfail`; CoreDNS tries with every
-//!   query unless RECHECK is set. At most 64 questions are asked in the background at a time.
+//! - After a failed refresh, prefetch included, nobody tries again for the time of `servfail`, or for a second if nobody
+//!   has answered; CoreDNS tries with every query unless RECHECK is set. At most 64 questions are asked in the background at a time.
 //! - `verify` without TIMEOUT waits for 1.8 s at most (RFC 8767 section 5), not until the upstream has failed.
 //! - The cache outlives a reload that leaves its server block as it is.
 //! - When it is full, names that are asked for often stay.

@@ -57,6 +57,7 @@ impl Inner {
         counts.prefetches.inc();
         runtime.spawn(async move {
             let mut reply = below.await;
+            let pause = inner.pause_after(&reply);
             let fresh = if is_stale {
                 inner.renew(&asked, reply, &counts).and_then(|renewed| renewed.entry)
             } else if is_news(&reply) {
@@ -67,7 +68,7 @@ impl Inner {
             if let Some(fresh) = fresh {
                 fresh.inherit_hits(&refresh.entry);
             }
-            refresh.end(inner.now(), inner.pause());
+            refresh.end(inner.now(), pause);
             drop(place);
         });
     }

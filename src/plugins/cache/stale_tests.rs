@@ -201,3 +201,35 @@ fn prefetch_wants_enough_hits_without_a_gap_near_the_end() {
     assert!(asked("prefetch 3 1m 40%", 3, 5, 60) && !asked("prefetch 3 1m 40%", 3, 5, 59));
     assert!(!asked("prefetch 0", 50, 5, 99), "0 is off");
 }
+
+/// Row C2: while all upstreams are gone, stale answers cost them nothing but probes, and their return is noticed.
+#[test]
+fn upstreams_that_are_gone_are_left_alone_until_a_probe_finds_them() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = Live::new(&format!(
+        ". {{\ncache {{\nserve_stale 10h\n}}\nforward . {} {{\nhealth_check 20ms\n}}\n}}",
+        upstream.address
+    ));
+    ask(&live);
+    upstream.script(|_| Vec::new());
+    live.advance(100);
+    let count = || upstream.seen().iter().filter(|seen| !seen.is_probe()).count();
+    let look = || {
+        live.advance(2);
+        assert_eq!(ask(&live).extended_error(), STALE);
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    // The first look-ups in the background find out.
+    live.wait_until("nothing is asked for three seconds", || {
+        let before = count();
+        (0..60).for_each(|_| look());
+        count() == before
+    });
+    upstream.script(numbered(&rcode));
+    live.wait_until("fresh", || {
+        live.advance(2);
+        std::thread::sleep(Duration::from_millis(50));
+        ask(&live).extended_error().is_none()
+    });
+}

@@ -130,7 +130,13 @@ impl Forward {
     }
 
     /// Asks, or waits for somebody who asks the same.
+    ///
+    /// What no client waits for is not sent to upstreams of whom it is known that they are gone: their probes find out
+    /// when they are back, however many names wait for that.
     pub(super) async fn resolve(&self, sent: &Arc<Sent>, way: Way, runtime: &Handle) -> Resolved {
+        if sent.is_in_background() && self.are_all_gone() {
+            return failed(None).into();
+        }
         loop {
             match self.flights.join(sent, way == Way::Tcp) {
                 Part::Lead(lead) => {
@@ -187,6 +193,12 @@ impl Forward {
             }
             outcome => Race::new(self, (sent, way, start), (&upstreams, at), runtime).go_on(sent_off, outcome).await,
         }
+    }
+
+    /// Whether all upstreams are out, and probed.
+    fn are_all_gone(&self) -> bool {
+        let (health, now) = (&self.options.health, Instant::now());
+        health.max_fails > 0 && self.upstreams.load().iter().all(|upstream| upstream.is_out(health, now))
     }
 
     /// After how long an answer of one of `count` upstreams is late.

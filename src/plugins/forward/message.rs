@@ -35,6 +35,8 @@ pub(super) struct Sent {
     strict: bool,
     /// Octets of the largest reply that the client takes.
     limit: usize,
+    /// Whether no client waits for the answer: something is asked again in time.
+    in_background: bool,
 }
 
 /// What a message is to a query.
@@ -52,8 +54,8 @@ impl Sent {
     /// size that the client is said to take, but for what is between the client and us.
     pub(super) fn new(query: &Query<'_>) -> Self {
         let bytes = if query.is_as_asked() { as_received(query) } else { asked_anew(query) };
-        let limit = query.limit();
-        Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false, limit }
+        let (limit, in_background) = (query.limit(), query.client.peer.ip().is_unspecified());
+        Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false, limit, in_background }
     }
 
     /// The question that tells whether an upstream lives: `name` NS.
@@ -68,7 +70,7 @@ impl Sent {
         let mut bytes = header(flags, [0, 0, 0]);
         push_question(&mut bytes, name, qtype, qclass);
         let limit = usize::from(u16::MAX);
-        Self { bytes, name: name.lowered(), qtype, qclass, strict: false, limit }
+        Self { bytes, name: name.lowered(), qtype, qclass, strict: false, limit, in_background: false }
     }
 
     /// The same with each letter of the name in a case drawn at random, which the reply must repeat: one more bit
@@ -90,6 +92,11 @@ impl Sent {
     pub(super) fn tells_of_case(&self) -> bool {
         let name = &self.bytes[HEADER..HEADER + self.name.len()];
         self.strict && name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase)
+    }
+
+    /// Whether no client waits for the answer.
+    pub(super) fn is_in_background(&self) -> bool {
+        self.in_background
     }
 
     /// Whether the client takes the whole of this answer, with question and OPT around it.

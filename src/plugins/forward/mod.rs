@@ -142,6 +142,7 @@
 //!   with all upstreams down, so that a client that waits 5 s hears SERVFAIL and, as an extended error, why.
 //! - The next upstream is asked when an answer is late, not after `read_timeout`; see above. Silent upstreams are not
 //!   asked, and probes begin at the first late answer and wait 500 ms.
+//! - What no client waits for (the cache's stale and prefetched answers) is not asked while all upstreams are out.
 //! - A truncated reply is asked again over TCP for every client; CoreDNS passes it on to a client that came by UDP. If
 //!   TCP fails, or the client has no room for the whole answer, so do we.
 //! - ICMP errors end no try. Host and net unreachable are not seen at all: they end like silence, soon.

@@ -218,10 +218,14 @@ impl<'a> Race<'a> {
     fn end(&mut self, now: Instant) -> Option<Resolved> {
         let nothing_open = self.runs.is_empty() && self.candidate(now).is_none();
         let is_over = nothing_open || self.settle.is_some_and(|at| now >= at) || now >= self.deadline(now);
-        is_over.then(|| match self.fallback.take() {
-            Some(answer) => self.forward.relay(answer),
-            None => failed(self.why()).into(),
-        })
+        if !is_over {
+            return None;
+        }
+        // Whoever is not waited for any longer has not answered in time.
+        self.runs.iter_mut().for_each(|run| run.late_at = now);
+        self.mark_late(now);
+        let failure = failed(self.why()).into();
+        Some(self.fallback.take().map_or(failure, |answer| self.forward.relay(answer)))
     }
 
     fn why(&mut self) -> Option<Failure> {
@@ -302,12 +306,9 @@ impl<'a> Race<'a> {
             Err(failure) => return self.take_news(at, failure),
         };
         let run = self.runs.swap_remove(at);
-        if run.after_tc
-            && !self.sent.has_room_for(&answer)
-            && let Some(truncated) = self.fallback.take()
-        {
+        if run.after_tc && !self.sent.has_room_for(&answer) {
             // The client has to come over TCP: it gets what says so as it came.
-            return Some(self.forward.relay(truncated));
+            return self.fallback.take().map(|truncated| self.forward.relay(truncated));
         }
         let count = self.lanes.len();
         let lane = &mut self.lanes[run.lane];
