@@ -145,6 +145,13 @@ const MORE: &[(&str, &str)] = &[
     ("loadbalance round_robin {\nprefer\n}", ""),
     ("loadbalance round_robin {\nprefer 10.0.0.0/8 ::/0\nprefer 11.0.0.0/8\n}", ""),
     ("loadbalance\nloadbalance weighted W", ""),
+    ("forward . quic://192.0.2.53 quic://[2001:db8::53]:8853%a.example quic:///etc/resolv.conf", ""),
+    ("forward . quic://192.0.2.53%a.example:8853 {\ndoh_method GET\nforce_tcp\n}", ""),
+    (
+        "forward . quic://192.0.2.53%a.example {\ntls_servername b.example\n}",
+        "both forward ('b.example') and proxy level ('a.example') TLS servernames are set for upstream proxy 'quic://192.0.2.53:853'",
+    ),
+    ("forward . quic://", "invalid address: \"quic://\""),
     ("loop\nloop", "this plugin can only be used once per Server Block"),
     ("reload 1s", "interval value must be greater or equal to 2s"),
     ("reload -30s", "interval value must be greater or equal to 2s"),

@@ -59,7 +59,12 @@ impl Failure {
 
     /// The peer closed the connection before it answered.
     pub(super) fn closed(peer: SocketAddr) -> Self {
-        Self::new(Kind::Closed, format!("read tcp {peer}: EOF"))
+        Self::ended("tcp", peer, "EOF")
+    }
+
+    /// A connection ended before the answer came; why, in the words of its protocol.
+    pub(super) fn ended(proto: &str, peer: SocketAddr, why: &str) -> Self {
+        Self::new(Kind::Closed, format!("read {proto} {peer}: {why}"))
     }
 
     /// No TLS came about.

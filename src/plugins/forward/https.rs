@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 
 use super::failure::{Failure, Kind};
-use super::link::{Link, Place};
+use super::link::{Link, Place, idle};
 use super::message::Sent;
 use super::table::Outcome;
 use super::{tcp, tls};
@@ -25,9 +25,6 @@ const MESSAGE: &str = "application/dns-message";
 
 /// Octets of a message, at most.
 const LARGEST: usize = 65_535;
-
-/// How often a connection looks whether it is still needed.
-const TICK: Duration = Duration::from_millis(500);
 
 //----------- Pool -----------------------------------------------------------
 
@@ -167,20 +164,7 @@ async fn run(link: Link, tls: tls::Client, connection: Arc<Connection>) {
         tokio::select! {
             // Whoever waits for an answer hears how it ended.
             _ = http => {}
-            () = idle(&connection, link.expire) => {}
-        }
-    }
-}
-
-/// Comes back when there was no question for so long.
-async fn idle(connection: &Connection, expire: Duration) {
-    let mut busy = Instant::now();
-    loop {
-        tokio::time::sleep(TICK.min(expire.max(Duration::from_millis(20)))).await;
-        if connection.in_flight.load(Ordering::Relaxed) > 0 {
-            busy = Instant::now();
-        } else if busy.elapsed() >= expire {
-            return connection.retired.store(true, Ordering::Relaxed);
+            () = idle(&connection.in_flight, link.expire) => connection.retired.store(true, Ordering::Relaxed),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -63,5 +63,21 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How often a connection looks whether it is still needed.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Comes back when there was no question for `expire`.
+pub(super) async fn idle(in_flight: &AtomicUsize, expire: Duration) {
+    let mut busy = Instant::now();
+    loop {
+        tokio::time::sleep(TICK.min(expire.max(Duration::from_millis(20)))).await;
+        if in_flight.load(Ordering::Relaxed) > 0 {
+            busy = Instant::now();
+        } else if busy.elapsed() >= expire {
+            return;
+        }
     }
 }

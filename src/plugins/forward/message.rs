@@ -9,7 +9,7 @@ use crate::wire::answer::Answer;
 use crate::wire::name::Name;
 use crate::wire::relay;
 use crate::wire::request::{HEADER, flag};
-use crate::wire::types::{class, rcode};
+use crate::wire::types::{class, rcode, rtype};
 
 /// Octets of an OPT from its type to its options.
 const OPT_HEAD: usize = 10;
@@ -103,6 +103,11 @@ impl Sent {
     pub(super) fn has_room_for(&self, answer: &Answer) -> bool {
         let opt = 1 + OPT_HEAD + answer.options.len();
         HEADER + self.name.len() + 4 + answer.wire_len() + opt <= self.limit
+    }
+
+    /// Whether it asks for a whole zone, or what has changed in it.
+    pub(super) fn is_transfer(&self) -> bool {
+        matches!(self.qtype, rtype::AXFR | rtype::IXFR)
     }
 
     /// Everything behind the id.

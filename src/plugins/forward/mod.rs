@@ -32,11 +32,11 @@
 //! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
 //!   `forward`; the first that matches is asked.
 //! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name, or a file whose `nameserver` lines name the upstreams
-//!   (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS) or `https://` (DNS over HTTPS, at `/dns-query`).
-//!   `tls://IP%NAME` gives the name that the upstream's certificate has to show. At most 15. Files are read again when
-//!   they change; one that is empty or gone changes nothing. Host names are absolute; they are looked up when the
-//!   server starts and again when the TTL of their addresses is over (5 s at least, an hour at most), and keep their
-//!   addresses as long as there are no others.
+//!   (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS), `https://` (DNS over HTTPS, at `/dns-query`) or
+//!   `quic://` (DNS over QUIC). `tls://IP%NAME` and `quic://IP%NAME` give the name that the upstream's certificate has to
+//!   show. At most 15. Files are read again when they change; one that is empty or gone changes nothing. Host names are
+//!   absolute; they are looked up when the server starts and again when the TTL of their addresses is over (5 s at
+//!   least, an hour at most), and keep their addresses as long as there are no others.
 //! - `except`: zones below FROM that are not forwarded.
 //! - `policy`: which upstream is asked first (`random`).
 //! - `force_tcp`, `prefer_udp`: TCP or UDP, whatever the client uses. A truncated reply is asked for again over TCP.
@@ -67,6 +67,7 @@
 //!
 //! An upstream that cannot show the right certificate gets no query: the reply is SERVFAIL, with the reason as an
 //! extended error. `force_tcp` and `prefer_udp` make no difference to encrypted upstreams.
+//! Zone transfers are not asked for over QUIC: they are NOTIMP.
 //!
 //! The upstream gets the query as it was received, with another id, an UDP payload size of at most 1232, and without the
 //! options that are between the client and us (client subnet, cookie, keepalive, padding); its reply is passed on as it
@@ -118,11 +119,18 @@
 //! }
 //! ```
 //!
+//! ```corefile
+//! . {
+//!     forward . quic://192.0.2.53%dns.example.org
+//! }
+//! ```
+//!
 //! ## Metrics
 //!
 //! - `coredns_proxy_request_duration_seconds{proxy_name="forward", to, rcode}`: answered tries
 //! - `coredns_proxy_healthcheck_failures_total{proxy_name, to}`
-//! - `coredns_proxy_conn_cache_hits_total{proxy_name, to, proto}`, `coredns_proxy_conn_cache_misses_total{..}`
+//! - `coredns_proxy_conn_cache_hits_total{proxy_name, to, proto}`, `coredns_proxy_conn_cache_misses_total{..}`:
+//!   proto is `udp`, `tcp`, `tcp-tls` or `quic`
 //! - `coredns_forward_healthcheck_broken_total`: all upstreams of a query were down
 //! - `coredns_forward_max_concurrent_rejects_total`
 //! - `coredns_forward_requests_total{to}`, `coredns_forward_responses_total{to, rcode}`,
@@ -158,7 +166,6 @@
 //! - The certificate of an encrypted upstream that is named by its host has to be for that name; in CoreDNS for the
 //!   address that was found.
 //! - Upstreams over HTTPS must speak HTTP/2; CoreDNS also takes HTTP/1.1.
-//! - Upstreams as `quic://` are refused: not served yet.
 
 mod budget;
 mod exchange;
@@ -177,6 +184,9 @@ mod names;
 #[cfg(test)]
 mod names_tests;
 mod policy;
+mod quic;
+#[cfg(test)]
+mod quic_tests;
 mod race;
 mod rtt;
 mod setup;

@@ -340,8 +340,9 @@ fn what_is_refused_at_setup_and_where() {
     };
     let with = |option: &str| refused(&format!("forward . 192.0.2.1 {{\n{option}\n}}"));
     assert_eq!(
-        refused("forward . quic://192.0.2.1"),
-        "plugin/forward: Corefile:2 - Error during parsing: quic:// upstreams are not served yet"
+        refused("forward . grpc://192.0.2.1"),
+        "plugin/forward: Corefile:2 - Error during parsing: 'grpc' is not supported as a destination protocol in forward: \
+         grpc://192.0.2.1"
     );
     assert!(refused("forward . dns..example").contains("not an IP address, file, or valid domain"));
     assert!(refused("forward . /none").contains("no such file"));

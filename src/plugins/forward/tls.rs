@@ -10,7 +10,9 @@ use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -48,8 +50,20 @@ impl Options {
 
     /// How to speak TLS, and which protocol inside of it. Sessions are remembered with it, so upstreams share one.
     pub(super) fn config(&self, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
-        let trusted = self.authorities.clone().unwrap_or_else(machine_authorities);
-        let verifier = Arc::new(Verifier::new(trusted));
+        self.config_with(self.verifier(), protocol)
+    }
+
+    /// Who checks the certificates of upstreams.
+    pub(super) fn verifier(&self) -> Arc<dyn ServerCertVerifier> {
+        Arc::new(Verifier::new(self.authorities.clone().unwrap_or_else(machine_authorities)))
+    }
+
+    /// The same as [`Options::config`] with somebody else who checks.
+    pub(super) fn config_with(
+        &self,
+        verifier: Arc<dyn ServerCertVerifier>,
+        protocol: Option<&[u8]>,
+    ) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let builder = builder.expect("the provider has both versions of TLS");
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
@@ -173,7 +187,8 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
-    fn no_name(name: &str) -> Self {
+    /// No server can have this name.
+    pub(super) fn no_name(name: &str) -> Self {
         let long = format!("tls: failed to verify certificate: x509: \"{name}\" can be no server's name");
         Self { long, short: "the upstream's certificate cannot be for the name that is asked for" }
     }
@@ -192,8 +207,13 @@ impl Complaint {
         None
     }
 
-    fn of_tls(error: &Error) -> Self {
+    /// What an error of rustls means.
+    pub(super) fn of_tls(error: &Error) -> Self {
         match error {
+            Error::NoApplicationProtocol | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Self {
+                long: "tls: no application protocol in common".into(),
+                short: "the upstream does not speak this kind of encrypted DNS",
+            },
             Error::InvalidCertificate(why) => {
                 let (long, short) = certificate(why);
                 Self { long: format!("tls: failed to verify certificate: x509: {long}"), short }

@@ -35,16 +35,13 @@ impl To {
                 "paths are not allowed in HTTPS upstream addresses (the /dns-query path is used by default): {text}"
             ));
         }
-        let name = scheme.scheme();
         if !matches!(scheme, Transport::Dns | Transport::Tls | Transport::Quic | Transport::Https) {
+            let name = scheme.scheme();
             return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}"));
         }
         let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
         let port = if port.is_empty() { default_port(scheme) } else { unsigned(port, 32)? };
-        if scheme == Transport::Quic {
-            return Err(format!("{name}:// upstreams are not served yet"));
-        }
         match address(host, port, scheme) {
             // HTTPS knows one name for all upstreams, as in CoreDNS.
             Some(address) if scheme == Transport::Https => Ok(Self::Address(address)),
@@ -211,6 +208,9 @@ mod tests {
         assert_eq!(name("tls://[2001:db8::1%a.example]:8853"), "[2001:db8::1]:8853 a.example");
         assert_eq!(name("tls://2001:db8::1%a.example"), "[2001:db8::1]:853 a.example");
         assert_eq!(name("tls://192.0.2.1%"), "192.0.2.1:853 ");
+        assert_eq!(name("quic://192.0.2.1"), "192.0.2.1:853 ");
+        assert_eq!(name("quic://192.0.2.1%a.example:8853"), "192.0.2.1:8853 a.example");
+        assert_eq!(name("quic://[2001:db8::1]:8853%a.example"), "[2001:db8::1]:8853 a.example");
         assert_eq!(name("https://192.0.2.1%a.example"), "192.0.2.1:443 ");
         assert_eq!(name("192.0.2.1%a.example"), "192.0.2.1:53 ");
     }
@@ -220,11 +220,11 @@ mod tests {
         assert_eq!(to("DNS.example.org"), "dns.example.org. 53 Dns");
         assert_eq!(to("dns.example.org:5353"), "dns.example.org. 5353 Dns");
         assert_eq!(to("tls://dns.example.org%other.example:8853"), "dns.example.org. 8853 Tls");
+        assert_eq!(to("quic://dns.example.org"), "dns.example.org. 853 Quic");
     }
 
     #[test]
     fn what_is_refused() {
-        assert_eq!(to("quic://192.0.2.1"), "quic:// upstreams are not served yet");
         assert_eq!(
             to("grpc://192.0.2.1"),
             "'grpc' is not supported as a destination protocol in forward: grpc://192.0.2.1"

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use tokio::runtime::Handle;
 
 use super::failure::Failure;
@@ -14,7 +15,7 @@ use super::setup::Options;
 use super::table::Outcome;
 use super::upstream::{Address, Way};
 use super::vitals::Vitals;
-use super::{https, tcp, tls, udp};
+use super::{https, quic, tcp, tls, udp};
 use crate::corefile::address::Transport as Scheme;
 
 /// What carries queries to one upstream. Whoever asks says what to ask and how long to wait, no more.
@@ -30,6 +31,8 @@ pub(super) enum Transport {
     Tls(tcp::Pool),
     /// `https://`: requests of HTTP/2.
     Https(https::Pool),
+    /// `quic://`: streams of QUIC.
+    Quic(quic::Pool),
 }
 
 impl Transport {
@@ -43,6 +46,7 @@ impl Transport {
             }
             (Self::Plain { tcp, .. }, Way::Tcp) => tcp.exchange(sent, patience, runtime).await,
             (Self::Https(https), _) => https.exchange(sent, patience, runtime).await,
+            (Self::Quic(quic), _) => quic.exchange(sent, patience, runtime).await,
             (Self::Tls(tcp), _) => tcp.exchange(sent, patience, runtime).await,
         }
     }
@@ -51,7 +55,7 @@ impl Transport {
     pub(super) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<udp::Exchange, Failure>> {
         match self {
             Self::Plain { udp, .. } => Some(udp.send(sent, runtime)),
-            Self::Tls(_) | Self::Https(_) => None,
+            Self::Tls(_) | Self::Https(_) | Self::Quic(_) => None,
         }
     }
 
@@ -68,6 +72,8 @@ impl Transport {
 pub(super) struct Dialer {
     tls: OnceLock<Arc<ClientConfig>>,
     https: OnceLock<Arc<ClientConfig>>,
+    /// Sessions are remembered with each upstream, whose certificate is also checked apart.
+    quic: OnceLock<Arc<dyn ServerCertVerifier>>,
 }
 
 impl Dialer {
@@ -101,6 +107,11 @@ impl Dialer {
                 // A server that has several names needs to know which is meant.
                 let authority = if is_named { name } else { address.to.clone() };
                 Transport::Https(https::Pool::new(link, client, authority, options.doh_get))
+            }
+            Scheme::Quic => {
+                let trust = self.quic.get_or_init(|| options.tls.verifier());
+                let client = quic::Client::new(&options.tls, trust, name, options.expire);
+                Transport::Quic(quic::Pool::new(link, client, counts.reuse("quic")))
             }
             _ => {
                 let udp = udp::Pool::new(link.clone(), counts.reuse("udp"), vitals.clone());
