@@ -36,8 +36,8 @@ const MOST: usize = 4_096;
 /// How long a handshake may take. Whoever waits for it goes elsewhere sooner.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// After so long a handshake that nobody saw end is not joined by others any more: the next one begins anew.
-const SLOW: Duration = Duration::from_secs(1);
+/// A handshake that takes so long is not joined by others: the next one begins anew, with a peer that may be back.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A connection that is silent for so long after a question, without even an acknowledgement, is not used again.
 const SILENT: Duration = Duration::from_millis(400);
@@ -75,31 +75,27 @@ impl Pool {
         Self { link, client, reuse, current: Mutex::default() }
     }
 
-    /// Asks and waits for the answer for `patience`. What was lost with a connection that was open before is asked
-    /// again over a new one, once.
+    /// Asks and waits for the answer for `patience`. What was lost with a connection that was open before, or
+    /// is not even acknowledged there, is asked again over a new one, once.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         // A transfer may take many messages, and a stream carries one here.
         if sent.is_transfer() {
             return Ok(Answer::empty(rcode::NOTIMP));
         }
-        let (start, (connection, was_open)) = (Instant::now(), self.connection(runtime));
-        let heard = connection.heard();
         let both = async {
-            match self.ask(&connection, sent).await {
-                Err(Failure { kind: Kind::Closed, .. }) if was_open => {
-                    connection.retire();
-                    self.ask(&self.connection(runtime).0, sent).await
-                }
-                outcome => outcome,
+            let (connection, was_open) = self.connection(runtime);
+            tokio::select! {
+                outcome = self.ask(&connection, sent) => match outcome {
+                    Err(Failure { kind: Kind::Closed, .. }) if was_open => {}
+                    outcome => return outcome,
+                },
+                () = connection.silence(), if was_open => {}
             }
+            connection.retire();
+            self.ask(&self.connection(runtime).0, sent).await
         };
         let outcome = tokio::time::timeout(patience, both).await;
-        outcome.unwrap_or_else(|_| {
-            if connection.is_silent_since(heard, start) {
-                connection.retire();
-            }
-            Err(Failure::timeout("quic", None, self.link.peer))
-        })
+        outcome.unwrap_or_else(|_| Err(Failure::timeout("quic", None, self.link.peer)))
     }
 
     /// The connection, and whether it was there before.
@@ -212,10 +208,11 @@ impl Drop for Stream {
 impl Connection {
     fn is_usable(&self, link: &Link) -> bool {
         let is_old = link.max_age.is_some_and(|age| self.opened.elapsed() > age);
-        let is_over = self.quic.get().is_some_and(|quic| match quic {
-            Ok(quic) => quic.close_reason().is_some(),
-            Err(_) => true,
-        });
+        let is_over = match self.quic.get() {
+            Some(Ok(quic)) => quic.close_reason().is_some(),
+            Some(Err(_)) => true,
+            None => self.opened.elapsed() >= SLOW,
+        };
         !is_old && !is_over && !self.retired.load(Ordering::Relaxed)
     }
 
@@ -223,17 +220,17 @@ impl Connection {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Datagrams that came so far.
-    fn heard(&self) -> u64 {
-        self.quic.get().and_then(|quic| quic.as_ref().ok()).map_or(0, |quic| quic.stats().udp_rx.datagrams)
-    }
-
-    /// Whether nothing came since somebody asked at `start`. A slow answer is no silence: the question is acknowledged.
-    fn is_silent_since(&self, heard: u64, start: Instant) -> bool {
-        match self.quic.get() {
-            None => self.opened.elapsed() >= SLOW,
-            Some(_) => self.heard() == heard && start.elapsed() >= SILENT,
+    /// Comes back if nothing arrives for a while after a question: the peer may have begun anew, and know nothing of
+    /// this connection. A slow answer is no silence, for the question is acknowledged.
+    async fn silence(&self) {
+        if let Ok(quic) = self.quic.wait().await {
+            let heard = quic.stats().udp_rx.datagrams;
+            tokio::time::sleep(SILENT.max(quic.rtt() * 3)).await;
+            if quic.stats().udp_rx.datagrams == heard {
+                return;
+            }
         }
+        std::future::pending::<()>().await;
     }
 }
 
