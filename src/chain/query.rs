@@ -1,7 +1,7 @@
 //! A query on its way down the chain.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::wire::name::Name;
@@ -57,6 +57,17 @@ pub struct Client {
     pub local: SocketAddr,
     /// Whether it came as a datagram.
     pub proto: Proto,
+}
+
+impl Client {
+    /// The peer of a question that no client waits for: something that is kept is asked again in time.
+    pub const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+    /// Whether no client waits for the answer.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        self.peer == Self::NOBODY
+    }
 }
 
 /// The two ways of carrying a message that make a difference to an answer.

@@ -86,12 +86,16 @@ const TAIL: &str = "
 
 - C7: CoreDNS sends one question at a time on a connection, so nobody waits behind a slow answer. Signpost's connections
   carry many questions; those behind one that drips ask again elsewhere after 100 to 200 ms.
+- M3: CoreDNS asks for a stale name with every query, so that it notices the return a little sooner. Signpost sends nothing
+  but probes to an upstream that is known to be gone.
+
 ## What the rows do not show
 
 - Loss and delay are the script's, for each datagram; TCP connections to the upstream lose nothing.
 - The load, the upstreams and the server share the cores of one machine; at the highest rates the load is part of what is
   measured.
-- D1 does not tell which thread a query came from; that ports do not belong to a worker is so by construction (`udp.rs`).
+- D1 does not tell which thread a query came from. A socket belongs to the worker that opened it; that its port says nothing
+  about that worker rests on its life of six queries (`udp.rs`), not on a test.
 - D8 floods one part of CoreDNS's cache; names with equal 64-bit hashes, which take days to find, are not tried.
 - D12 looks at the size that the upstream is told, not at fragments: loopback does not fragment.
 - An hour without an upstream passes in a unit test with a clock that the test moves (`plugins/cache`), here it is a minute.

@@ -1,6 +1,5 @@
 //! Asking again about what is kept: before it is stale, or because it is.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::class::Kind;
 use super::entry::{Entry, Refresh};
 use super::keep::{Inner, is_news};
 use super::metrics::Counts;
-use crate::chain::{Here, Later, Proto, Query, Reply};
+use crate::chain::{Client, Here, Later, Proto, Query, Reply};
 use crate::wire::reply::Origin;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
@@ -162,7 +161,7 @@ pub(super) fn downward(query: &Query<'_>) -> Query<'static> {
 /// A query that no client waits for. It goes by TCP, so that nothing is cut.
 fn without_client(query: &Query<'_>) -> Query<'static> {
     let mut query = downward(query);
-    query.client.peer = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    query.client.peer = Client::NOBODY;
     query.client.proto = Proto::Tcp;
     query
 }

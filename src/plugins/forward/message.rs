@@ -54,7 +54,7 @@ impl Sent {
     /// size that the client is said to take, but for what is between the client and us.
     pub(super) fn new(query: &Query<'_>) -> Self {
         let bytes = if query.is_as_asked() { as_received(query) } else { asked_anew(query) };
-        let (limit, in_background) = (query.limit(), query.client.peer.ip().is_unspecified());
+        let (limit, in_background) = (query.limit(), query.client.is_nobody());
         Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false, limit, in_background }
     }
 
