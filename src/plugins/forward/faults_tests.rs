@@ -74,6 +74,38 @@ fn c4_what_is_as_slow_as_always_is_not_asked_twice() {
     assert!(sent < 440, "{sent} sends for 400 questions");
 }
 
+/// A name whose datagrams all get lost, with two upstreams that answer everything else.
+#[test]
+fn c3_the_last_send_goes_where_nothing_gets_lost() {
+    let upstreams = [(); 2].map(|()| {
+        Upstream::start(|seen| {
+            let is_lost = !seen.tcp && seen.packet[12..].starts_with(b"\x04lost");
+            if is_lost { vec![] } else { vec![good(seen)] }
+        })
+    });
+    let live = live(&upstreams.each_ref().map(|upstream| upstream.address), "");
+    assert!(ask_many(&live, 50, 5).iter().all(|got| got.text() == GOOD));
+    assert_eq!(live.ask("lost.example.org.", "A").text(), GOOD);
+    let lost = |seen: &Seen| seen.packet[12..].starts_with(b"\x04lost");
+    let ways: Vec<bool> = upstreams.iter().flat_map(Upstream::seen).filter(lost).map(|seen| seen.tcp).collect();
+    assert_eq!((ways.len(), ways.iter().filter(|&&tcp| tcp).count()), (3, 1), "{ways:?}");
+}
+
+#[test]
+fn c7_a_message_that_drips_holds_nobody_up() {
+    let upstream = Upstream::start(|seen| {
+        let answer = Answer::to(&seen.packet).a("192.0.2.1", 60);
+        match seen.packet[12..].starts_with(b"\x04slow") {
+            true => vec![Act::Drip(answer.message(), Duration::from_secs(1))],
+            false => vec![Act::send(answer)],
+        }
+    });
+    let live = live(&[upstream.address], "force_tcp");
+    let names = ["slow.example.org.", "a.example.org.", "b.example.org.", "c.example.org."];
+    let got = live.ask_all(names.iter().map(|name| packet(name, "A")).collect());
+    assert!(got[1..].iter().all(|got| got.text() == GOOD), "{:?}", got.iter().map(Got::text).collect::<Vec<_>>());
+}
+
 #[test]
 fn c6_truncated_means_tcp_for_every_client_and_few_connections() {
     let upstream =
