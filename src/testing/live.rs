@@ -62,6 +62,11 @@ impl Live {
         self.runtime.block_on(resolve(self.listener(), packet, proto))
     }
 
+    /// Asks, and waits for nothing.
+    pub(crate) fn begin(&self, name: &str, qtype: &str) {
+        self.runtime.spawn(resolve(self.listener(), packet(name, qtype), Proto::Udp));
+    }
+
     /// Asks all at the same time; replies come in the order of the packets.
     pub(crate) fn ask_all(&self, packets: Vec<Vec<u8>>) -> Vec<Got> {
         let tasks: Vec<_> = packets
