@@ -27,6 +27,7 @@
 //! - `coredns_health_request_failures_total`: how many of them failed.
 //!
 //! ## Differences from CoreDNS
+//! - While clients still ask after the lameduck time, it goes on for up to 4 s more.
 //! - Watches and upstream checks go on during the lameduck time; there the answers grow old in it.
 
 use std::io;

@@ -118,11 +118,21 @@ impl Stage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).lameduck
     }
 
+    /// Serves on until nobody has asked for a second; takes at most `patience`.
+    pub async fn linger(&self, patience: Duration) {
+        self.all(Command::Linger, patience).await;
+    }
+
     /// Answers what has arrived and what waits, then closes everything; takes at most `patience`.
     pub async fn drain(&self, patience: Duration) {
+        self.all(Command::Drain, patience).await;
+    }
+
+    /// Tells every worker something, and waits until all have done it.
+    async fn all(&self, command: fn(oneshot::Sender<()>) -> Command, patience: Duration) {
         let (all, receivers): (Vec<_>, Vec<_>) = self.workers.iter().map(|_| oneshot::channel()).unzip();
         for (worker, done) in self.workers.iter().zip(all) {
-            worker.tell(Command::Drain(done));
+            worker.tell(command(done));
         }
         let _ = tokio::time::timeout(patience, futures_util::future::join_all(receivers)).await;
     }

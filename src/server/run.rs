@@ -21,6 +21,11 @@ use crate::host::{Host, log};
 /// How long what waits may take to be answered when the server stops, as in CoreDNS.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long to serve on after the lameduck time for clients that are still sent here. A client's path to this pod ends
+/// when its endpoint does, which waits for the readiness probe to fail a few times, or even for the pod to be gone:
+/// until then what conntrack remembers of a client's port leads here (kubernetes issue 129617).
+const LINGER: Duration = Duration::from_secs(4);
+
 /// The version of CoreDNS whose behaviour this is.
 pub const COREDNS: &str = "1.15.0";
 
@@ -197,14 +202,19 @@ impl Process<'_> {
         }
     }
 
-    /// Unready at once; serving goes on for the lameduck time; then what has arrived is answered.
+    /// Unready at once; serving goes on for the lameduck time, and for a little longer if clients still ask; then what
+    /// has arrived is answered.
     async fn stop(&self, signals: &mut Signals) {
         self.host.shutting_down.store(true, Ordering::Relaxed);
         let lameduck = self.stage.lameduck();
         if !lameduck.is_zero() {
             log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
+            let serve_on = async {
+                tokio::time::sleep(lameduck).await;
+                self.stage.linger(LINGER).await;
+            };
             tokio::select! {
-                () = tokio::time::sleep(lameduck) => {}
+                () = serve_on => {}
                 _ = signals.quit.recv() => return,
             }
         }

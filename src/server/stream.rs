@@ -138,6 +138,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener,
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        local.hear(Instant::now());
         let _ = stream.set_nodelay(true);
         let here = stream.local_addr().unwrap_or(peer);
         let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };

@@ -74,6 +74,7 @@ fn answer_batch(local: &Rc<Local>, door: usize, port: &Rc<Port>, inbox: &Inbox, 
     let live = local.shared.live.load();
     let Some(Some(listener)) = live.listeners.get(door) else { return };
     let now = Instant::now();
+    local.hear(now);
     for datagram in (0..count).filter_map(|index| inbox.get(index)) {
         answer(local, listener, port, datagram, now, outbox);
     }

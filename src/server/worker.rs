@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::{TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +21,9 @@ use crate::host::metrics::{self, Counter};
 
 /// Queries of one worker that may wait for somebody else's answer.
 const WAITING: usize = 10_000;
+
+/// How long nobody must have asked for clients to count as gone.
+const QUIET: Duration = Duration::from_secs(1);
 
 //----------- Live -----------------------------------------------------------
 
@@ -67,6 +70,8 @@ pub(super) enum Command {
     },
     /// Stop serving a door, once what has arrived is answered.
     Close(usize),
+    /// Go on, and tell when nobody has asked for a second.
+    Linger(oneshot::Sender<()>),
     /// Stop serving all doors; tell when what has arrived is answered.
     Drain(oneshot::Sender<()>),
 }
@@ -101,6 +106,8 @@ pub(super) struct Local {
     pub(super) shared: Arc<Shared>,
     pub(super) connections: Connections,
     waiting: Cell<usize>,
+    /// When somebody asked last.
+    heard: Cell<Instant>,
 }
 
 /// A place among the queries that wait; given back when it is dropped.
@@ -109,7 +116,7 @@ pub(super) struct Place(Rc<Local>);
 impl Local {
     fn new(shared: Arc<Shared>) -> Self {
         let connections = Connections::new(shared.connections);
-        Self { shared, connections, waiting: Cell::new(0) }
+        Self { shared, connections, waiting: Cell::new(0), heard: Cell::new(Instant::now()) }
     }
 
     /// A place for a query that has to wait, or nothing when all are taken.
@@ -121,6 +128,22 @@ impl Local {
         }
         self.waiting.set(waiting + 1);
         Some(Place(self.clone()))
+    }
+
+    /// Somebody asks, at this time.
+    pub(super) fn hear(&self, now: Instant) {
+        self.heard.set(now);
+    }
+
+    /// Waits until nobody has asked for a second.
+    async fn silence(&self) {
+        loop {
+            let quiet_since = self.heard.get().elapsed();
+            if quiet_since >= QUIET {
+                return;
+            }
+            tokio::time::sleep(QUIET - quiet_since).await;
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -150,6 +173,13 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
                 if let Some(open) = doors.remove(&door) {
                     open.send_replace(true);
                 }
+            }
+            Command::Linger(done) => {
+                let local = local.clone();
+                tokio::task::spawn_local(async move {
+                    local.silence().await;
+                    let _ = done.send(());
+                });
             }
             Command::Drain(done) => {
                 for (_, open) in doors.drain() {

@@ -95,6 +95,27 @@ fn sigterm_under_load_loses_nothing() {
     assert_eq!(server.wait().code(), Some(0), "{}", server.output());
 }
 
+/// Until kube-proxy and conntrack have forgotten this pod, clients are sent here, however short the lameduck time is.
+#[test]
+fn who_still_asks_after_lameduck_is_answered_but_not_for_ever() {
+    let mut server = Server::start(COREFILE, &[]);
+    let load = Load::start(server.address(), &query("a.example.", "A"), 1_000);
+    server.signal("TERM");
+    server.wait_for("lameduck");
+    let before = load.sent();
+    std::thread::sleep(Duration::from_millis(2_500));
+    let (sent, lost, failed) = load.finish();
+    assert!(sent > before);
+    assert_eq!((lost, failed), (0, 0), "of {sent}");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.output());
+
+    let mut server = Server::start(COREFILE, &[]);
+    let load = Load::start(server.address(), &query("a.example.", "A"), 1_000);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.output());
+    load.finish();
+}
+
 #[test]
 fn without_lameduck_what_has_arrived_is_answered() {
     let mut server = Server::start(".:PORT {\n    bind 127.0.0.1\n    whoami\n}\n", &[]);
