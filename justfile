@@ -55,9 +55,13 @@ live: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
 deploy-test: release (need "openssl" "curl" "flock" "runc" "nsenter" "python3" "dig")
     just or-skip tests/deploy/run.sh
 
-# A real one-node cluster with Signpost as its DNS.
-cluster: release
-    just or-skip tests/cluster/run.sh {{server}}
+# A real one-node cluster with Signpost as its DNS: kubeadm's manifest and ours, rights, moving over and back, restarts.
+cluster: release peers
+    COREDNS={{target}}/peers/coredns just or-skip tests/cluster/run.sh {{server}}
+
+# What clients lose in ten rolling restarts, beside CoreDNS: 7 minutes, writes docs/restarts.md.
+restarts: release peers
+    just or-skip tests/cluster/restarts-page.sh {{server}} {{target}}/peers/coredns
 
 # Start the demo, ask it some questions, stop it.
 demo: release

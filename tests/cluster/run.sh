@@ -1,7 +1,8 @@
 #!/bin/bash
 # run.sh SERVER...: the whole test, from nothing to nothing: a fresh cluster, trial.sh with each SERVER, and the cluster is
 # taken down again, also on failure and Ctrl-C. Environment: what trial.sh and up.sh take (LONG=1, DUAL=1, ...), and
-# KEEP=1: leave the cluster up. Exit status: 1 if a check failed, 3 if Go or root is missing.
+# KEEP=1: leave the cluster up. COREDNS=PROGRAM: with the first SERVER also the trial of the overlay kubeadm, rights.sh,
+# stranger.sh and restarts.sh with two restarts (RESTARTS=N). Exit status: 1 if a check failed, 3 if Go or root is missing.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 [ $# -gt 0 ] || die "usage: run.sh SERVER..."
@@ -49,4 +50,14 @@ for server; do
 	[ $# = 1 ] || echo "=== $server"
 	attend "$HERE/trial.sh" "$server" || failed=$((failed + $?))
 done
+if [ -n "${COREDNS:-}" ]; then
+	echo "=== the overlay kubeadm"
+	OVERLAY=kubeadm attend "$HERE/trial.sh" "$1" || failed=$((failed + $?))
+	echo "=== rights"
+	attend "$HERE/rights.sh" "$1" || failed=$((failed + $?))
+	echo "=== a stranger's move"
+	attend "$HERE/stranger.sh" "$1" "$COREDNS" || failed=$((failed + $?))
+	echo "=== restarts"
+	RESTARTS=${RESTARTS:-2} attend "$HERE/restarts.sh" "$1" || failed=$((failed + $?))
+fi
 [ $failed = 0 ]
