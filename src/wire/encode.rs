@@ -233,14 +233,19 @@ impl Names {
         Self { known: Vec::new(), asked }
     }
 
-    /// Writes a name into the data of a record.
+    /// Writes a name into the data of a record, for later names to point to: the record must not be moved.
     pub fn put(&mut self, e: &mut Encoder<'_>, name: &Name) -> Written {
-        let (keep, tail) = self.shortest(e, name);
-        let written = e.put_name(Owner::new(&name.wire()[..keep], tail));
+        let written = self.put_unnoted(e, name);
         if self.known.len() < NAMES {
             self.known.push((*name, written));
         }
         written
+    }
+
+    /// Writes a name into the data of a record that may be moved: no later name will point to it.
+    pub fn put_unnoted(&self, e: &mut Encoder<'_>, name: &Name) -> Written {
+        let (keep, tail) = self.shortest(e, name);
+        e.put_name(Owner::new(&name.wire()[..keep], tail))
     }
 
     /// Adds a record of any name to the answer section; `data` writes what stands behind RDLENGTH.
@@ -251,8 +256,20 @@ impl Names {
         kind: (u16, u32),
         data: impl FnOnce(&mut Encoder<'_>, &mut Self) -> T,
     ) -> Option<T> {
+        self.record_in(Section::Answer, e, owner, kind, data)
+    }
+
+    /// Adds a record of any name to a section, as [`Names::record`] does.
+    pub fn record_in<T>(
+        &mut self,
+        section: Section,
+        e: &mut Encoder<'_>,
+        owner: &Name,
+        kind: (u16, u32),
+        data: impl FnOnce(&mut Encoder<'_>, &mut Self) -> T,
+    ) -> Option<T> {
         let (keep, tail) = self.shortest(e, owner);
-        e.record(Section::Answer, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self))
+        e.record(section, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self))
     }
 
     /// How many octets of the name have to be written, and how it goes on.

@@ -5,12 +5,14 @@
 //!
 //! - [`name`]: a domain name in wire form, inline
 //! - [`request`]: header, question and OPT of a query, read in place
+//! - [`adopt`]: the records of one answer, taken into another
 //! - [`answer`]: everything after the question, encoded once and shared
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@write`]: splicing a reply behind the question that was asked
 
+pub mod adopt;
 pub mod answer;
 pub mod encode;
 pub mod name;

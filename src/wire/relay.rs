@@ -1,7 +1,7 @@
 //! An upstream's reply as an [`Answer`]: relayed as it came, types that we do not know included.
 
-use super::answer::{Answer, Mark, Section};
-use super::encode::{Encoder, Names, Owner, Tail};
+use super::answer::{Answer, Mark};
+use super::encode::{Encoder, Owner, Tail};
 use super::name::Name;
 use super::request::{HEADER, flag, skip_name};
 use super::types::{class, rtype};
@@ -255,23 +255,6 @@ pub(super) fn rewrite_data(
         }
     }
     e.put(&message[here..at + len]);
-}
-
-/// Adds the answer section of a reply to the question `(name, qtype)` to another answer.
-/// `ttl` (seconds) takes the place of the records' own.
-pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) {
-    let question = [name.wire(), &qtype.to_be_bytes(), &class::IN.to_be_bytes()].concat();
-    let message = answer.message(&question);
-    for (index, record) in answer.section(Section::Answer).enumerate() {
-        let at = HEADER + question.len() + usize::from(answer.records[index].at);
-        let Some((owner, fixed)) = Name::from_message(&message, at) else { continue };
-        let data = (record.rtype, fixed + 10, record.rdata.len());
-        names.record(e, &owner, (record.rtype, ttl.unwrap_or(record.ttl)), |e, names| {
-            rewrite_data(e, &message, data, |e, name| {
-                names.put(e, name);
-            });
-        });
-    }
 }
 
 /// `name`, as a pointer to the question where it is the question's own.

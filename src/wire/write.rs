@@ -127,8 +127,8 @@ pub fn is_cut(request: &Request, reply: &Reply, limit: usize) -> bool {
     answer.bytes.len() > room && needed > 0 && answer.record_end(needed - 1) > room
 }
 
-/// The whole answer in one piece.
-fn copy_all(answer: &Answer, shift: i32, ttl: Option<u32>, out: &mut Vec<u8>) {
+/// The whole answer in one piece, behind a question that is `shift` octets longer than the one it was made for.
+pub(super) fn copy_all(answer: &Answer, shift: i32, ttl: Option<u32>, out: &mut Vec<u8>) {
     let body = out.len();
     out.extend_from_slice(&answer.bytes);
     if shift != 0 {

@@ -7,10 +7,10 @@ use super::lookup::{Found, View, Want};
 use super::name::parse;
 use super::zone::{Zone, soa};
 use crate::chain::Reply;
+use crate::wire::adopt;
 use crate::wire::answer::{Answer, Record, Section};
 use crate::wire::encode::{Encoder, Names};
 use crate::wire::name::Name;
-use crate::wire::relay;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
@@ -123,7 +123,7 @@ impl Walk {
                 e.rcode(rcode::SERVFAIL);
             }
             if let Some(target) = self.chain.last() {
-                relay::append(e, names, &theirs.answer, (target, qtype), theirs.ttl);
+                adopt::append(e, names, &theirs.answer, (target, qtype), theirs.ttl);
             }
         });
         Reply { note: theirs.note.clone().filter(|_| failed), ..Reply::memory(answer) }

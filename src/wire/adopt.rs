@@ -1,0 +1,185 @@
+//! The records of one answer, taken into another: names are read and written anew, for another question.
+
+use std::sync::Arc;
+
+use super::answer::Answer;
+use super::encode::{Encoder, Names};
+use super::name::Name;
+use super::relay::rewrite_data;
+use super::request::HEADER;
+use super::types::{class, rtype};
+use super::write::copy_all;
+
+/// Adds the answer section of a reply to the question `(name, qtype)` to another answer.
+/// `ttl` (seconds) takes the place of the records' own.
+pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question: (&Name, u16), ttl: Option<u32>) {
+    let records = Records::new(answer, question, ttl);
+    let mut aliases = true;
+    for index in 0..usize::from(answer.counts[0]) {
+        records.put(e, names, index, &mut aliases);
+    }
+}
+
+/// The answer to the question `(name, qtype)`, as the answer to a question for `asked`, which is an alias of `name`.
+///
+/// The alias stands in front of the records of `name` and lives as long as the first of them, unless they have
+/// another owner already: a denial stays one. `ttl` (seconds) takes the place of the records' own. Names are written
+/// as they stand in `name` and `asked`: in the client's case, if these are.
+#[must_use]
+pub fn as_alias(answer: &Answer, (name, qtype): (&Name, u16), asked: &Name, ttl: Option<u32>) -> Arc<Answer> {
+    let records = Records::new(answer, (name, qtype), ttl);
+    let mut names = Names::new(*asked);
+    let mut adopted = Encoder::build(asked.len(), |e| {
+        e.rcode(answer.rcode);
+        e.flags(answer.flags);
+        if let Some((target, alias_ttl)) = records.first_other(asked) {
+            names.record(e, asked, (rtype::CNAME, alias_ttl), |e, names| names.put(e, &target));
+        }
+        let mut aliases = true;
+        for index in 0..answer.records.len() {
+            records.put(e, &mut names, index, &mut aliases);
+        }
+    });
+    adopted.options.clone_from(&answer.options);
+    Arc::new(adopted)
+}
+
+/// An answer's records, readable with all their names.
+struct Records<'a> {
+    answer: &'a Answer,
+    message: Vec<u8>,
+    /// Where the first record stands.
+    body: usize,
+    ttl: Option<u32>,
+}
+
+impl<'a> Records<'a> {
+    fn new(answer: &'a Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) -> Self {
+        let mut message = vec![0; HEADER];
+        message.extend_from_slice(name.wire());
+        message.extend_from_slice(&qtype.to_be_bytes());
+        message.extend_from_slice(&class::IN.to_be_bytes());
+        let body = message.len();
+        copy_all(answer, name.len() as i32 - i32::from(answer.asked), None, &mut message);
+        Self { answer, message, body, ttl }
+    }
+
+    /// The owner of a record, and where its type stands.
+    fn owner(&self, index: usize) -> Option<(Name, usize)> {
+        Name::from_message(&self.message, self.body + usize::from(self.answer.records[index].at))
+    }
+
+    /// The owner and the TTL of the first record of Answer that belongs to another name than `asked`.
+    fn first_other(&self, asked: &Name) -> Option<(Name, u32)> {
+        (0..usize::from(self.answer.counts[0])).find_map(|index| {
+            let (owner, _) = self.owner(index)?;
+            let ttl = self.ttl.unwrap_or(self.answer.record(index).ttl);
+            (owner.lowered() != asked.lowered()).then_some((owner, ttl))
+        })
+    }
+
+    /// Writes a record anew. `aliases` says whether all before it are aliases: these keep their place in front
+    /// whatever the order, so later names may point to them.
+    fn put(&self, e: &mut Encoder<'_>, names: &mut Names, index: usize, aliases: &mut bool) {
+        let Some((owner, fixed)) = self.owner(index) else { return };
+        let record = self.answer.record(index);
+        *aliases &= record.rtype == rtype::CNAME;
+        let (noted, data) = (*aliases, (record.rtype, fixed + 10, record.rdata.len()));
+        names.record_in(record.section, e, &owner, (record.rtype, self.ttl.unwrap_or(record.ttl)), |e, names| {
+            rewrite_data(e, &self.message, data, |e, name| {
+                let _ = if noted { names.put(e, name) } else { names.put_unnoted(e, name) };
+            });
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::Message;
+
+    use super::super::answer::Section;
+    use super::super::encode::{Owner, Tail};
+    use super::super::reply::{Order, Reply};
+    use super::super::request::{self, flag};
+    use super::super::types::rcode;
+    use super::super::write::Writer;
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text).expect("a name")
+    }
+
+    /// What a client that asks for `asked` reads.
+    fn read(answer: Arc<Answer>, asked: &str, qtype: u16, order: Order) -> Message {
+        let mut packet = vec![0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        packet.extend_from_slice(name(asked).wire());
+        packet.extend_from_slice(&[(qtype >> 8) as u8, qtype as u8, 0, 1]);
+        let request::Gate::Pass(request) = request::gate(&packet) else { panic!("refused") };
+        let mut out = Vec::new();
+        let reply = Reply { order, ..Reply::memory(answer) };
+        Writer::default().reply(&packet, &request, &reply, 65_535, &mut out);
+        Message::from_vec(&out).expect("a message")
+    }
+
+    fn texts(records: &[hickory_proto::rr::Record]) -> Vec<String> {
+        records.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_answer_made_once_gets_an_alias_in_front() {
+        // As the index keeps it: made for no name, two addresses.
+        let stored = Encoder::build(0, |e| {
+            e.flags(flag::AA);
+            e.address(Section::Answer, Owner::ASKED, 5, [10, 0, 0, 1].into());
+            e.address(Section::Answer, Owner::ASKED, 5, [10, 0, 0, 2].into());
+        });
+        let adopted = as_alias(&stored, (&name("Web.a.svc."), 1), &name("Web.a.b.svc."), None);
+        for seed in 0..8 {
+            let got = read(adopted.clone(), "Web.a.b.svc.", 1, Order::Shuffled(seed));
+            assert_eq!(got.answers[0].to_string(), "Web.a.b.svc. 5 IN CNAME Web.a.svc.");
+            let mut addresses = texts(&got.answers[1..]);
+            addresses.sort();
+            assert_eq!(addresses, ["Web.a.svc. 5 IN A 10.0.0.1", "Web.a.svc. 5 IN A 10.0.0.2"]);
+        }
+    }
+
+    #[test]
+    fn every_section_comes_along_and_a_denial_has_no_alias() {
+        // The SOA of a zone that ends the question, made for the zone's own name.
+        let zone = name("cluster.local.");
+        let denial = Encoder::build(zone.len(), |e| {
+            e.rcode(rcode::NOERROR);
+            e.record(Section::Authority, Owner::zone(zone.len()), (rtype::SOA, 5), |e| {
+                e.put_name(Owner::new(b"\x02ns", Tail::AskedEnd(zone.len() as u8)));
+                e.put_name(Owner::new(b"\x01h", Tail::AskedEnd(zone.len() as u8)));
+                e.put(&[0; 20]);
+            });
+        });
+        let (found, asked) = ("x.svc.cluster.local.", "x.a.svc.cluster.local.");
+        let got = read(as_alias(&denial, (&name(found), 1), &name(asked), Some(7)), asked, 1, Order::Stored);
+        assert_eq!((got.answers.len(), got.additionals.len()), (0, 0));
+        assert_eq!(texts(&got.authorities), ["cluster.local. 7 IN SOA ns.cluster.local. h.cluster.local. 0 0 0 0 0"]);
+    }
+
+    #[test]
+    fn no_name_points_into_a_record_that_may_be_moved() {
+        let question = name("example.");
+        let stored = Encoder::build(question.len(), |e| {
+            for host in [b"\x02m1", b"\x02m2", b"\x02m3"] {
+                e.record(Section::Answer, Owner::ASKED, (rtype::MX, 60), |e| {
+                    e.put(&[0, 1]);
+                    e.put(host);
+                    e.put_name(Owner::new(b"\x04mail\x05other", Tail::Root));
+                });
+            }
+        });
+        for seed in 0..20 {
+            let adopted = as_alias(&stored, (&question, rtype::MX), &name("example.a."), None);
+            let got = read(adopted, "example.a.", rtype::MX, Order::Shuffled(seed));
+            let mut hosts = texts(&got.answers[1..]);
+            hosts.sort();
+            let wanted = ["m1", "m2", "m3"].map(|host| format!("example. 60 IN MX 1 {host}.mail.other."));
+            assert_eq!(hosts, wanted);
+        }
+    }
+}
