@@ -71,6 +71,7 @@ pub fn build(
         // Nobody has set it before.
         let _ = draft.memory.set(std::mem::take(&mut draft.from_memory));
     }
+    blocks.iter_mut().try_for_each(Block::hand_over_search_lists)?;
     let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
     overlap::check_ports(&wanted)?;
     check_transports(&blocks)?;
@@ -131,6 +132,20 @@ impl<'a> Block<'a> {
             }
         }
         Ok(Self { source, keys, zones, draft: BlockDraft::default() })
+    }
+
+    /// Gives search lists to the plugins that walk them. As in CoreDNS a plugin may be named that is not there, and
+    /// not one that is there and knows none.
+    fn hand_over_search_lists(&mut self) -> Result<()> {
+        for wish in std::mem::take(&mut self.draft.search_wishes) {
+            match self.draft.search_offers.iter().find(|(plugin, _)| *plugin == wish.of) {
+                // Nobody has set it before.
+                Some((_, lists)) => drop(wish.offered.set(lists.clone())),
+                None if self.source.directive(&wish.of).is_some() => return Err(wish.complaint.into()),
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     fn wanted(&self) -> Wanted<'_> {

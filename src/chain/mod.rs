@@ -5,6 +5,7 @@
 //! - [`walk`]: down, up, waiting, and asking again
 //! - [`place`]: where a server block is served
 //! - [`site`]: a server block's chain on one listener, and how a name finds it
+//! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
@@ -12,6 +13,7 @@ pub mod build;
 pub mod place;
 pub mod plugin;
 pub mod query;
+pub mod search;
 pub mod secure;
 pub mod setup;
 pub mod site;
@@ -19,5 +21,5 @@ pub mod walk;
 
 pub use crate::wire::reply::Reply;
 pub use plugin::{Here, Later, Plugin, Step, Turn};
-pub use query::{Client, Proto, Query};
+pub use query::{Aside, Client, Proto, Query};
 pub use walk::{Outcome, Pending};

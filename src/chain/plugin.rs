@@ -46,7 +46,7 @@ pub enum Step {
 pub enum Turn {
     /// On to the plugin above.
     Up,
-    /// I changed the question: ask those below me once more. At most 8 times a query.
+    /// I changed the question: ask those below me once more. At most 40 times a query.
     Again,
     /// Another reply will take this one's place.
     Wait(Later),

@@ -5,14 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::wire::name::Name;
+use crate::wire::reply::Reply;
 use crate::wire::request::{Edns, HEADER, Request, flag};
 use crate::wire::types::class;
 
 /// Plugins that one chain may have.
 pub const SEATS: usize = 32;
 
-/// How often plugins may ask for another walk down, and how deep internal questions may nest.
-const TURNS: u8 = 8;
+/// How often plugins may ask for another walk down: as often as a search list may have domains, three of the cluster and the
+/// 32 that Kubernetes allows a Pod, and a few more.
+const TURNS: u8 = 40;
 
 //----------- Query ----------------------------------------------------------
 
@@ -43,9 +45,20 @@ pub struct Query<'p> {
     pub answered_by: u8,
     /// How long after `received` a plugin may still be waited for; `None` means as long as it takes.
     pub patience: Option<Duration>,
+    /// What the plugin that asks for other walks down needs when they have come up.
+    pub aside: Option<Box<Aside>>,
     marks: [u32; SEATS],
     pub(super) turns: u8,
     pub(super) depth: u8,
+}
+
+/// A question and the reply to it, while those below are asked another one in its place.
+#[derive(Clone)]
+pub struct Aside {
+    /// The name that was looked for.
+    pub name: Name,
+    /// What was found.
+    pub reply: Reply,
 }
 
 /// Who asks.
@@ -94,6 +107,7 @@ impl<'p> Query<'p> {
             zone: 0,
             answered_by: 0,
             patience: None,
+            aside: None,
             marks: [0; SEATS],
             turns: TURNS,
             depth: 0,
@@ -138,6 +152,7 @@ impl<'p> Query<'p> {
             zone: 0,
             answered_by: 0,
             patience: self.patience,
+            aside: None,
             marks: [0; SEATS],
             turns: TURNS,
             depth: self.depth,

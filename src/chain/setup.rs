@@ -10,11 +10,12 @@ use tokio::runtime::Handle;
 
 use super::place::{self, Place};
 use super::plugin::Plugin;
+use super::search::{Lists, Offered};
 use super::secure::Secure;
 use crate::corefile::ServerBlock;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
-use crate::error::Result;
+use crate::error::{Complaint, Result};
 use crate::host::Host;
 use crate::host::http::{Endpoints, Handler};
 use crate::wire::name::Name;
@@ -56,6 +57,17 @@ pub(super) struct BlockDraft {
     pub(super) secure: Option<Arc<Secure>>,
     pub(super) from_memory: Vec<Name>,
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
+    pub(super) search_offers: Vec<(&'static str, Lists)>,
+    pub(super) search_wishes: Vec<SearchWish>,
+}
+
+/// A plugin wants the search lists that another one knows.
+pub(super) struct SearchWish {
+    /// The other plugin's name, as it stands in the Corefile.
+    pub(super) of: String,
+    pub(super) offered: Offered,
+    /// What is wrong if the other one is there and has nothing to offer.
+    pub(super) complaint: Complaint,
 }
 
 /// What plugins have asked of the process, whichever block they stand in.
@@ -185,6 +197,21 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn memory_zones(&self) -> Arc<OnceLock<Vec<Name>>> {
         self.draft.memory.clone()
+    }
+
+    /// Offers the search lists of clients, or says why there are none.
+    pub fn offer_search_lists(&mut self, lists: Lists) {
+        self.draft.search_offers.push((self.plugin, lists));
+    }
+
+    /// The search lists that the plugin called `of` knows; there when all plugins are set up.
+    ///
+    /// If that plugin stands in the block and does not know any, the Corefile is refused with `complaint`.
+    #[must_use]
+    pub fn search_lists(&mut self, of: &str, complaint: Complaint) -> Offered {
+        let offered = Offered::default();
+        self.draft.search_wishes.push(SearchWish { of: of.to_owned(), offered: offered.clone(), complaint });
+        offered
     }
 
     /// Keeps serving for so long after the signal to stop; the longest of all blocks counts.
