@@ -197,6 +197,24 @@ fn a_full_cache_takes_what_it_says() {
     assert!(after / CAPACITY <= 1024, "{} octets an entry", after / CAPACITY);
 }
 
+/// Only where the search list has to be walked does `autopath` cost more than a look at the client's address.
+#[test]
+fn autopath_allocates_nothing_for_names_that_the_first_domain_has() {
+    let corefile =
+        COREFILE.replace("    errors\n", "    errors\n    autopath @kubernetes\n").replace("insecure", "verified");
+    let client = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: client, namespace: default}\n\
+                  status: {podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n";
+    let mut server = Whole::start(&corefile, &(kit::cluster::manifests() + client));
+    // It exists in the second domain: the client is known when it is found.
+    let walked = query("web.default.default.svc.cluster.local", rtype::A);
+    server.wait_until_answered(&walked, Duration::from_secs(10));
+    let alias = ask(&mut server, &walked, Instant::now());
+    assert_eq!((u16::from(alias.metadata.response_code), alias.answers.len()), (0, 2));
+    let found = |what: &str| !what.starts_with("NXDOMAIN") && what != "A of a pod";
+    let wrong: Vec<_> = count(&mut server, 1000, found).into_iter().filter(|(_, allocated)| *allocated > 0).collect();
+    assert!(wrong.is_empty(), "allocations in 1000 queries each: {wrong:?}");
+}
+
 #[test]
 fn cluster_answers_allocate_nothing() {
     let mut server = Whole::start(COREFILE, &kit::cluster::manifests());

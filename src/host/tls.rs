@@ -60,7 +60,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// What the system says, in lower case and without its number.
-fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

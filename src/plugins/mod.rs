@@ -1,5 +1,6 @@
 //! All plugins, in the order of the chain.
 
+pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
@@ -39,6 +40,7 @@ pub const ALL: &[Registration] = &[
     errors::PLUGIN,      // above all that may fail
     log::PLUGIN,         // below errors, so its line comes first
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
+    autopath::PLUGIN,    // above cache: each name that it tries may be there
     cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
     tls::PLUGIN,         // reads files: below root
     kubernetes::PLUGIN,  // above forward: cluster names come from memory
@@ -52,7 +54,6 @@ pub const ELSEWHERE: &[&str] = &[
     "acl",
     "any",
     "auto",
-    "autopath",
     "azure",
     "chaos",
     "clouddns",

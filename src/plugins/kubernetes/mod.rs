@@ -49,7 +49,7 @@
 //!
 //! `source` (`watch` or `manifests`) → `decode` → [`model`] → [`store`] (the one writer) → [`index`] (read by
 //! everybody) → [`lookup`]; [`name`] and [`reverse`] read the question, [`alias`] follows ExternalNames,
-//! [`apex`] knows our own names, [`zone`] says no.
+//! [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod.
 
 mod alias;
 mod apex;
@@ -63,6 +63,7 @@ pub mod name;
 pub mod options;
 mod ptr;
 pub mod reverse;
+mod search;
 pub mod selector;
 mod setup;
 pub mod shards;
@@ -73,15 +74,18 @@ pub mod watch;
 pub mod zone;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use self::index::Index;
 use self::lookup::{Found, View, Want};
 use self::name::{Ask, parse};
-use self::options::Options;
+use self::options::{Options, Pods};
 use self::reverse::Reverse;
+use self::search::PodPath;
 use self::zone::Zone;
+use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::{Error, Result};
@@ -116,6 +120,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     // With `bind` CoreDNS does not know its own addresses; the answers are the same.
     let local = if s.bound().is_empty() { apex::local_addresses() } else { Vec::new() };
     s.answers_from_memory(directive.own_zones());
+    s.offer_search_lists(search_lists(&directive, &data.index));
     s.chain(Kubernetes {
         zones: directive.served(),
         primary: directive.primary,
@@ -146,6 +151,16 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         synced.map_err(|_| late())
     });
     Ok(())
+}
+
+/// The search lists of Pods, for `autopath`.
+fn search_lists(directive: &setup::Directive, index: &Arc<Index>) -> Lists {
+    if directive.options.pods != Pods::Verified {
+        return Err("without \"pods verified\" it knows no clients");
+    }
+    // Without the file nothing stands behind the domains of the cluster, as in CoreDNS.
+    let node = search_list(Path::new("/etc/resolv.conf")).unwrap_or_default();
+    Ok(Arc::new(PodPath { index: index.clone(), zones: directive.zones.clone(), node }))
 }
 
 //----------- Kubernetes -----------------------------------------------------

@@ -1,0 +1,225 @@
+//! # autopath — walk the client's search list for it
+//!
+//! A resolver with `ndots:5` asks for `example.org` as `example.org.NAMESPACE.svc.cluster.local`, and then for every
+//! other domain of its search list, before it asks for the name itself. Here the first of these questions is answered
+//! with what the others would find, and an alias (CNAME) to the name that was found.
+//!
+//! ## Syntax
+//! ```text
+//! autopath [ZONE...] RESOLV-CONF
+//! ```
+//! - **ZONE** is a zone in which names are looked at; the zones of the server block if there is none.
+//! - **RESOLV-CONF** is a file with the `search` list of all clients, or `@kubernetes`: then each Pod has the list of its
+//!   namespace, NAMESPACE.svc.ZONE, svc.ZONE, ZONE, and behind it the `search` list of `/etc/resolv.conf` of this
+//!   process. That needs `pods verified`; without it there is no effect.
+//!
+//! Only names that end in the first domain of the list are looked at. If none of the names exists, the reply is the one
+//! to the name as it was asked, and the client goes on by itself.
+//!
+//! ## Examples
+//! ```corefile
+//! .:53 {
+//!     autopath @kubernetes
+//!     cache 30
+//!     kubernetes cluster.local {
+//!         pods verified
+//!     }
+//!     forward . /etc/resolv.conf
+//! }
+//! ```
+//!
+//! ## Metrics
+//! - `coredns_autopath_success_total{server}`: replies with a name that exists, the first one included.
+//!
+//! ## Differences from CoreDNS
+//! - A question for the first domain itself is left alone; CoreDNS answers SERVFAIL.
+//! - An ExternalName that the first domain finds has its alias once; CoreDNS adds a second one.
+//! - Pods on their node's network share its address: the one of the namespace that the name ends in counts. CoreDNS takes any.
+//! - Without `pods verified`, or without the plugin behind `@`, a warning at the start says that there is no effect.
+//! - A domain with which a name would be too long is passed over; CoreDNS answers SERVFAIL.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use crate::chain::search::{Offered, SearchPath, search_list};
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Aside, Here, Plugin, Query, Reply, Step, Turn};
+use crate::corefile::address::normalize_zones;
+use crate::corefile::{Cursor, Word};
+use crate::error::Result;
+use crate::host::metrics::{Counter, Family};
+use crate::host::tls::words;
+use crate::host::{Host, log};
+use crate::wire::adopt::as_alias;
+use crate::wire::name::{Name, labels};
+use crate::wire::types::{class, rcode};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "autopath", setup };
+
+static SUCCESSES: Family = Family {
+    name: "coredns_autopath_success_total",
+    help: "Counter of requests that did autopath.",
+    labels: &["server"],
+};
+
+//----------- Setup ----------------------------------------------------------
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let (mut zones, mut lists) = (Vec::new(), Offered::default());
+    while cursor.next_occurrence() {
+        let args = cursor.args();
+        let Some((from, args)) = args.split_last() else {
+            let complaint = cursor.complain(cursor.word(), "no resolv-conf specified");
+            return Err(complaint.hint("name a file with a search list, or @kubernetes").into());
+        };
+        let texts = normalize_zones(args.iter().map(|word| word.as_str()), s.keys);
+        zones = texts.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect();
+        lists = match from.as_str().strip_prefix('@') {
+            Some(plugin) => of_plugin(s, &cursor, (from, plugin)),
+            None => of_file(&cursor, from)?,
+        };
+    }
+    let listeners = s.keys.len() * s.bound().len().max(1);
+    let counts = (0..listeners).map(|_| OnceLock::new()).collect();
+    s.chain(AutoPath { zones, lists, host: s.host.clone(), counts });
+    Ok(())
+}
+
+/// The lists that another plugin knows.
+fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, (word, plugin): (&Word, &str)) -> Offered {
+    let complaint = cursor.complain(word, format!("{plugin} does not implement the AutoPather interface"));
+    let lists = s.search_lists(plugin, complaint.hint("kubernetes does: @kubernetes"));
+    let (offered, plugin) = (lists.clone(), plugin.to_owned());
+    s.task("autopath: checking", move || async move {
+        let lack = match offered.get() {
+            Some(Ok(_)) => return,
+            Some(Err(why)) => why,
+            None => "the server block has no such plugin",
+        };
+        log::warning("plugin/autopath", format_args!("@{plugin} has no effect: {lack}"));
+    });
+    lists
+}
+
+/// One list for all clients.
+fn of_file(cursor: &Cursor<'_>, word: &Word) -> Result<Offered> {
+    let list = search_list(Path::new(word.as_str())).map_err(|error| {
+        let message = format!("failed to parse \"{word}\": open {word}: {}", words(&error));
+        cursor.complain(word, message).hint("the last word is a file with a search list, or @kubernetes")
+    })?;
+    let lists: Arc<dyn SearchPath> = Arc::new(FilePath(list));
+    Ok(Arc::new(OnceLock::from(Ok(lists))))
+}
+
+/// The search list of a file.
+struct FilePath(Vec<Name>);
+
+impl SearchPath for FilePath {
+    fn given(&self, query: &Query<'_>) -> Option<usize> {
+        query.name.prefix_len(self.0.first()?).filter(|&given| given > 0)
+    }
+
+    fn domain(&self, _: &Name, place: usize) -> Option<Name> {
+        if place == self.0.len() { Some(Name::ROOT) } else { self.0.get(place).copied() }
+    }
+}
+
+//----------- AutoPath -------------------------------------------------------
+
+struct AutoPath {
+    zones: Vec<Name>,
+    lists: Offered,
+    host: Arc<Host>,
+    counts: Box<[OnceLock<Counter>]>,
+}
+
+/// Where the walk of a query is: what the plugin's mark says.
+#[derive(Clone, Copy)]
+struct At {
+    /// Octets of the name as the application gave it, without a root label; never 0.
+    given: usize,
+    /// The place of the domain that is asked for now.
+    place: usize,
+}
+
+impl At {
+    fn mark(self) -> u32 {
+        (self.place << 8 | self.given) as u32
+    }
+
+    fn of(mark: u32) -> Option<Self> {
+        (mark != 0).then_some(Self { given: mark as usize & 0xFF, place: mark as usize >> 8 })
+    }
+}
+
+impl Plugin for AutoPath {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        let is_ours = query.qclass == class::IN && self.zones.iter().any(|zone| query.name.is_under(zone));
+        let given = if is_ours { self.lists().and_then(|lists| lists.given(query)) } else { None };
+        query.set_mark(here.seat, given.map_or(0, |given| At { given, place: 0 }.mark()));
+        Step::Next
+    }
+
+    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
+        let Some(at) = At::of(query.mark(here.seat)) else { return Turn::Up };
+        if reply.rcode() == rcode::NXDOMAIN
+            && let Some((place, name)) = self.next(query, at)
+        {
+            query.set_mark(here.seat, At { place, ..at }.mark());
+            if query.aside.is_none() {
+                query.aside = Some(Box::new(Aside { name: query.name, reply: reply.clone() }));
+            }
+            query.name = name;
+            return Turn::Again;
+        }
+        if let Some(first) = query.aside.take() {
+            let found = std::mem::replace(&mut query.name, first.name);
+            match reply.rcode() {
+                rcode::NXDOMAIN => *reply = first.reply,
+                _ => adopt(query, reply, found, at.given),
+            }
+        }
+        query.set_mark(here.seat, 0);
+        if reply.rcode() != rcode::NXDOMAIN && reply.cause().is_none() {
+            self.successes(here).inc();
+        }
+        Turn::Up
+    }
+}
+
+impl AutoPath {
+    fn lists(&self) -> Option<&dyn SearchPath> {
+        self.lists.get()?.as_ref().ok().map(Arc::as_ref)
+    }
+
+    /// The next name to be asked for, and the place of its domain.
+    fn next(&self, query: &Query<'_>, at: At) -> Option<(usize, Name)> {
+        let lists = self.lists()?;
+        let name = query.aside.as_ref().map_or(&query.name, |first| &first.name);
+        let first = Name::from_wire(&name.wire()[at.given..])?;
+        (at.place + 1..).map_while(|place| Some((place, lists.domain(&first, place)?))).find_map(|(place, domain)| {
+            // A name that would be too long does not exist.
+            Some((place, domain.below(labels(&name.wire()[..at.given]))?))
+        })
+    }
+
+    fn successes(&self, here: &Here<'_>) -> &Counter {
+        let slot = &self.counts[here.site.ordinal.min(self.counts.len() - 1)];
+        slot.get_or_init(|| self.host.metrics.counter(&SUCCESSES, &[&here.listener.server]))
+    }
+}
+
+/// Makes the reply to `found` one to the query's own name, in the client's case if it has asked for that.
+fn adopt(query: &Query<'_>, reply: &mut Reply, found: Name, given: usize) {
+    let written = query.asked();
+    let is_as_asked = written.eq_ignore_ascii_case(query.name.wire());
+    let asked = if is_as_asked { Name::from_wire(written).unwrap_or(query.name) } else { query.name };
+    let domain = Name::from_wire(&found.wire()[given..]);
+    let found = domain.and_then(|domain| domain.below(labels(&asked.wire()[..given]))).unwrap_or(found);
+    reply.answer = as_alias(&reply.answer, (&found, query.qtype), &asked, reply.ttl.take());
+}
