@@ -7,7 +7,7 @@ target := env("CARGO_TARGET_DIR", "target")
 server := target / "release/signpost"
 
 # What belongs to later issues: no plugin for it yet.
-later := "--not-family autopath --not-family external --not-family transfer"
+later := "--not-family external --not-family transfer"
 
 # The recipes.
 default:
@@ -25,7 +25,7 @@ lint: (need "shellcheck")
     RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items --quiet
     git ls-files -z '*.sh' .ci/run tests/cluster/kubectl | xargs -0 shellcheck -x -P SCRIPTDIR -S warning
 
-# Unit and integration tests.
+# Unit and integration tests. What a machine lacks (root, Go, musl-tools) is skipped with its reason, unless CI=1.
 test:
     cargo test --locked --no-fail-fast
 
@@ -78,6 +78,10 @@ bench-peers *options: release (need "dnsperf" "taskset")
 # A forwarded query beside CoreDNS, Unbound, dnsdist and the loop: benches/forward.sh.
 bench-forward *options: release peers (need "taskset" "dig" "python3")
     benches/forward.sh {{options}}
+
+# What a look-up costs with `ndots:5`, for glibc, musl and Go, with and without `autopath`, beside CoreDNS: benches/ndots.sh.
+bench-ndots *options: release peers (need "unshare" "ip" "openssl" "curl" "musl-gcc" "python3")
+    just or-skip benches/ndots.sh {{options}}
 
 # Each fuzz target for some seconds. Needs a nightly compiler; the same checks run in `just test`.
 fuzz seconds="60":
@@ -148,6 +152,7 @@ need +tools:
             ip) package=iproute2 ;;
             unshare | setpriv | flock | taskset | nsenter) package=util-linux ;;
             dig) package=bind9-dnsutils ;;
+            musl-gcc) package=musl-tools ;;
             *) package=$tool ;;
         esac
         echo "$tool is missing: apt-get install $package" >&2

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::ndots::Resolver;
+
 /// Measures DNS servers.
 #[derive(Debug, Parser)]
 #[command(name = "signpost-bench", about, disable_help_subcommand = true)]
@@ -24,6 +26,8 @@ pub enum Command {
     Load(Load),
     /// Prints questions made from a cluster's own Services, EndpointSlices and Pods, for `load --questions`.
     Mix(Mix),
+    /// Prints what a Pod sends when a program looks up a name: the walk along the search list.
+    Ndots(Ndots),
 }
 
 /// Options of `load`.
@@ -152,6 +156,34 @@ pub struct Mix {
     /// The same seed gives the same questions.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Options of `ndots`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Ndots {
+    /// The name as the program gives it; a dot at its end counts.
+    pub name: String,
+
+    /// `options ndots:N` of resolv.conf.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub ndots: usize,
+
+    /// The search list of resolv.conf.
+    #[arg(
+        long,
+        value_name = "DOMAIN,...",
+        value_delimiter = ',',
+        default_value = "default.svc.cluster.local,svc.cluster.local,cluster.local"
+    )]
+    pub search: Vec<String>,
+
+    /// Whose walk.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "glibc,musl,go")]
+    pub resolver: Vec<Resolver>,
+
+    /// The full names that have addresses; NAME itself unless others are given.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub exists: Vec<String>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

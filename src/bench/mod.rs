@@ -1,4 +1,4 @@
-//! A load generator for DNS servers: what `signpost-bench` does.
+//! A load generator for DNS servers, and what it needs to know of resolvers: what `signpost-bench` does.
 //!
 //! Each thread is a [`lane`]: it has its own sockets, its own share of the load and its own [`tally`]. Nothing is shared
 //! while it runs but two counters for the progress line.
@@ -10,6 +10,7 @@
 //! - `udp`, `stream`: how it travels
 //! - [`tally`], [`report`]: what came of it
 //! - [`mix`]: questions made from a cluster's own objects
+//! - [`ndots`]: what a stub resolver sends for one look-up
 //!
 //! # What is measured
 //!
@@ -24,6 +25,7 @@ pub mod args;
 pub mod flights;
 pub mod lane;
 pub mod mix;
+pub mod ndots;
 pub mod pace;
 pub mod questions;
 pub mod report;
@@ -49,6 +51,10 @@ pub fn run(command: &args::Command) -> Result<ExitCode, String> {
         }
         args::Command::Mix(mix) => {
             print!("{}", mix::questions(mix)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        args::Command::Ndots(options) => {
+            print!("{}", ndots::report(options));
             Ok(ExitCode::SUCCESS)
         }
     }
