@@ -41,9 +41,11 @@ if [ -z "${NDOTS_WORK:-}" ]; then
 	cc -O -o "$NDOTS_WORK/glibc" "$root/tests/cluster/src/resolve.c"
 	musl-gcc -static -O -o "$NDOTS_WORK/musl" "$root/tests/cluster/src/resolve.c"
 	CGO_ENABLED=0 go build -o "$NDOTS_WORK/go" "$root/tests/resolvers/resolve.go"
-	unshare --map-root-user --net --mount --uts true 2>/dev/null || { echo "ndots.sh: no right to make a namespace" >&2; exit 3; }
+	namespaces=(--net --mount --uts --pid --fork --kill-child --mount-proc)
+	[ "$(id -u)" = 0 ] || namespaces+=(--map-root-user)
+	unshare "${namespaces[@]}" true 2>/dev/null || { echo "ndots.sh: no right to make a namespace" >&2; exit 3; }
 	# The folder is made outside; whatever runs inside ends with the namespace's first process.
-	unshare --map-root-user --net --mount --uts --pid --fork --kill-child --mount-proc "$0" "$rounds" >"$NDOTS_WORK/tables"
+	unshare "${namespaces[@]}" "$0" "$rounds" >"$NDOTS_WORK/tables"
 	{
 		echo "# What ndots:5 makes of one look-up, $(date +%F)"
 		echo

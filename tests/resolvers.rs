@@ -9,6 +9,7 @@ mod clients;
 #[path = "resolvers/recorder.rs"]
 mod recorder;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -80,8 +81,10 @@ fn the_walk_is_that_of_the_real_resolvers() {
     let mut missing: Vec<String> = Client::ALL.iter().filter_map(|client| client.build(folder.path()).err()).collect();
     let script = "ip link set lo up && hostname box && mount --bind \"$1/resolv.conf\" /etc/resolv.conf && exec \"$0\" --exact inside --ignored --nocapture";
     std::fs::write(folder.path().join("resolv.conf"), "").expect("written");
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let output = Command::new("unshare")
-        .args(["--map-root-user", "--net", "--mount", "--uts", "sh", "-c", script])
+        .args((!is_root).then_some("--map-root-user"))
+        .args(["--net", "--mount", "--uts", "sh", "-c", script])
         .arg(std::env::current_exe().expect("this program"))
         .arg(folder.path())
         .env(FOLDER, folder.path())
