@@ -14,6 +14,7 @@
 //! - [`host`]: what a plugin may ask of the process
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
 //! - [`server`]: sockets, workers, signals, reload, the end
+//! - [`node`]: interface, rules and Corefile of a NodeLocal DNSCache
 //! - [`plugins`]: one file or folder each, in one ordered list
 //! - [`compare`]: asks two servers the same and prints what differs
 //! - [`mod@bench`]: the load generator; uses [`wire`] alone
@@ -28,6 +29,7 @@ pub mod compare;
 pub mod corefile;
 pub mod error;
 pub mod host;
+pub mod node;
 pub mod plugins;
 pub mod server;
 #[cfg(test)]

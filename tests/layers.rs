@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! main            -> server, plugins, chain, corefile, args, error, host, compare
-//! server          -> chain, wire, host, corefile, args, error
+//! server          -> chain, wire, host, corefile, node, args, error
+//! node            -> host, args, error
 //! plugins         -> chain, wire, host, error, and of corefile only what reads options
 //! chain           -> corefile, wire, host, error
 //! corefile, host  -> error
@@ -21,7 +22,8 @@ use source::{Source, Use};
 /// Who may use whom.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare"]),
-    ("server", &["chain", "wire", "host", "corefile", "args", "error"]),
+    ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
+    ("node", &["host", "args", "error"]),
     ("plugins", &["chain", "corefile", "wire", "host", "error"]),
     ("chain", &["corefile", "wire", "host", "error"]),
     ("bench", &["wire"]),

@@ -14,6 +14,7 @@ want git git
 want curl curl
 want openssl openssl
 want ip iproute2
+want nft nftables
 want unshare util-linux
 want python3 python3
 want dig bind9-dnsutils

@@ -7,6 +7,8 @@ use crate::args::Args;
 use crate::chain::setup::Registration;
 use crate::corefile::{self, Corefile, Vocabulary};
 use crate::error::{Error, Result};
+use crate::host::metrics::Metrics;
+use crate::node::source;
 
 /// Where configurations come from, at start and at each reload.
 pub struct Loader {
@@ -17,6 +19,8 @@ pub struct Loader {
 
 enum Source {
     File(String),
+    /// Made from the template of a node cache.
+    Node(Box<source::Source>),
     /// Standard input can be read once.
     Text(String),
     BuiltIn,
@@ -27,8 +31,17 @@ impl Loader {
     ///
     /// # Errors
     /// Standard input cannot be read.
-    pub fn new(args: &Args, plugins: &[Registration], elsewhere: &'static [&'static str]) -> Result<Self> {
-        let source = match args.conf.as_deref() {
+    pub fn new(
+        args: &Args,
+        plugins: &[Registration],
+        elsewhere: &'static [&'static str],
+        metrics: &Metrics,
+    ) -> Result<Self> {
+        let conf = args.conf.as_deref();
+        let source = match conf {
+            _ if let Some(flags) = &args.node => {
+                Source::Node(Box::new(source::Source::new(flags, conf, &args.port, metrics)))
+            }
             Some("stdin") if !std::io::stdin().is_terminal() => {
                 let mut text = Vec::new();
                 let read = std::io::stdin().read_to_end(&mut text);
@@ -49,12 +62,16 @@ impl Loader {
     /// It is missing, or the first thing in it that is wrong.
     pub fn load(&self) -> Result<Corefile> {
         let (name, text) = match &self.source {
-            Source::File(path) => (path.as_str(), read(path)?),
-            Source::Text(text) => ("stdin", text.clone()),
-            Source::BuiltIn => ("", String::new()),
+            Source::File(path) => (path.clone(), read(path)?),
+            Source::Node(source) => {
+                let (name, bytes) = source.read()?;
+                (name, corefile::decode(&bytes))
+            }
+            Source::Text(text) => ("stdin".into(), text.clone()),
+            Source::BuiltIn => (String::new(), String::new()),
         };
         let vocabulary = Vocabulary { served: &self.served, elsewhere: self.elsewhere };
-        corefile::parse(&text, name, &|name: &str| std::env::var(name).ok(), &vocabulary)
+        corefile::parse(&text, &name, &|name: &str| std::env::var(name).ok(), &vocabulary)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::corefile::Corefile;
 use crate::error::{Error, Result};
 use crate::host::metrics::{Family, Gauge};
 use crate::host::{Host, log};
+use crate::node::{Due, Node};
 
 /// How long what waits may take to be answered when the server stops, as in CoreDNS.
 const GRACE: Duration = Duration::from_secs(5);
@@ -63,8 +64,9 @@ pub fn validate(
     plugins: &'static [Registration],
     elsewhere: &'static [&'static str],
 ) -> Result<Vec<String>> {
-    let corefile = Loader::new(args, plugins, elsewhere)?.load()?;
-    Ok(build(&corefile, plugins, &Arc::new(Host::default()), &args.port)?.servers)
+    let host = Arc::new(Host::default());
+    let corefile = Loader::new(args, plugins, elsewhere, &host.metrics)?.load()?;
+    Ok(build(&corefile, plugins, &host, &args.port)?.servers)
 }
 
 /// Serves until a signal ends it; the result is the exit status.
@@ -77,26 +79,46 @@ pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
     let runtime = runtime.map_err(io)?;
-    let loader = Loader::new(args, plugins, elsewhere)?;
     let host = Arc::new(Host::default());
+    let mut node = args.node.as_ref().map(|flags| runtime.block_on(Node::start(flags, &args.port, &host)));
+    let loader = Loader::new(args, plugins, elsewhere, &host.metrics);
+    let code = loader.and_then(|loader| live(args, plugins, loader, host, &runtime, &mut node));
+    if let Some(node) = &mut node {
+        runtime.block_on(node.leave());
+    }
+    remove_pidfile(args);
+    log::flush(Duration::from_secs(1));
+    runtime.shutdown_background();
+    code
+}
+
+/// Serves from the first look at the Corefile to the signal to stop.
+fn live(
+    args: &Args,
+    plugins: &'static [Registration],
+    loader: Loader,
+    host: Arc<Host>,
+    runtime: &Runtime,
+    node: &mut Option<Node>,
+) -> Result<ExitCode> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let corefile = loader.load()?;
     let mut configuration = build(&corefile, plugins, &host, &args.port)?;
     let stage = Stage::new(host.clone(), runtime.handle().clone(), workers)?;
-    let mut process = Process { args, plugins, loader, host, stage, watch: None, hash: String::new() };
+    let mut process = Process { args, plugins, loader, host, stage, node, watch: None, hash: String::new() };
     let code = runtime.block_on(async {
         // Before anything else: until its handler is set, a signal kills.
         let mut signals = Signals::new().map_err(|source| Error::Io { what: "listen for signals".into(), source })?;
-        process.start(&corefile, &mut configuration, &runtime).await?;
+        process.start(&corefile, &mut configuration, runtime).await?;
         let servers = std::mem::take(&mut configuration.servers);
         process.go_live(&corefile, configuration)?;
         process.announce(&servers);
-        process.obey(&mut signals, &runtime).await
+        if let Some(node) = process.node {
+            node.serving();
+        }
+        process.obey(&mut signals, runtime).await
     });
     process.stage.clear();
-    remove_pidfile(args);
-    log::flush(Duration::from_secs(1));
-    runtime.shutdown_background();
     code
 }
 
@@ -114,6 +136,7 @@ struct Process<'a> {
     loader: Loader,
     host: Arc<Host>,
     stage: Stage,
+    node: &'a mut Option<Node>,
     watch: Option<Watch>,
     /// The hash of the Corefile that is live.
     hash: String,
@@ -135,6 +158,7 @@ enum Event {
     Quit,
     Reload,
     Look,
+    Node(Due),
 }
 
 impl Process<'_> {
@@ -178,7 +202,7 @@ impl Process<'_> {
     /// Does what signals and the clock say, until the end.
     async fn obey(&mut self, signals: &mut Signals, runtime: &Runtime) -> Result<ExitCode> {
         loop {
-            match signals.next(self.watch.as_mut()).await {
+            match signals.next(self.watch.as_mut(), self.node.as_mut()).await {
                 Event::Stop => {
                     log::info("", format_args!("SIGTERM: Shutting down servers then terminating"));
                     self.stop(signals).await;
@@ -197,26 +221,37 @@ impl Process<'_> {
                     log::info("", format_args!("SIGUSR1: Reloading"));
                     self.reload(runtime, true).await;
                 }
-                Event::Look => self.reload(runtime, false).await,
+                Event::Look | Event::Node(Due::Look) => self.reload(runtime, false).await,
+                Event::Node(Due::Sync) => {
+                    if let Some(node) = self.node {
+                        node.sync().await;
+                    }
+                }
             }
         }
     }
 
     /// Unready at once; serving goes on for the lameduck time, and for a little longer if clients still ask; then what
     /// has arrived is answered.
-    async fn stop(&self, signals: &mut Signals) {
+    async fn stop(&mut self, signals: &mut Signals) {
         self.host.shutting_down.store(true, Ordering::Relaxed);
         let lameduck = self.stage.lameduck();
         if !lameduck.is_zero() {
             log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
             let serve_on = async {
                 tokio::time::sleep(lameduck).await;
+                if let Some(node) = &mut *self.node {
+                    node.hand_over();
+                }
                 self.stage.linger(LINGER).await;
             };
             tokio::select! {
                 () = serve_on => {}
                 _ = signals.quit.recv() => return,
             }
+        }
+        if let Some(node) = self.node {
+            node.hand_over();
         }
         self.stage.drain(GRACE).await;
     }
@@ -282,14 +317,20 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self, watch: Option<&mut Watch>) -> Event {
+    async fn next(&mut self, watch: Option<&mut Watch>, node: Option<&mut Node>) -> Event {
         let look = async {
             match watch {
                 Some(watch) => watch.timer.tick().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(look);
+        let due = async {
+            match node {
+                Some(node) => node.due().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(look, due);
         loop {
             tokio::select! {
                 _ = self.stop.recv() => return Event::Stop,
@@ -299,6 +340,7 @@ impl Signals {
                 // SIGHUP is ignored, as in CoreDNS.
                 _ = self.hangup.recv() => {}
                 _ = &mut look => return Event::Look,
+                due = &mut due => return Event::Node(due),
             }
         }
     }

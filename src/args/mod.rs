@@ -1,6 +1,10 @@
-//! The command line: CoreDNS's flags, in Go's syntax.
+//! The command line: CoreDNS's flags and node-cache's, in Go's syntax.
+
+mod node;
 
 use std::path::PathBuf;
+
+pub use node::NodeFlags;
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +34,13 @@ pub struct Args {
     pub quiet: bool,
     /// Whether log lines are JSON.
     pub json: bool,
+    /// What a node cache is to do; nothing where no flag of node-cache was given.
+    pub node: Option<NodeFlags>,
 }
 
 impl Default for Args {
     fn default() -> Self {
-        Self { conf: None, pidfile: None, port: "53".into(), quiet: false, json: false }
+        Self { conf: None, pidfile: None, port: "53".into(), quiet: false, json: false, node: None }
     }
 }
 
@@ -51,6 +57,21 @@ pub const USAGE: &str = "Usage of signpost:
   -quiet            do not print zones and version at start
   -validate         check the Corefile and exit with 0 or 1; opens no socket and asks no network
   -version          print the version and exit
+With -localip it is a NodeLocal DNSCache, in node-cache's place:
+  -localip IP,IP        addresses to answer on
+  -basecorefile FILE    Corefile with __PILLAR__ words (default /etc/coredns/Corefile.base; without it -conf is read as it is)
+  -corefile FILE        Corefile if there is neither that nor -conf (default /etc/Corefile)
+  -upstreamsvc NAME     Service whose ClusterIP is __PILLAR__CLUSTER__DNS__ (default kube-dns)
+  -kubednscm FOLDER     mounted ConfigMap kube-dns (default /etc/kube-dns, if it is there)
+  -setupinterface       give the addresses to an interface (default true)
+  -interfacename NAME   its name (default nodelocaldns)
+  -setupiptables        keep connection tracking away from the addresses, with nf_tables (default true)
+  -health-port N        port of the health plugin, kept away from it too (default 8080)
+  -syncinterval TIME    look after interface and rules this often (default 60s)
+  -skipteardown         leave interface and rules behind at the end
+  -reloadwithsignal     take over changed files without the reload plugin
+  -metrics-listen-address A  where /metrics of the node cache is (default 0.0.0.0:9353)
+  -initialdelay, -setupebtables  accepted, without effect
 signpost compare -h: ask two servers the same questions and print what differs
 ";
 
@@ -90,12 +111,22 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
                 }
             }
             "conf" | "pidfile" | "dns.port" | "p" | "log-format" => {
-                let value = inline.or_else(|| arguments.next());
-                let value = value.ok_or_else(|| (2, format!("flag needs an argument: -{name}\n{USAGE}")))?;
+                let value = value(name, inline, &mut arguments)?;
                 set(&mut args, name, value)?;
+            }
+            _ if node::SWITCHES.contains(&name) => {
+                let on = switch(name, inline.as_deref())?;
+                args.node.get_or_insert_default().switch(name, on);
+            }
+            _ if node::VALUES.contains(&name) => {
+                let value = value(name, inline, &mut arguments)?;
+                args.node.get_or_insert_default().set(name, value)?;
             }
             _ => return Err((2, format!("flag provided but not defined: -{name}\n{USAGE}"))),
         }
+    }
+    if let Some(flags) = &args.node {
+        flags.check(&args.port)?;
     }
     Ok(match mode {
         None => Command::Serve(args),
@@ -107,6 +138,11 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
 fn flag_name(argument: &str) -> Option<&str> {
     let name = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
     (!name.is_empty()).then_some(name)
+}
+
+/// The value behind `=`, or the next argument.
+fn value(name: &str, inline: Option<String>, arguments: &mut impl Iterator<Item = String>) -> Result<String, Refusal> {
+    inline.or_else(|| arguments.next()).ok_or_else(|| (2, format!("flag needs an argument: -{name}\n{USAGE}")))
 }
 
 fn rest(arguments: impl Iterator<Item = String>) -> String {

@@ -1,0 +1,237 @@
+//! The role of a NodeLocal DNSCache: what node-cache does beside serving a Corefile.
+//!
+//! One process on each node answers on a link-local address, and on the ClusterIP of kube-dns, from its cache. For that
+//!
+//! - the Corefile is made from a template ([`source`], `template`, `kube_dns`),
+//! - an interface has the addresses (`link`),
+//! - connection tracking is kept away from them (`rules`, `nft`): why nf_tables, is said there,
+//! - `/metrics` tells what could not be set up.
+//!
+//! ```text
+//! start: interface -> Corefile -> sockets -> rules        then interface and rules are looked after
+//! end:   lameduck -> no rules: kube-proxy leads new questions elsewhere -> what has arrived is answered -> no interface
+//! crash: the kernel takes the rules away; the interface stays for the next start
+//! ```
+//!
+//! Rules come last and go first, because with them nobody else can answer. So a question to the ClusterIP is answered
+//! by the pods of kube-dns whenever this process cannot. One to the link-local address has no second way.
+
+mod kube_dns;
+mod link;
+mod nft;
+mod rules;
+pub mod source;
+mod template;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Interval, interval_at};
+
+use crate::args::NodeFlags;
+use crate::host::http::{self, Endpoints, Http};
+use crate::host::metrics::{Counter, Family, Metrics};
+use crate::host::{Host, log};
+use link::{Failure, Link};
+use rules::Rules;
+
+/// How often files are looked at with `-reloadwithsignal`, as in node-cache.
+const LOOK: Duration = Duration::from_secs(10);
+
+static SETUP_ERRORS: Family = Family {
+    name: "coredns_nodecache_setup_errors_total",
+    help: "What a node cache could not set up: interface, rules, Corefile.",
+    labels: &["errortype"],
+};
+
+/// What could not be set up, as the label `errortype` says it.
+#[derive(Debug, Clone, Copy)]
+enum SetupError {
+    /// The rules; node-cache counts them under the name of its program.
+    Rules,
+    /// Making the interface.
+    InterfaceAdd,
+    /// Looking after it.
+    InterfaceCheck,
+    /// Template or ConfigMap.
+    ConfigMap,
+}
+
+fn errors(metrics: &Metrics, error: SetupError) -> Counter {
+    let label = match error {
+        SetupError::Rules => "iptables",
+        SetupError::InterfaceAdd => "interface_add",
+        SetupError::InterfaceCheck => "interface_check",
+        SetupError::ConfigMap => "configmap",
+    };
+    metrics.counter(&SETUP_ERRORS, &[label])
+}
+
+//----------- Node -----------------------------------------------------------
+
+/// What stands around the server on a node.
+pub struct Node {
+    host: Arc<Host>,
+    interface: String,
+    link: Option<Link>,
+    rules: Option<Rules>,
+    /// Whether interface and rules stay at the end.
+    stay: bool,
+    /// Whether questions come in, so that rules may be in force.
+    serves: bool,
+    sync: Interval,
+    look: Option<Interval>,
+    _http: Http,
+}
+
+/// What it is time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// To look after interface and rules.
+    Sync,
+    /// To look at the files of the Corefile.
+    Look,
+}
+
+impl Node {
+    /// Makes the interface, so that its addresses can be bound. What fails is said and counted, and tried again.
+    pub async fn start(flags: &NodeFlags, port: &str, host: &Arc<Host>) -> Self {
+        let every = |period| interval_at(Instant::now() + period, period);
+        // Shown from the start, at 0; nothing waits for a lock here, but people look for the name.
+        let _ = host.metrics.counter(&SETUP_ERRORS, &["iptables_lock"]);
+        for error in [SetupError::Rules, SetupError::InterfaceAdd, SetupError::InterfaceCheck, SetupError::ConfigMap] {
+            let _ = errors(&host.metrics, error);
+        }
+        if flags.setup_ebtables {
+            log::warning("", format_args!("-setupebtables has no effect: rules for bridges are not made here"));
+        }
+        let mut node = Self {
+            host: host.clone(),
+            interface: flags.interface.clone(),
+            link: None,
+            rules: flags.setup_rules.then(|| {
+                let port = port.parse().unwrap_or(53);
+                Rules::new(&flags.addresses, port, flags.health_port, flags.skip_teardown)
+            }),
+            stay: flags.skip_teardown,
+            serves: false,
+            sync: every(flags.sync_interval),
+            look: flags.reload_unasked.then(|| every(LOOK)),
+            _http: metrics_page(&flags.metrics, host),
+        };
+        if flags.setup_interface {
+            match Link::new(&flags.interface, &flags.addresses) {
+                Ok(link) => node.link = Some(link),
+                Err(error) => node.complain(SetupError::InterfaceAdd, "netlink", &error),
+            }
+        }
+        node.sync_link().await;
+        node
+    }
+
+    /// The server listens: now its rules may be in force.
+    pub fn serving(&mut self) {
+        self.serves = true;
+        self.sync_rules();
+    }
+
+    /// Waits until something is due.
+    pub async fn due(&mut self) -> Due {
+        let look = async {
+            match &mut self.look {
+                Some(look) => look.tick().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.sync.tick() => Due::Sync,
+            _ = look => Due::Look,
+        }
+    }
+
+    /// Puts back what is gone of interface and rules.
+    pub async fn sync(&mut self) {
+        self.sync_link().await;
+        if self.serves {
+            self.sync_rules();
+        }
+    }
+
+    /// Takes the rules away, so that new questions to the ClusterIP go to the pods of kube-dns.
+    pub fn hand_over(&mut self) {
+        self.serves = false;
+        if self.stay {
+            return;
+        }
+        if let Some(rules) = &mut self.rules
+            && let Err(error) = rules.remove()
+        {
+            self.complain(SetupError::Rules, "remove the rules", &error);
+        }
+    }
+
+    /// Takes rules and interface away, unless they shall stay.
+    pub async fn leave(&mut self) {
+        self.hand_over();
+        if self.stay {
+            return;
+        }
+        if let Some(link) = &self.link
+            && let Err(error) = link.remove().await
+        {
+            self.complain(SetupError::InterfaceCheck, "remove the interface", &error);
+        }
+    }
+
+    async fn sync_link(&self) {
+        let Some(link) = &self.link else { return };
+        match link.ensure().await {
+            Ok(true) => log::info("", format_args!("Added interface - {}", self.interface)),
+            Ok(false) => {}
+            Err(Failure::Add(error)) => self.complain(SetupError::InterfaceAdd, "add the interface", &error),
+            Err(Failure::Check(error)) => self.complain(SetupError::InterfaceCheck, "look after the interface", &error),
+        }
+    }
+
+    fn sync_rules(&mut self) {
+        let Some(rules) = &mut self.rules else { return };
+        match rules.ensure() {
+            Ok(true) => log::info("", format_args!("Added nodelocaldns rules - table inet nodelocaldns")),
+            Ok(false) => {}
+            Err(error) => self.complain(SetupError::Rules, "add the rules that skip connection tracking", &error),
+        }
+    }
+
+    fn complain(&self, kind: SetupError, what: &str, error: &dyn std::fmt::Display) {
+        errors(&self.host.metrics, kind).inc();
+        let text = error.to_string();
+        let hint = if text.contains("not permitted") {
+            "\nhelp: it needs the capability NET_ADMIN, and user 0 to have it from a pod's securityContext (runAsUser: 0, capabilities add NET_ADMIN)"
+        } else if matches!(kind, SetupError::Rules) {
+            "\nhelp: it needs nf_tables in the kernel of the node; with -setupiptables=false nothing is set up, and connection tracking stays"
+        } else {
+            ""
+        };
+        log::error("", format_args!("cannot {what} {}: {text}{hint}", self.interface));
+    }
+}
+
+/// Serves the metrics of the node cache beside those of the Corefile. A port that somebody has is said, no more: two node
+/// caches may share a node.
+fn metrics_page(address: &str, host: &Arc<Host>) -> Http {
+    let listener = Http::default();
+    let metrics = host.clone();
+    let page = move || -> http::Page {
+        let text = metrics.metrics.text_of(|name| name.starts_with("coredns_nodecache_"));
+        (200, "text/plain; version=0.0.4; charset=utf-8", text)
+    };
+    let endpoints = Endpoints::from([((address.to_owned(), "/metrics".to_owned()), Arc::new(page) as _)]);
+    match listener.bind(&endpoints) {
+        Ok(bound) => listener.publish(bound, endpoints, &Handle::current()),
+        Err((address, error)) => {
+            log::error("", format_args!("Failed to start metrics handler: listen tcp {address}: {error}"));
+        }
+    }
+    listener
+}

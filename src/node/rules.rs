@@ -1,0 +1,225 @@
+//! Rules that keep connection tracking away from what is asked of the local addresses.
+//!
+//! A packet that is not tracked is not translated either: so one to the ClusterIP of kube-dns ends at the local
+//! interface that has this address, although kube-proxy would lead it elsewhere, and no entry is made for each question
+//! in a table that can be full.
+//!
+//! # Why nf_tables, and a table of its own
+//!
+//! node-cache runs the program iptables and puts its rules in front of the host's. Here the kernel is told directly,
+//! through netlink, because an image needs no program for that, and because nf_tables has what iptables cannot give:
+//!
+//! - **All or nothing**: the table is replaced in one step. No rule is there twice, none is half there, and no lock is
+//!   waited for.
+//! - **It ends with the process**: the table belongs to the socket that made it (kernel 5.12 and newer). Whatever way the
+//!   process ends, the kernel takes the table away, and kube-proxy leads questions to the ClusterIP to other pods again.
+//! - **Nobody else's rules are touched**: kube-proxy and firewalls have tables of their own, in all their modes; at the
+//!   raw priority this one comes before connection tracking and all of theirs. `nft flush ruleset` passes it by.
+//!
+//! The price: a table of its own can let nothing in that another one drops. iptables rules of node-cache also accept
+//! port 53 of the local addresses in front of a host firewall's rules; a host that drops what it does not know has to
+//! let it in itself.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::nft::{Attributes, Batch, Connection, DELETE_TABLE, NEW_CHAIN, NEW_RULE, NEW_TABLE};
+
+/// The table's name.
+const TABLE: &str = "nodelocaldns";
+
+/// What `nft list ruleset` shows behind each rule.
+const COMMENT: &str = "NodeLocal DNS Cache: skip conntrack";
+
+/// The table ends with the socket that made it.
+const OWNER: u32 = 2;
+
+/// Hooks, and the name of the chain at each.
+const PREROUTING: (&str, u32) = ("prerouting", 0);
+const OUTPUT: (&str, u32) = ("output", 3);
+
+/// Before connection tracking (-200), where the table raw of iptables is.
+const RAW: i32 = -300;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// From or to the address, and the port there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Source,
+    Destination,
+}
+
+/// One rule: packets of this protocol, whose address and port on this side are these, are not tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rule {
+    chain: (&'static str, u32),
+    protocol: u8,
+    side: Side,
+    address: IpAddr,
+    port: u16,
+}
+
+//----------- Rules ----------------------------------------------------------
+
+/// The rules of a node cache, and the socket that keeps them.
+pub(super) struct Rules {
+    rules: Vec<Rule>,
+    /// Whether they stay when the process ends.
+    stay: bool,
+    /// Whether they were put in force: what is there before that is a predecessor's.
+    in_force: bool,
+    connection: Option<Connection>,
+}
+
+impl Rules {
+    /// The rules of these addresses for port 53 (or `port`) and the port of the *health* plugin, not yet in force.
+    pub(super) fn new(addresses: &[IpAddr], port: u16, health: u16, stay: bool) -> Self {
+        let rules = addresses.iter().flat_map(|&address| of(address, port, health)).collect();
+        Self { rules, stay, in_force: false, connection: None }
+    }
+
+    /// Puts them in force, in place of what a predecessor left. Whether anything had to be done.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing has changed then.
+    pub(super) fn ensure(&mut self) -> io::Result<bool> {
+        if self.connection.is_none() {
+            self.connection = Some(Connection::open()?);
+        }
+        let Some(connection) = &self.connection else { return Ok(false) };
+        if self.in_force && connection.count_rules(&table(1))? == self.rules.len() {
+            return Ok(false);
+        }
+        let owned = if self.stay { 0 } else { OWNER };
+        match connection.run(self.batch(owned)) {
+            // Kernels before 5.12 know no owner: the table stays if the process is killed, and the next start replaces it.
+            Err(error) if owned != 0 && is_unknown(&error) => connection.run(self.batch(0))?,
+            done => done?,
+        }
+        self.in_force = true;
+        Ok(true)
+    }
+
+    /// Takes them away.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn remove(&mut self) -> io::Result<()> {
+        let Some(connection) = self.connection.take() else { return Ok(()) };
+        self.in_force = false;
+        let mut batch = Batch::new();
+        batch.add(DELETE_TABLE, &table(1));
+        match connection.run(batch) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    /// All of the table. It is made so that it is there, deleted, and made: whatever was in it before is gone.
+    fn batch(&self, flags: u32) -> Batch {
+        let mut batch = Batch::new();
+        batch.add(NEW_TABLE, &table(1));
+        batch.add(DELETE_TABLE, &table(1));
+        batch.add(NEW_TABLE, &table(1).number(2, flags));
+        for (name, hook) in [PREROUTING, OUTPUT] {
+            let place = Attributes::default().number(1, hook).number(2, RAW.cast_unsigned());
+            batch.add(NEW_CHAIN, &table(1).text(3, name).nested(4, &place).text(7, "filter"));
+        }
+        for rule in &self.rules {
+            // The comment as nft writes it: a type, a length, a text.
+            let comment = [&[0, COMMENT.len() as u8 + 1], COMMENT.as_bytes(), b"\0"].concat();
+            let attributes = table(1).text(2, rule.chain.0).nested(4, &rule.expressions()).bytes(7, &comment);
+            batch.add(NEW_RULE, &attributes);
+        }
+        batch
+    }
+}
+
+/// The table's name as the attribute of this number.
+fn table(number: u16) -> Attributes {
+    Attributes::default().text(number, TABLE)
+}
+
+fn is_unknown(error: &io::Error) -> bool {
+    // EOPNOTSUPP and EINVAL.
+    matches!(error.raw_os_error(), Some(95 | 22))
+}
+
+/// Questions from pods, answers to them, questions of the host itself and of pods in its network, and probes of
+/// *health* by the kubelet, both ways.
+fn of(address: IpAddr, port: u16, health: u16) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for protocol in [TCP, UDP] {
+        rules.push(Rule { chain: PREROUTING, protocol, side: Side::Destination, address, port });
+        rules.push(Rule { chain: OUTPUT, protocol, side: Side::Source, address, port });
+        rules.push(Rule { chain: OUTPUT, protocol, side: Side::Destination, address, port });
+    }
+    for side in [Side::Destination, Side::Source] {
+        rules.push(Rule { chain: OUTPUT, protocol: TCP, side, address, port: health });
+    }
+    rules
+}
+
+//----------- Expressions ----------------------------------------------------
+
+impl Rule {
+    fn expressions(&self) -> Attributes {
+        let (family, address, at): (u8, Vec<u8>, _) = match self.address {
+            IpAddr::V4(address) => (2, address.octets().into(), [12, 16]),
+            IpAddr::V6(address) => (10, address.octets().into(), [8, 24]),
+        };
+        let side = usize::from(self.side == Side::Destination);
+        let parts = [
+            meta(15),
+            equals(&[family]),
+            meta(16),
+            equals(&[self.protocol]),
+            payload(1, at[side], address.len() as u32),
+            equals(&address),
+            payload(2, [0, 2][side], 2),
+            equals(&self.port.to_be_bytes()),
+            expression("notrack", &Attributes::default()),
+        ];
+        parts.iter().fold(Attributes::default(), |list, part| list.nested(1, part))
+    }
+}
+
+/// Loads a property of the packet: 15 its family, 16 its transport protocol.
+fn meta(key: u32) -> Attributes {
+    expression("meta", &Attributes::default().number(1, 1).number(2, key))
+}
+
+/// Loads octets of the network header (1) or the transport header (2).
+fn payload(header: u32, offset: u32, len: u32) -> Attributes {
+    expression("payload", &Attributes::default().number(1, 1).number(2, header).number(3, offset).number(4, len))
+}
+
+/// Goes on only if what was loaded is this.
+fn equals(octets: &[u8]) -> Attributes {
+    let value = Attributes::default().bytes(1, octets);
+    expression("cmp", &Attributes::default().number(1, 1).number(2, 0).nested(3, &value))
+}
+
+fn expression(name: &str, data: &Attributes) -> Attributes {
+    Attributes::default().text(1, name).nested(2, data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_direction_of_an_address_has_one_rule() {
+        let address: IpAddr = "169.254.20.10".parse().unwrap();
+        let rules = of(address, 53, 8080);
+        assert_eq!(rules.len(), 8);
+        for (at, rule) in rules.iter().enumerate() {
+            assert!(!rules[..at].contains(rule), "twice: {rule:?}");
+        }
+        assert_eq!(rules.iter().filter(|rule| rule.chain == PREROUTING).count(), 2);
+        assert_eq!(rules.iter().filter(|rule| rule.port == 8080).count(), 2);
+        assert_eq!(Rules::new(&[address, "fd00::10".parse().unwrap()], 53, 8080, false).rules.len(), 16);
+    }
+}

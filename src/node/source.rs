@@ -1,0 +1,161 @@
+//! Where the Corefile of a node cache comes from: template, environment and ConfigMap, read anew at each look.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::kube_dns::KubeDns;
+use super::template::{self, Values};
+use super::{SetupError, errors};
+use crate::args::NodeFlags;
+use crate::error::{Error, Result};
+use crate::host::log;
+use crate::host::metrics::Metrics;
+
+/// Where the ConfigMap kube-dns is mounted in the usual DaemonSets.
+const KUBE_DNS: &str = "/etc/kube-dns";
+
+/// The Corefile of a node cache.
+pub struct Source {
+    flags: NodeFlags,
+    conf: String,
+    port: String,
+    errors: crate::host::metrics::Counter,
+    known: Mutex<Known>,
+}
+
+/// What a look leaves behind.
+#[derive(Default)]
+struct Known {
+    /// The last ConfigMap without a mistake.
+    kube_dns: KubeDns,
+    /// The mistake of the last one: said once.
+    complaint: String,
+    /// The text that was made last.
+    text: String,
+}
+
+impl Source {
+    /// A source for what the flags name; `conf` is the Corefile that is read as it is where there is no template.
+    #[must_use]
+    pub fn new(flags: &NodeFlags, conf: Option<&str>, port: &str, metrics: &Metrics) -> Self {
+        Self {
+            flags: flags.clone(),
+            conf: conf.unwrap_or(&flags.corefile).to_owned(),
+            port: port.to_owned(),
+            errors: errors(metrics, SetupError::ConfigMap),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The Corefile as it is now: the name for errors, and the text.
+    ///
+    /// # Errors
+    /// Neither template nor Corefile can be read, or the template has a word that stands for nothing. A mistake in the
+    /// ConfigMap is none: what was right before it holds.
+    pub fn read(&self) -> Result<(String, Vec<u8>)> {
+        let made = self.make();
+        if made.is_err() {
+            self.errors.inc();
+        }
+        made
+    }
+
+    fn make(&self) -> Result<(String, Vec<u8>)> {
+        let name = self.flags.base.display().to_string();
+        let base = match std::fs::read(&self.flags.base) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.ready_made(),
+            Err(source) => return Err(Error::Io { what: format!("open the Corefile's template {name}"), source }),
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look_at_kube_dns(&mut known);
+        let service = &self.flags.upstream_service;
+        let cluster_dns: Option<IpAddr> =
+            std::env::var(template::variable(service)).ok().and_then(|address| address.parse().ok());
+        let values = Values {
+            addresses: &self.flags.addresses,
+            port: &self.port,
+            cluster_dns,
+            service,
+            kube_dns: &known.kube_dns,
+        };
+        let text = template::render(&name, &base, &values).map_err(Error::Corefile)?;
+        if known.text != text {
+            let (domains, upstreams) = (known.kube_dns.stub_domains.len(), known.kube_dns.upstreams.join(" "));
+            let upstreams = if upstreams.is_empty() { "/etc/resolv.conf" } else { &upstreams };
+            log::info(
+                "",
+                format_args!("Updated Corefile with {domains} custom stubdomains and upstream servers {upstreams}"),
+            );
+            known.text.clone_from(&text);
+        }
+        Ok((name, text.into_bytes()))
+    }
+
+    /// Without a template, the Corefile itself.
+    fn ready_made(&self) -> Result<(String, Vec<u8>)> {
+        let bytes = std::fs::read(&self.conf).map_err(|error| {
+            let (base, why) = (self.flags.base.display(), error.to_string());
+            let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
+            Error::Other(format!(
+                "open {}: {why}\nhelp: a node cache makes its Corefile from {base} (-basecorefile), which is not there either; in the usual DaemonSets the ConfigMap node-local-dns is mounted so",
+                self.conf
+            ))
+        })?;
+        Ok((self.conf.clone(), bytes))
+    }
+
+    fn look_at_kube_dns(&self, known: &mut Known) {
+        let folder: PathBuf = match &self.flags.kube_dns {
+            Some(folder) => folder.clone(),
+            None if Path::new(KUBE_DNS).is_dir() => KUBE_DNS.into(),
+            None => return,
+        };
+        match KubeDns::read(&folder) {
+            Ok(kube_dns) => {
+                known.kube_dns = kube_dns;
+                known.complaint.clear();
+            }
+            Err(complaint) if complaint == known.complaint => {}
+            Err(complaint) => {
+                self.errors.inc();
+                log::error("", format_args!("Invalid config: {complaint}\nwhat it said before stays in use"));
+                known.complaint = complaint;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_in_the_config_map_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let upstreams = folder.path().join("upstreamNameservers");
+        let flags = NodeFlags {
+            addresses: vec!["169.254.20.10".parse().unwrap()],
+            base: folder.path().join("Corefile.base"),
+            kube_dns: Some(folder.path().into()),
+            ..NodeFlags::default()
+        };
+        let metrics = Metrics::default();
+        let source = Source::new(&flags, Some("/nowhere/Corefile"), "53", &metrics);
+        let said = source.read().unwrap_err().to_string();
+        assert!(said.contains("open /nowhere/Corefile") && said.contains("Corefile.base"), "{said}");
+        std::fs::write(&flags.base, "forward . __PILLAR__UPSTREAM__SERVERS__\n").unwrap();
+        let text = || String::from_utf8(source.read().unwrap().1).unwrap();
+        assert_eq!(text(), "forward . /etc/resolv.conf\n");
+        std::fs::write(&upstreams, r#"["9.9.9.9"]"#).unwrap();
+        assert_eq!(text(), "forward . 9.9.9.9\n");
+        std::fs::write(&upstreams, r#"["9.9.9"#).unwrap();
+        assert_eq!(text(), "forward . 9.9.9.9\n");
+        assert_eq!(text(), "forward . 9.9.9.9\n");
+        assert_eq!(errors(&metrics, SetupError::ConfigMap).get(), 2, "one look without files, one mistake, said once");
+        std::fs::remove_file(&upstreams).unwrap();
+        assert_eq!(text(), "forward . /etc/resolv.conf\n");
+    }
+}

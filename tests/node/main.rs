@@ -1,0 +1,223 @@
+//! A node cache with a real kernel: interface, rules and Corefile, from start to end, and after a crash.
+//!
+//! Each test runs in a network namespace of its own. The Corefile is shaped like the one that Kubernetes ships for its
+//! NodeLocal DNSCache. The upstream is a Signpost that refuses everything outside of cluster.local and arpa, so an
+//! answer tells who gave it.
+
+mod place;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use place::{Running, addresses, ask, ask_until, inside, page, rules, shell};
+
+/// For iptables mode: the addresses that `sed` has put in, and the words that are left to the program.
+const BASE: &str = "cluster.local:53 {
+    errors
+    cache {
+            success 9984 30
+            denial 9984 5
+    }
+    reload 2s 1s
+    loop
+    bind 169.254.20.10 10.96.0.10
+    forward . __PILLAR__CLUSTER__DNS__ {
+            force_tcp
+    }
+    prometheus :9253
+    health 169.254.20.10:8080
+    }
+in-addr.arpa:53 {
+    errors
+    cache 30
+    reload 2s 1s
+    loop
+    bind 169.254.20.10 10.96.0.10
+    forward . __PILLAR__CLUSTER__DNS__ {
+            force_tcp
+    }
+    prometheus :9253
+    }
+.:53 {
+    errors
+    cache 30
+    reload 2s 1s
+    loop
+    bind 169.254.20.10 10.96.0.10
+    forward . __PILLAR__UPSTREAM__SERVERS__
+    prometheus :9253
+    }
+";
+
+/// What answers behind the ClusterIP of `kube-dns-upstream`, and where `kube-dns` leads without a node cache.
+const UPSTREAM: &str = "cluster.local:53 in-addr.arpa:53 {
+    bind 10.96.3.4
+    whoami
+}
+";
+
+const ARGUMENTS: &str = "-localip 169.254.20.10,10.96.0.10 -conf /etc/Corefile -upstreamsvc kube-dns-upstream \
+    -basecorefile Corefile.base -kubednscm kube-dns";
+
+const NAME: &str = "web.default.svc.cluster.local.";
+const LINK_LOCAL: &str = "169.254.20.10:53";
+const CLUSTER_IP: &str = "10.96.0.10:53";
+
+/// A folder with the Corefile, and the upstream that runs in it.
+fn place(base: &str) -> (tempfile::TempDir, Running) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("kube-dns")).expect("a folder");
+    std::fs::write(folder.path().join("Corefile.base"), base).expect("writes");
+    std::fs::write(folder.path().join("Corefile.upstream"), UPSTREAM).expect("writes");
+    shell("ip addr add 10.96.3.4/32 dev lo");
+    let upstream = Running::start(folder.path(), "upstream", "-conf Corefile.upstream");
+    upstream.wait_for("CoreDNS-", 1);
+    (folder, upstream)
+}
+
+fn node(folder: &Path, more: &str) -> Running {
+    let running = Running::start(folder, "node", &format!("{ARGUMENTS} {more}"));
+    let starts = running.output().matches("CoreDNS-").count();
+    running.wait_for("Added nodelocaldns rules", starts + 1);
+    running
+}
+
+#[test]
+fn it_is_set_up_once_and_gone_at_the_end() {
+    inside("it_is_set_up_once_and_gone_at_the_end", || {
+        let (folder, _upstream) = place(BASE);
+        let first = node(folder.path(), "");
+        for (server, name) in [(LINK_LOCAL, NAME), (CLUSTER_IP, NAME), (LINK_LOCAL, "4.3.96.10.in-addr.arpa.")] {
+            ask_until(server, name, "NOERROR");
+        }
+        assert_eq!(addresses("nodelocaldns").unwrap(), ["10.96.0.10/32", "169.254.20.10/32"]);
+        assert_eq!(rules(), Some(16));
+        assert!(page("169.254.20.10:8080", "/health").ends_with("OK"));
+        let metrics = page("127.0.0.1:9353", "/metrics");
+        for kind in ["iptables", "iptables_lock", "interface_add", "interface_check", "configmap"] {
+            let line = format!("coredns_nodecache_setup_errors_total{{errortype=\"{kind}\"}} 0");
+            assert!(metrics.contains(&line), "{line} is not in:\n{metrics}");
+        }
+        let entries = page("127.0.0.1:9253", "/metrics");
+        assert!(entries.contains("coredns_cache_entries{"), "{entries}");
+
+        assert!(!first.end("KILL").success());
+        assert_eq!(rules(), None, "the kernel takes the rules of a process that is killed");
+        assert_eq!(addresses("nodelocaldns").map(|all| all.len()), Some(2), "the next start finds the interface");
+        let second = node(folder.path(), "");
+        ask_until(LINK_LOCAL, NAME, "NOERROR");
+        assert_eq!((rules(), addresses("nodelocaldns").map(|all| all.len())), (Some(16), Some(2)));
+        assert!(second.end("TERM").success());
+        assert_eq!((rules(), addresses("nodelocaldns")), (None, None));
+    });
+}
+
+#[test]
+fn whoever_asks_the_cluster_ip_is_answered_by_others_when_it_is_gone() {
+    inside("whoever_asks_the_cluster_ip_is_answered_by_others_when_it_is_gone", || {
+        // The upstream answers for cluster.local alone; the node cache for the root as well.
+        let base = ".:53 {\n    bind 169.254.20.10 10.96.0.10\n    whoami\n}\n";
+        let (folder, _upstream) = place(base);
+        // What kube-proxy does for the Service kube-dns, for pods and for the host itself.
+        shell("nft add table ip nat");
+        shell("nft 'add chain ip nat output { type nat hook output priority -100; }'");
+        shell("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 dnat to 10.96.3.4:53");
+        ask_until(CLUSTER_IP, "any.test.", "REFUSED");
+        let running = node(folder.path(), "");
+        ask_until(CLUSTER_IP, "any.test.", "NOERROR");
+        running.end("KILL");
+        assert_eq!(ask(CLUSTER_IP, "any.test."), "REFUSED", "at once, with the interface still there");
+        let running = node(folder.path(), "");
+        ask_until(CLUSTER_IP, "any.test.", "NOERROR");
+        running.end("TERM");
+        assert_eq!(ask(CLUSTER_IP, "any.test."), "REFUSED");
+    });
+}
+
+#[test]
+fn what_shall_stay_stays_and_the_next_start_takes_it_over() {
+    inside("what_shall_stay_stays_and_the_next_start_takes_it_over", || {
+        let (folder, _upstream) = place(BASE);
+        node(folder.path(), "-skipteardown").end("TERM");
+        assert_eq!((rules(), addresses("nodelocaldns").map(|all| all.len())), (Some(16), Some(2)));
+        // With other addresses: what is of the first start goes.
+        std::fs::write(folder.path().join("Corefile.base"), ".:53 {\n    bind 169.254.20.11\n    whoami\n}\n").unwrap();
+        let other = node(folder.path(), "-localip 169.254.20.11");
+        assert_eq!(rules(), Some(8));
+        assert_eq!(addresses("nodelocaldns").unwrap(), ["169.254.20.11/32"]);
+        assert!(other.end("TERM").success());
+        assert_eq!((rules(), addresses("nodelocaldns")), (None, None));
+    });
+}
+
+#[test]
+fn both_families_are_served_and_what_is_lost_comes_back() {
+    inside("both_families_are_served_and_what_is_lost_comes_back", || {
+        let base = ".:53 {\n    bind __PILLAR__LOCAL__DNS__\n    whoami\n}\n";
+        let (folder, _upstream) = place(base);
+        let running = node(folder.path(), "-localip 169.254.20.10,fd00:20::10 -syncinterval 1s");
+        ask_until("[fd00:20::10]:53", "any.test.", "NOERROR");
+        let wanted = ["169.254.20.10/32", "fd00:20::10/128"];
+        assert_eq!((rules(), addresses("nodelocaldns").unwrap()), (Some(16), wanted.map(str::to_owned).to_vec()));
+        let text = shell("nft list table inet nodelocaldns");
+        assert!(text.contains("ip6 daddr fd00:20::10 udp dport 53 notrack"), "{text}");
+        // Whatever the host does with its own rules: these are not among them.
+        shell("nft flush ruleset");
+        assert_eq!(rules(), Some(16));
+        shell("ip link del nodelocaldns");
+        running.wait_for("Added interface", 2);
+        ask_until(LINK_LOCAL, "any.test.", "NOERROR");
+        assert_eq!(rules(), Some(16));
+    });
+}
+
+#[test]
+fn an_interface_of_somebody_else_is_not_removed() {
+    inside("an_interface_of_somebody_else_is_not_removed", || {
+        let (folder, _upstream) = place(".:53 {\n    bind 169.254.20.10\n    whoami\n}\n");
+        let running = node(folder.path(), "-localip 169.254.20.10 -interfacename out");
+        ask_until(LINK_LOCAL, "any.test.", "NOERROR");
+        assert_eq!(addresses("out").unwrap(), ["169.254.20.10/32", "192.0.2.1/24"]);
+        running.end("TERM");
+        assert_eq!(addresses("out").unwrap(), ["192.0.2.1/24"]);
+    });
+}
+
+#[test]
+fn stub_domains_are_taken_over_and_a_mistake_changes_nothing() {
+    inside("stub_domains_are_taken_over_and_a_mistake_changes_nothing", || {
+        let (folder, _upstream) = place(BASE);
+        let write = |text: &str| std::fs::write(folder.path().join("kube-dns/stubDomains"), text).expect("writes");
+        write("{\"cluster.local\"");
+        let running = node(folder.path(), "");
+        running.wait_for("Invalid config: kube-dns/stubDomains", 1);
+        assert!(page("127.0.0.1:9353", "/metrics").contains("errortype=\"configmap\"} 1"));
+        write("{\"stub.cluster.local\": [\"10.96.3.4\"]}");
+        running.wait_for("Reloading complete", 1);
+        ask_until(LINK_LOCAL, "any.stub.cluster.local.", "NOERROR");
+        std::fs::write(folder.path().join("Corefile.base"), BASE.replace("errors", "erors")).expect("writes");
+        running.wait_for("Corefile.base:2 - ", 1);
+        assert!(ask(LINK_LOCAL, NAME).starts_with("NOERROR"));
+        assert_eq!(rules(), Some(16));
+    });
+}
+
+#[test]
+fn without_the_right_to_change_the_network_it_says_what_to_do() {
+    inside("without_the_right_to_change_the_network_it_says_what_to_do", || {
+        let (folder, _upstream) = place(BASE);
+        let mut running = Running::without_rights(folder.path(), "node", ARGUMENTS);
+        assert!(!running.wait().success());
+        let said = running.output();
+        assert!(said.contains("cannot add the interface nodelocaldns") && said.contains("NET_ADMIN"), "{said}");
+        // Where others have set up the interface, questions are answered, though tracked.
+        shell("ip link add name nodelocaldns type bridge && ip addr add 169.254.20.10/32 dev nodelocaldns");
+        shell("ip addr add 10.96.0.10/32 dev nodelocaldns");
+        let running = Running::without_rights(folder.path(), "node", &format!("{ARGUMENTS} -setupinterface=false"));
+        running.wait_for("cannot add the rules", 1);
+        ask_until(LINK_LOCAL, NAME, "NOERROR");
+        assert!(page("127.0.0.1:9353", "/metrics").contains("errortype=\"iptables\"} 1"));
+        assert_eq!(rules(), None);
+    });
+}
