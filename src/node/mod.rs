@@ -134,6 +134,17 @@ impl Node {
     pub fn serving(&mut self) {
         self.serves = true;
         self.sync_rules();
+        let chains = self.rules.as_ref().and_then(|rules| rules.dropping_chains().ok()).unwrap_or_default();
+        if !chains.is_empty() {
+            log::warning(
+                "",
+                format_args!(
+                    "the firewall of this node drops what it does not let in by name ({}): it has to let UDP and TCP port 53 of the addresses of {} in and out, or pods get no answer",
+                    chains.join(", "),
+                    self.interface
+                ),
+            );
+        }
     }
 
     /// Waits until something is due.

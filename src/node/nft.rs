@@ -9,14 +9,15 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
 /// The family of a table for IPv4 and IPv6.
-const INET: u8 = 1;
+pub(super) const INET: u8 = 1;
 
 /// What a message does, as type of a message (the low octet; the high one is nf_tables among the parts of netfilter).
 pub(super) const NEW_TABLE: u16 = 0;
 pub(super) const DELETE_TABLE: u16 = 2;
 pub(super) const NEW_CHAIN: u16 = 3;
 pub(super) const NEW_RULE: u16 = 6;
-const GET_RULE: u16 = 7;
+pub(super) const GET_CHAIN: u16 = 4;
+pub(super) const GET_RULE: u16 = 7;
 const NF_TABLES: u16 = 10;
 
 const BATCH_BEGIN: u16 = 0x10;
@@ -63,6 +64,32 @@ impl Attributes {
 
     pub(super) fn nested(self, kind: u16, value: &Attributes) -> Self {
         self.bytes(kind | NESTED, &value.0)
+    }
+
+    /// The value of an attribute.
+    fn get(&self, wanted: u16) -> Option<&[u8]> {
+        let mut octets = self.0.as_slice();
+        loop {
+            let len = usize::from(u16::from_ne_bytes(*octets.first_chunk()?));
+            let kind = u16::from_ne_bytes([*octets.get(2)?, *octets.get(3)?]);
+            let value = octets.get(4..len)?;
+            if kind & !NESTED == wanted {
+                return Some(value);
+            }
+            octets = octets.get(len.next_multiple_of(4)..)?;
+        }
+    }
+
+    pub(super) fn get_text(&self, kind: u16) -> Option<&str> {
+        self.get(kind).and_then(|value| std::str::from_utf8(value).ok()).map(|text| text.trim_end_matches('\0'))
+    }
+
+    pub(super) fn get_number(&self, kind: u16) -> Option<u32> {
+        self.get(kind)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    }
+
+    pub(super) fn get_nested(&self, kind: u16) -> Option<Attributes> {
+        self.get(kind).map(|value| Attributes(value.to_vec()))
     }
 }
 
@@ -140,19 +167,19 @@ impl Connection {
         std::iter::once(first).chain(results).collect()
     }
 
-    /// How many rules a table has: 0 as well if there is no such table.
-    pub(super) fn count_rules(&self, table: &Attributes) -> io::Result<usize> {
+    /// Everything of one kind that there is; each item is its family and its attributes. `wanted` is what the kernel is
+    /// asked for, which older ones do not look at.
+    pub(super) fn list(&self, kind: u16, family: u8, wanted: &Attributes) -> io::Result<Vec<(u8, Attributes)>> {
         self.forget_replies()?;
-        self.0.send(&message(NF_TABLES << 8 | GET_RULE, REQUEST | DUMP, 1, INET, 0, table), 0)?;
-        let mut count = 0;
+        self.0.send(&message(NF_TABLES << 8 | kind, REQUEST | DUMP, 1, family, 0, wanted), 0)?;
+        let mut found = Vec::new();
         loop {
             let (datagram, _) = self.0.recv_from_full()?;
             for (kind, body) in messages(&datagram) {
-                match kind {
-                    DONE => return Ok(count),
-                    ERROR => result(body)?,
-                    // Kernels that do not look for one table alone tell all of them.
-                    kind if kind == NF_TABLES << 8 | NEW_RULE => count += usize::from(begins_with(body, table)),
+                match (kind, body) {
+                    (DONE, _) => return Ok(found),
+                    (ERROR, _) => result(body)?,
+                    (_, [family, _, _, _, attributes @ ..]) => found.push((*family, Attributes(attributes.to_vec()))),
                     _ => {}
                 }
             }
@@ -184,11 +211,6 @@ fn result(body: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Whether the attributes of a message, behind the header of netfilter, begin with these.
-fn begins_with(body: &[u8], attributes: &Attributes) -> bool {
-    body.get(4..).is_some_and(|body| body.starts_with(&attributes.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +225,8 @@ mod tests {
         let two = [message(5, 0, 1, 1, 0, &list), message(6, 0, 2, 1, 0, &Attributes::default())].concat();
         let kinds: Vec<_> = messages(&two).map(|(kind, body)| (kind, body.len())).collect();
         assert_eq!(kinds, [(5, 24), (6, 4)]);
-        assert!(messages(&two).next().is_some_and(|(_, body)| begins_with(body, &Attributes::default().text(1, "ab"))));
+        assert_eq!((list.get_text(1), list.get_number(9)), (Some("ab"), None));
+        assert_eq!(list.get_nested(4).and_then(|inner| inner.get_number(2)), Some(7));
         assert_eq!(messages(&two[..30]).count(), 0);
         assert_eq!(result(&(-1_i32).to_ne_bytes()).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }

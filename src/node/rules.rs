@@ -18,12 +18,14 @@
 //!
 //! The price: a table of its own can let nothing in that another one drops. iptables rules of node-cache also accept
 //! port 53 of the local addresses in front of a host firewall's rules; a host that drops what it does not know has to
-//! let it in itself.
+//! let it in itself, and is told so.
 
 use std::io;
 use std::net::IpAddr;
 
-use super::nft::{Attributes, Batch, Connection, DELETE_TABLE, NEW_CHAIN, NEW_RULE, NEW_TABLE};
+use super::nft::{
+    Attributes, Batch, Connection, DELETE_TABLE, GET_CHAIN, GET_RULE, INET, NEW_CHAIN, NEW_RULE, NEW_TABLE,
+};
 
 /// The table's name.
 const TABLE: &str = "nodelocaldns";
@@ -37,6 +39,9 @@ const OWNER: u32 = 2;
 /// Hooks, and the name of the chain at each.
 const PREROUTING: (&str, u32) = ("prerouting", 0);
 const OUTPUT: (&str, u32) = ("output", 3);
+
+/// The hook of packets to this host.
+const INPUT: u32 = 1;
 
 /// Before connection tracking (-200), where the table raw of iptables is.
 const RAW: i32 = -300;
@@ -89,7 +94,7 @@ impl Rules {
             self.connection = Some(Connection::open()?);
         }
         let Some(connection) = &self.connection else { return Ok(false) };
-        if self.in_force && connection.count_rules(&table(1))? == self.rules.len() {
+        if self.in_force && count(connection)? == self.rules.len() {
             return Ok(false);
         }
         let owned = if self.stay { 0 } else { OWNER };
@@ -117,6 +122,16 @@ impl Rules {
         }
     }
 
+    /// Chains of the host that drop what no rule of theirs lets in, as `nft` names them: `ip filter INPUT`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn dropping_chains(&self) -> io::Result<Vec<String>> {
+        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
+        let chains = connection.list(GET_CHAIN, 0, &Attributes::default())?;
+        Ok(chains.into_iter().filter_map(|(family, chain)| name_if_dropping(family, &chain)).collect())
+    }
+
     /// All of the table. It is made so that it is there, deleted, and made: whatever was in it before is gone.
     fn batch(&self, flags: u32) -> Batch {
         let mut batch = Batch::new();
@@ -135,6 +150,26 @@ impl Rules {
         }
         batch
     }
+}
+
+fn count(connection: &Connection) -> io::Result<usize> {
+    let rules = connection.list(GET_RULE, INET, &table(1))?;
+    Ok(rules.iter().filter(|(family, rule)| *family == INET && rule.get_text(1) == Some(TABLE)).count())
+}
+
+/// The name of a chain that packets to or from this host pass, and that drops them by default.
+fn name_if_dropping(family: u8, chain: &Attributes) -> Option<String> {
+    let family = match family {
+        INET => "inet",
+        2 => "ip",
+        10 => "ip6",
+        _ => return None,
+    };
+    let hook = chain.get_nested(4)?.get_number(1)?;
+    let drops = chain.get_number(5)? == 0 && (hook == INPUT || hook == OUTPUT.1);
+    drops.then(|| {
+        format!("{family} {} {}", chain.get_text(1).unwrap_or_default(), chain.get_text(3).unwrap_or_default())
+    })
 }
 
 /// The table's name as the attribute of this number.

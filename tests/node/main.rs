@@ -101,6 +101,7 @@ fn it_is_set_up_once_and_gone_at_the_end() {
         }
         let entries = page("127.0.0.1:9253", "/metrics");
         assert!(entries.contains("coredns_cache_entries{"), "{entries}");
+        assert!(entries.contains("coredns_nodecache_setup_errors_total{"), "one scrape is enough: {entries}");
 
         assert!(!first.end("KILL").success());
         assert_eq!(rules(), None, "the kernel takes the rules of a process that is killed");
@@ -200,6 +201,22 @@ fn stub_domains_are_taken_over_and_a_mistake_changes_nothing() {
         running.wait_for("Corefile.base:2 - ", 1);
         assert!(ask(LINK_LOCAL, NAME).starts_with("NOERROR"));
         assert_eq!(rules(), Some(16));
+    });
+}
+
+#[test]
+fn a_firewall_that_drops_by_default_is_told() {
+    inside("a_firewall_that_drops_by_default_is_told", || {
+        let (folder, _upstream) = place(BASE);
+        let quiet = node(folder.path(), "");
+        ask_until(LINK_LOCAL, NAME, "NOERROR");
+        assert!(!quiet.output().contains("firewall"), "{}", quiet.output());
+        quiet.end("TERM");
+        shell(
+            "nft add table ip filter && nft 'add chain ip filter INPUT { type filter hook input priority 0; policy drop; }'",
+        );
+        let told = node(folder.path(), "");
+        told.wait_for("drops what it does not let in by name (ip filter INPUT)", 1);
     });
 }
 
