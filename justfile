@@ -38,9 +38,9 @@ faults row="": peers
 release:
     cargo rustc --locked --release --bin signpost -- -C target-feature=+crt-static
 
-# An OCI image of it in target/image, without a container engine. The tag: docs/migrate.md.
-image name="registry.local/signpost/coredns:v1.15.0": release
-    deploy/image/image.py {{server}} {{name}} {{target}}/image/coredns.tar
+# An OCI image of it in target/image, without a container engine; `role`: coredns or node-cache. The tag: docs/migrate.md.
+image name="registry.local/signpost/coredns:v1.15.0" role="coredns": release
+    deploy/image/image.py {{server}} {{name}} {{target}}/image/{{role}}.tar {{role}}
 
 # The DNS of a cluster, question by question: from manifests and from a real API server.
 conformance: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
@@ -52,7 +52,7 @@ live: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
     just or-skip tests/conformance/run.sh --live --server {{server}}
 
 # Manifests, chart, alerts, dashboards and image, as far as they can be tried without a cluster.
-deploy-test: release (need "openssl" "curl" "flock" "runc" "nsenter" "python3" "dig")
+deploy-test: release (need "openssl" "curl" "flock" "runc" "nsenter" "python3" "dig" "nft" "ip")
     just or-skip tests/deploy/run.sh
 
 # A real one-node cluster with Signpost as its DNS: kubeadm's manifest and ours, rights, moving over and back, restarts.
@@ -150,6 +150,7 @@ need +tools:
         command -v "$tool" >/dev/null && continue
         case $tool in
             ip) package=iproute2 ;;
+            nft) package=nftables ;;
             unshare | setpriv | flock | taskset | nsenter) package=util-linux ;;
             dig) package=bind9-dnsutils ;;
             musl-gcc) package=musl-tools ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes an OCI image of a static Signpost, without a container engine.
 
-    image.py PROGRAM NAME:TAG OUT.tar
+    image.py PROGRAM NAME:TAG OUT.tar [coredns|node-cache]
 
 OUT.tar is an OCI image layout: `ctr images import`, `podman load`, `docker load` (25 and later), `skopeo copy
 oci-archive:OUT.tar`, and k3s's folder of images read it. Beside it stands OUT.cdx.json, the bill of materials.
@@ -10,8 +10,12 @@ What is in it decides every byte: files have one owner and one time (that of the
 and the layer is not compressed, so that the digest does not depend on a compressor.
 
 In the image: the program as /coredns, where manifests for CoreDNS look for it, with the file capability to bind port
-53 without being root; /usr/bin/coredns for manifests that say `command: [coredns]`; the certificates that upstreams
-over TLS are checked with; the licence and the bill of materials. No shell, nothing to write to, user 65532.
+53 without being root; /usr/bin/coredns for manifests that say `command: [coredns]`, /node-cache for those of NodeLocal
+DNSCache; the certificates that upstreams over TLS are checked with; the licence and the bill of materials. No shell,
+nothing to write to, user 65532.
+
+The last argument names whose place the image takes where a manifest says neither command nor user. The image of
+node-cache runs as root, because only root is given NET_ADMIN by a manifest. Nothing else is different: one layer for both.
 """
 
 import hashlib
@@ -27,6 +31,7 @@ import sbom
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 USER = 65532  # a number, since the kubelet cannot tell whether a name is root (runAsNonRoot)
+ROLES = {"coredns": f"{USER}:{USER}", "node-cache": "0:0"}
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MEDIA = "application/vnd.oci.image"
 
@@ -36,9 +41,9 @@ BIND_SERVICE = "\x01\0\0\x02" + "\0\x04\0\0" + "\0" * 12
 
 
 def main():
-    if len(sys.argv) != 4 or ":" not in sys.argv[2]:
+    program, name, out, role = (sys.argv[1:] + ["coredns"])[:4] if 4 <= len(sys.argv) <= 5 else [""] * 4
+    if ":" not in name or role not in ROLES:
         sys.exit(__doc__.strip())
-    program, name, out = sys.argv[1:]
     with open(program, "rb") as file:
         binary = file.read()
     if is_dynamic(binary):
@@ -46,7 +51,7 @@ def main():
     now = int(os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct"))
     bill = sbom.bill(ROOT, binary, now)
     layer = layer_of(binary, bill, now)
-    blobs, top = describe(layer, name, now)
+    blobs, top = describe(layer, name, role, now)
     write(out, blobs, top, now)
     with open(out.removesuffix(".tar") + ".cdx.json", "wb") as file:
         file.write(bill)
@@ -79,6 +84,7 @@ def layer_of(binary, bill, now):
         add(tar, now, "etc/passwd", f"root:x:0:0:root:/:\nnonroot:x:{USER}:{USER}:nonroot:/:\n".encode())
         add(tar, now, "etc/group", f"root:x:0:\nnonroot:x:{USER}:\n".encode())
         add(tar, now, CERTIFICATES[1:], certificates)
+        add(tar, now, "node-cache", link="/coredns")
         add(tar, now, "usr/bin/coredns", link="/coredns")
         add(tar, now, "usr/bin/signpost", link="/coredns")
         add(tar, now, "usr/share/doc/signpost/LICENSE", licence)
@@ -105,7 +111,7 @@ def add(tar, now, path, content=b"", mode=0o644, link=None, pax=None):
 # ----------- what describes it ---
 
 
-def describe(layer, name, now):
+def describe(layer, name, role, now):
     """The blobs of the image, and the entry of index.json that leads to them."""
     tag = name.rpartition(":")[2]
     version, created = sbom.version(ROOT), sbom.timestamp(now)
@@ -129,10 +135,10 @@ def describe(layer, name, now):
         "os": "linux",
         "created": created,
         "config": {
-            "User": f"{USER}:{USER}",
+            "User": ROLES[role],
             "WorkingDir": "/",
             "Env": ["PATH=/usr/bin"],
-            "Entrypoint": ["/coredns"],
+            "Entrypoint": ["/" + role],
             "ExposedPorts": {"53/udp": {}, "53/tcp": {}},
             "Labels": labels,
         },

@@ -1,8 +1,9 @@
 #!/bin/bash
 # run.sh SERVER...: the whole test, from nothing to nothing: a fresh cluster, trial.sh with each SERVER, and the cluster is
 # taken down again, also on failure and Ctrl-C. Environment: what trial.sh and up.sh take (LONG=1, DUAL=1, ...), and
-# KEEP=1: leave the cluster up. COREDNS=PROGRAM: with the first SERVER also the trial of the overlay kubeadm, rights.sh,
-# stranger.sh and restarts.sh with two restarts (RESTARTS=N). Exit status: 1 if a check failed, 3 if Go or root is missing.
+# KEEP=1: leave the cluster up. NODELOCAL=1: nodelocal.sh after each trial. COREDNS=PROGRAM: with the first SERVER also the
+# trial of the overlay kubeadm, rights.sh, stranger.sh and restarts.sh with two restarts (RESTARTS=N).
+# Exit status: 1 if a check failed, 3 if Go or root is missing.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 [ $# -gt 0 ] || die "usage: run.sh SERVER..."
@@ -49,6 +50,7 @@ failed=0
 for server; do
 	[ $# = 1 ] || echo "=== $server"
 	attend "$HERE/trial.sh" "$server" || failed=$((failed + $?))
+	[ -z "${NODELOCAL:-}" ] || attend "$HERE/nodelocal.sh" "$server" || failed=$((failed + $?))
 done
 if [ -n "${COREDNS:-}" ]; then
 	echo "=== the overlay kubeadm"

@@ -20,6 +20,8 @@ TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "
 PEERS = os.path.join(TARGET, "peers")
 SERVER = os.path.abspath(os.environ.get("SERVER", os.path.join(TARGET, "release", "signpost")))
 OVERLAYS = sorted(os.listdir(os.path.join(DEPLOY, "overlays")))
+# Those that are the cluster's DNS, and not a cache in front of it.
+SERVERS = [overlay for overlay in OVERLAYS if overlay != "nodelocal"]
 # An address that the API server of the tests may give to the cluster's DNS.
 DNS_IP = "10.96.0.10"
 

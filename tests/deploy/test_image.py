@@ -18,9 +18,9 @@ import kit
 NAME = "registry.test/dns/coredns:v1.15.0"
 
 
-def build(folder):
+def build(folder, *role):
     out = os.path.join(folder, "image.tar")
-    kit.run(sys.executable, os.path.join(kit.DEPLOY, "image", "image.py"), kit.SERVER, NAME, out)
+    kit.run(sys.executable, os.path.join(kit.DEPLOY, "image", "image.py"), kit.SERVER, NAME, out, *role)
     return out
 
 
@@ -68,6 +68,13 @@ class Layout(unittest.TestCase):
         self.assertEqual(NAME, self.image.top["annotations"]["io.containerd.image.name"])
         self.assertEqual("v1.15.0", self.image.top["annotations"]["org.opencontainers.image.ref.name"])
 
+    def test_the_role_of_node_cache_is_the_same_layer(self):
+        with tempfile.TemporaryDirectory() as folder:
+            other = Image(build(folder, "node-cache"))
+        self.assertEqual(self.image.manifest["layers"], other.manifest["layers"])
+        self.assertEqual((["/node-cache"], "0:0"), (other.config["config"]["Entrypoint"], other.config["config"]["User"]))
+        self.assertEqual("/coredns", other.entries["node-cache"].linkname)
+
     def test_there_is_one_program_and_nobody_else_may_write(self):
         programs = [name for name, it in self.image.entries.items() if it.isfile() and it.mode & 0o111]
         self.assertEqual(["coredns"], programs)
@@ -96,8 +103,11 @@ class Layout(unittest.TestCase):
         self.assertIn("linked to libraries", said)
 
 
-class Container(unittest.TestCase):
-    """In runc, with what the Deployment says and containerd makes of it."""
+class Unpacked(unittest.TestCase):
+    """The image in runc, with what a manifest says and containerd makes of it."""
+
+    MOUNTED = "Corefile"  # the name of the Corefile in /etc/coredns
+    COREFILE = ".:53 {\n    bind 127.0.0.1\n    whoami\n}\n"
 
     def setUp(self):
         self.bundle = self.enterContext(tempfile.TemporaryDirectory())
@@ -109,12 +119,11 @@ class Container(unittest.TestCase):
         for folder in ("proc", "dev", "etc/coredns"):
             os.makedirs(os.path.join(self.root, folder))
         subprocess.run(["tar", "-x", "--xattrs", "--xattrs-include=*", "-C", self.root], input=layer, check=True)
-        with open(os.path.join(self.bundle, "conf/Corefile"), "w") as file:
-            file.write(".:53 {\n    bind 127.0.0.1\n    whoami\n}\n")
+        with open(os.path.join(self.bundle, "conf", self.MOUNTED), "w") as file:
+            file.write(self.COREFILE)
 
-    def start(self, uid=65532, program="/coredns", name="signpost-test"):
+    def run_container(self, container, uid, program, name, env=()):
         """The process of runc, and the file that will have the number of ours."""
-        [container] = kit.rendered("kubeadm")["Deployment", "coredns"]["spec"]["template"]["spec"]["containers"]
         context = container["securityContext"]
         self.assertEqual(["ALL"], context["capabilities"]["drop"])
         added = ["CAP_" + name for name in context["capabilities"]["add"]]
@@ -124,7 +133,7 @@ class Container(unittest.TestCase):
             json.dump({
                 "ociVersion": "1.0.2",
                 "process": {
-                    "user": {"uid": uid, "gid": uid}, "cwd": "/", "env": ["PATH=/usr/bin"],
+                    "user": {"uid": uid, "gid": uid}, "cwd": "/", "env": ["PATH=/usr/bin", *env],
                     "args": [program, *container["args"]],
                     "noNewPrivileges": not context["allowPrivilegeEscalation"],
                     "capabilities": {"bounding": added, "effective": added, "permitted": added},
@@ -142,7 +151,7 @@ class Container(unittest.TestCase):
         self.addCleanup(process.terminate)
         return process, pid_file
 
-    def ask(self, process, pid_file):
+    def ask(self, process, pid_file, server="127.0.0.1"):
         """dig from within the container's network, once it answers."""
         for _ in range(300):
             with contextlib.suppress(OSError, ValueError):
@@ -150,12 +159,20 @@ class Container(unittest.TestCase):
                     pid = int(file.read())
                 with open(f"/proc/{pid}/net/udp") as file:
                     if ":0035 " in file.read():
-                        return kit.run("nsenter", "-t", str(pid), "-n", "dig", "+tries=1", "+timeout=10", "@127.0.0.1", "any.test")
+                        return kit.run("nsenter", "-t", str(pid), "-n", "dig", "+tries=1", "+timeout=10", f"@{server}", "any.test")
             if process.poll() is not None:
                 break
             time.sleep(0.1)
         process.terminate()
         raise AssertionError("it does not listen: " + process.communicate()[0])
+
+
+class Container(Unpacked):
+    """With what the Deployment says."""
+
+    def start(self, uid=65532, program="/coredns", name="signpost-test"):
+        [container] = kit.rendered("kubeadm")["Deployment", "coredns"]["spec"]["template"]["spec"]["containers"]
+        return self.run_container(container, uid, program, name)
 
     def test_port_53_without_root(self):
         for uid in (65532, 65534, 0):

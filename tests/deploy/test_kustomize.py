@@ -16,7 +16,7 @@ COMPONENTS = ["replicas", "autoscaler-proportional", "autoscaler-hpa", "dashboar
 def within_range(found):
     """With a ClusterIP that the test's API server can give: what a user does who has another service network."""
     for (kind, _), it in found.items():
-        if kind == "Service" and "clusterIP" in it["spec"]:
+        if kind == "Service" and it["spec"].get("clusterIP", "None") != "None":
             it["spec"]["clusterIP"] = kit.DNS_IP
     return found
 
@@ -36,7 +36,7 @@ class Overlays(unittest.TestCase):
 
     def test_a_kustomization_of_ones_own(self):
         """As deploy/README.md shows it: another image and another ClusterIP, for each overlay that replaces a CoreDNS."""
-        for overlay in set(kit.OVERLAYS) - {"beside"}:
+        for overlay in set(kit.SERVERS) - {"beside"}:
             with self.subTest(overlay), tempfile.TemporaryDirectory(dir=kit.DEPLOY) as folder:
                 with open(os.path.join(folder, "kustomization.yaml"), "w") as file:
                     yaml.safe_dump({
@@ -57,14 +57,14 @@ class Overlays(unittest.TestCase):
             apply = ("apply", "--dry-run=server", "-f", "-")
             with open(KUBEADM) as file:
                 self.assertIn("would violate PodSecurity", kit.kubectl(*apply, text_in=file.read()), "the check itself works")
-            for overlay in kit.OVERLAYS:
+            for overlay in kit.SERVERS:
                 said = kit.kubectl(*apply, text_in=kit.text_of(within_range(kit.rendered(overlay))))
                 self.assertNotIn("PodSecurity", said, overlay)
         finally:
             kit.kubectl("label", "namespace", "kube-system", f"{level}-")
 
     def test_corefiles_are_valid(self):
-        for overlay in kit.OVERLAYS:
+        for overlay in kit.SERVERS:
             for (kind, name), it in kit.rendered(overlay).items():
                 if kind == "ConfigMap":
                     with self.subTest(overlay), tempfile.NamedTemporaryFile("w") as file:
@@ -73,7 +73,7 @@ class Overlays(unittest.TestCase):
                         kit.run(kit.SERVER, "-conf", file.name, "-validate")
 
     def test_names_that_others_look_up(self):
-        for overlay in set(kit.OVERLAYS) - {"beside"}:
+        for overlay in set(kit.SERVERS) - {"beside"}:
             with self.subTest(overlay):
                 found = kit.rendered(overlay)
                 pod = found["Deployment", "coredns"]["spec"]["template"]

@@ -206,7 +206,8 @@ class Metrics(unittest.TestCase):
 
     def test_our_alerts(self):
         with open(ALERTS) as file:
-            rules = [rule for group in yaml.safe_load(file)["spec"]["groups"] for rule in group["rules"]]
+            groups = [group for group in yaml.safe_load(file)["spec"]["groups"] if group["name"] != "signpost-node-cache"]
+        rules = [rule for group in groups for rule in group["rules"]]
         self.ask("kube-dns", [as_question(rule["expr"]) for rule in rules])
 
 

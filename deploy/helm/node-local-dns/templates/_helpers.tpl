@@ -1,0 +1,78 @@
+{{- define "cache.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "cache.fullname" -}}
+{{- $name := include "cache.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cache.account" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "cache.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{/* What selects the pods. Selectors cannot be changed: these are the labels of the chart that people have. */}}
+{{- define "cache.selector" -}}
+app.kubernetes.io/name: {{ include "cache.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- define "cache.labels" -}}
+{{ include "cache.selector" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+k8s-app: {{ include "cache.name" . }}
+{{- end -}}
+
+{{/* The addresses that are answered on: with rules also the ClusterIP of kube-dns. */}}
+{{- define "cache.addresses" -}}
+{{- .Values.config.localDns -}}
+{{- if .Values.config.setupIptables }},{{ .Values.config.dnsServer }}{{ end -}}
+{{- end -}}
+
+{{/* "true" or nothing. */}}
+{{- define "cache.binds" -}}
+{{- $given := .Values.config.bindIp -}}
+{{- if ternary .Values.config.setupIptables $given (kindIs "invalid" $given) }}true{{ end -}}
+{{- end -}}
+
+{{/* The lines that every generated block begins with: the context, the cache's TTL and the lines in its block. */}}
+{{- define "cache.block" -}}
+{{- $ := index . 0 -}}
+{{- $config := $.Values.config -}}
+errors
+{{- if $config.enableLogging }}
+log
+{{- end }}
+{{- $inside := index . 2 }}
+{{- with $config.prefetch }}
+{{- if .enabled }}
+{{- $inside = append $inside (printf "prefetch %v %v %v" .amount .duration .percentage) }}
+{{- end }}
+{{- end }}
+{{- with $config.serveStale }}
+{{- if .enabled }}
+{{- $inside = append $inside (printf "serve_stale %v %v" .duration .mode) }}
+{{- end }}
+{{- end }}
+cache{{ with index . 1 }} {{ . }}{{ end }}{{ if $inside }} {
+    {{- range $inside }}
+    {{ . }}
+    {{- end }}
+}{{ end }}
+reload
+loop
+{{- if include "cache.binds" $ }}
+bind {{ include "cache.addresses" $ | replace "," " " }}
+{{- else }}
+bind 0.0.0.0
+{{- end }}
+prometheus :9253
+{{- end -}}
