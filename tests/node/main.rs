@@ -10,7 +10,7 @@ mod support;
 
 use std::path::Path;
 
-use place::{Running, addresses, ask, ask_until, inside, page, rules, shell};
+use place::{Pod, Running, addresses, ask, ask_until, inside, page, rules, shell};
 
 /// For iptables mode: the addresses that `sed` has put in, and the words that are left to the program.
 const BASE: &str = "cluster.local:53 {
@@ -83,6 +83,15 @@ fn node(folder: &Path, more: &str) -> Running {
     running
 }
 
+/// What kube-proxy does for the Service kube-dns, for pods and for the host itself.
+fn kube_proxy() {
+    shell("nft add table ip nat");
+    for (chain, hook) in [("pods", "prerouting"), ("host", "output")] {
+        shell(&format!("nft 'add chain ip nat {chain} {{ type nat hook {hook} priority -100; }}'"));
+        shell(&format!("nft add rule ip nat {chain} ip daddr 10.96.0.10 udp dport 53 dnat to 10.96.3.4:53"));
+    }
+}
+
 #[test]
 fn it_is_set_up_once_and_gone_at_the_end() {
     inside("it_is_set_up_once_and_gone_at_the_end", || {
@@ -120,19 +129,30 @@ fn whoever_asks_the_cluster_ip_is_answered_by_others_when_it_is_gone() {
         // The upstream answers for cluster.local alone; the node cache for the root as well.
         let base = ".:53 {\n    bind 169.254.20.10 10.96.0.10\n    whoami\n}\n";
         let (folder, _upstream) = place(base);
-        // What kube-proxy does for the Service kube-dns, for pods and for the host itself.
-        shell("nft add table ip nat");
-        shell("nft 'add chain ip nat output { type nat hook output priority -100; }'");
-        shell("nft add rule ip nat output ip daddr 10.96.0.10 udp dport 53 dnat to 10.96.3.4:53");
-        ask_until(CLUSTER_IP, "any.test.", "REFUSED");
+        let pod = Pod::start();
+        kube_proxy();
+        // What of the questions is tracked, by those who look after it.
+        shell("nft add table ip watch");
+        shell("nft 'add chain ip watch input { type filter hook input priority 0; }'");
+        shell("nft add rule ip watch input ip daddr 10.96.0.10 udp dport 53 ct state untracked counter");
+        shell("nft add rule ip watch input ip daddr 10.96.0.10 udp dport 53 counter");
+        let from_both = || (pod.ask("10.96.0.10", "any.test."), ask(CLUSTER_IP, "any.test."));
+        let (here, elsewhere) = (("NOERROR".into(), "NOERROR aa".into()), ("REFUSED".into(), "REFUSED".into()));
+        assert_eq!(from_both(), elsewhere);
         let running = node(folder.path(), "");
-        ask_until(CLUSTER_IP, "any.test.", "NOERROR");
+        assert_eq!(from_both(), here);
         running.end("KILL");
-        assert_eq!(ask(CLUSTER_IP, "any.test."), "REFUSED", "at once, with the interface still there");
+        assert_eq!(from_both(), elsewhere, "at once, with the interface still there");
         let running = node(folder.path(), "");
-        ask_until(CLUSTER_IP, "any.test.", "NOERROR");
+        assert_eq!(from_both(), here);
         running.end("TERM");
-        assert_eq!(ask(CLUSTER_IP, "any.test."), "REFUSED");
+        assert_eq!(from_both(), elsewhere);
+        let counted = shell("nft list chain ip watch input");
+        assert_eq!(
+            counted.matches("counter packets 4 ").count(),
+            2,
+            "all four that came here are untracked: {counted}"
+        );
     });
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn inside(test: &str, story: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return story();
     }
-    let missing = ["unshare", "ip", "nft", "setpriv"].into_iter().find(|tool| !has(tool));
+    let missing = ["unshare", "ip", "nft", "setpriv", "nsenter", "dig"].into_iter().find(|tool| !has(tool));
     let allowed = Command::new("unshare").args(["--net", "true"]).output();
     let why = match (missing, allowed) {
         (Some(tool), _) => Some(format!("there is no `{tool}`")),
@@ -51,7 +51,7 @@ pub(crate) fn inside(test: &str, story: impl FnOnce()) {
 }
 
 fn has(tool: &str) -> bool {
-    Command::new(tool).arg("--version").output().is_ok() || Command::new(tool).arg("-V").output().is_ok()
+    Command::new(tool).arg("--version").output().is_ok()
 }
 
 /// Runs a command of the system that has to succeed; what it printed.
@@ -79,6 +79,48 @@ pub(crate) fn addresses(interface: &str) -> Option<Vec<String>> {
     let mut found: Vec<_> = text.lines().filter_map(|line| line.split_whitespace().nth(3).map(str::to_owned)).collect();
     found.sort();
     output.status.success().then_some(found)
+}
+
+//----------- Pod ------------------------------------------------------------
+
+/// A network namespace behind the node's, as a pod has it: one interface, and the node as the way to everything else.
+pub(crate) struct Pod(Child);
+
+impl Pod {
+    /// A pod with the address 10.244.0.5 on a node that forwards.
+    pub(crate) fn start() -> Self {
+        let process = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().expect("unshare runs");
+        let pod = Self(process);
+        let id = pod.0.id();
+        let end = Instant::now() + PATIENCE;
+        let namespace = |id: u32| std::fs::read_link(format!("/proc/{id}/ns/net")).expect("a process");
+        while namespace(id) == namespace(std::process::id()) {
+            assert!(Instant::now() < end, "no namespace for the pod");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        shell(&format!("ip link add name pod type veth peer name eth0 netns {id} && ip link set pod up"));
+        shell("ip addr add 10.244.0.1/24 dev pod && sysctl -qw net.ipv4.ip_forward=1");
+        pod.run("ip addr add 10.244.0.5/24 dev eth0 && ip link set eth0 up && ip route add default via 10.244.0.1");
+        pod
+    }
+
+    fn run(&self, command: &str) -> String {
+        shell(&format!("nsenter -t {} -n sh -ec '{command}'", self.0.id()))
+    }
+
+    /// The RCODE of the answer that the pod gets.
+    pub(crate) fn ask(&self, server: &str, name: &str) -> String {
+        let text = self.run(&format!("dig +tries=1 +time=5 @{server} {name} A || :"));
+        let status = text.split("status: ").nth(1).and_then(|rest| rest.split(',').next());
+        status.unwrap_or("no answer").to_owned()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 //----------- Program --------------------------------------------------------
