@@ -215,6 +215,15 @@ fn result(body: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_octets_are_read_or_passed_over(octets: Vec<u8>, wanted in 0_u16..8) {
+            let list = Attributes(octets.clone());
+            let _ = (list.get_text(wanted), list.get_number(wanted), list.get_nested(wanted));
+            proptest::prop_assert!(messages(&octets).count() <= octets.len());
+        }
+    }
+
     #[test]
     fn attributes_and_messages_have_their_shape() {
         let list = Attributes::default().text(1, "ab").nested(4, &Attributes::default().number(2, 7));

@@ -174,6 +174,18 @@ cluster.local:53 {
         assert_eq!(text.lines().nth(11), Some("    cache 30"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_rendered_line_by_line_or_refused(parts in proptest::collection::vec(0_usize..10, 0..40)) {
+            let words = ["a", " ", "\n", "#", "{", "}", "forward .", "force_tcp", UPSTREAM_SERVERS, CLUSTER_DNS];
+            let base: String = parts.into_iter().map(|part| words[part]).collect();
+            let kube_dns = KubeDns { upstreams: vec!["9.9.9.9".into()], ..KubeDns::default() };
+            let text = rendered(&base, Some("10.96.3.4"), &kube_dns).expect("every word stands for something");
+            proptest::prop_assert_eq!(text.lines().count(), base.lines().count());
+            proptest::prop_assert!(text.lines().all(|line| line.trim_start().starts_with('#') || !line.contains(WORD)));
+        }
+    }
+
     #[test]
     fn a_word_that_stands_for_nothing_is_named() {
         let said = rendered(BASE, None, &KubeDns::default()).unwrap_err();

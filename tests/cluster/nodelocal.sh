@@ -43,7 +43,7 @@ check "ready on the node" 1 "$($S get daemonset node-local-dns -o jsonpath='{.st
 check "interface" "$DNS_IP/32 169.254.20.10/32" "$(interface)"
 check "rules" 16 "$(rules)"
 before=$(cached)
-in_node conntrack -D -p udp --orig-port-dst 53 >/dev/null 2>&1
+in_node conntrack -D -d "$DNS_IP" >/dev/null 2>&1 # of the time before
 for c in glibc musl; do
 	check "$c: service" "$vip" "$(from $c resolve -4 web | cut -d' ' -f3- | xargs)"
 	check "$c: outside" "198.51.100.80" "$(from $c resolve -4 www.example.com | cut -d' ' -f3- | xargs)"

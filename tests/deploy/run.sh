@@ -10,8 +10,8 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-$here/../../target}")
 export CARGO_TARGET_DIR=$target PEERS=$target/peers
 [ "$(id -u)" = 0 ] || { echo "run.sh: needs root: the image is unpacked with its capability, and run" >&2; exit 3; }
 PATH=$PATH:/usr/sbin:/sbin
-for tool in openssl curl flock runc nsenter; do
-	command -v $tool >/dev/null || { echo "run.sh: $tool is missing; apt-get install openssl curl util-linux runc" >&2; exit 3; }
+for tool in openssl curl flock runc nsenter nft; do
+	command -v $tool >/dev/null || { echo "run.sh: $tool is missing; apt-get install openssl curl util-linux runc nftables" >&2; exit 3; }
 done
 "$here/../peers/build.sh" venv kube helm promtool >&2
 
