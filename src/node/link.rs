@@ -59,10 +59,11 @@ impl Link {
     }
 
     /// Makes the interface if it is not there, and gives it its addresses. Whether it had to be made.
+    /// `alone`: nobody else uses it, so that addresses a killed predecessor left can go.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) async fn ensure(&self) -> Result<bool, Failure> {
+    pub(super) async fn ensure(&self, alone: bool) -> Result<bool, Failure> {
         let found = self.find().await.map_err(Failure::Check)?;
         let is_new = found.is_none();
         if is_new {
@@ -73,7 +74,10 @@ impl Link {
             None => self.find().await.map_err(Failure::Check)?,
         };
         let Some(found) = found else { return Ok(false) };
-        self.set_addresses(&found).await.map_err(Failure::Check)?;
+        self.add_addresses(&found).await.map_err(Failure::Check)?;
+        if alone && found.is_ours {
+            self.remove_other_addresses(&found).await.map_err(Failure::Check)?;
+        }
         Ok(is_new)
     }
 
@@ -121,7 +125,7 @@ impl Link {
         self.handle.link().set(LinkUnspec::new_with_name(&self.name).alias(OURS).build()).execute().await
     }
 
-    async fn set_addresses(&self, found: &Found) -> Result<(), Error> {
+    async fn add_addresses(&self, found: &Found) -> Result<(), Error> {
         if !found.is_up && self.addresses.iter().any(IpAddr::is_ipv6) {
             self.handle.link().set(LinkUnspec::new_with_index(found.index).up().build()).execute().await?;
         }
@@ -138,8 +142,11 @@ impl Link {
             }
             add.execute().await?;
         }
-        // What a start with other addresses left when it was killed.
-        for message in there.into_iter().filter(|_| found.is_ours) {
+        Ok(())
+    }
+
+    async fn remove_other_addresses(&self, found: &Found) -> Result<(), Error> {
+        for message in self.addresses_of(found.index).await? {
             let is_foreign = |address: IpAddr| !self.addresses.contains(&address) && !is_link_local_v6(address);
             if local(&message).is_some_and(is_foreign) {
                 self.handle.address().del(message).execute().await?;

@@ -80,6 +80,9 @@ pub struct Node {
     stay: bool,
     /// Whether questions come in, so that rules may be in force.
     serves: bool,
+    /// Whether the interface is ours to take away: we made it, or we serve and no other node cache has the rules. Else a
+    /// start that fails would take it from the one that runs.
+    owns_link: bool,
     sync: Interval,
     look: Option<Interval>,
     _http: Http,
@@ -112,10 +115,11 @@ impl Node {
             link: None,
             rules: flags.setup_rules.then(|| {
                 let port = port.parse().unwrap_or(53);
-                Rules::new(&flags.addresses, port, flags.health_port, flags.skip_teardown)
+                Rules::new(&flags.interface, &flags.addresses, port, flags.health_port, flags.skip_teardown)
             }),
             stay: flags.skip_teardown,
             serves: false,
+            owns_link: false,
             sync: every(flags.sync_interval),
             look: flags.reload_unasked.then(|| every(LOOK)),
             _http: metrics_page(&flags.metrics, host),
@@ -131,9 +135,9 @@ impl Node {
     }
 
     /// The server listens: now its rules may be in force.
-    pub fn serving(&mut self) {
+    pub async fn serving(&mut self) {
         self.serves = true;
-        self.sync_rules();
+        self.sync().await;
         let chains = self.rules.as_ref().and_then(|rules| rules.dropping_chains().ok()).unwrap_or_default();
         if !chains.is_empty() {
             log::warning(
@@ -161,12 +165,13 @@ impl Node {
         }
     }
 
-    /// Puts back what is gone of interface and rules.
+    /// Puts back what is gone of rules and interface.
     pub async fn sync(&mut self) {
-        self.sync_link().await;
         if self.serves {
-            self.sync_rules();
+            let is_refused = self.sync_rules();
+            self.owns_link = self.owns_link || !is_refused;
         }
+        self.sync_link().await;
     }
 
     /// Takes the rules away, so that new questions to the ClusterIP go to the pods of kube-dns.
@@ -188,37 +193,45 @@ impl Node {
         if self.stay {
             return;
         }
-        if let Some(link) = &self.link
+        if let Some(link) = self.link.as_ref().filter(|_| self.owns_link)
             && let Err(error) = link.remove().await
         {
             self.complain(SetupError::InterfaceCheck, "remove the interface", &error);
         }
     }
 
-    async fn sync_link(&self) {
+    async fn sync_link(&mut self) {
         let Some(link) = &self.link else { return };
-        match link.ensure().await {
-            Ok(true) => log::info("", format_args!("Added interface - {}", self.interface)),
+        match link.ensure(self.owns_link).await {
+            Ok(true) => {
+                self.owns_link = true;
+                log::info("", format_args!("Added interface - {}", self.interface));
+            }
             Ok(false) => {}
             Err(Failure::Add(error)) => self.complain(SetupError::InterfaceAdd, "add the interface", &error),
             Err(Failure::Check(error)) => self.complain(SetupError::InterfaceCheck, "look after the interface", &error),
         }
     }
 
-    fn sync_rules(&mut self) {
-        let Some(rules) = &mut self.rules else { return };
+    /// Whether the rules were refused: another process has them, or there is no right to change any.
+    fn sync_rules(&mut self) -> bool {
+        let Some(rules) = &mut self.rules else { return false };
         match rules.ensure() {
-            Ok(true) => log::info("", format_args!("Added nodelocaldns rules - table inet nodelocaldns")),
+            Ok(true) => log::info("", format_args!("Added nodelocaldns rules - table inet {}", self.interface)),
             Ok(false) => {}
-            Err(error) => self.complain(SetupError::Rules, "add the rules that skip connection tracking", &error),
+            Err(error) => {
+                self.complain(SetupError::Rules, "add the rules that skip connection tracking for", &error);
+                return error.kind() == std::io::ErrorKind::PermissionDenied;
+            }
         }
+        false
     }
 
     fn complain(&self, kind: SetupError, what: &str, error: &dyn std::fmt::Display) {
         errors(&self.host.metrics, kind).inc();
         let text = error.to_string();
         let hint = if text.contains("not permitted") {
-            "\nhelp: it needs the capability NET_ADMIN, and user 0 to have it from a pod's securityContext (runAsUser: 0, capabilities add NET_ADMIN)"
+            "\nhelp: it needs the capability NET_ADMIN, and user 0 to have it from a pod's securityContext (runAsUser: 0, capabilities add NET_ADMIN); what another running node cache has is refused as well: a second one on a node needs an -interfacename of its own"
         } else if matches!(kind, SetupError::Rules) {
             "\nhelp: it needs nf_tables in the kernel of the node; with -setupiptables=false nothing is set up, and connection tracking stays"
         } else {

@@ -27,9 +27,6 @@ use super::nft::{
     Attributes, Batch, Connection, DELETE_TABLE, GET_CHAIN, GET_RULE, INET, NEW_CHAIN, NEW_RULE, NEW_TABLE,
 };
 
-/// The table's name.
-const TABLE: &str = "nodelocaldns";
-
 /// What `nft list ruleset` shows behind each rule.
 const COMMENT: &str = "NodeLocal DNS Cache: skip conntrack";
 
@@ -70,6 +67,8 @@ struct Rule {
 
 /// The rules of a node cache, and the socket that keeps them.
 pub(super) struct Rules {
+    /// The name of their table: that of the interface, so that two node caches may share a node.
+    name: String,
     rules: Vec<Rule>,
     /// Whether they stay when the process ends.
     stay: bool,
@@ -80,9 +79,9 @@ pub(super) struct Rules {
 
 impl Rules {
     /// The rules of these addresses for port 53 (or `port`) and the port of the *health* plugin, not yet in force.
-    pub(super) fn new(addresses: &[IpAddr], port: u16, health: u16, stay: bool) -> Self {
+    pub(super) fn new(name: &str, addresses: &[IpAddr], port: u16, health: u16, stay: bool) -> Self {
         let rules = addresses.iter().flat_map(|&address| of(address, port, health)).collect();
-        Self { rules, stay, in_force: false, connection: None }
+        Self { name: name.to_owned(), rules, stay, in_force: false, connection: None }
     }
 
     /// Puts them in force, in place of what a predecessor left. Whether anything had to be done.
@@ -94,7 +93,7 @@ impl Rules {
             self.connection = Some(Connection::open()?);
         }
         let Some(connection) = &self.connection else { return Ok(false) };
-        if self.in_force && count(connection)? == self.rules.len() {
+        if self.in_force && self.count(connection)? == self.rules.len() {
             return Ok(false);
         }
         let owned = if self.stay { 0 } else { OWNER };
@@ -115,7 +114,7 @@ impl Rules {
         let Some(connection) = self.connection.take() else { return Ok(()) };
         self.in_force = false;
         let mut batch = Batch::new();
-        batch.add(DELETE_TABLE, &table(1));
+        batch.add(DELETE_TABLE, &self.table());
         match connection.run(batch) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
@@ -132,29 +131,34 @@ impl Rules {
         Ok(chains.into_iter().filter_map(|(family, chain)| name_if_dropping(family, &chain)).collect())
     }
 
+    fn count(&self, connection: &Connection) -> io::Result<usize> {
+        let rules = connection.list(GET_RULE, INET, &self.table())?;
+        Ok(rules.iter().filter(|(family, rule)| *family == INET && rule.get_text(1) == Some(&self.name)).count())
+    }
+
+    /// The table's name, as all messages about it and what is in it begin.
+    fn table(&self) -> Attributes {
+        Attributes::default().text(1, &self.name)
+    }
+
     /// All of the table. It is made so that it is there, deleted, and made: whatever was in it before is gone.
     fn batch(&self, flags: u32) -> Batch {
         let mut batch = Batch::new();
-        batch.add(NEW_TABLE, &table(1));
-        batch.add(DELETE_TABLE, &table(1));
-        batch.add(NEW_TABLE, &table(1).number(2, flags));
+        batch.add(NEW_TABLE, &self.table());
+        batch.add(DELETE_TABLE, &self.table());
+        batch.add(NEW_TABLE, &self.table().number(2, flags));
         for (name, hook) in [PREROUTING, OUTPUT] {
             let place = Attributes::default().number(1, hook).number(2, RAW.cast_unsigned());
-            batch.add(NEW_CHAIN, &table(1).text(3, name).nested(4, &place).text(7, "filter"));
+            batch.add(NEW_CHAIN, &self.table().text(3, name).nested(4, &place).text(7, "filter"));
         }
         for rule in &self.rules {
             // The comment as nft writes it: a type, a length, a text.
             let comment = [&[0, COMMENT.len() as u8 + 1], COMMENT.as_bytes(), b"\0"].concat();
-            let attributes = table(1).text(2, rule.chain.0).nested(4, &rule.expressions()).bytes(7, &comment);
+            let attributes = self.table().text(2, rule.chain.0).nested(4, &rule.expressions()).bytes(7, &comment);
             batch.add(NEW_RULE, &attributes);
         }
         batch
     }
-}
-
-fn count(connection: &Connection) -> io::Result<usize> {
-    let rules = connection.list(GET_RULE, INET, &table(1))?;
-    Ok(rules.iter().filter(|(family, rule)| *family == INET && rule.get_text(1) == Some(TABLE)).count())
 }
 
 /// The name of a chain that packets to or from this host pass, and that drops them by default.
@@ -170,11 +174,6 @@ fn name_if_dropping(family: u8, chain: &Attributes) -> Option<String> {
     drops.then(|| {
         format!("{family} {} {}", chain.get_text(1).unwrap_or_default(), chain.get_text(3).unwrap_or_default())
     })
-}
-
-/// The table's name as the attribute of this number.
-fn table(number: u16) -> Attributes {
-    Attributes::default().text(number, TABLE)
 }
 
 fn is_unknown(error: &io::Error) -> bool {
@@ -255,6 +254,9 @@ mod tests {
         }
         assert_eq!(rules.iter().filter(|rule| rule.chain == PREROUTING).count(), 2);
         assert_eq!(rules.iter().filter(|rule| rule.port == 8080).count(), 2);
-        assert_eq!(Rules::new(&[address, "fd00::10".parse().unwrap()], 53, 8080, false).rules.len(), 16);
+        assert_eq!(
+            Rules::new("nodelocaldns", &[address, "fd00::10".parse().unwrap()], 53, 8080, false).rules.len(),
+            16
+        );
     }
 }

@@ -114,7 +114,7 @@ fn live(
         process.go_live(&corefile, configuration)?;
         process.announce(&servers);
         if let Some(node) = process.node {
-            node.serving();
+            node.serving().await;
         }
         process.obey(&mut signals, runtime).await
     });

@@ -166,7 +166,7 @@ fn what_shall_stay_stays_and_the_next_start_takes_it_over() {
         std::fs::write(folder.path().join("Corefile.base"), ".:53 {\n    bind 169.254.20.11\n    whoami\n}\n").unwrap();
         let other = node(folder.path(), "-localip 169.254.20.11");
         assert_eq!(rules(), Some(8));
-        assert_eq!(addresses("nodelocaldns").unwrap(), ["169.254.20.11/32"]);
+        place::until("only its address is left", || addresses("nodelocaldns").unwrap() == ["169.254.20.11/32"]);
         assert!(other.end("TERM").success());
         assert_eq!((rules(), addresses("nodelocaldns")), (None, None));
     });
@@ -221,6 +221,33 @@ fn stub_domains_are_taken_over_and_a_mistake_changes_nothing() {
         running.wait_for("Corefile.base:2 - ", 1);
         assert!(ask(LINK_LOCAL, NAME).starts_with("NOERROR"));
         assert_eq!(rules(), Some(16));
+    });
+}
+
+#[test]
+fn two_node_caches_share_a_node_under_names_of_their_own() {
+    inside("two_node_caches_share_a_node_under_names_of_their_own", || {
+        let (folder, _upstream) = place(".:53 {\n    bind __PILLAR__LOCAL__DNS__\n    whoami\n}\n");
+        let _first = node(folder.path(), "-localip 169.254.20.10");
+        let arguments = format!("{ARGUMENTS} -localip 169.254.20.11 -metrics-listen-address 127.0.0.1:9354");
+        let second =
+            Running::start(folder.path(), "second", &arguments.replace(".base", ".base -interfacename second"));
+        second.wait_for("Added nodelocaldns rules - table inet second", 1);
+        ask_until("169.254.20.11:53", "any.test.", "NOERROR");
+        assert!(second.end("TERM").success());
+        assert_eq!((rules(), addresses("second")), (Some(8), None));
+        // Under the name of the first it gets no rules, says why, and leaves what is there alone.
+        let third = Running::start(folder.path(), "third", &format!("{ARGUMENTS} -localip 169.254.20.12"));
+        third.wait_for("needs an -interfacename of its own", 1);
+        third.end("TERM");
+        let here = "169.254.20.10/32".to_owned();
+        assert!(rules() == Some(8) && addresses("nodelocaldns").is_some_and(|all| all.contains(&here)));
+        // So does one that cannot have the port.
+        let mut same = Running::start(folder.path(), "same", &format!("{ARGUMENTS} -localip 169.254.20.10"));
+        assert!(!same.wait().success());
+        assert!(same.output().contains("address already in use"), "{}", same.output());
+        assert!(rules() == Some(8) && addresses("nodelocaldns").is_some_and(|all| all.contains(&here)));
+        ask_until(LINK_LOCAL, "any.test.", "NOERROR");
     });
 }
 

@@ -65,6 +65,15 @@ fn sh(command: &str) -> Output {
     Command::new("sh").args(["-c", command]).output().expect("sh runs")
 }
 
+/// Waits until something is so.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "it never came to pass: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// How many rules keep connection tracking away; nothing if there is no table.
 pub(crate) fn rules() -> Option<usize> {
     let output = sh("nft list table inet nodelocaldns");
