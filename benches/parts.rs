@@ -18,7 +18,7 @@ use kit::message::{query, request};
 use kit::whole::{Whole, passing};
 use signpost::chain::{Client, Outcome, Proto, Query};
 use signpost::corefile::{self, Vocabulary};
-use signpost::plugins::kubernetes::model::{Address, Kind, Object, Target};
+use signpost::plugins::kubernetes::model::{Address, Endpoint, Kind, Object, Target};
 use signpost::wire::answer::Section;
 use signpost::wire::encode::{Encoder, Owner};
 use signpost::wire::reply::Reply;
@@ -200,10 +200,12 @@ fn five_thousand_nodes() -> Cluster {
         for part in 0..if n < 200 { 4 } else { 1_u8 } {
             let mut slice = slice(&name, part, if n < 200 { 88 } else { 10 });
             slice.name = format!("{name}-{part}").into();
-            for (at, endpoint) in slice.endpoints.iter_mut().enumerate() {
-                let number = 0x0AF4_0000 + n * 400 + u32::from(part) * 100 + at as u32;
-                endpoint.address = Address::Ip(IpAddr::V4(Ipv4Addr::from(number)));
-            }
+            let endpoint = |at| Endpoint {
+                address: Address::Ip(Ipv4Addr::from(0x0AF4_0000 + n * 400 + u32::from(part) * 100 + at).into()),
+                name: None,
+                zone: None,
+            };
+            slice.endpoints = (0..slice.endpoints.len() as u32).map(endpoint).collect();
             cluster.apply(Kind::Slice, Object::Slice(slice));
         }
     }

@@ -106,7 +106,7 @@ pub fn slice(service: &str, net: u8, count: u8) -> Slice {
     }
 }
 
-fn some_ports(ports: &[(&str, &str, u16)]) -> Box<[Port]> {
+fn some_ports(ports: &[(&str, &str, u16)]) -> Arc<[Port]> {
     if ports.is_empty() {
         return Port::none();
     }

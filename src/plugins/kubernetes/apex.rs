@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::addresses::Holders;
 use super::index::{Entry, Index};
 use super::lookup::View;
 use super::model::{LabelRoom, Target};
@@ -20,9 +21,9 @@ type Server = (Vec<u8>, IpAddr);
 pub(super) fn servers(index: &Index, local: &[IpAddr]) -> Vec<Server> {
     let mut found = Vec::new();
     for address in local {
-        let keys = index.owners.with(address, |owned| owned.by.keys().to_vec()).unwrap_or_default();
-        for key in keys {
-            index.services.with(&key, |entry| add_service(&mut found, entry, *address));
+        let keys = index.owners.with(address, |owned| owned.clone());
+        for key in keys.iter().flat_map(Holders::names) {
+            index.services.with(key, |entry| add_service(&mut found, entry, *address));
         }
     }
     if found.is_empty() {

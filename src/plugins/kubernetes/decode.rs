@@ -212,7 +212,7 @@ fn import<E: de::Error>(raw: RawImport, flaw: &mut Option<String>) -> Result<(Fo
     Ok((Found::Is(Object::Service(service)), version))
 }
 
-fn ports(raw: Option<Vec<RawPort>>, flaw: &mut Option<String>) -> Box<[Port]> {
+fn ports(raw: Option<Vec<RawPort>>, flaw: &mut Option<String>) -> Arc<[Port]> {
     let raw = raw.unwrap_or_default();
     if raw.is_empty() {
         return Port::none();

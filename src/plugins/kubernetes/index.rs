@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::model::{Address, Endpoint, Service, Slice, Target};
+use super::addresses::ByAddress;
+use super::endpoints::EndpointRef;
+use super::model::{Service, Slice, Target};
 use super::shards::{Keyed, Shards};
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner};
@@ -23,10 +25,10 @@ pub struct Index {
     pub services: Shards<Arc<Entry>>,
     /// ServiceImports likewise.
     pub imports: Shards<Arc<Entry>>,
-    /// Who has an address: ClusterIPs and ready endpoints of existing services.
-    pub owners: Shards<Owned>,
-    /// The namespaces in which some pod has an address.
-    pub pods: Shards<PodAddress>,
+    /// Who has an address, as ClusterIP or as that of a ready endpoint: keys of services, each once.
+    pub owners: ByAddress,
+    /// The namespaces of the pods that have an address (host-network pods share one), one for each pod; in lower case.
+    pub pods: ByAddress,
     /// Existing namespaces.
     pub namespaces: ArcSwap<Labels>,
     /// Leading octets of IPv4 addresses that have an owner, as one, two or three of them.
@@ -110,14 +112,14 @@ impl Entry {
         let mut seen = HashSet::new();
         match &service.target {
             Target::Addresses(addresses) => addresses.iter().copied().filter(|a| seen.insert(*a)).collect(),
-            Target::Endpoints => self.endpoints().filter_map(Endpoint::ip).filter(|a| seen.insert(*a)).collect(),
+            Target::Endpoints => self.endpoints().filter_map(EndpointRef::ip).filter(|a| seen.insert(*a)).collect(),
             Target::Alias(_) => Vec::new(),
         }
     }
 
     /// All ready endpoints.
-    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.slices.iter().flat_map(|slice| &slice.endpoints)
+    pub fn endpoints(&self) -> impl Iterator<Item = EndpointRef<'_>> {
+        self.slices.iter().flat_map(|slice| slice.endpoints.iter())
     }
 
     /// Whether any endpoint is ready.
@@ -139,17 +141,6 @@ impl Entry {
             Target::Addresses(addresses) => addresses.contains(&address),
             Target::Endpoints | Target::Alias(_) => false,
         })
-    }
-}
-
-impl Endpoint {
-    /// Its IP address, if it has one.
-    #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self.address {
-            Address::Ip(address) => Some(address),
-            Address::Name(_) => None,
-        }
     }
 }
 
@@ -179,62 +170,6 @@ pub fn service_key(namespace: &str, name: &str) -> Option<Box<[u8]>> {
         key.extend(label.bytes().map(|octet| octet.to_ascii_lowercase()));
     }
     Some(key.into_boxed_slice())
-}
-
-//----------- Owned, PodAddress ----------------------------------------------
-
-/// An address and the services that have it, as ClusterIP or as the address of an endpoint.
-#[derive(Debug, Clone)]
-pub struct Owned {
-    /// The address.
-    pub address: IpAddr,
-    /// Keys of the services.
-    pub by: Owners,
-}
-
-/// One owner is the rule, more the exception.
-#[derive(Debug, Clone)]
-pub enum Owners {
-    /// One service.
-    One(Arc<Box<[u8]>>),
-    /// Several, each once.
-    Many(Arc<Vec<Arc<Box<[u8]>>>>),
-}
-
-impl Owners {
-    /// The keys of all of them.
-    #[must_use]
-    pub fn keys(&self) -> &[Arc<Box<[u8]>>] {
-        match self {
-            Self::One(key) => std::slice::from_ref(key),
-            Self::Many(keys) => keys,
-        }
-    }
-}
-
-impl Keyed for Owned {
-    type Key = IpAddr;
-
-    fn key(&self) -> &IpAddr {
-        &self.address
-    }
-}
-
-/// An address, and the namespaces of the pods that have it (host-network pods share one).
-#[derive(Debug, Clone)]
-pub struct PodAddress {
-    /// The address.
-    pub address: IpAddr,
-    /// Labels of the namespaces in lower case, one for each pod.
-    pub namespaces: Arc<Vec<Arc<str>>>,
-}
-
-impl Keyed for PodAddress {
-    type Key = IpAddr;
-
-    fn key(&self) -> &IpAddr {
-        &self.address
-    }
 }
 
 #[cfg(test)]

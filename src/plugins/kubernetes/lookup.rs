@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::endpoints::{AddressRef, EndpointRef};
 use super::index::{Entry, Index};
-use super::model::{Address, Endpoint, LabelRoom, Port, Service, Slice, Target};
+use super::model::{LabelRoom, Port, Service, Slice, Target};
 use super::name::{Ask, Part};
 use super::options::{Options, Pods};
 use super::zone::Zone;
@@ -112,9 +113,8 @@ impl View<'_> {
     fn pod(&self, label: &[u8], namespace: &[u8], want: Want) -> Found {
         let Some(address) = pod_address(label) else { return Found::NameError };
         let exists = || {
-            let here = |label: &Arc<str>| label.as_bytes() == namespace;
             self.options.pods == Pods::Insecure
-                || self.index.pods.with(&address, |pods| pods.namespaces.iter().any(here)).unwrap_or(false)
+                || self.index.pods.with(&address, |pods| pods.names().any(|label| label == namespace)).unwrap_or(false)
         };
         if self.options.pods == Pods::Disabled {
             return Found::NameError;
@@ -189,7 +189,7 @@ impl View<'_> {
     fn endpoints(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
         let selected = || Selection { slices: &entry.slices, part };
         let Some((_, first)) = selected().next_pair() else { return Found::NameError };
-        if let Address::Name(target) = &first.address {
+        if let AddressRef::Name(target) = first.address {
             return if want == Want::Srv { Found::NoData } else { alias(target) };
         }
         match want {
@@ -253,19 +253,19 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    pub(super) fn pairs(self) -> impl Iterator<Item = (&'a Slice, &'a Endpoint)> {
+    pub(super) fn pairs(self) -> impl Iterator<Item = (&'a Slice, EndpointRef<'a>)> {
         self.slices
             .iter()
             .filter(move |slice| slice.ports.iter().any(|port| takes_port(self.part, port)))
             .flat_map(|slice| slice.endpoints.iter().map(move |endpoint| (&**slice, endpoint)))
-            .filter(move |(slice, endpoint)| self.takes(slice, endpoint))
+            .filter(move |(slice, endpoint)| self.takes(slice, *endpoint))
     }
 
-    fn next_pair(self) -> Option<(&'a Slice, &'a Endpoint)> {
+    fn next_pair(self) -> Option<(&'a Slice, EndpointRef<'a>)> {
         self.pairs().next()
     }
 
-    fn takes(self, slice: &Slice, endpoint: &Endpoint) -> bool {
+    fn takes(self, slice: &Slice, endpoint: EndpointRef<'_>) -> bool {
         let is = |label: &[u8]| endpoint.label(&mut LabelRoom::default()).as_bytes().eq_ignore_ascii_case(label);
         match self.part {
             Part::Whole | Part::Port { .. } => true,
@@ -274,7 +274,7 @@ impl<'a> Selection<'a> {
             Part::ClusterEndpoint { endpoint: label, cluster } => {
                 slice.cluster.as_bytes().eq_ignore_ascii_case(cluster) && is(label)
             }
-            Part::Zone { zone, .. } => endpoint.zone.as_deref().is_some_and(|name| is_zone(name, zone)),
+            Part::Zone { zone, .. } => endpoint.zone.is_some_and(|name| is_zone(name, zone)),
             Part::ZoneParent => false,
         }
     }

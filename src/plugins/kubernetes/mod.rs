@@ -51,9 +51,11 @@
 //! everybody) → [`lookup`]; [`name`] and [`reverse`] read the question, [`alias`] follows ExternalNames,
 //! [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod.
 
+pub mod addresses;
 mod alias;
 mod apex;
 pub mod decode;
+pub mod endpoints;
 pub mod feed;
 pub mod index;
 pub mod lookup;

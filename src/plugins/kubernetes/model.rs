@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::endpoints::Endpoints;
 use crate::wire::name::MAX_LABEL;
 
 //----------- Objects --------------------------------------------------------
@@ -57,7 +58,7 @@ pub struct Service {
     /// What its name leads to.
     pub target: Target,
     /// Its ports. A service without any has one without a number: its name exists, SRV has no records.
-    pub ports: Box<[Port]>,
+    pub ports: Arc<[Port]>,
     /// Whether it has a selector: metrics tell the two apart.
     pub has_selector: bool,
 }
@@ -74,7 +75,7 @@ pub enum Target {
 }
 
 /// A port of a service or of a slice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Port {
     /// Its name in lower case; empty if it has none.
     pub name: Box<str>,
@@ -96,9 +97,9 @@ pub struct Slice {
     /// The cluster it was imported from; empty for slices of this one.
     pub cluster: Box<str>,
     /// The ready endpoints, one for each address.
-    pub endpoints: Box<[Endpoint]>,
+    pub endpoints: Endpoints,
     /// Its ports; as with [`Service::ports`], one without a number stands for none.
-    pub ports: Box<[Port]>,
+    pub ports: Arc<[Port]>,
     /// When the change happened that made the controller write it (nanoseconds since 1970), from the annotation
     /// `endpoints.kubernetes.io/last-change-trigger-time`.
     pub triggered: Option<i64>,
@@ -138,36 +139,28 @@ pub struct Pod {
 impl Port {
     /// Stands for "no ports": the name exists, SRV has nothing to say.
     #[must_use]
-    pub fn none() -> Box<[Self]> {
-        Box::new([Self { name: Box::default(), protocol: Box::default(), number: None }])
-    }
-}
-
-impl Endpoint {
-    /// The endpoint's label below its service.
-    ///
-    /// `hostname`, or what the address gives: IPv4 with dashes for dots, IPv6 with dashes for colons and a 0
-    /// behind a trailing dash.
-    pub fn label<'a>(&'a self, room: &'a mut LabelRoom) -> &'a str {
-        match (&self.name, &self.address) {
-            (Some(name), _) => name,
-            (None, Address::Ip(address)) => room.dashed(*address),
-            (None, Address::Name(name)) => name,
-        }
+    pub fn none() -> Arc<[Self]> {
+        Arc::new([Self { name: Box::default(), protocol: Box::default(), number: None }])
     }
 }
 
 impl Object {
+    /// Its namespace (empty for Namespaces) and name.
+    #[must_use]
+    pub fn names(&self) -> (&str, &str) {
+        match self {
+            Self::Namespace(name) => ("", name),
+            Self::Service(service) => (&service.namespace, &service.name),
+            Self::Slice(slice) => (&slice.namespace, &slice.name),
+            Self::Pod(pod) => (&pod.namespace, &pod.name),
+        }
+    }
+
     /// What identifies it among those of its kind.
     #[must_use]
     pub fn key(&self) -> ObjectKey {
-        let (namespace, name) = match self {
-            Self::Namespace(name) => (Box::default(), name.clone()),
-            Self::Service(service) => (service.namespace.clone(), service.name.clone()),
-            Self::Slice(slice) => (slice.namespace.clone(), slice.name.clone()),
-            Self::Pod(pod) => (pod.namespace.clone(), pod.name.clone()),
-        };
-        ObjectKey { namespace, name }
+        let (namespace, name) = self.names();
+        ObjectKey { namespace: namespace.into(), name: name.into() }
     }
 }
 

@@ -22,12 +22,11 @@ pub(super) fn answer(view: &View<'_>, address: IpAddr, zone: &Name) -> Option<Ar
             let namespace = labels(key).nth(1).unwrap_or_default();
             view.options.exposes(namespace) && view.index.has_namespace(namespace)
         };
-        let keys = owned.by.keys();
         scratch(view.asked.len(), |answer| {
             let mut e = Encoder::new(answer);
             e.flags(flag::AA);
             for by_service in [true, false] {
-                for key in keys.iter().filter(|key| exposed(key)) {
+                for key in owned.names().filter(|key| exposed(key)) {
                     view.index.services.with(key, |entry| match by_service {
                         true => add_service(&mut e, view.options.ttl, entry, (address, zone)),
                         false => add_endpoints(&mut e, view.options.ttl, entry, (address, zone)),

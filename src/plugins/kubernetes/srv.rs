@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
+use super::endpoints::EndpointRef;
 use super::index::Entry;
 use super::lookup::{Found, Seen, Selection, View, takes_port, with_scratch};
-use super::model::{Endpoint, LabelRoom, Port, Slice};
+use super::model::{LabelRoom, Port, Slice};
 use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
 use crate::wire::request::flag;
@@ -142,7 +143,7 @@ impl Default for Front {
 
 impl Front {
     /// Fills in the labels of an endpoint and returns a number that stands for them.
-    fn fill(&mut self, slice: &Slice, endpoint: &Endpoint, hasher: &RandomState) -> u64 {
+    fn fill(&mut self, slice: &Slice, endpoint: EndpointRef<'_>, hasher: &RandomState) -> u64 {
         let mut room = LabelRoom::default();
         self.push(endpoint.label(&mut room).as_bytes());
         if !slice.cluster.is_empty() {

@@ -5,20 +5,23 @@
 //! that breaks off changes nothing that it did not reach. A list that would drop most of what is known is
 //! not believed at once ([`Implausible`]).
 
+mod known;
 mod pods;
+mod ports;
 mod services;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use self::known::{Id, Ids, Known, Link};
 use self::pods::Prefixes;
+use self::ports::Ports;
 use self::services::Names;
-use super::index::{Index, Owned, PodAddress};
+use super::addresses::{AddressDraft, Holders};
+use super::index::Index;
 use super::model::{Kind, Object, ObjectKey, Service};
-use super::shards::Draft;
 
 /// A list may silently drop so many objects of a kind …
 const FEW: usize = 20;
@@ -30,11 +33,14 @@ pub struct Store {
     index: Arc<Index>,
     /// Seconds.
     ttl: u32,
+    ids: Arc<Ids>,
     kinds: BTreeMap<Kind, Known>,
     services: Names,
     imports: Names,
-    owners: Draft<Owned>,
-    pods: Draft<PodAddress>,
+    owners: AddressDraft,
+    pods: AddressDraft,
+    pod_namespaces: HashMap<Box<str>, Holders>,
+    ports: Ports,
     prefixes: Prefixes,
     namespaces_changed: bool,
     changed: bool,
@@ -58,26 +64,6 @@ pub struct Implausible {
     pub missing: usize,
 }
 
-/// The objects of one kind.
-#[derive(Default)]
-struct Known {
-    epoch: u32,
-    complete: bool,
-    objects: HashMap<ObjectKey, Held, foldhash::fast::RandomState>,
-}
-
-struct Held {
-    epoch: u32,
-    link: Link,
-}
-
-/// What has to be found again when an object goes.
-enum Link {
-    Nothing,
-    Service(Box<[u8]>),
-    Addresses(Box<[IpAddr]>),
-}
-
 impl Store {
     /// A store that fills `index` from lists and watches of these kinds; `ttl` in seconds.
     #[must_use]
@@ -85,11 +71,14 @@ impl Store {
         Self {
             index,
             ttl,
+            ids: Arc::default(),
             kinds: kinds.iter().map(|kind| (*kind, Known::default())).collect(),
             services: Names::default(),
             imports: Names::default(),
-            owners: Draft::default(),
-            pods: Draft::default(),
+            owners: AddressDraft::default(),
+            pods: AddressDraft::default(),
+            pod_namespaces: HashMap::new(),
+            ports: Ports::default(),
             prefixes: Prefixes::default(),
             namespaces_changed: false,
             changed: false,
@@ -101,48 +90,49 @@ impl Store {
 
     /// A list of `kind` begins, the first one or a repeated one.
     pub fn begin(&mut self, kind: Kind) {
-        let known = self.kinds.entry(kind).or_default();
-        known.epoch = known.epoch.wrapping_add(1);
+        self.known(kind).begin();
     }
 
     /// An object is there, in a list or by an event.
     pub fn apply(&mut self, kind: Kind, object: Object) {
-        let key = object.key();
+        let (namespace, name) = object.names();
+        let id = self.ids.of(namespace, name);
         let link = match object {
-            Object::Namespace(_) => {
-                if !self.is_known(kind, &key) {
+            Object::Namespace(name) => {
+                if self.known(kind).get(id).is_none() {
                     self.namespaces_changed = true;
                     self.changes += 1;
                 }
-                Link::Nothing
+                Link::Namespace(name)
             }
             Object::Service(service) => self.apply_service(kind, service),
-            Object::Slice(slice) => self.apply_slice(kind, &key, slice),
-            Object::Pod(pod) => self.apply_pod(&key, pod),
+            Object::Slice(slice) => self.apply_slice(kind, id, slice),
+            Object::Pod(pod) => self.apply_pod(id, pod),
         };
-        let known = self.kinds.entry(kind).or_default();
-        known.objects.insert(key, Held { epoch: known.epoch, link });
+        self.known(kind).put(id, link);
     }
 
     /// An object is there, but says nothing new (or nothing that we can use): what is known of it stays.
     pub fn touch(&mut self, kind: Kind, key: &ObjectKey) {
-        let known = self.kinds.entry(kind).or_default();
-        let epoch = known.epoch;
-        if let Some(held) = known.objects.get_mut(key) {
-            held.epoch = epoch;
-        }
+        let id = self.ids.of(&key.namespace, &key.name);
+        self.known(kind).touch(id);
     }
 
     /// An object is gone.
     pub fn delete(&mut self, kind: Kind, key: &ObjectKey) {
-        let Some(held) = self.kinds.entry(kind).or_default().objects.remove(key) else { return };
+        let id = self.ids.of(&key.namespace, &key.name);
+        self.remove(kind, id);
+    }
+
+    fn remove(&mut self, kind: Kind, id: Id) {
+        let Some(link) = self.known(kind).take(id) else { return };
         self.changes += 1;
-        match (kind, held.link) {
-            (Kind::Namespace, _) => self.namespaces_changed = true,
-            (Kind::Service | Kind::Import, _) => self.remove_service(kind, key),
-            (Kind::Slice | Kind::ImportSlice, Link::Service(service)) => self.remove_slice(kind, &service, key),
-            (Kind::Pod, Link::Addresses(addresses)) => self.remove_pod(&key.namespace, &addresses),
-            _ => {}
+        match link {
+            Link::Nothing => {}
+            Link::Namespace(_) => self.namespaces_changed = true,
+            Link::Service(key) => self.remove_service(kind, &key),
+            Link::Slice(service) => self.remove_slice(kind, &service, id),
+            Link::Pod(namespace, addresses) => self.remove_pod(&namespace, addresses.iter()),
         }
     }
 
@@ -152,16 +142,14 @@ impl Store {
     /// Without `believe`, when the list lacks more than 20 objects and more than half of what is known: then
     /// nothing is dropped. The caller reads the list again, and believes the second one.
     pub fn end(&mut self, kind: Kind, believe: bool) -> Result<(), Implausible> {
-        let known = self.kinds.entry(kind).or_default();
-        let epoch = known.epoch;
-        let gone = known.objects.iter().filter(|(_, held)| held.epoch != epoch);
-        let gone: Vec<ObjectKey> = gone.map(|(key, _)| key.clone()).collect();
-        if !believe && known.complete && gone.len() > FEW && gone.len() * 2 > known.objects.len() {
-            return Err(Implausible { known: known.objects.len(), missing: gone.len() });
+        let known = self.known(kind);
+        let gone = known.unseen();
+        if !believe && known.complete && gone.len() > FEW && gone.len() * 2 > known.len() {
+            return Err(Implausible { known: known.len(), missing: gone.len() });
         }
         known.complete = true;
-        for key in &gone {
-            self.delete(kind, key);
+        for id in gone {
+            self.remove(kind, id);
         }
         Ok(())
     }
@@ -169,7 +157,7 @@ impl Store {
     /// How many objects of a kind are known.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {
-        self.kinds.get(&kind).map_or(0, |known| known.objects.len())
+        self.kinds.get(&kind).map_or(0, Known::len)
     }
 
     /// How many objects turned out to be new, different or gone, since the start.
@@ -189,8 +177,11 @@ impl Store {
             self.prefixes.changed = false;
         }
         if std::mem::take(&mut self.namespaces_changed) {
-            let known = self.kinds.get(&Kind::Namespace).into_iter().flat_map(|known| known.objects.keys());
-            let names = known.map(|key| key.name.to_ascii_lowercase().into_bytes().into_boxed_slice());
+            let names =
+                self.kinds.get(&Kind::Namespace).into_iter().flat_map(Known::links).filter_map(|link| match link {
+                    Link::Namespace(name) => Some(name.to_ascii_lowercase().into_bytes().into_boxed_slice()),
+                    _ => None,
+                });
             index.namespaces.store(Arc::new(names.collect()));
         }
         if std::mem::take(&mut self.changed) {
@@ -202,8 +193,14 @@ impl Store {
         }
     }
 
-    fn is_known(&self, kind: Kind, key: &ObjectKey) -> bool {
-        self.kinds.get(&kind).is_some_and(|known| known.objects.contains_key(key))
+    /// Whether every list has been read once, and shown.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.index.is_synced()
+    }
+
+    fn known(&mut self, kind: Kind) -> &mut Known {
+        self.kinds.entry(kind).or_default()
     }
 
     fn observe_latency(&mut self) {

@@ -2,50 +2,55 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::super::index::{Labels, PodAddress};
-use super::super::model::{Kind, ObjectKey, Pod};
-use super::super::shards::Keyed;
-use super::{Held, Link, Store};
+use super::super::addresses::Holders;
+use super::super::index::Labels;
+use super::super::model::{Kind, Pod};
+use super::Store;
+use super::known::{Few, Id, Link};
 
 impl Store {
-    pub(super) fn apply_pod(&mut self, object: &ObjectKey, pod: Pod) -> Link {
-        if let Some(Held { link: Link::Addresses(old), .. }) =
-            self.kinds.get(&Kind::Pod).and_then(|known| known.objects.get(object))
-        {
-            if *old == pod.addresses {
-                return Link::Addresses(pod.addresses);
+    pub(super) fn apply_pod(&mut self, id: Id, pod: Pod) -> Link {
+        let (namespace, addresses) = (self.namespace(&pod.namespace), Few::from(pod.addresses));
+        match self.kinds.get(&Kind::Pod).and_then(|known| known.get(id)) {
+            Some(Link::Pod(_, old)) if *old == addresses => return Link::Pod(namespace, addresses),
+            Some(Link::Pod(_, old)) => {
+                let old: Vec<_> = old.iter().collect();
+                self.remove_pod(&namespace, old.into_iter());
             }
-            let old = old.clone();
-            self.remove_pod(&object.namespace, &old);
+            _ => {}
         }
         self.changes += 1;
-        let namespace: Arc<str> = pod.namespace.to_ascii_lowercase().into();
-        for &address in &pod.addresses {
-            let known = self.pods.get(&self.index.pods, &address);
-            let mut namespaces = known.map(|known| known.namespaces.to_vec()).unwrap_or_default();
-            namespaces.push(namespace.clone());
-            self.pods.put(&self.index.pods, PodAddress { address, namespaces: Arc::new(namespaces) });
+        for address in addresses.iter() {
+            let holders = match self.pods.get(&self.index.pods, &address) {
+                Some(known) => known.with(&namespace),
+                None => namespace.clone(),
+            };
+            self.pods.set(&self.index.pods, address, Some(holders));
         }
         self.changed = true;
-        Link::Addresses(pod.addresses)
+        Link::Pod(namespace, addresses)
     }
 
-    pub(super) fn remove_pod(&mut self, namespace: &str, addresses: &[IpAddr]) {
+    pub(super) fn remove_pod(&mut self, namespace: &Holders, addresses: impl Iterator<Item = IpAddr>) {
         self.changed = true;
+        let name = namespace.names().next().unwrap_or_default();
         for address in addresses {
-            let Some(known) = self.pods.get(&self.index.pods, address) else { continue };
-            let mut namespaces = known.namespaces.to_vec();
-            if let Some(at) = namespaces.iter().position(|known| known.eq_ignore_ascii_case(namespace)) {
-                namespaces.remove(at);
-            }
-            if namespaces.is_empty() {
-                self.pods.remove(&self.index.pods, known.key());
-            } else {
-                self.pods.put(&self.index.pods, PodAddress { address: *address, namespaces: Arc::new(namespaces) });
-            }
+            let Some(known) = self.pods.get(&self.index.pods, &address) else { continue };
+            self.pods.set(&self.index.pods, address, known.without(name));
         }
+    }
+
+    /// The label of a namespace, which all of its pods share.
+    fn namespace(&mut self, name: &str) -> Holders {
+        if let Some(known) = self.pod_namespaces.get(name) {
+            return known.clone();
+        }
+        // Those without pods make room for it.
+        self.pod_namespaces.retain(|_, known| !known.is_unshared());
+        let holder = Holders::one(name.to_ascii_lowercase().as_bytes());
+        self.pod_namespaces.insert(name.into(), holder.clone());
+        holder
     }
 }
 

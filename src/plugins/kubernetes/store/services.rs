@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::index::{Entry, Owned, Owners, service_key};
-use super::super::model::{Endpoint, Kind, ObjectKey, Service, Slice, Target};
+use super::super::addresses::Holders;
+use super::super::index::{Entry, service_key};
+use super::super::model::{Kind, Service, Slice, Target};
 use super::super::shards::{Draft, Shards};
-use super::{Held, Link, Store};
+use super::Store;
+use super::known::{Id, Link};
 
 /// The services or the imports that are being changed.
 #[derive(Default)]
@@ -65,12 +67,12 @@ impl Names {
 impl Parts {
     /// The addresses that reverse questions find. As in CoreDNS, slices whose service is gone still count.
     fn owned(&self) -> Vec<IpAddr> {
-        let endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints).filter_map(Endpoint::ip);
+        let endpoints = self.slices.iter().flat_map(|slice| slice.endpoints.ips());
         self.service.as_deref().map(cluster_ips).unwrap_or_default().iter().copied().chain(endpoints).collect()
     }
 
     fn has(&self, address: IpAddr) -> bool {
-        let in_slice = |slice: &Arc<Slice>| slice.endpoints.iter().any(|endpoint| endpoint.ip() == Some(address));
+        let in_slice = |slice: &Arc<Slice>| slice.endpoints.ips().any(|ip| ip == address);
         self.service.as_ref().is_some_and(|service| cluster_ips(service).contains(&address))
             || self.slices.iter().any(in_slice)
     }
@@ -92,12 +94,13 @@ impl Store {
         }
     }
 
-    pub(super) fn apply_service(&mut self, kind: Kind, service: Service) -> Link {
+    pub(super) fn apply_service(&mut self, kind: Kind, mut service: Service) -> Link {
         let Some(key) = service_key(&service.namespace, &service.name) else { return Link::Nothing };
+        service.ports = self.ports.shared(service.ports);
         let (names, table) = self.names(kind);
         // A list says again what is known; that must not build every answer anew.
         if names.look(table, &key, |known, _| known.is_some_and(|known| **known == service)) {
-            return Link::Nothing;
+            return Link::Service(key);
         }
         let parts = names.parts(table, &key);
         let before = parts.owned();
@@ -105,57 +108,57 @@ impl Store {
         let after = parts.owned();
         self.changes += 1;
         self.change_owners(kind, &key, &before, &after);
-        Link::Nothing
+        Link::Service(key)
     }
 
-    pub(super) fn remove_service(&mut self, kind: Kind, object: &ObjectKey) {
-        let Some(key) = service_key(&object.namespace, &object.name) else { return };
+    pub(super) fn remove_service(&mut self, kind: Kind, key: &[u8]) {
         let (names, table) = self.names(kind);
-        let parts = names.parts(table, &key);
+        let parts = names.parts(table, key);
         let before = parts.owned();
         parts.service = None;
         let after = parts.owned();
-        self.change_owners(kind, &key, &before, &after);
+        self.change_owners(kind, key, &before, &after);
     }
 
-    pub(super) fn apply_slice(&mut self, kind: Kind, object: &ObjectKey, slice: Slice) -> Link {
+    pub(super) fn apply_slice(&mut self, kind: Kind, id: Id, mut slice: Slice) -> Link {
         // A slice may be moved to another service by changing its label.
         let Some(key) = service_key(&slice.namespace, &slice.service) else {
-            let known = self.kinds.get(&kind).and_then(|known| known.objects.get(object));
-            if let Some(Held { link: Link::Service(_), .. }) = known {
-                self.delete(kind, object);
+            if let Some(Link::Slice(_)) = self.known(kind).get(id) {
+                self.remove(kind, id);
             }
             return Link::Nothing;
         };
+        slice.ports = self.ports.shared(slice.ports);
         let (names, table) = self.names(kind);
         if names.look(table, &key, |_, slices| slices.iter().any(|known| **known == slice)) {
-            return Link::Service(key);
+            return Link::Slice(key);
         }
         self.changes += 1;
-        let moved_from = match self.kinds.get(&kind).and_then(|known| known.objects.get(object)) {
-            Some(Held { link: Link::Service(old), .. }) if *old != key => Some(old.clone()),
+        let moved_from = match self.known(kind).get(id) {
+            Some(Link::Slice(old)) if *old != key => Some(old.clone()),
             _ => None,
         };
         if let Some(old) = moved_from {
-            self.remove_slice(kind, &old, object);
+            self.remove_slice(kind, &old, id);
         }
         if self.latency.is_some() && self.index.is_synced() {
             self.waiting.extend(slice.triggered.map(|triggered| (key.clone(), triggered)));
         }
-        self.replace_slice(kind, &key, &object.name, Some(slice));
-        Link::Service(key)
+        self.replace_slice(kind, &key, id, Some(slice));
+        Link::Slice(key)
     }
 
-    pub(super) fn remove_slice(&mut self, kind: Kind, service: &[u8], object: &ObjectKey) {
-        self.replace_slice(kind, service, &object.name, None);
+    pub(super) fn remove_slice(&mut self, kind: Kind, service: &[u8], id: Id) {
+        self.replace_slice(kind, service, id, None);
     }
 
-    fn replace_slice(&mut self, kind: Kind, key: &[u8], name: &str, slice: Option<Slice>) {
+    fn replace_slice(&mut self, kind: Kind, key: &[u8], id: Id, slice: Option<Slice>) {
+        let ids = self.ids.clone();
         let (names, table) = self.names(kind);
         let parts = names.parts(table, key);
-        let at = parts.slices.iter().position(|known| *known.name == *name);
+        let at = parts.slices.iter().position(|known| ids.of(&known.namespace, &known.name) == id);
         let old = at.map(|at| parts.slices.remove(at));
-        let addresses = |slice: &Slice| slice.endpoints.iter().filter_map(Endpoint::ip).collect::<Vec<_>>();
+        let addresses = |slice: &Slice| slice.endpoints.ips().collect::<Vec<_>>();
         let before = old.as_deref().map(addresses).unwrap_or_default();
         let after = slice.as_ref().map(addresses).unwrap_or_default();
         parts.slices.extend(slice.map(Arc::new));
@@ -172,7 +175,7 @@ impl Store {
         let parts = self.services.parts(&self.index.services, key);
         let lost: Vec<IpAddr> =
             was.difference(&is).map(|address| **address).filter(|&address| !parts.has(address)).collect();
-        let shared_key = Arc::new(Box::from(key));
+        let shared_key = Holders::one(key);
         for address in lost {
             self.disown(address, key);
         }
@@ -181,35 +184,24 @@ impl Store {
         }
     }
 
-    fn own(&mut self, address: IpAddr, key: &Arc<Box<[u8]>>) {
-        let by = match self.owners.get(&self.index.owners, &address) {
+    fn own(&mut self, address: IpAddr, key: &Holders) {
+        let holders = match self.owners.get(&self.index.owners, &address) {
             None => {
                 self.prefixes.add(address);
-                Owners::One(key.clone())
+                key.clone()
             }
-            Some(owned) if owned.by.keys().contains(key) => return,
-            Some(owned) => {
-                let mut keys = owned.by.keys().to_vec();
-                keys.push(key.clone());
-                Owners::Many(Arc::new(keys))
-            }
+            Some(known) if known.names().any(|name| key.names().any(|key| key == name)) => return,
+            Some(known) => known.with(key),
         };
-        self.owners.put(&self.index.owners, Owned { address, by });
+        self.owners.set(&self.index.owners, address, Some(holders));
     }
 
     fn disown(&mut self, address: IpAddr, key: &[u8]) {
-        let Some(owned) = self.owners.get(&self.index.owners, &address) else { return };
-        let mut keys = owned.by.keys().to_vec();
-        keys.retain(|known| ***known != *key);
-        let by = match keys.len() {
-            0 => {
-                self.prefixes.remove(address);
-                self.owners.remove(&self.index.owners, &address);
-                return;
-            }
-            1 => Owners::One(keys.remove(0)),
-            _ => Owners::Many(Arc::new(keys)),
-        };
-        self.owners.put(&self.index.owners, Owned { address, by });
+        let Some(known) = self.owners.get(&self.index.owners, &address) else { return };
+        let left = known.without(key);
+        if left.is_none() {
+            self.prefixes.remove(address);
+        }
+        self.owners.set(&self.index.owners, address, left);
     }
 }

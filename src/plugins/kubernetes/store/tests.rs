@@ -22,7 +22,7 @@ fn slice(service: &str, address: &str) -> Object {
         name: "slice".into(),
         service: service.into(),
         cluster: Box::default(),
-        endpoints: [Endpoint { address, name: None, zone: None }].into(),
+        endpoints: vec![Endpoint { address, name: None, zone: None }].into(),
         ports: Port::none(),
         triggered: None,
     })
@@ -79,7 +79,7 @@ fn a_slice_may_move_to_another_service() {
     };
     assert_eq!((endpoints("a"), endpoints("b")), (Some(0), Some(1)));
     let address = "10.0.0.1".parse().expect("an address");
-    assert_eq!(index.owners.with(&address, |owned| owned.by.keys().len()), Some(1));
+    assert_eq!(index.owners.with(&address, |owned| owned.names().count()), Some(1));
 }
 
 #[test]
