@@ -83,6 +83,16 @@ bench-forward *options: release peers (need "taskset" "dig" "python3")
 bench-ndots *options: release peers (need "unshare" "ip" "openssl" "curl" "musl-gcc" "python3")
     just or-skip benches/ndots.sh {{options}}
 
+# A cluster of 5,000 nodes beside CoreDNS: memory, start, changes, latency: benches/scale.py.
+bench-scale *options: release peers (need "taskset" "python3")
+    cargo build --locked --release --bin signpost-bench --example scale-bed --example echo
+    just or-skip benches/scale.py {{options}}
+
+# The whole set of 5,000 nodes with Pods, and a relist, stay under the memory limit of the manifests.
+scale: release (need "taskset" "python3")
+    cargo build --locked --release --example scale-bed
+    just or-skip benches/scale.py --only signpost --part pods --minute 0 --limit 170 --out -
+
 # Each fuzz target for some seconds. Needs a nightly compiler; the same checks run in `just test`.
 fuzz seconds="60":
     #!/usr/bin/env bash
@@ -110,7 +120,7 @@ ci:
     #!/usr/bin/env bash
     set -uo pipefail
     export CI=1
-    steps=(lint peers test deny demo conformance live deploy-test cluster) passed=()
+    steps=(lint peers test deny demo conformance live scale deploy-test cluster) passed=()
     for step in "${steps[@]}"; do
         echo "=== just $step"
         began=$SECONDS

@@ -1,0 +1,35 @@
+//! The scale bed: an API server of a large cluster that costs next to nothing itself, for benches/scale.py.
+//!
+//!     scale-bed ADDRESS:PORT 5000|500|small
+//!
+//! It serves Namespaces, Services, EndpointSlices and Pods by list (`limit`, `continue`), streaming list and watch, in JSON over
+//! plain HTTP/1.1; slices change on command, and on command every watch expires. Commands: control.rs.
+
+mod bed;
+mod control;
+mod serve;
+mod set;
+mod template;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+fn main() -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let size = arguments.get(1).and_then(|name| set::Size::named(name));
+    let (Some(address), Some(size)) = (arguments.first(), size) else {
+        eprintln!("usage: scale-bed ADDRESS:PORT 5000|500|small");
+        std::process::exit(2);
+    };
+    let listener = TcpListener::bind(address)?;
+    println!("{}", listener.local_addr()?);
+    let bed = Arc::new(bed::Bed::new(size));
+    let churning = bed.clone();
+    std::thread::spawn(move || churning.churn());
+    for stream in listener.incoming().flatten() {
+        let bed = bed.clone();
+        // Clients go away as they like.
+        std::thread::spawn(move || drop(serve::serve(&bed, stream)));
+    }
+    Ok(())
+}

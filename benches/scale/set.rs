@@ -1,0 +1,266 @@
+//! A cluster of any size, made by rule: each object is written when it is asked for, so that the bed holds next to nothing.
+
+use std::io::Write as _;
+
+use super::template::Template;
+
+/// Endpoints of one slice of a crowd, as the controller makes them.
+const FULL_SLICE: u32 = 100;
+
+/// How large a cluster is.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) nodes: u32,
+    pub(crate) services: u32,
+    /// The first services are headless and have so many full slices.
+    pub(crate) crowds: u32,
+    pub(crate) crowd_slices: u32,
+    /// Endpoints of all other services together; each has one slice, every tenth is headless.
+    pub(crate) others: u32,
+}
+
+impl Size {
+    /// 8,200 Services, 8,875 slices, 150,000 endpoints and Pods; the two others are for what depends on the size.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "5000" => Self { nodes: 5000, services: 8200, crowds: 75, crowd_slices: 10, others: 75_000 },
+            "500" => Self { nodes: 500, services: 820, crowds: 7, crowd_slices: 10, others: 8000 },
+            "small" => Self { nodes: 30, services: 1000, crowds: 2, crowd_slices: 1, others: 2800 },
+            _ => return None,
+        })
+    }
+}
+
+/// The kinds that are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Namespace,
+    Service,
+    Slice,
+    Pod,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Namespace, Self::Service, Self::Slice, Self::Pod];
+
+    /// Path of the collection, kind and apiVersion.
+    pub(crate) fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Namespace => ("/api/v1/namespaces", "Namespace", "v1"),
+            Self::Service => ("/api/v1/services", "Service", "v1"),
+            Self::Slice => ("/apis/discovery.k8s.io/v1/endpointslices", "EndpointSlice", "discovery.k8s.io/v1"),
+            Self::Pod => ("/api/v1/pods", "Pod", "v1"),
+        }
+    }
+}
+
+/// A slice: whose, which endpoints, and what has become of it.
+pub(crate) struct Slice {
+    service: u32,
+    /// Its place among the slices of the service.
+    place: u32,
+    first: u32,
+    len: u32,
+    pub(crate) version: u64,
+    /// How often it has changed. Each time another of its endpoints is replaced by one at an address never seen before.
+    turn: u32,
+    fresh: u32,
+}
+
+pub(crate) struct Set {
+    size: Size,
+    pub(crate) slices: Vec<Slice>,
+    endpoints: u32,
+    templates: [Template; 4],
+    endpoint: Template,
+}
+
+impl Set {
+    pub(crate) fn new(size: Size) -> Self {
+        let mut slices = Vec::new();
+        let mut first = 0;
+        let mut add = |service, place, len| {
+            slices.push(Slice { service, place, first, len, version: 1, turn: 0, fresh: 0 });
+            first += len;
+        };
+        for service in 0..size.crowds {
+            (0..size.crowd_slices).for_each(|place| add(service, place, FULL_SLICE));
+        }
+        let others = size.services - size.crowds;
+        for service in 0..others {
+            let len = size.others / others + u32::from(service < size.others % others);
+            add(service + size.crowds, 0, len);
+        }
+        let texts = [
+            include_str!("namespace.json"),
+            include_str!("service.json"),
+            include_str!("slice.json"),
+            include_str!("pod.json"),
+        ];
+        Self {
+            size,
+            slices,
+            endpoints: first,
+            templates: texts.map(Template::new),
+            endpoint: Template::new(include_str!("endpoint.json")),
+        }
+    }
+
+    fn namespaces(&self) -> u32 {
+        self.size.services.div_ceil(20)
+    }
+
+    /// How many objects of a kind there are.
+    pub(crate) fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Namespace => self.namespaces() as usize,
+            Kind::Service => self.size.services as usize,
+            Kind::Slice => self.slices.len(),
+            Kind::Pod => self.endpoints as usize,
+        }
+    }
+
+    pub(crate) fn is_headless(&self, service: u32) -> bool {
+        service < self.size.crowds || service % 10 == 9
+    }
+
+    /// The labels of a service and its namespace.
+    pub(crate) fn name(&self, service: u32) -> String {
+        format!("service-{service:04}.team-{:03}", service % self.namespaces())
+    }
+
+    /// Slices of headless services whose answer fits into one datagram.
+    pub(crate) fn probes(&self) -> Vec<usize> {
+        let fits = |slice: &Slice| slice.service >= self.size.crowds && self.is_headless(slice.service);
+        (0..self.slices.len()).filter(|&at| fits(&self.slices[at])).collect()
+    }
+
+    pub(crate) fn service_of(&self, slice: usize) -> u32 {
+        self.slices[slice].service
+    }
+
+    /// Replaces an endpoint of a slice; returns the address of the new one.
+    pub(crate) fn change(&mut self, slice: usize, version: u64) -> [u8; 4] {
+        let slice = &mut self.slices[slice];
+        (slice.version, slice.turn, slice.fresh) = (version, slice.turn + 1, version as u32);
+        fresh_address(slice.fresh)
+    }
+
+    /// Writes an object of a kind as JSON.
+    pub(crate) fn write(&self, kind: Kind, at: usize, out: &mut Vec<u8>) {
+        let n = at as u32;
+        match kind {
+            Kind::Namespace => self
+                .write_with(kind, out, n, 1, |name, out| name == "namespace" && say(out, format_args!("team-{n:03}"))),
+            Kind::Service => {
+                let address = if self.is_headless(n) { "None".to_owned() } else { dotted(cluster_ip(n)) };
+                self.write_with(kind, out, n, 1, |name, out| match name {
+                    "address" => say(out, format_args!("{address}")),
+                    _ => self.of_service(name, n, out),
+                });
+            }
+            Kind::Slice => self.write_slice(at, out),
+            Kind::Pod => {
+                let service = self.service_of_endpoint(n);
+                self.write_with(kind, out, n, 1, |name, out| self.of_endpoint(name, n, service, None, out));
+            }
+        }
+    }
+
+    fn write_slice(&self, at: usize, out: &mut Vec<u8>) {
+        let slice = &self.slices[at];
+        self.write_with(Kind::Slice, out, at as u32, slice.version, |name, out| match name {
+            "slice" => say(out, format_args!("service-{:04}-{:02}x{at:05}", slice.service, slice.place)),
+            "endpoints" => {
+                let replaced = (slice.turn > 0).then(|| slice.turn % slice.len.max(1));
+                for n in 0..slice.len {
+                    let fresh = (replaced == Some(n)).then_some(slice.fresh);
+                    // The quotes around the place of the list are the template's.
+                    out.extend_from_slice(if n == 0 { b"" } else { b"," });
+                    self.endpoint
+                        .write(out, |name, out| self.of_endpoint(name, slice.first + n, slice.service, fresh, out));
+                }
+                true
+            }
+            _ => self.of_service(name, slice.service, out),
+        });
+    }
+
+    fn write_with(
+        &self,
+        kind: Kind,
+        out: &mut Vec<u8>,
+        number: u32,
+        version: u64,
+        field: impl Fn(&str, &mut Vec<u8>) -> bool,
+    ) {
+        self.templates[kind as usize].write(out, |name, out| match name {
+            "number" => say(out, format_args!("{number:012x}")),
+            "version" => say(out, format_args!("{version}")),
+            _ => field(name, out),
+        });
+    }
+
+    fn of_service(&self, name: &str, service: u32, out: &mut Vec<u8>) -> bool {
+        match name {
+            "service" => say(out, format_args!("service-{service:04}")),
+            "namespace" => say(out, format_args!("team-{:03}", service % self.namespaces())),
+            _ => false,
+        }
+    }
+
+    fn of_endpoint(&self, name: &str, n: u32, service: u32, fresh: Option<u32>, out: &mut Vec<u8>) -> bool {
+        let node = n % self.size.nodes;
+        match name {
+            "pod" => say(out, format_args!("service-{service:04}-7d9c5b8f6d-{n:06x}")),
+            "address" => {
+                let address = fresh.map_or_else(|| pod_ip(node, n / self.size.nodes), fresh_address);
+                say(out, format_args!("{}", dotted(address)))
+            }
+            "node" => say(out, format_args!("node-{node:04}.eu-central-1.example.com")),
+            "host" => say(out, format_args!("172.20.{}.{}", node / 250, node % 250 + 1)),
+            "zone" => say(out, format_args!("{}", char::from(b'a' + (node % 3) as u8))),
+            "number" => say(out, format_args!("{n:012x}")),
+            _ => self.of_service(name, service, out),
+        }
+    }
+
+    fn service_of_endpoint(&self, n: u32) -> u32 {
+        let at = self.slices.partition_point(|slice| slice.first <= n) - 1;
+        self.slices[at].service
+    }
+
+    /// The address of a Pod.
+    pub(crate) fn pod_address(&self, n: u32) -> [u8; 4] {
+        pod_ip(n % self.size.nodes, n / self.size.nodes)
+    }
+
+    /// The namespace of a Pod.
+    pub(crate) fn pod_namespace(&self, n: u32) -> String {
+        format!("team-{:03}", self.service_of_endpoint(n) % self.namespaces())
+    }
+}
+
+pub(crate) fn cluster_ip(service: u32) -> [u8; 4] {
+    let n = service + 1;
+    [10, 96, (n >> 8) as u8, n as u8]
+}
+
+fn pod_ip(node: u32, place: u32) -> [u8; 4] {
+    [10, 128 + (node >> 8) as u8, node as u8, 2 + place as u8]
+}
+
+/// 24 bits of addresses that nobody had before.
+fn fresh_address(number: u32) -> [u8; 4] {
+    [11, (number >> 16) as u8, (number >> 8) as u8, number as u8]
+}
+
+pub(crate) fn dotted([a, b, c, d]: [u8; 4]) -> String {
+    format!("{a}.{b}.{c}.{d}")
+}
+
+fn say(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) -> bool {
+    // Writing to memory cannot fail.
+    let _ = out.write_fmt(text);
+    true
+}

@@ -1,0 +1,225 @@
+//! What a large cluster may take: a list that is read again holds nothing twice, a flood of events waits in a bounded queue,
+//! and answers stay right meanwhile. Counts of objects and octets; an allocator counts the latter.
+//!
+//! The cluster is that of benches/scale, a tenth of 5,000 nodes. The whole one, and the process: `just scale`.
+
+#[path = "../benches/scale/set.rs"]
+#[allow(dead_code, reason = "the bed has more to say")]
+mod set;
+#[path = "../benches/scale/template.rs"]
+mod template;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::FutureExt as _;
+use set::{Set, Size};
+use signpost::plugins::kubernetes::decode::{Found, Keep, decode};
+use signpost::plugins::kubernetes::feed::{Feed, feed};
+use signpost::plugins::kubernetes::index::{Index, service_key};
+use signpost::plugins::kubernetes::model::Kind;
+use signpost::plugins::kubernetes::store::Store;
+use tokio::sync::Mutex;
+
+//----------- The allocator --------------------------------------------------
+
+struct Counting;
+
+/// Octets that are held now, and the most since [`reset_peak`].
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is handed to the system's allocator as it came; counting touches no memory of the heap.
+#[allow(unsafe_code, reason = "an allocator can only be written so")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn held() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
+
+fn reset_peak() {
+    PEAK.store(held(), Ordering::Relaxed);
+}
+
+/// The allocator counts the whole process: one test at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+//----------- The cluster ----------------------------------------------------
+
+/// Kinds as the set and as the plugin name them.
+const KINDS: [(set::Kind, Kind); 4] = [
+    (set::Kind::Namespace, Kind::Namespace),
+    (set::Kind::Service, Kind::Service),
+    (set::Kind::Slice, Kind::Slice),
+    (set::Kind::Pod, Kind::Pod),
+];
+
+struct Cluster {
+    set: Set,
+    index: Arc<Index>,
+    feed: Feed,
+}
+
+impl Cluster {
+    /// A cluster, and what takes in the objects.
+    fn new() -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let index = Arc::new(Index::default());
+        let kinds: Vec<Kind> = KINDS.iter().map(|(_, kind)| *kind).collect();
+        let (feed, task) = feed(Store::new(index.clone(), 30, &kinds, None));
+        (Self { set: Set::new(Size::named("500").expect("a size")), index, feed }, task)
+    }
+
+    fn object(&self, (served, kind): (set::Kind, Kind), at: usize) -> Found {
+        let mut json = Vec::new();
+        self.set.write(served, at, &mut json);
+        decode(kind, &mut serde_json::Deserializer::from_slice(&json), Keep::default()).expect("a good object").found
+    }
+
+    /// Begins a list of a kind and tells its first objects.
+    async fn list(&self, kind: (set::Kind, Kind), objects: usize) {
+        self.feed.begin(kind.1).await.expect("open");
+        for at in 0..objects {
+            self.feed.found(kind.1, self.object(kind, at)).await.expect("open");
+        }
+    }
+
+    /// Lists everything; returns how many objects were new or different.
+    async fn list_all(&self) -> u64 {
+        let mut differing = 0;
+        for kind in KINDS {
+            self.list(kind, self.set.count(kind.0)).await;
+            differing += self.feed.end(kind.1, false).await.expect("open").expect("believed");
+        }
+        differing
+    }
+
+    async fn counts(&self) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for (count, (_, kind)) in counts.iter_mut().zip(KINDS) {
+            *count = self.feed.count(kind).await.expect("open");
+        }
+        counts
+    }
+
+    /// How many Services are not as they should be.
+    fn wrong(&self) -> usize {
+        let services = 0..self.set.count(set::Kind::Service) as u32;
+        let is_right = |service: u32| {
+            let name = self.set.name(service);
+            let (name, namespace) = name.split_once('.').expect("two labels");
+            let key = service_key(namespace, name).expect("labels");
+            let address = IpAddr::from(set::cluster_ip(service));
+            let found = self.index.services.with(&key, |entry| match self.set.is_headless(service) {
+                true => entry.has_endpoints() && entry.a.is_some(),
+                false => entry.has_endpoints() && entry.has_cluster_ip(address) && entry.a.is_some(),
+            });
+            found == Some(true)
+        };
+        services.filter(|&service| !is_right(service)).count()
+    }
+}
+
+//----------- What must hold -------------------------------------------------
+
+#[tokio::test]
+async fn a_list_that_is_read_again_holds_nothing_twice() {
+    let _alone = ALONE.lock().await;
+    let (cluster, task) = Cluster::new();
+    let before = held();
+    let task = tokio::spawn(task);
+    let total = KINDS.map(|(served, _)| cluster.set.count(served));
+    assert_eq!(cluster.list_all().await, total.iter().sum::<usize>() as u64);
+    let (first, counts) = (held() - before, cluster.counts().await);
+    assert_eq!((counts, cluster.wrong()), (total, 0));
+    let pods = total[3];
+    assert_eq!(cluster.index.pods.len(), pods);
+    reset_peak();
+    for _ in 0..3 {
+        assert_eq!(cluster.list_all().await, 0, "nothing is new");
+        assert_eq!((cluster.counts().await, cluster.index.pods.len(), cluster.wrong()), (total, pods, 0));
+    }
+    let (again, peak) = (held() - before, PEAK.load(Ordering::Relaxed) - before);
+    println!("{} octets a Pod with its endpoint; again {again} after {first}, at most {peak}", first / pods);
+    assert!(again <= first + first / 100, "{again} octets after {first}");
+    assert!(peak <= first + first / 7, "{peak} octets at the peak of a list, {first} before");
+    assert!(
+        first / pods <= OCTETS,
+        "{} octets for each Pod with its endpoint, Services and slices included",
+        first / pods
+    );
+    drop(cluster);
+    task.await.expect("the task ends with its last feed");
+}
+
+/// Octets for each Pod, with its endpoint and its share of Services and slices.
+const OCTETS: usize = 300;
+
+#[tokio::test]
+async fn answers_stay_right_in_the_middle_of_a_list() {
+    let _alone = ALONE.lock().await;
+    let (cluster, task) = Cluster::new();
+    tokio::spawn(task);
+    cluster.list_all().await;
+    for kind in KINDS {
+        for part in [0, 1, cluster.set.count(kind.0) / 2] {
+            // It breaks off there, and begins anew.
+            cluster.list(kind, part).await;
+            cluster.counts().await;
+            assert_eq!(cluster.wrong(), 0, "after {part} of {kind:?}");
+        }
+    }
+    assert_eq!(cluster.list_all().await, 0);
+}
+
+#[tokio::test]
+async fn a_flood_of_events_waits_in_a_bounded_queue() {
+    let _alone = ALONE.lock().await;
+    let (mut cluster, task) = Cluster::new();
+    let slices = KINDS[2];
+    let mut task = Box::pin(task);
+    // Nobody takes anything in.
+    let before = held();
+    let mut told = 0;
+    loop {
+        let slice = told % cluster.set.count(slices.0);
+        cluster.set.change(slice, told as u64 + 2);
+        let found = cluster.object(slices, slice);
+        match cluster.feed.found(slices.1, found).now_or_never() {
+            Some(sent) => sent.expect("open"),
+            None => break,
+        }
+        told += 1;
+        assert!(told <= 1024, "{told} events wait");
+    }
+    let waiting = held() - before;
+    println!("{told} events wait in {waiting} octets");
+    assert!(waiting / told <= 1024, "{} octets for each event that waits", waiting / told);
+    // And now everything comes through.
+    let all = async {
+        cluster.list_all().await;
+        cluster.counts().await
+    };
+    let counts = tokio::select! {
+        counts = all => counts,
+        () = &mut task => panic!("the task ends with its last feed"),
+    };
+    assert_eq!((counts[2], cluster.wrong()), (cluster.set.count(slices.0), 0));
+}
