@@ -18,6 +18,8 @@ use super::store::{Implausible, Store};
 const ROOM: usize = 1024;
 /// Changes that come closer together than this are published together.
 const BATCH: Duration = Duration::from_millis(5);
+/// As long as not everything has been read once: each time the growing tables are copied, and stand in memory twice.
+const FIRST_BATCH: Duration = Duration::from_millis(200);
 /// … and at least so many times as long as it takes to publish them.
 const SHARE: u32 = 4;
 
@@ -176,7 +178,8 @@ impl Intake {
         let began = Instant::now();
         self.store.publish();
         self.dirty = false;
-        Instant::now() + BATCH.max(began.elapsed() * SHARE)
+        let least = if self.store.is_synced() { BATCH } else { FIRST_BATCH };
+        Instant::now() + least.max(began.elapsed() * SHARE)
     }
 }
 

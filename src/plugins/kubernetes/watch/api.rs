@@ -9,6 +9,7 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
+use memchr::memchr;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -256,7 +257,7 @@ impl Reading {
     /// The next line, or nothing at the end. May be dropped and called again.
     pub(super) async fn line(&mut self) -> Result<Option<&[u8]>, Failure> {
         let end = loop {
-            match self.buffer[self.searched..].iter().position(|octet| *octet == b'\n') {
+            match memchr(b'\n', &self.buffer[self.searched..]) {
                 Some(at) => break self.searched + at,
                 None => self.searched = self.buffer.len(),
             }

@@ -1,7 +1,5 @@
 //! Lists page by page, the objects of lists and watches, and what happens when a list is complete.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -12,6 +10,7 @@ use super::super::source::FROM;
 use super::super::store::Implausible;
 use super::api::{Api, Failure, Status};
 use super::audit::Claim;
+use super::event::{self, Payload};
 use super::resource::Resource;
 use super::stream::{Following, Gap, Held, Stop, Stream};
 use crate::host::log;
@@ -34,14 +33,6 @@ struct PageMeta {
     resource_version: Option<Box<str>>,
     r#continue: Option<String>,
     remaining_item_count: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
-    #[serde(borrow)]
-    object: &'a RawValue,
 }
 
 fn page(body: &[u8]) -> Result<Page<'_>, Failure> {
@@ -73,7 +64,7 @@ impl Stream {
                 self.feed.begin(self.resource.kind).await?;
             }
             for item in page.items.unwrap_or_default() {
-                self.object(item).await?;
+                self.change(Payload::Raw(item), true).await?;
             }
             token = page.metadata.r#continue.unwrap_or_default();
             if token.is_empty() {
@@ -85,7 +76,7 @@ impl Stream {
     /// Takes in a line of a watch.
     pub(super) async fn line(&mut self, line: &[u8], state: &mut Following) -> Result<(), Stop> {
         self.heard.now();
-        let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
+        let Some(event) = event::read(line, self.resource.kind, self.keep) else {
             if !line.trim_ascii().is_empty() {
                 self.flawed(None, "an event that cannot be read");
             }
@@ -96,11 +87,11 @@ impl Stream {
                 if &*event.r#type == "ADDED" {
                     state.added = Instant::now();
                 }
-                self.change(event.object, false, state.initial).await
+                self.change(event.object, state.initial).await
             }
-            "DELETED" => self.change(event.object, true, state.initial).await,
+            "DELETED" => self.gone(event.object.raw(), state.initial).await,
             "BOOKMARK" => {
-                let Ok(bookmark) = identify(event.object) else { return Ok(()) };
+                let Ok(bookmark) = identify(event.object.raw()) else { return Ok(()) };
                 if state.initial {
                     if bookmark.ends_initial_events {
                         state.initial = false;
@@ -115,45 +106,66 @@ impl Stream {
                 Ok(())
             }
             "ERROR" => {
-                let status: Status = serde_json::from_str(event.object.get()).unwrap_or_default();
+                let status: Status = serde_json::from_str(event.object.raw().get()).unwrap_or_default();
                 Err(status.into_failure(200, None).into())
             }
             _ => Ok(()),
         }
     }
 
-    /// An object is new, different or gone.
-    async fn change(&mut self, object: &RawValue, gone: bool, initial: bool) -> Result<(), Stop> {
-        if !initial
-            && self.audit.is_awaiting()
-            && let Some(version) = identify(object).ok().and_then(|identity| identity.version.parse().ok())
-        {
-            self.compare(version, true).await?;
+    /// An object is new or different.
+    async fn change(&mut self, object: Payload<'_>, initial: bool) -> Result<(), Stop> {
+        let (found, version) = self.read(object);
+        if !initial {
+            self.before(&version).await?;
         }
-        let version = if gone {
-            let Ok(identity) = identify(object) else {
-                self.flawed(None, "an object without a name is gone");
-                return Ok(());
-            };
-            self.bad.remove(&identity.key);
-            self.feed.gone(self.resource.kind, identity.key).await?;
-            identity.version
-        } else {
-            self.object(object).await?
+        if let Some(found) = found {
+            self.feed.found(self.resource.kind, found).await?;
+        }
+        if initial { Ok(()) } else { self.after(version).await }
+    }
+
+    /// An object is gone.
+    async fn gone(&mut self, object: &RawValue, initial: bool) -> Result<(), Stop> {
+        let Ok(identity) = identify(object) else {
+            self.flawed(None, "an object without a name is gone");
+            return Ok(());
         };
-        if !initial && !version.is_empty() {
-            if let Ok(number) = version.parse() {
-                self.compare(number, false).await?;
-            }
-            self.version = Some(version);
+        if !initial {
+            self.before(&identity.version).await?;
         }
+        self.bad.remove(&identity.key);
+        self.feed.gone(self.resource.kind, identity.key).await?;
+        if initial { Ok(()) } else { self.after(identity.version).await }
+    }
+
+    /// The watch is about to come to a version.
+    async fn before(&mut self, version: &str) -> Result<(), Stop> {
+        match version.parse() {
+            Ok(version) if self.audit.is_awaiting() => self.compare(version, true).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The watch has come to a version.
+    async fn after(&mut self, version: Box<str>) -> Result<(), Stop> {
+        if version.is_empty() {
+            return Ok(());
+        }
+        if let Ok(number) = version.parse() {
+            self.compare(number, false).await?;
+        }
+        self.version = Some(version);
         Ok(())
     }
 
-    /// Takes in an object of a list or a watch, as far as it is good; returns its version.
-    async fn object(&mut self, object: &RawValue) -> Result<Box<str>, Stop> {
-        let kind = self.resource.kind;
-        let (found, version) = match decode(kind, object, self.keep) {
+    /// Reads an object of a list or a watch, as far as it is good; with its version.
+    fn read(&mut self, object: Payload<'_>) -> (Option<Found>, Box<str>) {
+        let decoded = match object {
+            Payload::Decoded(decoded) => Ok(decoded),
+            Payload::Raw(raw) => decode(self.resource.kind, raw, self.keep).map_err(|error| (error, raw)),
+        };
+        match decoded {
             Ok(decoded) => {
                 match decoded.flaw {
                     Some(flaw) => self.flawed(Some(key(&decoded.found)), &flaw),
@@ -162,17 +174,15 @@ impl Stream {
                         self.bad.remove(&key(&decoded.found));
                     }
                 }
-                (decoded.found, decoded.version)
+                (Some(decoded.found), decoded.version)
             }
-            Err(error) => {
-                let identity = identify(object).ok().filter(|identity| !identity.key.name.is_empty());
+            Err((error, raw)) => {
+                let identity = identify(raw).ok().filter(|identity| !identity.key.name.is_empty());
                 self.flawed(identity.as_ref().map(|identity| identity.key.clone()), &error.to_string());
-                let Some(identity) = identity else { return Ok(Box::default()) };
-                (Found::Kept(identity.key), identity.version)
+                let Some(identity) = identity else { return (None, Box::default()) };
+                (Some(Found::Kept(identity.key)), identity.version)
             }
-        };
-        self.feed.found(kind, found).await?;
-        Ok(version)
+        }
     }
 
     /// An object is not as it should be.

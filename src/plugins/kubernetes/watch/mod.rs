@@ -21,6 +21,7 @@
 mod api;
 mod audit;
 mod connect;
+mod event;
 mod list;
 mod metrics;
 mod pace;
