@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load::Loader;
 use super::publish::Stage;
+use super::sys::share_heaps;
 use crate::args::Args;
 use crate::chain::build::{Configuration, build};
 use crate::chain::setup::Registration;
@@ -55,6 +56,10 @@ pub fn banner() -> String {
     )
 }
 
+/// So many workers share one heap. Answers from memory need none; a forwarded query allocates twenty times or so, and most
+/// of that comes from what glibc keeps for each thread.
+const WORKERS_OF_A_HEAP: usize = 8;
+
 /// Reads a Corefile and builds what it says, without opening or asking anything.
 ///
 /// # Errors
@@ -75,6 +80,7 @@ pub fn validate(
 /// What kept the server from starting.
 pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
     log::set_json(args.json);
+    share_heaps(1 + workers() / WORKERS_OF_A_HEAP);
     let io = |source| Error::Io { what: "start the runtime".into(), source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
@@ -92,6 +98,11 @@ pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static 
     code
 }
 
+/// One for each core that the process may use.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Serves from the first look at the Corefile to the signal to stop.
 fn live(
     args: &Args,
@@ -101,10 +112,9 @@ fn live(
     runtime: &Runtime,
     node: &mut Option<Node>,
 ) -> Result<ExitCode> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let corefile = loader.load()?;
     let mut configuration = build(&corefile, plugins, &host, &args.port)?;
-    let stage = Stage::new(host.clone(), runtime.handle().clone(), workers)?;
+    let stage = Stage::new(host.clone(), runtime.handle().clone(), workers())?;
     let mut process = Process { args, plugins, loader, host, stage, node, watch: None, hash: String::new() };
     let code = runtime.block_on(async {
         // Before anything else: until its handler is set, a signal kills.
