@@ -22,8 +22,7 @@ pub(super) struct PodPath {
 impl PodPath {
     /// Whether a Pod with this address lives in the namespace. Pods on the node's network share its address.
     fn lives_in(&self, address: IpAddr, namespace: &[u8]) -> bool {
-        let is_here = |known: &Arc<str>| known.as_bytes() == namespace;
-        self.index.pods.with(&address, |pods| pods.namespaces.iter().any(is_here)).unwrap_or(false)
+        self.index.pods.with(&address, |pods| pods.names().any(|label| label == namespace)).unwrap_or(false)
     }
 }
 
