@@ -12,14 +12,15 @@ mod set;
 mod template;
 
 use std::net::TcpListener;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-fn main() -> std::io::Result<()> {
+fn main() -> std::io::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let size = arguments.get(1).and_then(|name| set::Size::named(name));
     let (Some(address), Some(size)) = (arguments.first(), size) else {
         eprintln!("usage: scale-bed ADDRESS:PORT 5000|500|small");
-        std::process::exit(2);
+        return Ok(ExitCode::from(2));
     };
     let listener = TcpListener::bind(address)?;
     println!("{}", listener.local_addr()?);
@@ -31,5 +32,5 @@ fn main() -> std::io::Result<()> {
         // Clients go away as they like.
         std::thread::spawn(move || drop(serve::serve(&bed, stream)));
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
