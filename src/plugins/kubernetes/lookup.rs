@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::endpoints::{AddressRef, EndpointRef};
 use super::index::{Entry, Index};
+use super::memo;
 use super::model::{LabelRoom, Port, Service, Slice, Target};
 use super::name::{Ask, Part};
 use super::options::{Options, Pods};
@@ -100,7 +101,7 @@ impl View<'_> {
             Ask::Pod { label, namespace } => self.pod(label, namespace, want),
             Ask::Service { key, namespace, part } => self.if_exposed(namespace, || {
                 let table = if self.zone.schema.multicluster { &self.index.imports } else { &self.index.services };
-                table.with(key, |entry| self.service(entry, part, want)).unwrap_or(Found::NameError)
+                table.with(key, |entry| self.kept_service(entry, part, want)).unwrap_or(Found::NameError)
             }),
             Ask::PodNamespace(_) | Ask::Nothing => Found::NameError,
         }
@@ -125,6 +126,16 @@ impl View<'_> {
             true => self.addresses(want, std::iter::once(address)),
             false => Found::NameError,
         })
+    }
+
+    /// What the entry holds encoded is taken from there; what has to be made is made once for a while.
+    fn kept_service(&self, entry: &Arc<Entry>, part: Part<'_>, want: Want) -> Found {
+        if matches!(part, Part::Whole) && want != Want::Srv {
+            return self.service(entry, part, want);
+        }
+        let Options { ttl, ignore_empty_service, .. } = *self.options;
+        let asked = memo::Asked { name: self.asked, want, ttl, ignore_empty_service };
+        memo::kept(entry, asked, || self.service(entry, part, want))
     }
 
     fn service(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {

@@ -48,8 +48,8 @@
 //! ## From the watch to the answer
 //!
 //! `source` (`watch` or `manifests`) → `decode` → [`model`] → [`store`] (the one writer) → [`index`] (read by
-//! everybody) → [`lookup`]; [`name`] and [`reverse`] read the question, [`alias`] follows ExternalNames,
-//! [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod.
+//! everybody) → [`lookup`], where `memo` keeps what had to be encoded; [`name`] and [`reverse`] read the question, [`alias`]
+//! follows ExternalNames, [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod.
 
 pub mod addresses;
 mod alias;
@@ -60,6 +60,7 @@ pub mod feed;
 pub mod index;
 pub mod lookup;
 pub mod manifests;
+mod memo;
 pub mod model;
 pub mod name;
 pub mod options;
