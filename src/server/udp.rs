@@ -46,6 +46,9 @@ pub(super) async fn serve(
         while let Ok(count) = port.receive(&mut inbox) {
             answer_batch(&local, door, &port, &inbox, count, &mut outbox);
             outbox.send(&port).await;
+            if count < BATCH {
+                port.is_drained();
+            }
             if is_open {
                 break;
             }
@@ -63,6 +66,14 @@ struct Port {
 impl Port {
     fn receive(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
         self.socket.try_io(Interest::READABLE, || inbox.receive(self.socket.as_fd()))
+    }
+
+    /// A batch that was not full has emptied the socket: the next datagram wakes the loop, and nobody has to ask the kernel
+    /// once more only to hear that there is none.
+    fn is_drained(&self) {
+        let nothing = || Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
+        // It fails as it was told to, which is how tokio learns of it.
+        let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
 
     fn send(&self, batch: &[Transmit<'_>]) -> std::io::Result<usize> {
