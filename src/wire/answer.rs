@@ -89,6 +89,12 @@ impl Answer {
         (before..before + usize::from(self.counts[section as usize])).map(|index| self.record(index))
     }
 
+    /// The types of the records in a section.
+    pub fn rtypes(&self, section: Section) -> impl Iterator<Item = u16> {
+        let before: usize = self.counts[..section as usize].iter().map(|&n| usize::from(n)).sum();
+        (before..before + usize::from(self.counts[section as usize])).map(|index| self.rtype_at(index))
+    }
+
     /// The smallest TTL of all records in seconds, or `None` without records.
     #[must_use]
     pub fn min_ttl(&self) -> Option<u32> {

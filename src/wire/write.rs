@@ -77,18 +77,25 @@ impl Writer {
     }
 
     fn shuffle_section(&mut self, answer: &Answer, section: std::ops::Range<u16>, seed: &mut u32) {
-        for class in [Class::Alias, Class::Other, Class::Address, Class::Exchange] {
-            let begin = self.order.len();
-            self.order.extend(section.clone().filter(|&index| Class::of(answer.rtype_at(usize::from(index))) == class));
-            if matches!(class, Class::Address | Class::Exchange) {
-                shuffle(&mut self.order[begin..], seed);
+        let class = |index: u16| Class::of(answer.rtype_at(usize::from(index)));
+        let begin = self.order.len();
+        if section.clone().is_sorted_by_key(class) {
+            self.order.extend(section);
+        } else {
+            for wanted in [Class::Alias, Class::Other, Class::Address, Class::Exchange] {
+                self.order.extend(section.clone().filter(|&index| class(index) == wanted));
+            }
+        }
+        for alike in self.order[begin..].chunk_by_mut(|&one, &next| class(one) == class(next)) {
+            if matches!(class(alike[0]), Class::Address | Class::Exchange) {
+                shuffle(alike, seed);
             }
         }
     }
 
     fn copy_some(&self, answer: &Answer, shift: i32, ttl: Option<u32>, room: usize, out: &mut Vec<u8>) -> [u16; 3] {
-        let (body, mut counts, mut pointers) = (out.len(), [0; 3], answer.pointers.as_slice());
-        for (done, &index) in self.order.iter().enumerate() {
+        let (body, mut copied, mut pointers) = (out.len(), 0, answer.pointers.as_slice());
+        for &index in &self.order {
             let index = usize::from(index);
             let (from, to) = (usize::from(answer.records[index].at), answer.record_end(index));
             let at = out.len();
@@ -106,9 +113,9 @@ impl Writer {
                     move_pointer(&mut out[at + usize::from(pointer) - from..], shift);
                 }
             }
-            counts[section_of(&answer.counts, done)] += 1;
+            copied += 1;
         }
-        counts
+        counts_of(answer, copied)
     }
 }
 
@@ -155,12 +162,13 @@ fn move_pointer(at: &mut [u8], shift: i32) {
     at[..2].copy_from_slice(&moved.to_be_bytes());
 }
 
-fn section_of(counts: &[u16; 3], index: usize) -> usize {
-    match index {
-        _ if index < usize::from(counts[0]) => 0,
-        _ if index < usize::from(counts[0]) + usize::from(counts[1]) => 1,
-        _ => 2,
-    }
+/// The counts of an answer of which so many records are written, from the first on.
+fn counts_of(answer: &Answer, mut written: u16) -> [u16; 3] {
+    answer.counts.map(|count| {
+        let taken = count.min(written);
+        written -= taken;
+        taken
+    })
 }
 
 /// The OPT of a reply: the client's size and DO bit, as CoreDNS has it; what upstream sent; our own error.
@@ -213,7 +221,7 @@ pub fn refusal(packet: &[u8], refusal: &Refusal, out: &mut Vec<u8>) -> usize {
 }
 
 /// How CoreDNS's loadbalance sorts records.
-#[derive(PartialEq, Clone, Copy)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
 enum Class {
     Alias,
     Other,

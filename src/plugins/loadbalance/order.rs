@@ -11,12 +11,11 @@ pub(super) const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, 
 
 /// Whether another order than the stored one can be right: most answers hold a single record.
 pub(super) fn has_choice(answer: &Answer) -> bool {
+    // In the right order with nothing to move: each record's kind is above the one before, or the same and kept in order.
+    let is_right = |before: &Kind, kind: &Kind| before < kind || before == kind && !kind.moves();
     answer.is_movable()
         && SECTIONS.into_iter().any(|section| {
-            let kinds = || answer.section(section).map(|record| Kind::of(record.rtype));
-            let several = |kind| kinds().filter(|&other| other == kind).nth(1).is_some();
-            answer.counts[section as usize] > 1
-                && (several(Kind::Address) || several(Kind::Exchange) || !kinds().is_sorted())
+            answer.counts[section as usize] > 1 && !answer.rtypes(section).map(Kind::of).is_sorted_by(is_right)
         })
 }
 
@@ -37,6 +36,10 @@ impl Kind {
             rtype::MX => Self::Exchange,
             _ => Self::Other,
         }
+    }
+
+    fn moves(self) -> bool {
+        matches!(self, Self::Address | Self::Exchange)
     }
 }
 
