@@ -102,6 +102,8 @@ pub struct Histogram(Arc<Buckets>);
 /// The cells of a distribution: one for each bound, one for what lies above, and the sum.
 pub struct Buckets {
     bounds: &'static [f64],
+    /// The same in units: whole numbers compare faster.
+    limits: Box<[u64]>,
     unit: f64,
     block: Arc<Block>,
     first: usize,
@@ -123,13 +125,13 @@ impl Buckets {
     /// Buckets in the cells of `block` from `first` on.
     #[must_use]
     pub fn within(block: &Arc<Block>, first: usize, bounds: &'static [f64], unit: f64) -> Self {
-        Self { bounds, unit, block: block.clone(), first }
+        let limits = bounds.iter().map(|bound| (bound / unit).round() as u64).collect();
+        Self { bounds, limits, unit, block: block.clone(), first }
     }
 
     /// Counts a value of `units` units.
     pub fn observe(&self, units: u64) {
-        let value = units as f64 * self.unit;
-        let bucket = self.bounds.iter().position(|&bound| value <= bound).unwrap_or(self.bounds.len());
+        let bucket = self.limits.iter().position(|&limit| units <= limit).unwrap_or(self.limits.len());
         self.block.add(self.first + bucket, 1);
         self.block.add(self.first + self.bounds.len() + 1, units);
     }
