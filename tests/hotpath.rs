@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use kit::fetched;
-use kit::message::query;
+use kit::message::{client, query};
 use kit::whole::{Whole, passing};
-use signpost::chain::{Client, Outcome, Proto, Query};
+use signpost::chain::{Outcome, Query};
 use signpost::wire::types::rtype;
 
 //----------- The allocator --------------------------------------------------
@@ -145,11 +145,9 @@ fn the_allocator_counts() {
 #[test]
 fn a_chain_of_nine_allocates_nothing() {
     let (listener, packet) = (passing(8, "."), query("web.default.svc.cluster.local", rtype::A));
-    let address = |text: &str| text.parse().expect("an address");
-    let client = Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp };
     let request = kit::message::request(&packet);
     let allocated = allocations(|| {
-        let mut query = Query::new(&packet, request, client, Instant::now());
+        let mut query = Query::new(&packet, request, client(), Instant::now());
         assert!(matches!(listener.ask(&mut query), Outcome::Reply(_)));
     });
     assert_eq!(allocated, 0);

@@ -1,6 +1,7 @@
 //! Messages on the wire: a query as a client writes it, a reply as a client reads it.
 
 use hickory_proto::op::Message;
+use signpost::chain::{Client, Proto};
 use signpost::wire::name::Name;
 use signpost::wire::reply::Reply;
 use signpost::wire::request::{Gate, HEADER, Request, gate};
@@ -23,6 +24,12 @@ pub fn packet(name: &[u8], qtype: u16, edns: Option<u16>) -> Vec<u8> {
 /// The same for a name as text, with an OPT of 1232 octets.
 pub fn query(name: &str, qtype: u16) -> Vec<u8> {
     packet(Name::from_text(name).expect("a name").wire(), qtype, Some(1232))
+}
+
+/// A client that asks over UDP.
+pub fn client() -> Client {
+    let address = |text: &str| text.parse().expect("an address");
+    Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp }
 }
 
 /// What the gate reads from a packet that it lets pass.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use signpost::chain::build::{Configuration, build};
 use signpost::chain::setup::Registration;
 use signpost::chain::site::{Chain, Listener, Site};
-use signpost::chain::{Client, Here, Outcome, Plugin, Proto, Query, Reply, Step, Turn};
+use signpost::chain::{Client, Here, Outcome, Plugin, Query, Reply, Step, Turn};
 use signpost::corefile::address::Transport;
 use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
@@ -15,7 +15,38 @@ use signpost::plugins::{ALL, ELSEWHERE};
 use signpost::wire::answer::{Answer, recycle};
 use signpost::wire::name::Name;
 use signpost::wire::request::{Gate, gate};
+use signpost::wire::types::rtype;
 use signpost::wire::write::{Writer, refusal};
+
+use super::cluster;
+use super::message::{client, query};
+
+/// The Corefile that kubeadm writes, with the data from manifests.
+pub const KUBEADM: &str = ".:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       manifests \"MANIFESTS\"
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+}
+";
 
 /// A configuration that runs, and what a worker has.
 pub struct Whole {
@@ -31,6 +62,15 @@ impl Whole {
     /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` (YAML) in it.
     pub fn start(corefile: &str, manifests: &str) -> Self {
         Self::start_with(ALL, corefile, manifests)
+    }
+
+    /// What kubeadm's Corefile makes for [`cluster::manifests`], ready to answer. Nobody listens and nothing is
+    /// forwarded, so what would ask by itself is left out.
+    pub fn kubeadm() -> Self {
+        let corefile = KUBEADM.replace("    loop\n", "").replace("    health {\n       lameduck 5s\n    }\n", "");
+        let mut server = Self::start(&corefile, &cluster::manifests());
+        server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(10));
+        server
     }
 
     /// The same with other plugins than those that are shipped.
@@ -88,9 +128,7 @@ pub struct Asker {
 
 impl Asker {
     fn new(listener: Arc<Listener>) -> Self {
-        let address = |text: &str| text.parse().expect("an address");
-        let client = Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp };
-        Self { listener, client, writer: Writer::default(), out: Vec::new() }
+        Self { listener, client: client(), writer: Writer::default(), out: Vec::new() }
     }
 
     /// What a worker does with one datagram, less the socket. `None` for a query that has to wait, or is dropped.

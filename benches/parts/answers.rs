@@ -1,0 +1,32 @@
+//! Whole answers of the cluster, all but the sockets.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::Criterion;
+use signpost::wire::types::rtype;
+
+use crate::kit::message::query;
+use crate::kit::whole::Whole;
+
+/// What is asked.
+const ANSWERS: [(&str, &str, u16); 7] = [
+    ("A of a service", "web.default.svc.cluster.local", rtype::A),
+    ("AAAA, NODATA", "web.default.svc.cluster.local", rtype::AAAA),
+    ("NXDOMAIN", "example.com.default.svc.cluster.local", rtype::A),
+    ("A, headless with 20", "db.default.svc.cluster.local", rtype::A),
+    ("SRV with 20", "_sql._tcp.db.default.svc.cluster.local", rtype::SRV),
+    ("PTR of a service", "20.0.96.10.in-addr.arpa", rtype::PTR),
+    ("A of a pod", "10-244-1-9.default.pod.cluster.local", rtype::A),
+];
+
+/// From the packet to the written reply through the chain that kubeadm's Corefile makes: all but the sockets.
+pub(crate) fn answers(c: &mut Criterion) {
+    let mut server = Whole::kubeadm();
+    let mut group = c.benchmark_group("answers");
+    for (what, name, qtype) in ANSWERS {
+        let (packet, now) = (query(name, qtype), Instant::now());
+        group.bench_function(what, |b| b.iter(|| server.ask(black_box(&packet), now).map(<[u8]>::len)));
+    }
+    group.finish();
+}

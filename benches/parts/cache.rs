@@ -1,0 +1,58 @@
+//! The cache: hits, hits among many names, misses.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::Criterion;
+use signpost::chain::{Outcome, Query};
+use signpost::wire::request::{Gate, gate};
+use signpost::wire::types::rtype;
+use signpost::wire::write::Writer;
+
+use crate::kit::fetched;
+use crate::kit::message::{client, query};
+use crate::kit::whole::{Whole, passing};
+
+/// From the packet to the written reply: what a hit costs more than the same chain loop without a cache.
+pub(crate) fn cache(c: &mut Criterion) {
+    let mut group = c.benchmark_group("cache");
+    let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());
+    let bare = passing(0, ".");
+    let (mut writer, mut out) = (Writer::default(), Vec::new());
+    group.bench_function("bare loop", |b| {
+        b.iter(|| {
+            out.clear();
+            let Gate::Pass(request) = gate(black_box(&packet)) else { panic!("a query") };
+            let mut query = Query::new(&packet, request, client(), now);
+            let Outcome::Reply(reply) = bare.ask(&mut query) else { panic!("answered") };
+            writer.reply(query.packet(), &query.request, &reply, query.limit(), &mut out)
+        });
+    });
+    let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
+    let names = |count: usize| (0..count).map(|n| query(&format!("n{n}.example.org"), rtype::A)).collect::<Vec<_>>();
+    for (what, packets) in [
+        ("hit", vec![packet.clone()]),
+        ("hit, a denial", vec![query("web.default.svc.cluster.local", rtype::AAAA)]),
+        ("hit, one of 500 names", names(500)),
+        ("hit, one of 5,000 names", names(5000)),
+    ] {
+        let mut turn = packets.iter().cycle();
+        packets.iter().for_each(|packet| _ = server.ask(packet, now));
+        group.bench_function(what, |b| {
+            b.iter(|| {
+                let packet = turn.next().expect("it goes around");
+                server.ask(black_box(packet), now).map(<[u8]>::len)
+            });
+        });
+    }
+    let mut number = 0_u64;
+    let mut packet = query("n00000000.example.org", rtype::A);
+    group.bench_function("miss, and kept", |b| {
+        b.iter(|| {
+            number += 1;
+            packet[14..22].copy_from_slice(format!("{number:08}").as_bytes());
+            server.ask(black_box(&packet), now).map(<[u8]>::len)
+        });
+    });
+    group.finish();
+}
