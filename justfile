@@ -71,13 +71,18 @@ demo: release
 bench *filter:
     cargo bench --locked --bench parts --bench shapes -- {{filter}}
 
-# The whole server beside CoreDNS and a bare UDP loop: benches/peers.sh.
-bench-peers *options: release (need "dnsperf" "taskset")
-    just or-skip benches/peers.sh {{options}}
+# What an answer costs whole servers: a table of Signpost, CoreDNS, others and a bare UDP loop. About 20 minutes; `--rows`.
+bench-peers *options: release (need "taskset" "python3" "openssl" "curl" "flock")
+    just or-skip tests/peers/build.sh venv kube coredns
+    cargo build --locked --release --bin signpost-bench --example echo
+    benches/peers/run.py {{options}}
 
-# A forwarded query beside CoreDNS, Unbound, dnsdist and the loop: benches/forward.sh.
-bench-forward *options: release peers (need "taskset" "dig" "python3")
-    benches/forward.sh {{options}}
+# Those of its rows that are about forwarded queries.
+bench-forward *options: (bench-peers "--rows forward,forward-chain" options)
+
+# How many instructions an answer takes, against benches/instructions.limits; `--renew` writes them anew.
+instructions *options:
+    just or-skip benches/instructions.sh {{options}}
 
 # What a look-up costs with `ndots:5`, for glibc, musl and Go, with and without `autopath`, beside CoreDNS: benches/ndots.sh.
 bench-ndots *options: release peers (need "unshare" "ip" "openssl" "curl" "musl-gcc" "python3")
@@ -120,7 +125,7 @@ ci:
     #!/usr/bin/env bash
     set -uo pipefail
     export CI=1
-    steps=(lint peers test deny demo conformance live scale deploy-test cluster) passed=()
+    steps=(lint peers test instructions deny demo conformance live scale deploy-test cluster) passed=()
     for step in "${steps[@]}"; do
         echo "=== just $step"
         began=$SECONDS
