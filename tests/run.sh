@@ -24,6 +24,7 @@ want runc runc
 want unbound unbound
 want nsd nsd
 want musl-gcc musl-tools
+want valgrind valgrind
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 python3 -c 'import ensurepip' 2>/dev/null || python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then

@@ -1,0 +1,61 @@
+//! Counts for benches/instructions.sh: answers one kind of question after the other, a fixed number of times each. What
+//! runs inside of [`counted`] is what valgrind counts; it prints the name of each kind in that order.
+
+#[path = "../tests/kit/mod.rs"]
+mod kit;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use kit::fetched;
+use kit::message::{client, query, request};
+use kit::whole::{Whole, passing};
+use signpost::chain::{Outcome, Query};
+use signpost::wire::types::rtype;
+
+/// How often each question is answered while valgrind counts; instructions.sh divides by it.
+const TIMES: usize = 1000;
+
+/// So often before: buffers, pools and the tables of the thread have their sizes then.
+const WARM: usize = 200;
+
+/// Valgrind knows this function by its name.
+#[inline(never)]
+fn counted(work: &mut dyn FnMut()) {
+    (0..TIMES).for_each(|_| work());
+}
+
+fn count(what: &str, mut work: impl FnMut()) {
+    (0..WARM).for_each(|_| work());
+    counted(&mut work);
+    println!("{what}");
+}
+
+fn answers(server: &mut Whole, what: &str, name: &str, qtype: u16) {
+    let (packet, now) = (query(name, qtype), Instant::now());
+    count(what, || _ = black_box(server.ask(black_box(&packet), now).expect("answered from memory").len()));
+}
+
+fn main() {
+    let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());
+    let (listener, client) = (passing(8, "."), client());
+    count("chain-of-nine", || {
+        let mut query = Query::new(&packet, request(&packet), client, now);
+        assert!(matches!(listener.ask(black_box(&mut query)), Outcome::Reply(_)));
+    });
+    let mut server = Whole::kubeadm();
+    for (what, name, qtype) in [
+        ("service-a", "web.default.svc.cluster.local", rtype::A),
+        ("nodata", "web.default.svc.cluster.local", rtype::AAAA),
+        ("nxdomain", "example.com.default.svc.cluster.local", rtype::A),
+        ("headless-20", "db.default.svc.cluster.local", rtype::A),
+        ("srv-20", "_sql._tcp.db.default.svc.cluster.local", rtype::SRV),
+        ("ptr", "20.0.96.10.in-addr.arpa", rtype::PTR),
+        ("pod-a", "10-244-1-9.default.pod.cluster.local", rtype::A),
+    ] {
+        answers(&mut server, what, name, qtype);
+    }
+    let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
+    answers(&mut server, "cache-hit", "www.example.org", rtype::A);
+    answers(&mut server, "cache-hit-nxdomain", "missing.example.org", rtype::AAAA);
+}
