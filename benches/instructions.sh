@@ -32,7 +32,7 @@ while read -r name; do
 	part=$((part + 1))
 	total=$(awk '/^(totals|summary):/ {print $2; exit}' "$work/out.$part")
 	echo "$name $((total / TIMES))"
-done <"$work/names" >"$work/counts"
+done < <(grep -x '[a-z0-9-]*' "$work/names") >"$work/counts" # lines of its log begin with a bracket
 [ -s "$work/counts" ] || { echo "instructions.sh: nothing was counted" >&2; cat "$work/log" >&2; exit 1; }
 
 if [ "${1:-}" = --renew ]; then
