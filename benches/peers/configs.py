@@ -48,6 +48,8 @@ def corefile(kind, template, port, free_port, api, upstream_port, pki):
         text = text[:at] + "cache 30\n" + text[end:]
     if kind == "tls":
         text = text.replace(f".:{port}", f"tls://.:{port}").replace("    errors\n", f"    errors\n    tls {pki}/server.crt {pki}/server.key\n")
+    if kind == "any":
+        text = text.replace("    bind 127.0.0.1\n", "")
     if kind == "log":
         text = text.replace("    errors\n", "    errors\n    log\n")
     return text

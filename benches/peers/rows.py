@@ -47,6 +47,7 @@ SERVICE_A = (f"{SERVICE} A NOERROR 1",)
 ROWS = (
     Row("service", "Service A", SERVICE_A, AUTHORITATIVE, goal=1.10, goal_coredns=7.3),
     Row("service-cache", "Service A, plain `cache 30`", SERVICE_A, corefile="cache", goal=1.10, goal_coredns=3.7),
+    Row("service-any", "Service A, listening on all addresses", SERVICE_A, corefile="any"),
     Row("headless", "headless, 20 addresses", (f"{HEADLESS} A NOERROR {ENDPOINTS}",), AUTHORITATIVE, goal=1.2),
     Row("srv", "SRV, 20 targets", (f"{SRV} SRV NOERROR",), ("nsd", "knot", "unbound"), goal=1.4),
     Row("ptr", "PTR of a Service", (f"{PTR} PTR NOERROR 1",), AUTHORITATIVE, goal=1.1),

@@ -281,8 +281,9 @@ impl<'a> Lane<'a> {
 
     /// Waits for the next reply, or until the next query is due.
     fn wait(&self, now: Duration, end: Duration) {
-        let pause = if now < end && self.sent < self.most { self.pace.pause(now, self.sent) } else { SWEEP };
-        if pause < AWAKE {
+        let goes_on = now < end && self.sent < self.most;
+        let pause = if goes_on { self.pace.pause(now, self.sent) } else { SWEEP };
+        if pause < AWAKE || goes_on && self.pace.is_low(self.outstanding()) {
             return;
         }
         let pause = (pause - AWAKE / 2).min(SWEEP);

@@ -24,6 +24,13 @@ impl Pace {
         }
     }
 
+    /// Whether there may be no reply left to wait for while queries are due: a closed loop that was away for a while finds
+    /// everything answered at once.
+    #[must_use]
+    pub fn is_low(&self, outstanding: usize) -> bool {
+        matches!(*self, Self::Outstanding(most) if outstanding * 2 <= most)
+    }
+
     /// When query number `index` was due, if it is sent now.
     #[must_use]
     pub fn due_at(&self, index: u64, now: Duration) -> Duration {
@@ -63,5 +70,7 @@ mod tests {
         let pace = Pace::Outstanding(8);
         assert_eq!(pace.due(MS, 100, 5), 3);
         assert_eq!(pace.due_at(100, MS), MS);
+        assert_eq!([0, 4, 5, 8].map(|outstanding| pace.is_low(outstanding)), [true, true, false, false]);
+        assert!(!Pace::Every(1e6).is_low(0), "its next query has its time");
     }
 }
