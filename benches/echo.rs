@@ -1,9 +1,9 @@
 //! The floor: a bare UDP loop on one thread that receives, finds the name in a hash map and sends a ready answer. No
-//! DNS server at all; what it costs is what the kernel costs. For benches/peers.sh:
+//! DNS server at all; what it costs is what the kernel costs. For benches/peers/:
 //!
 //!     echo ADDRESS NAME IPV4
 //!
-//! With `.` for a name it answers everything alike, and is the upstream of benches/forward.sh as well.
+//! With `.` for a name it answers everything alike, and is the upstream of the rows that forward as well.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};
