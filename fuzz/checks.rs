@@ -8,11 +8,11 @@ use signpost::corefile::{self, Cursor, Vocabulary, address};
 use signpost::plugins::kubernetes::decode::{Decoded, Found, Keep, decode};
 use signpost::plugins::kubernetes::model::Kind;
 use signpost::plugins::kubernetes::name::{Ask, Schema};
-use signpost::plugins::kubernetes::reverse::{self, Reverse};
 use signpost::wire::name::{Name, labels};
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
 use signpost::wire::request::{Gate, HEADER, gate};
+use signpost::wire::reverse::{self, Reverse};
 use signpost::wire::write::{Writer, refusal};
 
 use crate::kit::cluster::Cluster;

@@ -10,6 +10,7 @@
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
+//! - [`mod@reverse`]: the address that a reverse name stands for
 //! - [`mod@write`]: splicing a reply behind the question that was asked
 
 pub mod adopt;
@@ -19,6 +20,7 @@ pub mod name;
 pub mod relay;
 pub mod reply;
 pub mod request;
+pub mod reverse;
 pub mod select;
 pub mod types;
 pub mod write;

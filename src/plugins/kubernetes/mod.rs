@@ -48,7 +48,7 @@
 //! ## From the watch to the answer
 //!
 //! `source` (`watch` or `manifests`) → `decode` → [`model`] → [`store`] (the one writer) → [`index`] (read by
-//! everybody) → [`lookup`], where `memo` keeps what had to be encoded; [`name`] and [`reverse`] read the question, [`alias`]
+//! everybody) → [`lookup`], where `memo` keeps what had to be encoded; [`name`] and [`mod@reverse`] read the question, [`alias`]
 //! follows ExternalNames, [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod.
 
 pub mod addresses;
@@ -65,7 +65,6 @@ pub mod model;
 pub mod name;
 pub mod options;
 mod ptr;
-pub mod reverse;
 mod search;
 pub mod selector;
 mod setup;
@@ -85,7 +84,6 @@ use self::index::Index;
 use self::lookup::{Found, View, Want};
 use self::name::{Ask, parse};
 use self::options::{Options, Pods};
-use self::reverse::Reverse;
 use self::search::PodPath;
 use self::zone::Zone;
 use crate::chain::search::{Lists, search_list};
@@ -97,6 +95,7 @@ use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::name::Name;
 use crate::wire::request::flag;
+use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.

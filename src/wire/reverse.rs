@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::wire::name::Name;
+use super::name::Name;
 
 /// What a name below `in-addr.arpa.` or `ip6.arpa.` stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
