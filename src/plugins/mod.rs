@@ -9,6 +9,7 @@ pub mod debug;
 pub mod errors;
 pub mod forward;
 pub mod health;
+pub mod hosts;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod log;
@@ -43,6 +44,7 @@ pub const ALL: &[Registration] = &[
     autopath::PLUGIN,    // above cache: each name that it tries may be there
     cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
     tls::PLUGIN,         // reads files: below root
+    hosts::PLUGIN,       // above kubernetes and forward: what an operator wrote down goes before what they know
     kubernetes::PLUGIN,  // above forward: cluster names come from memory
     loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
     forward::PLUGIN,
@@ -68,7 +70,6 @@ pub const ELSEWHERE: &[&str] = &[
     "grpc",
     "grpc_server",
     "header",
-    "hosts",
     "https",
     "https3",
     "k8s_external",

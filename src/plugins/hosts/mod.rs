@@ -1,0 +1,170 @@
+//! # hosts — answer from a hosts file
+//!
+//! Serves the addresses of names, and the names of addresses, out of a file in the form of `/etc/hosts`
+//! (hosts(5)) and out of lines in the Corefile. Answers are encoded when the file is read; a question only finds them.
+//!
+//! ## Syntax
+//! ```text
+//! hosts [FILE [ZONES...]] {
+//!     [ADDRESS NAMES...]      # entries; they come behind those of the file
+//!     ttl SECONDS             # of every record, 1 to 65535, default 3600
+//!     no_reverse              # no PTR records
+//!     reload DURATION         # how often the file is looked at, default 5s; 0s: it is read once
+//!     fallthrough [ZONES...]  # names that are not here are asked of the next plugin
+//!     fallthrough_unsupported # so are all questions for other types than A, AAAA and PTR
+//! }
+//! ```
+//! - **FILE** defaults to `/etc/hosts`. One that is missing is a warning, and is read when it comes. One that goes away
+//!   leaves its entries.
+//! - **ZONES** default to those of the server block. Names elsewhere are left out, and questions for them go to the next
+//!   plugin. PTR records are there for every address.
+//! - `*.example.org` is a wildcard: it stands for every name that is one label longer than `example.org` and has no
+//!   addresses of that family itself. It has no PTR record.
+//! - Entries stand above `fallthrough`; below it they are refused.
+//!
+//! A name with addresses of the other family only is NODATA, without a SOA. A name that is not here is SERVFAIL without
+//! `fallthrough`: NXDOMAIN would need a SOA. An address that is not here goes to the next plugin.
+//!
+//! A file that was written just now is waited for. One that is empty, or whose last line has no end, is taken over when it
+//! is still so at the next look: whoever writes it may not be done.
+//!
+//! ## Examples
+//! What k3s has, so that pods find nodes by their names:
+//! ```corefile
+//! .:53 {
+//!     hosts /etc/coredns/NodeHosts {
+//!         ttl 60
+//!         reload 15s
+//!         fallthrough
+//!     }
+//!     forward . 192.0.2.53
+//! }
+//! ```
+//! ```corefile
+//! example.org {
+//!     hosts /etc/hosts example.org {
+//!         10.0.0.1 web.example.org www.example.org
+//!         10.0.0.2 *.dev.example.org
+//!     }
+//! }
+//! ```
+//!
+//! ## Metrics
+//! - `coredns_hosts_entries{hostsfile}`: addresses of names and names of addresses, those in the Corefile included.
+//! - `coredns_hosts_reload_timestamp_seconds`: when the file that was read last was written.
+//!
+//! ## Differences from CoreDNS
+//! - Addresses and names that are given twice come once in an answer.
+//! - The metric counts IPv6 addresses of names too, and is there without a file.
+//! - What cannot be read is told, with its line; CoreDNS tells only words of more than 1024 octets.
+//! - Files that may be half written, see above. CoreDNS takes what it finds.
+//! - A change is also seen by inode and status time, where size and time of writing stay.
+//! - Questions of class CH go to the next plugin.
+
+mod file;
+mod parse;
+mod setup;
+mod table;
+
+use std::sync::Arc;
+
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Step};
+use crate::error::Result;
+use crate::host::metrics::Family;
+use crate::wire::answer::Answer;
+use crate::wire::encode::Encoder;
+use crate::wire::name::Name;
+use crate::wire::request::flag;
+use crate::wire::reverse::{self, Reverse};
+use crate::wire::types::{class, rcode, rtype};
+use file::{Gauges, HostsFile};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "hosts", setup: set_up };
+
+static ENTRIES: Family = Family {
+    name: "coredns_hosts_entries",
+    help: "The combined number of entries in hosts and Corefile.",
+    labels: &["hostsfile"],
+};
+static RELOADED: Family = Family {
+    name: "coredns_hosts_reload_timestamp_seconds",
+    help: "The timestamp of the last reload of hosts file.",
+    labels: &[],
+};
+
+fn set_up(s: &mut Setup<'_>) -> Result<()> {
+    let setup::Directive { source, reload, fallthrough, unsupported_falls } = setup::read(s)?;
+    let zones = source.zones.clone();
+    let path = source.path.display().to_string();
+    let metrics = &s.host.metrics;
+    let gauges = Gauges { entries: metrics.gauge(&ENTRIES, &[&path]), reloaded: metrics.gauge(&RELOADED, &[]) };
+    let file = Arc::new(HostsFile::open(source, gauges));
+    let followed = file.clone();
+    s.task("hosts", move || file::follow(followed, reload));
+    let no_data = Arc::new(Encoder::build(0, |e| e.flags(flag::AA)));
+    s.chain(Hosts { zones, file, fallthrough, unsupported_falls, no_data });
+    Ok(())
+}
+
+/// The plugin of one server block.
+struct Hosts {
+    zones: Vec<Name>,
+    file: Arc<HostsFile>,
+    fallthrough: Vec<Name>,
+    unsupported_falls: bool,
+    no_data: Arc<Answer>,
+}
+
+impl Plugin for Hosts {
+    fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
+        // A class has its own data, and we have none of Chaos.
+        if query.qclass == class::CH {
+            return Step::Next;
+        }
+        if query.qtype == rtype::PTR {
+            return self.pointer(&query.name);
+        }
+        if !is_under_any(&query.name, &self.zones) {
+            return Step::Next;
+        }
+        self.name(&query.name, query.qtype)
+    }
+}
+
+impl Hosts {
+    /// The names of an address, whatever zone its reverse name lies in.
+    fn pointer(&self, name: &Name) -> Step {
+        let Some(Reverse::Address(address)) = reverse::parse(name) else { return Step::Next };
+        match self.file.table().address(address) {
+            Some(answer) => Step::Answer(Reply::memory(answer.clone())),
+            None => Step::Next,
+        }
+    }
+
+    fn name(&self, name: &Name, qtype: u16) -> Step {
+        let falls = || is_under_any(name, &self.fallthrough);
+        let is_supported = matches!(qtype, rtype::A | rtype::AAAA);
+        if !is_supported && self.unsupported_falls && falls() {
+            return Step::Next;
+        }
+        let table = self.file.table();
+        let Some(found) = table.name(name) else {
+            return if falls() { Step::Next } else { Step::Answer(Reply::server(rcode::SERVFAIL)) };
+        };
+        let answer = match qtype {
+            rtype::A => found.a.as_ref(),
+            rtype::AAAA => found.aaaa.as_ref(),
+            _ => None,
+        };
+        Step::Answer(Reply::memory(answer.unwrap_or(&self.no_data).clone()))
+    }
+}
+
+fn is_under_any(name: &Name, zones: &[Name]) -> bool {
+    zones.iter().any(|zone| name.is_under(zone))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The directive: from the Corefile to what is served.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::file::{FROM, Source};
+use super::parse::Parsed;
+use crate::chain::setup::Setup;
+use crate::corefile::address::normalize_zones;
+use crate::corefile::{Cursor, Word, nearest, value};
+use crate::error::Result;
+use crate::host::log;
+use crate::wire::name::Name;
+
+const KNOWN: &[&str] = &["fallthrough", "fallthrough_unsupported", "no_reverse", "reload", "ttl"];
+
+/// The file without FILE.
+const DEFAULT: &str = "/etc/hosts";
+
+/// What a directive says.
+pub(super) struct Directive {
+    pub(super) source: Source,
+    pub(super) reload: Duration,
+    pub(super) fallthrough: Vec<Name>,
+    pub(super) unsupported_falls: bool,
+}
+
+/// Reads the directive, which may stand in a block once.
+pub(super) fn read(s: &Setup<'_>) -> Result<Directive> {
+    let mut cursor = s.cursor();
+    let mut read = None;
+    while cursor.next_occurrence() {
+        if read.is_some() {
+            return Err(cursor.once_error());
+        }
+        read = Some(directive(s, &mut cursor)?);
+    }
+    read.ok_or_else(|| cursor.arg_err())
+}
+
+fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
+    let args = cursor.args();
+    let (path, zones) = match args.split_first() {
+        Some((file, zones)) => (path(s, cursor, file)?, zones),
+        None => (PathBuf::from(DEFAULT), [].as_slice()),
+    };
+    let zones = names(normalize_zones(zones.iter().map(|word| word.as_str()), s.keys));
+    let mut read = Directive {
+        source: Source { path, zones, inline: Vec::new(), ttl: 3600, reverse: true },
+        reload: Duration::from_secs(5),
+        fallthrough: Vec::new(),
+        unsupported_falls: false,
+    };
+    while cursor.next_option() {
+        option(cursor, &mut read)?;
+    }
+    if read.unsupported_falls && read.fallthrough.is_empty() {
+        return Err(cursor.error("fallthrough_unsupported requires fallthrough"));
+    }
+    Ok(read)
+}
+
+/// The path of FILE. A file that is not there is only a warning: it may come later.
+fn path(s: &Setup<'_>, cursor: &Cursor<'_>, file: &Word) -> Result<PathBuf> {
+    let path = s.path(file.as_str());
+    let shown = path.display();
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            log::warning(FROM, format_args!("Hosts file {} is a directory", value::quote(&shown.to_string())));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            log::warning(FROM, format_args!("File does not exist: {shown}"));
+        }
+        Err(error) => return Err(cursor.error_at(file, format!("unable to access hosts file '{shown}': {error}"))),
+    }
+    Ok(path)
+}
+
+fn names(zones: Vec<String>) -> Vec<Name> {
+    zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect()
+}
+
+//----------- Options --------------------------------------------------------
+
+fn option(cursor: &mut Cursor<'_>, read: &mut Directive) -> Result<()> {
+    let option = cursor.word();
+    match option.as_str() {
+        "fallthrough" => {
+            let zones = cursor.args();
+            read.fallthrough = match zones.is_empty() {
+                true => vec![Name::ROOT],
+                false => names(normalize_zones(zones.iter().map(|word| word.as_str()), &[])),
+            };
+        }
+        "fallthrough_unsupported" => {
+            if !cursor.args().is_empty() {
+                return Err(cursor.arg_err());
+            }
+            read.unsupported_falls = true;
+        }
+        // What stands behind it on the line is read as another option, as in CoreDNS.
+        "no_reverse" => read.source.reverse = false,
+        "ttl" => read.source.ttl = ttl(cursor)?,
+        "reload" => read.reload = reload(cursor)?,
+        _ if read.fallthrough.is_empty() => inline(cursor, option, &mut read.source),
+        _ => return Err(not_an_option(cursor, option)),
+    }
+    Ok(())
+}
+
+fn ttl(cursor: &mut Cursor<'_>) -> Result<u32> {
+    let Some(&word) = cursor.args().first() else {
+        return Err(cursor.error("ttl needs a time in second"));
+    };
+    let seconds = value::integer(word.as_str()).map_err(|_| cursor.error_at(word, "ttl needs a number of second"))?;
+    match u16::try_from(seconds) {
+        Ok(seconds) if seconds > 0 => Ok(seconds.into()),
+        _ => {
+            let complaint = cursor.complain(word, "Error during parsing: ttl provided is invalid");
+            Err(complaint.hint("a ttl is from 1 to 65535 seconds").into())
+        }
+    }
+}
+
+fn reload(cursor: &mut Cursor<'_>) -> Result<Duration> {
+    let [word] = cursor.args()[..] else {
+        return Err(cursor.error("reload needs a duration (zero seconds to disable)"));
+    };
+    let span = value::duration(word.as_str());
+    let span = span.map_err(|_| cursor.error_at(word, format!("invalid duration for reload '{word}'")))?;
+    span.duration().ok_or_else(|| cursor.error_at(word, format!("invalid negative duration for reload '{word}'")))
+}
+
+/// A word behind `fallthrough` that is no option: entries have to stand above it.
+fn not_an_option(cursor: &Cursor<'_>, word: &Word) -> crate::error::Error {
+    let message = format!("Error during parsing: unknown property '{word}'");
+    let is_entry = value::ip(word.as_str().split('%').next().unwrap_or_default()).is_some();
+    match is_entry {
+        true => cursor.complain(word, message).hint("entries stand above 'fallthrough'").into(),
+        false => cursor.unknown(word, message, KNOWN),
+    }
+}
+
+/// Reads a line of the block as one of a hosts file. Like CoreDNS it takes every line; what is none is told.
+fn inline(cursor: &mut Cursor<'_>, first: &Word, source: &mut Source) {
+    let words: Vec<&str> = std::iter::once(first).chain(cursor.args()).map(Word::as_str).collect();
+    let place = format!("{}:{}", first.file(), first.line);
+    let is_wanted = |name: &Name| {
+        let wanted = source.zones.iter().any(|zone| name.is_under(zone));
+        if !wanted {
+            log::warning(FROM, format_args!("{place}: {name} is in none of the zones of 'hosts', dropping the name"));
+        }
+        wanted
+    };
+    let parsed = Parsed::read(words.join(" ").as_bytes(), is_wanted);
+    let meant = nearest(first.as_str(), KNOWN.iter().copied());
+    let hint = meant.map(|option| format!("; did you mean '{option}'?")).unwrap_or_default();
+    for mistake in &parsed.mistakes {
+        log::warning(FROM, format_args!("{place}: {}{hint}", mistake.what));
+    }
+    source.inline.extend(parsed.entries);
+}
