@@ -214,6 +214,32 @@ fn autopath_allocates_nothing_for_names_that_the_first_domain_has() {
 }
 
 #[test]
+fn names_of_a_hosts_file_allocate_nothing() {
+    let corefile = COREFILE.replace(
+        "    forward .",
+        "    hosts /nonexistent {\n10.1.0.1 web.example.org\n10.1.0.2 *.example.org\nfallthrough\n}\n    forward .",
+    );
+    let mut server = Whole::start(&corefile, &kit::cluster::manifests());
+    let questions = [
+        ("web.example.org", rtype::A),
+        ("any.example.org", rtype::AAAA),
+        ("any.example.org", rtype::A),
+        ("1.0.1.10.in-addr.arpa", rtype::PTR),
+    ];
+    for (name, qtype) in questions {
+        let (packet, now) = (query(name, qtype), Instant::now());
+        let got = ask(&mut server, &packet, now);
+        assert_eq!(got.answers.len(), usize::from(qtype != rtype::AAAA), "{name}");
+        let allocated = allocations(|| {
+            for _ in 0..1000 {
+                let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
+            }
+        });
+        assert_eq!(allocated, 0, "{name}: allocations in 1000 queries");
+    }
+}
+
+#[test]
 fn cluster_answers_allocate_nothing() {
     let mut server = Whole::start(COREFILE, &kit::cluster::manifests());
     server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(10));
