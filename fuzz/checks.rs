@@ -5,6 +5,8 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name as HickoryName, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use signpost::corefile::{self, Cursor, Vocabulary, address};
+use signpost::plugins::hosts::parse::Parsed;
+use signpost::plugins::hosts::table::Table;
 use signpost::plugins::kubernetes::decode::{Decoded, Found, Keep, decode};
 use signpost::plugins::kubernetes::model::Kind;
 use signpost::plugins::kubernetes::name::{Ask, Schema};
@@ -145,6 +147,22 @@ pub(crate) fn check_corefile(data: &[u8]) {
                 }
             }
         });
+    }
+}
+
+/// Hosts files: what is read is found again, by name and by address, and what is not is told in the order of the lines.
+pub(crate) fn check_hosts(data: &[u8]) {
+    let read = Parsed::read(data, |_| true);
+    assert!(read.mistakes.is_sorted_by_key(|mistake| mistake.line));
+    let table = Table::new(&read.entries, &read.entries, 60, true);
+    for entry in &read.entries {
+        let name = Name::from_wire(&entry.name).expect("a name");
+        assert_eq!((name, entry.address), (name.lowered(), entry.address.to_canonical()));
+        let (is_wildcard, is_lone) = (entry.name.starts_with(b"\x01*"), *entry.name == *b"\x01*\0");
+        let family =
+            |v6: bool| table.name(&name).and_then(|found| if v6 { found.aaaa.as_ref() } else { found.a.as_ref() });
+        assert_eq!(family(entry.address.is_ipv6()).is_some(), !is_lone, "{name}");
+        assert!(is_wildcard || table.address(entry.address).is_some(), "{name}");
     }
 }
 

@@ -109,6 +109,17 @@ proptest! {
     }
 
     #[test]
+    fn any_text_is_read_as_a_hosts_file(
+        data in prop_oneof![
+            vec(any::<u8>(), 0..200),
+            vec(prop::sample::select(&[" ", "\n", "\t", "#", "*", ".", "%eth0", "10.0.0.1", "10.0.0.2 ", "\n::1 ", "::ffff:10.0.0.1", "a", "B.test", "\\", "\\042"][..]), 0..40)
+                .prop_map(|words| words.concat().into_bytes()),
+        ],
+    ) {
+        checks::check_hosts(&data);
+    }
+
+    #[test]
     fn any_name_of_a_cluster_is_answered(data in vec(any::<u8>(), 0..12)) {
         checks::check_kubernetes(&data);
     }

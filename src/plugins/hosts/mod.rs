@@ -62,9 +62,9 @@
 //! - Questions of class CH go to the next plugin.
 
 mod file;
-mod parse;
+pub mod parse;
 mod setup;
-mod table;
+pub mod table;
 
 use std::sync::Arc;
 

@@ -10,35 +10,35 @@ const MOST_SHOWN: usize = 1024;
 
 /// One address of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// The name in wire form and in lower case.
-    pub(super) name: Box<[u8]>,
+    pub name: Box<[u8]>,
     /// The address, without a scope; an IPv4 address in IPv6 notation is the IPv4 address.
-    pub(super) address: IpAddr,
+    pub address: IpAddr,
 }
 
 /// What is left out, and why.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
+pub struct Mistake {
     /// The line, from 1.
-    pub(super) line: usize,
+    pub line: usize,
     /// A sentence without its full stop.
-    pub(super) what: String,
+    pub what: String,
 }
 
 /// What a text says.
 #[derive(Debug, Default)]
-pub(super) struct Parsed {
+pub struct Parsed {
     /// In the order of the text.
-    pub(super) entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
     /// In the order of the text.
-    pub(super) mistakes: Vec<Mistake>,
+    pub mistakes: Vec<Mistake>,
 }
 
 impl Parsed {
     /// Reads lines of an address and its names (hosts(5)); `#` begins a comment anywhere. Names that `is_wanted`
     /// refuses are left out in silence, and what cannot be read with a [`Mistake`].
-    pub(super) fn read(text: &[u8], is_wanted: impl Fn(&Name) -> bool) -> Self {
+    pub fn read(text: &[u8], is_wanted: impl Fn(&Name) -> bool) -> Self {
         let mut parsed = Self::default();
         for (at, line) in text.split(|&octet| octet == b'\n').enumerate() {
             let line = line.split(|&octet| octet == b'#').next().unwrap_or_default();

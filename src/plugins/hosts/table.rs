@@ -22,28 +22,28 @@ const ASTERISK: &[u8] = b"\x01*";
 
 /// Answers by name and by address.
 #[derive(Default)]
-pub(super) struct Table {
+pub struct Table {
     names: Map<Box<[u8]>, Found>,
     /// Wildcards by what stands behind the asterisk.
     below: Map<Box<[u8]>, Found>,
     addresses: Map<IpAddr, Arc<Answer>>,
     /// Addresses of names and names of addresses, as the metric counts them.
-    pub(super) entries: usize,
+    pub entries: usize,
 }
 
 /// What a name has: at least one of the two.
 #[derive(Default, Clone)]
-pub(super) struct Found {
+pub struct Found {
     /// The answer to A.
-    pub(super) a: Option<Arc<Answer>>,
+    pub a: Option<Arc<Answer>>,
     /// The answer to AAAA.
-    pub(super) aaaa: Option<Arc<Answer>>,
+    pub aaaa: Option<Arc<Answer>>,
 }
 
 impl Table {
     /// Encodes the entries of the file and those of the Corefile, which come behind them in every answer. `ttl` in
     /// seconds; `reverse` says whether addresses get PTR records.
-    pub(super) fn new(file: &[Entry], inline: &[Entry], ttl: u32, reverse: bool) -> Self {
+    pub fn new(file: &[Entry], inline: &[Entry], ttl: u32, reverse: bool) -> Self {
         let sources = [Source::new(file), Source::new(inline)];
         let (mut table, mut encoder) = (Self::default(), Addresses { ttl, known: Map::default() });
         for name in sources.iter().flat_map(|source| source.exact.keys()) {
@@ -75,13 +75,13 @@ impl Table {
     }
 
     /// What there is for a name in lower case: its own entries, or those of a wildcard right above it.
-    pub(super) fn name(&self, name: &Name) -> Option<&Found> {
+    pub fn name(&self, name: &Name) -> Option<&Found> {
         let wire = name.wire();
         self.names.get(wire).or_else(|| self.below.get(wire.get(1 + usize::from(wire[0])..)?))
     }
 
     /// The PTR records of an address.
-    pub(super) fn address(&self, address: IpAddr) -> Option<&Arc<Answer>> {
+    pub fn address(&self, address: IpAddr) -> Option<&Arc<Answer>> {
         self.addresses.get(&address.to_canonical())
     }
 }
