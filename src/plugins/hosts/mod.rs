@@ -55,7 +55,7 @@
 //!
 //! ## Differences from CoreDNS
 //! - Addresses and names that are given twice come once in an answer.
-//! - The metric counts IPv6 addresses of names too, and is there without a file.
+//! - `coredns_hosts_entries` is there without a file too.
 //! - What cannot be read is told, with its line; CoreDNS tells only words of more than 1024 octets.
 //! - Files that may be half written, see above. CoreDNS takes what it finds.
 //! - A change is also seen by inode and status time, where size and time of writing stay.
