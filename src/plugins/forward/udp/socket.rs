@@ -1,0 +1,261 @@
+//! One socket: what it sends and reads, and the port that it has for a while.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::task::AbortHandle;
+
+use super::super::failure::Failure;
+use super::super::link::{Link, Place};
+use super::super::message::Sent;
+use super::super::table::{Closer, Outcome, Table, Ticket};
+use super::super::vitals::Vitals;
+use super::lock;
+
+/// Queries that one socket sends from one port.
+const QUERIES: u32 = 6;
+
+/// How long one socket sends queries from one port.
+const LIFE: Duration = Duration::from_secs(10);
+
+/// Datagrams that answer nothing, after which a socket is given up.
+const STRANGERS: u32 = 100;
+
+/// Datagrams that are taken from a socket without a port; none come any more.
+const QUEUE: usize = 65_536;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 65_535]);
+}
+
+//----------- Socket ---------------------------------------------------------
+
+/// A connected socket, and the questions that are open on it.
+pub(super) struct Socket {
+    io: UdpSocket,
+    pub(super) table: Arc<Table>,
+    link: Arc<Link>,
+    port: Mutex<Port>,
+    left: AtomicU32,
+    strangers: AtomicU32,
+    /// No longer in use.
+    retired: AtomicBool,
+    reader: OnceLock<AbortHandle>,
+    _place: Place,
+}
+
+/// What the kernel has drawn.
+#[derive(Clone, Copy)]
+struct Port {
+    number: u16,
+    since: Instant,
+}
+
+impl Port {
+    fn of(socket: &UdpSocket) -> io::Result<Self> {
+        Ok(Self { number: socket.local_addr()?.port(), since: Instant::now() })
+    }
+}
+
+impl Socket {
+    /// A socket that is read by this thread until it is not needed any more.
+    pub(super) fn open(link: &Arc<Link>, vitals: &Arc<Vitals>, place: Place) -> Result<Arc<Self>, Failure> {
+        let connect = || {
+            let socket = link.socket(Type::DGRAM)?;
+            socket.connect(&link.peer.into())?;
+            let io = UdpSocket::from_std(socket.into())?;
+            Port::of(&io).map(|port| (io, port))
+        };
+        let (io, port) = connect().map_err(|error| Failure::dial("udp", link.peer, &error))?;
+        let socket = Arc::new(Self {
+            io,
+            table: Arc::new(Table::of_datagrams(vitals.clone())),
+            link: link.clone(),
+            port: Mutex::new(port),
+            left: AtomicU32::new(QUERIES - 1),
+            strangers: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+            reader: OnceLock::new(),
+            _place: place,
+        });
+        let reader = tokio::spawn(socket.clone().read());
+        let _ = socket.reader.set(reader.abort_handle());
+        Ok(socket)
+    }
+
+    /// A query more is sent.
+    pub(super) fn count_down(&self) {
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.table.len() == 0
+    }
+
+    /// Whether it has sent enough from this port, or for long enough.
+    pub(super) fn is_spent(&self) -> bool {
+        let life = self.link.max_age.map_or(LIFE, |age| age.min(LIFE));
+        self.left.load(Ordering::Relaxed) == 0 || self.age(Instant::now()) > life
+    }
+
+    /// How long it has had its port.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(lock(&self.port).since)
+    }
+
+    /// Draws another port, for a socket that nobody waits on and nobody can enter meanwhile. Returns whether it is another one
+    /// indeed.
+    pub(super) fn renew(&self) -> io::Result<bool> {
+        if self.is_lost() {
+            return Ok(false);
+        }
+        rustix::net::connect_unspec(&self.io)?;
+        // Without a port it receives nothing. What came to the old one must not be taken for something that came to
+        // the new one, or else that would not have to be guessed.
+        let socket = SockRef::from(&self.io);
+        let is_empty =
+            || matches!((&*socket).read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if !(0..QUEUE).any(|_| is_empty()) {
+            return Ok(false);
+        }
+        socket.connect(&self.link.peer.into())?;
+        let (old, new) = (&mut *lock(&self.port), Port::of(&self.io)?);
+        let is_new = old.number != new.number;
+        *old = new;
+        self.left.store(QUERIES - 1, Ordering::Relaxed);
+        self.strangers.store(0, Ordering::Relaxed);
+        Ok(is_new)
+    }
+
+    /// Whether it is of no use.
+    pub(super) fn is_lost(&self) -> bool {
+        self.retired.load(Ordering::Relaxed) || self.table.is_closed()
+    }
+
+    /// Sends nothing any more, and ends after the last reply. Returns whether that has come.
+    pub(super) fn retire(&self) -> bool {
+        self.retired.store(true, Ordering::Relaxed);
+        self.retire_if_idle()
+    }
+
+    /// Ends if nobody waits. Returns whether it has.
+    pub(super) fn retire_if_idle(&self) -> bool {
+        let is_over = self.table.close_if_empty();
+        if is_over && let Some(reader) = self.reader.get() {
+            reader.abort();
+        }
+        is_over
+    }
+
+    pub(super) fn send(&self, id: u16, sent: &Sent) -> io::Result<()> {
+        let write = || {
+            BUFFER.with_borrow_mut(|buffer| {
+                let message = sent.with_id(id, buffer);
+                SockRef::from(&self.io).send(message).map(|_| ())
+            })
+        };
+        match write() {
+            // That is about an earlier query, and now it has been told.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.table.hint(&self.failure("read", &error));
+                write()
+            }
+            done => done,
+        }
+    }
+
+    /// Reads until the socket is not needed any more.
+    async fn read(self: Arc<Self>) {
+        let _closer = Closer(self.table.clone());
+        while let Ok(ready) = self.io.ready(Interest::READABLE | Interest::ERROR).await {
+            if ready.is_error() {
+                self.take_error();
+            }
+            self.drain();
+            if self.retired.load(Ordering::Relaxed) && self.table.close_if_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Takes what ICMP has told: it makes a socket ready for errors alone, not for reading.
+    fn take_error(&self) {
+        if let Ok(Some(error)) = self.io.take_error() {
+            self.table.hint(&self.failure("read", &error));
+        }
+        // That was all: waits for the next one.
+        let _ = self.io.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+
+    /// Takes the datagrams that are there, as long as somebody waits for one: what comes later says so.
+    fn drain(&self) {
+        let socket = SockRef::from(&self.io);
+        let read = |buffer: &mut Vec<u8>| {
+            loop {
+                match (&*socket).read(buffer) {
+                    Ok(len) => self.take(&buffer[..len]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err::<(), _>(error),
+                    Err(error) => self.table.hint(&self.failure("read", &error)),
+                }
+                if self.table.len() == 0 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+            }
+        };
+        let _ = self.io.try_io(Interest::READABLE, || BUFFER.with_borrow_mut(read));
+    }
+
+    fn take(&self, message: &[u8]) {
+        if self.table.arrived(message) || self.strangers.fetch_add(1, Ordering::Relaxed) + 1 < STRANGERS {
+            return;
+        }
+        self.retired.store(true, Ordering::Relaxed);
+        self.table.close(&Failure::forged(self.io.local_addr().ok(), self.link.peer));
+    }
+
+    pub(super) fn failure(&self, call: &str, error: &io::Error) -> Failure {
+        Failure::io(call, "udp", (self.io.local_addr().ok(), self.link.peer), error)
+    }
+}
+
+//----------- Exchange -------------------------------------------------------
+
+/// A query that was sent, and the wait for its answer. An error may be a hint: see [`Exchange::wait_on`].
+pub(in super::super) struct Exchange {
+    socket: Arc<Socket>,
+    ticket: Ticket,
+}
+
+impl Exchange {
+    pub(super) fn new(socket: Arc<Socket>, ticket: Ticket) -> Self {
+        Self { socket, ticket }
+    }
+
+    /// Goes on waiting after an error. Returns whether an answer may still come.
+    pub(in super::super) fn wait_on(&mut self) -> bool {
+        self.ticket.wait_on()
+    }
+
+    /// What to say when the answer did not come in time.
+    pub(in super::super) fn timeout(&self) -> Failure {
+        Failure::timeout("udp", self.socket.io.local_addr().ok(), self.socket.link.peer)
+    }
+}
+
+impl Future for Exchange {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.ticket.poll(cx)
+    }
+}
