@@ -1,5 +1,8 @@
 //! Datagrams: a batch is received, each query walks the chain, the replies go out together.
+//!
+//! A query that has to wait goes on in a task of its own; its reply goes out with those that are ready at the same time.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -9,7 +12,7 @@ use std::time::Instant;
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
 use super::worker::{Local, Place};
@@ -35,24 +38,27 @@ pub(super) async fn serve(
 ) {
     let Ok(own) = socket.local_addr() else { return };
     let Ok(socket) = UdpSocket::from_std(socket) else { return };
-    let port = Rc::new(Port { socket, own, wildcard });
-    let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
+    let port = Rc::new(Port { socket, own, wildcard, outbox: RefCell::default(), news: Notify::new() });
+    let (mut inbox, mut outgoing) = (Inbox::default(), Outbox::default());
     let mut is_open = true;
-    while is_open {
+    // Whoever waits for an answer has the port as well.
+    while is_open || Rc::strong_count(&port) > 1 {
         tokio::select! {
-            readable = port.socket.readable() => is_open = readable.is_ok(),
-            _ = closing.wait_for(|closing| *closing) => is_open = false,
+            readable = port.socket.readable(), if is_open => is_open = readable.is_ok(),
+            _ = closing.wait_for(|closing| *closing), if is_open => is_open = false,
+            () = port.news.notified() => {}
         }
         while let Ok(count) = port.receive(&mut inbox) {
-            answer_batch(&local, door, &port, &inbox, count, &mut outbox);
-            outbox.send(&port).await;
             if count < BATCH {
                 port.is_drained();
             }
+            answer_batch(&local, door, &port, &inbox, count);
+            port.flush(&mut outgoing).await;
             if is_open {
                 break;
             }
         }
+        port.flush(&mut outgoing).await;
     }
 }
 
@@ -61,6 +67,10 @@ struct Port {
     socket: UdpSocket,
     own: SocketAddr,
     wildcard: bool,
+    /// Replies that go out next.
+    outbox: RefCell<Outbox>,
+    /// A query that had to wait has come to its end.
+    news: Notify,
 }
 
 impl Port {
@@ -76,16 +86,23 @@ impl Port {
         let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
 
+    /// Sends what is there, from `outgoing`, so that more can come meanwhile.
+    async fn flush(&self, outgoing: &mut Outbox) {
+        std::mem::swap(&mut *self.outbox.borrow_mut(), outgoing);
+        outgoing.send(self).await;
+    }
+
     fn send(&self, batch: &[Transmit<'_>]) -> std::io::Result<usize> {
         self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.as_fd(), batch))
     }
 }
 
-fn answer_batch(local: &Rc<Local>, door: usize, port: &Rc<Port>, inbox: &Inbox, count: usize, outbox: &mut Outbox) {
+fn answer_batch(local: &Rc<Local>, door: usize, port: &Rc<Port>, inbox: &Inbox, count: usize) {
     let live = local.shared.live.load();
     let Some(Some(listener)) = live.listeners.get(door) else { return };
     let now = Instant::now();
     local.hear(now);
+    let outbox = &mut *port.outbox.borrow_mut();
     for datagram in (0..count).filter_map(|index| inbox.get(index)) {
         answer(local, listener, port, datagram, now, outbox);
     }
@@ -116,26 +133,41 @@ fn answer(
         Outcome::Drop => {}
         Outcome::Wait(pending) => match local.place() {
             Some(place) => {
+                let end = End { port: port.clone(), place: Some(place) };
                 // In a box of its own: what is moved into a task is copied more than once.
                 let query = Box::new(query.into_owned());
-                tokio::task::spawn_local(finish((listener.clone(), port.clone(), place), query, pending, to));
+                tokio::task::spawn_local(finish(listener.clone(), end, query, pending, to));
             }
             None => outbox.reply(to, &query, Reply::failure(rcode::SERVFAIL, "too many queries are waiting")),
         },
     }
 }
 
-/// Goes on with a query that had to wait, and sends its reply alone.
+/// Goes on with a query that had to wait.
 async fn finish(
-    (listener, port, _place): (Arc<Listener>, Rc<Port>, Place),
+    listener: Arc<Listener>,
+    mut end: End,
     mut query: Box<Query<'static>>,
     pending: Pending,
     to: (SocketAddr, Option<IpAddr>),
 ) {
     if let Some(reply) = listener.finish(&mut query, pending).await {
-        let mut outbox = Outbox::default();
+        let mut outbox = end.port.outbox.borrow_mut();
         outbox.reply(to, &query, reply);
-        outbox.send(&port).await;
+        // It counts as waiting until the reply has gone.
+        outbox.places.extend(end.place.take());
+    }
+}
+
+/// What a query that waits holds; dropped however it ends.
+struct End {
+    port: Rc<Port>,
+    place: Option<Place>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.port.news.notify_one();
     }
 }
 
@@ -152,6 +184,8 @@ struct Outbox {
     writer: Writer,
     bytes: Vec<u8>,
     parcels: Vec<(Range<usize>, SocketAddr, Option<IpAddr>)>,
+    /// Of the queries that had to wait.
+    places: Vec<Place>,
 }
 
 impl Outbox {
@@ -185,6 +219,7 @@ impl Outbox {
             }
         }
         self.parcels.clear();
+        self.places.clear();
         self.bytes.clear();
         self.bytes.shrink_to(GATHER);
     }
