@@ -1,17 +1,18 @@
 //! Nothing on the way of a cluster answer, or of one that is in the cache, allocates, once it is warm: from the packet to the octets of the reply,
-//! through a whole chain that was built from a Corefile. A counting allocator proves it.
+//! through a whole chain that was built from a Corefile. What is forwarded allocates little. A counting allocator proves it.
 
 mod kit;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use kit::fetched;
-use kit::message::{client, query};
+use kit::message::{client, packet as plain, query};
 use kit::whole::{Whole, passing};
 use signpost::chain::{Outcome, Query};
 use signpost::wire::types::rtype;
@@ -173,6 +174,49 @@ fn answers_in_the_cache_allocate_nothing() {
         // did, 16; what there is comes from moka's housekeeping, which runs three times a second or after 64 look-ups.
         assert!(allocated <= 8, "{allocated} allocations in 1000 hits");
     }
+}
+
+/// An upstream that answers everything with one address, and where it is.
+fn upstream() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((len, peer)) = socket.recv_from(&mut packet) {
+            (packet[2], packet[7]) = (packet[2] | 0x80, 1);
+            // Pointer to the question, A, IN, 30 seconds, four octets.
+            packet[len..len + 16].copy_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 192, 0, 2, 1]);
+            let _ = socket.send_to(&packet[..len + 16], peer);
+        }
+    });
+    address
+}
+
+/// Sending and reading it, all that is remembered meanwhile, and a sixth of another port.
+#[test]
+fn a_forwarded_query_allocates_little() {
+    const MOST: u64 = 20;
+    const ROUNDS: u64 = 600;
+    let server = Whole::start(&format!(". {{\nforward . {}\n}}\n", upstream()), "");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (mut asker, mut packet) = (server.asker(), plain(b"\x09n00000000\x07example\x03org\0", rtype::A, None));
+    let at = packet.windows(9).position(|octets| octets == b"n00000000").expect("the name") + 1;
+    runtime.block_on(async {
+        let mut before = 0;
+        for number in 0..2 * ROUNDS {
+            if number == ROUNDS {
+                before = ALLOCATIONS.get();
+            }
+            for (place, octet) in packet[at..at + 8].iter_mut().rev().enumerate() {
+                *octet = b'0' + (number / 10_u64.pow(place as u32) % 10) as u8;
+            }
+            let reply = asker.ask_and_wait(&packet).await.expect("answered");
+            assert_eq!((reply[3] & 0xF, reply[7]), (0, 1), "an address");
+        }
+        let each = (ALLOCATIONS.get() - before).div_ceil(ROUNDS);
+        println!("{each} allocations a forwarded query");
+        assert!(each <= MOST, "{each} allocations a forwarded query");
+    });
 }
 
 /// A store of CAPACITY entries takes no more than so many KiB, however many names are asked for.

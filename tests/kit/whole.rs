@@ -148,6 +148,21 @@ impl Asker {
         }
         Some(&self.out)
     }
+
+    /// The same for a query that may have to wait, on the runtime of the caller.
+    pub async fn ask_and_wait(&mut self, packet: &[u8]) -> Option<&[u8]> {
+        let Gate::Pass(request) = gate(packet) else { return None };
+        let mut query = Query::new(packet, request, self.client, Instant::now()).into_owned();
+        let reply = match self.listener.ask(&mut query) {
+            Outcome::Reply(reply) => reply,
+            Outcome::Wait(pending) => self.listener.clone().finish(&mut query, pending).await?,
+            Outcome::Drop => return None,
+        };
+        self.out.clear();
+        self.writer.reply(query.packet(), &query.request, &reply, query.limit(), &mut self.out);
+        recycle(reply.answer);
+        Some(&self.out)
+    }
 }
 
 /// A listener for one zone, with a chain of `count` plugins that let pass and one that answers from memory.
