@@ -259,3 +259,31 @@ impl Future for Exchange {
         self.ticket.poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row D1, in part: what came to the old port must not count as guessed.
+    #[tokio::test]
+    async fn another_port_takes_nothing_along() {
+        let upstream = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let peer = upstream.local_addr().expect("bound");
+        for source in [None, Some(peer.ip())] {
+            let expire = Duration::from_secs(10);
+            let link = Link { peer, source, expire, max_age: None, max_idle: None, random_case: false };
+            let place = Place::take(&Arc::default(), 1).expect("a place");
+            let socket = Socket::open(&Arc::new(link), &Arc::default(), place).unwrap_or_else(|_| panic!("no socket"));
+            let (io, mut buffer) = (SockRef::from(&socket.io), [0; 16]);
+            let old = socket.io.local_addr().expect("bound");
+            upstream.send_to(b"late", old).expect("sent");
+            assert!(socket.renew().expect("connected anew"));
+            let new = socket.io.local_addr().expect("bound");
+            assert!(new.ip() == old.ip() && new.port() != old.port(), "{old} {new}");
+            assert!((&*io).read(&mut buffer).is_err(), "it was thrown away");
+            upstream.send_to(b"in time", new).expect("sent");
+            assert_eq!((&*io).read(&mut buffer).expect("received"), 7);
+            assert!(socket.retire() && !socket.renew().expect("nothing done"), "it is over");
+        }
+    }
+}
