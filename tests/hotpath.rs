@@ -195,7 +195,7 @@ fn upstream() -> SocketAddr {
 /// Sending and reading it, all that is remembered meanwhile, and a sixth of another port.
 #[test]
 fn a_forwarded_query_allocates_little() {
-    const MOST: u64 = 20;
+    const MOST: u64 = 10;
     const ROUNDS: u64 = 600;
     let server = Whole::start(&format!(". {{\nforward . {}\n}}\n", upstream()), "");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
