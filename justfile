@@ -57,7 +57,7 @@ deploy-test: release (need "openssl" "curl" "flock" "runc" "nsenter" "python3" "
 
 # A real one-node cluster with Signpost as its DNS: kubeadm's manifest and ours, rights, moving over and back, restarts.
 cluster: release peers
-    COREDNS={{target}}/peers/coredns just or-skip tests/cluster/run.sh {{server}}
+    NODELOCAL=1 COREDNS={{target}}/peers/coredns just or-skip tests/cluster/run.sh {{server}}
 
 # What clients lose in ten rolling restarts, beside CoreDNS: 7 minutes, writes docs/restarts.md.
 restarts: release peers
