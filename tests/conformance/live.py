@@ -396,7 +396,7 @@ def run(args):
         job = {"corefile": "live", "text": text, "server": args.server, "start_s": 20, "settle_s": 0.3,
                "values": {"KUBE_API": args.api, "UPSTREAM": f"127.0.0.1:{upstream}", "READY_PORT": ready_port,
                           "KUBE_TLS": f"tls {args.cert} {args.key} {args.ca}"}}
-        server = dnscase.start(job, directory, port)
+        server = dnscase.start(job, directory, port, dnscase.Ports.free())
         try:
             w = Writer(args)
             w.namespace(args.namespace)
