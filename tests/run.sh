@@ -1,7 +1,7 @@
 #!/bin/bash
 # All tests, on a fresh Debian 12 machine with Rust and Go too: installs what is missing and runs `just ci`.
-# A clean checkout on 2 cores took 854 s on 2026-11-24. Since then helm and promtool are built as well, which took 7 minutes
-# each on a busy machine; with nothing in cargo's and Go's caches it takes longer, too. All of that is built once.
+# A clean checkout on 2 cores took 854 s on 2026-11-24. Since then the cluster's part takes 5 minutes more, and helm and promtool
+# are built as well, which took 7 minutes each on a busy machine. With nothing in cargo's and Go's caches it takes longer, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
