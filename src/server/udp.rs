@@ -48,7 +48,7 @@ pub(super) async fn serve(
             _ = closing.wait_for(|closing| *closing), if is_open => is_open = false,
             () = port.news.notified() => {}
         }
-        while let Ok(count) = port.receive(&mut inbox) {
+        while let Ok(count) = if is_open { port.receive(&mut inbox) } else { port.receive_rest(&mut inbox) } {
             if count < BATCH {
                 port.is_drained();
             }
@@ -76,6 +76,11 @@ struct Port {
 impl Port {
     fn receive(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
         self.socket.try_io(Interest::READABLE, || inbox.receive(self.socket.as_fd()))
+    }
+
+    /// What has arrived, also what tokio has not heard of yet: when the door closes nobody comes back for it.
+    fn receive_rest(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
+        inbox.receive(self.socket.as_fd())
     }
 
     /// A batch that was not full has emptied the socket: the next datagram wakes the loop, and nobody has to ask the kernel
