@@ -28,6 +28,13 @@ pub enum Error {
     Other(String),
 }
 
+/// What the system says, in lower case and without its number: `connection refused`.
+#[must_use]
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
 impl From<Complaint> for Error {
     fn from(complaint: Complaint) -> Self {
         Error::Corefile(Box::new(complaint))

@@ -1,5 +1,6 @@
 //! The only door between a plugin and everything else while a Corefile is built.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -230,7 +231,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Lets `ready` ask whether this plugin is ready.
-    pub fn probe(&mut self, ready: impl Fn() -> bool + Send + Sync + 'static) {
+    pub fn probe(&mut self, ready: impl Fn() -> Readiness + Send + Sync + 'static) {
         // Only blocks that list `ready` take part, as in CoreDNS.
         if self.block.directive("ready").is_some() {
             self.common.probes.add(self.plugin, Arc::new(ready));
@@ -246,7 +247,11 @@ impl<'a> Setup<'a> {
 
 //----------- Probes ---------------------------------------------------------
 
-type Probe = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Whether a plugin is ready; if not, why and what to do: a line for each reason, if any is known. Whoever can ask
+/// `/ready` reads them.
+pub type Readiness = std::result::Result<(), Vec<String>>;
+
+type Probe = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
 /// Who may say that the server is not ready yet.
 #[derive(Default)]
@@ -259,13 +264,20 @@ impl Probes {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).push((plugin, probe));
     }
 
-    /// The plugins that are not ready, sorted, each once.
+    /// The plugins that are not ready, sorted, and why; each plugin and each reason once.
     #[must_use]
-    pub fn waiting_for(&self) -> Vec<&'static str> {
+    pub fn waiting_for(&self) -> BTreeMap<&'static str, Vec<String>> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut names: Vec<_> = all.iter().filter(|(_, ready)| !ready()).map(|(name, _)| *name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        let mut waiting = BTreeMap::<_, Vec<_>>::new();
+        for (name, ready) in &*all {
+            let Err(reasons) = ready() else { continue };
+            let known = waiting.entry(*name).or_default();
+            for reason in reasons {
+                if !known.contains(&reason) {
+                    known.push(reason);
+                }
+            }
+        }
+        waiting
     }
 }

@@ -97,10 +97,14 @@ pub fn parse(text: &str, file: &str, env: &Environment<'_>, vocabulary: &Vocabul
         let source = Arc::new(Source { name: file.into(), text: text.to_owned(), imported: false });
         parse::blocks(lex::lex(&source), file, env, vocabulary)
     };
-    let (mut blocks, warnings) = read(text)?;
+    let (mut blocks, mut warnings) = read(text)?;
     let built_in = blocks.is_empty();
     if built_in {
         (blocks, _) = read(BUILT_IN)?;
+        // Meant where no file is named; where one is, somebody lost its contents.
+        if !file.is_empty() {
+            warnings.push(format!("{file}: there is no server block in it, so whoami answers every name"));
+        }
     }
     Ok(Corefile { blocks, built_in, warnings })
 }

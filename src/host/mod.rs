@@ -6,6 +6,7 @@ pub mod clock;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod repeats;
 pub mod shared;
 pub mod tasks;
 pub mod tls;

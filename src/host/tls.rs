@@ -3,7 +3,7 @@
 //! What is wrong with a file is said in CoreDNS's words where it has any, since people look for them.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, KeyLog, RootCertStore};
+
+use crate::error::words;
 
 /// The one provider of cryptography.
 #[must_use]
@@ -57,12 +59,6 @@ pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> 
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("open {}: {}", path.display(), words(&error)))
-}
-
-/// What the system says, in lower case and without its number.
-pub(crate) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 //----------- Trust ----------------------------------------------------------

@@ -9,7 +9,7 @@ use super::kube_dns::KubeDns;
 use super::template::{self, Values};
 use super::{SetupError, errors};
 use crate::args::NodeFlags;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::host::log;
 use crate::host::metrics::Metrics;
 
@@ -97,8 +97,7 @@ impl Source {
     /// Without a template, the Corefile itself.
     fn ready_made(&self) -> Result<(String, Vec<u8>)> {
         let bytes = std::fs::read(&self.conf).map_err(|error| {
-            let (base, why) = (self.flags.base.display(), error.to_string());
-            let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
+            let (base, why) = (self.flags.base.display(), words(&error));
             Error::Other(format!(
                 "open {}: {why}\nhelp: a node cache makes its Corefile from {base} (-basecorefile), which is not there either; in the usual DaemonSets the ConfigMap node-local-dns is mounted so",
                 self.conf

@@ -25,6 +25,7 @@
 //! - A block that has no address left is refused; CoreDNS starts and serves it nowhere.
 //! - An address that is named twice, or as an address and by its interface, counts once; CoreDNS refuses it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::chain::setup::{Registration, Setup};
@@ -74,7 +75,12 @@ fn addresses(cursor: &Cursor<'_>, words: &[&Word], interfaces: &[(String, String
         }
         if value::ip(text).is_none() {
             let quoted = value::quote(text);
-            return Err(cursor.error_at(word, format!("not a valid IP address or interface name: {quoted}")));
+            let names: BTreeSet<_> = interfaces.iter().map(|(name, _)| name.as_str()).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(cursor
+                .complain(word, format!("Error during parsing: not a valid IP address or interface name: {quoted}"))
+                .hint(format!("interfaces with addresses here: {names}"))
+                .into());
         }
         all.push(text.to_owned());
     }

@@ -1,8 +1,9 @@
 //! # ready — tell probes when the server is ready
 //!
 //! GET /ready gives 200 `OK` once every plugin is ready that can tell, of all server blocks that list `ready`.
-//! Until then it gives 503 and the names of those that are not, sorted, with commas between; each such request
-//! is a log line too. From the signal to stop it gives 503, so that no new clients are sent here.
+//! Until then it gives 503 and the names of those that are not, sorted, with commas between. Below that line stand the
+//! reasons, each with the plugin that has it and what to do. The names are a log line too: at once, then ever more
+//! seldom. From the signal to stop it gives 503, so that no new clients are sent here.
 //!
 //! ## Syntax
 //! ```text
@@ -28,13 +29,19 @@
 //! - Of two plugins of the same name both have to be ready; in CoreDNS the last one counts.
 //! - `monitor` counts for its own address; in CoreDNS the last one in the Corefile counts for all.
 //! - Answers 503 during the lameduck time; in CoreDNS the port is closed.
+//! - Reasons below the names; CoreDNS gives the names alone. It has a log line for each request that finds some.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::chain::setup::{Probes, Registration, Setup};
 use crate::error::Result;
 use crate::host::http::{Page, TEXT};
+use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 
 /// How the house knows this plugin.
@@ -77,46 +84,66 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             }
         }
     }
-    let ready = Ready { probes: s.probes(), continuously, host: Arc::downgrade(s.host), waiting: Mutex::default() };
+    let ready = Ready {
+        probes: s.probes(),
+        continuously,
+        host: Arc::downgrade(s.host),
+        waiting: Mutex::default(),
+        told: Repeats::new(TOLD_AGAIN.0, TOLD_AGAIN.1),
+    };
     s.http(address, "/ready", Arc::new(move || ready.page()));
     Ok(())
 }
+
+/// From one log line to the next that says the same: at first, and in the end.
+const TOLD_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 struct Ready {
     probes: Arc<Probes>,
     continuously: bool,
     host: Weak<Host>,
     /// Who was never ready so far; `None` before anybody asked.
-    waiting: Mutex<Option<Vec<&'static str>>>,
+    waiting: Mutex<Option<Waiting>>,
+    told: Repeats,
 }
+
+/// Plugins that are not ready, and why.
+type Waiting = BTreeMap<&'static str, Vec<String>>;
 
 impl Ready {
     fn page(&self) -> Page {
         if self.host.upgrade().is_none_or(|host| host.shutting_down.load(Ordering::Relaxed)) {
             return (503, TEXT, "Shutting down".to_owned());
         }
-        let waiting = self.waiting().join(",");
+        let waiting = self.waiting();
         if waiting.is_empty() {
             return (200, TEXT, "OK".to_owned());
         }
-        log::info("plugin/ready", format_args!("Plugins not ready: \"{waiting}\""));
-        (503, TEXT, waiting)
+        // The first line is CoreDNS's whole page: there are programs that read it.
+        let mut page = waiting.keys().copied().collect::<Vec<_>>().join(",");
+        if let Some(held_back) = self.told.allow(&page, Instant::now()) {
+            log::info("plugin/ready", format_args!("Plugins not ready: \"{page}\"{held_back}"));
+        }
+        for (name, reasons) in waiting {
+            for reason in reasons {
+                page.push_str(&format!("\n{name}: {reason}"));
+            }
+        }
+        (503, TEXT, page)
     }
 
-    fn waiting(&self) -> Vec<&'static str> {
+    fn waiting(&self) -> Waiting {
         if self.continuously {
             return self.probes.waiting_for();
         }
         let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = match known.take() {
-            None => self.probes.waiting_for(),
-            Some(known) if known.is_empty() => known,
-            Some(mut known) => {
-                let now = self.probes.waiting_for();
-                known.retain(|name| now.contains(name));
-                known
-            }
-        };
+        if known.as_ref().is_some_and(BTreeMap::is_empty) {
+            return Waiting::new();
+        }
+        let mut waiting = self.probes.waiting_for();
+        if let Some(known) = &*known {
+            waiting.retain(|name, _| known.contains_key(name));
+        }
         *known = Some(waiting.clone());
         waiting
     }
@@ -135,7 +162,10 @@ mod tests {
 
     fn late(name: &'static str, ready: &'static AtomicBool, s: &mut Setup<'_>) -> Result<()> {
         assert_eq!(s.cursor().plugin(), name);
-        s.probe(|| ready.load(Ordering::Relaxed));
+        s.probe(move || match ready.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(vec![format!("no {name} yet"), "look there".to_owned()]),
+        });
         Ok(())
     }
 
@@ -155,19 +185,25 @@ mod tests {
             let (status, _, body) = configuration.endpoints[&(address.to_owned(), "/ready".to_owned())]();
             (status, body)
         };
+        let first = |address: &str| {
+            let (status, body) = ask(address);
+            (status, body.lines().next().unwrap_or_default().to_owned())
+        };
         let both = |status, body: &str| {
-            assert_eq!(ask(":8181"), (status, body.to_owned()));
-            assert_eq!(ask(":1"), (status, body.to_owned()));
+            assert_eq!(first(":8181"), (status, body.to_owned()));
+            assert_eq!(first(":1"), (status, body.to_owned()));
         };
         both(503, "alpha,zeta");
         FIRST.store(true, Ordering::Relaxed);
         both(503, "alpha");
         FIRST.store(false, Ordering::Relaxed);
-        assert_eq!(ask(":1"), (503, "alpha,zeta".to_owned()));
-        assert_eq!(ask(":8181"), (503, "alpha".to_owned()));
+        assert_eq!(first(":1"), (503, "alpha,zeta".to_owned()));
+        assert_eq!(first(":8181"), (503, "alpha".to_owned()));
+        let page = "alpha,zeta\nalpha: no alpha yet\nalpha: look there\nzeta: no zeta yet\nzeta: look there";
+        assert_eq!(ask(":1"), (503, page.to_owned()));
         SECOND.store(true, Ordering::Relaxed);
-        assert_eq!(ask(":8181"), (200, "OK".to_owned()));
-        assert_eq!(ask(":1"), (503, "zeta".to_owned()));
+        assert_eq!(first(":8181"), (200, "OK".to_owned()));
+        assert_eq!(first(":1"), (503, "zeta".to_owned()));
         host.shutting_down.store(true, Ordering::Relaxed);
         both(503, "Shutting down");
     }

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use super::sys;
 use crate::chain::site::Listener;
 use crate::corefile::address::Transport;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 
 /// Octets that the kernel may hold for us between two turns of a worker, if it lets us.
 const BUFFER: usize = 4 << 20;
@@ -125,19 +125,43 @@ fn socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
 
 fn failed(what: &str, listener: &Listener, error: io::Error) -> Error {
     let address = listener.server.split_once("://").map_or("", |(_, address)| address);
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-    let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "\nhelp: another process listens there: `ss -lntup` shows which; stop it, or serve another port (`.:1053 {`, `-dns.port 1053`)"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "\nhelp: ports below 1024 need the capability NET_BIND_SERVICE (file or ambient), root, or sysctl net.ipv4.ip_unprivileged_port_start=53"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "\nhelp: no interface of this machine has that address: `ip addr` lists them; look at `bind`"
-        }
-        _ => "",
-    };
-    Error::Other(format!("{what} {address}: bind: {text}{hint}"))
+    let is_stream = what.ends_with("tcp");
+    let advice = advice(&error, listener.port, is_stream, "`bind` in the Corefile, or another port (`-dns.port 1053`)");
+    Error::Other(format!("{what} {address}: bind: {}{advice}", words(&error)))
 }
+
+/// What to do about a port that cannot be bound; `change` says where another one is named. Starts on a line of its own.
+pub(super) fn advice(error: &io::Error, port: u16, is_stream: bool, change: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let protocol = if is_stream { 't' } else { 'u' };
+            format!(
+                "\nhelp: something listens there already: on the host `ss -l{protocol}np 'sport = :{port}'` shows what; stop \
+                 it, or change {change}"
+            )
+        }
+        io::ErrorKind::PermissionDenied if port < 1024 => format!(
+            "\nhelp: ports below 1024 need the capability NET_BIND_SERVICE: in a Pod \
+             `securityContext.capabilities.add: [NET_BIND_SERVICE]`, and for a user other than root a binary with that file \
+             capability, as our image has it; or sysctl net.ipv4.ip_unprivileged_port_start={port}; or change {change}"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("\nhelp: this machine has {}; change {change}", own_addresses().join(", "))
+        }
+        _ if sys::is_out_of_files(error) => format!("\nhelp: {}", sys::file_limit()),
+        _ => String::new(),
+    }
+}
+
+/// The addresses of this machine, as far as a line has room for them.
+fn own_addresses() -> Vec<String> {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut shown: Vec<_> = all.iter().take(SHOWN).map(|interface| interface.ip().to_string()).collect();
+    if all.len() > SHOWN {
+        shown.push(format!("and {} more", all.len() - SHOWN));
+    }
+    shown
+}
+
+/// Addresses that are named in a message.
+const SHOWN: usize = 8;

@@ -1,12 +1,12 @@
 //! Reading the Corefile.
 
-use std::io::{IsTerminal, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use crate::args::Args;
 use crate::chain::setup::Registration;
 use crate::corefile::{self, Corefile, Vocabulary};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::host::metrics::Metrics;
 use crate::node::source;
 
@@ -42,9 +42,9 @@ impl Loader {
             _ if let Some(flags) = &args.node => {
                 Source::Node(Box::new(source::Source::new(flags, conf, &args.port, metrics)))
             }
-            Some("stdin") if !std::io::stdin().is_terminal() => {
+            Some("stdin") if !io::stdin().is_terminal() => {
                 let mut text = Vec::new();
-                let read = std::io::stdin().read_to_end(&mut text);
+                let read = io::stdin().read_to_end(&mut text);
                 read.map_err(|source| Error::Io { what: "read the Corefile from standard input".into(), source })?;
                 Source::Text(corefile::decode(&text))
             }
@@ -76,14 +76,21 @@ impl Loader {
 }
 
 fn read(path: &str) -> Result<String> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(corefile::decode(&bytes)),
-        Err(error) => {
-            let why = error.to_string();
-            let why = why.split(" (os error").next().unwrap_or_default().to_lowercase();
-            Err(Error::Other(format!(
-                "loading Corefile via flag: open {path}: {why}\nhelp: -conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile"
-            )))
-        }
+    let bytes = std::fs::read(path).map_err(|error| {
+        let help = match error.kind() {
+            io::ErrorKind::IsADirectory => {
+                format!("name the file in it: -conf {}/Corefile", path.trim_end_matches('/'))
+            }
+            io::ErrorKind::PermissionDenied => "the user of the process must be able to read it".to_owned(),
+            _ => "-conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile".to_owned(),
+        };
+        Error::Other(format!("loading Corefile via flag: open {path}: {}\nhelp: {help}", words(&error)))
+    })?;
+    // Zones with NULs in them is what it would be read as.
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Error::Other(format!(
+            "{path}: this is UTF-16\nhelp: a Corefile is UTF-8: `iconv -f UTF-16 -t UTF-8`"
+        )));
     }
+    Ok(corefile::decode(&bytes))
 }

@@ -12,9 +12,11 @@ use super::worker::{Command, Live, Shared, Worker};
 use crate::chain::build::Configuration;
 use crate::chain::site::Listener;
 use crate::corefile::address::Transport;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, words};
 use crate::host::Host;
+use crate::host::http::Endpoints;
 use crate::host::metrics::Family;
+use crate::host::repeats::Repeats;
 use crate::host::tasks::Tasks;
 
 /// Connections that the process may have at once, over all workers.
@@ -77,6 +79,7 @@ impl Stage {
             evicted: host.metrics.counter(&EVICTED, &[]),
             failed_handshakes: host.metrics.counter(&FAILED_HANDSHAKES, &[]),
             connections: (CONNECTIONS / workers.max(1)).max(16),
+            refused: Repeats::new(Duration::from_secs(10), Duration::from_secs(300)),
         });
         let workers = (0..workers.max(1)).map(|number| Worker::start(number, shared.clone())).collect::<Result<_>>()?;
         Ok(Self { host, runtime, shared, workers, state: Mutex::default() })
@@ -89,7 +92,8 @@ impl Stage {
     pub fn publish(&self, mut configuration: Configuration) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoints = std::mem::take(&mut configuration.endpoints);
-        let pages = self.host.http.bind(&endpoints).map_err(|(address, source)| page_error(&address, &source))?;
+        let pages =
+            self.host.http.bind(&endpoints).map_err(|(address, source)| page_error(&endpoints, &address, &source))?;
         let mut doors = state.doors.clone();
         let (live, fresh) = self.open_doors(&configuration.listeners, &mut doors)?;
 
@@ -180,10 +184,9 @@ impl Stage {
     }
 }
 
-fn page_error(address: &str, error: &std::io::Error) -> Error {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-    Error::Other(format!(
-        "listen tcp {address}: bind: {text}\nhelp: an HTTP endpoint (health, ready or prometheus) wants that address; `ss -lntp` shows who has it"
-    ))
+fn page_error(endpoints: &Endpoints, address: &str, error: &std::io::Error) -> Error {
+    let pages: Vec<_> = endpoints.keys().filter(|(of, _)| of == address).map(|(_, path)| path.as_str()).collect();
+    let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
+    let advice = bind::advice(error, port, true, &format!("the address of {} in the Corefile", pages.join(" and ")));
+    Error::Other(format!("listen tcp {address}: bind: {}{advice}", words(error)))
 }

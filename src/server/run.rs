@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load::Loader;
 use super::publish::Stage;
-use super::sys::share_heaps;
+use super::sys::{raise_file_limit, share_heaps};
 use crate::args::Args;
 use crate::chain::build::{Configuration, build};
 use crate::chain::setup::Registration;
@@ -81,6 +81,7 @@ pub fn validate(
 pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
     log::set_json(args.json);
     share_heaps(1 + workers() / WORKERS_OF_A_HEAP);
+    raise_file_limit();
     let io = |source| Error::Io { what: "start the runtime".into(), source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();

@@ -2,6 +2,7 @@
 //! come.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -15,8 +16,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::sys;
 use super::worker::{Local, Place};
 use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use crate::error::words;
+use crate::host::log;
 use crate::wire::answer::recycle;
 use crate::wire::request::{Gate, gate};
 use crate::wire::types::rcode;
@@ -125,6 +129,17 @@ impl Connection {
 
 //----------- Accepting ------------------------------------------------------
 
+/// Out of files, most likely. A client that did not wait is its own affair.
+fn tell_refused(local: &Local, error: &io::Error) {
+    if !sys::is_out_of_files(error) {
+        return;
+    }
+    if let Some(held_back) = local.shared.refused.allow("", Instant::now().into()) {
+        let (why, limit) = (words(error), sys::file_limit());
+        log::error("", format_args!("TCP connections cannot be accepted: {why}; {limit}{held_back}"));
+    }
+}
+
 /// Accepts connections until the door closes.
 pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener, mut closing: watch::Receiver<bool>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
@@ -133,10 +148,14 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener,
             accepted = listener.accept() => accepted,
             _ = closing.wait_for(|closing| *closing) => return,
         };
-        let Ok((stream, peer)) = accepted else {
-            // Out of file descriptors, most likely: give the others time to end.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tell_refused(&local, &error);
+                // Give the others time to end.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
         };
         local.hear(Instant::now());
         let _ = stream.set_nodelay(true);

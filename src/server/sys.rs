@@ -290,6 +290,34 @@ pub(super) fn share_heaps(arenas: usize) {
     let _ = arenas;
 }
 
+//----------- Files ----------------------------------------------------------
+
+/// Lets the process have as many files open as it may ask for: the limit that counts is often far below the one that an
+/// administrator has set, and each connection is a file. Go does the same.
+pub(super) fn raise_file_limit() {
+    let Some(mut limit) = file_limits() else { return };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the structure is whole. If it is refused, the limit stays as it is.
+    let _ = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
+
+/// Whether the process, or the whole machine, has too many files open.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// How many files the process may have open, and who says so.
+pub(super) fn file_limit() -> String {
+    let limit = file_limits().map_or(0, |limit| limit.rlim_cur);
+    format!("the process may have {limit} files open: `ulimit -n`, LimitNOFILE in systemd")
+}
+
+fn file_limits() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is ours, and is filled.
+    (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0).then_some(limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,7 @@ use super::{stream, udp};
 use crate::chain::site::Listener;
 use crate::error::{Error, Result};
 use crate::host::metrics::{self, Counter};
+use crate::host::repeats::Repeats;
 
 /// Queries of one worker that may wait for somebody else's answer.
 const WAITING: usize = 10_000;
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) failed_handshakes: Counter,
     /// Connections that one worker may have.
     pub(super) connections: usize,
+    /// How often it is said that connections cannot be accepted.
+    pub(super) refused: Repeats,
 }
 
 //----------- Worker ---------------------------------------------------------

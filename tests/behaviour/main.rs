@@ -1,5 +1,6 @@
 //! A running server as its users see it. Each module is one promise.
 //!
+//! - `api`: the API server is away or refuses, and what is said of it
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `start`: what keeps it from starting, and how it says so
@@ -7,12 +8,17 @@
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
 //! - `tls`: the same inside of TLS
+//! - `upstreams`: what is said of one that is down
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/api.rs"]
+#[allow(missing_docs, unreachable_pub, dead_code)]
+mod support_api;
 #[path = "../support/tls.rs"]
 mod support_tls;
 
+mod api;
 mod compare;
 mod reload;
 mod scenarios;
@@ -20,3 +26,4 @@ mod start;
 mod stop;
 mod streams;
 mod tls;
+mod upstreams;

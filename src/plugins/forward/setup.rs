@@ -156,7 +156,10 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     }
     let last = arguments[arguments.len() - 1];
     if entries.iter().all(|entry| matches!(entry, To::File(_, _, servers) if servers.is_empty())) {
-        return Err(cursor.error_at(last, "no valid upstream addresses found"));
+        return Err(cursor
+            .complain(last, "Error during parsing: no valid upstream addresses found")
+            .hint(format!("no line `nameserver ADDRESS` in {last}; name upstreams themselves: `forward . 192.0.2.53`"))
+            .into());
     }
     if entries.len() > MOST_TO {
         return Err(cursor.error_at(last, format!("more than {MOST_TO} TOs configured: {}", entries.len())));

@@ -15,8 +15,12 @@ use super::transport::Transport;
 use super::udp::Exchange;
 use super::vitals::Vitals;
 use crate::corefile::address::Transport as Scheme;
-use crate::host::Host;
+use crate::host::repeats::Repeats;
+use crate::host::{Host, log};
 use crate::wire::name::Name;
+
+/// The plugin, as log lines name it.
+const FROM: &str = "plugin/forward";
 
 /// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends the probing.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
@@ -34,7 +38,11 @@ pub(super) struct Upstream {
     counts: Counts,
     vitals: Arc<Vitals>,
     probing: AtomicBool,
+    told: Repeats,
 }
+
+/// From one line that it is down to the next: at first and in the end.
+const TOLD_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
 /// How a query travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +82,7 @@ impl Upstream {
             counts,
             vitals,
             probing: AtomicBool::new(false),
+            told: Repeats::new(TOLD_AGAIN.0, TOLD_AGAIN.1),
         }
     }
 
@@ -183,7 +192,27 @@ impl Upstream {
             self.counts.failed_probe();
             self.vitals.failed_probe();
         }
+        self.tell(health, outcome.err());
         is_alive
+    }
+
+    /// Says after a probe that the upstream is down or that it answers again, once for each time.
+    fn tell(&self, health: &Health, failure: Option<Failure>) {
+        let (to, now) = (&self.address.to, tokio::time::Instant::now());
+        if !self.is_down(health) {
+            if let Some(after) = self.told.end("", now) {
+                log::info(FROM, format_args!("upstream {to} answers again, after {}s", after.as_secs()));
+            }
+            return;
+        }
+        let fails = self.vitals.fails();
+        if fails == health.max_fails + 1
+            && let Some(failure) = failure
+            && let Some(held_back) = self.told.allow("", now)
+        {
+            let why = &failure.text;
+            log::warning(FROM, format_args!("upstream {to} is down, it failed {fails} probes: {why}{held_back}"));
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! times, and nothing waits longer than it must.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::decode::Found;
 use super::model::{Kind, ObjectKey};
 use super::store::{Implausible, Store};
+use super::trouble::Troubles;
 
 /// Events that may wait; streams wait when there are more.
 const ROOM: usize = 1024;
@@ -45,7 +47,11 @@ pub enum Event {
 
 /// Where streams tell what they read.
 #[derive(Clone)]
-pub struct Feed(mpsc::Sender<Event>);
+pub struct Feed {
+    events: mpsc::Sender<Event>,
+    /// Why what they read does not come.
+    pub troubles: Arc<Troubles>,
+}
 
 /// The store is gone, and with it the reason to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +91,15 @@ impl Feed {
     }
 
     async fn send(&self, event: Event) -> Result<(), Closed> {
-        self.0.send(event).await.map_err(|_| Closed)
+        self.events.send(event).await.map_err(|_| Closed)
     }
 }
 
 /// A feed, and the task that takes in what it is told until its last owner is gone.
 pub fn feed(store: Store) -> (Feed, impl Future<Output = ()> + Send) {
     let (sender, events) = mpsc::channel(ROOM);
-    (Feed(sender), run(Intake { store, differing: BTreeMap::new(), dirty: false }, events))
+    let troubles = store.index().troubles.clone();
+    (Feed { events: sender, troubles }, run(Intake { store, differing: BTreeMap::new(), dirty: false }, events))
 }
 
 async fn run(mut intake: Intake, mut events: mpsc::Receiver<Event>) {

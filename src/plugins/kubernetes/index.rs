@@ -12,6 +12,7 @@ use super::addresses::ByAddress;
 use super::endpoints::EndpointRef;
 use super::model::{Service, Slice, Target};
 use super::shards::{Keyed, Shards};
+use super::trouble::Troubles;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::request::flag;
@@ -35,6 +36,8 @@ pub struct Index {
     pub prefixes: ArcSwap<Labels>,
     /// When something last changed, in seconds since 1970: the serial of the SOA.
     pub serial: AtomicU32,
+    /// Why the data do not come.
+    pub troubles: Arc<Troubles>,
     synced: AtomicBool,
     sync: watch::Sender<bool>,
 }
@@ -59,6 +62,18 @@ impl Index {
     pub async fn wait_synced(&self) {
         // The sender lives as long as this index, so waiting cannot fail.
         let _ = self.sync.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Whether every list has been read once; if not, what is in the way, a line for each reason.
+    ///
+    /// # Errors
+    /// Those lines.
+    pub fn readiness(&self) -> Result<(), Vec<String>> {
+        if self.is_synced() {
+            return Ok(());
+        }
+        let lines = self.troubles.lines();
+        Err(if lines.is_empty() { vec!["the first lists have not come yet".to_owned()] } else { lines })
     }
 
     /// Whether a namespace exists; `label` in lower case.

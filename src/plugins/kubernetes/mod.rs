@@ -72,6 +72,7 @@ pub mod shards;
 pub mod source;
 mod srv;
 pub mod store;
+pub mod trouble;
 pub mod watch;
 pub mod zone;
 
@@ -118,7 +119,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let key = format!("kubernetes {}", directive.source.key());
     let data = host.shared.get_or_make(&key, || Data { index: Arc::default(), reading: OnceLock::new() });
     let (patience, index) = (directive.options.startup_timeout, data.index.clone());
-    s.probe(move || index.is_synced());
+    s.probe(move || index.readiness());
     // With `bind` CoreDNS does not know its own addresses; the answers are the same.
     let local = if s.bound().is_empty() { apex::local_addresses() } else { Vec::new() };
     s.answers_from_memory(directive.own_zones());
@@ -136,18 +137,22 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     s.prepare(move |runtime, first| async move {
         if data.reading.get().is_none() {
             let reading = source::start(&source, data.index.clone(), &host, &runtime);
-            let reading = reading.map_err(|why| Error::Other(format!("plugin/kubernetes: {why}")))?;
+            let mut reading = reading.map_err(|why| Error::Other(format!("plugin/kubernetes: {why}")))?;
+            if first {
+                let tell = source::tell_until_synced(data.index.clone(), patience);
+                reading.spawn(&runtime, "kubernetes start", tell);
+            }
             let _ = data.reading.set(reading);
         }
         if first {
-            runtime.spawn(async move { source::wait_at_start(&data.index, patience).await });
             return Ok(());
         }
         // A reload never answers from an empty index: without data the old configuration stays.
         let synced = tokio::time::timeout(patience, data.index.wait_synced()).await;
         let late = || {
+            let why = data.index.readiness().err().unwrap_or_default().join("; ");
             Error::Other(format!(
-                "plugin/kubernetes: no data from the API server within {patience:?} (startup_timeout)"
+                "plugin/kubernetes: no data from the API server within {patience:?} (startup_timeout): {why}"
             ))
         };
         synced.map_err(|_| late())

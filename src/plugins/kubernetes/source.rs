@@ -159,28 +159,43 @@ pub fn start_with(
     Ok(tasks)
 }
 
-/// Waits at start until everything has been read once, for `patience` at most, and says so every half second.
-///
-/// Returns whether that came about.
-pub async fn wait_at_start(index: &Index, patience: Duration) -> bool {
-    let end = Instant::now() + patience;
+/// Says that the data are waited for, and when they are there: nothing if they come at once, then ever more seldom. What is
+/// in the way says who meets it. Questions wait for `patience`; that its end has come is said too.
+pub async fn tell_until_synced(index: Arc<Index>, patience: Duration) {
+    let (began, mut pause, mut told) = (Instant::now(), FIRST_WORD, false);
+    let mut next = began + FIRST_WORD;
+    let mut end = Some(began + patience);
     loop {
-        let step = end.min(Instant::now() + Duration::from_millis(500));
-        if tokio::time::timeout_at(step, index.wait_synced()).await.is_ok() {
-            return true;
+        let wake = end.map_or(next, |end| end.min(next));
+        if tokio::time::timeout_at(wake, index.wait_synced()).await.is_ok() {
+            if told {
+                log::info(FROM, format_args!("Kubernetes API is synced after {:.1?}", began.elapsed()));
+            }
+            return;
         }
-        if step == end {
+        told = true;
+        if end.is_some_and(|end| wake == end) {
+            end = None;
             log::warning(
                 FROM,
                 format_args!(
                     "serving with unsynced Kubernetes API: cluster names that are not known yet are SERVFAIL until it answers"
                 ),
             );
-            return false;
+        } else {
+            log::info(FROM, format_args!("waiting for Kubernetes API before answering cluster names"));
         }
-        log::info(FROM, format_args!("waiting for Kubernetes API before answering cluster names"));
+        if wake == next {
+            pause = (pause * 2).clamp(AGAIN.0, AGAIN.1);
+            next += pause;
+        }
     }
 }
+
+/// How long the data may take before anything is said.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+/// From one line that says the same to the next: at first and in the end.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// The plugin, as log lines name it.
 pub(super) const FROM: &str = "plugin/kubernetes";

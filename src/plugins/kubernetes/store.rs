@@ -154,6 +154,12 @@ impl Store {
         Ok(())
     }
 
+    /// Where it is shown.
+    #[must_use]
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
     /// How many objects of a kind are known.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {

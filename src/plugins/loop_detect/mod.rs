@@ -254,7 +254,11 @@ impl Prober {
         let culprit = if suspects.is_empty() {
             "an upstream of forward is this server, or sends queries on to it".to_owned()
         } else {
-            format!("{} leads back here; name other upstreams in forward", suspects.join(" and "))
+            format!(
+                "{} leads back here; name other upstreams in forward{}",
+                suspects.join(" and "),
+                stub_hint(&suspects)
+            )
         };
         log::error(
             FROM,
@@ -283,15 +287,24 @@ fn question(name: &Name) -> Vec<u8> {
 fn suspects(files: &[String], own: &[std::net::IpAddr]) -> Vec<String> {
     let mut found = Vec::new();
     for file in files {
-        for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+        for (number, line) in (1..).zip(std::fs::read_to_string(file).unwrap_or_default().lines()) {
             let server = line.strip_prefix("nameserver").and_then(|rest| rest.split_whitespace().next());
             let address: Option<std::net::IpAddr> = server.and_then(|server| server.parse().ok());
             if address.is_some_and(|address| address.is_loopback() || own.contains(&address)) {
-                found.push(format!("'{}' in {file}", line.trim()));
+                found.push(format!("'{}' in {file}:{number}", line.trim()));
             }
         }
     }
     found
+}
+
+/// Where systemd-resolved has its upstreams, if it is its stub that leads back.
+fn stub_hint(suspects: &[String]) -> &'static str {
+    if !suspects.iter().any(|line| line.contains(" 127.0.0.53'")) {
+        return "";
+    }
+    ", or for the stub of systemd-resolved the file that has its upstreams: kubelet's resolvConf \
+     /run/systemd/resolve/resolv.conf, or `forward . /run/systemd/resolve/resolv.conf` where that is mounted"
 }
 
 fn local_addresses() -> Vec<std::net::IpAddr> {

@@ -28,7 +28,9 @@ fn likely_lines_are_named() {
         .expect("a file");
     let own = ["10.1.2.3".parse().expect("an address")];
     let lines = suspects(&[file.clone(), "/nonexistent".into()], &own);
-    assert_eq!(lines, [format!("'nameserver 127.0.0.53' in {file}"), format!("'nameserver  10.1.2.3' in {file}")]);
+    assert_eq!(lines, [format!("'nameserver 127.0.0.53' in {file}:2"), format!("'nameserver  10.1.2.3' in {file}:4")]);
+    assert!(stub_hint(&lines).contains("/run/systemd/resolve/resolv.conf"));
+    assert_eq!(stub_hint(&lines[1..]), "");
 }
 
 /// Answers HINFO queries on a socket as the chain would: each passes the plugin, and the upstream sends it back here

@@ -17,7 +17,8 @@ use super::super::source::{ApiFrom, FROM};
 use super::Timing;
 use super::connect::connect;
 use super::metrics::Requests;
-use super::pace::Repeats;
+use super::words::{Server, root_cause};
+use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 
 /// The longest event and the longest page that are believed (etcd takes objects up to 1.5 MB by default).
@@ -98,12 +99,12 @@ pub(super) struct Api {
     from: ApiFrom,
     /// The client, and when it was made.
     client: Mutex<(Client, Instant)>,
-    pub(super) host: String,
+    pub(super) server: Server,
     pub(super) timing: Timing,
     requests: Requests,
     /// The server takes no streaming lists.
     pub(super) pages_only: AtomicBool,
-    repeats: Mutex<Repeats>,
+    pub(super) repeats: Repeats,
 }
 
 impl Api {
@@ -116,11 +117,11 @@ impl Api {
         Ok(Self {
             from,
             client: Mutex::new((client, Instant::now())),
-            requests: Requests::new(host, &server),
-            host: server,
+            requests: Requests::new(host, &server.host),
+            server,
+            repeats: Repeats::new(timing.log_every.0, timing.log_every.1),
             timing,
             pages_only: AtomicBool::new(false),
-            repeats: Mutex::default(),
         })
     }
 
@@ -137,14 +138,12 @@ impl Api {
         client.1 = Instant::now();
         match connect(&self.from, self.timing.connect) {
             Ok((fresh, _)) => client.0 = fresh,
-            Err(error) => log::warning(FROM, format_args!("the credentials cannot be read again: {error}")),
+            Err(error) => {
+                if let Some(held_back) = self.repeats.allow("credentials", Instant::now()) {
+                    log::warning(FROM, format_args!("the credentials cannot be read again: {error}{held_back}"));
+                }
+            }
         }
-    }
-
-    /// Whether to print a line of this kind now.
-    pub(super) fn may_log(&self, kind: &str) -> bool {
-        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-        repeats.allow(kind, Instant::now(), self.timing.log_every)
     }
 
     /// The whole answer to a request.
@@ -205,25 +204,6 @@ impl Api {
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds.min(600)))
-}
-
-/// What lies at the bottom of an error: `Connection refused (os error 111)`.
-fn root_cause(error: &kube::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    let mut texts = Vec::new();
-    loop {
-        texts.push(cause.to_string());
-        let Some(next) = cause.source() else { break };
-        cause = next;
-    }
-    let last = texts.pop().unwrap_or_default();
-    // rustls points to its manual.
-    let last = last.split(": https://").next().unwrap_or_default().to_owned();
-    // Some errors quote their cause; the last that does not is the context.
-    match texts.into_iter().rev().find(|text| !text.contains(&last)) {
-        Some(context) if context.len() < 80 => format!("{context}: {last}"),
-        _ => last,
-    }
 }
 
 //----------- Reading --------------------------------------------------------

@@ -12,18 +12,20 @@ use kube::{Client, Config};
 use tower::{BoxError, ServiceExt as _};
 
 use super::super::source::{ApiFrom, FROM};
+use super::words::Server;
+use crate::error::words;
 use crate::host::log;
 
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+pub(super) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+pub(super) const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
-/// Makes the client, and says which host it talks to. Nothing is sent yet.
+/// Makes the client, and says which server it talks to. Nothing is sent yet.
 ///
 /// Must be called within a runtime.
 ///
 /// # Errors
 /// When something is missing or cannot be read: environment, token, kubeconfig, certificates.
-pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Client, String), String> {
+pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Client, Server), String> {
     // There may be one already; it is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = match from {
@@ -37,9 +39,8 @@ pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Clie
     }
     // Waiting and trying again is our business, and is seen in the log.
     config.default_retry = false;
-    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
     let client = client(&config, connect_timeout).map_err(|error| format!("Kubernetes API client: {error}"))?;
-    Ok((client, host))
+    Ok((client, Server::new(from, &config)))
 }
 
 /// kube's own stack without its retries, on connections that notice when their peer is gone.
@@ -72,14 +73,17 @@ fn in_cluster() -> Result<Config, String> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (Some(host), Some(port)) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT")) else {
         return Err("unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT \
-                    must be defined"
+                    must be defined\nhelp: every Pod has them; elsewhere name the API server with `kubeconfig FILE` or \
+                    `endpoint URL`, or read files with `manifests PATH`"
             .to_owned());
     };
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let url = format!("https://{host}:{port}");
     let mut config = Config::new(url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?);
     for file in [TOKEN, CA] {
-        readable(Path::new(file))?;
+        let advise =
+            |why| format!("{why}\nhelp: the Pod needs a ServiceAccount, and automountServiceAccountToken not false");
+        readable(Path::new(file)).map_err(advise)?;
     }
     config.auth_info.token_file = Some(TOKEN.to_owned());
     set_ca(&mut config, Path::new(CA))?;
@@ -117,19 +121,38 @@ fn set_ca(config: &mut Config, file: &Path) -> Result<(), String> {
 }
 
 fn kubeconfig(file: &Path, context: Option<String>) -> Result<Config, String> {
-    let name = file.display();
-    let known = Kubeconfig::read_from(file).map_err(|error| format!("kubeconfig {name}: {error}"))?;
+    let failed = |why: String| format!("kubeconfig {}: {why}", file.display());
+    readable(file).map_err(failed)?;
+    let known = Kubeconfig::read_from(file).map_err(|error| failed(plain(&error)))?;
+    has_context(&known, context.as_ref()).map_err(failed)?;
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
     // kube reads this asynchronously (a plugin for credentials may run); we are called from a runtime's thread.
     let load = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        runtime.block_on(Config::from_custom_kubeconfig(known, &options)).map_err(|error| error.to_string())
+        runtime.block_on(Config::from_custom_kubeconfig(known, &options)).map_err(|error| plain(&error))
     };
     let loaded = std::thread::scope(|scope| scope.spawn(load).join());
-    let loaded = loaded.unwrap_or_else(|_| Err("reading it failed".to_owned()));
-    loaded.map_err(|error| format!("kubeconfig {name}: {error}"))
+    loaded.unwrap_or_else(|_| Err("reading it failed".to_owned())).map_err(failed)
+}
+
+/// Whether the context is there that counts: `wanted`, or the current one.
+fn has_context(known: &Kubeconfig, wanted: Option<&String>) -> Result<(), String> {
+    let names: Vec<_> = known.contexts.iter().map(|context| context.name.as_str()).collect();
+    let there = if names.is_empty() { "it has no contexts".to_owned() } else { format!("it has {}", names.join(", ")) };
+    match wanted.or(known.current_context.as_ref()).filter(|name| !name.is_empty()) {
+        Some(name) if names.contains(&name.as_str()) => Ok(()),
+        Some(name) => Err(format!("there is no context {name:?} in it; {there}")),
+        None => Err(format!("no context is named, and it has no current-context; {there}")),
+    }
+}
+
+/// kube's words in one line, without quotes around quotes and the system's numbers.
+fn plain(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default().replace("'\"", "").replace("\"'", "");
+    line.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 fn readable(file: &Path) -> Result<(), String> {
-    std::fs::File::open(file).map(drop).map_err(|error| format!("open {}: {error}", file.display()))
+    std::fs::File::open(file).map(drop).map_err(|error| format!("open {}: {}", file.display(), words(&error)))
 }

@@ -196,10 +196,11 @@ impl Stream {
                 self.bad.insert(key);
             }
             Some(_) => {}
-            None if self.api.may_log(&format!("{go_type} unreadable")) => {
-                log::warning(FROM, format_args!("{go_type}: {flaw}"));
+            None => {
+                if let Some(held_back) = self.api.repeats.allow(&format!("{go_type} unreadable"), Instant::now()) {
+                    log::warning(FROM, format_args!("{go_type}: {flaw}{held_back}"));
+                }
             }
-            None => {}
         }
     }
 
@@ -235,6 +236,7 @@ impl Stream {
         };
         self.held = None;
         self.version = Some(version);
+        self.works();
         match self.gap.take() {
             Some(gap) => self.repaired(gap, differing),
             None => self.audit.later(now, &self.api.timing),

@@ -25,8 +25,10 @@ mod event;
 mod list;
 mod metrics;
 mod pace;
+mod recover;
 mod resource;
 mod stream;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,8 +80,8 @@ pub struct Timing {
     pub missing: Duration,
     /// Between readings of credentials that are not accepted.
     pub renew: Duration,
-    /// Between log lines of the same kind.
-    pub log_every: Duration,
+    /// Between log lines of the same kind: at first and in the end.
+    pub log_every: (Duration, Duration),
 }
 
 impl Default for Timing {
@@ -102,7 +104,7 @@ impl Default for Timing {
             relist_every: seconds(30),
             missing: seconds(10),
             renew: seconds(5),
-            log_every: seconds(30),
+            log_every: (seconds(10), seconds(300)),
         }
     }
 }

@@ -1,6 +1,5 @@
-//! When to try again, when to list again, and when to say so: pure, time is an argument.
+//! When to try again, and when to list again: pure, time is an argument.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -85,24 +84,6 @@ impl Relists {
     }
 }
 
-//----------- Repeats --------------------------------------------------------
-
-/// Lets each kind of log line through once in a while.
-#[derive(Default)]
-pub(super) struct Repeats(HashMap<String, Instant>);
-
-impl Repeats {
-    /// Whether to print a line of this kind now.
-    pub(super) fn allow(&mut self, kind: &str, now: Instant, every: Duration) -> bool {
-        self.0.retain(|_, then| now < *then + every);
-        if self.0.contains_key(kind) {
-            return false;
-        }
-        self.0.insert(kind.to_owned(), now);
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,13 +137,5 @@ mod tests {
             relists.server_was_away(now);
             assert!(relists.wait(now, &timing).is_zero());
         }
-    }
-
-    #[test]
-    fn lines_are_not_repeated_too_often() {
-        let (now, every, mut repeats) = (Instant::now(), Duration::from_secs(30), Repeats::default());
-        assert!(repeats.allow("a", now, every) && repeats.allow("b", now, every));
-        assert!(!repeats.allow("a", now + Duration::from_secs(29), every));
-        assert!(repeats.allow("a", now + Duration::from_secs(30), every));
     }
 }

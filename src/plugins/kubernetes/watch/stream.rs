@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::super::decode::Keep;
 use super::super::feed::{Closed, Feed};
 use super::super::model::ObjectKey;
-use super::super::source::FROM;
 use super::super::store::Implausible;
-use super::api::{Api, Failure, Heard, Reading, between, random};
+use super::api::{Api, Failure, Heard, Reading, between};
 use super::audit::{Audit, Claim, Due};
 use super::list::probe;
 use super::metrics::Counts;
 use super::pace::{Pace, Relists};
 use super::resource::Resource;
-use crate::host::log;
 
 /// One kind, listed and watched.
 pub(super) struct Stream {
@@ -40,11 +38,13 @@ pub(super) struct Stream {
     pub(super) bad: HashSet<ObjectKey>,
     pub(super) audit: Audit,
     pub(super) pace: Pace,
-    relists: Relists,
+    pub(super) relists: Relists,
     /// What it last began was a streaming list.
-    streaming: bool,
-    missing_since: Option<Instant>,
-    told_missing: bool,
+    pub(super) streaming: bool,
+    pub(super) missing_since: Option<Instant>,
+    pub(super) told_missing: bool,
+    /// What is wrong now, as lines about it are counted.
+    pub(super) failing: Option<String>,
 }
 
 /// Why one cannot go on.
@@ -113,6 +113,7 @@ impl Stream {
             streaming: false,
             missing_since: None,
             told_missing: false,
+            failing: None,
         }
     }
 
@@ -160,6 +161,9 @@ impl Stream {
                     Some(line) => {
                         state.heard = Instant::now();
                         self.pace.succeeded();
+                        if !state.initial {
+                            self.works();
+                        }
                         self.line(line, &mut state).await?;
                     }
                     None if state.heard == state.began && state.began.elapsed() < Duration::from_secs(1) => {
@@ -196,7 +200,12 @@ impl Stream {
             Ok(claim) => claim,
             // A server that does not answer is not one to wait for events of.
             Err(failure @ Failure::Unreachable(_)) => return Err(failure.into()),
-            Err(_) => None,
+            Err(failure) => {
+                if matches!(failure, Failure::Refused { status: 403, .. }) {
+                    self.tell_audit(&failure);
+                }
+                None
+            }
         };
         let (Some(claim), Some(asked_at), Some(here)) = (claim, asked_at, self.number()) else {
             self.audit.later(now, &self.api.timing);
@@ -287,99 +296,5 @@ impl Following {
             Some(asking) => asking.await,
             None => Ok(None),
         }
-    }
-}
-
-//----------- Recovering -----------------------------------------------------
-
-impl Stream {
-    /// Waits and decides what comes next.
-    async fn recover(&mut self, stop: Stop) -> Result<(), Closed> {
-        let now = Instant::now();
-        match stop {
-            Stop::Closed => return Err(Closed),
-            Stop::Ended => {}
-            Stop::NoBookmark => self.only_pages("the list did not end"),
-            Stop::Held(list) => self.hold(list).await,
-            Stop::Missed(gap) => {
-                (self.version, self.gap) = (None, Some(gap));
-                sleep(self.relists.wait(now, &self.api.timing)).await;
-            }
-            Stop::Failed(Failure::Gone(_)) => {
-                self.version = None;
-                sleep(self.relists.wait(now, &self.api.timing)).await;
-            }
-            Stop::Failed(Failure::Refused { status: 400 | 405 | 406 | 415 | 422, message, .. }) if self.streaming => {
-                self.only_pages(&message);
-            }
-            Stop::Failed(Failure::Refused { status: 404, .. }) if self.resource.is_optional() => {
-                self.missing(now).await?;
-            }
-            Stop::Failed(failure) => {
-                if matches!(failure, Failure::Unreachable(_)) {
-                    self.relists.server_was_away(now);
-                }
-                let wait = self.pace.failed(&failure, now, &self.api.timing, random());
-                self.tell(&failure);
-                sleep(wait).await;
-            }
-        }
-        Ok(())
-    }
-
-    fn only_pages(&self, why: &str) {
-        if !self.api.pages_only.swap(true, Ordering::Relaxed) {
-            log::info(FROM, format_args!("the Kubernetes API server offers no streaming lists ({why}): reading pages"));
-        }
-    }
-
-    async fn hold(&self, list: Implausible) {
-        let (go_type, Implausible { known, missing }) = (self.resource.go_type, list);
-        log::warning(
-            FROM,
-            format_args!(
-                "a list of {go_type} lacks {missing} of {known} known objects: reading it again before believing it"
-            ),
-        );
-        self.counts.held.inc();
-        sleep(self.api.timing.hold).await;
-    }
-
-    /// The collection does not exist. It may be that the server is only starting.
-    async fn missing(&mut self, now: Instant) -> Result<(), Closed> {
-        let (kind, timing) = (self.resource.kind, self.api.timing.clone());
-        if now < *self.missing_since.get_or_insert(now) + timing.missing {
-            sleep(between(timing.retry)).await;
-            return Ok(());
-        }
-        self.heard.now();
-        if !self.told_missing {
-            self.told_missing = true;
-            let Resource { plural, group, .. } = &*self.resource;
-            log::info(FROM, format_args!("this cluster has no {plural}.{group}: multicluster zones are empty for now"));
-            self.feed.begin(kind).await?;
-            // Not to be believed if there were some before.
-            let _ = self.feed.end(kind, false).await?;
-        }
-        sleep(timing.backoff_max).await;
-        Ok(())
-    }
-
-    fn tell(&self, failure: &Failure) {
-        let Resource { plural, group, go_type, .. } = &*self.resource;
-        let unreachable = matches!(failure, Failure::Unreachable(_));
-        let of_whom = if unreachable { "" } else { plural };
-        if !self.api.may_log(&format!("{of_whom} {}", failure.class())) {
-            return;
-        }
-        let advice = match failure {
-            Failure::Refused { status: 403, .. } => {
-                format!("; grant the verbs list and watch on {plural} in API group \"{group}\" to our service account")
-            }
-            Failure::Refused { status: 401, .. } => "; token or client certificate are not accepted".to_owned(),
-            Failure::Unreachable(_) => format!(" (API server {}; what is known stays)", self.api.host),
-            _ => String::new(),
-        };
-        log::error(FROM, format_args!("Failed to watch {go_type}: {failure}{advice}"));
     }
 }

@@ -1,0 +1,133 @@
+//! The API server is away, refuses, or cannot be trusted: what `/ready` and the log say of it.
+
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use super::support::{PATIENCE, Server, connect, free_port};
+use super::support_api::{Api, Fault};
+use super::support_tls::{Front, Pki};
+
+/// A server that reads its data from `endpoint`, and its port for `/ready`.
+fn serve(endpoint: &str, tls: &str) -> (Server, u16) {
+    let ready = free_port();
+    let corefile = format!(
+        ".:PORT {{\n bind 127.0.0.1\n ready 127.0.0.1:{ready}\n kubernetes cluster.local {{\n endpoint {endpoint}\n {tls}\n }}\n}}\n"
+    );
+    (Server::start(&corefile, &[]), ready)
+}
+
+/// The body of `/ready`.
+fn page(port: u16) -> String {
+    let mut stream = connect(([127, 0, 0, 1], port).into());
+    stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").expect("sends");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a page");
+    text.split_once("\r\n\r\n").expect("a body").1.to_owned()
+}
+
+/// Waits until `/ready` says this, and returns what it says.
+fn page_with(port: u16, wanted: &str) -> String {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let page = page(port);
+        if page.contains(wanted) {
+            return page;
+        }
+        assert!(Instant::now() < end, "{wanted:?} is not in: {page}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn count(text: &str, part: &str) -> usize {
+    text.matches(part).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_is_told_once_and_so_is_its_return() {
+    let api = Api::start().await;
+    api.down();
+    let (server, ready) = serve(&format!("http://{}", api.address), "");
+    let page = page_with(ready, "connection refused");
+    let wanted = format!(
+        "kubernetes\nkubernetes: http://{} cannot be reached: connection refused; is the API server up, and this its address?",
+        api.address
+    );
+    assert_eq!(page, wanted, "the first line is CoreDNS's");
+    server.wait_for("waiting for Kubernetes API");
+    // Several more attempts of each of three watches, and looks at the page.
+    for _ in 0..20 {
+        self::page(ready);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let printed = server.output();
+    for line in ["Failed to watch", "waiting for Kubernetes API", "Plugins not ready: \"kubernetes\""] {
+        assert_eq!(count(&printed, line), 1, "{line}:\n{printed}");
+    }
+    api.up().await;
+    page_with(ready, "OK");
+    server.wait_for("is reached again, after ");
+    server.wait_for("Kubernetes API is synced after ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_named_until_it_is_granted() {
+    let api = Api::start().await;
+    api.fault("endpointslices", 10_000, Fault::Status(403, &[]));
+    let (server, ready) = serve(&format!("http://{}", api.address), "");
+    let page = page_with(ready, "(403 Forbidden)");
+    assert_eq!(
+        page,
+        "kubernetes\nkubernetes: cannot watch endpointslices.discovery.k8s.io (403 Forbidden); grant the verbs list and \
+         watch on endpointslices in API group \"discovery.k8s.io\" to our service account"
+    );
+    api.lock().faults.clear();
+    page_with(ready, "OK");
+    server.wait_for("The watch of *v1.EndpointSlice works, after ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_verb_is_told_apart() {
+    let api = Api::start().await;
+    // No streaming lists, so that pages are read; and then no right to watch.
+    api.fault("services?watch=true&allowWatchBookmarks=true", 1, Fault::Status(400, &[]));
+    api.fault("services?watch=true", 10_000, Fault::Status(403, &[]));
+    let (server, _) = serve(&format!("http://{}", api.address), "");
+    server.wait_for(
+        "Failed to watch *v1.Service: scripted 403; grant the verbs list and watch on services in API group \"\"",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_cannot_be_trusted_is_told_with_the_reason() {
+    let (api, pki, other) = (Api::start().await, Pki::new(), Pki::new());
+    pki.issue("good", &["127.0.0.1"]);
+    pki.issue("elsewhere", &["api.example.org"]);
+    pki.issue_expired("old", &["127.0.0.1"]);
+    other.issue("client", &["client"]);
+    let tls = |ca: &Pki| format!("tls {} {} {}", other.text("client.pem"), other.text("client.key"), ca.text("ca.pem"));
+    let says = |config, ca: &Pki, wanted: &[&str]| {
+        let front = Front::start(api.address, config);
+        let (_server, ready) = serve(&format!("https://{}", front.address), &tls(ca));
+        let page = page_with(ready, "cannot be reached");
+        wanted.iter().for_each(|wanted| assert!(page.contains(wanted), "{wanted:?} is not in: {page}"));
+    };
+    let ca = format!("its certificate is not from the CA {}", other.text("ca.pem"));
+    tokio::task::block_in_place(|| {
+        says(pki.server("good"), &other, &["invalid peer certificate: UnknownIssuer; ", &ca]);
+        says(pki.server("old"), &pki, &["certificate expired", "set the clock of this node"]);
+        says(pki.server("elsewhere"), &pki, &["not valid for name", "api.example.org", "a name or address that"]);
+        let refused = format!("it does not accept our certificate, {}", other.text("client.pem"));
+        says(pki.strict_server("good"), &pki, &["fatal alert", &refused]);
+    });
+    let (_server, ready) = serve(&format!("https://{}", api.address), &tls(&pki));
+    page_with(ready, "it does not speak TLS there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_that_are_not_known_are_one_reason() {
+    let api = Api::start().await;
+    api.lock().credentials = Some("Bearer right");
+    let (_server, ready) = serve(&format!("http://{}", api.address), "");
+    let page = page_with(ready, "(401 Unauthorized)");
+    assert_eq!(page.lines().count(), 2, "{page}");
+}
