@@ -4,8 +4,9 @@ use std::fmt::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use crate::wire::name::{Name, write_text};
+use crate::wire::name::Name;
 use crate::wire::request::{HEADER, flag};
+use crate::wire::text::write_text;
 use crate::wire::types::{class, rcode_number, rtype, type_name, type_number};
 
 /// Digits that stand for `{n}`.

@@ -182,6 +182,12 @@ impl Gauge {
     }
 }
 
+static DROPPED_LINES: Family = Family {
+    name: "signpost_log_dropped_lines_total",
+    help: "Log lines that were dropped because nobody read standard output.",
+    labels: &[],
+};
+
 //----------- Metrics --------------------------------------------------------
 
 /// All metrics of the process.
@@ -257,6 +263,7 @@ impl Metrics {
     pub fn text_of(&self, is_wanted: impl Fn(&str) -> bool) -> String {
         let mut page = Page::default();
         self.lock().collect(&mut page);
+        page.counter(&DROPPED_LINES, &[], super::log::dropped());
         let mut families: Vec<_> = page.families.into_values().filter(|family| is_wanted(family.name())).collect();
         families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
         families.sort_by(|a, b| a.name().cmp(b.name()));

@@ -80,6 +80,7 @@ pub fn validate(
 /// What kept the server from starting.
 pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
     log::set_json(args.json);
+    let flush = log::Flush;
     share_heaps(1 + workers() / WORKERS_OF_A_HEAP);
     raise_file_limit();
     let io = |source| Error::Io { what: "start the runtime".into(), source };
@@ -94,7 +95,7 @@ pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static 
         runtime.block_on(node.leave());
     }
     remove_pidfile(args);
-    log::flush(Duration::from_secs(1));
+    drop(flush);
     runtime.shutdown_background();
     code
 }

@@ -17,6 +17,7 @@ use super::stream::Connections;
 use super::{stream, udp};
 use crate::chain::site::Listener;
 use crate::error::{Error, Result};
+use crate::host::log;
 use crate::host::metrics::{self, Counter};
 use crate::host::repeats::Repeats;
 
@@ -92,6 +93,7 @@ impl Worker {
         thread
             .spawn(move || {
                 metrics::claim_copy(number);
+                log::claim_lane(number);
                 LocalSet::new().block_on(&runtime, obey(receiver, Rc::new(Local::new(shared))));
             })
             .map_err(failed)?;

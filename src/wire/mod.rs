@@ -11,6 +11,7 @@
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@reverse`]: the address that a reverse name stands for
+//! - [`text`]: a domain name as text
 //! - [`mod@write`]: splicing a reply behind the question that was asked
 
 pub mod adopt;
@@ -22,5 +23,6 @@ pub mod reply;
 pub mod request;
 pub mod reverse;
 pub mod select;
+pub mod text;
 pub mod types;
 pub mod write;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use super::text::write_text;
+
 /// The longest name on the wire, root label included (RFC 1035 section 2.3.4).
 pub const MAX_NAME: usize = 255;
 
@@ -269,23 +271,6 @@ impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_text(self.wire(), f)
     }
-}
-
-/// Writes a name in wire form as text, with the escapes of zone files (RFC 1035 section 5.1).
-pub fn write_text(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
-    let mut any = false;
-    for label in labels(wire) {
-        any = true;
-        for &byte in label {
-            match byte {
-                b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
-                0x21..=0x7E => f.write_char(char::from(byte))?,
-                _ => write!(f, "\\{byte:03}")?,
-            }
-        }
-        f.write_char('.')?;
-    }
-    if any { Ok(()) } else { f.write_char('.') }
 }
 
 //----------- Reading text ---------------------------------------------------

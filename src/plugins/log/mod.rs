@@ -129,7 +129,8 @@ struct Log {
 
 impl Plugin for Log {
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
-        let asked = Name::from_wire(query.asked()).unwrap_or(Name::ROOT).lowered();
+        // The client's own name, which is not the one in `query.name` if a plugin has changed that.
+        let asked = query.request.name(query.packet());
         let Some(rule) = self.rules.iter().find(|rule| rule.covers(&asked)) else { return Turn::Up };
         // Rules for all classes, the usual ones, do not look at the answer.
         if rule.classes != ALL && rule.classes & classify(query.request.qtype, reply) as u8 == 0 {
@@ -153,7 +154,7 @@ impl Plugin for Log {
 
 impl Rule {
     fn covers(&self, name: &Name) -> bool {
-        self.scope.as_ref().is_some_and(|scope| name.is_under(scope))
+        self.scope.as_ref().is_some_and(|scope| scope.is_root() || name.is_under(scope))
     }
 }
 

@@ -31,6 +31,35 @@ fn the_common_line() {
 }
 
 #[test]
+fn seconds_are_the_shortest_that_are_the_same_float() {
+    let mut nanos = 1_u64;
+    let mut durations = vec![0, 1, 10, 999_999_999, 1_000_000_000, 100_000_000, 95_000, 61_200_000_001];
+    for _ in 0..20_000 {
+        nanos = nanos.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Of every length, and with zeros at the end.
+        durations.push((nanos >> 20) % 10_u64.pow((nanos >> 60) as u32) / 10 * 10);
+        durations.push((nanos >> 20) % 5_000_000_000);
+    }
+    for nanos in durations {
+        let took = Duration::from_nanos(nanos);
+        let mut out = Vec::new();
+        format::write_seconds(&mut out, took);
+        assert_eq!(String::from_utf8_lossy(&out), format!("{}s", took.as_secs_f64()));
+    }
+}
+
+#[test]
+fn numbers_names_and_addresses_of_every_kind() {
+    let mut asked = packet(r"a\.b.\007c.", "A");
+    asked[20..22].copy_from_slice(&65_280_u16.to_be_bytes());
+    assert_eq!(
+        line("{name} {type} {remote} {port}", &asked, "0.10.255.100:65535"),
+        r"a\.b.\007c. TYPE65280 0.10.255.100 65535"
+    );
+    assert_eq!(line("{name} {remote}", &packet(".", "NS"), "[::1]:1"), ". [::1]");
+}
+
+#[test]
 fn placeholders_that_are_none_stay() {
     let asked = packet("a.", "A");
     let text = "{when} {{type} {/meta/x} {/} {>} { {local} {name";

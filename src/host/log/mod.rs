@@ -1,27 +1,31 @@
 //! Log lines in CoreDNS's shape, on standard output, that never make their caller wait.
 //!
-//! Lines go into a bounded buffer that one thread writes out. When the reader of standard output stalls
-//! and the buffer is full, lines are dropped and counted, and no query is delayed.
+//! Each worker puts its lines into a bounded buffer of its own, and one thread writes them out, many at once. When the
+//! reader of standard output stalls and a buffer is full, lines are dropped and counted, and no query is delayed.
 
+mod lanes;
+mod writer;
+
+use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-/// Octets that may wait to be written.
-const LIMIT: usize = 1 << 20;
+use lanes::Lanes;
+use writer::{Writer, standard_output};
 
-static OUTPUT: Output = Output {
-    buffer: Mutex::new(Vec::new()),
-    filled: Condvar::new(),
-    emptied: Condvar::new(),
-    writing: AtomicBool::new(false),
-    dropped: AtomicU64::new(0),
-};
+static LANES: Lanes = Lanes::new();
 static JSON: AtomicBool = AtomicBool::new(false);
 static DEBUG: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static LANE: Cell<usize> = const { Cell::new(0) };
+}
 
 //----------- Lines ----------------------------------------------------------
 
@@ -64,19 +68,29 @@ pub fn error(from: &str, message: fmt::Arguments<'_>) {
 
 /// Prints a line of any level.
 pub fn line(level: Level, from: &str, message: fmt::Arguments<'_>) {
-    if is_json() {
-        record(level, from, &message.to_string(), Map::new());
-        return;
-    }
-    let separator = if from.is_empty() { "" } else { ": " };
-    with_buffer(|buffer| {
-        // Writing to a Vec cannot fail.
-        let _ = writeln!(buffer, "[{}] {from}{separator}{message}", level.text());
-    });
+    with_buffer(|buffer| render(buffer, level, from, message));
+}
+
+/// Appends a line in the form that was chosen for the process.
+fn render(buffer: &mut Vec<u8>, level: Level, from: &str, message: fmt::Arguments<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = if is_json() {
+        writeln!(buffer, "{}", object(level, from, &message.to_string(), Map::new()))
+    } else {
+        let separator = if from.is_empty() { "" } else { ": " };
+        writeln!(buffer, "[{}] {from}{separator}{message}", level.text())
+    };
 }
 
 /// Prints one JSON object a line: time, level, message, plugin, then `fields` (`-log-format json`).
 pub fn record(level: Level, from: &str, message: &str, fields: Map<String, Value>) {
+    let object = object(level, from, message, fields);
+    with_buffer(|buffer| {
+        let _ = writeln!(buffer, "{object}");
+    });
+}
+
+fn object(level: Level, from: &str, message: &str, fields: Map<String, Value>) -> Value {
     let mut object = Map::new();
     object.insert("time".into(), jiff::Timestamp::now().to_string().into());
     object.insert("level".into(), level.json().into());
@@ -85,10 +99,7 @@ pub fn record(level: Level, from: &str, message: &str, fields: Map<String, Value
         object.insert("plugin".into(), plugin.into());
     }
     object.extend(fields);
-    let text = Value::Object(object).to_string();
-    with_buffer(|buffer| {
-        let _ = writeln!(buffer, "{text}");
-    });
+    Value::Object(object)
 }
 
 /// Prints what is meant for people at start: as it is, or as one record.
@@ -103,19 +114,11 @@ pub fn plain(text: &str) {
 }
 
 /// Lets `write` append whole lines to what will be printed; nothing is printed when the buffer is full.
+///
+/// Lines of one thread stay in their order. `write` must not print anything itself.
 pub fn with_buffer(write: impl FnOnce(&mut Vec<u8>)) {
-    static WRITER: Once = Once::new();
-    WRITER.call_once(start_writer);
-    let mut buffer = OUTPUT.lock();
-    if buffer.len() > LIMIT {
-        OUTPUT.dropped.fetch_add(1, Ordering::Relaxed);
-        return;
-    }
-    let was_empty = buffer.is_empty();
-    write(&mut buffer);
-    drop(buffer);
-    if was_empty {
-        OUTPUT.filled.notify_one();
+    if LANES.append(LANE.get(), write) {
+        wake();
     }
 }
 
@@ -156,51 +159,55 @@ pub fn set_debug(debug: bool) {
 /// Lines that were dropped because nobody read standard output.
 #[must_use]
 pub fn dropped() -> u64 {
-    OUTPUT.dropped.load(Ordering::Relaxed)
+    LANES.dropped()
+}
+
+//----------- Threads --------------------------------------------------------
+
+/// Gives this thread a buffer of its own for its lines. `worker` counts from 0.
+pub fn claim_lane(worker: usize) {
+    LANE.set(lanes::of_worker(worker));
 }
 
 /// Waits until everything printed so far is written, at most `patience`.
-pub fn flush(patience: std::time::Duration) {
-    let buffer = OUTPUT.lock();
-    let busy = |buffer: &mut Vec<u8>| !buffer.is_empty() || OUTPUT.writing.load(Ordering::Relaxed);
-    let _ = OUTPUT.emptied.wait_timeout_while(buffer, patience, busy);
+pub fn flush(patience: Duration) {
+    LANES.wait(patience, wake);
 }
 
-//----------- The writer -----------------------------------------------------
+/// Flushes when it is dropped, also by a panic.
+#[must_use]
+pub struct Flush;
 
-struct Output {
-    buffer: Mutex<Vec<u8>>,
-    filled: Condvar,
-    emptied: Condvar,
-    writing: AtomicBool,
-    dropped: AtomicU64,
-}
-
-impl Output {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Flush {
+    fn drop(&mut self) {
+        flush(Duration::from_secs(1));
     }
 }
 
-fn start_writer() {
-    let thread = std::thread::Builder::new().name("log".into()).spawn(|| {
-        let mut batch = Vec::new();
-        loop {
-            let buffer = OUTPUT.lock();
-            let mut buffer = OUTPUT.filled.wait_while(buffer, |b| b.is_empty()).unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *buffer, &mut batch);
-            OUTPUT.writing.store(true, Ordering::Relaxed);
-            drop(buffer);
-            // There is nobody to tell when standard output is gone.
-            let _ = std::io::stdout().lock().write_all(&batch).and_then(|()| std::io::stdout().flush());
-            batch.clear();
-            let guard = OUTPUT.lock();
-            OUTPUT.writing.store(false, Ordering::Relaxed);
-            drop(guard);
-            OUTPUT.emptied.notify_all();
+/// Where lines go in place of standard output.
+static TARGET: Mutex<Option<Box<dyn Write + Send>>> = Mutex::new(None);
+
+/// Lets lines go somewhere else than to standard output, as tests and benches want them to. To be called before the first.
+pub fn redirect(to: Box<dyn Write + Send>) {
+    *TARGET.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+}
+
+/// Lets the writer begin; the first time, starts it.
+fn wake() {
+    static START: Once = Once::new();
+    static WRITER: OnceLock<Thread> = OnceLock::new();
+    START.call_once(|| {
+        let to = TARGET.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(standard_output);
+        match std::thread::Builder::new().name("log".into()).spawn(move || Writer::new(&LANES, to).run()) {
+            Ok(thread) => _ = WRITER.set(thread.thread().clone()),
+            Err(error) => eprintln!("no thread for log lines: {error}"),
         }
     });
-    if let Err(error) = thread {
-        eprintln!("no thread for log lines: {error}");
+    if let Some(writer) = WRITER.get() {
+        writer.unpark();
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

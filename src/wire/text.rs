@@ -1,0 +1,75 @@
+//! A domain name as text: presentation form, fully qualified, with the escapes of zone files (RFC 1035 section 5.1).
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+
+use super::name::{Name, labels};
+
+/// Writes a name in wire form as text.
+pub fn write_text(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
+    let mut any = false;
+    for label in labels(wire) {
+        any = true;
+        for &byte in label {
+            match byte {
+                _ if is_plain(byte) => f.write_char(char::from(byte))?,
+                0x20..=0x7E => write!(f, "\\{}", char::from(byte))?,
+                _ => write!(f, "\\{byte:03}")?,
+            }
+        }
+        f.write_char('.')?;
+    }
+    if any { Ok(()) } else { f.write_char('.') }
+}
+
+/// Appends the text of a name, fast when nothing has to be escaped: for lines that are made for every query.
+pub fn append_text(name: &Name, out: &mut Vec<u8>) {
+    let start = out.len();
+    // Then it is the labels as they are, with a dot in the place of each length but the first.
+    out.extend_from_slice(&name.wire()[1..]);
+    let mut end = start;
+    for label in name.labels() {
+        if !label.iter().all(|&byte| is_plain(byte)) {
+            out.truncate(start);
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{name}");
+            return;
+        }
+        end += label.len();
+        out[end] = b'.';
+        end += 1;
+    }
+    if name.is_root() {
+        out.push(b'.');
+    }
+}
+
+/// Whether an octet of a label stands for itself in text.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7E) && !matches!(byte, b'.' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_write_the_same() {
+        let mut names: Vec<Vec<u8>> =
+            vec![b"\0".to_vec(), b"\x03web\x07default\x03svc\0".to_vec(), b"\x01a\x01b\0".to_vec()];
+        // Every octet, alone and behind others.
+        names.extend((0..=u8::MAX).map(|byte| vec![1, byte, 0]));
+        names.extend((0..=u8::MAX).map(|byte| vec![2, b'a', b'b', 3, b'x', byte, b'y', 1, b'z', 0]));
+        let mut longest = [[63; 64]; 4].concat();
+        (longest[192], longest[254]) = (61, 0);
+        longest.truncate(255);
+        names.push(longest);
+        for wire in names {
+            let name = Name::from_wire(&wire).expect("a name");
+            let mut out = b"before ".to_vec();
+            append_text(&name, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), format!("before {name}"));
+        }
+        assert_eq!(Name::from_wire(b"\x04\x00.~ \0").expect("a name").to_string(), r"\000\.~\ .");
+    }
+}
