@@ -18,6 +18,7 @@ pub mod nsid;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
+pub mod rewrite;
 pub mod root;
 pub mod tls;
 pub mod whoami;
@@ -41,6 +42,7 @@ pub const ALL: &[Registration] = &[
     errors::PLUGIN,      // above all that may fail
     log::PLUGIN,         // below errors, so its line comes first
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
+    rewrite::PLUGIN,     // above autopath and cache: all below know the question by its new name
     autopath::PLUGIN,    // above cache: each name that it tries may be there
     cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
     tls::PLUGIN,         // reads files: below root
@@ -82,7 +84,6 @@ pub const ELSEWHERE: &[&str] = &[
     "pprof",
     "proxyproto",
     "quic",
-    "rewrite",
     "route53",
     "secondary",
     "shed",

@@ -45,16 +45,16 @@ pub fn as_alias(answer: &Answer, (name, qtype): (&Name, u16), asked: &Name, ttl:
 }
 
 /// An answer's records, readable with all their names.
-struct Records<'a> {
-    answer: &'a Answer,
-    message: Vec<u8>,
+pub(super) struct Records<'a> {
+    pub(super) answer: &'a Answer,
+    pub(super) message: Vec<u8>,
     /// Where the first record stands.
     body: usize,
-    ttl: Option<u32>,
+    pub(super) ttl: Option<u32>,
 }
 
 impl<'a> Records<'a> {
-    fn new(answer: &'a Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) -> Self {
+    pub(super) fn new(answer: &'a Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) -> Self {
         let mut message = vec![0; HEADER];
         message.extend_from_slice(name.wire());
         message.extend_from_slice(&qtype.to_be_bytes());
@@ -65,7 +65,7 @@ impl<'a> Records<'a> {
     }
 
     /// The owner of a record, and where its type stands.
-    fn owner(&self, index: usize) -> Option<(Name, usize)> {
+    pub(super) fn owner(&self, index: usize) -> Option<(Name, usize)> {
         Name::from_message(&self.message, self.body + usize::from(self.answer.records[index].at))
     }
 

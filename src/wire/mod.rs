@@ -9,6 +9,7 @@
 //! - [`answer`]: everything after the question, encoded once and shared
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
+//! - [`rename`]: an answer written anew with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@reverse`]: the address that a reverse name stands for
 //! - [`text`]: a domain name as text
@@ -19,6 +20,7 @@ pub mod answer;
 pub mod encode;
 pub mod name;
 pub mod relay;
+pub mod rename;
 pub mod reply;
 pub mod request;
 pub mod reverse;

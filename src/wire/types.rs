@@ -22,6 +22,8 @@ pub mod rtype {
     pub const AAAA: u16 = 28;
     /// Service location (RFC 2782).
     pub const SRV: u16 = 33;
+    /// Rewriting of names (RFC 3403).
+    pub const NAPTR: u16 = 35;
     /// Redirection of a subtree (RFC 6672).
     pub const DNAME: u16 = 39;
     /// EDNS pseudo-record (RFC 6891).
@@ -140,6 +142,8 @@ const TYPES: &[(u16, &str)] = &[
     (32769, "DLV"),
 ];
 
+const CLASSES: &[(u16, &str)] = &[(1, "IN"), (2, "CS"), (3, "CH"), (4, "HS"), (254, "NONE"), (255, "ANY")];
+
 const RCODES: &[(u16, &str)] = &[
     (0, "NOERROR"),
     (1, "FORMERR"),
@@ -173,6 +177,12 @@ pub fn type_name(rtype: u16) -> Option<&'static str> {
 #[must_use]
 pub fn type_number(name: &str) -> Option<u16> {
     TYPES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
+}
+
+/// The class of a mnemonic in upper case.
+#[must_use]
+pub fn class_number(name: &str) -> Option<u16> {
+    CLASSES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
 }
 
 /// The mnemonic of an RCODE, if it has one.

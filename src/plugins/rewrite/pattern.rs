@@ -1,0 +1,124 @@
+//! Which names a rule is about, and the name that it makes of them.
+
+use std::fmt;
+
+use regex::Regex;
+
+use crate::wire::name::Name;
+
+//----------- Text -----------------------------------------------------------
+
+/// Octets of the longest name as text: each may be written as `\DDD`.
+const MAX_TEXT: usize = 4 * 255;
+
+/// A name as text, on the stack.
+pub(super) struct Text {
+    octets: [u8; MAX_TEXT],
+    len: usize,
+}
+
+impl Text {
+    /// The text of a name.
+    pub(super) fn of(name: &Name) -> Self {
+        let mut text = Self { octets: [0; MAX_TEXT], len: 0 };
+        // It always fits; if it did not, nothing would match what is cut.
+        let _ = crate::wire::name::write_text(name.wire(), &mut text);
+        text
+    }
+
+    /// The text.
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.octets[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        self.octets.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+//----------- Pattern --------------------------------------------------------
+
+/// What a name is compared with; texts are in lower case and end in a dot.
+#[derive(Debug)]
+pub(super) enum Pattern {
+    /// This name; nothing if the text is no name.
+    Exact(Option<Name>),
+    /// Names whose text begins so.
+    Prefix(String),
+    /// Names whose text ends so, be it in the middle of a label.
+    Suffix(String),
+    /// Names whose text holds this.
+    Substring(String),
+    /// Names whose text matches anywhere.
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// Whether a name in lower case matches.
+    pub(super) fn matches(&self, name: &Name) -> bool {
+        match self {
+            Self::Exact(wanted) => wanted.as_ref() == Some(name),
+            Self::Prefix(text) => Text::of(name).as_str().starts_with(text),
+            Self::Suffix(text) => Text::of(name).as_str().ends_with(text),
+            Self::Substring(text) => Text::of(name).as_str().contains(text),
+            Self::Regex(regex) => regex.is_match(Text::of(name).as_str()),
+        }
+    }
+
+    /// The text that a rule makes of a matching name with its last word; nothing if the name does not match.
+    pub(super) fn replace(&self, name: &Name, to: &str) -> Option<String> {
+        if let Self::Exact(wanted) = self {
+            return (wanted.as_ref() == Some(name)).then(|| to.to_owned());
+        }
+        let text = Text::of(name);
+        let text = text.as_str();
+        match self {
+            Self::Exact(_) => None,
+            Self::Prefix(prefix) => text.strip_prefix(&**prefix).map(|rest| format!("{to}{rest}")),
+            Self::Suffix(suffix) => text.strip_suffix(&**suffix).map(|rest| format!("{rest}{to}")),
+            Self::Substring(part) => text.contains(&**part).then(|| text.replace(&**part, to)),
+            Self::Regex(regex) => expand(regex, text, to),
+        }
+    }
+}
+
+/// `to` with `{0}`, `{1}`, ... as what the groups of `regex` match in `text`; nothing if it does not match.
+pub(super) fn expand(regex: &Regex, text: &str, to: &str) -> Option<String> {
+    // Asked first because it allocates nothing, and most names do not match.
+    if !regex.is_match(text) {
+        return None;
+    }
+    let groups = regex.captures(text)?;
+    let (mut expanded, mut rest) = (String::with_capacity(to.len() + text.len()), to);
+    while let Some((before, behind)) = rest.split_once('{') {
+        expanded.push_str(before);
+        match behind.split_once('}').and_then(|(number, behind)| Some((group(number)?, behind))) {
+            Some((number, behind)) if number < groups.len() => {
+                expanded.push_str(groups.get(number).map_or("", |found| found.as_str()));
+                rest = behind;
+            }
+            _ => {
+                expanded.push('{');
+                rest = behind;
+            }
+        }
+    }
+    expanded.push_str(rest);
+    Some(expanded)
+}
+
+/// The number of a group as it stands between braces: digits without a leading zero.
+fn group(text: &str) -> Option<usize> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+/// How many different groups a text refers to, up to `{100}`.
+pub(super) fn groups_in(text: &str) -> usize {
+    (0..=100).filter(|number| text.contains(&format!("{{{number}}}"))).count()
+}
