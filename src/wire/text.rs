@@ -1,6 +1,6 @@
 //! A domain name as text: presentation form, fully qualified, with the escapes of zone files (RFC 1035 section 5.1).
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write as _;
 
 use super::name::{Name, labels};

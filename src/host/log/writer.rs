@@ -54,7 +54,7 @@ impl<'a, W: Write> Writer<'a, W> {
                 lost += print(to, block);
             }
         });
-        if let Some(dropped) = self.to_tell() {
+        if let Some(dropped) = self.untold() {
             render(
                 &mut self.block,
                 Level::Warning,
@@ -73,7 +73,7 @@ impl<'a, W: Write> Writer<'a, W> {
     }
 
     /// How many lines were dropped, if that is to be told now.
-    fn to_tell(&mut self) -> Option<u64> {
+    fn untold(&mut self) -> Option<u64> {
         let total = self.lanes.dropped();
         let dropped = total - self.told;
         if dropped == 0 || self.told_at.is_some_and(|at| at.elapsed() < TELL) {

@@ -99,7 +99,7 @@ impl<'a> Reader<'_, 'a> {
         let read = |word: &'a Word| {
             let text = word.as_str().to_ascii_uppercase();
             let number = if kind == "type" { type_number(&text) } else { class_number(&text) };
-            number.ok_or_else(|| self.wrong(&[word], format!("invalid {kind} {}", quote(&text))))
+            number.ok_or_else(|| Error::from(self.wrong(&[word], format!("invalid {kind} {}", quote(&text)))))
         };
         let (from, to) = (read(from)?, read(to)?);
         Ok(if kind == "type" { Action::Type(from, to) } else { Action::Class(from, to) })
@@ -144,7 +144,7 @@ impl<'a> Reader<'_, 'a> {
             let number = text.parse().ok().filter(|&number: &u16| number <= MAX_RCODE);
             number.or_else(|| rcode_number(&text)).ok_or_else(|| {
                 let complaint = self.wrong(&[word], format!("invalid {which} RCODE '{word}' for a rcode rule"));
-                complaint.hint("a name as in NXDOMAIN, or a number up to 23")
+                Error::from(complaint.hint("a name as in NXDOMAIN, or a number up to 23"))
             })
         };
         let (old, new) = (read(old, "matching")?, read(new, "replacement")?);
@@ -153,7 +153,7 @@ impl<'a> Reader<'_, 'a> {
 
     /// The names that a ttl or rcode rule is about.
     fn pattern(&self, kind: &str, how: Option<&'a Word>, name: &'a Word) -> Result<Pattern> {
-        let Some(how) = how else { return Ok(Pattern::Exact(Name::from_text(&full(name)).ok())) };
+        let Some(how) = how else { return Ok(Pattern::Exact(Name::from_text(&full(name)).ok().map(Box::new))) };
         match &*how.as_str().to_ascii_lowercase() {
             "regex" if name.as_str().len() > MAX_REGEX => {
                 let len = name.as_str().len();
@@ -196,7 +196,7 @@ impl<'a> Reader<'_, 'a> {
                 // As in CoreDNS, whose check has them the wrong way round: the new name is tried as an expression.
                 self.regex((to, &full(to)), &full(from))?;
                 answers.auto = true;
-                Pattern::Exact(Name::from_text(&full(from)).ok())
+                Pattern::Exact(Name::from_text(&full(from)).ok().map(Box::new))
             }
             "regex" => Pattern::Regex(self.regex((from, from.as_str()), to.as_str())?),
             text => plain(text, from).ok_or_else(|| {
@@ -279,7 +279,7 @@ fn full(word: &Word) -> String {
 /// The pattern of a kind that is no expression.
 fn plain(kind: &str, name: &Word) -> Option<Pattern> {
     match kind {
-        "exact" => Some(Pattern::Exact(Name::from_text(&full(name)).ok())),
+        "exact" => Some(Pattern::Exact(Name::from_text(&full(name)).ok().map(Box::new))),
         "prefix" => Some(Pattern::Prefix(full(name))),
         "suffix" => Some(Pattern::Suffix(full(name))),
         "substring" => Some(Pattern::Substring(full(name))),

@@ -22,7 +22,7 @@ impl Text {
     pub(super) fn of(name: &Name) -> Self {
         let mut text = Self { octets: [0; MAX_TEXT], len: 0 };
         // It always fits; if it did not, nothing would match what is cut.
-        let _ = crate::wire::name::write_text(name.wire(), &mut text);
+        let _ = crate::wire::text::write_text(name.wire(), &mut text);
         text
     }
 
@@ -47,7 +47,7 @@ impl fmt::Write for Text {
 #[derive(Debug)]
 pub(super) enum Pattern {
     /// This name; nothing if the text is no name.
-    Exact(Option<Name>),
+    Exact(Option<Box<Name>>),
     /// Names whose text begins so.
     Prefix(String),
     /// Names whose text ends so, be it in the middle of a label.
@@ -62,7 +62,7 @@ impl Pattern {
     /// Whether a name in lower case matches.
     pub(super) fn matches(&self, name: &Name) -> bool {
         match self {
-            Self::Exact(wanted) => wanted.as_ref() == Some(name),
+            Self::Exact(wanted) => wanted.as_deref() == Some(name),
             Self::Prefix(text) => Text::of(name).as_str().starts_with(text),
             Self::Suffix(text) => Text::of(name).as_str().ends_with(text),
             Self::Substring(text) => Text::of(name).as_str().contains(text),
@@ -73,7 +73,7 @@ impl Pattern {
     /// The text that a rule makes of a matching name with its last word; nothing if the name does not match.
     pub(super) fn replace(&self, name: &Name, to: &str) -> Option<String> {
         if let Self::Exact(wanted) = self {
-            return (wanted.as_ref() == Some(name)).then(|| to.to_owned());
+            return (wanted.as_deref() == Some(name)).then(|| to.to_owned());
         }
         let text = Text::of(name);
         let text = text.as_str();

@@ -58,6 +58,7 @@ pub(super) struct Question {
 pub(super) struct Invalid(pub(super) String);
 
 /// What is to be done with the reply.
+#[expect(clippy::large_enum_variant, reason = "a few of them, on the stack, for one answer")]
 pub(super) enum Change<'r> {
     /// A name, and names below it, become another one.
     Back { from: Name, to: Name },
