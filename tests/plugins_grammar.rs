@@ -44,8 +44,10 @@ impl Case {
 }
 
 /// Cases that are not judged here, each with its reason.
-const NOT_JUDGED: &[(&str, &str)] =
-    &[("forward-host-name", "refused when the name is looked up at the start, which building a Corefile never does")];
+const NOT_JUDGED: &[(&str, &str)] = &[
+    ("forward-host-name", "refused when the name is looked up at the start, which building a Corefile never does"),
+    ("rewrite-cname-two-arguments", "refused as not yet served"),
+];
 
 /// The lines that a Corefile prints at start, or what is wrong with it.
 fn servers(text: &str, env: &BTreeMap<String, String>) -> Result<Vec<String>> {
@@ -152,6 +154,31 @@ const MORE: &[(&str, &str)] = &[
         "both forward ('b.example') and proxy level ('a.example') TLS servernames are set for upstream proxy 'quic://192.0.2.53:853'",
     ),
     ("forward . quic://", "invalid address: \"quic://\""),
+    (
+        "rewrite name regex a b nope auto",
+        "exceeded the number of arguments for a non-answer rule argument for regex rule",
+    ),
+    ("rewrite name regex a b answer", "invalid arguments for regex rule"),
+    ("rewrite name regex a b answer auto answer", "type missing for answer rule for regex rule"),
+    (
+        "rewrite name regex a b answer auto name a b",
+        "auto name answer rule cannot be combined with explicit name anwer rules",
+    ),
+    ("rewrite name regex a b answer value a", "value answer rule for regex rule: 2 arguments required"),
+    ("rewrite name regex a b answer auto value a b", ""),
+    ("rewrite name a.example *.b.example", "invalid regex matching pattern: *.b.example."),
+    ("rewrite name exact a b metadata", "metadata is only supported for regex name rules"),
+    ("rewrite {\nname regex a\nb\n}", ""),
+    ("rewrite STOP Name Exact a b", ""),
+    ("rewrite stop name", "too few arguments for a name rule"),
+    ("rewrite type A", "type rules must have exactly two arguments"),
+    ("rewrite type a aaaa", ""),
+    ("rewrite ttl exact a 1 2", "invalid TTL '' for a ttl rule"),
+    ("rewrite ttl glob a 1", "ttl rule supports only exact, prefix, suffix, substring, and regex name matching"),
+    ("rewrite rcode a 24 3", "invalid matching RCODE '24' for a rcode rule"),
+    ("rewrite rcode a notimpl 3", ""),
+    ("rewrite answer name a b", "response rewrites must begin with a name rule"),
+    ("rewrite", "no rule type specified for rewrite"),
     ("loop\nloop", "this plugin can only be used once per Server Block"),
     ("reload 1s", "interval value must be greater or equal to 2s"),
     ("reload -30s", "interval value must be greater or equal to 2s"),

@@ -37,6 +37,8 @@
 //! - `edns0`, `cname` and `name regex FROM TO metadata` are refused as not yet served.
 //! - Expressions are those of the `regex` crate: RE2's, without `\Q...\E` and `\C`; a literal `{` is written `\{`.
 //! - `auto` compares names without regard to case, and the client's own name comes back in its case.
+//! - The client gets its own question back whatever matched; CoreDNS forgets that where only `continue` rules for a type or
+//!   class did.
 //! - An answer whose new names would be none (too long, an empty label) keeps the old ones; CoreDNS sends no reply.
 
 mod parse;

@@ -142,7 +142,8 @@ impl<'a> Reader<'_, 'a> {
         let read = |word: &'a Word, which: &str| {
             let text = word.as_str().to_ascii_uppercase();
             let number = text.parse().ok().filter(|&number: &u16| number <= MAX_RCODE);
-            number.or_else(|| rcode_number(&text)).ok_or_else(|| {
+            let known = if text == "NOTIMPL" { "NOTIMP" } else { &text };
+            number.or_else(|| rcode_number(known)).ok_or_else(|| {
                 let complaint = self.wrong(&[word], format!("invalid {which} RCODE '{word}' for a rcode rule"));
                 Error::from(complaint.hint("a name as in NXDOMAIN, or a number up to 23"))
             })
