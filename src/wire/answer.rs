@@ -275,6 +275,8 @@ pub fn recycle(mut answer: Arc<Answer>) {
     if Arc::get_mut(&mut answer).is_some_and(|inner| inner.bytes.capacity() <= MAX_KEPT) {
         ANSWERS.with_borrow_mut(|pool| {
             if pool.len() < POOL {
+                // All of its places at once: one allocation in the life of a thread.
+                pool.reserve_exact(POOL - pool.len());
                 pool.push(answer);
             }
         });
