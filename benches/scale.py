@@ -224,7 +224,8 @@ def latency(name, minute):
         for _ in range(3):
             subprocess.run(["taskset", "-c", LOAD_CPU, LOAD, "load", "-s", f"127.0.0.1:{child.port}", "-q", f"{work}/names",
                             "--rate", "10000", "--seconds", "10", "--quiet", "--json", f"{work}/json"],
-                           check=True, stdout=subprocess.DEVNULL)
+                           check=name == "signpost", stdout=subprocess.DEVNULL)
+            # Others may lose queries, which the load generator ends with status 1 for: the page counts them.
             with open(f"{work}/json") as file:
                 rounds.append(json.load(file))
         return {"rounds": rounds}

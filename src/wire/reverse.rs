@@ -14,7 +14,7 @@ pub enum Reverse {
 }
 
 /// Up to four octets of an IPv4 address from the left, kept inline: a question allocates nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Octets {
     len: u8,
     octets: [u8; 4],
@@ -25,6 +25,12 @@ impl Octets {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.octets[..usize::from(self.len)]
+    }
+
+    /// The prefixes of an address, shortest first: one, two and three octets.
+    pub fn prefixes(address: Ipv4Addr) -> impl Iterator<Item = Self> {
+        let [a, b, c, _] = address.octets();
+        [[a, 0, 0, 0], [a, b, 0, 0], [a, b, c, 0]].into_iter().zip(1..).map(|(octets, len)| Self { len, octets })
     }
 }
 

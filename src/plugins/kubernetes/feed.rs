@@ -1,8 +1,7 @@
 //! The one task that owns a [`Store`]: objects of all streams in, published answers out.
 //!
-//! A change is published at once when nothing else is going on. Under a flood publishing may take a fifth of
-//! the time at most, so that a first list of 150,000 objects does not copy the growing tables a thousand
-//! times, and nothing waits longer than it must.
+//! A change is published at once. Under a flood publishing may take a fifth of the time at most, so that a list of
+//! 150,000 objects does not copy the growing tables a thousand times, and nothing waits longer than it must.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +17,11 @@ use super::trouble::Troubles;
 
 /// Events that may wait; streams wait when there are more.
 const ROOM: usize = 1024;
-/// Changes that come closer together than this are published together.
-const BATCH: Duration = Duration::from_millis(5);
-/// As long as not everything has been read once: each time the growing tables are copied, and stand in memory twice.
-const FIRST_BATCH: Duration = Duration::from_millis(200);
-/// … and at least so many times as long as it takes to publish them.
+/// After a publication the next one waits for so many times as long as it took …
 const SHARE: u32 = 4;
+/// … and at least so long while not everything has been read once: each time the growing tables are copied, and stand in
+/// memory twice.
+const FIRST: Duration = Duration::from_millis(200);
 
 /// What streams tell.
 #[derive(Debug)]
@@ -185,7 +183,7 @@ impl Intake {
         let began = Instant::now();
         self.store.publish();
         self.dirty = false;
-        let least = if self.store.is_synced() { BATCH } else { FIRST_BATCH };
+        let least = if self.store.is_synced() { Duration::ZERO } else { FIRST };
         Instant::now() + least.max(began.elapsed() * SHARE)
     }
 }

@@ -16,6 +16,7 @@ use super::trouble::Troubles;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::request::flag;
+use crate::wire::reverse::Octets;
 
 //----------- Index ----------------------------------------------------------
 
@@ -33,7 +34,7 @@ pub struct Index {
     /// Existing namespaces.
     pub namespaces: ArcSwap<Labels>,
     /// Leading octets of IPv4 addresses that have an owner, as one, two or three of them.
-    pub prefixes: ArcSwap<Labels>,
+    pub prefixes: Shards<Octets>,
     /// When something last changed, in seconds since 1970: the serial of the SOA.
     pub serial: AtomicU32,
     /// Why the data do not come.
@@ -101,10 +102,24 @@ pub struct Entry {
 }
 
 impl Keyed for Arc<Entry> {
+    /// 32 entries each with 8,200 services.
+    const SHARDS: usize = 256;
+
     type Key = [u8];
 
     fn key(&self) -> &[u8] {
         &self.key
+    }
+}
+
+impl Keyed for Octets {
+    /// 23 entries each with the networks of 5,000 nodes.
+    const SHARDS: usize = 256;
+
+    type Key = Self;
+
+    fn key(&self) -> &Self {
+        self
     }
 }
 

@@ -256,7 +256,7 @@ impl Kubernetes {
             return None;
         }
         match reverse::parse(&query.name)? {
-            Reverse::Prefix(octets) => self.index.prefixes.load().contains(octets.as_slice()).then_some(Found::NoData),
+            Reverse::Prefix(octets) => self.index.prefixes.with(&octets, |_| Found::NoData),
             Reverse::Address(address) => ptr::answer(view, address, &self.primary).map(|answer| match query.qtype {
                 rtype::PTR => Found::Answer(answer),
                 _ => Found::NoData,

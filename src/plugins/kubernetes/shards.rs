@@ -11,11 +11,11 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-/// Shards of a table; a change to a table of 150,000 entries copies 600 of them.
-const SHARDS: usize = 256;
-
 /// An entry that knows its key.
 pub trait Keyed: Clone {
+    /// Shards of a table of these: a change copies one of them, and each takes a word also while it is empty.
+    const SHARDS: usize;
+
     /// What it is found by.
     type Key: std::hash::Hash + Eq + ?Sized;
 
@@ -34,7 +34,10 @@ pub struct Shards<T> {
 
 impl<T: Keyed> Default for Shards<T> {
     fn default() -> Self {
-        Self { hasher: RandomState::default(), shards: (0..SHARDS).map(|_| ArcSwap::default()).collect() }
+        // Those that are empty are one and the same.
+        let empty = Arc::default();
+        let shards = (0..T::SHARDS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect();
+        Self { hasher: RandomState::default(), shards }
     }
 }
 
@@ -42,7 +45,7 @@ impl<T: Keyed> Shards<T> {
     /// Looks at the entry of `key`.
     pub fn with<R>(&self, key: &T::Key, look: impl FnOnce(&T) -> R) -> Option<R> {
         let hash = self.hasher.hash_one(key);
-        let shard = self.shards[shard_of(hash)].load();
+        let shard = self.shards[shard_of::<T>(hash)].load();
         shard.find(hash, |entry| entry.key() == key).map(look)
     }
 
@@ -59,21 +62,21 @@ impl<T: Keyed> Shards<T> {
     }
 }
 
-fn shard_of(hash: u64) -> usize {
+fn shard_of<T: Keyed>(hash: u64) -> usize {
     // The table inside uses the low and the topmost bits.
-    (hash >> 40) as usize % SHARDS
+    (hash >> 40) as usize % T::SHARDS
 }
 
 //----------- Draft ----------------------------------------------------------
 
 /// Changes that are not published yet.
 pub struct Draft<T> {
-    changed: HashMap<usize, HashTable<T>>,
+    changed: HashMap<usize, HashTable<T>, RandomState>,
 }
 
 impl<T> Default for Draft<T> {
     fn default() -> Self {
-        Self { changed: HashMap::new() }
+        Self { changed: HashMap::default() }
     }
 }
 
@@ -81,7 +84,7 @@ impl<T: Keyed> Draft<T> {
     /// The entry of `key`, changes included.
     pub fn get(&self, table: &Shards<T>, key: &T::Key) -> Option<T> {
         let hash = table.hasher.hash_one(key);
-        match self.changed.get(&shard_of(hash)) {
+        match self.changed.get(&shard_of::<T>(hash)) {
             Some(shard) => shard.find(hash, |entry| entry.key() == key).cloned(),
             None => table.with(key, T::clone),
         }
@@ -116,7 +119,7 @@ impl<T: Keyed> Draft<T> {
     }
 
     fn shard(&mut self, table: &Shards<T>, hash: u64) -> &mut HashTable<T> {
-        let at = shard_of(hash);
+        let at = shard_of::<T>(hash);
         self.changed.entry(at).or_insert_with(|| HashTable::clone(&table.shards[at].load()))
     }
 }
@@ -129,6 +132,8 @@ mod tests {
     struct Entry(u32, &'static str);
 
     impl Keyed for Entry {
+        const SHARDS: usize = 256;
+
         type Key = u32;
 
         fn key(&self) -> &u32 {

@@ -178,10 +178,7 @@ impl Store {
         self.changed |= self.services.publish(&index.services, ttl) | self.imports.publish(&index.imports, ttl);
         self.owners.publish(&index.owners);
         self.pods.publish(&index.pods);
-        if self.prefixes.changed {
-            index.prefixes.store(Arc::new(self.prefixes.known()));
-            self.prefixes.changed = false;
-        }
+        self.prefixes.publish(&index.prefixes);
         if std::mem::take(&mut self.namespaces_changed) {
             let names =
                 self.kinds.get(&Kind::Namespace).into_iter().flat_map(Known::links).filter_map(|link| match link {

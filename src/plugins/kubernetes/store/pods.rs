@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::fast::RandomState;
+
 use super::super::addresses::Holders;
-use super::super::index::Labels;
 use super::super::model::{Kind, Pod};
+use super::super::shards::{Draft, Shards};
 use super::Store;
 use super::known::{Few, Id, Link};
+use crate::wire::reverse::Octets;
 
 impl Store {
     pub(super) fn apply_pod(&mut self, id: Id, pod: Pod) -> Link {
@@ -59,36 +62,35 @@ impl Store {
 /// Counts owned IPv4 addresses below each octet boundary: such reverse names exist without data (RFC 8020).
 #[derive(Default)]
 pub(super) struct Prefixes {
-    counts: HashMap<Box<[u8]>, u32>,
-    pub(super) changed: bool,
+    counts: HashMap<Octets, u32, RandomState>,
+    draft: Draft<Octets>,
 }
 
 impl Prefixes {
-    pub(super) fn add(&mut self, address: IpAddr) {
-        self.each(address, |count| *count += 1);
-    }
-
-    pub(super) fn remove(&mut self, address: IpAddr) {
-        self.each(address, |count| *count -= 1);
-    }
-
-    fn each(&mut self, address: IpAddr, change: impl Fn(&mut u32)) {
-        let IpAddr::V4(v4) = address else { return };
-        for len in 1..4 {
-            let prefix = &v4.octets()[..len];
-            let count = self.counts.entry(prefix.into()).or_insert_with(|| {
-                self.changed = true;
-                0
-            });
-            change(count);
-            if *count == 0 {
-                self.counts.remove(prefix);
-                self.changed = true;
+    pub(super) fn add(&mut self, table: &Shards<Octets>, address: IpAddr) {
+        let IpAddr::V4(address) = address else { return };
+        for prefix in Octets::prefixes(address) {
+            let count = self.counts.entry(prefix).or_insert(0);
+            *count += 1;
+            if *count == 1 {
+                self.draft.put(table, prefix);
             }
         }
     }
 
-    pub(super) fn known(&self) -> Labels {
-        self.counts.keys().cloned().collect()
+    pub(super) fn remove(&mut self, table: &Shards<Octets>, address: IpAddr) {
+        let IpAddr::V4(address) = address else { return };
+        for prefix in Octets::prefixes(address) {
+            let Some(count) = self.counts.get_mut(&prefix) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&prefix);
+                self.draft.remove(table, &prefix);
+            }
+        }
+    }
+
+    pub(super) fn publish(&mut self, table: &Shards<Octets>) {
+        self.draft.publish(table);
     }
 }

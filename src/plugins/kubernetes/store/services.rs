@@ -187,7 +187,7 @@ impl Store {
     fn own(&mut self, address: IpAddr, key: &Holders) {
         let holders = match self.owners.get(&self.index.owners, &address) {
             None => {
-                self.prefixes.add(address);
+                self.prefixes.add(&self.index.prefixes, address);
                 key.clone()
             }
             Some(known) if known.names().any(|name| key.names().any(|key| key == name)) => return,
@@ -200,7 +200,7 @@ impl Store {
         let Some(known) = self.owners.get(&self.index.owners, &address) else { return };
         let left = known.without(key);
         if left.is_none() {
-            self.prefixes.remove(address);
+            self.prefixes.remove(&self.index.prefixes, address);
         }
         self.owners.set(&self.index.owners, address, left);
     }
