@@ -16,7 +16,7 @@ const MANY: u64 = 4_000;
 
 /// What the server may need more when nobody reads: less than these lines. One worker's buffer has a megabyte, and a
 /// buffer that grows is there twice for a moment; what it had is being written, and copied for that.
-const GROWTH: u64 = 12 << 20;
+const GROWTH: u64 = 8 << 20;
 
 /// A Corefile that logs lines of 4 KB, and what follows the name in them.
 fn long_lines(metrics: u16) -> (String, String) {
