@@ -110,6 +110,18 @@ fn nobody_waits_for_the_reader_of_the_log() {
 
 #[test]
 fn the_end_loses_no_line() {
+    let (mut server, output) = Server::start_piped(".:PORT {\nlog\nwhoami\n}\n");
+    let lines = lines(output);
+    for _ in 0..50 {
+        assert!(exchange(server.address(), &query("last.example.", "A")).is_some());
+    }
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert_eq!(lines.iter().filter(|line| line.contains("\"A IN last.example. udp ")).count(), 50);
+}
+
+#[test]
+fn who_asks_in_the_lameduck_time_is_in_the_log() {
     let (mut server, output) = Server::start_piped(".:PORT {\nhealth 127.0.0.1:0 {\nlameduck 1s\n}\nlog\nwhoami\n}\n");
     let lines = lines(output);
     let load = started(&server, "last.example.", 1_000);
