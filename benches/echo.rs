@@ -1,9 +1,9 @@
 //! The floor: a bare UDP loop on one thread that receives, finds the name in a hash map and sends a ready answer. No
 //! DNS server at all; what it costs is what the kernel costs. For benches/peers/:
 //!
-//!     echo ADDRESS NAME IPV4
+//!     echo ADDRESS NAME IPV4 [RECORDS]
 //!
-//! With `.` for a name it answers everything alike, and is the upstream of the rows that forward as well.
+//! The address stands in so many records, one if nothing else is said: a reply that is as large as the one it is the floor for. With `.` for a name it answers everything alike, and is the upstream of the rows that forward as well.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -12,11 +12,14 @@ use signpost::wire::name::Name;
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, name, ip] = arguments.as_slice() else { panic!("usage: echo ADDRESS NAME IPV4") };
+    let [address, name, ip, records @ ..] = arguments.as_slice() else {
+        panic!("usage: echo ADDRESS NAME IPV4 [RECORDS]")
+    };
+    let records: u8 = records.first().map_or(1, |number| number.parse().expect("up to 80 records"));
     let name = Name::from_text(name).expect("a name").lowered();
     let ip: Ipv4Addr = ip.parse().expect("an IPv4 address");
     // Pointer to the question, A, IN, 30 seconds, four octets.
-    let record = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4], ip.octets().as_slice()].concat();
+    let record = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4], ip.octets().as_slice()].concat().repeat(records.into());
     let of_all = name.is_root().then(|| record.clone());
     let answers: HashMap<Vec<u8>, Vec<u8>> = HashMap::from([(name.wire().to_vec(), record)]);
     let socket = UdpSocket::bind(address)?;
@@ -26,7 +29,7 @@ fn main() -> std::io::Result<()> {
         let Some(end) = packet[12..len].iter().position(|&octet| octet == 0).map(|at| at + 13) else { continue };
         if let Some(answer) = answers.get(&packet[12..end]).or(of_all.as_ref()) {
             packet[2] |= 0x84;
-            (packet[7], packet[11]) = (1, 0);
+            (packet[7], packet[11]) = (records, 0);
             let question = end + 4;
             packet[question..question + answer.len()].copy_from_slice(answer);
             socket.send_to(&packet[..question + answer.len()], peer)?;

@@ -11,6 +11,7 @@ use kit::fetched;
 use kit::message::{client, query, request};
 use kit::whole::{Whole, passing};
 use signpost::chain::{Outcome, Query};
+use signpost::host::log;
 use signpost::wire::types::rtype;
 
 /// How often each question is answered while valgrind counts; instructions.sh divides by it.
@@ -37,6 +38,7 @@ fn answers(server: &mut Whole, what: &str, name: &str, qtype: u16) {
 }
 
 fn main() {
+    log::redirect(Box::new(std::io::sink()));
     let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());
     let (listener, client) = (passing(8, "."), client());
     count("chain-of-nine", || {
@@ -54,6 +56,10 @@ fn main() {
         ("pod-a", "10-244-1-9.default.pod.cluster.local", rtype::A),
     ] {
         answers(&mut server, what, name, qtype);
+    }
+    // A line for each query; and where `log` wants errors alone there is none.
+    for (what, directive) in [("log", "    log\n"), ("log-of-errors", "    log . {\n        class error\n    }\n")] {
+        answers(&mut Whole::kubeadm_with(directive), what, "web.default.svc.cluster.local", rtype::A);
     }
     let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
     answers(&mut server, "cache-hit", "www.example.org", rtype::A);

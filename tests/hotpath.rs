@@ -15,6 +15,7 @@ use kit::fetched;
 use kit::message::{client, packet as plain, query};
 use kit::whole::{Whole, passing};
 use signpost::chain::{Outcome, Query};
+use signpost::host::log;
 use signpost::wire::types::rtype;
 
 //----------- The allocator --------------------------------------------------
@@ -285,6 +286,32 @@ fn names_of_a_hosts_file_allocate_nothing() {
         });
         assert_eq!(allocated, 0, "{name}: allocations in 1000 queries");
     }
+}
+
+/// As text and as JSON.
+#[test]
+fn a_line_for_each_query_allocates_nothing() {
+    log::redirect(Box::new(std::io::sink()));
+    log::claim_lane(0);
+    let mut server = Whole::start(&COREFILE.replace("class error", "class all"), &kit::cluster::manifests());
+    server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(10));
+    let now = Instant::now();
+    for (json, (what, name, qtype, ..)) in
+        [false, true].into_iter().flat_map(|json| QUESTIONS.iter().map(move |q| (json, q)))
+    {
+        log::set_json(json);
+        let packet = query(name, *qtype);
+        let mut fifty = || {
+            // What was printed is gone, so that these lines fit into any of the buffers that go round.
+            log::flush(Duration::from_secs(10));
+            allocations(|| (0..50).for_each(|_| _ = std::hint::black_box(server.ask(&packet, now))))
+        };
+        // Buffers have their size when each was filled once; what a line allocates would come every time.
+        let fewest = (0..20).map(|_| fifty()).min();
+        assert_eq!(fewest, Some(0), "{what}: allocations for 50 lines, JSON: {json}");
+    }
+    log::set_json(false);
+    assert_eq!(log::dropped(), 0, "what is dropped costs nothing");
 }
 
 #[test]

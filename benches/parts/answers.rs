@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::Criterion;
+use signpost::host::log;
 use signpost::wire::types::rtype;
 
 use crate::kit::message::query;
@@ -22,11 +23,29 @@ const ANSWERS: [(&str, &str, u16); 7] = [
 
 /// From the packet to the written reply through the chain that kubeadm's Corefile makes: all but the sockets.
 pub(crate) fn answers(c: &mut Criterion) {
+    log::redirect(Box::new(std::io::sink()));
+    log::claim_lane(0);
     let mut server = Whole::kubeadm();
     let mut group = c.benchmark_group("answers");
     for (what, name, qtype) in ANSWERS {
         let (packet, now) = (query(name, qtype), Instant::now());
         group.bench_function(what, |b| b.iter(|| server.ask(black_box(&packet), now).map(<[u8]>::len)));
+    }
+    let dropped = log::dropped();
+    for (what, directive) in [
+        ("A of a service, logged", "    log\n"),
+        ("A of a service, errors are logged", "    log . {\n        class error\n    }\n"),
+    ] {
+        let mut server = Whole::kubeadm_with(directive);
+        let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());
+        group.bench_function(what, |b| b.iter(|| server.ask(black_box(&packet), now).map(<[u8]>::len)));
+    }
+    // What is dropped is not made, and costs less.
+    if log::dropped() > dropped {
+        eprintln!(
+            "{} lines were dropped: the writer had no time, and the figures with log are too low",
+            log::dropped() - dropped
+        );
     }
     group.finish();
 }

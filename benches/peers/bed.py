@@ -56,6 +56,11 @@ def spent(pid):
     return nanos / 1e9, user * TICK, system * TICK
 
 
+def is_floor(name):
+    """Whether this is the bare UDP loop, and no DNS server."""
+    return name in ("echo", "echo-sized")
+
+
 class Failed(Exception):
     """A server that does not answer, or not right."""
 
@@ -109,13 +114,13 @@ class Bed:
     #----------- One server ----------------------------------------------------
 
     def installed(self, name):
-        return name in ("echo", "coredns", *self.signposts) or shutil.which(configs.COMMANDS[name][1][0]) is not None
+        return name in ("echo", "echo-sized", "coredns", *self.signposts) or shutil.which(configs.COMMANDS[name][1][0]) is not None
 
     def command(self, name, row, port):
         upstream = self.upstream("loop" if "{n}" in row.questions[0] else "zone")
-        if name == "echo":
+        if is_floor(name):
             asked = row.questions[0].split()[0] if len(row.questions) == 1 and "{n}" not in row.questions[0] else "."
-            return [self.echo, f"127.0.0.1:{port}", asked, "192.0.2.1"]
+            return [self.echo, f"127.0.0.1:{port}", asked, "192.0.2.1", row.records if name == "echo-sized" else 1]
         pki = self.work / "state/pki"
         if row.transport == "tls":
             self.cluster()  # it has the certificate
@@ -135,9 +140,9 @@ class Bed:
         questions, written = self.work / "questions", self.work / "report.json"
         written.unlink(missing_ok=True)
         # The floor answers every question alike: its replies are held against its first.
-        lines = [line if name != "echo" else " ".join(line.split()[:2]) for line in row.questions]
+        lines = [line if not is_floor(name) else " ".join(line.split()[:2]) for line in row.questions]
         questions.write_text("\n".join(lines) + "\n")
-        transport = "udp" if name == "echo" else row.transport
+        transport = "udp" if is_floor(name) else row.transport
         cpus = self.load_cpu if row.cores == 1 else f"{self.server_cpu},{self.load_cpu}"
         done = subprocess.run(["taskset", "-c", cpus, self.bench, "load", "--server", f"127.0.0.1:{port}", "--questions", questions,
                                "--transport", transport, "--clients", "20", "--json", written, "--quiet", *map(str, options)],

@@ -32,12 +32,14 @@ class Row:
     corefile: str = "kubeadm"
     transport: str = "udp"
     rate: Optional[int] = None  # queries a second, open loop; else 192 are kept on their way
+    records: int = 1  # of each answer: with more than one, the floor has as many as well
     cores: int = 1  # of the server; with more than one the load shares them
     goal: Optional[float] = None  # Signpost's CPU by the floor's, at most
     goal_coredns: Optional[float] = None  # CoreDNS's CPU by Signpost's, at least
 
     def servers(self):
-        return ("echo", "coredns", *self.peers, "before", "signpost")
+        sized = ("echo-sized",) if self.records > 1 else ()
+        return ("echo", *sized, "coredns", *self.peers, "before", "signpost")
 
 
 AUTHORITATIVE = ("nsd", "knot", "unbound", "dnsmasq")
@@ -48,7 +50,7 @@ ROWS = (
     Row("service", "Service A", SERVICE_A, AUTHORITATIVE, goal=1.10, goal_coredns=7.3),
     Row("service-cache", "Service A, plain `cache 30`", SERVICE_A, corefile="cache", goal=1.10, goal_coredns=3.7),
     Row("service-any", "Service A, listening on all addresses", SERVICE_A, corefile="any"),
-    Row("headless", "headless, 20 addresses", (f"{HEADLESS} A NOERROR {ENDPOINTS}",), AUTHORITATIVE, goal=1.2),
+    Row("headless", "headless, 20 addresses", (f"{HEADLESS} A NOERROR {ENDPOINTS}",), AUTHORITATIVE, records=ENDPOINTS, goal=1.2),
     Row("srv", "SRV, 20 targets", (f"{SRV} SRV NOERROR",), ("nsd", "knot", "unbound"), goal=1.4),
     Row("ptr", "PTR of a Service", (f"{PTR} PTR NOERROR 1",), AUTHORITATIVE, goal=1.1),
     Row("external", "external name, cached", (f"{EXTERNAL} A NOERROR 1",), RESOLVERS, goal=1.12),

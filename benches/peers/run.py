@@ -26,7 +26,7 @@ from table import page
 def arguments():
     parser = argparse.ArgumentParser(prog="peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", metavar="NAME,...", help="which rows: " + ", ".join(row.name for row in ROWS))
-    parser.add_argument("--only", metavar="NAME,...", help="which servers: echo, coredns, signpost, nsd, knot, unbound, dnsmasq, dnsdist")
+    parser.add_argument("--only", metavar="NAME,...", help="which servers: echo, echo-sized, coredns, signpost, nsd, knot, unbound, dnsmasq, dnsdist")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement; 3")
     parser.add_argument("--results", type=Path, metavar="FILE", help="keeps the rounds as JSON lines; those that are there are part of the table")

@@ -3,7 +3,7 @@ import statistics
 
 from rows import ROWS
 
-TITLES = {"echo": "bare UDP loop (floor)", "coredns": "CoreDNS", "before": "Signpost before", "signpost": "Signpost", "nsd": "NSD", "knot": "Knot", "unbound": "Unbound"}
+TITLES = {"echo": "bare UDP loop (floor)", "echo-sized": "the same, replies as large (floor)", "coredns": "CoreDNS", "before": "Signpost before", "signpost": "Signpost", "nsd": "NSD", "knot": "Knot", "unbound": "Unbound"}
 
 
 def middle(rounds, what):
@@ -38,7 +38,7 @@ def cost(rows, rounds):
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in rows:
         of = {name: rounds[row.name, name] for name in row.servers() if (row.name, name) in rounds}
-        floor, coredns = of.get("echo"), of.get("coredns")
+        floor, coredns = of.get("echo-sized") or of.get("echo"), of.get("coredns")
         for at, (name, mine) in enumerate(of.items()):
             busy = statistics.median(r["cpu_us"] * r["answered_per_second"] / 1e4 for r in mine)
             yield (f"| {'' if at else row.title} | {TITLES.get(name, name)} | {spread(mine, 'answered_per_second', ',.0f')} | {busy:.0f} % "
@@ -61,6 +61,11 @@ def latency(rows, rounds):
 
 def notes(rounds):
     """What a ratio does not say."""
+    for row in ROWS:
+        one, sized, mine = (rounds.get((row.name, name)) for name in ("echo", "echo-sized", "signpost"))
+        if one and sized and mine:
+            yield (f"Row `{row.name}`: the ratios are to the floor whose replies have {row.records} records too. It costs {quotient(sized, one)} times the "
+                   f"floor with one record; by that one Signpost is at {quotient(mine, one)}.")
     for (row, name), mine in rounds.items():
         if "logged" in mine[0]:
             yield f"{TITLES.get(name, name)}, row `{row}`: {middle(mine, 'logged') * 100:.1f} % of the lines reached the reader of standard output."

@@ -1,5 +1,7 @@
 //! Writing a reply: the answer spliced behind the question as the client wrote it, OPT last.
 
+use std::ops::Range;
+
 use super::answer::Answer;
 use super::reply::{Order, Reply};
 use super::request::{HEADER, Refusal, Request, flag};
@@ -76,46 +78,65 @@ impl Writer {
         }
     }
 
-    fn shuffle_section(&mut self, answer: &Answer, section: std::ops::Range<u16>, seed: &mut u32) {
-        let class = |index: u16| Class::of(answer.rtype_at(usize::from(index)));
-        let begin = self.order.len();
-        if section.clone().is_sorted_by_key(class) {
-            self.order.extend(section);
-        } else {
-            for wanted in [Class::Alias, Class::Other, Class::Address, Class::Exchange] {
-                self.order.extend(section.clone().filter(|&index| class(index) == wanted));
-            }
+    fn shuffle_section(&mut self, answer: &Answer, section: Range<u16>, seed: &mut u32) {
+        if section.is_empty() {
+            return;
         }
-        for alike in self.order[begin..].chunk_by_mut(|&one, &next| class(one) == class(next)) {
-            if matches!(class(alike[0]), Class::Address | Class::Exchange) {
-                shuffle(alike, seed);
+        let begin = self.order.len();
+        if let Some(class) = uniform(answer, section.clone()) {
+            self.order.extend(section);
+            if class.is_shuffled() {
+                shuffle(&mut self.order[begin..], seed);
+            }
+            return;
+        }
+        let class = |index: u16| Class::of(answer.rtype_at(usize::from(index)));
+        for wanted in [Class::Alias, Class::Other, Class::Address, Class::Exchange] {
+            let from = self.order.len();
+            self.order.extend(section.clone().filter(|&index| class(index) == wanted));
+            if wanted.is_shuffled() {
+                shuffle(&mut self.order[from..], seed);
             }
         }
     }
 
     fn copy_some(&self, answer: &Answer, shift: i32, ttl: Option<u32>, room: usize, out: &mut Vec<u8>) -> [u16; 3] {
-        let (body, mut copied, mut pointers) = (out.len(), 0, answer.pointers.as_slice());
+        let (end, mut copied, mut pointers) = (out.len() + room, 0, answer.pointers.as_slice());
+        let moves = shift != 0 && !pointers.is_empty();
         for &index in &self.order {
             let index = usize::from(index);
             let (from, to) = (usize::from(answer.records[index].at), answer.record_end(index));
             let at = out.len();
-            if at - body + to - from > room {
+            if at + to - from > end {
                 break;
             }
-            out.extend_from_slice(&answer.bytes[from..to]);
+            append_record(&answer.bytes[from..to], out);
             if let Some(ttl) = ttl {
                 let ttl_at = at + usize::from(answer.records[index].ttl_at) - from;
                 out[ttl_at..ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
             }
-            if shift != 0 && !answer.pointers.is_empty() {
+            if moves {
                 pointers = pointers_from(&answer.pointers, pointers, from);
-                for &pointer in pointers.iter().take_while(|&&pointer| usize::from(pointer) < to) {
-                    move_pointer(&mut out[at + usize::from(pointer) - from..], shift);
-                }
+                move_pointers(pointers, from..to, shift, &mut out[at..]);
             }
             copied += 1;
         }
         counts_of(answer, copied)
+    }
+}
+
+/// An A and an AAAA record of the name that was asked: a pointer, type, class, TTL, length, and the address.
+const SHORT: [usize; 2] = [2 + 10 + 4, 2 + 10 + 16];
+
+/// Appends one record. For those that come by the dozen the length is known here, so that no call is made for each.
+#[inline]
+fn append_record(record: &[u8], out: &mut Vec<u8>) {
+    if let Ok(record) = <&[u8; SHORT[0]]>::try_from(record) {
+        out.extend_from_slice(record);
+    } else if let Ok(record) = <&[u8; SHORT[1]]>::try_from(record) {
+        out.extend_from_slice(record);
+    } else {
+        out.extend_from_slice(record);
     }
 }
 
@@ -155,6 +176,14 @@ pub(super) fn copy_all(answer: &Answer, shift: i32, ttl: Option<u32>, out: &mut 
 fn pointers_from<'a>(all: &'a [u16], last: &'a [u16], from: usize) -> &'a [u16] {
     let begin = if last.first().is_some_and(|&pointer| usize::from(pointer) <= from) { last } else { all };
     &begin[begin.partition_point(|&pointer| usize::from(pointer) < from)..]
+}
+
+/// Moves those of `pointers` that stand in this part of the answer, which `copy` begins with.
+#[inline(never)]
+fn move_pointers(pointers: &[u16], part: Range<usize>, shift: i32, copy: &mut [u8]) {
+    for &pointer in pointers.iter().take_while(|&&pointer| usize::from(pointer) < part.end) {
+        move_pointer(&mut copy[usize::from(pointer) - part.start..], shift);
+    }
 }
 
 fn move_pointer(at: &mut [u8], shift: i32) {
@@ -229,6 +258,13 @@ enum Class {
     Exchange,
 }
 
+/// The class of a section whose records are all of one type, as in most answers: that is seen in one pass.
+fn uniform(answer: &Answer, section: Range<u16>) -> Option<Class> {
+    let mut kinds = section.map(|index| answer.rtype_at(usize::from(index)));
+    let first = kinds.next()?;
+    kinds.all(|kind| kind == first).then(|| Class::of(first))
+}
+
 impl Class {
     fn of(kind: u16) -> Self {
         match kind {
@@ -237,6 +273,10 @@ impl Class {
             rtype::MX => Self::Exchange,
             _ => Self::Other,
         }
+    }
+
+    fn is_shuffled(self) -> bool {
+        matches!(self, Self::Address | Self::Exchange)
     }
 }
 

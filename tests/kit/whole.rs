@@ -67,7 +67,13 @@ impl Whole {
     /// What kubeadm's Corefile makes for [`cluster::manifests`], ready to answer. Nobody listens and nothing is
     /// forwarded, so what would ask by itself is left out.
     pub fn kubeadm() -> Self {
-        let corefile = KUBEADM.replace("    loop\n", "").replace("    health {\n       lameduck 5s\n    }\n", "");
+        Self::kubeadm_with("")
+    }
+
+    /// The same with one more directive.
+    pub fn kubeadm_with(directive: &str) -> Self {
+        let corefile =
+            KUBEADM.replace("    loop\n", "").replace("    health {\n       lameduck 5s\n    }\n", directive);
         let mut server = Self::start(&corefile, &cluster::manifests());
         server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(10));
         server

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +45,23 @@ impl Server {
 
     /// The same where the server may end instead of listening; what it printed then.
     pub fn try_start(program: &Path, corefile: &str, files: &[(&str, &str)]) -> Result<Self, String> {
+        Self::start_printing(program, corefile, files, log)
+    }
+
+    /// A server whose standard output the caller reads, or does not.
+    pub fn start_piped(corefile: &str) -> (Self, ChildStdout) {
+        let started = Self::start_printing(Path::new(SIGNPOST), corefile, &[], |_| Stdio::piped());
+        let mut server = started.unwrap_or_else(|printed| panic!("the server does not listen: {printed}"));
+        let output = server.process.stdout.take().expect("a pipe");
+        (server, output)
+    }
+
+    fn start_printing<T: Into<Stdio>>(
+        program: &Path,
+        corefile: &str,
+        files: &[(&str, &str)],
+        output: impl FnOnce(&Path) -> T,
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         for (name, text) in files {
@@ -52,7 +69,7 @@ impl Server {
         }
         write(&folder.path().join("Corefile"), &corefile.replace("PORT", &port.to_string()));
         let mut command = command(program, folder.path());
-        let process = command.stdout(log(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
+        let process = command.stdout(output(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
         let mut server = Self { folder, port, process };
         let end = Instant::now() + PATIENCE;
         loop {

@@ -4,6 +4,7 @@
 //! reader of standard output stalls and a buffer is full, lines are dropped and counted, and no query is delayed.
 
 mod lanes;
+mod record;
 mod writer;
 
 use std::cell::Cell;
@@ -14,9 +15,12 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
+
+pub use record::Text;
 
 use lanes::Lanes;
+use record::Nothing;
 use writer::{Writer, standard_output};
 
 static LANES: Lanes = Lanes::new();
@@ -73,39 +77,25 @@ pub fn line(level: Level, from: &str, message: fmt::Arguments<'_>) {
 
 /// Appends a line in the form that was chosen for the process.
 fn render(buffer: &mut Vec<u8>, level: Level, from: &str, message: fmt::Arguments<'_>) {
-    // Writing to a Vec cannot fail.
-    let _ = if is_json() {
-        writeln!(buffer, "{}", object(level, from, &message.to_string(), Map::new()))
-    } else {
-        let separator = if from.is_empty() { "" } else { ": " };
-        writeln!(buffer, "[{}] {from}{separator}{message}", level.text())
-    };
-}
-
-/// Prints one JSON object a line: time, level, message, plugin, then `fields` (`-log-format json`).
-pub fn record(level: Level, from: &str, message: &str, fields: Map<String, Value>) {
-    let object = object(level, from, message, fields);
-    with_buffer(|buffer| {
-        let _ = writeln!(buffer, "{object}");
-    });
-}
-
-fn object(level: Level, from: &str, message: &str, fields: Map<String, Value>) -> Value {
-    let mut object = Map::new();
-    object.insert("time".into(), jiff::Timestamp::now().to_string().into());
-    object.insert("level".into(), level.json().into());
-    object.insert("msg".into(), message.into());
-    if let Some(plugin) = from.strip_prefix("plugin/") {
-        object.insert("plugin".into(), plugin.into());
+    if is_json() {
+        return record::append(buffer, level, from, message, Nothing {});
     }
-    object.extend(fields);
-    Value::Object(object)
+    let separator = if from.is_empty() { "" } else { ": " };
+    // Writing to a Vec cannot fail.
+    let _ = writeln!(buffer, "[{}] {from}{separator}{message}", level.text());
+}
+
+/// Prints one JSON object a line: time, level, message, plugin, then `fields`, a struct or a map (`-log-format json`).
+///
+/// What they are made of must not print anything itself.
+pub fn record(level: Level, from: &str, message: impl Serialize, fields: impl Serialize) {
+    with_buffer(|buffer| record::append(buffer, level, from, message, fields));
 }
 
 /// Prints what is meant for people at start: as it is, or as one record.
 pub fn plain(text: &str) {
     if is_json() {
-        record(Level::Info, "", text.trim_end(), Map::new());
+        record(Level::Info, "", text.trim_end(), Nothing {});
     } else {
         with_buffer(|buffer| {
             let _ = writeln!(buffer, "{}", text.trim_end());

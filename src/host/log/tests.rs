@@ -136,3 +136,21 @@ fn whoever_flushes_waits_for_what_is_printed() {
     });
     assert_eq!(*GOT.lock().expect("no panic"), b"line\n");
 }
+
+#[test]
+fn a_json_line_is_one_object() {
+    let mut line = Vec::new();
+    let fields =
+        std::collections::BTreeMap::from([("name", Text(|out: &mut Vec<u8>| out.extend_from_slice(b"a\\000.\n")))]);
+    record::append(&mut line, Level::Warning, "plugin/log", format_args!("say \"{}\"", 1), fields);
+    let text = String::from_utf8(line).expect("text");
+    let (head, rest) = text.split_once(',').expect("a time");
+    let time = head.strip_prefix("{\"time\":\"").and_then(|time| time.strip_suffix('"')).expect("a time");
+    assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+    let expected = r#""level":"WARN","msg":"say \"1\"","plugin":"log","name":"a\\000.\n"}"#;
+    assert_eq!(rest, format!("{expected}\n"));
+    let mut line = Vec::new();
+    record::append(&mut line, Level::Info, "", "hello", Nothing {});
+    let text = String::from_utf8(line).expect("text");
+    assert!(text.ends_with(",\"level\":\"INFO\",\"msg\":\"hello\"}\n"), "{text}");
+}

@@ -16,9 +16,10 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use crate::chain::{Proto, Query, Reply};
+use crate::host::log::Text;
 use crate::wire::name::Name;
 use crate::wire::request::{HEADER, flag};
 use crate::wire::text::append_text;
@@ -170,31 +171,26 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The facts of a JSON line, in CoreDNS's order.
-    pub(super) fn fields(&self) -> Map<String, Value> {
+    /// The facts of a JSON line.
+    pub(super) fn fields(&self) -> impl Serialize {
         let (query, request) = (self.query, &self.query.request);
-        let text = |fact| {
-            let mut out = Vec::new();
-            self.write(fact, &mut out);
-            Value::from(String::from_utf8_lossy(&out).into_owned())
-        };
-        let fields = [
-            ("client_ip", query.client.peer.ip().to_canonical().to_string().into()),
-            ("client_port", query.client.peer.port().into()),
-            ("qname", text(Fact::Name)),
-            ("qtype", text(Fact::Type)),
-            ("qclass", text(Fact::Class)),
-            ("protocol", self.proto().into()),
-            ("id", request.id.into()),
-            ("opcode", request.opcode().into()),
-            ("request_size", self.request_size().into()),
-            ("dnssec_ok", query.dnssec_ok().into()),
-            ("bufsize", query.limit().into()),
-            ("rcode", text(Fact::Rcode)),
-            ("response_size", self.response_size().into()),
-            ("duration_seconds", self.took.as_secs_f64().into()),
-        ];
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let text = |fact| Text(move |out: &mut Vec<u8>| self.write(fact, out));
+        Fields {
+            client_ip: query.client.peer.ip().to_canonical(),
+            client_port: query.client.peer.port(),
+            qname: text(Fact::Name),
+            qtype: text(Fact::Type),
+            qclass: text(Fact::Class),
+            protocol: self.proto(),
+            id: request.id,
+            opcode: request.opcode(),
+            request_size: self.request_size(),
+            dnssec_ok: query.dnssec_ok(),
+            bufsize: query.limit(),
+            rcode: text(Fact::Rcode),
+            response_size: self.response_size(),
+            duration_seconds: self.took.as_secs_f64(),
+        }
     }
 
     fn proto(&self) -> &'static str {
@@ -235,6 +231,25 @@ const FLAGS: [(u16, &str); 8] = [
     (flag::AD, "ad"),
     (flag::CD, "cd"),
 ];
+
+/// In CoreDNS's order. `T` is a text that is made when it is written.
+#[derive(Serialize)]
+struct Fields<T> {
+    client_ip: IpAddr,
+    client_port: u16,
+    qname: T,
+    qtype: T,
+    qclass: T,
+    protocol: &'static str,
+    id: u16,
+    opcode: u8,
+    request_size: usize,
+    dnssec_ok: bool,
+    bufsize: usize,
+    rcode: T,
+    response_size: usize,
+    duration_seconds: f64,
+}
 
 //----------- How facts are written ------------------------------------------
 //

@@ -138,9 +138,8 @@ impl Plugin for Log {
         }
         let facts = Facts::new(query, reply, &asked);
         if log::is_json() {
-            let mut text = Vec::new();
-            rule.format.write(&facts, &mut text);
-            log::record(Level::Info, "plugin/log", &String::from_utf8_lossy(&text), facts.fields());
+            let text = log::Text(|out: &mut Vec<u8>| rule.format.write(&facts, out));
+            log::record(Level::Info, "plugin/log", text, facts.fields());
         } else {
             log::with_buffer(|buffer| {
                 buffer.extend_from_slice(b"[INFO] ");

@@ -86,7 +86,7 @@ fn the_facts_of_a_json_line() {
         server.outcome(&packet("A.b.", "SRV"), "[::1]:9".parse().expect("an address")).expect("a reply");
     let name = Name::from_text("a.b.").expect("a name");
     let facts = Facts::new(&query, &reply, &name).taking(Duration::from_millis(2));
-    let text = serde_json::Value::Object(facts.fields());
+    let text = serde_json::to_value(facts.fields()).expect("JSON");
     let expected = serde_json::json!({
         "client_ip": "::1", "client_port": 9, "qname": "a.b.", "qtype": "SRV", "qclass": "IN", "protocol": "udp",
         "id": 4660, "opcode": 0, "request_size": 32, "dnssec_ok": false, "bufsize": 1232, "rcode": "NOERROR",

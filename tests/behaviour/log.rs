@@ -1,0 +1,164 @@
+//! Log lines arrive whole; whoever does not read them delays no query, and hears how many were dropped.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::ChildStdout;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::stop::Load;
+use super::support::{PATIENCE, Server, connect, exchange, free_port, query};
+
+/// Queries in a second: far from what a server takes, also on a machine that does something else.
+const RATE: u32 = 2_000;
+
+/// How many lines of 4 KB nobody reads: 16 MB.
+const MANY: u64 = 4_000;
+
+/// What the server may need more when nobody reads: less than these lines. One worker's buffer has a megabyte, and a
+/// buffer that grows is there twice for a moment; what it had is being written, and copied for that.
+const GROWTH: u64 = 8 << 20;
+
+/// A Corefile that logs lines of 4 KB, and what follows the name in them.
+fn long_lines(metrics: u16) -> (String, String) {
+    let filler = "x".repeat(4000);
+    (
+        format!(".:PORT {{\nprometheus 127.0.0.1:{metrics}\nlog . \"{{name}} {filler} end\"\nwhoami\n}}\n"),
+        filler + " end",
+    )
+}
+
+/// What the server counts as dropped.
+fn dropped(metrics: u16) -> u64 {
+    let mut stream = connect(([127, 0, 0, 1], metrics).into());
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sends");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("a page");
+    let line = page.lines().find_map(|line| line.strip_prefix("signpost_log_dropped_lines_total "));
+    line.expect("the metric").parse().expect("a number")
+}
+
+/// The most memory that the server has had, in octets.
+fn peak(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+/// Asks `name` so many times or a few more, at a steady rate; how many were asked, of which none was lost.
+fn ask_many(server: &Server, name: &str, many: u64) -> u64 {
+    finished(started(server, name, many))
+}
+
+fn started(server: &Server, name: &str, many: u64) -> Load {
+    let load = Load::start(server.address(), &query(name, "A"), RATE);
+    let end = Instant::now() + 6 * PATIENCE;
+    while load.sent() < many {
+        assert!(Instant::now() < end, "the load does not come off the ground");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    load
+}
+
+fn finished(load: Load) -> u64 {
+    let (asked, lost, failed) = load.finish();
+    assert_eq!((lost, failed), (0, 0), "of {asked} queries, lost and answered with an error");
+    asked
+}
+
+/// Hands over what the server prints, line by line.
+fn lines(output: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let _ = sender.send(line.expect("text"));
+        }
+    });
+    lines
+}
+
+#[test]
+fn nobody_waits_for_the_reader_of_the_log() {
+    let metrics = free_port();
+    let (corefile, rest) = long_lines(metrics);
+    let (mut server, output) = Server::start_piped(&corefile);
+    let before = peak(&server);
+    let asked = ask_many(&server, "a.example.", MANY);
+    let (dropped, grown) = (dropped(metrics), peak(&server) - before);
+    assert!(dropped > 0 && dropped < asked, "{dropped} of {asked} lines dropped");
+    assert!(grown < GROWTH, "{grown} octets more");
+    let lines = lines(output);
+    // The reader is back: lines that waited, and one that says how many did not.
+    let (mut read, mut told) = (0, Vec::new());
+    while read < asked - dropped || told.is_empty() {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{read} lines of {asked} less {dropped}"));
+        if line.starts_with("[WARNING]") {
+            told.push(line);
+        } else if line.contains("xxx") {
+            assert!(line == format!("[INFO] a.example. {rest}"), "torn: {line}");
+            read += 1;
+        }
+    }
+    // And then all is as before. Nothing comes twice.
+    assert!(exchange(server.address(), &query("b.example.", "A")).is_some());
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let after: Vec<String> = lines.iter().filter(|line| line.contains("xxx") || line.contains("WARNING")).collect();
+    assert!(after == [format!("[INFO] b.example. {rest}")], "{after:?}");
+    assert_eq!(told, [format!("[WARNING] {dropped} log lines were dropped: nobody read them")]);
+    assert_eq!(read + dropped, asked);
+}
+
+#[test]
+fn the_end_loses_no_line() {
+    let (mut server, output) = Server::start_piped(".:PORT {\nlog\nwhoami\n}\n");
+    let lines = lines(output);
+    for _ in 0..50 {
+        assert!(exchange(server.address(), &query("last.example.", "A")).is_some());
+    }
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert_eq!(lines.iter().filter(|line| line.contains("\"A IN last.example. udp ")).count(), 50);
+}
+
+#[test]
+fn who_asks_in_the_lameduck_time_is_in_the_log() {
+    let (mut server, output) = Server::start_piped(".:PORT {\nhealth 127.0.0.1:0 {\nlameduck 1s\n}\nlog\nwhoami\n}\n");
+    let lines = lines(output);
+    let load = started(&server, "last.example.", 1_000);
+    server.signal("TERM");
+    // It serves on for a second and while it is asked, and then writes what it has to say.
+    let end = Instant::now() + 6 * PATIENCE;
+    while load.sent() < 2_000 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let asked = finished(load);
+    assert!(server.wait().success());
+    let printed = lines.iter().filter(|line| line.contains("\"A IN last.example. udp ")).count();
+    assert_eq!(printed as u64, asked, "lines of answered queries");
+}
+
+#[test]
+fn a_reader_that_is_gone_takes_only_lines_with_it() {
+    let metrics = free_port();
+    let (corefile, _) = long_lines(metrics);
+    let (mut server, output) = Server::start_piped(&corefile);
+    drop(output);
+    let asked = ask_many(&server, "a.example.", 200);
+    let end = Instant::now() + PATIENCE;
+    while dropped(metrics) < asked {
+        assert!(Instant::now() < end, "{} of {asked} lines counted as dropped", dropped(metrics));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(exchange(server.address(), &query("b.example.", "A")).is_some());
+    server.signal("TERM");
+    assert!(server.wait().success(), "the end is in order: {}", server.output());
+}
+
+#[test]
+fn a_reader_that_stalls_does_not_keep_the_server_from_its_end() {
+    let (corefile, _) = long_lines(free_port());
+    let (mut server, _output) = Server::start_piped(&corefile);
+    ask_many(&server, "a.example.", 100);
+    server.signal("TERM");
+    assert!(server.wait().success());
+}
