@@ -283,7 +283,7 @@ fn names_of_a_hosts_file_allocate_nothing() {
                 let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
             }
         });
-        assert_eq!(allocated, 0, "{name}: allocations in 1000 queries");
+        assert_eq!(allocated, 0, "{name} {qtype}: allocations in 1000 queries");
     }
 }
 
@@ -306,7 +306,7 @@ fn names_outside_allocate_nothing() {
                 let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
             }
         });
-        assert_eq!(allocated, 0, "{name}: allocations in 1000 queries");
+        assert_eq!(allocated, 0, "{name} {qtype}: allocations in 1000 queries");
     }
 }
 

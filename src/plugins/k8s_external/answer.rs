@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::setup::Directive;
 use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
-use crate::wire::answer::{Answer, Section, scratch};
+use crate::wire::answer::{Answer, Section, recycle, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
 use crate::wire::name::{MAX_NAME, Name};
 use crate::wire::request::flag;
@@ -91,8 +91,14 @@ impl Making<'_> {
                 }
             });
         });
-        let is_there = answer.counts[0] > 0;
-        is_there.then(|| if qtype == rtype::PTR { Made::Answer(answer) } else { Made::NoData })
+        match answer.counts[0] {
+            0 => {
+                recycle(answer);
+                None
+            }
+            _ if qtype == rtype::PTR => Some(Made::Answer(answer)),
+            _ => Some(Made::NoData),
+        }
     }
 
     /// What a service or a part of it has outside.
@@ -233,8 +239,13 @@ impl Making<'_> {
         });
     }
 
+    /// The answer, if it has a record; what has none goes back to the pool.
     fn if_any(&self, answer: Arc<Answer>) -> Made {
-        if answer.counts[0] == 0 { Made::NoData } else { Made::Answer(answer) }
+        if answer.counts[0] > 0 {
+            return Made::Answer(answer);
+        }
+        recycle(answer);
+        Made::NoData
     }
 
     fn scratch(&self, fill: impl FnOnce(&mut Encoder<'_>)) -> Arc<Answer> {
