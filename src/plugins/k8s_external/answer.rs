@@ -24,7 +24,7 @@ pub(super) enum Made {
     /// SRV records, some of whose targets are these names outside.
     Targets(Arc<Answer>, Vec<Name>),
     /// The name is an alias of this one.
-    Alias(Name),
+    Alias(Box<Name>),
     /// The name exists, the type does not.
     NoData,
     /// The name does not exist, whatever the cluster has.
@@ -127,7 +127,7 @@ impl Making<'_> {
             });
         });
         match alias {
-            Some(target) if !any => Made::Alias(target),
+            Some(target) if !any => Made::Alias(Box::new(target)),
             _ => self.if_any(answer),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::addresses::Holders;
-use super::endpoints::AddressRef;
+use super::endpoints::{AddressRef, EndpointRef};
 use super::index::{Entry, Index};
 use super::lookup::{Selection, is_above_ports, takes_port};
 use super::model::{LabelRoom, Port, Reached, Target};
@@ -114,7 +114,7 @@ fn add_server(found: &mut Vec<IpAddr>, entry: &Entry, local: IpAddr, headless: b
         return;
     }
     if headless && service.target == Target::Endpoints {
-        found.extend(entry.endpoints().filter_map(|endpoint| endpoint.ip()));
+        found.extend(entry.endpoints().filter_map(EndpointRef::ip));
     } else {
         found.extend(service.external_ips());
     }

@@ -61,11 +61,8 @@ pub struct Service {
     pub ports: Arc<[Port]>,
     /// Whether it has a selector: metrics tell the two apart.
     pub has_selector: bool,
-    /// Where it is reached from outside of the cluster, each once, if anywhere. Kept only where somebody asks for it.
-    #[expect(
-        clippy::box_collection,
-        reason = "few services have one, and a slice would take a word more in all of them"
-    )]
+    /// Where it is reached from outside of the cluster, each once, if anywhere. Kept only where somebody asks for it, and boxed:
+    /// few services have one, and a slice would take a word more in all of them.
     pub external: Option<Box<Vec<Reached>>>,
 }
 
