@@ -7,7 +7,7 @@ target := env("CARGO_TARGET_DIR", "target")
 server := target / "release/signpost"
 
 # What belongs to later issues: no plugin for it yet.
-later := "--not-family external --not-family transfer"
+later := "--not-family transfer"
 
 # The recipes.
 default:

@@ -250,7 +250,7 @@ fn spelled(data: &[u8]) -> String {
 
 /// Objects of Kubernetes as JSON: what can be read can be taken in, shown, asked for, and forgotten again.
 pub(crate) fn check_objects(data: &[u8]) {
-    let keep = Keep { endpoint_pod_names: true, zonal: true };
+    let keep = Keep { endpoint_pod_names: true, zonal: true, external: true };
     for kind in [Kind::Namespace, Kind::Service, Kind::Slice, Kind::Pod, Kind::Import, Kind::ImportSlice] {
         let mut from = serde_json::Deserializer::from_slice(data);
         let Ok(Decoded { found, .. }) = decode(kind, &mut from, keep) else { continue };

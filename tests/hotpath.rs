@@ -284,7 +284,30 @@ fn names_of_a_hosts_file_allocate_nothing() {
                 let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
             }
         });
-        assert_eq!(allocated, 0, "{name}: allocations in 1000 queries");
+        assert_eq!(allocated, 0, "{name} {qtype}: allocations in 1000 queries");
+    }
+}
+
+#[test]
+fn names_outside_allocate_nothing() {
+    let corefile = COREFILE.replace("    forward .", "    k8s_external ext.example {\nheadless\n}\n    forward .");
+    let lb = "---\n{apiVersion: v1, kind: Service, metadata: {name: lb, namespace: default}, spec: {clusterIP: 10.96.0.99, \
+              ports: [{name: http, port: 80}]}, status: {loadBalancer: {ingress: [{ip: 203.0.113.10}]}}}\n";
+    let mut server = Whole::start(&corefile, &(kit::cluster::manifests() + lb));
+    server.wait_until_answered(&query("lb.default.ext.example", rtype::A), Duration::from_secs(10));
+    let questions =
+        [("lb", rtype::A), ("lb", rtype::AAAA), ("_http._tcp.lb", rtype::SRV), ("db", rtype::SRV), ("no", rtype::A)];
+    for (name, qtype) in questions {
+        let (packet, now) = (query(&format!("{name}.default.ext.example"), qtype), Instant::now());
+        let got = ask(&mut server, &packet, now);
+        let counts = if name == "no" || qtype == rtype::AAAA { 0 } else { 1 };
+        assert_eq!(got.answers.len().min(1), counts, "{name}");
+        let allocated = allocations(|| {
+            for _ in 0..1000 {
+                let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
+            }
+        });
+        assert_eq!(allocated, 0, "{name} {qtype}: allocations in 1000 queries");
     }
 }
 

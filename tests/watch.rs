@@ -76,7 +76,7 @@ impl Room {
 
     fn owned(&self, address: &str) -> bool {
         let address: IpAddr = address.parse().expect("an address");
-        self.index.owners.with(&address, |_| ()).is_some()
+        self.index.owners.holders.with(&address, |_| ()).is_some()
     }
 
     /// The value of a metric.

@@ -72,6 +72,7 @@ pub fn build(
         let _ = draft.memory.set(std::mem::take(&mut draft.from_memory));
     }
     blocks.iter_mut().try_for_each(Block::hand_over_search_lists)?;
+    blocks.iter_mut().try_for_each(Block::hand_over_externals)?;
     let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
     overlap::check_ports(&wanted)?;
     check_transports(&blocks)?;
@@ -146,6 +147,19 @@ impl<'a> Block<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Gives what is known of services as they are reached from outside to the plugin that names them.
+    fn hand_over_externals(&mut self) -> Result<()> {
+        match (self.draft.external_wish.take(), self.draft.externals.take()) {
+            (None, _) => Ok(()),
+            (Some((_, complaint)), None) => Err(complaint.into()),
+            // Nobody has set it before.
+            (Some((offered, _)), Some(externals)) => {
+                let _ = offered.set(externals);
+                Ok(())
+            }
+        }
     }
 
     fn wanted(&self) -> Wanted<'_> {

@@ -6,10 +6,12 @@
 //! - [`place`]: where a server block is served
 //! - [`site`]: a server block's chain on one listener, and how a name finds it
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
+//! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
 pub mod build;
+pub mod external;
 pub mod place;
 pub mod plugin;
 pub mod query;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::external::{Externals, OfferedExternals};
 use super::place::{self, Place};
 use super::plugin::Plugin;
 use super::search::{Lists, Offered};
@@ -60,6 +61,8 @@ pub(super) struct BlockDraft {
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
     pub(super) search_offers: Vec<(&'static str, Lists)>,
     pub(super) search_wishes: Vec<SearchWish>,
+    pub(super) externals: Option<Arc<dyn Externals>>,
+    pub(super) external_wish: Option<(OfferedExternals, Complaint)>,
 }
 
 /// A plugin wants the search lists that another one knows.
@@ -213,6 +216,27 @@ impl<'a> Setup<'a> {
         let offered = Offered::default();
         self.draft.search_wishes.push(SearchWish { of: of.to_owned(), offered: offered.clone(), complaint });
         offered
+    }
+
+    /// What some plugin of the block knows of services as they are reached from outside; there when all plugins are set up.
+    ///
+    /// If none does, the Corefile is refused with `complaint`.
+    #[must_use]
+    pub fn externals(&mut self, complaint: Complaint) -> OfferedExternals {
+        let offered = OfferedExternals::default();
+        self.draft.external_wish = Some((offered.clone(), complaint));
+        offered
+    }
+
+    /// Whether a plugin above asks where services are reached from outside.
+    #[must_use]
+    pub fn wants_externals(&self) -> bool {
+        self.draft.external_wish.is_some()
+    }
+
+    /// Offers what is known of services as they are reached from outside.
+    pub fn offer_externals(&mut self, externals: Arc<dyn Externals>) {
+        self.draft.externals = Some(externals);
     }
 
     /// Keeps serving for so long after the signal to stop; the longest of all blocks counts.

@@ -10,6 +10,7 @@ pub mod errors;
 pub mod forward;
 pub mod health;
 pub mod hosts;
+pub mod k8s_external;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod log;
@@ -38,17 +39,18 @@ pub const ALL: &[Registration] = &[
     debug::PLUGIN,
     ready::PLUGIN, // above those who are asked whether they are ready
     health::PLUGIN,
-    prometheus::PLUGIN,  // above all that answers: counts everything
-    errors::PLUGIN,      // above all that may fail
-    log::PLUGIN,         // below errors, so its line comes first
-    loadbalance::PLUGIN, // above cache: every hit gets an order of its own
-    rewrite::PLUGIN,     // above autopath and cache: all below know the question by its new name
-    autopath::PLUGIN,    // above cache: each name that it tries may be there
-    cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
-    tls::PLUGIN,         // reads files: below root
-    hosts::PLUGIN,       // above kubernetes and forward: what an operator wrote down goes before what they know
-    kubernetes::PLUGIN,  // above forward: cluster names come from memory
-    loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
+    prometheus::PLUGIN,   // above all that answers: counts everything
+    errors::PLUGIN,       // above all that may fail
+    log::PLUGIN,          // below errors, so its line comes first
+    loadbalance::PLUGIN,  // above cache: every hit gets an order of its own
+    rewrite::PLUGIN,      // above autopath and cache: all below know the question by its new name
+    autopath::PLUGIN,     // above cache: each name that it tries may be there
+    cache::PLUGIN,        // above kubernetes: its TTL limits show on cluster answers too
+    tls::PLUGIN,          // reads files: below root
+    hosts::PLUGIN,        // above kubernetes and forward: what an operator wrote down goes before what they know
+    k8s_external::PLUGIN, // above kubernetes, which keeps what this one asks for; its zones may be the same
+    kubernetes::PLUGIN,   // above forward: cluster names come from memory
+    loop_detect::PLUGIN,  // below kubernetes and cache, right above forward: sees what is about to be forwarded
     forward::PLUGIN,
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked
 ];
@@ -74,7 +76,6 @@ pub const ELSEWHERE: &[&str] = &[
     "header",
     "https",
     "https3",
-    "k8s_external",
     "local",
     "metadata",
     "minimal",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answer::Answer;
+use super::answer::{Answer, Section};
 use super::encode::{Encoder, Names};
 use super::name::Name;
 use super::relay::rewrite_data;
@@ -16,7 +16,8 @@ pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question:
     let records = Records::new(answer, question, ttl);
     let mut aliases = true;
     for index in 0..usize::from(answer.counts[0]) {
-        records.put(e, names, index, &mut aliases);
+        let section = answer.record(index).section;
+        records.put(e, names, (section, index), &mut aliases);
     }
 }
 
@@ -37,11 +38,43 @@ pub fn as_alias(answer: &Answer, (name, qtype): (&Name, u16), asked: &Name, ttl:
         }
         let mut aliases = true;
         for index in 0..answer.records.len() {
-            records.put(e, &mut names, index, &mut aliases);
+            let section = answer.record(index).section;
+            records.put(e, &mut names, (section, index), &mut aliases);
         }
     });
     adopted.options.clone_from(&answer.options);
     Arc::new(adopted)
+}
+
+/// The answer to another question.
+pub struct Other<'a> {
+    /// Its name and type.
+    pub question: (&'a Name, u16),
+    /// What it got.
+    pub answer: &'a Answer,
+    /// The TTL in seconds in place of the records' own.
+    pub ttl: Option<u32>,
+}
+
+/// The answer to the question `(asked, qtype)`, with what others have in their answer sections as additional records.
+#[must_use]
+pub fn with_additional(answer: &Answer, (asked, qtype): (&Name, u16), others: &[Other<'_>]) -> Arc<Answer> {
+    let records = Records::new(answer, (asked, qtype), None);
+    let mut names = Names::new(*asked);
+    Arc::new(Encoder::build(asked.len(), |e| {
+        e.rcode(answer.rcode);
+        e.flags(answer.flags);
+        for index in 0..answer.records.len() {
+            let section = answer.record(index).section;
+            records.put(e, &mut names, (section, index), &mut false);
+        }
+        for other in others {
+            let records = Records::new(other.answer, other.question, other.ttl);
+            for index in 0..usize::from(other.answer.counts[0]) {
+                records.put(e, &mut names, (Section::Additional, index), &mut false);
+            }
+        }
+    }))
 }
 
 /// An answer's records, readable with all their names.
@@ -80,12 +113,12 @@ impl<'a> Records<'a> {
 
     /// Writes a record anew. `aliases` says whether all before it are aliases: these keep their place in front
     /// whatever the order, so later names may point to them.
-    fn put(&self, e: &mut Encoder<'_>, names: &mut Names, index: usize, aliases: &mut bool) {
+    fn put(&self, e: &mut Encoder<'_>, names: &mut Names, (section, index): (Section, usize), aliases: &mut bool) {
         let Some((owner, fixed)) = self.owner(index) else { return };
         let record = self.answer.record(index);
         *aliases &= record.rtype == rtype::CNAME;
         let (noted, data) = (*aliases, (record.rtype, fixed + 10, record.rdata.len()));
-        names.record_in(record.section, e, &owner, (record.rtype, self.ttl.unwrap_or(record.ttl)), |e, names| {
+        names.record_in(section, e, &owner, (record.rtype, self.ttl.unwrap_or(record.ttl)), |e, names| {
             rewrite_data(e, &self.message, data, |e, name| {
                 let _ = if noted { names.put(e, name) } else { names.put_unnoted(e, name) };
             });
@@ -97,7 +130,6 @@ impl<'a> Records<'a> {
 mod tests {
     use hickory_proto::op::Message;
 
-    use super::super::answer::Section;
     use super::super::encode::{Owner, Tail};
     use super::super::reply::{Order, Reply};
     use super::super::request::{self, flag};

@@ -85,7 +85,8 @@ impl Cluster {
 }
 
 pub fn service(name: &str, target: Target, ports: &[(&str, &str, u16)]) -> Service {
-    Service { namespace: "default".into(), name: name.into(), target, ports: some_ports(ports), has_selector: true }
+    let (namespace, name, ports) = ("default".into(), name.into(), some_ports(ports));
+    Service { namespace, name, target, ports, has_selector: true, external: None }
 }
 
 /// A slice of `count` endpoints in 10.244.`net`.0/24, named after the service.

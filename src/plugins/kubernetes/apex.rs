@@ -21,7 +21,7 @@ type Server = (Vec<u8>, IpAddr);
 pub(super) fn servers(index: &Index, local: &[IpAddr]) -> Vec<Server> {
     let mut found = Vec::new();
     for address in local {
-        let keys = index.owners.with(address, Clone::clone);
+        let keys = index.owners.holders.with(address, Clone::clone);
         for key in keys.iter().flat_map(Holders::names) {
             index.services.with(key, |entry| add_service(&mut found, entry, *address));
         }

@@ -4,14 +4,15 @@
 //! possible: one unusable address costs that address, a field of the wrong type costs the object, and neither
 //! costs another object.
 
-use std::collections::BTreeMap;
+mod services;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, de};
 
-use super::model::{self, Address, Endpoint, Kind, Object, ObjectKey, Pod, Port, Service, Slice, Target};
+use super::model::{self, Address, Endpoint, Kind, Object, ObjectKey, Pod, Port, Slice};
 
 /// What is kept of objects, as the options of the plugin say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Keep {
     pub endpoint_pod_names: bool,
     /// Topology zones of endpoints are kept.
     pub zonal: bool,
+    /// The addresses under which Services are reached from outside are kept.
+    pub external: bool,
 }
 
 /// An object that was read.
@@ -67,8 +70,9 @@ pub fn decode<'de, D: Deserializer<'de>>(kind: Kind, from: D, keep: Keep) -> Res
             let (key, version) = metadata.identify()?;
             (Found::Is(Object::Namespace(key.name)), version)
         }
-        Kind::Service => service(RawService::deserialize(from)?, &mut flaw)?,
-        Kind::Import => import(RawImport::deserialize(from)?, &mut flaw)?,
+        Kind::Service if keep.external => services::exposed(from, &mut flaw)?,
+        Kind::Service => services::service(from, &mut flaw)?,
+        Kind::Import => services::import(from, &mut flaw)?,
         Kind::Slice | Kind::ImportSlice => slice(kind, RawSlice::deserialize(from)?, keep, &mut flaw)?,
         Kind::Pod => pod(RawPod::deserialize(from)?, &mut flaw)?,
     };
@@ -135,81 +139,13 @@ impl Meta {
     }
 }
 
-//----------- Services and imports -------------------------------------------
-
-#[derive(Deserialize)]
-struct RawService {
-    metadata: Meta,
-    spec: Option<ServiceSpec>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct ServiceSpec {
-    r#type: Option<Box<str>>,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: Option<Box<str>>,
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: Option<Vec<Box<str>>>,
-    external_name: Option<Box<str>>,
-    ports: Option<Vec<RawPort>>,
-    selector: Option<BTreeMap<Box<str>, IgnoredAny>>,
-}
+//----------- Ports and addresses ---------------------------------------------
 
 #[derive(Deserialize)]
 struct RawPort {
     name: Option<Box<str>>,
     protocol: Option<Box<str>>,
     port: Option<i64>,
-}
-
-fn service<E: de::Error>(raw: RawService, flaw: &mut Option<String>) -> Result<(Found, Box<str>), E> {
-    let (key, version) = raw.metadata.identify()?;
-    let spec = raw.spec.unwrap_or_default();
-    let cluster_ips = spec.cluster_ips.filter(|ips| !ips.is_empty());
-    let cluster_ips = cluster_ips.unwrap_or_else(|| spec.cluster_ip.into_iter().collect());
-    let target = if spec.r#type.as_deref() == Some("ExternalName") {
-        Target::Alias(spec.external_name.unwrap_or_default())
-    } else if cluster_ips.first().map(AsRef::as_ref) == Some("None") {
-        Target::Endpoints
-    } else {
-        Target::Addresses(addresses(&cluster_ips, flaw))
-    };
-    let service = Service {
-        namespace: key.namespace,
-        name: key.name,
-        target,
-        ports: ports(spec.ports, flaw),
-        has_selector: spec.selector.is_some_and(|selector| !selector.is_empty()),
-    };
-    Ok((Found::Is(Object::Service(service)), version))
-}
-
-#[derive(Deserialize)]
-struct RawImport {
-    metadata: Meta,
-    spec: Option<ImportSpec>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct ImportSpec {
-    r#type: Option<Box<str>>,
-    ips: Option<Vec<Box<str>>>,
-    ports: Option<Vec<RawPort>>,
-}
-
-fn import<E: de::Error>(raw: RawImport, flaw: &mut Option<String>) -> Result<(Found, Box<str>), E> {
-    let (key, version) = raw.metadata.identify()?;
-    let spec = raw.spec.unwrap_or_default();
-    let target = if spec.r#type.as_deref() == Some("Headless") {
-        Target::Endpoints
-    } else {
-        Target::Addresses(addresses(&spec.ips.unwrap_or_default(), flaw))
-    };
-    let ports = ports(spec.ports, flaw);
-    let service = Service { namespace: key.namespace, name: key.name, target, ports, has_selector: false };
-    Ok((Found::Is(Object::Service(service)), version))
 }
 
 fn ports(raw: Option<Vec<RawPort>>, flaw: &mut Option<String>) -> Arc<[Port]> {

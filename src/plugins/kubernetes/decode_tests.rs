@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use super::super::model::{Reached, Service, Target};
 use super::*;
 
-const POD_NAMES: Keep = Keep { endpoint_pod_names: true, zonal: true };
+const POD_NAMES: Keep = Keep { endpoint_pod_names: true, zonal: true, external: false };
 
 fn read(kind: Kind, json: &serde_json::Value) -> Decoded {
     decode(kind, json, Keep::default()).expect("a good object")
@@ -47,6 +48,26 @@ fn services_lead_to_addresses_endpoints_or_names() {
     assert_eq!(service_of(&alias).target, Target::Alias("x.example".into()));
     let pending = service_of(&json!({"metadata": meta, "spec": {"clusterIP": ""}}));
     assert_eq!(pending.target, Target::Addresses(Box::default()));
+}
+
+#[test]
+fn what_is_seen_from_outside_is_kept_where_it_is_asked_for() {
+    let service = json!({"metadata": {"namespace": "shop", "name": "web"},
+        "spec": {"clusterIP": "10.0.0.1", "externalIPs": ["198.51.100.1"]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}, {"hostname": "lb.example"}, {}]}}});
+    assert_eq!(service_of(&service).external, None);
+    let keep = Keep { external: true, ..Keep::default() };
+    let reached = |json: &serde_json::Value| match decode(Kind::Service, json, keep).expect("a good object").found {
+        Found::Is(Object::Service(service)) => service.external.map(|all| *all),
+        other => panic!("{other:?}"),
+    };
+    let address = Reached::Ip("198.51.100.1".parse().expect("an address"));
+    assert_eq!(reached(&service), Some(vec![address, Reached::Name("lb.example".into())]));
+    assert_eq!(reached(&json!({"metadata": {"name": "web"}, "status": {"loadBalancer": {}}})), None);
+    // Nobody asked for it, so nobody minds.
+    let odd = json!({"metadata": {"name": "web"}, "spec": {"externalIPs": 7}, "status": []});
+    assert_eq!(service_of(&odd).external, None);
+    assert!(decode(Kind::Service, &odd, keep).is_err());
 }
 
 #[test]

@@ -27,20 +27,29 @@ pub struct Index {
     pub services: Shards<Arc<Entry>>,
     /// ServiceImports likewise.
     pub imports: Shards<Arc<Entry>>,
-    /// Who has an address, as ClusterIP or as that of a ready endpoint: keys of services, each once.
-    pub owners: ByAddress,
+    /// Who has an address, as ClusterIP or as that of a ready endpoint.
+    pub owners: Owners,
+    /// Who is reached under an address from outside of the cluster.
+    pub external: Owners,
     /// The namespaces of the pods that have an address (host-network pods share one), one for each pod; in lower case.
     pub pods: ByAddress,
     /// Existing namespaces.
     pub namespaces: ArcSwap<Labels>,
-    /// Leading octets of IPv4 addresses that have an owner, as one, two or three of them.
-    pub prefixes: Shards<Octets>,
     /// When something last changed, in seconds since 1970: the serial of the SOA.
     pub serial: AtomicU32,
     /// Why the data do not come.
     pub troubles: Arc<Troubles>,
     synced: AtomicBool,
     sync: watch::Sender<bool>,
+}
+
+/// The services that have an address.
+#[derive(Default)]
+pub struct Owners {
+    /// Keys of services, each once.
+    pub holders: ByAddress,
+    /// Leading octets of the IPv4 addresses that somebody has, as one, two or three of them.
+    pub prefixes: Shards<Octets>,
 }
 
 /// A set of octet strings. Seeded at random: names come from outside, and must not be made to collide.
@@ -216,6 +225,7 @@ mod tests {
             target: Target::Addresses(Box::new(["10.0.0.1".parse().expect("an address")])),
             ports: Port::none(),
             has_selector: true,
+            external: None,
         };
         let entry = Entry::new(key, Some(Arc::new(service)), Vec::new(), 5);
         // Owner, type, class, TTL, length and four octets.

@@ -233,7 +233,7 @@ fn pod_address(label: &[u8]) -> Option<IpAddr> {
 }
 
 /// Whether a label such as `_tcp` stands above the ports of a service (RFC 8020: such a name exists).
-fn is_above_ports(entry: &Entry, service: &Service, label: &[u8]) -> bool {
+pub(super) fn is_above_ports(entry: &Entry, service: &Service, label: &[u8]) -> bool {
     let Some(protocol) = label.strip_prefix(b"_") else { return false };
     let named = |port: &Port| !port.name.is_empty() && port.protocol.as_bytes() == protocol;
     match service.target {
@@ -259,7 +259,7 @@ pub(super) fn takes_port(part: Part<'_>, candidate: &Port) -> bool {
 /// The endpoints that a part of a service selects.
 #[derive(Clone, Copy)]
 pub(super) struct Selection<'a> {
-    slices: &'a [Arc<Slice>],
+    pub(super) slices: &'a [Arc<Slice>],
     pub(super) part: Part<'a>,
 }
 

@@ -107,7 +107,7 @@ async fn config_maps_are_swapped_as_a_whole() {
     link("..2", "..data");
     assert!(room.look().await);
     let address = "10.0.0.2".parse().expect("an address");
-    assert_eq!(room.index.owners.with(&address, |_| ()), Some(()));
+    assert_eq!(room.index.owners.holders.with(&address, |_| ()), Some(()));
 }
 
 #[tokio::test]

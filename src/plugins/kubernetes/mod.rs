@@ -49,13 +49,15 @@
 //!
 //! `source` (`watch` or `manifests`) → `decode` → [`model`] → [`store`] (the one writer) → [`index`] (read by
 //! everybody) → [`lookup`], where `memo` keeps what had to be encoded; [`name`] and [`mod@reverse`] read the question, [`alias`]
-//! follows ExternalNames, [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod.
+//! follows ExternalNames, [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod,
+//! [`external`] tells `k8s_external` where Services are reached from outside.
 
 pub mod addresses;
 mod alias;
 mod apex;
 pub mod decode;
 pub mod endpoints;
+mod external;
 pub mod feed;
 pub mod index;
 pub mod lookup;
@@ -64,6 +66,7 @@ mod memo;
 pub mod model;
 pub mod name;
 pub mod options;
+mod patience;
 mod ptr;
 mod search;
 pub mod selector;
@@ -79,12 +82,14 @@ pub mod zone;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use self::external::Outside;
 use self::index::Index;
 use self::lookup::{Found, View, Want};
 use self::name::{Ask, parse};
 use self::options::{Options, Pods};
+use self::patience::Patience;
 use self::search::PodPath;
 use self::zone::Zone;
 use crate::chain::search::{Lists, search_list};
@@ -114,7 +119,8 @@ struct Data {
 }
 
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
-    let directive = setup::read(s)?;
+    let mut directive = setup::read(s)?;
+    directive.source.external = s.wants_externals();
     let host = s.host.clone();
     let key = format!("kubernetes {}", directive.source.key());
     let data = host.shared.get_or_make(&key, || Data { index: Arc::default(), reading: OnceLock::new() });
@@ -124,13 +130,14 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let local = if s.bound().is_empty() { apex::local_addresses() } else { Vec::new() };
     s.answers_from_memory(directive.own_zones());
     s.offer_search_lists(search_lists(&directive, &data.index));
+    s.offer_externals(Arc::new(Outside::new(&directive.options, data.index.clone(), local.clone())));
     s.chain(Kubernetes {
         zones: directive.served(),
         primary: directive.primary,
         options: directive.options,
         index: data.index.clone(),
         local,
-        patience: OnceLock::new(),
+        patience: Patience::new(patience),
         _data: data.clone(),
     });
     let source = directive.source;
@@ -181,8 +188,8 @@ pub struct Kubernetes {
     options: Options,
     /// Addresses of this machine that others can reach.
     local: Vec<IpAddr>,
-    /// When questions stop waiting for the data: `startup_timeout` after the first one.
-    patience: OnceLock<Instant>,
+    /// How long questions wait for the data.
+    patience: Patience,
     /// Reading goes on as long as somebody answers from it.
     _data: Arc<Data>,
 }
@@ -227,7 +234,7 @@ impl Kubernetes {
     /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
     fn name_error(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
         let synced = self.index.is_synced();
-        let left = if synced { Duration::ZERO } else { self.patience_left() };
+        let left = if synced { Duration::ZERO } else { self.patience.left() };
         if left.is_zero() {
             return match () {
                 () if self.options.falls_through(&query.name) => Step::Next,
@@ -244,19 +251,13 @@ impl Kubernetes {
         }))
     }
 
-    /// How long a question may still wait for the data.
-    fn patience_left(&self) -> Duration {
-        let now = Instant::now();
-        self.patience.get_or_init(|| now + self.options.startup_timeout).saturating_duration_since(now)
-    }
-
     /// What there is for a reverse name: PTR records, or other types of the same name. Nothing if it is none.
     fn reverse(&self, view: &View<'_>, query: &Query<'_>) -> Option<Found> {
         if !query.name.wire().ends_with(b"\x04arpa\0") {
             return None;
         }
         match reverse::parse(&query.name)? {
-            Reverse::Prefix(octets) => self.index.prefixes.with(&octets, |_| Found::NoData),
+            Reverse::Prefix(octets) => self.index.owners.prefixes.with(&octets, |_| Found::NoData),
             Reverse::Address(address) => ptr::answer(view, address, &self.primary).map(|answer| match query.qtype {
                 rtype::PTR => Found::Answer(answer),
                 _ => Found::NoData,

@@ -100,6 +100,22 @@ pub fn parse(base: &[u8], schema: Schema) -> Ask<'_> {
     }
 }
 
+/// Reads what stands in front of a zone of services as they are reached from outside: as below `svc`, without it.
+#[must_use]
+pub fn parse_external(base: &[u8]) -> Ask<'_> {
+    let labels = Labels::new(base);
+    let label = |index| labels.nth_from_right(index);
+    let part = match (labels.count, label(3), label(2)) {
+        (0, ..) => return Ask::Apex,
+        (1, ..) => return label(0).map_or(Ask::Nothing, Ask::Namespace),
+        (2, ..) => Part::Whole,
+        (3, _, Some(endpoint)) => Part::Endpoint(endpoint),
+        (4, Some(port), Some(protocol)) => port_part(port, protocol),
+        _ => return Ask::Nothing,
+    };
+    label(0).map_or(Ask::Nothing, |namespace| Ask::Service { key: labels.between(1, 0), namespace, part })
+}
+
 fn pod<'q>(labels: &Labels<'q>) -> Ask<'q> {
     match (labels.nth_from_right(2), labels.nth_from_right(1), labels.count) {
         (None, Some(namespace), _) => Ask::PodNamespace(namespace),

@@ -17,7 +17,7 @@ use crate::wire::types::rtype;
 /// A ClusterIP has one name, its service's. Any other address has the names that it has as an endpoint.
 #[must_use]
 pub(super) fn answer(view: &View<'_>, address: IpAddr, zone: &Name) -> Option<Arc<Answer>> {
-    let answer = view.index.owners.with(&address, |owned| {
+    let answer = view.index.owners.holders.with(&address, |owned| {
         let exposed = |key: &[u8]| {
             let namespace = labels(key).nth(1).unwrap_or_default();
             view.options.exposes(namespace) && view.index.has_namespace(namespace)

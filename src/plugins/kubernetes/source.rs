@@ -38,6 +38,8 @@ pub struct SourceOptions {
     pub endpoint_pod_names: bool,
     /// `zonal`.
     pub zonal: bool,
+    /// Somebody asks where Services are reached from outside of the cluster.
+    pub external: bool,
     /// There are `multicluster` zones: ServiceImports and imported EndpointSlices are read.
     pub multicluster: bool,
     /// `ttl`, in seconds: it stands in the answers that are encoded when the data change.
@@ -84,6 +86,7 @@ impl Default for SourceOptions {
             endpoints: true,
             endpoint_pod_names: false,
             zonal: false,
+            external: false,
             multicluster: false,
             ttl: 5,
         }
@@ -111,7 +114,7 @@ impl SourceOptions {
     /// What is kept of objects.
     #[must_use]
     pub fn keep(&self) -> Keep {
-        Keep { endpoint_pod_names: self.endpoint_pod_names, zonal: self.zonal }
+        Keep { endpoint_pod_names: self.endpoint_pod_names, zonal: self.zonal, external: self.external }
     }
 
     /// The labels that objects of a kind must have.

@@ -6,6 +6,7 @@
 //! not believed at once ([`Implausible`]).
 
 mod known;
+mod owners;
 mod pods;
 mod ports;
 mod services;
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use self::known::{Id, Ids, Known, Link};
-use self::pods::Prefixes;
+use self::owners::OwnersDraft;
 use self::ports::Ports;
 use self::services::Names;
 use super::addresses::{AddressDraft, Holders};
@@ -37,11 +38,11 @@ pub struct Store {
     kinds: BTreeMap<Kind, Known>,
     services: Names,
     imports: Names,
-    owners: AddressDraft,
+    owners: OwnersDraft,
+    external: OwnersDraft,
     pods: AddressDraft,
     pod_namespaces: HashMap<Box<str>, Holders>,
     ports: Ports,
-    prefixes: Prefixes,
     namespaces_changed: bool,
     changed: bool,
     changes: u64,
@@ -75,11 +76,11 @@ impl Store {
             kinds: kinds.iter().map(|kind| (*kind, Known::default())).collect(),
             services: Names::default(),
             imports: Names::default(),
-            owners: AddressDraft::default(),
+            owners: OwnersDraft::default(),
+            external: OwnersDraft::default(),
             pods: AddressDraft::default(),
             pod_namespaces: HashMap::new(),
             ports: Ports::default(),
-            prefixes: Prefixes::default(),
             namespaces_changed: false,
             changed: false,
             changes: 0,
@@ -177,8 +178,8 @@ impl Store {
         let (ttl, index) = (self.ttl, self.index.clone());
         self.changed |= self.services.publish(&index.services, ttl) | self.imports.publish(&index.imports, ttl);
         self.owners.publish(&index.owners);
+        self.external.publish(&index.external);
         self.pods.publish(&index.pods);
-        self.prefixes.publish(&index.prefixes);
         if std::mem::take(&mut self.namespaces_changed) {
             let names =
                 self.kinds.get(&Kind::Namespace).into_iter().flat_map(Known::links).filter_map(|link| match link {

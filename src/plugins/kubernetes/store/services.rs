@@ -102,22 +102,29 @@ impl Store {
         if names.look(table, &key, |known, _| known.is_some_and(|known| **known == service)) {
             return Link::Service(key);
         }
-        let parts = names.parts(table, &key);
-        let before = parts.owned();
-        parts.service = Some(Arc::new(service));
-        let after = parts.owned();
         self.changes += 1;
-        self.change_owners(kind, &key, &before, &after);
+        self.replace_service(kind, &key, Some(service));
         Link::Service(key)
     }
 
     pub(super) fn remove_service(&mut self, kind: Kind, key: &[u8]) {
+        self.replace_service(kind, key, None);
+    }
+
+    fn replace_service(&mut self, kind: Kind, key: &[u8], service: Option<Service>) {
         let (names, table) = self.names(kind);
         let parts = names.parts(table, key);
         let before = parts.owned();
-        parts.service = None;
-        let after = parts.owned();
+        let old = std::mem::replace(&mut parts.service, service.map(Arc::new));
+        let (after, new) = (parts.owned(), parts.service.clone());
         self.change_owners(kind, key, &before, &after);
+        for address in old.iter().flat_map(|old| old.external_ips()) {
+            self.external.disown(&self.index.external, address, key);
+        }
+        if let Some(new) = new.filter(|new| new.external.is_some()) {
+            let shared_key = Holders::one(key);
+            new.external_ips().for_each(|address| self.external.own(&self.index.external, address, &shared_key));
+        }
     }
 
     pub(super) fn apply_slice(&mut self, kind: Kind, id: Id, mut slice: Slice) -> Link {
@@ -177,31 +184,10 @@ impl Store {
             was.difference(&is).map(|address| **address).filter(|&address| !parts.has(address)).collect();
         let shared_key = Holders::one(key);
         for address in lost {
-            self.disown(address, key);
+            self.owners.disown(&self.index.owners, address, key);
         }
         for address in is.difference(&was) {
-            self.own(**address, &shared_key);
+            self.owners.own(&self.index.owners, **address, &shared_key);
         }
-    }
-
-    fn own(&mut self, address: IpAddr, key: &Holders) {
-        let holders = match self.owners.get(&self.index.owners, &address) {
-            None => {
-                self.prefixes.add(&self.index.prefixes, address);
-                key.clone()
-            }
-            Some(known) if known.names().any(|name| key.names().any(|key| key == name)) => return,
-            Some(known) => known.with(key),
-        };
-        self.owners.set(&self.index.owners, address, Some(holders));
-    }
-
-    fn disown(&mut self, address: IpAddr, key: &[u8]) {
-        let Some(known) = self.owners.get(&self.index.owners, &address) else { return };
-        let left = known.without(key);
-        if left.is_none() {
-            self.prefixes.remove(&self.index.prefixes, address);
-        }
-        self.owners.set(&self.index.owners, address, left);
     }
 }

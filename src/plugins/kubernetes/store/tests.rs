@@ -12,6 +12,7 @@ fn service(name: &str) -> Object {
         target,
         ports: Port::none(),
         has_selector: true,
+        external: None,
     })
 }
 
@@ -63,7 +64,7 @@ fn a_list_that_repeats_what_is_known_changes_nothing() {
     let changes = store.changes();
     list(&mut store, Kind::Slice, vec![unlabelled], false).expect("believed");
     assert_eq!(store.changes(), changes);
-    assert!(index.owners.is_empty());
+    assert!(index.owners.holders.is_empty());
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn a_slice_may_move_to_another_service() {
     };
     assert_eq!((endpoints("a"), endpoints("b")), (Some(0), Some(1)));
     let address = "10.0.0.1".parse().expect("an address");
-    assert_eq!(index.owners.with(&address, |owned| owned.names().count()), Some(1));
+    assert_eq!(index.owners.holders.with(&address, |owned| owned.names().count()), Some(1));
 }
 
 #[test]

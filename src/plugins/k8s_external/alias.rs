@@ -1,0 +1,68 @@
+//! Host names of load balancers: looked up as if a client had asked.
+
+use std::sync::Arc;
+
+use super::answer::Making;
+use crate::chain::{Here, Query, Reply, Step};
+use crate::wire::adopt;
+use crate::wire::answer::Answer;
+use crate::wire::encode::{Encoder, Names};
+use crate::wire::name::Name;
+use crate::wire::request::flag;
+use crate::wire::types::{rcode, rtype};
+
+/// Host names whose addresses are looked up for one answer; a load balancer has one.
+const MOST: usize = 4;
+
+/// The alias, and what its target has.
+///
+/// As in CoreDNS a target that does not exist leaves the bare alias with NOERROR, and so does a server that resolves
+/// nothing but its own names; an upstream that failed is a failure (RFC 6604 section 3).
+pub(super) fn follow(making: &Making<'_>, query: &Query<'_>, here: &Here<'_>, target: &Name) -> Step {
+    let (ttl, qtype, target) = (making.externals.ttl(), query.qtype, *target);
+    let Some(asked) = Name::from_wire(making.asked) else { return Step::Next };
+    let lookup = here.lookup(query.inner(&target, qtype));
+    Step::Wait(Box::pin(async move {
+        let theirs = lookup.await;
+        let nobody = theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
+        let failed = theirs.rcode() == rcode::SERVFAIL && !nobody;
+        let mut names = Names::new(asked);
+        let answer = Encoder::build(asked.len(), |e| {
+            e.flags(flag::AA | theirs.flags() & flag::TC);
+            if failed {
+                e.rcode(rcode::SERVFAIL);
+            }
+            names.record(e, &asked, (rtype::CNAME, ttl), |e, names| names.put(e, &target));
+            adopt::append(e, &mut names, &theirs.answer, (&target, qtype), theirs.ttl);
+        });
+        Reply { note: theirs.note.clone().filter(|_| failed), ..Reply::memory(Arc::new(answer)) }
+    }))
+}
+
+/// SRV records, with the addresses of targets outside as additional records.
+pub(super) fn complete(
+    making: &Making<'_>,
+    query: &Query<'_>,
+    here: &Here<'_>,
+    (answer, targets): (Arc<Answer>, Vec<Name>),
+) -> Step {
+    let Some(asked) = Name::from_wire(making.asked) else { return Step::Answer(Reply::memory(answer)) };
+    let wanted = targets.iter().take(MOST).flat_map(|target| [(*target, rtype::A), (*target, rtype::AAAA)]);
+    let lookups = wanted.map(|(target, qtype)| {
+        let lookup = here.lookup(query.inner(&target, qtype));
+        async move { ((target, qtype), lookup.await) }
+    });
+    let lookups = futures_util::future::join_all(lookups);
+    Step::Wait(Box::pin(async move {
+        let found = lookups.await;
+        let others: Vec<_> = found
+            .iter()
+            .map(|((target, qtype), reply)| adopt::Other {
+                question: (target, *qtype),
+                answer: &reply.answer,
+                ttl: reply.ttl,
+            })
+            .collect();
+        Reply::memory(adopt::with_additional(&answer, (&asked, rtype::SRV), &others))
+    }))
+}

@@ -1,0 +1,321 @@
+//! Records of what the cluster has outside. Pure.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::setup::Directive;
+use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
+use crate::wire::answer::{Answer, Section, recycle, scratch};
+use crate::wire::encode::{Encoder, Owner, Tail, Written};
+use crate::wire::name::{MAX_NAME, Name};
+use crate::wire::request::flag;
+use crate::wire::reverse::Reverse;
+use crate::wire::types::{rcode, rtype};
+
+/// What there is for a question.
+pub(super) enum Made {
+    /// Records.
+    Answer(Arc<Answer>),
+    /// SRV records, some of whose targets are these names outside.
+    Targets(Arc<Answer>, Vec<Name>),
+    /// The name is an alias of this one.
+    Alias(Box<Name>),
+    /// The name exists, the type does not.
+    NoData,
+    /// The name does not exist, whatever the cluster has.
+    Nothing,
+    /// The name does not exist, as far as is known.
+    Unknown,
+}
+
+/// What an answer is made from.
+pub(super) struct Making<'a> {
+    pub(super) directive: &'a Directive,
+    pub(super) externals: &'a dyn Externals,
+    /// The name as the client wrote it, in wire form; it ends in the zone.
+    pub(super) asked: &'a [u8],
+    /// The length of the zone in octets.
+    pub(super) zone_len: usize,
+}
+
+impl Making<'_> {
+    /// The zone itself.
+    pub(super) fn apex(&self, qtype: u16) -> Made {
+        let zone = Tail::AskedEnd(self.zone_len as u8);
+        let ttl = self.directive.ttl;
+        match qtype {
+            rtype::SOA => Made::Answer(self.scratch(|e| self.soa(e, Section::Answer))),
+            rtype::NS => Made::Answer(self.scratch(|e| {
+                let name_server = Owner::new(&self.directive.name_server, zone);
+                e.pointer(Section::Answer, Owner::ASKED, (rtype::NS, ttl), name_server);
+                for address in self.externals.servers(self.directive.headless) {
+                    e.address(Section::Additional, name_server, ttl, address);
+                }
+            })),
+            _ => Made::NoData,
+        }
+    }
+
+    /// A name at or below the one under which the name server has its own.
+    pub(super) fn below_apex(&self, front: &[u8], qtype: u16) -> Made {
+        match front {
+            b"" => Made::NoData,
+            b"\x03ns1" => {
+                let servers = self.externals.servers(self.directive.headless);
+                self.if_any(self.addresses(qtype, |add| servers.iter().copied().for_each(add)))
+            }
+            _ => Made::Nothing,
+        }
+    }
+
+    /// The names of an address. Nothing if the name stands for no address that somebody has.
+    pub(super) fn reverse(&self, name: Reverse, qtype: u16) -> Option<Made> {
+        let address = match name {
+            Reverse::Address(address) => address,
+            Reverse::Prefix(octets) => {
+                return self.externals.has_prefix(&octets).then_some(Made::NoData);
+            }
+        };
+        let first = self.directive.zones.first()?;
+        let answer = self.scratch(|e| {
+            self.externals.names_of(address, &mut |service| {
+                let mut target = Target::default();
+                if target.push(service) && target.push(&first.wire()[..first.len() - 1]) {
+                    let kind = (rtype::PTR, self.directive.ttl);
+                    e.pointer(Section::Answer, Owner::ASKED, kind, Owner::new(target.wire(), Tail::Root));
+                }
+            });
+        });
+        match answer.counts[0] {
+            0 => {
+                recycle(answer);
+                None
+            }
+            _ if qtype == rtype::PTR => Some(Made::Answer(answer)),
+            _ => Some(Made::NoData),
+        }
+    }
+
+    /// What a service or a part of it has outside.
+    pub(super) fn find(&self, base: &[u8], qtype: u16) -> Made {
+        let mut made = Made::NoData;
+        let existence = self.externals.find(base, self.directive.headless, &mut |places| {
+            made = match qtype {
+                rtype::A | rtype::AAAA => self.hosts(places, qtype),
+                rtype::SRV => self.srv(places),
+                _ => Made::NoData,
+            };
+        });
+        if existence == Existence::Exists { made } else { Made::Unknown }
+    }
+
+    /// Addresses, or an alias where there is none at all.
+    fn hosts(&self, places: &dyn Places, qtype: u16) -> Made {
+        let (mut any, mut alias) = (false, None);
+        let answer = self.addresses(qtype, |add| {
+            places.each(&mut |place| match place.host {
+                PlaceHost::Ip(address) => {
+                    any = true;
+                    add(address);
+                }
+                PlaceHost::Name(name) => alias = alias.or_else(|| Name::from_text(name).ok()),
+            });
+        });
+        match alias {
+            Some(target) if !any => Made::Alias(Box::new(target)),
+            _ => self.if_any(answer),
+        }
+    }
+
+    /// Records of the name that was asked, of one family, each once.
+    fn addresses(&self, qtype: u16, each: impl FnOnce(&mut dyn FnMut(IpAddr))) -> Arc<Answer> {
+        let family = if qtype == rtype::AAAA { IpAddr::is_ipv6 } else { IpAddr::is_ipv4 };
+        let is_wanted = matches!(qtype, rtype::A | rtype::AAAA);
+        with_seen(|seen| {
+            self.scratch(|e| {
+                each(&mut |address| {
+                    if is_wanted && family(&address) && seen.addresses.insert((0, address)) {
+                        e.address(Section::Answer, Owner::ASKED, self.directive.ttl, address);
+                    }
+                });
+            })
+        })
+    }
+
+    fn srv(&self, places: &dyn Places) -> Made {
+        let mut count = 0;
+        places.each(&mut |_| count += 1);
+        // Every place has the same share of 100, but at least 1.
+        let weight = (100 / count.max(1)).max(1) as u16;
+        let mut outside = Vec::new();
+        let answer = with_seen(|seen| {
+            self.scratch(|e| {
+                places.each(&mut |place| self.put_srv(e, place, weight, seen, &mut outside));
+                places.each(&mut |place| self.put_glue(e, place, seen));
+            })
+        });
+        match outside.is_empty() {
+            true => self.if_any(answer),
+            false => Made::Targets(answer, outside),
+        }
+    }
+
+    fn put_srv(&self, e: &mut Encoder<'_>, place: Place<'_>, weight: u16, seen: &mut Seen, outside: &mut Vec<Name>) {
+        let (Some(port), Some(target)) = (place.port, self.target(place)) else { return };
+        let id = seen.hasher.hash_one(target.wire());
+        if !seen.targets.insert((id, port)) {
+            return;
+        }
+        let written = e.record(Section::Answer, Owner::ASKED, (rtype::SRV, self.externals.ttl()), |e| {
+            for number in [0, weight, port] {
+                e.put(&number.to_be_bytes());
+            }
+            // A target is not compressed (RFC 2782).
+            e.put_name(Owner::new(target.wire(), Tail::Root))
+        });
+        if let Some(written) = written {
+            seen.written.entry(id).or_insert(written);
+        }
+        if let PlaceHost::Name(name) = place.host
+            && let Ok(name) = Name::from_text(name)
+            && !outside.contains(&name)
+        {
+            outside.push(name);
+        }
+    }
+
+    fn put_glue(&self, e: &mut Encoder<'_>, place: Place<'_>, seen: &mut Seen) {
+        let (Some(_), PlaceHost::Ip(address)) = (place.port, place.host) else { return };
+        let Some(target) = self.target(place) else { return };
+        let id = seen.hasher.hash_one(target.wire());
+        let Some(&written) = seen.written.get(&id) else { return };
+        if seen.addresses.insert((id, address)) {
+            let owner =
+                if e.can_point(written) { Owner::written(written) } else { Owner::new(target.wire(), Tail::Root) };
+            e.address(Section::Additional, owner, self.directive.ttl, address);
+        }
+    }
+
+    /// The name of a place: the cluster's data in their own case, the zone in the client's. Nothing if it has none.
+    fn target(&self, place: Place<'_>) -> Option<Target> {
+        let mut target = Target::default();
+        let zone = &self.asked[self.asked.len() - self.zone_len..self.asked.len() - 1];
+        let is_name = match (place.host, place.endpoint) {
+            (PlaceHost::Name(name), _) => {
+                let name = Name::from_text(name).ok()?;
+                target.push(&name.wire()[..name.len() - 1])
+            }
+            (PlaceHost::Ip(_), None) => target.push(place.service) && target.push(zone),
+            (PlaceHost::Ip(_), Some(label)) => {
+                target.push_label(label.as_bytes()) && target.push(place.service) && target.push(zone)
+            }
+        };
+        is_name.then_some(target)
+    }
+
+    /// NODATA, NXDOMAIN or SERVFAIL, with the SOA (RFC 2308 section 2).
+    pub(super) fn denial(&self, code: u16) -> Arc<Answer> {
+        self.scratch(|e| {
+            e.rcode(code);
+            self.soa(e, Section::Authority);
+        })
+    }
+
+    /// Adds the SOA of the zone, in the client's case (RFC 1035 section 3.3.13).
+    fn soa(&self, e: &mut Encoder<'_>, section: Section) {
+        let zone = Tail::AskedEnd(self.zone_len as u8);
+        let ttl = self.directive.ttl;
+        e.record(section, Owner::zone(self.zone_len), (rtype::SOA, ttl), |e| {
+            e.put_name(Owner::new(&self.directive.name_server, zone));
+            e.put_name(Owner::new(&self.directive.hostmaster, zone));
+            for number in [self.externals.serial(), 7200, 1800, 86400, ttl] {
+                e.put(&number.to_be_bytes());
+            }
+        });
+    }
+
+    /// The answer, if it has a record; what has none goes back to the pool.
+    fn if_any(&self, answer: Arc<Answer>) -> Made {
+        if answer.counts[0] > 0 {
+            return Made::Answer(answer);
+        }
+        recycle(answer);
+        Made::NoData
+    }
+
+    fn scratch(&self, fill: impl FnOnce(&mut Encoder<'_>)) -> Arc<Answer> {
+        scratch(self.asked.len(), |answer| {
+            let mut e = Encoder::new(answer);
+            e.rcode(rcode::NOERROR);
+            e.flags(flag::AA);
+            fill(&mut e);
+        })
+    }
+}
+
+//----------- Target ---------------------------------------------------------
+
+/// A name that is put together, its root label left out.
+struct Target {
+    len: usize,
+    octets: [u8; MAX_NAME],
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self { len: 0, octets: [0; MAX_NAME] }
+    }
+}
+
+impl Target {
+    /// Adds labels. Returns whether a name can still be so long (RFC 1035 section 2.3.4).
+    fn push(&mut self, labels: &[u8]) -> bool {
+        let end = self.len + labels.len();
+        if end >= MAX_NAME {
+            return false;
+        }
+        self.octets[self.len..end].copy_from_slice(labels);
+        self.len = end;
+        true
+    }
+
+    fn push_label(&mut self, label: &[u8]) -> bool {
+        let len = label.len().min(63);
+        self.push(&[len as u8]) && self.push(&label[..len])
+    }
+
+    fn wire(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}
+
+//----------- Seen -----------------------------------------------------------
+
+/// What one answer holds already. Names stand in it as 64-bit hashes with a random seed: two of them would have to
+/// collide within one answer for a record to be lost.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    addresses: HashSet<(u64, IpAddr), RandomState>,
+    targets: HashSet<(u64, u16), RandomState>,
+    written: HashMap<u64, Written, RandomState>,
+}
+
+thread_local! {
+    static SEEN: RefCell<Seen> = RefCell::default();
+}
+
+/// Sets that are empty, and keep their room from one query to the next.
+fn with_seen<R>(f: impl FnOnce(&mut Seen) -> R) -> R {
+    SEEN.with_borrow_mut(|seen| {
+        seen.addresses.clear();
+        seen.targets.clear();
+        seen.written.clear();
+        f(seen)
+    })
+}

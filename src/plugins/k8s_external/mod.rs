@@ -1,0 +1,141 @@
+//! # k8s_external — names for what Services have outside of the cluster
+//!
+//! `SERVICE.NAMESPACE.ZONE` leads to the `externalIPs` of a Service and to what its load balancer says: A, AAAA, SRV (and
+//! `_PORT._PROTOCOL` in front), PTR, and an alias where the load balancer has a host name. It needs `kubernetes` in the same
+//! server block: what that one exposes has a name here.
+//!
+//! ## Syntax
+//! ```text
+//! k8s_external [ZONE...] {
+//!     apex LABEL             # the name server is ns1.LABEL.ZONE (default: dns)
+//!     ttl SECONDS            # 0 to 3600, default 5: of addresses, PTR and SOA; SRV and CNAME have that of kubernetes
+//!     headless               # endpoints of headless Services that have nothing outside are named too
+//!     fallthrough [ZONES...] # names that do not exist are asked of the next plugin
+//! }
+//! ```
+//! - **ZONE** is a zone that is answered; the zones of the server block if there is none. PTR records end in the first one.
+//!
+//! ## Examples
+//! ```corefile
+//! .:53 {
+//!     kubernetes cluster.local {
+//!         manifests ./demo
+//!     }
+//!     k8s_external example.org {
+//!         headless
+//!     }
+//! }
+//! ```
+//!
+//! ## Metrics
+//! None of its own: `prometheus` counts its replies.
+//!
+//! ## Differences from CoreDNS
+//! - Before the first lists have come, a name that is not known waits for them as in `kubernetes`, and is SERVFAIL if they do
+//!   not come; CoreDNS says NXDOMAIN.
+//! - A label in front of a Service is part of the name: without an endpoint of that name it is NXDOMAIN. CoreDNS passes over it.
+//! - Names above other names exist: `_tcp.SERVICE.NAMESPACE`, and reverse names with one to three octets, are NODATA.
+//! - A name has one alias or its addresses, never both: addresses go first. CoreDNS gives a CNAME for each port.
+//! - An alias whose target cannot be looked up is SERVFAIL, as in `kubernetes`.
+//! - The serial of the SOA is that of the cluster's own zones; CoreDNS's is 0 until an address changes.
+//! - AXFR and IXFR are REFUSED.
+
+mod alias;
+mod answer;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use self::answer::{Made, Making};
+use self::setup::Directive;
+use crate::chain::external::{Externals, OfferedExternals};
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Step};
+use crate::error::Result;
+use crate::wire::name::Name;
+use crate::wire::reverse::{self, Reverse};
+use crate::wire::types::{class, rcode, rtype};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "k8s_external", setup: set_up };
+
+fn set_up(s: &mut Setup<'_>) -> Result<()> {
+    let (directive, externals) = setup::read(s)?;
+    s.answers_from_memory(directive.own_zones());
+    s.chain(External { directive, externals });
+    Ok(())
+}
+
+/// The plugin of one server block.
+struct External {
+    directive: Directive,
+    externals: OfferedExternals,
+}
+
+impl Plugin for External {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        let zones = self.directive.zones.iter();
+        let Some(zone) = zones.filter(|zone| query.name.is_under(zone)).max_by_key(|zone| zone.len()) else {
+            return Step::Next;
+        };
+        // A Corefile without a plugin that knows them is refused.
+        let Some(externals) = self.externals.get() else { return Step::Next };
+        match (query.qclass, query.qtype) {
+            // A class has its own data, and we have none of Chaos.
+            (class::CH, _) | (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
+            _ => self.answer(externals, zone, query, here),
+        }
+    }
+}
+
+impl External {
+    fn answer(&self, externals: &Arc<dyn Externals>, zone: &Name, query: &Query<'_>, here: &Here<'_>) -> Step {
+        // The name as it is asked now: in the client's case unless a plugin above changed it.
+        let asked =
+            if query.asked().eq_ignore_ascii_case(query.name.wire()) { query.asked() } else { query.name.wire() };
+        let making = Making { directive: &self.directive, externals: &**externals, asked, zone_len: zone.len() };
+        let base = &query.name.wire()[..query.name.len() - zone.len()];
+        let made = if base.is_empty() {
+            making.apex(query.qtype)
+        } else if let Some(front) = self.directive.below_apex(base) {
+            making.below_apex(front, query.qtype)
+        } else {
+            let reverse = reverse_of(query).and_then(|name| making.reverse(name, query.qtype));
+            reverse.unwrap_or_else(|| making.find(base, query.qtype))
+        };
+        match made {
+            Made::Answer(answer) => Step::Answer(Reply::memory(answer)),
+            Made::NoData => Step::Answer(Reply::memory(making.denial(rcode::NOERROR))),
+            Made::Nothing => Step::Answer(Reply::memory(making.denial(rcode::NXDOMAIN))),
+            Made::Unknown => self.unknown(&making, query, here),
+            Made::Alias(target) => alias::follow(&making, query, here, &target),
+            Made::Targets(answer, names) => alias::complete(&making, query, here, (answer, names)),
+        }
+    }
+
+    /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
+    fn unknown(&self, making: &Making<'_>, query: &Query<'_>, here: &Here<'_>) -> Step {
+        if let Some(known) = making.externals.wait() {
+            let again = here.again(query.clone().into_owned());
+            return Step::Wait(Box::pin(async move {
+                known.await;
+                again.await
+            }));
+        }
+        let synced = making.externals.is_synced();
+        match () {
+            () if self.directive.falls_through(&query.name) => Step::Next,
+            () => {
+                let code = if synced { rcode::NXDOMAIN } else { rcode::SERVFAIL };
+                Step::Answer(Reply::memory(making.denial(code)))
+            }
+        }
+    }
+}
+
+/// What a reverse name stands for; nothing for any other name.
+fn reverse_of(query: &Query<'_>) -> Option<Reverse> {
+    if query.name.wire().ends_with(b"\x04arpa\0") { reverse::parse(&query.name) } else { None }
+}

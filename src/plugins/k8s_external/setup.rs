@@ -1,0 +1,126 @@
+//! The directive: from the Corefile to what is served.
+
+use crate::chain::external::OfferedExternals;
+use crate::chain::setup::Setup;
+use crate::corefile::address::normalize_zones;
+use crate::corefile::{Cursor, Word};
+use crate::error::Result;
+use crate::wire::name::Name;
+
+const KNOWN: &[&str] = &["apex", "fallthrough", "headless", "ttl"];
+
+/// What a directive says.
+pub(super) struct Directive {
+    /// The zones, lower case. PTR targets end in the first.
+    pub(super) zones: Vec<Name>,
+    /// Seconds.
+    pub(super) ttl: u32,
+    pub(super) headless: bool,
+    /// The labels below which the name server has its name.
+    apex: Box<[u8]>,
+    /// The name server, below the zone.
+    pub(super) name_server: Box<[u8]>,
+    /// Whom to write to, below the zone.
+    pub(super) hostmaster: Box<[u8]>,
+    fallthrough: Vec<Name>,
+}
+
+impl Directive {
+    fn new(zones: Vec<Name>) -> Self {
+        let mut directive = Self {
+            zones,
+            ttl: 5,
+            headless: false,
+            apex: Box::default(),
+            name_server: Box::default(),
+            hostmaster: Box::default(),
+            fallthrough: Vec::new(),
+        };
+        directive.set_apex(b"\x03dns");
+        directive
+    }
+
+    fn set_apex(&mut self, apex: &[u8]) {
+        self.apex = apex.into();
+        self.name_server = [b"\x03ns1", apex].concat().into();
+        self.hostmaster = [b"\x0Ahostmaster", apex].concat().into();
+    }
+
+    /// The labels in front of those of `apex`, if `base` (what stands in front of the zone, lower case) ends in these.
+    pub(super) fn below_apex<'n>(&self, base: &'n [u8]) -> Option<&'n [u8]> {
+        let front = base.len().checked_sub(self.apex.len())?;
+        let mut at = 0;
+        while at < front {
+            at += 1 + usize::from(base[at]);
+        }
+        (at == front && base[front..] == *self.apex).then(|| &base[..front])
+    }
+
+    /// Whether a missing name is asked of the next plugin.
+    pub(super) fn falls_through(&self, name: &Name) -> bool {
+        self.fallthrough.iter().any(|zone| name.is_under(zone))
+    }
+
+    /// The zones in which no name is ever asked of the next plugin.
+    pub(super) fn own_zones(&self) -> impl Iterator<Item = Name> + '_ {
+        let falls = |zone: &Name| self.fallthrough.iter().any(|f| zone.is_under(f) || f.is_under(zone));
+        self.zones.iter().copied().filter(move |zone| !falls(zone))
+    }
+}
+
+/// Reads the directives of a server block: zones are those of the last one, and so is each option.
+pub(super) fn read(s: &mut Setup<'_>) -> Result<(Directive, OfferedExternals)> {
+    let mut cursor = s.cursor();
+    let mut directive = Directive::new(Vec::new());
+    let mut externals = OfferedExternals::default();
+    while cursor.next_occurrence() {
+        let complaint = cursor.complain(cursor.word(), "kubernetes plugin not loaded");
+        externals = s.externals(complaint.hint("it names what kubernetes knows: both stand in one server block"));
+        let args = cursor.args();
+        directive.zones = names(normalize_zones(args.iter().map(|word| word.as_str()), s.keys));
+        while cursor.next_option() {
+            option(&mut cursor, &mut directive)?;
+        }
+    }
+    Ok((directive, externals))
+}
+
+fn option(cursor: &mut Cursor<'_>, directive: &mut Directive) -> Result<()> {
+    let option = cursor.word();
+    if option.as_str() == "headless" {
+        directive.headless = true;
+        return Ok(());
+    }
+    let args = cursor.args();
+    match (option.as_str(), args.as_slice()) {
+        ("ttl", [seconds, ..]) => directive.ttl = ttl(cursor, seconds)?,
+        ("apex", [label, ..]) => {
+            let name = Name::from_text(label.as_str()).ok().filter(|name| !name.is_root()).map(Name::lowered);
+            let Some(name) = name else {
+                return Err(cursor.error_at(label, format!("apex must be a label: {label}")));
+            };
+            directive.set_apex(&name.wire()[..name.len() - 1]);
+        }
+        ("fallthrough", []) => directive.fallthrough = vec![Name::ROOT],
+        ("fallthrough", zones) => {
+            directive.fallthrough = names(normalize_zones(zones.iter().map(|word| word.as_str()), &[]));
+        }
+        ("ttl" | "apex", []) => return Err(cursor.arg_err()),
+        _ => {
+            return Err(cursor.unknown(option, format!("Error during parsing: unknown property '{option}'"), KNOWN));
+        }
+    }
+    Ok(())
+}
+
+fn ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
+    let seconds = cursor.integer(word)?;
+    match u32::try_from(seconds) {
+        Ok(seconds) if seconds <= 3600 => Ok(seconds),
+        _ => Err(cursor.error_at(word, format!("ttl must be in range [0, 3600]: {seconds}"))),
+    }
+}
+
+fn names(zones: Vec<String>) -> Vec<Name> {
+    zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect()
+}

@@ -1,0 +1,45 @@
+//! Who has which address, while it changes: the table itself, and which reverse names lie above its addresses.
+
+use std::net::IpAddr;
+
+use super::super::addresses::{AddressDraft, Holders};
+use super::super::index::Owners;
+use super::pods::Prefixes;
+
+/// Changes to [`Owners`] that are not published yet.
+#[derive(Default)]
+pub(super) struct OwnersDraft {
+    draft: AddressDraft,
+    prefixes: Prefixes,
+}
+
+impl OwnersDraft {
+    /// `key` has the address from now on.
+    pub(super) fn own(&mut self, table: &Owners, address: IpAddr, key: &Holders) {
+        let holders = match self.draft.get(&table.holders, &address) {
+            None => {
+                self.prefixes.add(&table.prefixes, address);
+                key.clone()
+            }
+            Some(known) if known.names().any(|name| key.names().any(|key| key == name)) => return,
+            Some(known) => known.with(key),
+        };
+        self.draft.set(&table.holders, address, Some(holders));
+    }
+
+    /// `key` has the address no more.
+    pub(super) fn disown(&mut self, table: &Owners, address: IpAddr, key: &[u8]) {
+        let Some(known) = self.draft.get(&table.holders, &address) else { return };
+        let left = known.without(key);
+        if left.is_none() {
+            self.prefixes.remove(&table.prefixes, address);
+        }
+        self.draft.set(&table.holders, address, left);
+    }
+
+    /// Shows all changes to the readers.
+    pub(super) fn publish(&mut self, table: &Owners) {
+        self.draft.publish(&table.holders);
+        self.prefixes.publish(&table.prefixes);
+    }
+}
