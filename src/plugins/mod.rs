@@ -20,6 +20,7 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod template;
 pub mod tls;
 pub mod whoami;
 
@@ -38,14 +39,15 @@ pub const ALL: &[Registration] = &[
     debug::PLUGIN,
     ready::PLUGIN, // above those who are asked whether they are ready
     health::PLUGIN,
-    prometheus::PLUGIN,  // above all that answers: counts everything
-    errors::PLUGIN,      // above all that may fail
-    log::PLUGIN,         // below errors, so its line comes first
+    prometheus::PLUGIN, // above all that answers: counts everything
+    errors::PLUGIN,     // above all that may fail
+    log::PLUGIN,        // below errors, so its line comes first
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
     rewrite::PLUGIN,     // above autopath and cache: all below know the question by its new name
     autopath::PLUGIN,    // above cache: each name that it tries may be there
     cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
     tls::PLUGIN,         // reads files: below root
+    template::PLUGIN,    // above hosts and kubernetes: what an operator blocks goes before what they know
     hosts::PLUGIN,       // above kubernetes and forward: what an operator wrote down goes before what they know
     kubernetes::PLUGIN,  // above forward: cluster names come from memory
     loop_detect::PLUGIN, // below kubernetes and cache, right above forward: sees what is about to be forwarded
@@ -89,7 +91,6 @@ pub const ELSEWHERE: &[&str] = &[
     "shed",
     "sign",
     "siit",
-    "template",
     "timeouts",
     "trace",
     "transfer",

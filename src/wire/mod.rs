@@ -8,6 +8,7 @@
 //! - [`adopt`]: the records of one answer, taken into another
 //! - [`answer`]: everything after the question, encoded once and shared
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
+//! - [`presentation`]: one record as a line of a zone file
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`rename`]: an answer written anew with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
@@ -19,6 +20,7 @@ pub mod adopt;
 pub mod answer;
 pub mod encode;
 pub mod name;
+pub mod presentation;
 pub mod relay;
 pub mod rename;
 pub mod reply;
