@@ -1,10 +1,12 @@
 //! All plugins, in the order of the chain.
 
+pub mod any;
 pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
 pub mod cancel;
+pub mod chaos;
 pub mod debug;
 pub mod errors;
 pub mod forward;
@@ -42,6 +44,8 @@ pub const ALL: &[Registration] = &[
     prometheus::PLUGIN, // above all that answers: counts everything
     errors::PLUGIN,     // above all that may fail
     log::PLUGIN,        // below errors, so its line comes first
+    any::PLUGIN,
+    chaos::PLUGIN,
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
     rewrite::PLUGIN,     // above autopath and cache: all below know the question by its new name
     autopath::PLUGIN,    // above cache: each name that it tries may be there
@@ -58,10 +62,8 @@ pub const ALL: &[Registration] = &[
 /// Plugins that CoreDNS 1.15.0 has and Signpost does not have yet.
 pub const ELSEWHERE: &[&str] = &[
     "acl",
-    "any",
     "auto",
     "azure",
-    "chaos",
     "clouddns",
     "dns64",
     "dnssec",
