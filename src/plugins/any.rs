@@ -35,7 +35,9 @@ const TTL: u32 = 8482;
 struct Any(Arc<Answer>);
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    // As in CoreDNS nothing behind the name is looked at.
+    let mut cursor = s.cursor();
+    cursor.next_occurrence();
+    cursor.expect_no_arg()?;
     let answer = Encoder::build(0, |e| {
         e.record(Section::Answer, Owner::ASKED, (rtype::HINFO, TTL), |e| e.put(b"\x0dANY obsoleted\x0cSee RFC 8482"));
     });

@@ -1,5 +1,6 @@
 //! All plugins, in the order of the chain.
 
+pub mod acl;
 pub mod any;
 pub mod autopath;
 pub mod bind;
@@ -8,6 +9,7 @@ pub mod cache;
 pub mod cancel;
 pub mod chaos;
 pub mod debug;
+pub mod dns64;
 pub mod errors;
 pub mod forward;
 pub mod health;
@@ -44,11 +46,13 @@ pub const ALL: &[Registration] = &[
     prometheus::PLUGIN, // above all that answers: counts everything
     errors::PLUGIN,     // above all that may fail
     log::PLUGIN,        // below errors, so its line comes first
+    dns64::PLUGIN,      // below log: its look-ups for A come from the top again
     any::PLUGIN,
     chaos::PLUGIN,
     loadbalance::PLUGIN, // above cache: every hit gets an order of its own
     rewrite::PLUGIN,     // above autopath and cache: all below know the question by its new name
     autopath::PLUGIN,    // above cache: each name that it tries may be there
+    acl::PLUGIN,         // above cache: who may not ask gets nothing from there either
     cache::PLUGIN,       // above kubernetes: its TTL limits show on cluster answers too
     tls::PLUGIN,         // reads files: below root
     template::PLUGIN,    // above hosts and kubernetes: what an operator blocks goes before what they know
@@ -61,11 +65,9 @@ pub const ALL: &[Registration] = &[
 
 /// Plugins that CoreDNS 1.15.0 has and Signpost does not have yet.
 pub const ELSEWHERE: &[&str] = &[
-    "acl",
     "auto",
     "azure",
     "clouddns",
-    "dns64",
     "dnssec",
     "dnstap",
     "dynupdate",

@@ -14,6 +14,7 @@
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@reverse`]: the address that a reverse name stands for
 //! - [`text`]: a domain name as text
+//! - [`translate`]: an answer with IPv6 addresses that stand for those of IPv4
 //! - [`mod@write`]: splicing a reply behind the question that was asked
 
 pub mod adopt;
@@ -28,5 +29,6 @@ pub mod request;
 pub mod reverse;
 pub mod select;
 pub mod text;
+pub mod translate;
 pub mod types;
 pub mod write;

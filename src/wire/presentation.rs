@@ -93,67 +93,50 @@ fn known(kind: u16, words: &[Word<'_>], out: &mut Vec<u8>) -> Result<(), String>
     match (kind, words) {
         (rtype::A, [word]) => out.extend(word.text.parse::<Ipv4Addr>().map_err(|_| wrong())?.octets()),
         (rtype::AAAA, [word]) => out.extend(word.text.parse::<Ipv6Addr>().map_err(|_| wrong())?.octets()),
-        (rtype::NS | rtype::CNAME | rtype::PTR | rtype::DNAME, [name]) => out.extend(name.name()?.wire()),
-        (rtype::MX, [preference, host]) => {
-            out.extend(preference.short()?.to_be_bytes());
-            out.extend(host.name()?.wire());
-        }
-        (rtype::SRV, [priority, weight, port, target]) => {
-            for word in [priority, weight, port] {
-                out.extend(word.short()?.to_be_bytes());
-            }
-            out.extend(target.name()?.wire());
-        }
-        (rtype::SOA, [server, mailbox, serial, times @ ..]) if times.len() == 4 => {
-            out.extend(server.name()?.wire());
-            out.extend(mailbox.name()?.wire());
-            out.extend(serial.text.parse::<u32>().map_err(|_| wrong())?.to_be_bytes());
-            for time in times {
-                out.extend(ttl(time.text).ok_or_else(wrong)?.to_be_bytes());
-            }
-        }
-        (rtype::TXT | rtype::SPF, texts) if !texts.is_empty() => {
-            for text in texts {
-                text.put_strings(out)?;
-            }
-        }
-        (rtype::HINFO, [cpu, system]) => {
-            cpu.put_string(out)?;
-            system.put_string(out)?;
-        }
-        (rtype::NAPTR, [order, preference, flags, services, regexp, replacement]) => {
-            out.extend(order.short()?.to_be_bytes());
-            out.extend(preference.short()?.to_be_bytes());
-            for text in [flags, services, regexp] {
-                text.put_string(out)?;
-            }
-            out.extend(replacement.name()?.wire());
-        }
         (rtype::CAA, [flags, tag, value]) => {
             out.push(flags.text.parse().map_err(|_| wrong())?);
             tag.put_string(out)?;
             out.extend(value.octets()?);
         }
-        (
-            rtype::A
-            | rtype::AAAA
-            | rtype::NS
-            | rtype::CNAME
-            | rtype::PTR
-            | rtype::DNAME
-            | rtype::MX
-            | rtype::SRV
-            | rtype::SOA
-            | rtype::TXT
-            | rtype::SPF
-            | rtype::HINFO
-            | rtype::NAPTR
-            | rtype::CAA,
-            _,
-        ) => return Err(wrong()),
-        _ => return Err("data of this type have to be written as octets: \\# LENGTH HEX".to_owned()),
+        (rtype::TXT | rtype::SPF, texts) if !texts.is_empty() => {
+            texts.iter().try_for_each(|text| text.put_strings(out))?;
+        }
+        (rtype::A | rtype::AAAA | rtype::CAA | rtype::TXT | rtype::SPF, _) => return Err(wrong()),
+        _ => {
+            let fields = fields(kind).ok_or("data of this type have to be written as octets: \\# LENGTH HEX")?;
+            if fields.len() != words.len() {
+                return Err(wrong());
+            }
+            for (field, word) in fields.iter().zip(words) {
+                word.put(*field, out)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// What the data of a record consist of.
+#[derive(Clone, Copy)]
+enum Field {
+    Name,
+    Short,
+    Long,
+    Seconds,
+    Text,
+}
+
+/// The fields of a type whose data have always the same ones.
+fn fields(kind: u16) -> Option<&'static [Field]> {
+    use Field::{Long, Name, Seconds, Short, Text};
+    Some(match kind {
+        rtype::NS | rtype::CNAME | rtype::PTR | rtype::DNAME => &[Name],
+        rtype::MX => &[Short, Name],
+        rtype::SRV => &[Short, Short, Short, Name],
+        rtype::SOA => &[Name, Name, Long, Seconds, Seconds, Seconds, Seconds],
+        rtype::HINFO => &[Text, Text],
+        rtype::NAPTR => &[Short, Short, Text, Text, Text, Name],
+        _ => return None,
+    })
 }
 
 fn unknown(words: &[Word<'_>], out: &mut Vec<u8>) -> Result<(), String> {
@@ -216,8 +199,19 @@ impl Word<'_> {
         Name::from_text(self.text).map_err(|_| format!("'{}' is no domain name", self.text))
     }
 
-    fn short(&self) -> Result<u16, String> {
-        self.text.parse().map_err(|_| format!("'{}' is no number up to 65535", self.text))
+    /// Writes the word as a field.
+    fn put(&self, field: Field, out: &mut Vec<u8>) -> Result<(), String> {
+        let wrong = |what: &str| format!("'{}' is no {what}", self.text);
+        match field {
+            Field::Name => out.extend(self.name()?.wire()),
+            Field::Short => {
+                out.extend(self.text.parse::<u16>().map_err(|_| wrong("number up to 65535"))?.to_be_bytes());
+            }
+            Field::Long => out.extend(self.text.parse::<u32>().map_err(|_| wrong("number of 32 bits"))?.to_be_bytes()),
+            Field::Seconds => out.extend(ttl(self.text).ok_or_else(|| wrong("number of seconds"))?.to_be_bytes()),
+            Field::Text => self.put_string(out)?,
+        }
+        Ok(())
     }
 
     /// The octets that the word stands for.
