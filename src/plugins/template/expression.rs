@@ -346,7 +346,7 @@ fn single(word: &str) -> Result<Expression, String> {
     if let Some((_, field)) = FIELDS.iter().find(|(name, _)| *name == word) {
         return Ok(field.clone());
     }
-    if let Some(name) = word.strip_prefix(".Group.").filter(|name| !name.is_empty() && !name.contains('.')) {
+    if let Some(name) = word.strip_prefix(".Group.").filter(|name| is_identifier(name)) {
         return Ok(Expression::Group(name.to_owned()));
     }
     let literal = match word {
@@ -369,4 +369,11 @@ fn single(word: &str) -> Result<Expression, String> {
             format!("function \"{word}\" not defined: {} are", known.join(", "))
         }
     })
+}
+
+/// Whether a field may have this name; a group without one is read by `index .Group "1"`, as in Go.
+fn is_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+        && chars.all(|c| c.is_alphanumeric() || c == '_')
 }

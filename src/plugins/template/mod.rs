@@ -24,8 +24,8 @@
 //!
 //! What stands in `{{ }}` is the part of Go's text/template that Corefiles use:
 //! - `.Name`, `.Zone` (of this template), `.Class`, `.Type`, `.Remote` (the client's address), `.Regex`, `.Match`, `.Group`,
-//!   `.Group.NAME` or `.Group.1`, `.Question.Name` (as the client wrote it), `.Question.Qtype`, `.Question.Qclass`
-//! - `index .Match 1`, `index .Group "a"`, `parseInt TEXT BASE BITS`, `printf`, `len`, `eq`, `ne`, `not`, `and`, `or`
+//!   `.Group.NAME`, `.Question.Name` (as the client wrote it), `.Question.Qtype`, `.Question.Qclass`
+//! - `index .Match 1`, `index .Group "1"`, `parseInt TEXT BASE BITS`, `printf`, `len`, `eq`, `ne`, `not`, `and`, `or`
 //! - `if`, `else if`, `else`, `end`; `|`, parentheses, `{{- -}}`, `{{/* a comment */}}`
 //!
 //! If the answer to a question for A or AAAA is a CNAME, the server is asked for its target, and what it answers follows.
