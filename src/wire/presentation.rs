@@ -143,7 +143,7 @@ fn unknown(words: &[Word<'_>], out: &mut Vec<u8>) -> Result<(), String> {
     let wrong = || "octets are written as \\# LENGTH HEX".to_owned();
     let (length, hex) = words.split_first().ok_or_else(wrong)?;
     let hex: String = hex.iter().map(|word| word.text).collect();
-    if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
     }
     for pair in hex.as_bytes().chunks(2) {

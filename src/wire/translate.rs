@@ -8,6 +8,7 @@ use super::answer::Answer;
 use super::encode::{Encoder, Names};
 use super::name::Name;
 use super::relay::rewrite_data;
+use super::request::flag;
 use super::types::rtype;
 
 /// The network that IPv4 addresses are put into.
@@ -53,7 +54,8 @@ pub fn translated(
     let mut names = Names::new(*asked);
     let mut translated = Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
-        e.flags(answer.flags);
+        // No zone has these records.
+        e.flags(answer.flags & !flag::AA);
         // Aliases in front keep their place whatever the order, so later names may point to them.
         let mut aliases = true;
         for index in 0..answer.records.len() {

@@ -20,6 +20,7 @@ const KNOWN: &[&str] = &["match", "answer", "additional", "authority", "rcode", 
 /// All templates of a server block.
 pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
     let (mut cursor, mut templates) = (s.cursor(), Vec::new());
+    let all = Regex::new(".*").ok();
     while cursor.next_occurrence() {
         let qclass = number(&mut cursor, "query class", class_number)?;
         let qtype = number(&mut cursor, "RR class", type_number)?;
@@ -40,7 +41,7 @@ pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
             option(&mut cursor, &mut template)?;
         }
         if template.regexes.is_empty() {
-            template.regexes.extend(Regex::new(".*").ok());
+            template.regexes.extend(all.clone());
         }
         templates.push(template);
     }
