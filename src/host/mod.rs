@@ -25,3 +25,11 @@ pub struct Host {
     /// Whether the process was told to stop: it is not ready any more, but still serves.
     pub shutting_down: std::sync::atomic::AtomicBool,
 }
+
+/// The name of the host as the kernel knows it.
+#[must_use]
+pub fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}

@@ -1,11 +1,15 @@
 //! All plugins, in the order of the chain.
 
+pub mod acl;
+pub mod any;
 pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
 pub mod cancel;
+pub mod chaos;
 pub mod debug;
+pub mod dns64;
 pub mod errors;
 pub mod forward;
 pub mod health;
@@ -21,6 +25,7 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod template;
 pub mod tls;
 pub mod whoami;
 
@@ -39,14 +44,19 @@ pub const ALL: &[Registration] = &[
     debug::PLUGIN,
     ready::PLUGIN, // above those who are asked whether they are ready
     health::PLUGIN,
-    prometheus::PLUGIN,   // above all that answers: counts everything
-    errors::PLUGIN,       // above all that may fail
-    log::PLUGIN,          // below errors, so its line comes first
+    prometheus::PLUGIN, // above all that answers: counts everything
+    errors::PLUGIN,     // above all that may fail
+    log::PLUGIN,        // below errors, so its line comes first
+    dns64::PLUGIN,      // below log: its look-ups for A come from the top again
+    any::PLUGIN,
+    chaos::PLUGIN,
     loadbalance::PLUGIN,  // above cache: every hit gets an order of its own
     rewrite::PLUGIN,      // above autopath and cache: all below know the question by its new name
     autopath::PLUGIN,     // above cache: each name that it tries may be there
+    acl::PLUGIN,          // above cache: who may not ask gets nothing from there either
     cache::PLUGIN,        // above kubernetes: its TTL limits show on cluster answers too
     tls::PLUGIN,          // reads files: below root
+    template::PLUGIN,     // above hosts and kubernetes: what an operator blocks goes before what they know
     hosts::PLUGIN,        // above kubernetes and forward: what an operator wrote down goes before what they know
     k8s_external::PLUGIN, // above kubernetes, which keeps what this one asks for; its zones may be the same
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
@@ -57,13 +67,9 @@ pub const ALL: &[Registration] = &[
 
 /// Plugins that CoreDNS 1.15.0 has and Signpost does not have yet.
 pub const ELSEWHERE: &[&str] = &[
-    "acl",
-    "any",
     "auto",
     "azure",
-    "chaos",
     "clouddns",
-    "dns64",
     "dnssec",
     "dnstap",
     "dynupdate",
@@ -90,7 +96,6 @@ pub const ELSEWHERE: &[&str] = &[
     "shed",
     "sign",
     "siit",
-    "template",
     "timeouts",
     "trace",
     "transfer",

@@ -24,6 +24,7 @@
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
 use crate::error::Result;
+use crate::host;
 
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "nsid", setup };
@@ -35,7 +36,7 @@ struct Nsid(Vec<u8>);
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    let mut data = host_name();
+    let mut data = host::name();
     let mut seen = false;
     while cursor.next_occurrence() {
         if seen {
@@ -49,13 +50,6 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     }
     s.chain(Nsid(data.into_bytes()));
     Ok(())
-}
-
-/// The name of the host as the kernel knows it.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 impl Plugin for Nsid {

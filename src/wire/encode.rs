@@ -15,6 +15,7 @@ const MAX_BYTES: usize = 65_535 - HEADER - 259 - 11;
 /// Adds records to an answer. Sections are filled in the order of the message.
 pub struct Encoder<'a> {
     answer: &'a mut Answer,
+    class: u16,
 }
 
 /// A name as it is to be written: some labels, and then the rest of it by reference.
@@ -85,7 +86,7 @@ impl<'a> Owner<'a> {
 impl<'a> Encoder<'a> {
     /// Adds to `answer`, which was made for a name of some length (see [`scratch`](super::answer::scratch)).
     pub fn new(answer: &'a mut Answer) -> Self {
-        Self { answer }
+        Self { answer, class: class::IN }
     }
 
     /// A fresh answer for a name of `asked` octets, to be kept.
@@ -108,6 +109,11 @@ impl<'a> Encoder<'a> {
         self.answer.flags |= flags;
     }
 
+    /// Gives the records that follow another class than IN, and says which one they had.
+    pub fn class(&mut self, class: u16) -> u16 {
+        std::mem::replace(&mut self.class, class)
+    }
+
     /// Adds one record; `data` writes what stands behind RDLENGTH.
     ///
     /// A record that no message could hold any more is left out: TC is set if the client would miss it.
@@ -123,7 +129,8 @@ impl<'a> Encoder<'a> {
         self.put_name(owner);
         let at = self.answer.bytes.len();
         self.put(&rtype.to_be_bytes());
-        self.put(&class::IN.to_be_bytes());
+        let class = self.class.to_be_bytes();
+        self.put(&class);
         self.put(&ttl.to_be_bytes());
         self.put(&[0, 0]);
         let result = data(self);

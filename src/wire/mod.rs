@@ -8,17 +8,20 @@
 //! - [`adopt`]: the records of one answer, taken into another
 //! - [`answer`]: everything after the question, encoded once and shared
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
+//! - [`presentation`]: one record as a line of a zone file
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`rename`]: an answer written anew with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@reverse`]: the address that a reverse name stands for
 //! - [`text`]: a domain name as text
+//! - [`translate`]: an answer with IPv6 addresses that stand for those of IPv4
 //! - [`mod@write`]: splicing a reply behind the question that was asked
 
 pub mod adopt;
 pub mod answer;
 pub mod encode;
 pub mod name;
+pub mod presentation;
 pub mod relay;
 pub mod rename;
 pub mod reply;
@@ -26,5 +29,6 @@ pub mod request;
 pub mod reverse;
 pub mod select;
 pub mod text;
+pub mod translate;
 pub mod types;
 pub mod write;

@@ -14,6 +14,8 @@ pub mod ede {
     pub const STALE_NXDOMAIN: u16 = 19;
     /// A policy of the operator blocks the name.
     pub const BLOCKED: u16 = 15;
+    /// A policy of the operator leaves out what the name has.
+    pub const FILTERED: u16 = 17;
     /// The server has not loaded its data yet.
     pub const NOT_READY: u16 = 14;
     /// No upstream could be reached.

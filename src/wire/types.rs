@@ -18,6 +18,10 @@ pub mod rtype {
     pub const MX: u16 = 15;
     /// Text (RFC 1035).
     pub const TXT: u16 = 16;
+    /// Sender policy, as TXT (RFC 7208 section 3.1).
+    pub const SPF: u16 = 99;
+    /// Who may issue certificates (RFC 8659).
+    pub const CAA: u16 = 257;
     /// IPv6 address (RFC 3596).
     pub const AAAA: u16 = 28;
     /// Service location (RFC 2782).
@@ -42,6 +46,8 @@ pub mod rtype {
 
 /// Classes.
 pub mod class {
+    /// Any class, in a question.
+    pub const ANY: u16 = 255;
     /// The Internet.
     pub const IN: u16 = 1;
     /// Chaos, used for `version.bind` and the like.
@@ -183,6 +189,12 @@ pub fn type_number(name: &str) -> Option<u16> {
 #[must_use]
 pub fn class_number(name: &str) -> Option<u16> {
     CLASSES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
+}
+
+/// The mnemonic of a class, if it has one.
+#[must_use]
+pub fn class_name(class: u16) -> Option<&'static str> {
+    lookup(CLASSES, class)
 }
 
 /// The mnemonic of an RCODE, if it has one.

@@ -1,0 +1,281 @@
+//! # acl — who may ask what
+//!
+//! Looks at the client's address and the type of the question, and lets it pass, refuses it, answers it with nothing or
+//! drops it.
+//!
+//! ## Syntax
+//! ```text
+//! acl [ZONES...] {
+//!     allow|block|filter|drop [type TYPE...] [net NETWORK...]
+//! }
+//! ```
+//! - **ZONES** default to those of the server block; questions elsewhere pass.
+//! - `allow` lets the question pass, whatever later blocks of `acl` say; `block` says REFUSED, `filter` an empty NOERROR, each with an
+//!   extended error (RFC 8914: 15 blocked, 17 filtered); `drop` says nothing.
+//! - **TYPE** in upper case, **NETWORK** as `10.0.0.0/8` or a single address. `*`, or leaving them out, means all.
+//!
+//! The first line that holds decides; a question that none holds for goes on to the next block of `acl`, and then passes.
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     acl example.org {
+//!         allow net 10.0.0.0/8 2001:db8::/32
+//!         block
+//!     }
+//!     acl {
+//!         filter type HTTPS
+//!     }
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Metrics
+//! - `coredns_acl_blocked_requests_total{server,zone,view}`, `coredns_acl_filtered_requests_total{server,zone,view}`,
+//!   `coredns_acl_dropped_requests_total{server,zone,view}`: questions that were refused, emptied, dropped.
+//! - `coredns_acl_allowed_requests_total{server,view}`: questions that passed.
+//!
+//! ## Differences from CoreDNS
+//! - An IPv4 address that came to an IPv6 socket is held against networks of IPv4.
+//! - The OPT of a reply is as the client's, and only where it sent one; CoreDNS always adds one, of 4096 octets.
+//! - Questions of our own, to keep what is cached fresh, pass.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Step};
+use crate::corefile::address::normalize_zones;
+use crate::corefile::{Cursor, Word, value};
+use crate::error::Result;
+use crate::host::Host;
+use crate::host::metrics::{Counter, Family};
+use crate::wire::name::Name;
+use crate::wire::reply::ede;
+use crate::wire::types::{rcode, type_number};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "acl", setup };
+
+const ZONED: &[&str] = &["server", "zone", "view"];
+
+static BLOCKED: Family = Family {
+    name: "coredns_acl_blocked_requests_total",
+    help: "Counter of DNS requests being blocked.",
+    labels: ZONED,
+};
+static FILTERED: Family = Family {
+    name: "coredns_acl_filtered_requests_total",
+    help: "Counter of DNS requests being filtered.",
+    labels: ZONED,
+};
+static DROPPED: Family = Family {
+    name: "coredns_acl_dropped_requests_total",
+    help: "Counter of DNS requests being dropped.",
+    labels: ZONED,
+};
+static ALLOWED: Family = Family {
+    name: "coredns_acl_allowed_requests_total",
+    help: "Counter of DNS requests being allowed.",
+    labels: &["server", "view"],
+};
+
+/// What becomes of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Allow,
+    Block,
+    Filter,
+    Drop,
+}
+
+const ACTIONS: &[(&str, Action)] =
+    &[("allow", Action::Allow), ("block", Action::Block), ("filter", Action::Filter), ("drop", Action::Drop)];
+
+/// One line of a block.
+struct Policy {
+    action: Action,
+    /// The types that it is about, if not all.
+    types: Option<Vec<u16>>,
+    /// The networks that it is about, if not all.
+    networks: Option<Vec<(IpAddr, u8)>>,
+}
+
+struct Rule {
+    zones: Vec<Name>,
+    policies: Vec<Policy>,
+}
+
+struct Acl {
+    rules: Vec<Rule>,
+    host: Arc<Host>,
+    /// Of each listener of the block: this one counts most questions.
+    allowed: Box<[OnceLock<Counter>]>,
+}
+
+//----------- Setup ----------------------------------------------------------
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let (mut cursor, mut rules) = (s.cursor(), Vec::new());
+    while cursor.next_occurrence() {
+        let zones = normalize_zones(cursor.args().iter().map(|word| word.as_str()), s.keys);
+        let zones = zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect();
+        let mut rule = Rule { zones, policies: Vec::new() };
+        while cursor.next_option() {
+            rule.policies.push(policy(&mut cursor)?);
+        }
+        rules.push(rule);
+    }
+    let listeners = s.keys.len() * s.bound().len().max(1);
+    let allowed = (0..listeners).map(|_| OnceLock::new()).collect();
+    s.chain(Acl { rules, host: s.host.clone(), allowed });
+    Ok(())
+}
+
+fn policy(cursor: &mut Cursor<'_>) -> Result<Policy> {
+    let word = cursor.word();
+    let lower = word.as_str().to_ascii_lowercase();
+    let Some(&(_, action)) = ACTIONS.iter().find(|(name, _)| *name == lower) else {
+        let message = "expect 'allow', 'block', 'filter' or 'drop'";
+        let known: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).collect();
+        return Err(cursor.unknown(word, unexpected(word, message), &known));
+    };
+    let mut policy = Policy { action, types: None, networks: None };
+    let args = cursor.args();
+    let mut rest = &args[..];
+    while let Some((kind, tail)) = rest.split_first() {
+        if !begins_section(kind) {
+            let message = unexpected(kind, "expect 'type | net'");
+            return Err(cursor.complain(kind, message).hint(format!("{lower} net {kind}")).into());
+        }
+        let end = tail.iter().position(|word| begins_section(word)).unwrap_or(tail.len());
+        let (words, after) = tail.split_at(end);
+        let section = kind.as_str().to_ascii_lowercase();
+        if words.is_empty() {
+            return Err(cursor.error_at(kind, format!("no token specified in {} section", value::quote(&section))));
+        }
+        match &*section {
+            "type" => types(cursor, words, &mut policy.types)?,
+            _ => networks(cursor, words, &mut policy.networks)?,
+        }
+        rest = after;
+    }
+    // `*` stands for all, as leaving them out does.
+    policy.types = policy.types.filter(|types| !types.contains(&0));
+    policy.networks = policy.networks.filter(|networks| !networks.is_empty());
+    Ok(policy)
+}
+
+fn begins_section(word: &Word) -> bool {
+    ["type", "net"].iter().any(|section| word.as_str().eq_ignore_ascii_case(section))
+}
+
+fn unexpected(word: &Word, expected: &str) -> String {
+    format!("Error during parsing: unexpected token {}; {expected}", value::quote(word.as_str()))
+}
+
+fn types(cursor: &Cursor<'_>, words: &[&Word], types: &mut Option<Vec<u16>>) -> Result<()> {
+    let types = types.get_or_insert_default();
+    for word in words {
+        if word.as_str() == "*" {
+            // No question has type 0: it marks all. What stands behind it is not read, as in CoreDNS.
+            types.push(0);
+            break;
+        }
+        let Some(number) = type_number(word.as_str()) else {
+            let upper = word.as_str().to_ascii_uppercase();
+            let hint = type_number(&upper).map(|_| format!("in upper case: {upper}")).unwrap_or_default();
+            return Err(cursor.complain(word, unexpected(word, "expect legal QTYPE")).hint(hint).into());
+        };
+        types.push(number);
+    }
+    Ok(())
+}
+
+fn networks(cursor: &Cursor<'_>, words: &[&Word], networks: &mut Option<Vec<(IpAddr, u8)>>) -> Result<()> {
+    let networks = networks.get_or_insert_default();
+    for word in words {
+        let text = word.as_str();
+        if text == "*" {
+            // Both families whole. What stands behind it is not read, as in CoreDNS.
+            networks.extend([([0; 4].into(), 0), ([0; 16].into(), 0)]);
+            break;
+        }
+        let single = || value::ip(text).map(|address| (address, if address.is_ipv4() { 32 } else { 128 }));
+        let Some(network) = value::cidr(text).or_else(single) else {
+            let shown = match text {
+                text if text.contains('/') => text.to_owned(),
+                text if text.contains(':') => format!("{text}/128"),
+                text => format!("{text}/32"),
+            };
+            let message = format!("Error during parsing: illegal CIDR notation {}", value::quote(&shown));
+            return Err(cursor.complain(word, message).hint("as in 10.0.0.0/8, 2001:db8::/32 or 10.0.0.1").into());
+        };
+        networks.push(network);
+    }
+    Ok(())
+}
+
+//----------- Questions ------------------------------------------------------
+
+impl Plugin for Acl {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        if query.client.is_nobody() {
+            return Step::Next;
+        }
+        let (zone, action) = self.action(query);
+        let (family, step) = match action {
+            Action::Allow => {
+                let slot = &self.allowed[here.site.ordinal.min(self.allowed.len() - 1)];
+                slot.get_or_init(|| self.host.metrics.counter(&ALLOWED, &[&here.listener.server, ""])).inc();
+                return Step::Next;
+            }
+            Action::Block => (&BLOCKED, Step::Answer(Reply::server(rcode::REFUSED).with_error(ede::BLOCKED, ""))),
+            Action::Filter => (&FILTERED, Step::Answer(Reply::server(rcode::NOERROR).with_error(ede::FILTERED, ""))),
+            Action::Drop => (&DROPPED, Step::Drop),
+        };
+        self.host.metrics.counter(family, &[&here.listener.server, &zone.to_string(), ""]).inc();
+        step
+    }
+}
+
+impl Acl {
+    /// What becomes of a question, and the zone of the rule that says so.
+    fn action(&self, query: &Query<'_>) -> (&Name, Action) {
+        let client = query.client.peer.ip().to_canonical();
+        for rule in &self.rules {
+            let holds = rule.zones.iter().filter(|zone| query.name.is_under(zone));
+            let Some(zone) = holds.max_by_key(|zone| zone.len()) else { continue };
+            if let Some(policy) = rule.policies.iter().find(|policy| policy.holds(query.qtype, client)) {
+                return (zone, policy.action);
+            }
+        }
+        (&Name::ROOT, Action::Allow)
+    }
+}
+
+impl Policy {
+    fn holds(&self, qtype: u16, client: IpAddr) -> bool {
+        self.types.as_ref().is_none_or(|types| types.contains(&qtype))
+            && self.networks.as_ref().is_none_or(|networks| networks.iter().any(|network| contains(*network, client)))
+    }
+}
+
+/// Whether an address lies in a network, whose host bits may be set.
+fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            network.to_bits() & mask == address.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "acl_tests.rs"]
+mod tests;

@@ -1,0 +1,194 @@
+//! # dns64 — IPv6 addresses for names that have IPv4 alone
+//!
+//! Makes AAAA records out of A records, for clients that reach IPv4 through a translator (RFC 6147). Only for questions
+//! that came over IPv6, unless told otherwise.
+//!
+//! ## Syntax
+//! ```text
+//! dns64 [PREFIX]
+//! dns64 {
+//!     prefix PREFIX       # default 64:ff9b::/96
+//!     translate_all       # also for names with AAAA records of their own
+//!     allow_ipv4          # also for questions that came over IPv4
+//! }
+//! ```
+//! **PREFIX** has 32, 40, 48, 56, 64 or 96 bits (RFC 6052).
+//!
+//! A question for AAAA goes to the plugins below. If they have no AAAA record, and do not say that the name does not exist,
+//! the server is asked for A, and what it answers comes back with each address behind the prefix. Their TTL is that of the
+//! A records, at most that of the SOA of the denial, or 600 seconds without one.
+//!
+//! ## Examples
+//! ```corefile
+//! . {
+//!     dns64 {
+//!         prefix 64:ff9b:1::/96
+//!         allow_ipv4
+//!     }
+//!     forward . 192.0.2.53
+//! }
+//! ```
+//!
+//! ## Metrics
+//! - `coredns_dns64_requests_translated_total{server}`: questions that were asked again for A.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::chain::setup::{Registration, Setup};
+use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
+use crate::corefile::{Cursor, Word, value};
+use crate::error::Result;
+use crate::host::Host;
+use crate::host::metrics::Family;
+use crate::wire::answer::Section;
+use crate::wire::name::Name;
+use crate::wire::translate::{Prefix, translated};
+use crate::wire::types::{class, rcode, rtype};
+
+/// How the house knows this plugin.
+pub const PLUGIN: Registration = Registration { name: "dns64", setup };
+
+static TRANSLATED: Family = Family {
+    name: "coredns_dns64_requests_translated_total",
+    help: "Counter of DNS requests translated by dns64.",
+    labels: &["server"],
+};
+
+/// The longest TTL of a made record in seconds, where the denial has no SOA (RFC 6147 section 5.1.7).
+const MAX_TTL: u32 = 600;
+
+/// The prefix without PREFIX (RFC 6052 section 2.1).
+const WELL_KNOWN: (Ipv6Addr, u8) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+
+/// The mark of a query that is translated if it has to be.
+const WATCHED: u32 = 1;
+
+struct Dns64 {
+    prefix: Prefix,
+    translate_all: bool,
+    allow_ipv4: bool,
+    host: Arc<Host>,
+}
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    let prefix = Prefix { address: WELL_KNOWN.0, length: WELL_KNOWN.1 };
+    let mut plugin = Dns64 { prefix, translate_all: false, allow_ipv4: false, host: s.host.clone() };
+    while cursor.next_occurrence() {
+        match cursor.args()[..] {
+            [] => {}
+            // As in CoreDNS a block behind it is not read as one.
+            [word] => {
+                plugin.prefix = read_prefix(&cursor, word)?;
+                continue;
+            }
+            _ => return Err(cursor.arg_err()),
+        }
+        while cursor.next_option() {
+            match cursor.word().as_str() {
+                "prefix" => {
+                    let word = cursor.expect_arg()?;
+                    plugin.prefix = read_prefix(&cursor, word)?;
+                }
+                "translate_all" => plugin.translate_all = true,
+                "allow_ipv4" => plugin.allow_ipv4 = true,
+                _ => return Err(cursor.unknown_property(&["prefix", "translate_all", "allow_ipv4"])),
+            }
+        }
+    }
+    s.chain(plugin);
+    Ok(())
+}
+
+fn read_prefix(cursor: &Cursor<'_>, word: &Word) -> Result<Prefix> {
+    let hint = "as in 64:ff9b::/96, with 32, 40, 48, 56, 64 or 96 bits";
+    let wrong = |message: String| Err(cursor.complain(word, message).hint(hint).into());
+    match value::cidr(word.as_str()) {
+        Some((IpAddr::V6(address), length @ (32 | 40 | 48 | 56 | 64 | 96))) => Ok(Prefix { address, length }),
+        Some((IpAddr::V6(_), _)) => {
+            wrong(format!("Error during parsing: invalid prefix length {}", value::quote(word.as_str())))
+        }
+        Some((IpAddr::V4(_), _)) => {
+            wrong(format!("Error during parsing: invalid netmask 32 IPv6 address: {}", value::quote(word.as_str())))
+        }
+        None => wrong(format!("invalid CIDR address: {word}")),
+    }
+}
+
+impl Plugin for Dns64 {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        let family = self.allow_ipv4 || query.client.peer.ip().to_canonical().is_ipv6();
+        let is_ours = family && query.qtype == rtype::AAAA && query.qclass == class::IN;
+        query.set_mark(here.seat, if is_ours { WATCHED } else { 0 });
+        Step::Next
+    }
+
+    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
+        if query.mark(here.seat) != WATCHED {
+            return Turn::Up;
+        }
+        query.set_mark(here.seat, 0);
+        let has_some = || reply.answer.rtypes(Section::Answer).any(|kind| kind == rtype::AAAA);
+        if reply.rcode() == rcode::NXDOMAIN || !self.translate_all && has_some() {
+            return Turn::Up;
+        }
+        let denial = reply.answer.section(Section::Authority).find(|record| record.rtype == rtype::SOA);
+        let limit = denial.map_or(MAX_TTL, |soa| reply.ttl.unwrap_or(soa.ttl));
+        let (name, prefix, host) = (query.name, self.prefix, self.host.clone());
+        let server = here.listener.server.clone();
+        let theirs = here.lookup(query.inner(&name, rtype::A));
+        let asked = if query.is_as_asked() { Name::from_wire(query.asked()).unwrap_or(name) } else { name };
+        Turn::Wait(Box::pin(async move {
+            let theirs = theirs.await;
+            host.metrics.counter(&TRANSLATED, &[&server]).inc();
+            let answer = translated(&theirs.answer, (&name, &asked), theirs.ttl, limit, prefix);
+            Reply { answer, ttl: None, ..theirs }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, packet};
+    use crate::wire::write::Writer;
+    use hickory_proto::op::Message;
+
+    const HOSTS: &str = "hosts {\n192.0.2.33 v4.example both.example\n2001:db8::1 both.example\nttl 900\n}\n";
+
+    fn ask(server: &Server, peer: &str, name: &str, qtype: &str) -> Vec<String> {
+        let packet = packet(name, qtype);
+        let (query, reply) = server.outcome(&packet, peer.parse().expect("an address")).expect("a reply");
+        let mut out = Vec::new();
+        Writer::default().reply(&packet, &query.request, &reply, query.limit(), &mut out);
+        Message::from_vec(&out).expect("a message").answers.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn names_with_ipv4_alone_get_made_addresses() {
+        let (v4, v6) = ("10.0.0.1:53", "[2001:db8::9]:53");
+        let plain = Server::new(&format!(". {{\ndns64\n{HOSTS}}}\n"));
+        assert_eq!(ask(&plain, v6, "V4.example.", "AAAA"), ["V4.example. 600 IN AAAA 64:ff9b::c000:221"]);
+        assert_eq!(ask(&plain, v6, "both.example.", "AAAA"), ["both.example. 900 IN AAAA 2001:db8::1"]);
+        assert_eq!(ask(&plain, v6, "v4.example.", "A"), ["v4.example. 900 IN A 192.0.2.33"]);
+        assert!(ask(&plain, v4, "v4.example.", "AAAA").is_empty());
+        let text = plain.host.metrics.text();
+        assert!(text.contains("coredns_dns64_requests_translated_total{server=\"dns://:53\"} 1"), "{text}");
+        let all = "dns64 {\nprefix 2001:db8:1::/48\ntranslate_all\nallow_ipv4\n}";
+        let all = Server::new(&format!(". {{\n{all}\n{HOSTS}}}\n"));
+        assert_eq!(ask(&all, v4, "both.example.", "AAAA"), ["both.example. 600 IN AAAA 2001:db8:1:c000:2:2100::"]);
+    }
+
+    #[test]
+    fn an_alias_stays_and_a_soa_limits_the_ttl() {
+        let template = "template IN ANY example {\nanswer \"{{ .Name }} 60 IN CNAME v4.test.\"\n}\n\
+                        template IN AAAA test {\nauthority \"test. 30 IN SOA ns.test. h.test. 1 1 1 1 30\"\n}\n\
+                        template IN A test {\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\n}";
+        let server = Server::new(&format!(". {{\ndns64\n{template}\n}}\n"));
+        let peer = "[2001:db8::9]:53";
+        // The template asks the server for v4.test, which translates that answer.
+        let wanted = ["a.example. 60 IN CNAME v4.test.", "v4.test. 30 IN AAAA 64:ff9b::c000:201"];
+        assert_eq!(ask(&server, peer, "a.example.", "AAAA"), wanted);
+        assert_eq!(ask(&server, peer, "v4.test.", "AAAA"), ["v4.test. 30 IN AAAA 64:ff9b::c000:201"]);
+    }
+}

@@ -1,0 +1,160 @@
+//! The directives of a server block, with CoreDNS's words about what is wrong with them.
+
+use regex::Regex;
+
+use super::text::Text;
+use super::{Template, Texts};
+use crate::chain::setup::Setup;
+use crate::corefile::address::normalize_zones;
+use crate::corefile::{Cursor, Word};
+use crate::error::{Error, Result};
+use crate::wire::name::Name;
+use crate::wire::types::{class_number, rcode_number, type_number};
+
+/// The longest expression, in octets, as in CoreDNS.
+const MAX_REGEX: usize = 10_000;
+
+/// The options of a block.
+const KNOWN: &[&str] = &["match", "answer", "additional", "authority", "rcode", "ederror", "fallthrough"];
+
+/// All templates of a server block.
+pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
+    let (mut cursor, mut templates) = (s.cursor(), Vec::new());
+    let all = Regex::new(".*").ok();
+    while cursor.next_occurrence() {
+        let qclass = number(&mut cursor, "query class", class_number)?;
+        let qtype = number(&mut cursor, "RR class", type_number)?;
+        let zones = names(normalize_zones(cursor.args().iter().map(|word| word.as_str()), s.keys));
+        let shown = zones.iter().map(ToString::to_string).collect();
+        let mut template = Template {
+            qclass,
+            qtype,
+            zones,
+            shown,
+            regexes: Vec::new(),
+            texts: Texts::default(),
+            rcode: 0,
+            error: None,
+            fallthrough: Vec::new(),
+        };
+        while cursor.next_option() {
+            option(&mut cursor, &mut template)?;
+        }
+        if template.regexes.is_empty() {
+            template.regexes.extend(all.clone());
+        }
+        templates.push(template);
+    }
+    Ok(templates)
+}
+
+fn names(zones: Vec<String>) -> Vec<Name> {
+    zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect()
+}
+
+fn number(cursor: &mut Cursor<'_>, what: &str, known: fn(&str) -> Option<u16>) -> Result<u16> {
+    let word = cursor.expect_arg()?;
+    known(word.as_str()).ok_or_else(|| {
+        let complaint = cursor.complain(word, format!("Error during parsing: invalid {what} {word}"));
+        let upper = word.as_str().to_ascii_uppercase();
+        let hint = match known(&upper) {
+            Some(_) => format!("in upper case: {upper}"),
+            None => "a template begins with a class and a type: template IN A".to_owned(),
+        };
+        complaint.hint(hint).into()
+    })
+}
+
+fn option(cursor: &mut Cursor<'_>, template: &mut Template) -> Result<()> {
+    let option = cursor.word();
+    match option.as_str() {
+        "match" => {
+            for word in some(cursor)? {
+                template.regexes.push(regex(cursor, word)?);
+            }
+        }
+        "answer" => texts(cursor, &mut template.texts.answer)?,
+        "additional" => texts(cursor, &mut template.texts.additional)?,
+        "authority" => texts(cursor, &mut template.texts.authority)?,
+        // What stands behind it on the line is read as another option, as in CoreDNS.
+        "rcode" => template.rcode = rcode(cursor)?,
+        "ederror" => template.error = Some(extended_error(cursor)?),
+        "fallthrough" => {
+            let zones = cursor.args();
+            template.fallthrough = match zones.is_empty() {
+                true => vec![Name::ROOT],
+                false => names(normalize_zones(zones.iter().map(|word| word.as_str()), &[])),
+            };
+        }
+        // Without effect since CoreDNS 1.5, and in many Corefiles.
+        "upstream" => drop(cursor.args()),
+        "var" | "expr" => {
+            let complaint = cursor.complain(option, format!("Error during parsing: {option} is not served yet"));
+            return Err(complaint.hint("CoreDNS has it, Signpost does not have it yet; match and if are there").into());
+        }
+        _ => {
+            let message =
+                format!("Error during parsing: Wrong argument count or unexpected line ending after '{option}'");
+            return Err(cursor.unknown(option, message, KNOWN));
+        }
+    }
+    Ok(())
+}
+
+/// The words behind an option, which are one at least.
+fn some<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<&'a Word>> {
+    let words = cursor.args();
+    if words.is_empty() { Err(cursor.arg_err()) } else { Ok(words) }
+}
+
+fn regex(cursor: &Cursor<'_>, word: &Word) -> Result<Regex> {
+    let text = word.as_str();
+    if text.len() > MAX_REGEX {
+        return Err(cursor.error_at(word, format!("regex pattern too long: {} > {MAX_REGEX}", text.len())));
+    }
+    Regex::new(text).map_err(|why| {
+        let why = why.to_string().lines().last().unwrap_or_default().to_owned();
+        let message = format!("Error during parsing: could not parse regex: {text}");
+        cursor.complain(word, message).hint(why).into()
+    })
+}
+
+fn texts(cursor: &mut Cursor<'_>, texts: &mut Vec<Text>) -> Result<()> {
+    for word in some(cursor)? {
+        texts.push(Text::read(word.as_str()).map_err(|why| -> Error {
+            let message = format!("Error during parsing: could not compile template: {word}, {why}");
+            cursor.complain(word, message).into()
+        })?);
+    }
+    Ok(())
+}
+
+fn rcode(cursor: &mut Cursor<'_>) -> Result<u16> {
+    let word = cursor.expect_arg()?;
+    let known = |text: &str| match text {
+        "NOTIMPL" => rcode_number("NOTIMP"),
+        "BADSIG" => Some(16),
+        text => rcode_number(text),
+    };
+    known(word.as_str()).ok_or_else(|| {
+        let complaint = cursor.complain(word, format!("Error during parsing: unknown rcode {word}"));
+        let upper = word.as_str().to_ascii_uppercase();
+        complaint.hint(known(&upper).map(|_| format!("in upper case: {upper}")).unwrap_or_default()).into()
+    })
+}
+
+fn extended_error(cursor: &mut Cursor<'_>) -> Result<(u16, String)> {
+    let words = cursor.args();
+    let (code, text) = match words[..] {
+        [code] => (code, ""),
+        [code, text] => (code, text.as_str()),
+        _ => return Err(cursor.arg_err()),
+    };
+    // As Go reads it, which takes no sign.
+    let number = code.as_str().parse().ok().filter(|_| !code.as_str().starts_with('+'));
+    let number = number.ok_or_else(|| -> Error {
+        let message = format!("Error during parsing: error parsing extended DNS error code {code}");
+        cursor.complain(code, message).hint("a number of RFC 8914 up to 65535, as in 15 for blocked").into()
+    })?;
+    Ok((number, text.to_owned()))
+}

@@ -1,0 +1,106 @@
+//! IPv6 addresses with an IPv4 address in them (RFC 6052), and answers with such addresses in place of the others.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::adopt::Records;
+use super::answer::Answer;
+use super::encode::{Encoder, Names};
+use super::name::Name;
+use super::relay::rewrite_data;
+use super::request::flag;
+use super::types::rtype;
+
+/// The network that IPv4 addresses are put into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// The network; bits behind its length do not count.
+    pub address: Ipv6Addr,
+    /// Its length in bits: 32, 40, 48, 56, 64 or 96.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// The address that stands for `address`: behind the prefix, with octet 8 left at 0 (RFC 6052 section 2.2).
+    #[must_use]
+    pub fn with(&self, address: Ipv4Addr) -> Ipv6Addr {
+        let (mut octets, mut at) = ([0; 16], usize::from(self.length / 8).min(12));
+        octets[..at].copy_from_slice(&self.address.octets()[..at]);
+        for octet in address.octets() {
+            if at == 8 {
+                at += 1;
+            }
+            octets[at] = octet;
+            at += 1;
+        }
+        octets.into()
+    }
+}
+
+/// The answer to a question for the A records of `name`, as one to a question for the AAAA records of `asked`, which is the same
+/// name in the client's case.
+///
+/// Each address is put behind the prefix and lives for `limit` seconds at most; all else stays. `ttl` (seconds) takes the
+/// place of the records' own.
+#[must_use]
+pub fn translated(
+    answer: &Answer,
+    (name, asked): (&Name, &Name),
+    ttl: Option<u32>,
+    limit: u32,
+    prefix: Prefix,
+) -> Arc<Answer> {
+    let records = Records::new(answer, (name, rtype::A), ttl);
+    let mut names = Names::new(*asked);
+    let mut translated = Encoder::build(asked.len(), |e| {
+        e.rcode(answer.rcode);
+        // No zone has these records.
+        e.flags(answer.flags & !flag::AA);
+        // Aliases in front keep their place whatever the order, so later names may point to them.
+        let mut aliases = true;
+        for index in 0..answer.records.len() {
+            let Some((owner, fixed)) = records.owner(index) else { continue };
+            let owner = if owner.wire().eq_ignore_ascii_case(asked.wire()) { *asked } else { owner };
+            let record = answer.record(index);
+            let ttl = records.ttl.unwrap_or(record.ttl);
+            aliases &= record.rtype == rtype::CNAME;
+            let v4 = <[u8; 4]>::try_from(record.rdata)
+                .ok()
+                .filter(|_| record.rtype == rtype::A && index < usize::from(answer.counts[0]));
+            if let Some(v4) = v4 {
+                let kind = (rtype::AAAA, ttl.min(limit));
+                names.record_in(record.section, e, &owner, kind, |e, _| e.put(&prefix.with(v4.into()).octets()));
+                continue;
+            }
+            let data = (record.rtype, fixed + 10, record.rdata.len());
+            names.record_in(record.section, e, &owner, (record.rtype, ttl), |e, names| {
+                rewrite_data(e, &records.message, data, |e, name| {
+                    let _ = if aliases { names.put(e, name) } else { names.put_unnoted(e, name) };
+                });
+            });
+        }
+    });
+    translated.options.clone_from(&answer.options);
+    Arc::new(translated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_rfc() {
+        // RFC 6052 section 2.4, all for 192.0.2.33.
+        for (prefix, length, wanted) in [
+            ("2001:db8::", 32, "2001:db8:c000:221::"),
+            ("2001:db8:100::", 40, "2001:db8:1c0:2:21::"),
+            ("2001:db8:122::", 48, "2001:db8:122:c000:2:2100::"),
+            ("2001:db8:122:300::", 56, "2001:db8:122:3c0:0:221::"),
+            ("2001:db8:122:344::", 64, "2001:db8:122:344:c0:2:2100::"),
+            ("2001:db8:122:344::", 96, "2001:db8:122:344::192.0.2.33"),
+        ] {
+            let prefix = Prefix { address: prefix.parse().expect("an address"), length };
+            assert_eq!(prefix.with([192, 0, 2, 33].into()), wanted.parse::<Ipv6Addr>().expect("an address"));
+        }
+    }
+}
