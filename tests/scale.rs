@@ -178,8 +178,9 @@ async fn a_list_that_is_read_again_holds_nothing_twice() {
     task.await.expect("the task ends with its last feed");
 }
 
-/// Octets for each Pod, with its endpoint and a third of a Service with its slice; 560 when it was written.
-const OCTETS: usize = 620;
+/// Octets for each Pod, with its endpoint and a third of a Service with its slice; 655 when this was written. A hundred of
+/// them are shards with few entries, which larger clusters fill.
+const OCTETS: usize = 720;
 
 #[tokio::test]
 async fn answers_stay_right_in_the_middle_of_a_list() {

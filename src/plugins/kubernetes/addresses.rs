@@ -89,8 +89,9 @@ struct At<A> {
 }
 
 impl<A: Clone + Hash + Eq> Keyed for At<A> {
-    /// 37 entries each with 150,000 addresses: each has an Arc of its own to be counted when it is copied.
-    const SHARDS: usize = 4096;
+    /// 150 entries each with 150,000 addresses: each has an Arc, to be counted when the shard is copied. More of them would
+    /// cost a small cluster more than they save a large one.
+    const SHARDS: usize = 1024;
 
     type Key = A;
 
