@@ -13,7 +13,7 @@ PATH=$PATH:/usr/sbin:/sbin
 for tool in openssl curl flock runc nsenter nft; do
 	command -v $tool >/dev/null || { echo "run.sh: $tool is missing; apt-get install openssl curl util-linux runc nftables" >&2; exit 3; }
 done
-"$here/../peers/build.sh" venv kube helm promtool >&2
+"$here/../peers/build.sh" venv kube helm promtool crds >&2
 
 mkdir -p "$target/deploy"
 STATE=$(mktemp -d "$target/deploy/run.XXXXXX")
@@ -30,6 +30,8 @@ kubectl=$PEERS/kubectl
 "$kubectl" config set-context it --cluster=it --user=it >/dev/null
 "$kubectl" config use-context it >/dev/null
 until "$kubectl" get namespace kube-system >/dev/null 2>&1 && "$kubectl" get priorityclass system-cluster-critical >/dev/null 2>&1; do sleep 0.2; done
+"$kubectl" create -f "$PEERS/crds" >/dev/null
+"$kubectl" wait --for=condition=Established --timeout=60s -f "$PEERS/crds" >/dev/null
 
 cd "$here"
 [ $# -gt 0 ] || set -- test_*.py

@@ -109,6 +109,17 @@ class Chart(unittest.TestCase):
         matching = [name for (kind, name), it in found.items() if kind == "Service" and wanted.items() <= it["metadata"]["labels"].items()]
         self.assertEqual(["coredns-metrics"], matching)
 
+    def test_the_operators_definition_takes_the_service_monitor(self):
+        values = json.dumps({"prometheus": {"service": {"enabled": True}, "monitor": {
+            "enabled": True, "additionalLabels": {"release": "prometheus"}, "namespace": "default", "interval": "15s", "scrapeTimeout": "5s",
+            "scheme": "https", "honorLabels": True, "tlsConfig": {"insecureSkipVerify": True},
+            "relabelings": [{"action": "keep", "sourceLabels": ["job"], "regex": ".*"}],
+            "metricRelabelings": [{"action": "labeldrop", "regex": "x"}], "selector": {"matchLabels": {"a": "b"}}}}})
+        dry_run = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+        text = kit.text_of({key: it for key, it in kit.objects(template("-", text_in=values)).items() if key[0] == "ServiceMonitor"})
+        self.assertIn("servicemonitor", kit.kubectl(*dry_run, text_in=text))
+        self.assertIn('unknown field "spec.intervall"', kit.kubectl(*dry_run, text_in=text + "  intervall: 1s\n", fails=True))
+
     def test_install_upgrade_rollback_uninstall(self):
         self.addCleanup(helm, "uninstall", "coredns", "--ignore-not-found")
         helm("install", "coredns", CHART)

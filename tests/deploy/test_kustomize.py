@@ -10,7 +10,7 @@ import yaml
 import kit
 
 KUBEADM = os.path.join(kit.ROOT, "tests", "cluster", "manifests", "coredns.yaml")
-COMPONENTS = ["replicas", "autoscaler-proportional", "autoscaler-hpa", "dashboard"]  # those whose kinds every API server has
+COMPONENTS = ["replicas", "autoscaler-proportional", "autoscaler-hpa", "dashboard", "service-monitor", "alerts"]
 
 
 def within_range(found):

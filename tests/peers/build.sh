@@ -5,8 +5,9 @@
 #             (etcd means the same)
 #   helm      Helm 4
 #   promtool  Prometheus's tool for rules, without its service discoveries
+#   crds      definitions of the Prometheus operator's custom resources
 #   venv      a Python environment with the packages of requirements.txt
-# build.sh [coredns|kube|etcd|helm|promtool|venv|all]...     default: all
+# build.sh [coredns|kube|etcd|helm|promtool|crds|venv|all]...     default: all
 # Prints a line per thing: built in N s, or found.  What changed in its sources or versions is built again.
 # Exit status 3: there is no Go (for venv: no Python); callers say "skipped" then.
 # Environment: CARGO_TARGET_DIR is honoured; JOBS is the number of compilers at a time (default: all processors).
@@ -17,7 +18,7 @@ mkdir -p "$target/peers"
 peers=$(cd "$target/peers" && pwd)
 KUBERNETES=v1.36.1 # what the components say; the code is what kube/go.mod names
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "$here/build.sh"; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "$here/build.sh"; }
 
 # stamp FLAGS FILE...: a digest of everything that decides what comes out
 stamp() { { echo "$1"; cat "${@:2}"; } | sha256sum | cut -d' ' -f1; }
@@ -27,6 +28,13 @@ found() {
 	[ -x "$2" ] && [ "$(cat "$peers/$1.stamp" 2>/dev/null)" = "$3" ] && echo "$1: found, $2"
 }
 
+# has_go NAME: finds Go, or says that NAME cannot be built
+has_go() {
+	! command -v go >/dev/null || return 0
+	[ -x /usr/local/go/bin/go ] || { echo "$1: no Go here (go 1.26 is needed to build it); not built" >&2; return 3; }
+	PATH=$PATH:/usr/local/go/bin
+}
+
 # go_program NAME LDFLAGS [TAGS [PACKAGE]]: builds the module of that name, or a program that it names as a tool
 go_program() {
 	local name=$1 flags=$2 tags=${3:-} package=${4:-.} sources mark began
@@ -34,10 +42,7 @@ go_program() {
 	[ -e "${sources[0]}" ] || unset 'sources[0]' # a tool of go.mod needs no main.go
 	mark=$(stamp "$flags$tags" "${sources[@]}")
 	found "$name" "$peers/$name" "$mark" && return
-	if ! command -v go >/dev/null; then
-		[ -x /usr/local/go/bin/go ] || { echo "$name: no Go here (go 1.26 is needed to build it); not built" >&2; return 3; }
-		PATH=$PATH:/usr/local/go/bin
-	fi
+	has_go "$name" || return
 	began=$(date +%s)
 	echo "$name: building, this takes some minutes the first time" >&2
 	(cd "$here/$name" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 nice go build -p "${JOBS:-$(nproc)}" -mod=readonly -trimpath -buildvcs=false \
@@ -51,6 +56,21 @@ coredns() { go_program coredns ''; }
 helm() { go_program helm ''; }
 
 promtool() { go_program promtool '' remove_all_sd github.com/prometheus/prometheus/cmd/promtool; }
+
+crds() {
+	local module mark folder
+	mark=$(stamp crds "$here"/crds/go.{mod,sum})
+	found crds "$peers/crds" "$mark" && return
+	has_go crds || return
+	module=$(sed -n 's/^require \(.*\) \(.*\)/\1@\2/p' "$here/crds/go.mod")
+	folder=$(cd "$here/crds" && GOFLAGS='' GOWORK=off go mod download -json "$module" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+	rm -rf "$peers/crds"
+	mkdir "$peers/crds"
+	# What other kinds there are is not ours, and some are larger than an annotation of kubectl may be.
+	cp "$folder"/example/prometheus-operator-crd/*_{servicemonitors,prometheusrules}.yaml "$peers/crds/" || return 1
+	echo "$mark" >"$peers/crds.stamp"
+	echo "crds: copied, $peers/crds"
+}
 
 kube() {
 	local v=k8s.io/component-base/version major minor n
@@ -84,12 +104,12 @@ venv() {
 [ $# -gt 0 ] || set -- all
 for what; do
 	case $what in
-	coredns | kube | etcd | helm | promtool | venv | all) ;;
+	coredns | kube | etcd | helm | promtool | crds | venv | all) ;;
 	-h | --help) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
-case " $* " in *" all "*) set -- venv coredns kube helm promtool ;; esac
+case " $* " in *" all "*) set -- venv coredns kube helm promtool crds ;; esac
 status=0
 for what; do
 	[ "$what" != etcd ] || what=kube
