@@ -94,6 +94,10 @@ bench-scale *options: release peers (need "taskset" "python3")
     cargo build --locked --release --bin signpost-bench --example scale-bed --example echo
     just or-skip benches/scale.py {{options}}
 
+# A tenth of it in a real kube-apiserver: start, memory, PATCH to changed answer, beside CoreDNS; half a minute.
+bench-scale-real: release (need "taskset" "python3" "openssl" "curl" "flock")
+    just or-skip benches/scale-real.sh
+
 # The whole set of 5,000 nodes with Pods, and a relist, stay under the memory limit of the manifests.
 scale: release (need "taskset" "python3")
     cargo build --locked --release --example scale-bed

@@ -55,11 +55,11 @@ def free_port():
         return one.getsockname()[1]
 
 
-def corefile(work, port, api, pods):
+def corefile(work, port, api, tls, pods):
     with open(f"{ROOT}/tests/conformance/corefiles/kubeadm.Corefile") as file:
         text = file.read()
     values = {"DNS_PORT": port, "HEALTH_PORT": free_port(), "READY_PORT": free_port(), "METRICS_PORT": free_port(),
-              "KUBE_API": f"http://{api}", "KUBE_TLS": "", "UPSTREAM": f"127.0.0.1:{free_port()}"}
+              "KUBE_API": api if tls else f"http://{api}", "KUBE_TLS": tls, "UPSTREAM": f"127.0.0.1:{free_port()}"}
     text = re.sub(r"\{\$(\w+)\}", lambda found: str(values[found[1]]), text)
     if pods:
         text = text.replace("pods insecure", "pods verified")
@@ -68,11 +68,11 @@ def corefile(work, port, api, pods):
 
 
 @contextlib.contextmanager
-def server(name, api, pods=False):
-    """A server under way; yields its process, which has a port and a time of birth."""
+def server(name, api, pods=False, tls=""):
+    """A server under way; yields its process, which has a port and a time of birth. With `tls`, that line, `api` is a URL."""
     with tempfile.TemporaryDirectory() as work:
         port = free_port()
-        corefile(work, port, api, pods)
+        corefile(work, port, api, tls, pods)
         command = [PROGRAMS[name], "-conf", f"{work}/Corefile"]
         if name == "floor":
             command = [PROGRAMS[name], f"127.0.0.1:{port}", ".", "10.0.0.1"]
