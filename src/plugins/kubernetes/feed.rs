@@ -223,4 +223,20 @@ mod tests {
         drop(feed);
         task.await.expect("the task ends with its last feed");
     }
+
+    #[test]
+    fn the_next_publication_waits_as_long_as_the_last_one_took() {
+        let store = Store::new(Arc::new(Index::default()), 5, &[Kind::Namespace], None);
+        let mut intake = Intake { store, differing: BTreeMap::new(), dirty: false };
+        intake.take(Event::Found(Kind::Namespace, namespace("a")));
+        let began = Instant::now();
+        assert!(intake.publish() >= began + FIRST, "a first list");
+        intake.take(Event::Begin(Kind::Namespace));
+        let (verdict, _) = oneshot::channel();
+        assert!(intake.take(Event::End { kind: Kind::Namespace, believe: true, verdict }).is_some());
+        intake.take(Event::Found(Kind::Namespace, namespace("b")));
+        let began = Instant::now();
+        let due = intake.publish();
+        assert!(due <= began + began.elapsed() * (1 + SHARE), "nothing but the time that was spent makes it wait");
+    }
 }

@@ -3,6 +3,8 @@
 use super::super::index::service_key;
 use super::super::model::{Address, Endpoint, Port, Slice, Target};
 use super::*;
+use crate::wire::name::Name;
+use crate::wire::reverse::{self, Reverse};
 
 fn service(name: &str) -> Object {
     let target = Target::Endpoints;
@@ -81,6 +83,27 @@ fn a_slice_may_move_to_another_service() {
     assert_eq!((endpoints("a"), endpoints("b")), (Some(0), Some(1)));
     let address = "10.0.0.1".parse().expect("an address");
     assert_eq!(index.owners.holders.with(&address, |owned| owned.names().count()), Some(1));
+}
+
+#[test]
+fn prefixes_come_and_go_with_their_last_address() {
+    let (index, mut store) = store();
+    list(&mut store, Kind::Service, vec![service("a")], false).expect("believed");
+    let known = || {
+        let texts = ["10.in-addr.arpa.", "1.10.in-addr.arpa.", "1.1.10.in-addr.arpa.", "2.1.10.in-addr.arpa."];
+        texts.map(|text| match reverse::parse(&Name::from_text(text).expect("a name")) {
+            Some(Reverse::Prefix(octets)) => index.owners.prefixes.with(&octets, |_| ()).is_some(),
+            other => panic!("{text}: {other:?}"),
+        })
+    };
+    for (address, wanted) in [("10.1.1.1", [true, true, true, false]), ("10.1.2.1", [true, true, false, true])] {
+        store.apply(Kind::Slice, slice("a", address));
+        store.publish();
+        assert_eq!(known(), wanted, "{address}");
+    }
+    list(&mut store, Kind::Slice, Vec::new(), true).expect("believed");
+    assert_eq!(known(), [false; 4]);
+    assert!(index.owners.prefixes.is_empty());
 }
 
 #[test]
