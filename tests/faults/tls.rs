@@ -49,12 +49,21 @@ struct Shared {
     answered: AtomicUsize,
 }
 
+/// Both sockets of a port. A program that another thread starts at this moment may still have one of [`free_port`]'s.
+fn bind() -> (SocketAddr, TcpListener, UdpSocket) {
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        if let (Ok(tcp), Ok(udp)) = (TcpListener::bind(address), UdpSocket::bind(address)) {
+            return (address, tcp, udp);
+        }
+    }
+}
+
 impl Secret {
     /// Starts it.
     pub(crate) fn start(flaw: Flaw) -> Self {
         let (authority, config) = certificates(flaw);
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let (tcp, udp) = (TcpListener::bind(address).expect("a port"), UdpSocket::bind(address).expect("a port"));
+        let (address, tcp, udp) = bind();
         let shared = Arc::new(Shared::default());
         let (for_udp, for_tcp) = (shared.clone(), shared.clone());
         thread::spawn(move || for_udp.count_datagrams(&udp));
