@@ -171,6 +171,12 @@ impl<'p> Query<'p> {
         &self.packet[HEADER..HEADER + usize::from(self.request.name_len)]
     }
 
+    /// The name as it is asked now, in wire form: as the client wrote it, unless a plugin above changed it.
+    #[must_use]
+    pub fn asked_now(&self) -> &[u8] {
+        if self.asked().eq_ignore_ascii_case(self.name.wire()) { self.asked() } else { self.name.wire() }
+    }
+
     /// Whether the chain still works on the question that the client asked.
     #[must_use]
     pub fn is_as_asked(&self) -> bool {

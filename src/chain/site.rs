@@ -9,7 +9,7 @@ use super::secure::Secure;
 use super::walk::Outcome;
 use crate::corefile::address::Transport;
 use crate::wire::name::Name;
-use crate::wire::reply::Reply;
+use crate::wire::reply::{NOBODY, Reply};
 use crate::wire::types::{class, rcode, rtype};
 
 //----------- Chain ----------------------------------------------------------
@@ -43,7 +43,7 @@ impl Chain {
     /// What a query gets that no plugin answered.
     pub(super) fn end_reply(&self) -> Reply {
         match self.names.last() {
-            Some(last) => Reply::failure(rcode::SERVFAIL, format!("plugin/{last}: no next plugin found")),
+            Some(last) => Reply::failure(rcode::SERVFAIL, format!("plugin/{last}: {NOBODY}")),
             None => Reply::server(rcode::REFUSED),
         }
     }

@@ -138,7 +138,7 @@ impl Plugin for Dns64 {
         let (name, prefix, host) = (query.name, self.prefix, self.host.clone());
         let server = here.listener.server.clone();
         let theirs = here.lookup(query.inner(&name, rtype::A));
-        let asked = if query.is_as_asked() { Name::from_wire(query.asked()).unwrap_or(name) } else { name };
+        let asked = Name::from_wire(query.asked_now()).unwrap_or(name);
         Turn::Wait(Box::pin(async move {
             let theirs = theirs.await;
             host.metrics.counter(&TRANSLATED, &[&server]).inc();

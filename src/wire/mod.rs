@@ -13,6 +13,7 @@
 //! - [`rename`]: an answer written anew with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@reverse`]: the address that a reverse name stands for
+//! - [`seen`]: what an answer holds already
 //! - [`text`]: a domain name as text
 //! - [`translate`]: an answer with IPv6 addresses that stand for those of IPv4
 //! - [`mod@write`]: splicing a reply behind the question that was asked
@@ -27,6 +28,7 @@ pub mod rename;
 pub mod reply;
 pub mod request;
 pub mod reverse;
+pub mod seen;
 pub mod select;
 pub mod text;
 pub mod translate;

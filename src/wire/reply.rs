@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::request::flag;
+use super::types::rcode;
 
 /// Extended DNS errors (RFC 8914) that the house gives.
 pub mod ede {
@@ -23,6 +24,9 @@ pub mod ede {
     /// An upstream could be reached, but the exchange failed.
     pub const NETWORK_ERROR: u16 = 23;
 }
+
+/// How the cause ends of a query that no plugin answered, in CoreDNS's words.
+pub const NOBODY: &str = "no next plugin found";
 
 //----------- Reply ----------------------------------------------------------
 
@@ -148,6 +152,12 @@ impl Reply {
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.note.as_ref()?.cause.as_deref()
+    }
+
+    /// Whether somebody failed to answer it, other than that there was nobody left to be asked ([`NOBODY`]).
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.rcode() == rcode::SERVFAIL && !self.cause().is_some_and(|cause| cause.ends_with(NOBODY))
     }
 
     fn note_mut(&mut self) -> &mut Note {

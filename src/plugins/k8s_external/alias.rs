@@ -24,8 +24,7 @@ pub(super) fn follow(making: &Making<'_>, query: &Query<'_>, here: &Here<'_>, ta
     let lookup = here.lookup(query.inner(&target, qtype));
     Step::Wait(Box::pin(async move {
         let theirs = lookup.await;
-        let nobody = theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
-        let failed = theirs.rcode() == rcode::SERVFAIL && !nobody;
+        let failed = theirs.has_failed();
         let mut names = Names::new(asked);
         let answer = Encoder::build(asked.len(), |e| {
             e.flags(flag::AA | theirs.flags() & flag::TC);

@@ -1,20 +1,17 @@
 //! Records of what the cluster has outside. Pure.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-
 use super::setup::Directive;
 use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
 use crate::wire::answer::{Answer, Section, recycle, scratch};
-use crate::wire::encode::{Encoder, Owner, Tail, Written};
+use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::{MAX_NAME, Name};
 use crate::wire::request::flag;
 use crate::wire::reverse::Reverse;
+use crate::wire::seen::{Seen, with_scratch};
 use crate::wire::types::{rcode, rtype};
 
 /// What there is for a question.
@@ -136,7 +133,7 @@ impl Making<'_> {
     fn addresses(&self, qtype: u16, each: impl FnOnce(&mut dyn FnMut(IpAddr))) -> Arc<Answer> {
         let family = if qtype == rtype::AAAA { IpAddr::is_ipv6 } else { IpAddr::is_ipv4 };
         let is_wanted = matches!(qtype, rtype::A | rtype::AAAA);
-        with_seen(|seen| {
+        with_scratch(|seen| {
             self.scratch(|e| {
                 each(&mut |address| {
                     if is_wanted && family(&address) && seen.addresses.insert((0, address)) {
@@ -153,7 +150,7 @@ impl Making<'_> {
         // Every place has the same share of 100, but at least 1.
         let weight = (100 / count.max(1)).max(1) as u16;
         let mut outside = Vec::new();
-        let answer = with_seen(|seen| {
+        let answer = with_scratch(|seen| {
             self.scratch(|e| {
                 places.each(&mut |place| self.put_srv(e, place, weight, seen, &mut outside));
                 places.each(&mut |place| self.put_glue(e, place, seen));
@@ -292,30 +289,4 @@ impl Target {
     fn wire(&self) -> &[u8] {
         &self.octets[..self.len]
     }
-}
-
-//----------- Seen -----------------------------------------------------------
-
-/// What one answer holds already. Names stand in it as 64-bit hashes with a random seed: two of them would have to
-/// collide within one answer for a record to be lost.
-#[derive(Default)]
-struct Seen {
-    hasher: RandomState,
-    addresses: HashSet<(u64, IpAddr), RandomState>,
-    targets: HashSet<(u64, u16), RandomState>,
-    written: HashMap<u64, Written, RandomState>,
-}
-
-thread_local! {
-    static SEEN: RefCell<Seen> = RefCell::default();
-}
-
-/// Sets that are empty, and keep their room from one query to the next.
-fn with_seen<R>(f: impl FnOnce(&mut Seen) -> R) -> R {
-    SEEN.with_borrow_mut(|seen| {
-        seen.addresses.clear();
-        seen.targets.clear();
-        seen.written.clear();
-        f(seen)
-    })
 }

@@ -92,9 +92,7 @@ impl Plugin for External {
 
 impl External {
     fn answer(&self, externals: &Arc<dyn Externals>, zone: &Name, query: &Query<'_>, here: &Here<'_>) -> Step {
-        // The name as it is asked now: in the client's case unless a plugin above changed it.
-        let asked =
-            if query.asked().eq_ignore_ascii_case(query.name.wire()) { query.asked() } else { query.name.wire() };
+        let asked = query.asked_now();
         let making = Making { directive: &self.directive, externals: &**externals, asked, zone_len: zone.len() };
         let base = &query.name.wire()[..query.name.len() - zone.len()];
         let made = if base.is_empty() {

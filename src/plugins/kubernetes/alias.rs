@@ -115,8 +115,7 @@ impl Walk {
     /// that resolves nothing but its own names; an upstream that failed is a failure (RFC 6604 section 3).
     #[must_use]
     pub(super) fn reply_with(&self, ttl: u32, asked: &[u8], qtype: u16, theirs: &Reply) -> Reply {
-        let nobody = theirs.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
-        let failed = theirs.rcode() == rcode::SERVFAIL && !nobody;
+        let failed = theirs.has_failed();
         let answer = self.answer(asked, ttl, |e, names| {
             e.flags(theirs.flags() & flag::TC);
             if failed {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::addresses::Holders;
 use super::endpoints::{AddressRef, EndpointRef};
@@ -25,12 +24,12 @@ pub(super) struct Outside {
     options: Options,
     /// Addresses of this machine that others can reach.
     local: Vec<IpAddr>,
-    patience: Patience,
+    patience: Arc<Patience>,
 }
 
 impl Outside {
-    pub(super) fn new(options: &Options, index: Arc<Index>, local: Vec<IpAddr>) -> Self {
-        Self { index, options: options.clone(), local, patience: Patience::new(options.startup_timeout) }
+    pub(super) fn new(options: &Options, index: Arc<Index>, local: Vec<IpAddr>, patience: Arc<Patience>) -> Self {
+        Self { index, options: options.clone(), local, patience }
     }
 
     fn exposes(&self, namespace: &[u8]) -> bool {
@@ -95,16 +94,7 @@ impl Externals for Outside {
     }
 
     fn wait(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        if self.index.is_synced() {
-            return None;
-        }
-        let (left, index) = (self.patience.left(), self.index.clone());
-        (!left.is_zero()).then(|| -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            Box::pin(async move {
-                // Synced or not, patience has run out by then.
-                let _ = tokio::time::timeout(left + Duration::from_millis(1), index.wait_synced()).await;
-            })
-        })
+        Some(Box::pin(self.patience.wait(&self.index)?))
     }
 }
 

@@ -1,11 +1,7 @@
 //! What the index holds for a name: addresses, ports, or why there is nothing. Pure.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
 
 use super::endpoints::{AddressRef, EndpointRef};
 use super::index::{Entry, Index};
@@ -15,9 +11,10 @@ use super::name::{Ask, Part};
 use super::options::{Options, Pods};
 use super::zone::Zone;
 use crate::wire::answer::{Answer, Section, scratch};
-use crate::wire::encode::{Encoder, Owner, Written};
+use crate::wire::encode::{Encoder, Owner};
 use crate::wire::name::{MAX_LABEL, labels};
 use crate::wire::request::flag;
+use crate::wire::seen::with_scratch;
 use crate::wire::types::rtype;
 
 //----------- Found ----------------------------------------------------------
@@ -302,30 +299,4 @@ fn is_zone(name: &str, zone: &[u8]) -> bool {
         }
     }
     rest.is_empty()
-}
-
-//----------- Seen -----------------------------------------------------------
-
-/// What one answer holds already. Names stand in it as 64-bit hashes with a random seed: two of them would
-/// have to collide within one answer for a record to be lost.
-#[derive(Default)]
-pub(super) struct Seen {
-    pub(super) hasher: RandomState,
-    pub(super) addresses: HashSet<(u64, IpAddr), RandomState>,
-    pub(super) targets: HashSet<(u64, u16), RandomState>,
-    pub(super) written: HashMap<u64, Written, RandomState>,
-}
-
-thread_local! {
-    static SEEN: RefCell<Seen> = RefCell::default();
-}
-
-/// Sets that are empty, and keep their room from one query to the next.
-pub(super) fn with_scratch<R>(f: impl FnOnce(&mut Seen) -> R) -> R {
-    SEEN.with_borrow_mut(|seen| {
-        seen.addresses.clear();
-        seen.targets.clear();
-        seen.written.clear();
-        f(seen)
-    })
 }

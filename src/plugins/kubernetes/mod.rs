@@ -82,7 +82,6 @@ pub mod zone;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use self::external::Outside;
 use self::index::Index;
@@ -124,20 +123,22 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let host = s.host.clone();
     let key = format!("kubernetes {}", directive.source.key());
     let data = host.shared.get_or_make(&key, || Data { index: Arc::default(), reading: OnceLock::new() });
-    let (patience, index) = (directive.options.startup_timeout, data.index.clone());
+    let (timeout, index) = (directive.options.startup_timeout, data.index.clone());
+    let patience = Arc::new(Patience::new(timeout));
     s.probe(move || index.readiness());
     // With `bind` CoreDNS does not know its own addresses; the answers are the same.
     let local = if s.bound().is_empty() { apex::local_addresses() } else { Vec::new() };
     s.answers_from_memory(directive.own_zones());
     s.offer_search_lists(search_lists(&directive, &data.index));
-    s.offer_externals(Arc::new(Outside::new(&directive.options, data.index.clone(), local.clone())));
+    let outside = Outside::new(&directive.options, data.index.clone(), local.clone(), patience.clone());
+    s.offer_externals(Arc::new(outside));
     s.chain(Kubernetes {
         zones: directive.served(),
         primary: directive.primary,
         options: directive.options,
         index: data.index.clone(),
         local,
-        patience: Patience::new(patience),
+        patience,
         _data: data.clone(),
     });
     let source = directive.source;
@@ -146,7 +147,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
             let reading = source::start(&source, data.index.clone(), &host, &runtime);
             let mut reading = reading.map_err(|why| Error::Other(format!("plugin/kubernetes: {why}")))?;
             if first {
-                let tell = source::tell_until_synced(data.index.clone(), patience);
+                let tell = source::tell_until_synced(data.index.clone(), timeout);
                 reading.spawn(&runtime, "kubernetes start", tell);
             }
             let _ = data.reading.set(reading);
@@ -155,11 +156,11 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
             return Ok(());
         }
         // A reload never answers from an empty index: without data the old configuration stays.
-        let synced = tokio::time::timeout(patience, data.index.wait_synced()).await;
+        let synced = tokio::time::timeout(timeout, data.index.wait_synced()).await;
         let late = || {
             let why = data.index.readiness().err().unwrap_or_default().join("; ");
             Error::Other(format!(
-                "plugin/kubernetes: no data from the API server within {patience:?} (startup_timeout): {why}"
+                "plugin/kubernetes: no data from the API server within {timeout:?} (startup_timeout): {why}"
             ))
         };
         synced.map_err(|_| late())
@@ -189,7 +190,7 @@ pub struct Kubernetes {
     /// Addresses of this machine that others can reach.
     local: Vec<IpAddr>,
     /// How long questions wait for the data.
-    patience: Patience,
+    patience: Arc<Patience>,
     /// Reading goes on as long as somebody answers from it.
     _data: Arc<Data>,
 }
@@ -209,9 +210,7 @@ impl Kubernetes {
     fn answer(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
         let servers = self.servers_for(zone, query);
         let addresses: Vec<IpAddr> = servers.iter().map(|(_, address)| *address).collect();
-        // The name as it is asked now: in the client's case unless a plugin above changed it.
-        let asked =
-            if query.asked().eq_ignore_ascii_case(query.name.wire()) { query.asked() } else { query.name.wire() };
+        let asked = query.asked_now();
         let view = View { index: &self.index, options: &self.options, zone, asked, servers: &addresses };
         let base = &query.name.wire()[..query.name.len() - zone.name.len()];
         let ask = parse(base, zone.schema);
@@ -233,22 +232,18 @@ impl Kubernetes {
 
     /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
     fn name_error(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        let synced = self.index.is_synced();
-        let left = if synced { Duration::ZERO } else { self.patience.left() };
-        if left.is_zero() {
-            return match () {
-                () if self.options.falls_through(&query.name) => Step::Next,
-                () if synced => Step::Answer(Reply::memory(zone.name_error(&self.index))),
-                () => Step::Answer(Reply::memory(zone.not_ready(&self.index))),
-            };
+        if let Some(known) = self.patience.wait(&self.index) {
+            let again = here.again(query.clone().into_owned());
+            return Step::Wait(Box::pin(async move {
+                known.await;
+                again.await
+            }));
         }
-        let (index, query) = (self.index.clone(), query.clone().into_owned());
-        let again = here.again(query);
-        Step::Wait(Box::pin(async move {
-            // Synced or not, the second question is answered: by then patience has run out.
-            let _ = tokio::time::timeout(left + Duration::from_millis(1), index.wait_synced()).await;
-            again.await
-        }))
+        match () {
+            () if self.options.falls_through(&query.name) => Step::Next,
+            () if self.index.is_synced() => Step::Answer(Reply::memory(zone.name_error(&self.index))),
+            () => Step::Answer(Reply::memory(zone.not_ready(&self.index))),
+        }
     }
 
     /// What there is for a reverse name: PTR records, or other types of the same name. Nothing if it is none.

@@ -1,7 +1,9 @@
 //! How long questions wait for the first lists.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+use super::index::Index;
 
 /// Ends a while after the first question that had to wait.
 pub(super) struct Patience {
@@ -15,9 +17,18 @@ impl Patience {
         Self { lasts, end: OnceLock::new() }
     }
 
-    /// How long a question may still wait for the data.
-    pub(super) fn left(&self) -> Duration {
+    /// What a question waits for that asks for what is not known yet: the first lists, or the end of patience. Nothing if
+    /// it need not wait.
+    pub(super) fn wait(&self, index: &Arc<Index>) -> Option<impl Future<Output = ()> + Send + 'static> {
+        if index.is_synced() {
+            return None;
+        }
         let now = Instant::now();
-        self.end.get_or_init(|| now + self.lasts).saturating_duration_since(now)
+        let left = self.end.get_or_init(|| now + self.lasts).saturating_duration_since(now);
+        let index = index.clone();
+        (!left.is_zero()).then_some(async move {
+            // Synced or not, the next question is answered: by then patience has run out.
+            let _ = tokio::time::timeout(left + Duration::from_millis(1), index.wait_synced()).await;
+        })
     }
 }

@@ -7,11 +7,12 @@ use foldhash::fast::RandomState;
 
 use super::endpoints::EndpointRef;
 use super::index::Entry;
-use super::lookup::{Found, Seen, Selection, View, takes_port, with_scratch};
+use super::lookup::{Found, Selection, View, takes_port};
 use super::model::{LabelRoom, Port, Slice};
 use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
 use crate::wire::request::flag;
+use crate::wire::seen::{Seen, with_scratch};
 use crate::wire::types::rtype;
 
 impl View<'_> {

@@ -151,10 +151,7 @@ impl Plugin for Templates {
                 }
                 return Step::Answer(Reply::server(rcode::SERVFAIL));
             };
-            let asked = match query.is_as_asked() {
-                true => Name::from_wire(query.asked()).unwrap_or(query.name).to_string(),
-                false => name.clone(),
-            };
+            let asked = Name::from_wire(query.asked_now()).unwrap_or(query.name).to_string();
             let named = |asked, ours, any| if asked == any { ours } else { asked };
             let subject = Subject {
                 zone,
@@ -186,7 +183,7 @@ impl Templates {
             Err(why) => return Step::Answer(Reply::failure(rcode::SERVFAIL, why)),
         };
         // Records belong to the name as the client wrote it.
-        let asked = if query.is_as_asked() { Name::from_wire(query.asked()).unwrap_or(query.name) } else { query.name };
+        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.name);
         let made = Made { rcode: template.rcode, error: template.error.clone(), records, asked, qtype: query.qtype };
         let is_address = matches!(query.qtype, rtype::A | rtype::AAAA);
         let targets = || made.records.iter().filter(|(section, _)| *section == Section::Answer);
@@ -248,8 +245,7 @@ struct Made {
 impl Made {
     /// The reply, with what the server says of the target of an alias.
     fn reply(&self, theirs: Option<(&Name, &Reply)>) -> Reply {
-        let nobody = |reply: &Reply| reply.cause().is_some_and(|cause| cause.ends_with("no next plugin found"));
-        let failed = theirs.is_some_and(|(_, reply)| reply.rcode() == rcode::SERVFAIL && !nobody(reply));
+        let failed = theirs.is_some_and(|(_, reply)| reply.has_failed());
         let mut theirs_left = theirs;
         let answer = Encoder::build(self.asked.len(), |e| {
             e.rcode(if failed { rcode::SERVFAIL } else { self.rcode });
