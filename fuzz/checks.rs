@@ -10,6 +10,7 @@ use signpost::plugins::hosts::table::Table;
 use signpost::plugins::kubernetes::decode::{Decoded, Found, Keep, decode};
 use signpost::plugins::kubernetes::model::Kind;
 use signpost::plugins::kubernetes::name::{Ask, Schema};
+use signpost::plugins::kubernetes::protobuf;
 use signpost::wire::name::{Name, labels};
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
@@ -248,13 +249,13 @@ fn spelled(data: &[u8]) -> String {
     data.iter().map(word).collect::<Vec<_>>().join(".")
 }
 
-/// Objects of Kubernetes as JSON: what can be read can be taken in, shown, asked for, and forgotten again.
+/// Objects of Kubernetes in JSON and in protobuf: what can be read can be taken in, shown, asked for, and forgotten again.
 pub(crate) fn check_objects(data: &[u8]) {
     let keep = Keep { endpoint_pod_names: true, zonal: true, external: true };
     for kind in [Kind::Namespace, Kind::Service, Kind::Slice, Kind::Pod, Kind::Import, Kind::ImportSlice] {
         let mut from = serde_json::Deserializer::from_slice(data);
-        let Ok(Decoded { found, .. }) = decode(kind, &mut from, keep) else { continue };
-        let Found::Is(object) = found else { continue };
+        let read = decode(kind, &mut from, keep).ok().or_else(|| decode(kind, protobuf::object(kind, data), keep).ok());
+        let Some(Decoded { found: Found::Is(object), .. }) = read else { continue };
         let mut cluster = Cluster::empty().synced();
         let key = object.key();
         cluster.apply(kind, object);

@@ -4,6 +4,8 @@
 #[path = "../fuzz/checks.rs"]
 mod checks;
 mod kit;
+#[path = "support/protobuf.rs"]
+mod protobuf;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::{A, CNAME, MX, NS, SOA, SRV, TXT};
@@ -35,16 +37,36 @@ fn message() -> Vec<u8> {
 }
 
 /// Objects as the API server writes them, as a start for mutations.
-const OBJECTS: &[&str] = &[
-    r#"{"metadata":{"name":"web","namespace":"default","resourceVersion":"7"},"spec":{"clusterIP":"10.96.0.20",
+const OBJECTS: &[(&str, &str)] = &[
+    (
+        "Service",
+        r#"{"metadata":{"name":"web","namespace":"default","resourceVersion":"7"},"spec":{"clusterIP":"10.96.0.20",
         "clusterIPs":["10.96.0.20","fd00:10:96::20"],"ports":[{"name":"sql","protocol":"TCP","port":5432}],"type":"ClusterIP"}}"#,
-    r#"{"metadata":{"name":"web","namespace":"default"},"spec":{"type":"ExternalName","externalName":"docs.example.com"}}"#,
-    r#"{"metadata":{"name":"web-1","namespace":"default","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4",
+    ),
+    (
+        "Service",
+        r#"{"metadata":{"name":"web","namespace":"default"},"spec":{"type":"ExternalName","externalName":"docs.example.com"}}"#,
+    ),
+    (
+        "EndpointSlice",
+        r#"{"metadata":{"name":"web-1","namespace":"default","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4",
         "endpoints":[{"addresses":["10.244.1.3"],"hostname":"db-3","conditions":{"ready":true},"zone":"a.b",
         "targetRef":{"kind":"Pod","name":"web-abc"}}],"ports":[{"name":"sql","protocol":"TCP","port":5432}]}"#,
-    r#"{"metadata":{"name":"web-abc","namespace":"default"},"status":{"phase":"Running","podIP":"10.244.1.3",
+    ),
+    (
+        "Pod",
+        r#"{"metadata":{"name":"web-abc","namespace":"default"},"status":{"phase":"Running","podIP":"10.244.1.3",
         "podIPs":[{"ip":"10.244.1.3"},{"ip":"fd00:10:244:1::3"}]}}"#,
+    ),
 ];
+
+/// One of them in JSON or in protobuf.
+fn object() -> impl Strategy<Value = Vec<u8>> {
+    (prop::sample::select(OBJECTS), any::<bool>()).prop_map(|((message, text), in_json)| {
+        let json = || serde_json::from_str(text).expect("JSON");
+        if in_json { text.as_bytes().to_vec() } else { protobuf::bytes(&protobuf::message(message, &json())) }
+    })
+}
 
 /// A real message with some octets changed, and perhaps cut.
 fn mutated(start: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
@@ -125,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn any_object_is_taken_in_or_refused(data in prop::sample::select(OBJECTS).prop_flat_map(|text| mutated(text.as_bytes().to_vec()))) {
+    fn any_object_is_taken_in_or_refused(data in object().prop_flat_map(mutated)) {
         checks::check_objects(&data);
     }
 }

@@ -3,10 +3,13 @@
 //!
 //! The cluster is that of benches/scale with 1,000 Services and 3,000 Pods. The one of 5,000 nodes, and the process: `just scale`.
 
+#[path = "support/protobuf.rs"]
+mod protobuf;
 #[path = "../benches/scale/set.rs"]
 #[allow(dead_code, reason = "the bed has more to say")]
 mod set;
 #[path = "../benches/scale/template.rs"]
+#[allow(dead_code, reason = "the bed writes events as well")]
 mod template;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -20,7 +23,9 @@ use signpost::plugins::kubernetes::decode::{Found, Keep, decode};
 use signpost::plugins::kubernetes::feed::{Feed, feed};
 use signpost::plugins::kubernetes::index::{Index, service_key};
 use signpost::plugins::kubernetes::model::{Kind, Object};
+use signpost::plugins::kubernetes::protobuf::object as protobuf_object;
 use signpost::plugins::kubernetes::store::Store;
+use template::Form;
 use tokio::sync::Mutex;
 
 //----------- The allocator --------------------------------------------------
@@ -135,12 +140,15 @@ impl Cluster {
     }
 }
 
-/// An object as it comes from the API server.
+/// An object as it comes from the API server, in both forms.
 fn object(set: &Set, (served, kind): (set::Kind, Kind), at: usize) -> Object {
-    let mut json = Vec::new();
-    set.write(served, at, &mut json);
+    let (mut json, mut octets) = (Vec::new(), Vec::new());
+    set.write(served, at, Form::Json, &mut json);
+    set.write(served, at, Form::Protobuf, &mut octets);
     let read = decode(kind, &mut serde_json::Deserializer::from_slice(&json), Keep::default());
-    match read.expect("a good object").found {
+    let read = read.expect("a good object");
+    assert_eq!(decode(kind, protobuf_object(kind, &octets), Keep::default()).expect("a good object"), read);
+    match read.found {
         Found::Is(object) => object,
         other => panic!("{other:?}"),
     }

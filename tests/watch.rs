@@ -124,7 +124,17 @@ fn address(n: usize) -> String {
 
 #[tokio::test]
 async fn every_kind_is_listed_and_followed() {
+    follow_every_kind(false).await;
+}
+
+#[tokio::test]
+async fn every_kind_is_listed_and_followed_in_json() {
+    follow_every_kind(true).await;
+}
+
+async fn follow_every_kind(json_only: bool) {
     let api = with_services(2).await;
+    api.lock().json_only = json_only;
     let options = SourceOptions { pods_verified: true, multicluster: true, ..SourceOptions::default() };
     let slice = |name: &str, service: &str, address: &str| {
         json!({"kind": "EndpointSlice", "metadata": {"namespace": "shop", "name": name, "labels": {service: "s0"}},
@@ -245,7 +255,17 @@ async fn a9_an_empty_list_is_not_believed_at_once_and_a_true_one_soon() {
 
 #[tokio::test]
 async fn a10_a_list_that_breaks_off_changes_nothing() {
+    break_off_lists(false).await;
+}
+
+#[tokio::test]
+async fn a10_a_list_in_json_that_breaks_off_changes_nothing() {
+    break_off_lists(true).await;
+}
+
+async fn break_off_lists(json_only: bool) {
     let api = with_services(1200).await;
+    api.lock().json_only = json_only;
     api.fault("sendInitialEvents", 3, Fault::Status(422, &[]));
     let room = Room::start(&api, SourceOptions::default(), quick());
     room.synced().await;
@@ -282,6 +302,8 @@ async fn a11_a_streaming_list_without_end_is_given_up() {
 #[tokio::test]
 async fn a14_bad_objects_cost_themselves_alone() {
     let api = with_services(5).await;
+    // There are no fields of the wrong type in protobuf.
+    api.lock().json_only = true;
     let huge = "x".repeat(10 << 20);
     let mut objects = vec![
         json!({"kind": "Service", "metadata": {"namespace": "shop", "name": "bad1"}, "spec": {"ports": 7}}),
@@ -308,6 +330,24 @@ async fn a14_bad_objects_cost_themselves_alone() {
     api.lock().put(service("after", "10.0.8.8"));
     until("followed", || room.has("after")).await;
     assert!(room.has("s0") && room.owned("10.0.0.0"));
+}
+
+#[tokio::test]
+async fn a14_bad_octets_cost_themselves_alone() {
+    let api = with_services(5).await;
+    api.lock().put(service("bad", "300.1.1.1"));
+    let framed = |event: &[u8]| [&(event.len() as u32).to_be_bytes()[..], event].concat();
+    // Nothing; an object that is cut off, of which not even the name is known; and one that is no message of Kubernetes.
+    let cut = b"\x0a\x05ADDED\x12\x0d\x0a\x0bk8s\0\x12\x05\x0a\x09\x0a\x07x";
+    let foreign = b"\x0a\x05ADDED\x12\x06\x0a\x04json";
+    let octets = [framed(b""), framed(b"\xff\xff"), framed(cut), framed(foreign)].concat();
+    api.fault("services?watch=true", 1, Fault::Octets(octets));
+    let room = Room::start(&api, SourceOptions::default(), quick());
+    room.synced().await;
+    assert!((0..5).all(|n| room.has(&format!("s{n}"))) && room.has("bad"));
+    assert_eq!(room.metric("signpost_kubernetes_bad_objects_total{resource=\"services\"}"), 4);
+    api.lock().put(service("after", "10.0.8.8"));
+    until("followed", || room.has("after")).await;
 }
 
 #[tokio::test]

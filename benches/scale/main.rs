@@ -2,11 +2,14 @@
 //!
 //!     scale-bed ADDRESS:PORT 5000|500|small
 //!
-//! It serves Namespaces, Services, EndpointSlices and Pods by list (`limit`, `continue`), streaming list and watch, in JSON over
-//! plain HTTP/1.1; slices change on command, and on command every watch expires. Commands: control.rs.
+//! It serves Namespaces, Services, EndpointSlices and Pods by list (`limit`, `continue`), streaming list and watch, in protobuf where
+//! that is accepted and else in JSON, over plain HTTP/1.1; slices change on command, and on command every watch expires.
+//! Commands: control.rs.
 
 mod bed;
 mod control;
+#[path = "../../tests/support/protobuf.rs"]
+mod protobuf;
 mod serve;
 mod set;
 mod template;

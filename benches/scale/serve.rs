@@ -6,12 +6,18 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::bed::Bed;
 use super::control;
+use super::protobuf::{self, Part};
 use super::set::Kind;
+use super::template::Form;
 
 /// Octets that are sent at once while there is more.
 const CHUNK: usize = 64 << 10;
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A query string.
 pub(crate) type Query = HashMap<String, String>;
@@ -20,16 +26,20 @@ pub(crate) type Query = HashMap<String, String>;
 pub(crate) fn serve(bed: &Arc<Bed>, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut out = Out { stream, buffer: Vec::with_capacity(2 * CHUNK), octets: 0 };
+    let mut out = Out { stream, form: Form::Json, buffer: Vec::with_capacity(2 * CHUNK), octets: 0 };
     loop {
         let mut first = String::new();
         if reader.read_line(&mut first)? == 0 {
             return Ok(());
         }
+        out.form = Form::Json;
         loop {
             let mut header = String::new();
             if reader.read_line(&mut header)? <= 2 {
                 break;
+            }
+            if header.to_ascii_lowercase().starts_with("accept:") && header.contains(PROTOBUF) {
+                out.form = Form::Protobuf;
             }
         }
         let url = first.split(' ').nth(1).unwrap_or_default();
@@ -62,7 +72,6 @@ fn number(query: &Query, name: &str) -> Option<u64> {
 
 /// A page of a list, or all of it.
 fn list(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result<()> {
-    let (_, name, group) = kind.names();
     let (total, version) = {
         let state = bed.lock();
         (state.set.count(kind), state.version)
@@ -71,6 +80,25 @@ fn list(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result<
     let limit = number(query, "limit").filter(|&limit| limit > 0).map_or(total, |limit| limit as usize);
     let end = total.min(from + limit);
     out.begin()?;
+    match out.form {
+        Form::Json => json_list(bed, kind, (from, end, total), version, out)?,
+        Form::Protobuf => protobuf_list(bed, kind, (from, end, total), version, out),
+    }
+    out.send()?;
+    if end == total {
+        *bed.lock().counts.lists.entry(format!("{kind:?}")).or_default() += 1;
+    }
+    out.end()
+}
+
+fn json_list(
+    bed: &Bed,
+    kind: Kind,
+    (from, end, total): (usize, usize, usize),
+    version: u64,
+    out: &mut Out,
+) -> std::io::Result<()> {
+    let (_, name, group) = kind.names();
     let more = if end < total {
         format!(r#","continue":"{end}","remainingItemCount":{}"#, total - end)
     } else {
@@ -84,15 +112,30 @@ fn list(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result<
         if at > from {
             out.buffer.push(b',');
         }
-        bed.lock().set.write(kind, at, &mut out.buffer);
+        bed.lock().set.write(kind, at, Form::Json, &mut out.buffer);
         out.send_if_full()?;
     }
     out.buffer.extend_from_slice(b"]}\n");
-    out.send()?;
-    if end == total {
-        *bed.lock().counts.lists.entry(format!("{kind:?}")).or_default() += 1;
+    Ok(())
+}
+
+/// Its length stands at its beginning, so that it is written whole before anything is sent.
+fn protobuf_list(bed: &Bed, kind: Kind, (from, end, total): (usize, usize, usize), version: u64, out: &mut Out) {
+    let (_, name, group) = kind.names();
+    let mut metadata = json!({"resourceVersion": version.to_string()});
+    if end < total {
+        metadata["continue"] = end.to_string().into();
+        metadata["remainingItemCount"] = (total - end).into();
     }
-    out.end()
+    let mut list = protobuf::field(1, protobuf::message("ListMeta", &metadata));
+    list.push(Part::Hole("items".to_owned()));
+    let list = protobuf::wrapped(group, &format!("{name}List"), list);
+    protobuf::write(&list, &mut out.buffer, &|_, out| {
+        for at in from..end {
+            protobuf::write_field(2, out, |out| bed.lock().set.write(kind, at, Form::Protobuf, out));
+        }
+        true
+    });
 }
 
 fn watch(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result<()> {
@@ -112,8 +155,9 @@ fn watch(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result
         }
         if state.oldest > since {
             drop(state);
-            out.buffer.extend_from_slice(br#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}"#);
-            out.buffer.push(b'\n');
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "too old resource version", "reason": "Expired", "code": 410});
+            event(out, "ERROR", &status);
             out.send()?;
             return out.end();
         }
@@ -122,7 +166,7 @@ fn watch(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result
             for &(version, slice) in &state.log[told..] {
                 // What has changed again comes later.
                 if state.set.slices[slice].version == version {
-                    event(out, "MODIFIED", |out| state.set.write(kind, slice, out));
+                    state.set.write_event("MODIFIED", kind, slice, out.form, &mut out.buffer);
                     state.counts.events += 1;
                 }
                 if version == state.awaited.0 {
@@ -151,7 +195,7 @@ fn initial_events(bed: &Bed, kind: Kind, out: &mut Out) -> std::io::Result<u64> 
         (state.set.count(kind), state.version)
     };
     for at in 0..total {
-        event(out, "ADDED", |out| bed.lock().set.write(kind, at, out));
+        bed.lock().set.write_event("ADDED", kind, at, out.form, &mut out.buffer);
         out.send_if_full()?;
     }
     send_bookmark(kind, version, true, out);
@@ -162,24 +206,31 @@ fn initial_events(bed: &Bed, kind: Kind, out: &mut Out) -> std::io::Result<u64> 
 
 fn send_bookmark(kind: Kind, version: u64, ends_list: bool, out: &mut Out) {
     let (_, name, group) = kind.names();
-    let annotations = if ends_list { r#","annotations":{"k8s.io/initial-events-end":"true"}"# } else { "" };
-    event(out, "BOOKMARK", |out| {
-        let metadata = format!(r#""metadata":{{"resourceVersion":"{version}"{annotations}}}"#);
-        out.extend_from_slice(format!(r#"{{"kind":"{name}","apiVersion":"{group}",{metadata}}}"#).as_bytes());
-    });
+    let mut object = json!({"kind": name, "apiVersion": group, "metadata": {"resourceVersion": version.to_string()}});
+    if ends_list {
+        object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+    }
+    event(out, "BOOKMARK", &object);
 }
 
-fn event(out: &mut Out, what: &str, object: impl FnOnce(&mut Vec<u8>)) {
-    out.buffer.extend_from_slice(b"{\"type\":\"");
-    out.buffer.extend_from_slice(what.as_bytes());
-    out.buffer.extend_from_slice(b"\",\"object\":");
-    object(&mut out.buffer);
-    out.buffer.extend_from_slice(b"}\n");
+/// An event of an object that is not of the set.
+fn event(out: &mut Out, what: &str, object: &Value) {
+    if out.form == Form::Json {
+        let line = json!({"type": what, "object": object});
+        out.buffer.extend_from_slice(format!("{line}\n").as_bytes());
+        return;
+    }
+    let word = |name: &str| object[name].as_str().unwrap_or_default();
+    let object = protobuf::wrapped(word("apiVersion"), word("kind"), protobuf::message(word("kind"), object));
+    let event = protobuf::bytes(&protobuf::event(what, object));
+    out.buffer.extend_from_slice(&(event.len() as u32).to_be_bytes());
+    out.buffer.extend_from_slice(&event);
 }
 
 /// A response that goes out in chunks.
 struct Out {
     stream: TcpStream,
+    form: Form,
     buffer: Vec<u8>,
     octets: u64,
 }
@@ -192,8 +243,9 @@ impl Out {
     }
 
     fn begin(&mut self) -> std::io::Result<()> {
-        self.stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        let content = if self.form == Form::Protobuf { PROTOBUF } else { "application/json" };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        self.stream.write_all(head.as_bytes())
     }
 
     fn send_if_full(&mut self) -> std::io::Result<()> {

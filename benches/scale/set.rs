@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::template::Template;
+use super::protobuf;
+use super::template::{Form, Template, Templates};
 
 /// Endpoints of one slice of a crowd, as the controller makes them.
 const FULL_SLICE: u32 = 100;
@@ -71,8 +72,8 @@ pub(crate) struct Set {
     size: Size,
     pub(crate) slices: Vec<Slice>,
     endpoints: u32,
-    templates: [Template; 4],
-    endpoint: Template,
+    templates: [Templates; 4],
+    endpoint: Templates,
 }
 
 impl Set {
@@ -92,17 +93,17 @@ impl Set {
             add(service + size.crowds, 0, len);
         }
         let texts = [
-            include_str!("namespace.json"),
-            include_str!("service.json"),
-            include_str!("slice.json"),
-            include_str!("pod.json"),
+            (include_str!("namespace.json"), "Namespace"),
+            (include_str!("service.json"), "Service"),
+            (include_str!("slice.json"), "EndpointSlice"),
+            (include_str!("pod.json"), "Pod"),
         ];
         Self {
             size,
             slices,
             endpoints: first,
-            templates: texts.map(Template::new),
-            endpoint: Template::new(include_str!("endpoint.json")),
+            templates: texts.map(|(text, message)| Templates::new(text, message)),
+            endpoint: Templates::new(include_str!("endpoint.json"), "Endpoint"),
         }
     }
 
@@ -146,59 +147,73 @@ impl Set {
         fresh_address(slice.fresh)
     }
 
-    /// Writes an object of a kind as JSON.
-    pub(crate) fn write(&self, kind: Kind, at: usize, out: &mut Vec<u8>) {
-        let n = at as u32;
-        match kind {
-            Kind::Namespace => self
-                .write_with(kind, out, n, 1, |name, out| name == "namespace" && say(out, format_args!("team-{n:03}"))),
-            Kind::Service => {
-                let address = if self.is_headless(n) { "None".to_owned() } else { dotted(cluster_ip(n)) };
-                self.write_with(kind, out, n, 1, |name, out| match name {
-                    "address" => say(out, format_args!("{address}")),
-                    _ => self.of_service(name, n, out),
-                });
+    /// Writes an object of a kind.
+    pub(crate) fn write(&self, kind: Kind, at: usize, form: Form, out: &mut Vec<u8>) {
+        self.fill(self.templates[kind as usize].object(form), "", kind, at, form, out);
+    }
+
+    /// Writes an event: in JSON a line, in protobuf a message with its length in four octets before it.
+    pub(crate) fn write_event(&self, what: &str, kind: Kind, at: usize, form: Form, out: &mut Vec<u8>) {
+        match form {
+            Form::Json => {
+                say(out, format_args!("{{\"type\":\"{what}\",\"object\":"));
+                self.write(kind, at, form, out);
+                out.extend_from_slice(b"}\n");
             }
-            Kind::Slice => self.write_slice(at, out),
-            Kind::Pod => {
-                let service = self.service_of_endpoint(n);
-                self.write_with(kind, out, n, 1, |name, out| self.of_endpoint(name, n, service, None, out));
+            Form::Protobuf => {
+                let start = out.len();
+                out.extend_from_slice(&[0; 4]);
+                self.fill(self.templates[kind as usize].event(), what, kind, at, form, out);
+                let len = (out.len() - start - 4) as u32;
+                out[start..start + 4].copy_from_slice(&len.to_be_bytes());
             }
         }
     }
 
-    fn write_slice(&self, at: usize, out: &mut Vec<u8>) {
+    fn fill(&self, template: &Template, event: &str, kind: Kind, at: usize, form: Form, out: &mut Vec<u8>) {
+        let n = at as u32;
+        let version = if kind == Kind::Slice { self.slices[at].version } else { 1 };
+        template.write(out, |name, out| match name {
+            "event" => say(out, format_args!("{event}")),
+            "number" => say(out, format_args!("{n:012x}")),
+            "version" => say(out, format_args!("{version}")),
+            _ => match kind {
+                Kind::Namespace => name == "namespace" && say(out, format_args!("team-{n:03}")),
+                Kind::Service if name == "address" && self.is_headless(n) => say(out, format_args!("None")),
+                Kind::Service if name == "address" => say(out, format_args!("{}", dotted(cluster_ip(n)))),
+                Kind::Service => self.of_service(name, n, out),
+                Kind::Slice => self.of_slice(name, at, form, out),
+                Kind::Pod => self.of_endpoint(name, n, self.service_of_endpoint(n), None, out),
+            },
+        });
+    }
+
+    fn of_slice(&self, name: &str, at: usize, form: Form, out: &mut Vec<u8>) -> bool {
         let slice = &self.slices[at];
-        self.write_with(Kind::Slice, out, at as u32, slice.version, |name, out| match name {
+        match name {
             "slice" => say(out, format_args!("service-{:04}-{:02}x{at:05}", slice.service, slice.place)),
             "endpoints" => {
                 let replaced = (slice.turn > 0).then(|| slice.turn % slice.len.max(1));
                 for n in 0..slice.len {
                     let fresh = (replaced == Some(n)).then_some(slice.fresh);
-                    // The quotes around the place of the list are the template's.
-                    out.extend_from_slice(if n == 0 { b"" } else { b"," });
-                    self.endpoint
-                        .write(out, |name, out| self.of_endpoint(name, slice.first + n, slice.service, fresh, out));
+                    let write = |out: &mut Vec<u8>| {
+                        let endpoint = self.endpoint.object(form);
+                        endpoint
+                            .write(out, |name, out| self.of_endpoint(name, slice.first + n, slice.service, fresh, out));
+                    };
+                    match form {
+                        // The brackets around the place of the list are the template's.
+                        Form::Json => {
+                            out.extend_from_slice(if n == 0 { b"" } else { b"," });
+                            write(out);
+                        }
+                        Form::Protobuf => protobuf::write_field(2, out, write),
+                    }
                 }
                 true
             }
             _ => self.of_service(name, slice.service, out),
-        });
-    }
-
-    fn write_with(
-        &self,
-        kind: Kind,
-        out: &mut Vec<u8>,
-        number: u32,
-        version: u64,
-        field: impl Fn(&str, &mut Vec<u8>) -> bool,
-    ) {
-        self.templates[kind as usize].write(out, |name, out| match name {
-            "number" => say(out, format_args!("{number:012x}")),
-            "version" => say(out, format_args!("{version}")),
-            _ => field(name, out),
-        });
+        }
     }
 
     fn of_service(&self, name: &str, service: u32, out: &mut Vec<u8>) -> bool {

@@ -1,13 +1,24 @@
-//! A JSON document with holes: `{name}` within a string.
+//! An object with holes, `{name}` within a text, in JSON or in protobuf.
 
-pub(crate) struct Template {
+use serde_json::Value;
+
+use super::protobuf::{self, Part};
+
+/// How an answer is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Json,
+    Protobuf,
+}
+
+pub(crate) enum Template {
     /// Text and the hole behind it; the last has none.
-    pieces: Vec<(String, String)>,
+    Json(Vec<(String, String)>),
+    Protobuf(Vec<Part>),
 }
 
 impl Template {
-    pub(crate) fn new(text: &str) -> Self {
-        let value: serde_json::Value = serde_json::from_str(text).expect("a template is JSON");
+    pub(crate) fn json(value: &Value) -> Self {
         // A hole for a list stands alone in it: its quotes go.
         let text = value.to_string().replace("[\"{endpoints}\"]", "[{endpoints}]");
         let mut pieces = Vec::new();
@@ -23,14 +34,58 @@ impl Template {
             }
         }
         pieces.push((rest.to_owned(), String::new()));
-        Self { pieces }
+        Self::Json(pieces)
     }
 
-    /// Writes the document; `fill` says whether it knew what belongs into a hole.
+    pub(crate) fn protobuf(parts: Vec<Part>) -> Self {
+        Self::Protobuf(protobuf::simplified(parts))
+    }
+
+    /// Writes the object; `fill` says whether it knew what belongs into a hole.
     pub(crate) fn write(&self, out: &mut Vec<u8>, fill: impl Fn(&str, &mut Vec<u8>) -> bool) {
-        for (text, hole) in &self.pieces {
-            out.extend_from_slice(text.as_bytes());
-            assert!(hole.is_empty() || fill(hole, out), "nothing is known for {hole}");
+        match self {
+            Self::Json(pieces) => {
+                for (text, hole) in pieces {
+                    out.extend_from_slice(text.as_bytes());
+                    assert!(hole.is_empty() || fill(hole, out), "nothing is known for {hole}");
+                }
+            }
+            Self::Protobuf(parts) => protobuf::write(parts, out, &fill),
         }
+    }
+}
+
+/// The templates of a kind.
+pub(crate) struct Templates {
+    json: Template,
+    protobuf: Template,
+    /// As part of an event, whose type is the hole `event`.
+    event: Template,
+}
+
+impl Templates {
+    pub(crate) fn new(text: &str, message: &str) -> Self {
+        let value: Value = serde_json::from_str(text).expect("a template is JSON");
+        let parts = || protobuf::message(message, &value);
+        let word = |name: &str| value[name].as_str().unwrap_or_default();
+        let wrapped = protobuf::wrapped(word("apiVersion"), word("kind"), parts());
+        Self {
+            json: Template::json(&value),
+            protobuf: Template::protobuf(parts()),
+            event: Template::protobuf(protobuf::event("{event}", wrapped)),
+        }
+    }
+
+    /// An object by itself.
+    pub(crate) fn object(&self, form: Form) -> &Template {
+        match form {
+            Form::Json => &self.json,
+            Form::Protobuf => &self.protobuf,
+        }
+    }
+
+    /// An event in protobuf.
+    pub(crate) fn event(&self) -> &Template {
+        &self.event
     }
 }

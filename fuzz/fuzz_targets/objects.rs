@@ -1,4 +1,4 @@
-//! Kubernetes objects as JSON.
+//! Kubernetes objects in JSON and in protobuf.
 #![no_main]
 #![allow(dead_code, reason = "each target calls one of the checks")]
 

@@ -1,4 +1,7 @@
-//! A small scripted API server: it keeps objects, lists and watches them as a real one does, and misbehaves on demand.
+//! A small scripted API server: it keeps objects, lists and watches them as a real one does, and misbehaves on demand. It
+//! answers in protobuf where that is accepted, as a real one does, unless it is told otherwise.
+
+mod protobuf;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -35,6 +38,8 @@ pub struct State {
     watches: Vec<Watch>,
     /// What was asked, with the time.
     pub requests: Vec<(Instant, String)>,
+    /// Answers are JSON, whatever is accepted.
+    pub json_only: bool,
     /// The credentials that are asked for, if any.
     pub credentials: Option<&'static str>,
     /// What is done with requests that contain a text; taken in order, at most so many times.
@@ -45,7 +50,14 @@ pub struct State {
 
 struct Watch {
     collection: String,
+    form: Form,
     chunks: Chunks,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
 }
 
 /// What goes wrong with a request.
@@ -61,10 +73,12 @@ pub enum Fault {
     NoBookmark,
     /// A list in which nothing is.
     Empty,
-    /// This text as the answer.
+    /// This text as the answer, in JSON.
     Text(String),
-    /// A watch that gets this line first.
+    /// A watch in JSON that gets this line first.
     Line(String),
+    /// A watch, in protobuf where that is accepted, that gets these octets first.
+    Octets(Vec<u8>),
     /// A watch whose connection breaks off at once.
     Cut,
 }
@@ -134,11 +148,15 @@ impl Api {
     async fn serve(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path().to_owned();
         let url = request.uri().to_string();
+        let accepts = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let takes_protobuf = accepts.contains(PROTOBUF) && kind(&path).0 != "ServiceImport";
         let token = request.headers().get("authorization").and_then(|token| token.to_str().ok());
         let fault = self.lock().note(&url);
         if self.lock().credentials.is_some_and(|wanted| token != Some(wanted)) {
-            return Ok(refuse(401, &[]));
+            return Ok(refuse(401, &[], Form::Json));
         }
+        let in_json = matches!(fault, Some(Fault::Text(_) | Fault::Line(_))) || self.lock().json_only;
+        let form = if takes_protobuf && !in_json { Form::Protobuf } else { Form::Json };
         let query: BTreeMap<String, String> = request
             .uri()
             .query()
@@ -148,14 +166,14 @@ impl Api {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let mut response = match fault {
-            Some(Fault::Status(status, headers)) => refuse(status, headers),
+            Some(Fault::Status(status, headers)) => refuse(status, headers, form),
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Text(text)) => Response::new(full(text)),
-            fault if query.contains_key("watch") => self.lock().watch(path, &query, fault),
-            fault => self.lock().list(&path, &query, fault),
+            fault if query.contains_key("watch") => self.lock().watch(path, &query, fault, form),
+            fault => self.lock().list(&path, &query, fault, form),
         };
-        // Go's client asks for protobuf and takes JSON if it is told.
-        response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+        let content = if form == Form::Protobuf { PROTOBUF } else { "application/json" };
+        response.headers_mut().insert("content-type", HeaderValue::from_static(content));
         Ok(response)
     }
 }
@@ -206,8 +224,12 @@ impl State {
 
     /// Sends a bookmark to every watch.
     pub fn bookmark(&mut self) {
-        let line = line("BOOKMARK", &json!({"metadata": {"resourceVersion": self.version.to_string()}}));
-        self.watches.retain(|watch| watch.chunks.send(Ok(line.clone())).is_ok());
+        let metadata = json!({"resourceVersion": self.version.to_string()});
+        self.watches.retain(|watch| {
+            let (kind, version) = kind(&watch.collection);
+            let object = json!({"kind": kind, "apiVersion": version, "metadata": metadata});
+            watch.chunks.send(Ok(event("BOOKMARK", &object, watch.form))).is_ok()
+        });
     }
 
     /// Ends every watch in good order.
@@ -220,20 +242,29 @@ impl State {
         self.version = version;
     }
 
-    fn tell(&mut self, collection: &str, event: &str, object: &Value) {
-        let line = line(event, object);
-        self.watches.retain(|watch| watch.collection != collection || watch.chunks.send(Ok(line.clone())).is_ok());
+    fn tell(&mut self, collection: &str, what: &str, object: &Value) {
+        self.watches.retain(|watch| {
+            watch.collection != collection || watch.chunks.send(Ok(event(what, object, watch.form))).is_ok()
+        });
     }
 
-    fn watch(&mut self, path: String, query: &BTreeMap<String, String>, fault: Option<Fault>) -> Response<Body> {
+    fn watch(
+        &mut self,
+        path: String,
+        query: &BTreeMap<String, String>,
+        fault: Option<Fault>,
+        form: Form,
+    ) -> Response<Body> {
         let (chunks, rest) = mpsc::unbounded_channel();
         let send = |line| drop(chunks.send(Ok(line)));
         match &fault {
             Some(Fault::Expired) => {
-                send(line("ERROR", &json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})));
+                let status = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
+                send(event("ERROR", &status, form));
                 return Response::new(stream(rest));
             }
             Some(Fault::Line(text)) => send(Bytes::from(format!("{text}\n"))),
+            Some(Fault::Octets(octets)) => send(Bytes::from(octets.clone())),
             Some(Fault::Cut) => {
                 drop(chunks.send(Err(std::io::Error::other("cut"))));
                 return Response::new(stream(rest));
@@ -243,20 +274,21 @@ impl State {
         let since = query.get("resourceVersion").and_then(|version| version.parse().ok());
         for object in self.objects.get(&path).into_iter().flat_map(BTreeMap::values) {
             if since.is_none_or(|since: u64| version(object) > since) {
-                send(line("ADDED", object));
+                send(event("ADDED", object, form));
             }
         }
         if query.contains_key("sendInitialEvents") && !matches!(fault, Some(Fault::NoBookmark)) {
             let annotations = json!({"k8s.io/initial-events-end": "true"});
             let metadata = json!({"resourceVersion": self.version.to_string(), "annotations": annotations});
             let (kind, version) = kind(&path);
-            send(line("BOOKMARK", &json!({"kind": kind, "apiVersion": version, "metadata": metadata})));
+            let object = json!({"kind": kind, "apiVersion": version, "metadata": metadata});
+            send(event("BOOKMARK", &object, form));
         }
-        self.watches.push(Watch { collection: path, chunks });
+        self.watches.push(Watch { collection: path, form, chunks });
         Response::new(stream(rest))
     }
 
-    fn list(&self, path: &str, query: &BTreeMap<String, String>, fault: Option<Fault>) -> Response<Body> {
+    fn list(&self, path: &str, query: &BTreeMap<String, String>, fault: Option<Fault>, form: Form) -> Response<Body> {
         let all: Vec<&Value> = self.objects.get(path).into_iter().flat_map(BTreeMap::values).collect();
         let number = |name: &str| query.get(name).and_then(|text| text.parse().ok());
         let (from, limit): (usize, usize) = (number("continue").unwrap_or(0), number("limit").unwrap_or(usize::MAX));
@@ -269,22 +301,31 @@ impl State {
             metadata["remainingItemCount"] = rest.into();
         }
         let (kind, version) = kind(path);
+        if form == Form::Protobuf {
+            let mut list = protobuf::field(1, protobuf::message("ListMeta", &metadata));
+            list.extend(items.iter().flat_map(|item| protobuf::field(2, protobuf::message(kind, item))));
+            return Response::new(full(protobuf::bytes(&protobuf::wrapped(version, &format!("{kind}List"), list))));
+        }
         let list = json!({"kind": format!("{kind}List"), "apiVersion": version, "metadata": metadata, "items": items});
         Response::new(full(list.to_string()))
     }
 }
 
-fn refuse(status: u16, headers: &[(&str, &str)]) -> Response<Body> {
-    let text = json!({"kind": "Status", "code": status, "message": format!("scripted {status}")}).to_string();
+fn refuse(status: u16, headers: &[(&str, &str)], form: Form) -> Response<Body> {
+    let object = json!({"kind": "Status", "code": status, "message": format!("scripted {status}")});
+    let body = match form {
+        Form::Json => object.to_string().into_bytes(),
+        Form::Protobuf => protobuf::bytes(&protobuf::wrapped("v1", "Status", protobuf::message("Status", &object))),
+    };
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    response.body(full(text)).expect("a response")
+    response.body(full(body)).expect("a response")
 }
 
-fn full(text: String) -> Body {
-    http_body_util::Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {}).boxed_unsync()
+fn full(body: impl Into<Bytes>) -> Body {
+    http_body_util::Full::new(body.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 fn stream(chunks: mpsc::UnboundedReceiver<Result<Bytes, std::io::Error>>) -> Body {
@@ -295,8 +336,15 @@ fn stream(chunks: mpsc::UnboundedReceiver<Result<Bytes, std::io::Error>>) -> Bod
     http_body_util::StreamBody::new(frames).boxed_unsync()
 }
 
-fn line(event: &str, object: &Value) -> Bytes {
-    Bytes::from(format!("{}\n", json!({"type": event, "object": object})))
+fn event(what: &str, object: &Value, form: Form) -> Bytes {
+    if form == Form::Json {
+        return Bytes::from(format!("{}\n", json!({"type": what, "object": object})));
+    }
+    let text = |name: &str| object[name].as_str().unwrap_or_default();
+    let kind = text("kind");
+    let object = protobuf::wrapped(text("apiVersion"), kind, protobuf::message(kind, object));
+    let event = protobuf::bytes(&protobuf::event(what, object));
+    Bytes::from([&(event.len() as u32).to_be_bytes()[..], &event].concat())
 }
 
 fn version(object: &Value) -> u64 {
@@ -307,6 +355,8 @@ fn key(object: &Value) -> String {
     let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
     format!("{}/{}", text("namespace"), text("name"))
 }
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// Kinds and their collections.
 const COLLECTIONS: [(&str, &str); 5] = [

@@ -47,7 +47,7 @@
 //!
 //! ## From the watch to the answer
 //!
-//! `source` (`watch` or `manifests`) → `decode` → [`model`] → [`store`] (the one writer) → [`index`] (read by
+//! `source` (`watch` or `manifests`) → `decode` (of JSON, YAML or [`protobuf`]) → [`model`] → [`store`] (the one writer) → [`index`] (read by
 //! everybody) → [`lookup`], where `memo` keeps what had to be encoded; [`name`] and [`mod@reverse`] read the question, [`alias`]
 //! follows ExternalNames, [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod,
 //! [`external`] tells `k8s_external` where Services are reached from outside.
@@ -67,6 +67,7 @@ pub mod model;
 pub mod name;
 pub mod options;
 mod patience;
+pub mod protobuf;
 mod ptr;
 mod search;
 pub mod selector;

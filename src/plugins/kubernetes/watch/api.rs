@@ -1,28 +1,25 @@
-//! Requests to the API server, what may come of them, and bodies read page by page or line by line.
+//! Requests to the API server, and what may come of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
-use memchr::memchr;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::super::source::{ApiFrom, FROM};
 use super::Timing;
 use super::connect::connect;
+use super::form::Form;
 use super::metrics::Requests;
+use super::reading::Reading;
 use super::words::{Server, root_cause};
 use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
-
-/// The longest event and the longest page that are believed (etcd takes objects up to 1.5 MB by default).
-const LONGEST: usize = 256 << 20;
 
 /// What may go wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,24 +143,23 @@ impl Api {
         }
     }
 
-    /// The whole answer to a request.
-    pub(super) async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
+    /// The whole answer to a request, and its form, which is one of those that are accepted.
+    pub(super) async fn fetch(&self, url: &str, accepted: &'static str) -> Result<(Form, Vec<u8>), Failure> {
         let began = Instant::now();
-        let response = self.send(url).await?;
-        let mut reading = Reading::new(response.into_body());
+        let mut reading = Reading::new(self.send(url, accepted).await?);
         let all = reading.all(self.timing.patience).await?;
         self.requests.took(began.elapsed());
-        Ok(all)
+        Ok((reading.form, all))
     }
 
     /// The beginning of an answer that goes on.
-    pub(super) async fn open(&self, url: &str) -> Result<Reading, Failure> {
-        Ok(Reading::new(self.send(url).await?.into_body()))
+    pub(super) async fn open(&self, url: &str, accepted: &'static str) -> Result<Reading, Failure> {
+        Ok(Reading::new(self.send(url, accepted).await?))
     }
 
-    async fn send(&self, url: &str) -> Result<Response<Body>, Failure> {
+    async fn send(&self, url: &str, accepted: &'static str) -> Result<Response<Body>, Failure> {
         let request = Request::get(url)
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, accepted)
             // Servers from 1.37 on compress watches event by event.
             .header(ACCEPT_ENCODING, "identity")
             .body(Body::empty())
@@ -190,8 +186,9 @@ impl Api {
             return Ok(response);
         }
         let (code, retry_after) = (response.status().as_u16(), retry_after(&response));
-        let body = Reading::new(response.into_body()).all(self.timing.patience).await.unwrap_or_default();
-        let status: Status = serde_json::from_slice(&body).unwrap_or_else(|_| Status {
+        let mut reading = Reading::new(response);
+        let body = reading.all(self.timing.patience).await.unwrap_or_default();
+        let status = reading.form.status(&body).unwrap_or_else(|| Status {
             // A proxy in between, perhaps; its first line will do.
             message: Some(String::from_utf8_lossy(&body).lines().next().unwrap_or_default().trim().to_owned()),
             ..Status::default()
@@ -204,77 +201,6 @@ impl Api {
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds.min(600)))
-}
-
-//----------- Reading --------------------------------------------------------
-
-/// A body that is being read.
-pub(super) struct Reading {
-    body: Body,
-    buffer: Vec<u8>,
-    /// So much of the buffer has been given out.
-    taken: usize,
-    /// So much of it has no more line ends than were given out.
-    searched: usize,
-}
-
-impl Reading {
-    fn new(body: Body) -> Self {
-        Self { body, buffer: Vec::new(), taken: 0, searched: 0 }
-    }
-
-    /// Everything, if no part of it keeps us waiting longer than `patience`.
-    async fn all(&mut self, patience: Duration) -> Result<Vec<u8>, Failure> {
-        loop {
-            let more = tokio::time::timeout(patience, self.more()).await;
-            let more = more.map_err(|_| Failure::Unreachable(format!("an answer stopped for {patience:?}")))?;
-            if !more? {
-                return Ok(std::mem::take(&mut self.buffer));
-            }
-        }
-    }
-
-    /// The next line, or nothing at the end. May be dropped and called again.
-    pub(super) async fn line(&mut self) -> Result<Option<&[u8]>, Failure> {
-        let end = loop {
-            match memchr(b'\n', &self.buffer[self.searched..]) {
-                Some(at) => break self.searched + at,
-                None => self.searched = self.buffer.len(),
-            }
-            if self.taken > 0 {
-                self.buffer.drain(..self.taken);
-                self.searched -= self.taken;
-                self.taken = 0;
-            }
-            if !self.more().await? {
-                // A line that was cut off is no event.
-                return Ok(None);
-            }
-        };
-        let line = &self.buffer[self.taken..end];
-        (self.taken, self.searched) = (end + 1, end + 1);
-        Ok(Some(line))
-    }
-
-    /// Waits for more; false at the end.
-    async fn more(&mut self) -> Result<bool, Failure> {
-        let frame = match self.body.frame().await {
-            None => return Ok(false),
-            Some(Err(error)) => return Err(Failure::Unreachable(root_cause(&error))),
-            Some(Ok(frame)) => frame,
-        };
-        if let Some(data) = frame.data_ref() {
-            if self.buffer.len() + data.len() > LONGEST {
-                return Err(Failure::Garbled(format!("an answer or event of more than {LONGEST} octets")));
-            }
-            // A long event leaves a large buffer behind; it is given back.
-            if self.buffer.is_empty() && self.buffer.capacity() > 1 << 20 {
-                self.buffer = Vec::new();
-            }
-            self.buffer.extend_from_slice(data);
-        }
-        Ok(true)
-    }
 }
 
 //----------- Heard ----------------------------------------------------------
@@ -336,15 +262,5 @@ mod tests {
             Failure::Refused { status: 429, message: "busy".to_owned(), retry_after: Some(Duration::from_secs(2)) }
         );
         assert_eq!(failure("{}", 503).to_string(), "HTTP status 503");
-    }
-
-    #[tokio::test]
-    async fn lines_are_found_across_chunks() {
-        let mut reading = Reading::new(Body::from(b"one\n\ntwo\nthr".to_vec()));
-        let mut lines = Vec::new();
-        while let Some(line) = reading.line().await.expect("no failure") {
-            lines.push(String::from_utf8_lossy(line).into_owned());
-        }
-        assert_eq!(lines, ["one", "", "two"], "a line that was cut off is none");
     }
 }

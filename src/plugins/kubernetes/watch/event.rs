@@ -1,4 +1,5 @@
-//! A line of a watch. Its object is trimmed while the line is read, so that a Pod of 8 KB is looked at once.
+//! An event of a watch. In JSON its object is trimmed while the line is read, so that a Pod of 8 KB is looked at once; in
+//! protobuf its end is known before.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,6 +9,8 @@ use serde_json::value::RawValue;
 
 use super::super::decode::{Decoded, Keep, decode};
 use super::super::model::Kind;
+use super::super::protobuf;
+use super::form::{Form, Raw};
 
 /// What a watch tells.
 pub(super) struct Event<'a> {
@@ -20,22 +23,30 @@ pub(super) struct Event<'a> {
 pub(super) enum Payload<'a> {
     /// Of an `ADDED` or `MODIFIED`, where it is good.
     Decoded(Decoded),
-    /// As it stands in the line.
-    Raw(&'a RawValue),
+    /// As it came.
+    Raw(Raw<'a>),
 }
 
 impl<'a> Payload<'a> {
-    /// As it stands in the line. `null` for one that was decoded: nobody asks for that.
-    pub(super) fn raw(&self) -> &'a RawValue {
+    /// As it came. `null` for one that was decoded: nobody asks for that.
+    pub(super) fn raw(&self) -> Raw<'a> {
         match self {
-            Self::Raw(raw) => raw,
-            Self::Decoded(_) => RawValue::NULL,
+            Self::Raw(raw) => *raw,
+            Self::Decoded(_) => Raw::Json(RawValue::NULL),
         }
     }
 }
 
-/// Reads a line; nothing if it is no event.
-pub(super) fn read(line: &[u8], kind: Kind, keep: Keep) -> Option<Event<'_>> {
+/// Reads an event; nothing if it is none.
+pub(super) fn read(event: &[u8], form: Form, kind: Kind, keep: Keep) -> Option<Event<'_>> {
+    if form == Form::Json {
+        return read_line(event, kind, keep);
+    }
+    let (what, object) = protobuf::event(event).ok()?;
+    Some(Event { r#type: Cow::Borrowed(what), object: Payload::Raw(Raw::Protobuf(object)) })
+}
+
+fn read_line(line: &[u8], kind: Kind, keep: Keep) -> Option<Event<'_>> {
     let read = |decodes| {
         let mut json = serde_json::Deserializer::from_slice(line);
         let event = json.deserialize_map(Reader { kind, keep, decodes }).ok()?;
@@ -69,7 +80,7 @@ impl<'de> Visitor<'de> for Reader {
                 "object" if self.decodes && matches!(r#type.as_deref(), Some("ADDED" | "MODIFIED")) => {
                     object = Some(Payload::Decoded(map.next_value_seed(self)?));
                 }
-                "object" => object = Some(Payload::Raw(map.next_value()?)),
+                "object" => object = Some(Payload::Raw(Raw::Json(map.next_value()?))),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -97,7 +108,7 @@ mod tests {
     use super::*;
 
     fn event(line: &str) -> Option<(String, bool)> {
-        let event = read(line.as_bytes(), Kind::Namespace, Keep::default())?;
+        let event = read_line(line.as_bytes(), Kind::Namespace, Keep::default())?;
         Some((event.r#type.into_owned(), matches!(event.object, Payload::Decoded(_))))
     }
 

@@ -1,16 +1,15 @@
 //! Lists page by page, the objects of lists and watches, and what happens when a list is complete.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::super::decode::{Found, decode, identify};
+use super::super::decode::Found;
 use super::super::model::ObjectKey;
 use super::super::source::FROM;
 use super::super::store::Implausible;
-use super::api::{Api, Failure, Status};
+use super::api::{Api, Failure};
 use super::audit::Claim;
 use super::event::{self, Payload};
+use super::form::{Form, Page, Raw};
 use super::resource::Resource;
 use super::stream::{Following, Gap, Held, Stop, Stream};
 use crate::host::log;
@@ -20,30 +19,11 @@ const PAGE: u32 = 500;
 /// Bad objects that are remembered, so that each is told once.
 const BAD: usize = 1000;
 
-#[derive(Deserialize)]
-struct Page<'a> {
-    metadata: PageMeta,
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageMeta {
-    resource_version: Option<Box<str>>,
-    r#continue: Option<String>,
-    remaining_item_count: Option<i64>,
-}
-
-fn page(body: &[u8]) -> Result<Page<'_>, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::Garbled(format!("a list that cannot be read: {error}")))
-}
-
 /// Asks for version and size of a collection.
 pub(super) async fn probe(api: &Api, resource: &Resource) -> Result<Option<Claim>, Failure> {
-    let body = api.fetch(&resource.probe()).await?;
-    let Page { metadata, items } = page(&body)?;
-    let here = items.map_or(0, |items| items.len()) as i64;
+    let (form, body) = api.fetch(&resource.probe(), resource.accepted()).await?;
+    let Page { metadata, items } = form.page(&body)?;
+    let here = items.len() as i64;
     let complete = metadata.r#continue.is_none_or(|token| token.is_empty());
     let count = if complete { Some(here) } else { metadata.remaining_item_count.map(|rest| here + rest) };
     let version = metadata.resource_version.and_then(|version| version.parse().ok());
@@ -55,15 +35,15 @@ impl Stream {
     pub(super) async fn list_pages(&mut self) -> Result<(), Stop> {
         let (mut token, mut version) = (String::new(), None);
         loop {
-            let body = self.api.fetch(&self.resource.page(PAGE, &token)).await?;
-            let page = page(&body)?;
+            let (form, body) = self.api.fetch(&self.resource.page(PAGE, &token), self.resource.accepted()).await?;
+            let page = form.page(&body)?;
             self.answered();
             self.pace.succeeded();
             if version.is_none() {
                 version = Some(page.metadata.resource_version.unwrap_or_default());
                 self.feed.begin(self.resource.kind).await?;
             }
-            for item in page.items.unwrap_or_default() {
+            for item in page.items {
                 self.change(Payload::Raw(item), true).await?;
             }
             token = page.metadata.r#continue.unwrap_or_default();
@@ -73,11 +53,12 @@ impl Stream {
         }
     }
 
-    /// Takes in a line of a watch.
-    pub(super) async fn line(&mut self, line: &[u8], state: &mut Following) -> Result<(), Stop> {
+    /// Takes in an event of a watch.
+    pub(super) async fn event(&mut self, event: &[u8], form: Form, state: &mut Following) -> Result<(), Stop> {
         self.heard.now();
-        let Some(event) = event::read(line, self.resource.kind, self.keep) else {
-            if !line.trim_ascii().is_empty() {
+        let is_empty = event.trim_ascii().is_empty();
+        let Some(event) = event::read(event, form, self.resource.kind, self.keep) else {
+            if !is_empty {
                 self.flawed(None, "an event that cannot be read");
             }
             return Ok(());
@@ -91,7 +72,7 @@ impl Stream {
             }
             "DELETED" => self.gone(event.object.raw(), state.initial).await,
             "BOOKMARK" => {
-                let Ok(bookmark) = identify(event.object.raw()) else { return Ok(()) };
+                let Some(bookmark) = event.object.raw().identify() else { return Ok(()) };
                 if state.initial {
                     if bookmark.ends_initial_events {
                         state.initial = false;
@@ -105,10 +86,7 @@ impl Stream {
                 self.version = Some(bookmark.version);
                 Ok(())
             }
-            "ERROR" => {
-                let status: Status = serde_json::from_str(event.object.raw().get()).unwrap_or_default();
-                Err(status.into_failure(200, None).into())
-            }
+            "ERROR" => Err(event.object.raw().status().into_failure(200, None).into()),
             _ => Ok(()),
         }
     }
@@ -126,8 +104,8 @@ impl Stream {
     }
 
     /// An object is gone.
-    async fn gone(&mut self, object: &RawValue, initial: bool) -> Result<(), Stop> {
-        let Ok(identity) = identify(object) else {
+    async fn gone(&mut self, object: Raw<'_>, initial: bool) -> Result<(), Stop> {
+        let Some(identity) = object.identify() else {
             self.flawed(None, "an object without a name is gone");
             return Ok(());
         };
@@ -163,7 +141,7 @@ impl Stream {
     fn read(&mut self, object: Payload<'_>) -> (Option<Found>, Box<str>) {
         let decoded = match object {
             Payload::Decoded(decoded) => Ok(decoded),
-            Payload::Raw(raw) => decode(self.resource.kind, raw, self.keep).map_err(|error| (error, raw)),
+            Payload::Raw(raw) => raw.decode(self.resource.kind, self.keep).map_err(|error| (error, raw)),
         };
         match decoded {
             Ok(decoded) => {
@@ -177,8 +155,8 @@ impl Stream {
                 (Some(decoded.found), decoded.version)
             }
             Err((error, raw)) => {
-                let identity = identify(raw).ok().filter(|identity| !identity.key.name.is_empty());
-                self.flawed(identity.as_ref().map(|identity| identity.key.clone()), &error.to_string());
+                let identity = raw.identify().filter(|identity| !identity.key.name.is_empty());
+                self.flawed(identity.as_ref().map(|identity| identity.key.clone()), &error);
                 let Some(identity) = identity else { return (None, Box::default()) };
                 (Some(Found::Kept(identity.key)), identity.version)
             }

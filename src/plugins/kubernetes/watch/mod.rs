@@ -13,6 +13,8 @@
 //! 3. **Audit** ([`audit`]): every few minutes, and after each outage, the server is asked for the version and
 //!    size of the collection. A watch that does not come there is repaired by a list.
 //!
+//! Answers are asked for in protobuf, as CoreDNS does, and taken in JSON as well ([`form`]).
+//!
 //! While the API server is away nothing that is known changes. A list that lacks most of what is known is read
 //! again from etcd itself before it is believed. A ServiceImport collection that does not exist (no such CRD)
 //! counts as empty after ten seconds and is looked for every half minute: unlike CoreDNS, which then never
@@ -22,9 +24,11 @@ mod api;
 mod audit;
 mod connect;
 mod event;
+mod form;
 mod list;
 mod metrics;
 mod pace;
+mod reading;
 mod recover;
 mod resource;
 mod stream;

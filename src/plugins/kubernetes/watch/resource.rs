@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::super::model::Kind;
 use super::super::selector::RUNNING_PODS;
 use super::super::source::SourceOptions;
+use super::form::ACCEPTED;
 
 /// A collection of the API server.
 pub(super) struct Resource {
@@ -43,6 +44,12 @@ impl Resource {
     /// Whether every object of the collection is selected, so that its size can be compared.
     pub(super) fn is_whole(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// The forms in which it is asked for.
+    pub(super) fn accepted(&self) -> &'static str {
+        // Custom resources have none but JSON, and servers differ in what they do when asked for more.
+        if self.kind == Kind::Import { "application/json" } else { ACCEPTED }
     }
 
     /// Whether clusters may lack it.

@@ -12,11 +12,12 @@ use super::super::decode::Keep;
 use super::super::feed::{Closed, Feed};
 use super::super::model::ObjectKey;
 use super::super::store::Implausible;
-use super::api::{Api, Failure, Heard, Reading, between};
+use super::api::{Api, Failure, Heard, between};
 use super::audit::{Audit, Claim, Due};
 use super::list::probe;
 use super::metrics::Counts;
 use super::pace::{Pace, Relists};
+use super::reading::Reading;
 use super::resource::Resource;
 
 /// One kind, listed and watched.
@@ -138,13 +139,13 @@ impl Stream {
 
     async fn watch(&mut self, version: &str) -> Result<(), Stop> {
         let life = between(self.api.timing.watch);
-        let reading = self.api.open(&self.resource.watch(version, life.as_secs())).await?;
+        let reading = self.api.open(&self.resource.watch(version, life.as_secs()), self.resource.accepted()).await?;
         self.follow(reading, life, false).await
     }
 
     async fn list_streaming(&mut self) -> Result<(), Stop> {
         let life = between(self.api.timing.watch);
-        let reading = self.api.open(&self.resource.streaming_list(life.as_secs())).await?;
+        let reading = self.api.open(&self.resource.streaming_list(life.as_secs()), self.resource.accepted()).await?;
         self.feed.begin(self.resource.kind).await?;
         self.follow(reading, life, true).await
     }
@@ -154,17 +155,18 @@ impl Stream {
         self.answered();
         self.audit.begin(Instant::now(), &self.api.timing);
         let mut state = Following::new(initial, life);
+        let form = reading.form;
         loop {
             let wake = state.wake(self);
             tokio::select! {
-                line = reading.line() => match line? {
-                    Some(line) => {
+                event = reading.event() => match event? {
+                    Some(event) => {
                         state.heard = Instant::now();
                         self.pace.succeeded();
                         if !state.initial {
                             self.works();
                         }
-                        self.line(line, &mut state).await?;
+                        self.event(event, form, &mut state).await?;
                     }
                     None if state.heard == state.began && state.began.elapsed() < Duration::from_secs(1) => {
                         return Err(Failure::Unreachable("the watch ended as soon as it began".to_owned()).into());
@@ -264,7 +266,7 @@ pub(super) struct Following {
     began: Instant,
     /// When the server should have ended it by.
     ends: Instant,
-    /// The last line.
+    /// The last event.
     heard: Instant,
     /// The last object of the list.
     pub(super) added: Instant,
