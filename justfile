@@ -22,6 +22,7 @@ fmt:
 lint: (need "shellcheck")
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
+    cargo check --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir target
     RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items --quiet
     git ls-files -z '*.sh' .ci/run tests/cluster/kubectl | xargs -0 shellcheck -x -P SCRIPTDIR -S warning
 

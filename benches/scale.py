@@ -299,7 +299,8 @@ def heading(minute):
     version = subprocess.run([PROGRAMS["coredns"], "-version"], capture_output=True, text=True).stdout.split("\n")[0]
     return [f"# A cluster of 5,000 nodes, {datetime.date.today()}", "",
             f"{os.cpu_count()} cores of {model}, Linux {os.uname().release}. `just bench-scale`: server on one core, data and load on the",
-            "other. 8,200 Services, 8,875 EndpointSlices, 150,000 endpoints, 150,000 Pods, as JSON over plain HTTP by benches/scale.",
+            "other. 8,200 Services, 8,875 EndpointSlices, 150,000 endpoints, 150,000 Pods, by benches/scale over plain",
+            "HTTP in what is asked for: protobuf.",
             f"Signpost {revision}, {version}.", ""]
 
 

@@ -30,6 +30,16 @@ class Api:
             raise RuntimeError(f"{method} {path}: {reply.status} {text[:300]}")
         return json.loads(text)
 
+    def form(self, accepted):
+        """In which form lists and watches are answered to who accepts these."""
+        forms = set()
+        for query in ("limit=1", "watch=true&timeoutSeconds=1"):
+            self.connection.request("GET", f"/api/v1/services?{query}", headers={"Accept": accepted})
+            reply = self.connection.getresponse()
+            reply.read()
+            forms.add(reply.getheader("Content-Type"))
+        return " and ".join(sorted(forms))
+
 
 def address(service, endpoint):
     return str(ipaddress.ip_address("10.128.0.0") + service * ENDPOINTS + endpoint)
@@ -87,6 +97,7 @@ def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 820
     api = Api()
     fill(api, count)
+    print(f"What is accepted is answered in {api.form('application/vnd.kubernetes.protobuf,application/json')}.")
     headless = [n for n in range(count) if n % 2]
     last = (f"web-{headless[-1]}.{NAMESPACE}.svc.cluster.local", address(headless[-1], ENDPOINTS - 1))
     figures = {}
