@@ -64,7 +64,7 @@ impl Raw<'_> {
     /// Reads it as one of `kind`, or says why that cannot be.
     pub(super) fn decode(self, kind: Kind, keep: Keep) -> Result<Decoded, String> {
         match self {
-            Self::Json(json) => decode(kind, json, keep).map_err(|error| error.to_string()),
+            Self::Json(json) => decode(kind, &mut reader(json), keep).map_err(|error| error.to_string()),
             Self::Protobuf(message) => {
                 decode(kind, protobuf::object(kind, message), keep).map_err(|error| error.to_string())
             }
@@ -74,7 +74,7 @@ impl Raw<'_> {
     /// Reads its metadata and nothing else, if it has any.
     pub(super) fn identify(self) -> Option<Identity> {
         match self {
-            Self::Json(json) => identify(json).ok(),
+            Self::Json(json) => identify(&mut reader(json)).ok(),
             Self::Protobuf(message) => identify(protobuf::bare(message)).ok(),
         }
     }
@@ -86,6 +86,11 @@ impl Raw<'_> {
             Self::Protobuf(message) => Status::deserialize(protobuf::status(message)).unwrap_or_default(),
         }
     }
+}
+
+/// As lines are read: another kind of reader would be the same code once more in the program.
+fn reader(json: &RawValue) -> serde_json::Deserializer<serde_json::de::SliceRead<'_>> {
+    serde_json::Deserializer::from_slice(json.get().as_bytes())
 }
 
 //----------- Pages ----------------------------------------------------------
