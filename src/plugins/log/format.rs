@@ -12,7 +12,6 @@
 //!
 //! Anything else in braces stays as it is.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -25,6 +24,8 @@ use crate::wire::request::{HEADER, flag};
 use crate::wire::text::append_text;
 use crate::wire::types::{class, rcode_name, type_name};
 use crate::wire::write::is_cut;
+
+use super::text::{Short, write_address, write_known, write_number, write_seconds};
 
 /// The format that is used if none is given.
 pub(super) const COMMON: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" {rcode} {>rflags} {rsize} {duration}";
@@ -39,6 +40,8 @@ pub(super) const COMBINED: &str = "{remote}:{port} - {>id} \"{type} {class} {nam
 pub(super) struct Format(Vec<Part>);
 
 enum Part {
+    /// Text between facts, mostly a few octets.
+    Short(Short),
     Text(String),
     Fact(Fact),
 }
@@ -74,7 +77,7 @@ impl Format {
             let end = rest.find('}').map_or(rest.len(), |close| close + 1);
             match Fact::named(&rest[..end]) {
                 Some(fact) => {
-                    parts.extend([Part::Text(std::mem::take(&mut plain)), Part::Fact(fact)]);
+                    parts.extend([Part::text(std::mem::take(&mut plain)), Part::Fact(fact)]);
                     rest = &rest[end..];
                 }
                 None => {
@@ -84,8 +87,8 @@ impl Format {
             }
         }
         plain.push_str(rest);
-        parts.push(Part::Text(plain));
-        parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+        parts.push(Part::text(plain));
+        parts.retain(|part| !matches!(part, Part::Short(text) if text.is_empty()));
         Self(parts)
     }
 
@@ -93,10 +96,17 @@ impl Format {
     pub(super) fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
         for part in &self.0 {
             match part {
+                Part::Short(text) => text.append(out),
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Fact(fact) => facts.write(*fact, out),
             }
         }
+    }
+}
+
+impl Part {
+    fn text(text: String) -> Self {
+        Short::new(text.as_bytes()).map_or(Self::Text(text), Self::Short)
     }
 }
 
@@ -154,17 +164,19 @@ impl<'a> Facts<'a> {
             Fact::Type => write_known(out, type_name(request.qtype), "TYPE", request.qtype),
             Fact::Class => write_known(out, class_name(request.qclass), "CLASS", request.qclass),
             Fact::Name => append_text(self.name, out),
-            Fact::Proto => out.extend_from_slice(self.proto().as_bytes()),
+            Fact::Proto if query.client.proto == Proto::Udp => out.extend_from_slice(b"udp"),
+            Fact::Proto => out.extend_from_slice(b"tcp"),
             Fact::Size => write_number(out, self.request_size()),
             Fact::Remote => write_address(out, query.client.peer.ip()),
             Fact::Local => write_address(out, query.client.local.ip()),
-            Fact::Port => write_number(out, query.client.peer.port()),
+            Fact::Port => write_number(out, query.client.peer.port().into()),
             Fact::Rcode => write_known(out, rcode_name(self.reply.rcode()), "", self.reply.rcode()),
             Fact::ResponseSize => write_number(out, self.response_size()),
             Fact::Duration => write_seconds(out, self.took),
-            Fact::Id => write_number(out, request.id),
-            Fact::Opcode => write_number(out, request.opcode()),
-            Fact::DnssecOk => out.extend_from_slice(if query.dnssec_ok() { b"true" } else { b"false" }),
+            Fact::Id => write_number(out, request.id.into()),
+            Fact::Opcode => write_number(out, request.opcode().into()),
+            Fact::DnssecOk if query.dnssec_ok() => out.extend_from_slice(b"true"),
+            Fact::DnssecOk => out.extend_from_slice(b"false"),
             Fact::Bufsize => write_number(out, query.limit()),
             Fact::Flags => self.write_flags(out),
             Fact::Metadata => out.push(b'-'),
@@ -210,26 +222,25 @@ impl<'a> Facts<'a> {
         let request = &self.query.request;
         let cut = if is_cut(request, self.reply, self.query.limit()) { flag::TC } else { 0 };
         let flags = flag::QR | request.flags & (flag::RD | flag::CD) | self.reply.flags() | cut;
-        let mut separator = "";
-        for (bit, name) in FLAGS {
+        for (bit, name) in &FLAGS {
             if flags & bit != 0 {
-                out.extend_from_slice(separator.as_bytes());
-                out.extend_from_slice(name.as_bytes());
-                separator = ",";
+                name.append(out);
             }
         }
+        // QR is always set, so there is a comma too many.
+        out.pop();
     }
 }
 
-const FLAGS: [(u16, &str); 8] = [
-    (flag::QR, "qr"),
-    (flag::AA, "aa"),
-    (flag::TC, "tc"),
-    (flag::RD, "rd"),
-    (flag::RA, "ra"),
-    (flag::Z, "z"),
-    (flag::AD, "ad"),
-    (flag::CD, "cd"),
+const FLAGS: [(u16, Short<4>); 8] = [
+    (flag::QR, Short::of(b"qr,")),
+    (flag::AA, Short::of(b"aa,")),
+    (flag::TC, Short::of(b"tc,")),
+    (flag::RD, Short::of(b"rd,")),
+    (flag::RA, Short::of(b"ra,")),
+    (flag::Z, Short::of(b"z,")),
+    (flag::AD, Short::of(b"ad,")),
+    (flag::CD, Short::of(b"cd,")),
 ];
 
 /// In CoreDNS's order. `T` is a text that is made when it is written.
@@ -249,57 +260,6 @@ struct Fields<T> {
     rcode: T,
     response_size: usize,
     duration_seconds: f64,
-}
-
-//----------- How facts are written ------------------------------------------
-//
-// A line is made for each query: `write!` costs several times as much, and stands only where few lines come by.
-
-fn write_known(out: &mut Vec<u8>, name: Option<&str>, prefix: &str, number: u16) {
-    match name {
-        Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => {
-            out.extend_from_slice(prefix.as_bytes());
-            write_number(out, number);
-        }
-    }
-}
-
-fn write_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [first, rest @ ..] = v4.octets();
-            write_number(out, first);
-            for octet in rest {
-                out.push(b'.');
-                write_number(out, octet);
-            }
-        }
-        // Writing to a Vec cannot fail.
-        IpAddr::V6(v6) => _ = write!(out, "[{v6}]"),
-    }
-}
-
-/// Seconds as the shortest decimal number that is the same as a float.
-pub(super) fn write_seconds(out: &mut Vec<u8>, took: Duration) {
-    let nanos = took.subsec_nanos();
-    if took.as_secs() > 0 || nanos == 0 {
-        let _ = write!(out, "{}s", took.as_secs_f64());
-        return;
-    }
-    // Below a second there are nine digits at most, and so few are themselves the shortest.
-    let mut digits = [b'0'; 9];
-    let mut buffer = itoa::Buffer::new();
-    let significant = buffer.format(nanos).as_bytes();
-    digits[9 - significant.len()..].copy_from_slice(significant);
-    let end = digits.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
-    out.extend_from_slice(b"0.");
-    out.extend_from_slice(&digits[..end]);
-    out.push(b's');
 }
 
 fn class_name(number: u16) -> Option<&'static str> {

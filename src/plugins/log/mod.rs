@@ -37,6 +37,9 @@
 //! - The duration counts from the query's arrival, so a waiting query shows its waiting.
 
 mod format;
+mod text;
+
+use std::cell::LazyCell;
 
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
@@ -130,7 +133,7 @@ struct Log {
 impl Plugin for Log {
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
         // The client's own name, which is not the one in `query.name` if a plugin has changed that.
-        let asked = query.request.name(query.packet());
+        let asked = LazyCell::new(|| query.request.name(query.packet()));
         let Some(rule) = self.rules.iter().find(|rule| rule.covers(&asked)) else { return Turn::Up };
         // Rules for all classes, the usual ones, do not look at the answer.
         if rule.classes != ALL && rule.classes & classify(query.request.qtype, reply) as u8 == 0 {
@@ -152,7 +155,8 @@ impl Plugin for Log {
 }
 
 impl Rule {
-    fn covers(&self, name: &Name) -> bool {
+    /// `name` is only made for a rule that does not cover all names.
+    fn covers(&self, name: &LazyCell<Name, impl FnOnce() -> Name>) -> bool {
         self.scope.as_ref().is_some_and(|scope| scope.is_root() || name.is_under(scope))
     }
 }

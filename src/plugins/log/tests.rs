@@ -1,5 +1,6 @@
 //! Lines as CoreDNS 1.15.0 prints them, and which rule decides.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
@@ -43,8 +44,32 @@ fn seconds_are_the_shortest_that_are_the_same_float() {
     for nanos in durations {
         let took = Duration::from_nanos(nanos);
         let mut out = Vec::new();
-        format::write_seconds(&mut out, took);
+        text::write_seconds(&mut out, took);
         assert_eq!(String::from_utf8_lossy(&out), format!("{}s", took.as_secs_f64()));
+    }
+}
+
+#[test]
+fn each_number_and_each_address_as_the_standard_library_writes_it() {
+    for number in (0..100_002).chain([usize::MAX]) {
+        let mut out = b"before ".to_vec();
+        text::write_number(&mut out, number);
+        assert_eq!(String::from_utf8_lossy(&out), format!("before {number}"));
+    }
+    for octet in 0..=u8::MAX {
+        let address = IpAddr::from([octet, 0, octet, octet]);
+        let mut out = Vec::new();
+        text::write_address(&mut out, address);
+        assert_eq!(String::from_utf8_lossy(&out), address.to_string());
+    }
+}
+
+#[test]
+fn text_of_a_format_of_any_length() {
+    let asked = packet("example.", "A");
+    for len in [0, 1, 15, 16, 17, 300] {
+        let plain = "x".repeat(len);
+        assert_eq!(line(&format!("{plain}{{type}}{plain}"), &asked, "10.0.0.9:1"), format!("{plain}A{plain}"));
     }
 }
 
@@ -111,7 +136,7 @@ fn the_first_rule_whose_name_fits_decides() {
     assert_eq!(rules("log"), [(0, ALL)]);
     assert_eq!(rules("log a b {\nclass error\nclass denial\n}\nlog . {\nclass all error\n}"), [(2, 6), (1, ALL)]);
     let scope = |text: &str| Rule { scope: Name::from_text(text).ok(), format: Format::parse(""), classes: ALL };
-    let name = Name::from_text("x.example.org.").expect("a name");
+    let name = LazyCell::new(|| Name::from_text("x.example.org.").expect("a name"));
     assert!(scope("example.org").covers(&name) && scope(".").covers(&name));
     assert!(!scope("le.org").covers(&name) && !scope("a..b").covers(&name));
 }
