@@ -73,6 +73,10 @@ demo: release
 bench *filter:
     cargo bench --locked --bench parts --bench shapes -- {{filter}}
 
+# What two workers cost each other, without sockets, on two cores; three quarters of a minute.
+bench-cores:
+    cargo run --locked --release --example cores
+
 # What an answer costs whole servers: a table of Signpost, CoreDNS, others and a bare UDP loop. About 20 minutes; `--rows`.
 bench-peers *options: release (need "taskset" "python3" "openssl" "curl" "flock")
     just or-skip tests/peers/build.sh venv kube coredns

@@ -72,9 +72,14 @@ impl Whole {
 
     /// The same with one more directive.
     pub fn kubeadm_with(directive: &str) -> Self {
+        Self::kubeadm_of(directive, &cluster::manifests())
+    }
+
+    /// The same for other manifests, which hold `default/web` too.
+    pub fn kubeadm_of(directive: &str, manifests: &str) -> Self {
         let corefile =
             KUBEADM.replace("    loop\n", "").replace("    health {\n       lameduck 5s\n    }\n", directive);
-        let mut server = Self::start(&corefile, &cluster::manifests());
+        let mut server = Self::start(&corefile, manifests);
         server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(10));
         server
     }
