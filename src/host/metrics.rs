@@ -4,7 +4,8 @@
 //! instruction, and added up when somebody scrapes. Text exposition and the process's own figures
 //! come from the `prometheus` crate.
 
-use std::cell::Cell;
+mod block;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,53 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use prometheus::core::Collector;
 use prometheus::proto;
 
-/// Workers that have a copy of their own; other threads share copy 0.
-const COPIES: usize = 1 + 32;
-
-thread_local! {
-    static COPY: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Gives this thread a copy of its own of every counter. `worker` counts from 0.
-pub fn claim_copy(worker: usize) {
-    COPY.set(if worker + 1 < COPIES { worker + 1 } else { 0 });
-}
-
-//----------- Block ----------------------------------------------------------
-
-/// Some counters, with a copy for each worker.
-pub struct Block {
-    copies: [std::sync::OnceLock<Box<[AtomicU64]>>; COPIES],
-    len: usize,
-}
-
-impl Block {
-    /// `len` counters at 0.
-    #[must_use]
-    pub fn new(len: usize) -> Self {
-        Self { copies: [const { std::sync::OnceLock::new() }; COPIES], len }
-    }
-
-    /// Adds `n` to the counter at `cell`.
-    pub fn add(&self, cell: usize, n: u64) {
-        let copy = COPY.get();
-        let cells =
-            self.copies[copy].get_or_init(|| (0..self.len.next_multiple_of(8)).map(|_| AtomicU64::new(0)).collect());
-        let cell = &cells[cell];
-        if copy == 0 {
-            cell.fetch_add(n, Ordering::Relaxed);
-        } else {
-            // Nobody else writes this copy.
-            cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-        }
-    }
-
-    /// The sum of all copies of the counter at `cell`.
-    #[must_use]
-    pub fn sum(&self, cell: usize) -> u64 {
-        self.copies.iter().filter_map(|copy| Some(copy.get()?[cell].load(Ordering::Relaxed))).sum()
-    }
-}
+pub use self::block::{Block, claim_copy};
 
 //----------- Counter, Histogram, Gauge --------------------------------------
 
@@ -132,8 +87,9 @@ impl Buckets {
     /// Counts a value of `units` units.
     pub fn observe(&self, units: u64) {
         let bucket = self.limits.iter().position(|&limit| units <= limit).unwrap_or(self.limits.len());
-        self.block.add(self.first + bucket, 1);
-        self.block.add(self.first + self.bounds.len() + 1, units);
+        let own = self.block.own();
+        own.add(self.first + bucket, 1);
+        own.add(self.first + self.bounds.len() + 1, units);
     }
 
     fn proto(&self) -> proto::Histogram {

@@ -1,0 +1,109 @@
+//! Counters with a copy for each worker, so that counting takes no locked instruction and no line of another core.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, OnceLock};
+
+/// A copy for each worker there can be, which is one for each core, and copy 0 for all other threads.
+static COPIES: LazyLock<usize> = LazyLock::new(|| 1 + std::thread::available_parallelism().map_or(1, usize::from));
+
+thread_local! {
+    static COPY: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Gives this thread a copy of its own of every counter. `worker` counts from 0; what is beyond the number of cores shares
+/// copy 0.
+pub fn claim_copy(worker: usize) {
+    COPY.set(if worker + 1 < *COPIES { worker + 1 } else { 0 });
+}
+
+//----------- Block ----------------------------------------------------------
+
+/// Some counters, with a copy for each worker.
+pub struct Block {
+    copies: Box<[OnceLock<Box<[Line]>>]>,
+    len: usize,
+}
+
+/// Counters that lie in lines of cache of their own: two lines, since processors fetch them by twos.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line([AtomicU64; CELLS]);
+
+/// Counters of a [`Line`].
+const CELLS: usize = 128 / size_of::<AtomicU64>();
+
+/// The copy that this thread counts in.
+pub(super) struct Own<'a> {
+    lines: &'a [Line],
+    is_shared: bool,
+}
+
+impl Block {
+    /// `len` counters at 0.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        Self { copies: (0..*COPIES).map(|_| OnceLock::new()).collect(), len }
+    }
+
+    /// Adds `n` to the counter at `cell`.
+    pub fn add(&self, cell: usize, n: u64) {
+        self.own().add(cell, n);
+    }
+
+    /// The copy of this thread: for those who count more than one thing.
+    pub(super) fn own(&self) -> Own<'_> {
+        let copy = COPY.get();
+        let fresh = || (0..self.len.div_ceil(CELLS)).map(|_| Line::default()).collect();
+        Own { lines: self.copies[copy].get_or_init(fresh), is_shared: copy == 0 }
+    }
+
+    /// The sum of all copies of the counter at `cell`.
+    #[must_use]
+    pub fn sum(&self, cell: usize) -> u64 {
+        let copies = self.copies.iter().filter_map(OnceLock::get);
+        copies.map(|lines| at(lines, cell).load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Own<'_> {
+    /// Adds `n` to the counter at `cell`.
+    pub(super) fn add(&self, cell: usize, n: u64) {
+        let cell = at(self.lines, cell);
+        if self.is_shared {
+            cell.fetch_add(n, Ordering::Relaxed);
+        } else {
+            // Nobody else writes this copy.
+            cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        }
+    }
+}
+
+fn at(lines: &[Line], cell: usize) -> &AtomicU64 {
+    &lines[cell / CELLS].0[cell % CELLS]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_count_in_lines_of_their_own_and_all_others_in_one() {
+        let block = Block::new(CELLS + 1);
+        // More threads than there are cores: some of them share a copy, and nothing is lost.
+        let threads = 2 * *COPIES;
+        std::thread::scope(|scope| {
+            for worker in 0..threads {
+                let block = &block;
+                scope.spawn(move || {
+                    claim_copy(worker);
+                    (0..10_000).for_each(|_| block.add(CELLS, 1));
+                    let own = block.own();
+                    assert_eq!(own.is_shared, worker + 1 >= *COPIES);
+                    assert_eq!(own.lines.as_ptr().addr() % 128, 0);
+                });
+            }
+        });
+        assert_eq!((block.sum(CELLS), block.sum(0)), (10_000 * threads as u64, 0));
+    }
+}
