@@ -52,8 +52,15 @@ struct Slot {
     asked: Duration,
 }
 
-/// The entry that the store with this number would find, if that is known here and it is not time to ask the store.
-pub(super) fn find(store: u64, key: &[u8], hash: u64, now: Duration) -> Option<Arc<Entry>> {
+/// Lets `look` at the entry that the store with this number would find, if that is known here and it is not time to ask
+/// the store.
+///
+/// Nobody else is meanwhile told that the entry is held: its reference count stands where all threads would write it.
+pub(super) fn with<R>(
+    (store, key, hash): (u64, &[u8], u64),
+    now: Duration,
+    look: impl Fn(&Arc<Entry>) -> R,
+) -> Option<R> {
     TABLE.with_borrow_mut(|table| {
         let set = table.set(hash)?;
         let is_it = |slot: &Option<Slot>| {
@@ -69,7 +76,7 @@ pub(super) fn find(store: u64, key: &[u8], hash: u64, now: Duration) -> Option<A
         slot.hits += 1;
         slot.credit = (slot.credit + 1).min(CREDIT);
         let is_due = slot.hits >= HITS || now.saturating_sub(slot.asked) >= PAUSE;
-        (!is_due).then(|| slot.entry.clone())
+        (!is_due).then(|| look(&slot.entry))
     })
 }
 

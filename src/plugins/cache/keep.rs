@@ -14,6 +14,7 @@ use super::setup::{Limits, Options};
 use super::store::Store;
 use crate::chain::{Here, Reply};
 use crate::host::Host;
+use crate::wire::own::own;
 use crate::wire::reply::{Origin, ede};
 use crate::wire::request::flag;
 use crate::wire::select::select;
@@ -54,9 +55,9 @@ impl Inner {
         slot.get_or_init(|| Counts::new(&self.host, &here.listener.server, &self.options.label, &self.store))
     }
 
-    /// The entry to answer with.
-    pub(super) fn find(&self, key: &[u8], now: Duration) -> Option<Arc<Entry>> {
-        self.store.find(key, now, self.options.stale.up_to, self.options.prefer_positive)
+    /// Lets `look` at the entry to answer with, if there is one.
+    pub(super) fn with<R>(&self, key: &[u8], now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
+        self.store.with(key, now, (self.options.stale.up_to, self.options.prefer_positive), look)
     }
 
     /// Prepares a reply for the client, and keeps it if it may be kept. Returns the entry.
@@ -145,7 +146,7 @@ impl Inner {
             _ if self.options.keep_ttl => entry.ttl,
             _ => u32::try_from(left).unwrap_or(0),
         };
-        let mut reply = Reply::fetched(entry.answer.clone());
+        let mut reply = Reply::fetched(own(&entry.answer));
         reply.ttl = Some(ttl);
         reply.cleared = if asked.wants_ad { 0 } else { flag::AD };
         if let Some((code, text)) = &entry.error {

@@ -105,11 +105,13 @@ mod tests;
 mod trust_tests;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use self::asked::Asked;
+use self::entry::Entry;
 use self::keep::Inner;
 use self::store::Store;
 use crate::chain::setup::{Registration, Setup};
@@ -165,6 +167,27 @@ impl Cache {
     fn is_from_memory(&self, query: &Query<'_>) -> bool {
         self.memory.get().is_some_and(|zones| zones.iter().any(|zone| query.name.is_under(zone)))
     }
+
+    /// What an entry makes of a query.
+    fn hit(&self, entry: &Arc<Entry>, asked: &Asked, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
+        let (inner, left) = (&self.inner, entry.left(now));
+        let counts = inner.counts(here);
+        counts.hit(entry.kind.is_denial());
+        if left > 0 {
+            if inner.wants_prefetch(entry, now) {
+                inner.refresh_behind(entry, asked, query, here);
+            }
+        } else {
+            if let Some(later) = inner.verify(entry, asked, query, here) {
+                return Step::Wait(later);
+            }
+            if inner.options.stale.verify.is_none() {
+                inner.refresh_behind(entry, asked, query, here);
+            }
+            counts.stale.inc();
+        }
+        Step::Answer(inner.serve(entry, asked, left))
+    }
 }
 
 impl Plugin for Cache {
@@ -183,28 +206,14 @@ impl Plugin for Cache {
             return Step::Next;
         }
         let (asked, now) = (Asked::new(query), inner.now());
-        let Some(entry) = inner.find(asked.key().as_slice(), now) else {
-            counts.misses.inc();
-            query.request.flags |= flag::AD;
-            query.set_mark(here.seat, MISSED);
-            return Step::Next;
-        };
-        counts.hit(entry.kind.is_denial());
-        let left = entry.left(now);
-        if left > 0 {
-            if inner.wants_prefetch(&entry, now) {
-                inner.refresh_behind(&entry, &asked, query, here);
-            }
-        } else {
-            if let Some(later) = inner.verify(&entry, &asked, query, here) {
-                return Step::Wait(later);
-            }
-            if inner.options.stale.verify.is_none() {
-                inner.refresh_behind(&entry, &asked, query, here);
-            }
-            counts.stale.inc();
+        let hit = inner.with(asked.key().as_slice(), now, |entry| self.hit(entry, &asked, now, query, here));
+        if let Some(step) = hit {
+            return step;
         }
-        Step::Answer(inner.serve(&entry, &asked, left))
+        counts.misses.inc();
+        query.request.flags |= flag::AD;
+        query.set_mark(here.seat, MISSED);
+        Step::Next
     }
 
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {

@@ -69,14 +69,20 @@ impl Store {
         }
     }
 
-    /// The entry to answer with, if there is one that may be served, stale for at most `stale` seconds.
+    /// Lets `look` at the entry to answer with, if there is one that may be served, stale for at most `stale` seconds.
     ///
     /// A true answer wins over everything, and over a failure even a stale one does. With `prefer_positive` it wins
     /// over a denial too, and has to be one that answers the question, be it an earlier one.
-    pub(super) fn find(&self, key: &[u8], now: Duration, stale: u64, prefer_positive: bool) -> Option<Arc<Entry>> {
+    pub(super) fn with<R>(
+        &self,
+        key: &[u8],
+        now: Duration,
+        (stale, prefer_positive): (u64, bool),
+        look: impl Fn(&Arc<Entry>) -> R,
+    ) -> Option<R> {
         let hash = self.hasher.hash_one(key);
-        if let Some(entry) = front::find(self.number, key, hash, now) {
-            return Some(entry);
+        if let Some(found) = front::with((self.number, key, hash), now, &look) {
+            return Some(found);
         }
         let mut entry = self.find_shared(key, now, stale, prefer_positive);
         if entry.is_none() && self.queued.load(Ordering::Acquire) > 0 {
@@ -89,7 +95,7 @@ impl Store {
         if is_final && entry.left(now) > 0 {
             front::keep(&entry, hash, now);
         }
-        Some(entry)
+        Some(look(&entry))
     }
 
     fn find_shared(&self, key: &[u8], now: Duration, stale: u64, prefer_positive: bool) -> Option<Arc<Entry>> {
@@ -222,7 +228,7 @@ mod tests {
     }
 
     fn found(store: &Store, key: &[u8], seconds: u64) -> Option<Kind> {
-        store.find(key, Duration::from_secs(seconds), 0, false).map(|entry| entry.kind)
+        store.with(key, Duration::from_secs(seconds), (0, false), |entry| entry.kind)
     }
 
     #[test]

@@ -75,6 +75,7 @@ use crate::host::metrics::Family;
 use crate::wire::answer::Answer;
 use crate::wire::encode::Encoder;
 use crate::wire::name::Name;
+use crate::wire::own::own;
 use crate::wire::request::flag;
 use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
@@ -138,7 +139,7 @@ impl Hosts {
     fn pointer(&self, name: &Name) -> Step {
         let Some(Reverse::Address(address)) = reverse::parse(name) else { return Step::Next };
         match self.file.table().address(address) {
-            Some(answer) => Step::Answer(Reply::memory(answer.clone())),
+            Some(answer) => Step::Answer(Reply::memory(own(answer))),
             None => Step::Next,
         }
     }
@@ -158,7 +159,7 @@ impl Hosts {
             rtype::AAAA => found.aaaa.as_ref(),
             _ => None,
         };
-        Step::Answer(Reply::memory(answer.unwrap_or(&self.no_data).clone()))
+        Step::Answer(Reply::memory(own(answer.unwrap_or(&self.no_data))))
     }
 }
 

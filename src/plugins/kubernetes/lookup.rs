@@ -13,6 +13,7 @@ use super::zone::Zone;
 use crate::wire::answer::{Answer, Section, scratch};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::name::{MAX_LABEL, labels};
+use crate::wire::own::own;
 use crate::wire::request::flag;
 use crate::wire::seen::with_scratch;
 use crate::wire::types::rtype;
@@ -208,7 +209,7 @@ impl View<'_> {
 }
 
 fn stored(answer: &Option<Arc<Answer>>) -> Found {
-    answer.as_ref().map_or(Found::NoData, |answer| Found::Answer(answer.clone()))
+    answer.as_ref().map_or(Found::NoData, |answer| Found::Answer(own(answer)))
 }
 
 /// An alias that looks like an address is none: there is no such domain name.

@@ -10,6 +10,7 @@ use super::name::Schema;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::Name;
+use crate::wire::own::own;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
@@ -76,7 +77,7 @@ impl Zone {
         let serial = index.serial.load(Ordering::Relaxed);
         let denials = self.denials.load();
         if denials.serial == serial {
-            return pick(&denials).clone();
+            return own(pick(&denials));
         }
         let fresh = Arc::new(Denials::new(&self.name, self.ttl, serial));
         self.denials.store(fresh.clone());

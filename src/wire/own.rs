@@ -1,0 +1,162 @@
+//! Each thread's own copies of the stored answers that it sends most.
+//!
+//! A stored answer is shared, and whoever replies with it holds it meanwhile. So every worker writes its reference count
+//! twice a query, and for the answer that all clients ask for they do so at the same time: the line of memory with the
+//! count goes from core to core. A copy has a count that no other core wants.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::answer::Answer;
+
+/// Copies that a thread keeps; each answer has one place, by its address.
+const PLACES: usize = 256;
+
+/// Octets that an answer may take. Bigger ones cost more to write than their count costs to share.
+const MOST: usize = 4096;
+
+/// Lead over the other answers of its place with which an answer is copied. Of answers that are asked for in turn none
+/// gets it: their counts are not in demand, and the copies would drive each other out.
+const ENOUGH: u8 = 8;
+
+/// The greatest lead: after so many queries for others, a copy that nobody asks for any more is gone.
+const LEAD: u8 = 64;
+
+thread_local! {
+    static COPIES: RefCell<Copies> = const { RefCell::new(Copies { places: Vec::new() }) };
+}
+
+/// The answer itself, or this thread's copy of it: what a reply with a stored answer should hold.
+#[must_use]
+pub fn own(answer: &Arc<Answer>) -> Arc<Answer> {
+    COPIES.with_borrow_mut(|copies| copies.find(answer))
+}
+
+struct Copies {
+    /// Empty until it is needed.
+    places: Vec<Place>,
+}
+
+/// Who leads at this place: what is asked for more often than all others here together stays.
+#[derive(Default)]
+struct Place {
+    /// The address of the answer in the lead; what lies there is the same answer only while `kept` holds it.
+    address: usize,
+    lead: u8,
+    kept: Option<Kept>,
+}
+
+struct Kept {
+    /// Held so that no other answer can have its address.
+    _answer: Arc<Answer>,
+    copy: Arc<Answer>,
+}
+
+impl Copies {
+    fn find(&mut self, answer: &Arc<Answer>) -> Arc<Answer> {
+        let address = Arc::as_ptr(answer).addr();
+        let Some(place) = self.places.get_mut(place_of(address)) else {
+            self.places.resize_with(PLACES, Place::default);
+            return answer.clone();
+        };
+        if place.address != address {
+            place.lead = place.lead.saturating_sub(1);
+            if place.lead == 0 {
+                *place = Place { address, lead: 1, kept: None };
+            }
+            return answer.clone();
+        }
+        place.lead = (place.lead + 1).min(LEAD);
+        if let Some(kept) = &place.kept {
+            return kept.copy.clone();
+        }
+        if place.lead < ENOUGH || answer.memory_len() > MOST {
+            return answer.clone();
+        }
+        let copy = Arc::new(Answer::clone(answer));
+        place.kept = Some(Kept { _answer: answer.clone(), copy: copy.clone() });
+        copy
+    }
+}
+
+/// Allocations begin at multiples of 16, so the lowest bits say nothing.
+fn place_of(address: usize) -> usize {
+    const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+    ((address as u64).wrapping_mul(SPREAD) >> 32) as usize % PLACES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::types::rcode;
+
+    fn answer(rcode: u16) -> Arc<Answer> {
+        Arc::new(Answer::empty(rcode))
+    }
+
+    /// Asks so often, and says whether the last reply holds a copy.
+    fn is_copied(answer: &Arc<Answer>, times: u8) -> bool {
+        let mut last = own(answer);
+        (1..times).for_each(|_| last = own(answer));
+        assert_eq!(last, *answer, "a copy says the same");
+        !Arc::ptr_eq(&last, answer)
+    }
+
+    #[test]
+    fn what_is_asked_for_again_and_again_is_copied_once() {
+        let hot = answer(rcode::NXDOMAIN);
+        assert!(!is_copied(&hot, ENOUGH), "the table is made with the first one");
+        assert!(is_copied(&hot, 1));
+        let (held, first) = (Arc::strong_count(&hot), own(&hot));
+        for _ in 0..100 {
+            assert!(Arc::ptr_eq(&own(&hot), &first));
+        }
+        assert_eq!((held, Arc::strong_count(&hot)), (2, 2), "nobody counts on the stored one any more");
+    }
+
+    #[test]
+    fn each_thread_has_its_own() {
+        let hot = answer(rcode::NOERROR);
+        assert!(is_copied(&hot, 20));
+        let (here, theirs) = (own(&hot), hot.clone());
+        let there = std::thread::spawn(move || {
+            assert!(is_copied(&theirs, 20));
+            own(&theirs)
+        });
+        assert!(!Arc::ptr_eq(&here, &there.join().expect("no panic")));
+    }
+
+    #[test]
+    fn what_is_asked_for_in_turn_is_not_copied() {
+        let answers: Vec<_> = (0..20 * PLACES).map(|_| answer(rcode::NOERROR)).collect();
+        for _ in 0..20 {
+            assert!(answers.iter().all(|answer| Arc::ptr_eq(&own(answer), answer)));
+        }
+    }
+
+    #[test]
+    fn a_copy_goes_when_others_are_asked_for() {
+        let hot = answer(rcode::NOERROR);
+        assert!(is_copied(&hot, 100));
+        for _ in 0..=usize::from(LEAD) {
+            let others: Vec<_> = (0..20 * PLACES).map(|_| answer(rcode::NOERROR)).collect();
+            others.iter().for_each(|other| drop(own(other)));
+        }
+        assert_eq!(Arc::strong_count(&hot), 1);
+    }
+
+    /// An answer that a change has replaced is another answer, wherever it lies.
+    #[test]
+    fn a_new_answer_is_never_taken_for_the_old_one() {
+        for turn in 0..1000 {
+            let fresh = answer(turn % 16);
+            assert!((0..20).all(|_| own(&fresh).rcode == turn % 16));
+        }
+    }
+
+    #[test]
+    fn big_ones_are_shared() {
+        let big = Arc::new(Answer { options: vec![0; MOST], ..Answer::default() });
+        assert!(!is_copied(&big, 100));
+    }
+}
