@@ -36,7 +36,6 @@ mod detector;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -50,7 +49,7 @@ use crate::corefile::value::quote;
 use crate::corefile::{ServerBlock, Word};
 use crate::error::Result;
 use crate::host::log;
-use crate::host::metrics::{Family, Gauge};
+use crate::host::metrics::{Block, Family, Gauge};
 use crate::wire::name::Name;
 use crate::wire::reply::ede;
 use crate::wire::types::{class, rcode, rtype};
@@ -98,7 +97,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let zone = s.zones.first().copied().unwrap_or(Name::ROOT);
     let state = Arc::new(State {
         detector: Detector::default(),
-        passed: AtomicU64::new(0),
+        passed: Block::new(1),
         gauge: s.host.metrics.gauge(&DETECTED, &[&zone.to_string()]),
         zone,
     });
@@ -125,7 +124,7 @@ struct Loop(Arc<State>);
 struct State {
     detector: Detector,
     /// Queries that passed so far, probes not counted.
-    passed: AtomicU64,
+    passed: Block,
     gauge: Gauge,
     zone: Name,
 }
@@ -143,7 +142,7 @@ impl Plugin for Loop {
         if state.detector.is_broken() {
             return Step::Answer(refusal());
         }
-        state.passed.fetch_add(1, Ordering::Relaxed);
+        state.passed.add(0, 1);
         Step::Next
     }
 }
@@ -167,16 +166,16 @@ impl Prober {
         while !self.probe().await && Instant::now() < end {
             sleep(RETRY).await;
         }
-        let (mut last, mut passed) = (Instant::now(), self.state.passed.load(Ordering::Relaxed));
+        let (mut last, mut passed) = (Instant::now(), self.state.passed.sum(0));
         loop {
             sleep(Duration::from_secs(1)).await;
-            let now = self.state.passed.load(Ordering::Relaxed);
+            let now = self.state.passed.sum(0);
             let wanted = self.state.detector.is_broken() || now - passed > SUSPICIOUS;
             if wanted && last.elapsed() >= AGAIN {
                 self.probe().await;
                 last = Instant::now();
             }
-            passed = self.state.passed.load(Ordering::Relaxed);
+            passed = self.state.passed.sum(0);
         }
     }
 

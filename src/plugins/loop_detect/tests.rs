@@ -1,6 +1,6 @@
 //! What clients see while there is a loop, and a whole loop over sockets.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant as Clock;
 
 use super::*;
@@ -9,7 +9,7 @@ use crate::testing::Server;
 fn state() -> Arc<State> {
     let host = crate::host::Host::default();
     let gauge = host.metrics.gauge(&DETECTED, &["."]);
-    Arc::new(State { detector: Detector::default(), passed: AtomicU64::new(0), gauge, zone: Name::ROOT })
+    Arc::new(State { detector: Detector::default(), passed: Block::new(1), gauge, zone: Name::ROOT })
 }
 
 #[test]
