@@ -131,12 +131,16 @@ fn count(server: &mut Whole, rounds: u64, wanted: impl Fn(&str) -> bool) -> Vec<
         for _ in 0..100 {
             let _ = server.ask(&packet, now);
         }
-        let allocated = allocations(|| {
-            for _ in 0..rounds {
-                let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
-            }
-        });
-        counted.push((what, allocated));
+        let counting = || {
+            allocations(|| {
+                for _ in 0..rounds {
+                    let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
+                }
+            })
+        };
+        // What the index has replaced meanwhile is copied once more; what an answer allocates would come every time.
+        let fewest = std::iter::repeat_with(counting).take(3).min().unwrap_or_default();
+        counted.push((what, fewest));
     }
     counted
 }
@@ -279,6 +283,10 @@ fn names_of_a_hosts_file_allocate_nothing() {
         let (packet, now) = (query(name, qtype), Instant::now());
         let got = ask(&mut server, &packet, now);
         assert_eq!(got.answers.len(), usize::from(qtype != rtype::AAAA), "{name}");
+        // Until the thread has its copy.
+        for _ in 0..100 {
+            let _ = server.ask(&packet, now);
+        }
         let allocated = allocations(|| {
             for _ in 0..1000 {
                 let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
