@@ -171,8 +171,6 @@ impl Cache {
     /// What an entry makes of a query.
     fn hit(&self, entry: &Arc<Entry>, asked: &Asked, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
         let (inner, left) = (&self.inner, entry.left(now));
-        let counts = inner.counts(here);
-        counts.hit(entry.kind.is_denial());
         if left > 0 {
             if inner.wants_prefetch(entry, now) {
                 inner.refresh_behind(entry, asked, query, here);
@@ -184,7 +182,7 @@ impl Cache {
             if inner.options.stale.verify.is_none() {
                 inner.refresh_behind(entry, asked, query, here);
             }
-            counts.stale.inc();
+            inner.counts(here).stale.inc();
         }
         Step::Answer(inner.serve(entry, asked, left))
     }
@@ -206,7 +204,10 @@ impl Plugin for Cache {
             return Step::Next;
         }
         let (asked, now) = (Asked::new(query), inner.now());
-        let hit = inner.with(asked.key().as_slice(), now, |entry| self.hit(entry, &asked, now, query, here));
+        let hit = inner.with(asked.key().as_slice(), now, |entry| {
+            counts.hit(entry.kind.is_denial());
+            self.hit(entry, &asked, now, query, here)
+        });
         if let Some(step) = hit {
             return step;
         }
