@@ -71,20 +71,14 @@ impl Entry {
         left > 0 || self.kind != Kind::Failure && left.unsigned_abs() < stale
     }
 
-    /// Counts a hit, up to `enough`; whether there were so many without a gap of more than `gap`.
-    ///
-    /// All threads write here, so nothing is written that says nothing new: of a hot entry the time, once a millisecond.
-    pub(super) fn hit(&self, enough: u32, gap: Duration, now: Duration) -> bool {
+    /// Counts a hit; returns how many there were without a gap of more than `gap`.
+    pub(super) fn hit(&self, gap: Duration, now: Duration) -> u32 {
         let now = now.as_millis() as u64;
-        let last = self.last_hit_ms.load(Ordering::Relaxed);
-        if now > last {
-            self.last_hit_ms.store(now, Ordering::Relaxed);
-        }
-        if now.saturating_sub(last) > gap.as_millis() as u64 {
+        let since = now.saturating_sub(self.last_hit_ms.swap(now, Ordering::Relaxed));
+        if since > gap.as_millis() as u64 {
             self.hits.store(0, Ordering::Relaxed);
         }
-        self.hits.load(Ordering::Relaxed) >= enough
-            || self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= enough
+        self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// Goes on counting where another entry of the same question stood.
@@ -189,9 +183,8 @@ mod tests {
     #[test]
     fn hits_count_without_a_gap() {
         let entry = entry(Kind::Answer, 30);
-        let hit = |at| entry.hit(3, s(60), s(at));
-        assert_eq!([1000, 1001, 1061, 1061].map(hit), [false, false, true, true]);
-        assert_eq!([1122, 1123, 1124].map(hit), [false, false, true]);
+        assert_eq!([1000, 1001, 1061].map(|at| entry.hit(s(60), s(at))), [1, 2, 3]);
+        assert_eq!(entry.hit(s(60), s(1122)), 1);
     }
 
     #[test]

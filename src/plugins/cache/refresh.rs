@@ -33,9 +33,9 @@ impl Inner {
     /// Whether an entry is asked for so often, and has so little time left, that it should be refreshed.
     pub(super) fn wants_prefetch(&self, entry: &Entry, now: Duration) -> bool {
         let Some(prefetch) = &self.options.prefetch else { return false };
-        let is_popular = entry.hit(prefetch.hits, prefetch.gap, now);
+        let hits = entry.hit(prefetch.gap, now);
         let threshold = (u64::from(entry.ttl) * u64::from(prefetch.percent)).div_ceil(100);
-        is_popular && entry.left(now) <= threshold.cast_signed()
+        hits >= prefetch.hits && entry.left(now) <= threshold.cast_signed()
     }
 
     /// Refreshes an entry in the background, unless that is going on.
