@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod http;
+pub mod interest;
 pub mod log;
 pub mod metrics;
 pub mod repeats;

@@ -3,7 +3,7 @@
 //! A query that has to wait goes on in a task of its own; its reply goes out with those that are ready at the same time.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
 use super::worker::{Local, Place};
 use crate::chain::site::Listener;
 use crate::chain::{Client, Outcome, Pending, Proto, Query, Reply};
+use crate::host::interest::registered;
 use crate::wire::answer::recycle;
 use crate::wire::request::{Gate, gate};
 use crate::wire::types::rcode;
@@ -32,12 +33,12 @@ const GATHER: usize = 256 << 10;
 pub(super) async fn serve(
     local: Rc<Local>,
     door: usize,
-    socket: std::net::UdpSocket,
+    socket: UdpSocket,
     wildcard: bool,
     mut closing: watch::Receiver<bool>,
 ) {
     let Ok(own) = socket.local_addr() else { return };
-    let Ok(socket) = UdpSocket::from_std(socket) else { return };
+    let Ok(socket) = registered(socket, Interest::READABLE) else { return };
     let port = Rc::new(Port { socket, own, wildcard, outbox: RefCell::default(), news: Notify::new() });
     let (mut inbox, mut outgoing) = (Inbox::default(), Outbox::default());
     let mut is_open = true;
@@ -64,7 +65,9 @@ pub(super) async fn serve(
 
 /// A socket and what is known of it.
 struct Port {
-    socket: UdpSocket,
+    /// The kernel tells when it can be read, and nothing else: each datagram that leaves makes room for another one, and
+    /// to hear of that was a second wait for each query.
+    socket: AsyncFd<UdpSocket>,
     own: SocketAddr,
     wildcard: bool,
     /// Replies that go out next.
@@ -75,18 +78,18 @@ struct Port {
 
 impl Port {
     fn receive(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || inbox.receive(self.socket.as_fd()))
+        self.socket.try_io(Interest::READABLE, |socket| inbox.receive(socket.as_fd()))
     }
 
     /// What has arrived, also what tokio has not heard of yet: when the door closes nobody comes back for it.
     fn receive_rest(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
-        inbox.receive(self.socket.as_fd())
+        inbox.receive(self.socket.get_ref().as_fd())
     }
 
     /// A batch that was not full has emptied the socket: the next datagram wakes the loop, and nobody has to ask the kernel
     /// once more only to hear that there is none.
     fn is_drained(&self) {
-        let nothing = || Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
+        let nothing = |_: &UdpSocket| Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
         // It fails as it was told to, which is how tokio learns of it.
         let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
@@ -98,7 +101,13 @@ impl Port {
     }
 
     fn send(&self, batch: &[Transmit<'_>]) -> std::io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || sys::send(self.socket.as_fd(), batch))
+        sys::send(self.socket.get_ref().as_fd(), batch)
+    }
+
+    /// Waits until the kernel takes more. That it does not is rare, so nobody listens for it before.
+    async fn has_room(&self) -> std::io::Result<()> {
+        let again = registered(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?;
+        again.writable().await.map(drop)
     }
 }
 
@@ -216,7 +225,7 @@ impl Outbox {
             match self.send_some(port, done) {
                 Ok(sent) => done += sent,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    if port.socket.writable().await.is_err() {
+                    if port.has_room().await.is_err() {
                         break;
                     }
                 }
@@ -238,5 +247,26 @@ impl Outbox {
             *transmit = Transmit { bytes: &self.bytes[range.clone()], peer: *peer, source: *source };
         }
         port.send(&batch[..parcels.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_must_wait_for_room_hears_of_it() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+        socket.set_nonblocking(true).expect("set");
+        let own = socket.local_addr().expect("bound");
+        let socket = registered(socket, Interest::READABLE).expect("registered");
+        let port = Port { socket, own, wildcard: false, outbox: RefCell::default(), news: Notify::new() };
+        // The same socket is registered a second time, for as long as it takes.
+        for _ in 0..2 {
+            port.has_room().await.expect("there is room");
+        }
+        port.send(&[Transmit { bytes: b"reply", peer: own, source: None }]).expect("sent");
+        port.socket.readable().await.expect("still registered").retain_ready();
+        assert_eq!(port.receive(&mut Inbox::default()).expect("received"), 1);
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::LocalSet;
 
 use super::stream::Connections;
 use super::{stream, udp};
@@ -88,15 +88,22 @@ impl Worker {
     pub(super) fn start(number: usize, shared: Arc<Shared>) -> Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let failed = |source| Error::Io { what: format!("start worker {number}"), source };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-        thread
-            .spawn(move || {
-                metrics::claim_copy(number);
-                log::claim_lane(number);
-                LocalSet::new().block_on(&runtime, obey(receiver, Rc::new(Local::new(shared))));
-            })
-            .map_err(failed)?;
+        let (started, has_started) = std::sync::mpsc::sync_channel(1);
+        let work = move || {
+            // It cannot leave its thread. All tasks stand in one queue: with a `LocalSet` inside of a runtime there are two,
+            // and the kernel is asked once more on the way from one to the other.
+            let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            metrics::claim_copy(number);
+            log::claim_lane(number);
+            let _ = started.send(Ok(()));
+            runtime.block_on(obey(receiver, Rc::new(Local::new(shared))));
+        };
+        std::thread::Builder::new().name(format!("worker-{number}")).spawn(work).map_err(failed)?;
+        let gone = |_| std::io::Error::other("its thread has ended");
+        has_started.recv().map_err(gone).flatten().map_err(failed)?;
         Ok(Self { commands })
     }
 

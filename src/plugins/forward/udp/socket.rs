@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, Read};
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockRef, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
 use super::super::failure::Failure;
@@ -20,6 +21,7 @@ use super::super::message::Sent;
 use super::super::table::{Closer, Outcome, Table, Ticket};
 use super::super::vitals::Vitals;
 use super::lock;
+use crate::host::interest::registered;
 
 /// Queries that one socket sends from one port.
 const QUERIES: u32 = 6;
@@ -41,7 +43,9 @@ thread_local! {
 
 /// A connected socket, and the questions that are open on it.
 pub(super) struct Socket {
-    io: UdpSocket,
+    /// The kernel tells when it can be read and of errors, not that there is room to send: each datagram that leaves makes
+    /// some, and would wake the thread.
+    io: AsyncFd<UdpSocket>,
     pub(super) table: Arc<Table>,
     link: Arc<Link>,
     port: Mutex<Port>,
@@ -72,8 +76,8 @@ impl Socket {
         let connect = || {
             let socket = link.socket(Type::DGRAM)?;
             socket.connect(&link.peer.into())?;
-            let io = UdpSocket::from_std(socket.into())?;
-            Port::of(&io).map(|port| (io, port))
+            let io = registered(UdpSocket::from(socket), Interest::READABLE | Interest::ERROR)?;
+            Port::of(io.get_ref()).map(|port| (io, port))
         };
         let (io, port) = connect().map_err(|error| Failure::dial("udp", link.peer, &error))?;
         let socket = Arc::new(Self {
@@ -129,7 +133,7 @@ impl Socket {
             return Ok(false);
         }
         socket.connect(&self.link.peer.into())?;
-        let (old, new) = (&mut *lock(&self.port), Port::of(&self.io)?);
+        let (old, new) = (&mut *lock(&self.port), Port::of(self.io.get_ref())?);
         let is_new = old.number != new.number;
         *old = new;
         self.left.store(QUERIES - 1, Ordering::Relaxed);
@@ -177,7 +181,8 @@ impl Socket {
     /// Reads until the socket is not needed any more.
     async fn read(self: Arc<Self>) {
         let _closer = Closer(self.table.clone());
-        while let Ok(ready) = self.io.ready(Interest::READABLE | Interest::ERROR).await {
+        let events = Interest::READABLE | Interest::ERROR;
+        while let Ok(ready) = self.io.ready(events).await.map(|guard| guard.ready()) {
             if ready.is_error() {
                 self.take_error();
             }
@@ -190,11 +195,11 @@ impl Socket {
 
     /// Takes what ICMP has told: it makes a socket ready for errors alone, not for reading.
     fn take_error(&self) {
-        if let Ok(Some(error)) = self.io.take_error() {
+        if let Ok(Some(error)) = self.io.get_ref().take_error() {
             self.table.hint(&self.failure("read", &error));
         }
         // That was all: waits for the next one.
-        let _ = self.io.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        let _ = self.io.try_io(Interest::ERROR, |_| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 
     /// Takes the datagrams that are there, as long as somebody waits for one: what comes later says so.
@@ -212,7 +217,7 @@ impl Socket {
                 }
             }
         };
-        let _ = self.io.try_io(Interest::READABLE, || BUFFER.with_borrow_mut(read));
+        let _ = self.io.try_io(Interest::READABLE, |_| BUFFER.with_borrow_mut(read));
     }
 
     fn take(&self, message: &[u8]) {
@@ -220,11 +225,15 @@ impl Socket {
             return;
         }
         self.retired.store(true, Ordering::Relaxed);
-        self.table.close(&Failure::forged(self.io.local_addr().ok(), self.link.peer));
+        self.table.close(&Failure::forged(self.local(), self.link.peer));
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.io.get_ref().local_addr().ok()
     }
 
     pub(super) fn failure(&self, call: &str, error: &io::Error) -> Failure {
-        Failure::io(call, "udp", (self.io.local_addr().ok(), self.link.peer), error)
+        Failure::io(call, "udp", (self.local(), self.link.peer), error)
     }
 }
 
@@ -248,7 +257,7 @@ impl Exchange {
 
     /// What to say when the answer did not come in time.
     pub(in super::super) fn timeout(&self) -> Failure {
-        Failure::timeout("udp", self.socket.io.local_addr().ok(), self.socket.link.peer)
+        Failure::timeout("udp", self.socket.local(), self.socket.link.peer)
     }
 }
 
@@ -267,7 +276,7 @@ mod tests {
     /// Row D1, in part: what came to the old port must not count as guessed.
     #[tokio::test]
     async fn another_port_takes_nothing_along() {
-        let upstream = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let peer = upstream.local_addr().expect("bound");
         for source in [None, Some(peer.ip())] {
             let expire = Duration::from_secs(10);
@@ -275,10 +284,10 @@ mod tests {
             let place = Place::take(&Arc::default(), 1).expect("a place");
             let socket = Socket::open(&Arc::new(link), &Arc::default(), place).unwrap_or_else(|_| panic!("no socket"));
             let (io, mut buffer) = (SockRef::from(&socket.io), [0; 16]);
-            let old = socket.io.local_addr().expect("bound");
+            let old = socket.local().expect("bound");
             upstream.send_to(b"late", old).expect("sent");
             assert!(socket.renew().expect("connected anew"));
-            let new = socket.io.local_addr().expect("bound");
+            let new = socket.local().expect("bound");
             assert!(new.ip() == old.ip() && new.port() != old.port(), "{old} {new}");
             assert!((&*io).read(&mut buffer).is_err(), "it was thrown away");
             upstream.send_to(b"in time", new).expect("sent");

@@ -1,0 +1,43 @@
+//! Sockets of datagrams that wake their thread for what it waits for, and for nothing else.
+//!
+//! tokio's own `UdpSocket` asks the kernel for both, reading and room to write. Each datagram that leaves makes room for
+//! another one, so with it every reply costs one more wait that returns at once.
+
+use std::io;
+use std::net::UdpSocket;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The socket, registered with the runtime of this thread for these events alone. It must not block.
+///
+/// # Errors
+/// What the kernel says.
+///
+/// # Panics
+/// Outside of a runtime.
+pub fn registered(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    // Deprecated because a type may give another descriptor each time it is asked; a `UdpSocket` owns one for life. What
+    // has come in its place is unsafe, for which this is not the room.
+    #[expect(deprecated, reason = "sound for a socket of the standard library")]
+    AsyncFd::with_interest(socket, interest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn room_to_write_is_nothing_that_a_reader_hears_of() {
+        let socket = || UdpSocket::bind("127.0.0.1:0").expect("bound");
+        let (server, client) = (socket(), socket());
+        let address = |socket: &UdpSocket| socket.local_addr().expect("bound");
+        server.set_nonblocking(true).expect("set");
+        let (to_server, to_client) = (address(&server), address(&client));
+        let server = registered(server, Interest::READABLE).expect("registered");
+        server.get_ref().send_to(b"reply", to_client).expect("sent");
+        client.send_to(b"query", to_server).expect("sent");
+        let heard = server.ready(Interest::READABLE | Interest::WRITABLE).await.expect("registered").ready();
+        assert!(heard.is_readable() && !heard.is_writable(), "{heard:?}");
+    }
+}
