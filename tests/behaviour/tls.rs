@@ -14,8 +14,8 @@ use super::support_tls::Pki;
 
 const COREFILE: &str = "tls://.:PORT {
     bind 127.0.0.1
-    tls CERT KEY CA {
-        client_auth AUTH
+    tls <CERT> <KEY> <CA> {
+        client_auth <AUTH>
     }
     whoami
 }
@@ -29,9 +29,9 @@ fn pki() -> Pki {
 }
 
 fn corefile(pki: &Pki, auth: &str) -> String {
-    let paths = [("CERT", "dns.pem"), ("KEY", "dns.key"), ("CA", "ca.pem")];
+    let paths = [("<CERT>", "dns.pem"), ("<KEY>", "dns.key"), ("<CA>", "ca.pem")];
     let text = paths.iter().fold(COREFILE.to_owned(), |text, (word, file)| text.replacen(word, &pki.text(file), 1));
-    text.replace("AUTH", auth)
+    text.replace("<AUTH>", auth)
 }
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
