@@ -68,7 +68,9 @@ impl Flights {
     pub(super) fn join(&self, sent: &Arc<Sent>, tcp: bool) -> Part<'_> {
         let key = (sent.clone(), tcp);
         let mut inner = self.lock();
-        inner.forget(Instant::now());
+        if !inner.failed.is_empty() {
+            inner.forget(Instant::now());
+        }
         match inner.open.get_mut(&key) {
             Some(Flight::Failed(resolved)) => return Part::Known(resolved.clone()),
             Some(Flight::Open(followers)) if followers.len() >= FOLLOWERS => return Part::Shed,

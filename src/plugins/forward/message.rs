@@ -115,12 +115,10 @@ impl Sent {
         &self.bytes[2..]
     }
 
-    /// The whole message under this id, written to the beginning of `buffer`.
-    pub(super) fn with_id<'b>(&self, id: u16, buffer: &'b mut [u8]) -> &'b [u8] {
-        let message = &mut buffer[..self.bytes.len()];
-        message.copy_from_slice(&self.bytes);
-        message[..2].copy_from_slice(&id.to_be_bytes());
-        message
+    /// The whole message under this id, written to the end of `out`.
+    pub(super) fn write_with_id(&self, id: u16, out: &mut Vec<u8>) {
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(self.behind_id());
     }
 
     /// The message without id, and the name in it in lower case: what makes two queries one, if their clients take as

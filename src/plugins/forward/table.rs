@@ -164,6 +164,18 @@ impl Table {
         self.lock().waiting.values_mut().for_each(|waiter| waiter.hint(failure));
     }
 
+    /// Tells whoever asked under this id that it could not be sent.
+    pub(super) fn refuse(&self, id: u16, failure: Failure) {
+        let mut inner = self.lock();
+        let waiter = inner.waiting.remove(&id);
+        self.note_len(&inner);
+        drop(inner);
+        if let Some(Waiter { reply: Reply::Wanted(sender), .. }) = waiter {
+            // He may have gone away.
+            let _ = sender.send(Err(failure));
+        }
+    }
+
     /// Tells everybody that there will be no answer.
     pub(super) fn fail(&self, failure: &Failure) {
         let mut inner = self.lock();

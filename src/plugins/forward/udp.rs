@@ -9,15 +9,18 @@
 //! messages can be forged. Neither network nor host unreachable are told to such a socket unless it asks for the error
 //! queue (IP_RECVERR), which no safe crate reads; they end like silence, within the time of a late answer.
 //!
+//! A query leaves with those that are asked at the same time: the task that reads a socket also sends, and its turn comes
+//! when all who stood before it have asked. A datagram of its own costs each of them a call.
+//!
 //! What a socket has no room for is lost like what a router has no room for, and asked again when it is late.
 //!
 //! Datagrams that answer nothing are ignored. After a hundred of them somebody is guessing: the socket is given up, and
 //! whoever waits asks over TCP.
 
+mod outbox;
 mod socket;
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -94,10 +97,8 @@ impl Pool {
         }
         let sent = drawn.as_ref().unwrap_or(sent);
         let (socket, ticket) = self.enter(sent, runtime)?;
-        match socket.send(ticket.id, sent) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(socket.failure("write", &error)),
-            _ => Ok(Exchange::new(socket, ticket)),
-        }
+        socket.send(ticket.id, sent);
+        Ok(Exchange::new(socket, ticket))
     }
 
     fn enter(&self, sent: &Arc<Sent>, runtime: &Handle) -> Result<(Arc<Socket>, Ticket), Failure> {
@@ -132,9 +133,9 @@ impl Pool {
     fn pick(&self, shelf: &mut Shelf) -> Option<Arc<Socket>> {
         let can_renew = || shelf.leaving.iter().take(LOOKS).any(|socket| socket.is_idle());
         let is_full = self.open.load(Ordering::Relaxed) >= MOST && !can_renew();
-        let mut at = 0;
+        let (mut at, now) = (0, Instant::now());
         while let Some(socket) = shelf.active.get(at) {
-            if socket.is_lost() || socket.is_spent() && !is_full {
+            if socket.is_lost() || socket.is_spent(now) && !is_full {
                 let socket = shelf.active.swap_remove(at);
                 if !socket.is_lost() || !socket.retire_if_idle() {
                     shelf.leaving.push_back(socket);

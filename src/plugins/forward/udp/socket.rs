@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use socket2::{SockRef, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::super::failure::Failure;
@@ -21,6 +22,7 @@ use super::super::message::Sent;
 use super::super::table::{Closer, Outcome, Table, Ticket};
 use super::super::vitals::Vitals;
 use super::lock;
+use super::outbox::Outbox;
 use crate::host::interest::registered;
 
 /// Queries that one socket sends from one port.
@@ -53,7 +55,11 @@ pub(super) struct Socket {
     strangers: AtomicU32,
     /// No longer in use.
     retired: AtomicBool,
-    reader: OnceLock<AbortHandle>,
+    /// Queries that go out when whoever runs now has asked what he has to ask.
+    outbox: Mutex<Outbox>,
+    /// There is something in the outbox.
+    news: Notify,
+    carrier: OnceLock<AbortHandle>,
     _place: Place,
 }
 
@@ -71,7 +77,7 @@ impl Port {
 }
 
 impl Socket {
-    /// A socket that is read by this thread until it is not needed any more.
+    /// A socket that this thread sends from and reads until it is not needed any more.
     pub(super) fn open(link: &Arc<Link>, vitals: &Arc<Vitals>, place: Place) -> Result<Arc<Self>, Failure> {
         let connect = || {
             let socket = link.socket(Type::DGRAM)?;
@@ -88,11 +94,13 @@ impl Socket {
             left: AtomicU32::new(QUERIES - 1),
             strangers: AtomicU32::new(0),
             retired: AtomicBool::new(false),
-            reader: OnceLock::new(),
+            outbox: Mutex::default(),
+            news: Notify::new(),
+            carrier: OnceLock::new(),
             _place: place,
         });
-        let reader = tokio::spawn(socket.clone().read());
-        let _ = socket.reader.set(reader.abort_handle());
+        let carrier = tokio::spawn(socket.clone().carry());
+        let _ = socket.carrier.set(carrier.abort_handle());
         Ok(socket)
     }
 
@@ -107,9 +115,9 @@ impl Socket {
     }
 
     /// Whether it has sent enough from this port, or for long enough.
-    pub(super) fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self, now: Instant) -> bool {
         let life = self.link.max_age.map_or(LIFE, |age| age.min(LIFE));
-        self.left.load(Ordering::Relaxed) == 0 || self.age(Instant::now()) > life
+        self.left.load(Ordering::Relaxed) == 0 || self.age(now) > life
     }
 
     /// How long it has had its port.
@@ -123,6 +131,8 @@ impl Socket {
         if self.is_lost() {
             return Ok(false);
         }
+        // Whoever asked has his answer: somebody has guessed it.
+        lock(&self.outbox).clear();
         rustix::net::connect_unspec(&self.io)?;
         // Without a port it receives nothing. What came to the old one must not be taken for something that came to
         // the new one, or else that would not have to be guessed.
@@ -155,42 +165,53 @@ impl Socket {
     /// Ends if nobody waits. Returns whether it has.
     pub(super) fn retire_if_idle(&self) -> bool {
         let is_over = self.table.close_if_empty();
-        if is_over && let Some(reader) = self.reader.get() {
-            reader.abort();
+        if is_over && let Some(carrier) = self.carrier.get() {
+            carrier.abort();
         }
         is_over
     }
 
-    pub(super) fn send(&self, id: u16, sent: &Sent) -> io::Result<()> {
-        let write = || {
-            BUFFER.with_borrow_mut(|buffer| {
-                let message = sent.with_id(id, buffer);
-                SockRef::from(&self.io).send(message).map(|_| ())
-            })
-        };
-        match write() {
-            // That is about an earlier query, and now it has been told.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                self.table.hint(&self.failure("read", &error));
-                write()
-            }
-            done => done,
+    /// Sends a query, with those that are asked at the same time.
+    pub(super) fn send(&self, id: u16, sent: &Sent) {
+        if lock(&self.outbox).put(id, sent) {
+            self.news.notify_one();
         }
     }
 
-    /// Reads until the socket is not needed any more.
-    async fn read(self: Arc<Self>) {
+    /// Sends and reads until the socket is not needed any more.
+    async fn carry(self: Arc<Self>) {
         let _closer = Closer(self.table.clone());
-        let events = Interest::READABLE | Interest::ERROR;
-        while let Ok(ready) = self.io.ready(events).await.map(|guard| guard.ready()) {
-            if ready.is_error() {
-                self.take_error();
+        loop {
+            tokio::select! {
+                // What is to be sent has waited for its turn already.
+                biased;
+                () = self.news.notified() => self.flush(),
+                ready = self.io.ready(Interest::READABLE | Interest::ERROR) => {
+                    let Ok(ready) = ready.map(|guard| guard.ready()) else { return };
+                    if ready.is_error() {
+                        self.take_error();
+                    }
+                    self.drain();
+                }
             }
-            self.drain();
             if self.retired.load(Ordering::Relaxed) && self.table.close_if_empty() {
                 return;
             }
         }
+    }
+
+    /// Sends what is there. Whoever asked what cannot be sent hears it.
+    fn flush(&self) {
+        lock(&self.outbox).send(&self.io, |id, error| {
+            // That is about an earlier query, and now it has been told.
+            let is_about_another = error.kind() == io::ErrorKind::ConnectionRefused;
+            if is_about_another {
+                self.table.hint(&self.failure("read", error));
+            } else {
+                self.table.refuse(id, self.failure("write", error));
+            }
+            is_about_another
+        });
     }
 
     /// Takes what ICMP has told: it makes a socket ready for errors alone, not for reading.
