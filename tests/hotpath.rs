@@ -201,7 +201,7 @@ fn upstream() -> SocketAddr {
     address
 }
 
-/// Sending and reading it, all that is remembered meanwhile, and a sixth of another port.
+/// Sending and reading it, all that is remembered meanwhile, and a sixteenth of another port.
 #[test]
 fn a_forwarded_query_allocates_little() {
     const MOST: u64 = 10;

@@ -95,7 +95,7 @@ const TAIL: &str = "
 - The load, the upstreams and the server share the cores of one machine; at the highest rates the load is part of what is
   measured.
 - D1 does not tell which thread a query came from. A socket belongs to the worker that opened it; that its port says nothing
-  about that worker rests on its life of six queries (`udp.rs`), not on a test.
+  about that worker rests on its life of 16 queries (`udp.rs`), not on a test.
 - D8 floods one part of CoreDNS's cache; names with equal 64-bit hashes, which take days to find, are not tried.
 - D12 looks at the size that the upstream is told, not at fragments: loopback does not fragment.
 - An hour without an upstream passes in a unit test with a clock that the test moves (`plugins/cache`), here it is a minute.

@@ -156,7 +156,7 @@
 //! - ICMP errors end no try. Host and net unreachable are not seen at all: they end like silence, soon.
 //! - Payload sizes above 1232 and the options of neighbours do not go upstream, nor do the latter come back.
 //! - An answer of an upstream ends its being down, not only a probe.
-//! - A UDP socket sends 6 queries, and then another port is drawn; CoreDNS keeps ports in use while there are
+//! - A UDP socket sends 16 queries or for 3 s, and then another port is drawn; CoreDNS keeps ports in use while there are
 //!   queries.
 //! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake.
 //! - A file behind `tls://` names upstreams that are reached over TLS; CoreDNS reaches them without.

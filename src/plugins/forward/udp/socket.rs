@@ -25,11 +25,13 @@ use super::lock;
 use super::outbox::Outbox;
 use crate::host::interest::registered;
 
-/// Queries that one socket sends from one port.
-const QUERIES: u32 = 6;
+/// Queries that one socket sends from one port. Where there are many of them the port ends with the last, soon. Fewer would be
+/// dear: another port costs two calls, and only queries that leave from the same one share a call.
+const QUERIES: u32 = 16;
 
-/// How long one socket sends queries from one port.
-const LIFE: Duration = Duration::from_secs(10);
+/// How long one socket sends queries from one port. Where there are few of them this ends it: whoever looks for the port must
+/// find it among thousands, and guess an id as well, by then.
+const LIFE: Duration = Duration::from_secs(3);
 
 /// Datagrams that answer nothing, after which a socket is given up.
 const STRANGERS: u32 = 100;
