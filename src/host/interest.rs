@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 /// Outside of a runtime.
 pub fn registered(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
     // Deprecated because a type may give another descriptor each time it is asked; a `UdpSocket` owns one for life. What
-    // has come in its place is unsafe, for which this is not the room.
+    // has come in its place wants that promised in a way that the file of socket calls alone may promise things.
     #[expect(deprecated, reason = "sound for a socket of the standard library")]
     AsyncFd::with_interest(socket, interest)
 }

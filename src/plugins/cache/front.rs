@@ -55,7 +55,8 @@ struct Slot {
 /// Lets `look` at the entry that the store with this number would find, if that is known here and it is not time to ask
 /// the store.
 ///
-/// Nobody else is meanwhile told that the entry is held: its reference count stands where all threads would write it.
+/// Nobody else is meanwhile told that the entry is held: its reference count stands where all threads would write it. `look`
+/// must not come here again. What it starts, a look-up below or a refresh, runs after it.
 pub(super) fn with<R>(
     (store, key, hash): (u64, &[u8], u64),
     now: Duration,

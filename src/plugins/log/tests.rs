@@ -50,12 +50,7 @@ fn seconds_are_the_shortest_that_are_the_same_float() {
 }
 
 #[test]
-fn each_number_and_each_address_as_the_standard_library_writes_it() {
-    for number in (0..100_002).chain([usize::MAX]) {
-        let mut out = b"before ".to_vec();
-        text::write_number(&mut out, number);
-        assert_eq!(String::from_utf8_lossy(&out), format!("before {number}"));
-    }
+fn addresses_as_the_standard_library_writes_them() {
     for octet in 0..=u8::MAX {
         let address = IpAddr::from([octet, 0, octet, octet]);
         let mut out = Vec::new();

@@ -59,16 +59,7 @@ pub(super) fn write_known(out: &mut Vec<u8>, name: Option<&str>, prefix: &str, n
 
 /// A number in decimal.
 pub(super) fn write_number(out: &mut Vec<u8>, number: usize) {
-    // All but what no message has.
-    let Some(small) = u32::try_from(number).ok().filter(|&small| small < 100_000) else {
-        return out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    };
-    let zeros = u32::from(small < 10) + u32::from(small < 100) + u32::from(small < 1_000) + u32::from(small < 10_000);
-    let digit = |unit: u32| b'0' + (small / unit % 10) as u8;
-    let digits = [digit(10_000), digit(1_000), digit(100), digit(10), digit(1), 0, 0, 0];
-    // The zeros in front are shifted out.
-    let octets = (u64::from_le_bytes(digits) >> (8 * zeros)).to_le_bytes();
-    Short { octets, len: 5 - zeros as usize }.append(out);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// An address; IPv6 in brackets.
