@@ -57,9 +57,13 @@ live: release (need "openssl" "curl" "ip" "unshare" "setpriv" "flock" "python3")
 deploy-test: release (need "openssl" "curl" "flock" "runc" "nsenter" "python3" "dig" "nft" "ip")
     just or-skip tests/deploy/run.sh
 
-# A real one-node cluster with Signpost as its DNS: kubeadm's manifest and ours, rights, moving over and back, restarts.
+# A real one-node cluster with Signpost as its DNS: kubeadm's manifest and ours, rights, moving over and back, restarts, Kubernetes' own tests.
 cluster: release peers
     NODELOCAL=1 COREDNS={{target}}/peers/coredns just or-skip tests/cluster/run.sh {{server}}
+
+# Kubernetes' own tests of DNS, beside CoreDNS: 10 minutes, writes docs/proof.md. `just e2e PROGRAM` tries another server alone.
+e2e program="": release peers
+    {{ if program == "" { "PAGE=docs/proof.md" } else { "" } }} ONLY=e2e.sh just or-skip tests/cluster/run.sh {{ if program == "" { server + " " + target / "peers/coredns" } else { program } }}
 
 # What clients lose in ten rolling restarts, beside CoreDNS: 7 minutes, writes docs/restarts.md.
 restarts: release peers

@@ -2,7 +2,8 @@
 # run.sh SERVER...: the whole test, from nothing to nothing: a fresh cluster, trial.sh with each SERVER, and the cluster is
 # taken down again, also on failure and Ctrl-C. Environment: what trial.sh and up.sh take (LONG=1, DUAL=1, ...), and
 # KEEP=1: leave the cluster up. NODELOCAL=1: nodelocal.sh after each trial. COREDNS=PROGRAM: with the first SERVER also the
-# trial of the overlay kubeadm, rights.sh, stranger.sh and restarts.sh with two restarts (RESTARTS=N).
+# trial of the overlay kubeadm, rights.sh, stranger.sh, restarts.sh with two restarts (RESTARTS=N), and e2e.sh.
+# ONLY=SCRIPT runs that script of this folder with all SERVERs in place of everything else.
 # Exit status: 1 if a check failed, 3 if Go or root is missing.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -47,12 +48,18 @@ attend() { # in the background, so that a signal to this script is heard at once
 }
 attend "$HERE/up.sh" --fresh
 failed=0
+if [ -n "${ONLY:-}" ]; then
+	attend "$HERE/$ONLY" "$@"
+	exit
+fi
 for server; do
 	[ $# = 1 ] || echo "=== $server"
 	attend "$HERE/trial.sh" "$server" || failed=$((failed + $?))
 	[ -z "${NODELOCAL:-}" ] || attend "$HERE/nodelocal.sh" "$server" || failed=$((failed + $?))
 done
 if [ -n "${COREDNS:-}" ]; then
+	echo "=== Kubernetes' own tests"
+	attend "$HERE/e2e.sh" "$1" || failed=$((failed + $?))
 	echo "=== the overlay kubeadm"
 	OVERLAY=kubeadm attend "$HERE/trial.sh" "$1" || failed=$((failed + $?))
 	echo "=== rights"

@@ -3,11 +3,12 @@
 #   coredns   CoreDNS 1.15.0 with its default plugins
 #   kube      one binary for etcd, kube-apiserver and its fellows, kubelet and kubectl, with a link for each name
 #             (etcd means the same)
+#   e2e       Kubernetes' own tests of the network (e2e.test), and agnhost, the program that their pods run
 #   helm      Helm 4
 #   promtool  Prometheus's tool for rules, without its service discoveries
 #   crds      definitions of the Prometheus operator's custom resources
 #   venv      a Python environment with the packages of requirements.txt
-# build.sh [coredns|kube|etcd|helm|promtool|crds|venv|all]...     default: all
+# build.sh [coredns|kube|etcd|e2e|helm|promtool|crds|venv|all]...     default: all
 # Prints a line per thing: built in N s, or found.  What changed in its sources or versions is built again.
 # Exit status 3: there is no Go (for venv: no Python); callers say "skipped" then.
 # Environment: CARGO_TARGET_DIR is honoured; JOBS is the number of compilers at a time (default: all processors).
@@ -18,7 +19,7 @@ mkdir -p "$target/peers"
 peers=$(cd "$target/peers" && pwd)
 KUBERNETES=v1.36.1 # what the components say; the code is what kube/go.mod names
 
-usage() { sed -n '2,13s/^# \{0,1\}//p' "$here/build.sh"; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "$here/build.sh"; }
 
 # stamp FLAGS FILE...: a digest of everything that decides what comes out
 stamp() { { echo "$1"; cat "${@:2}"; } | sha256sum | cut -d' ' -f1; }
@@ -35,18 +36,23 @@ has_go() {
 	PATH=$PATH:/usr/local/go/bin
 }
 
-# go_program NAME LDFLAGS [TAGS [PACKAGE]]: builds the module of that name, or a program that it names as a tool
+# go_program NAME LDFLAGS [TAGS [PACKAGE [MODULE [VERB...]]]]: builds NAME from a package (the module's own, or one that it
+# requires) of the module in the folder MODULE (NAME if it is not given). VERB is `build` or `test -c`.
 go_program() {
-	local name=$1 flags=$2 tags=${3:-} package=${4:-.} sources mark began
-	sources=("$here/$name"/{main.go,go.mod,go.sum})
-	[ -e "${sources[0]}" ] || unset 'sources[0]' # a tool of go.mod needs no main.go
+	local name=$1 flags=$2 tags=${3:-} package=${4:-.} module=${5:-$1} verb=("${@:6}") sources=() mark began
+	[ ${#verb[@]} -gt 0 ] || verb=(build)
+	# A package of another module has no source here.
+	case $package in
+	./* | .) sources=("$here/$module/$package"/*.go) ;;
+	esac
+	sources+=("$here/$module"/go.{mod,sum})
 	mark=$(stamp "$flags$tags" "${sources[@]}")
 	found "$name" "$peers/$name" "$mark" && return
 	has_go "$name" || return
 	began=$(date +%s)
 	echo "$name: building, this takes some minutes the first time" >&2
-	(cd "$here/$name" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 nice go build -p "${JOBS:-$(nproc)}" -mod=readonly -trimpath -buildvcs=false \
-		-tags "$tags" -ldflags "-s -w $flags" -o "$peers/$name.new" "$package") || return 1
+	(cd "$here/$module" && GOFLAGS='' GOWORK=off CGO_ENABLED=0 nice go "${verb[@]}" -p "${JOBS:-$(nproc)}" -mod=readonly -trimpath \
+		-buildvcs=false -tags "$tags" -ldflags "-s -w $flags" -o "$peers/$name.new" "$package") || return 1
 	mv "$peers/$name.new" "$peers/$name" && echo "$mark" >"$peers/$name.stamp" || return 1
 	echo "$name: built in $(($(date +%s) - began)) s, $peers/$name"
 }
@@ -72,14 +78,26 @@ crds() {
 	echo "crds: copied, $peers/crds"
 }
 
-kube() {
-	local v=k8s.io/component-base/version major minor n
+# kube_flags: what makes the components, and the tests, say their version
+kube_flags() {
+	local v=k8s.io/component-base/version major minor
 	IFS=. read -r major minor _ <<<"${KUBERNETES#v}"
-	go_program kube "-X $v.gitVersion=$KUBERNETES -X $v.gitMajor=$major -X $v.gitMinor=$minor -X $v.gitTreeState=clean \
-		-X $v.gitCommit=$(printf %040d 0) -X $v.buildDate=1970-01-01T00:00:00Z" || return
+	echo "-X $v.gitVersion=$KUBERNETES -X $v.gitMajor=$major -X $v.gitMinor=$minor -X $v.gitTreeState=clean \
+		-X $v.gitCommit=$(printf %040d 0) -X $v.buildDate=1970-01-01T00:00:00Z"
+}
+
+kube() {
+	local n
+	go_program kube "$(kube_flags)" || return
 	for n in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
 		ln -sfn kube "$peers/$n"
 	done
+}
+
+e2e() {
+	go_program agnhost '' '' k8s.io/kubernetes/test/images/agnhost kube &&
+		# Vet takes minutes for what is not ours.
+		go_program e2e.test "$(kube_flags)" '' ./e2e kube test -c -vet=off
 }
 
 venv() {
@@ -104,12 +122,12 @@ venv() {
 [ $# -gt 0 ] || set -- all
 for what; do
 	case $what in
-	coredns | kube | etcd | helm | promtool | crds | venv | all) ;;
+	coredns | kube | etcd | e2e | helm | promtool | crds | venv | all) ;;
 	-h | --help) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
 	esac
 done
-case " $* " in *" all "*) set -- venv coredns kube helm promtool crds ;; esac
+case " $* " in *" all "*) set -- venv coredns kube e2e helm promtool crds ;; esac
 status=0
 for what; do
 	[ "$what" != etcd ] || what=kube
