@@ -50,6 +50,7 @@ use crate::corefile::{Cursor, Word, value};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::metrics::{Counter, Family};
+use crate::wire::answer::Answer;
 use crate::wire::name::Name;
 use crate::wire::reply::ede;
 use crate::wire::types::{rcode, type_number};
@@ -230,8 +231,8 @@ impl Plugin for Acl {
                 slot.get_or_init(|| self.host.metrics.counter(&ALLOWED, &[&here.listener.server, ""])).inc();
                 return Step::Next;
             }
-            Action::Block => (&BLOCKED, Step::Answer(Reply::server(rcode::REFUSED).with_error(ede::BLOCKED, ""))),
-            Action::Filter => (&FILTERED, Step::Answer(Reply::server(rcode::NOERROR).with_error(ede::FILTERED, ""))),
+            Action::Block => (&BLOCKED, Step::Answer(verdict(rcode::REFUSED, ede::BLOCKED))),
+            Action::Filter => (&FILTERED, Step::Answer(verdict(rcode::NOERROR, ede::FILTERED))),
             Action::Drop => (&DROPPED, Step::Drop),
         };
         self.host.metrics.counter(family, &[&here.listener.server, &zone.to_string(), ""]).inc();
@@ -252,6 +253,11 @@ impl Acl {
         }
         (&Name::ROOT, Action::Allow)
     }
+}
+
+/// A reply of this plugin's own, which ends a search list as any answer does.
+fn verdict(rcode: u16, error: u16) -> Reply {
+    Reply::memory(Arc::new(Answer::empty(rcode))).with_error(error, "")
 }
 
 impl Policy {
