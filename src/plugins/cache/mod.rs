@@ -95,6 +95,8 @@ mod entry;
 mod front;
 mod keep;
 mod metrics;
+#[cfg(test)]
+mod metrics_tests;
 mod names;
 #[cfg(test)]
 mod pressure_tests;

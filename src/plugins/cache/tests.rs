@@ -308,65 +308,7 @@ fn answers_from_memory_are_limited_and_never_kept() {
     assert_eq!(live.metric("coredns_cache_entries{server=\"dns://:53\",type=\"denial\",zones=\".\",view=\"\"}"), 1.0);
 }
 
-/// Hits among requests are what dashboards show: what is answered from memory is no request to the cache.
-#[test]
-fn what_is_answered_from_memory_is_not_counted() {
-    let live = memory("cache 30");
-    let count =
-        |name: &str| live.metric(&format!("coredns_cache_{name}_total{{server=\"dns://:53\",zones=\".\",view=\"\"}}"));
-    (0..100).for_each(|n| _ = live.ask(&format!("a{n}.memory."), "A"));
-    live.ask("fails.memory.", "A");
-    assert_eq!((count("requests"), count("misses")), (0.0, 0.0));
-    let upstream = always(|answer| answer.a("192.0.2.1", 60));
-    let zones = "hosts {\n192.0.2.7 a.memory\nfallthrough\n}\ntemplate IN A b.memory {\nanswer \"{{ .Name }} 60 IN A 192.0.2.8\"\n}";
-    let live = Live::new(&format!(". {{\ncache 30\n{zones}\nforward . {}\n}}", upstream.address));
-    for name in ["a.memory.", "b.memory.", "www.example.org."] {
-        (0..10).for_each(|_| _ = live.ask(name, "A"));
-    }
-    let count =
-        |name: &str| live.metric(&format!("coredns_cache_{name}{{server=\"dns://:53\",zones=\".\",view=\"\"}}"));
-    let hits = live.metric("coredns_cache_hits_total{server=\"dns://:53\",type=\"success\",zones=\".\",view=\"\"}");
-    assert_eq!((count("requests_total"), count("misses_total"), hits), (10.0, 1.0, 9.0));
-    // What went upstream is a miss, whether it may be kept or not.
-    upstream.script(|seen| vec![Act::send(Answer::to(&seen.packet).rcode(5))]);
-    (0..3).for_each(|_| _ = live.ask("refused.example.org.", "A"));
-    assert_eq!((count("requests_total"), count("misses_total")), (13.0, 4.0));
-}
-
 //----------- Capacity, reload, setup ----------------------------------------
-
-/// All series are there before the first query, once each, and a reload does not take them away.
-#[test]
-fn the_metrics_are_there_from_the_start_and_after_a_reload() {
-    let series = |live: &Live| -> Vec<String> {
-        let page = live.server.host.metrics.text();
-        page.lines().filter(|line| line.starts_with("coredns_cache_")).map(str::to_owned).collect()
-    };
-    let upstream = always(|answer| answer.a("192.0.2.1", 60));
-    let text = format!(". a.test:54 {{\nbind 127.0.0.1 ::1\ncache\nforward . {}\n}}", upstream.address);
-    let first = Live::new(&text);
-    // Four listeners; for each 2 entries, 2 hits, 2 evictions, and 5 that have no type.
-    first.wait_until("all are there", || series(&first).len() == 4 * 11);
-    let host = first.server.host.clone();
-    first.ask("www.example.org.", "A");
-    drop(first);
-    for (text, entries) in [(text.clone(), 0.0), (text.replace("cache", "cache 30"), 0.0)] {
-        let served = ["cache", "forward", "bind"];
-        let vocabulary = Vocabulary { served: &served, elsewhere: &[] };
-        let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        let configuration = build(&corefile, crate::plugins::ALL, &host, "53").expect("a configuration");
-        let live = Live::with(Server { host: host.clone(), configuration });
-        live.wait_until("all are there", || series(&live).len() == 4 * 11);
-        let shown =
-            "coredns_cache_entries{server=\"dns://127.0.0.1:53\",type=\"success\",zones=\".,a.test.\",view=\"\"}";
-        assert!(
-            series(&live).iter().any(|line| line.starts_with("coredns_cache_entries{server=\"dns://[::1]:54\"")),
-            "{:?}",
-            series(&live)
-        );
-        assert_eq!(live.metric(shown), entries);
-    }
-}
 
 #[test]
 fn the_cache_is_bounded_and_says_what_it_drove_out() {
