@@ -155,7 +155,7 @@ impl<'p> Query<'p> {
             zone: 0,
             answered_by: 0,
             patience: self.patience,
-            has_spare: false,
+            has_spare: self.has_spare,
             aside: None,
             marks: [0; SEATS],
             turns: TURNS,

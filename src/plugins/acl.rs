@@ -11,7 +11,7 @@
 //! ```
 //! - **ZONES** default to those of the server block; questions elsewhere pass.
 //! - `allow` lets the question pass, whatever later blocks of `acl` say; `block` says REFUSED, `filter` an empty NOERROR, each with an
-//!   extended error (RFC 8914: 15 blocked, 17 filtered); `drop` says nothing.
+//!   extended error (RFC 8914: 15 blocked, 17 filtered); `drop` says nothing, and the query is counted and logged all the same.
 //! - **TYPE** in upper case, **NETWORK** as `10.0.0.0/8` or a single address. `*`, or leaving them out, means all.
 //!
 //! The first line that holds decides; a question that none holds for goes on to the next block of `acl`, and then passes.

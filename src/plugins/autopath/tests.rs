@@ -99,10 +99,12 @@ fn a_failure_that_is_only_returned_does_not_end_the_walk() {
         file.path().display(),
         "template ANY ANY {\nrcode NXDOMAIN\n}"
     );
-    assert!(
-        Server::new(&text).ask("none.here.", "A").is_none(),
-        "what was dropped first and found nowhere stays dropped"
-    );
+    let server = Server::new(&text);
+    assert!(server.ask("none.here.", "A").is_none(), "what was dropped first and found nowhere stays dropped");
+    let page = server.host.metrics.text();
+    let counted =
+        r#"coredns_dns_requests_total{family="1",proto="udp",server="dns://:53",type="A",view="",zone="."} 1"#;
+    assert!(page.contains(counted), "after a walk as well: {page}");
 }
 
 #[test]

@@ -78,6 +78,10 @@
 //! - An answer takes the place of an older denial. A denial takes the place of an older answer once that has lived its
 //!   TTL; CoreDNS shows the denial at once, and the answer again when the denial has expired (with `prefer_positive`
 //!   both are kept here too).
+//! - With `serve_stale` a denial ends a stale answer, also one that may not be kept (without SOA, or with that of a zone that
+//!   does not hold the name), and so does NXDOMAIN for the target of an alias. CoreDNS keeps the old answer beside them.
+//! - An empty answer without SOA takes the place of nothing that is still true.
+//! - `verify` does not wait for upstreams that are known to be down: the stale answer is given at once.
 //! - Records that do not belong to the question (other names, other zones) are relayed, and not kept; neither is a
 //!   denial whose SOA is of a zone that does not hold the name. Aliases that are kept stand first, in their order.
 //! - Stale answers carry the extended error 3, stale NXDOMAINs 19, and failures that are kept the one that they came
