@@ -23,6 +23,13 @@ pub trait Plugin: Send + Sync + 'static {
         Turn::Up
     }
 
+    /// There will be no reply: a plugin below has dropped the query. Only plugins above that one see it.
+    ///
+    /// [`Turn::Up`] leaves it at that; the other turns find an answer all the same.
+    fn dropped(&self, _query: &mut Query<'_>, _here: &Here<'_>) -> Turn {
+        Turn::Up
+    }
+
     /// The server answered by itself, without any chain: the name belongs to no server block of `listener`, or
     /// the class is not served. Returns whether it was counted.
     fn refused(&self, _query: &Query<'_>, _reply: &Reply, _listener: &Listener) -> bool {
@@ -50,6 +57,8 @@ pub enum Turn {
     Again,
     /// Another reply will take this one's place.
     Wait(Later),
+    /// No reply at all, because a plugin below said so about the client's own question.
+    Drop,
 }
 
 /// A reply that will come. It owns what it needs.

@@ -45,6 +45,8 @@ pub struct Query<'p> {
     pub answered_by: u8,
     /// How long after `received` a plugin may still be waited for; `None` means as long as it takes.
     pub patience: Option<Duration>,
+    /// Whether an older answer is in hand if none comes: upstreams that are known to be down are not waited for.
+    pub has_spare: bool,
     /// What the plugin that asks for other walks down needs when they have come up.
     pub aside: Option<Box<Aside>>,
     marks: [u32; SEATS],
@@ -57,8 +59,8 @@ pub struct Query<'p> {
 pub struct Aside {
     /// The name that was looked for.
     pub name: Name,
-    /// What was found.
-    pub reply: Reply,
+    /// What was found; `None` if the question was dropped.
+    pub reply: Option<Reply>,
 }
 
 /// Who asks.
@@ -107,6 +109,7 @@ impl<'p> Query<'p> {
             zone: 0,
             answered_by: 0,
             patience: None,
+            has_spare: false,
             aside: None,
             marks: [0; SEATS],
             turns: TURNS,
@@ -152,6 +155,7 @@ impl<'p> Query<'p> {
             zone: 0,
             answered_by: 0,
             patience: self.patience,
+            has_spare: self.has_spare,
             aside: None,
             marks: [0; SEATS],
             turns: TURNS,

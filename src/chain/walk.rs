@@ -56,7 +56,7 @@ impl Site {
                 Step::Next => {}
                 Step::Answer(reply) => return self.up(listener, (top, seat), query, reply),
                 Step::Wait(reply) => return Outcome::Wait(Pending { site: self.clone(), at: seat, top, reply }),
-                Step::Drop => return Outcome::Drop,
+                Step::Drop => return self.up_in_silence(listener, (top, seat), query),
             }
         }
         let end = self.chain.plugins().len();
@@ -78,11 +78,33 @@ impl Site {
                     query.turns -= 1;
                     return self.down(listener, (top, seat + 1), query);
                 }
-                Turn::Again => reply = Reply::failure(rcode::SERVFAIL, "plugins asked again and again"),
+                Turn::Again => reply = asked_too_often(),
                 Turn::Wait(reply) => return Outcome::Wait(Pending { site: self.clone(), at: seat, top, reply }),
+                Turn::Drop => return self.up_in_silence(listener, (top, seat), query),
             }
         }
         Outcome::Reply(reply)
+    }
+
+    /// Tells the plugins above a seat that there will be no reply.
+    fn up_in_silence(
+        self: &Arc<Self>,
+        listener: &Arc<Listener>,
+        (top, from): (usize, usize),
+        query: &mut Query<'_>,
+    ) -> Outcome {
+        for (seat, plugin) in self.chain.plugins()[..from].iter().enumerate().skip(top).rev() {
+            match plugin.dropped(query, &Here { listener, site: self, seat }) {
+                Turn::Up | Turn::Drop => {}
+                Turn::Again if query.turns > 0 => {
+                    query.turns -= 1;
+                    return self.down(listener, (top, seat + 1), query);
+                }
+                Turn::Again => return self.up(listener, (top, seat), query, asked_too_often()),
+                Turn::Wait(reply) => return Outcome::Wait(Pending { site: self.clone(), at: seat, top, reply }),
+            }
+        }
+        Outcome::Drop
     }
 
     /// Asks the plugins from a seat on, as a question of our own.
@@ -143,6 +165,10 @@ async fn in_time(query: &Query<'_>, reply: impl Future<Output = Reply>) -> Reply
     let end = (query.received + patience).into();
     let timeout = tokio::time::timeout_at(end, reply).await;
     timeout.unwrap_or_else(|_| Reply::failure(rcode::SERVFAIL, "context deadline exceeded"))
+}
+
+fn asked_too_often() -> Reply {
+    Reply::failure(rcode::SERVFAIL, "plugins asked again and again")
 }
 
 fn too_deep() -> Reply {

@@ -11,7 +11,7 @@
 //! ```
 //! - **ZONES** default to those of the server block; questions elsewhere pass.
 //! - `allow` lets the question pass, whatever later blocks of `acl` say; `block` says REFUSED, `filter` an empty NOERROR, each with an
-//!   extended error (RFC 8914: 15 blocked, 17 filtered); `drop` says nothing.
+//!   extended error (RFC 8914: 15 blocked, 17 filtered); `drop` says nothing, and the query is counted and logged all the same.
 //! - **TYPE** in upper case, **NETWORK** as `10.0.0.0/8` or a single address. `*`, or leaving them out, means all.
 //!
 //! The first line that holds decides; a question that none holds for goes on to the next block of `acl`, and then passes.
@@ -50,6 +50,7 @@ use crate::corefile::{Cursor, Word, value};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::metrics::{Counter, Family};
+use crate::wire::answer::Answer;
 use crate::wire::name::Name;
 use crate::wire::reply::ede;
 use crate::wire::types::{rcode, type_number};
@@ -230,8 +231,8 @@ impl Plugin for Acl {
                 slot.get_or_init(|| self.host.metrics.counter(&ALLOWED, &[&here.listener.server, ""])).inc();
                 return Step::Next;
             }
-            Action::Block => (&BLOCKED, Step::Answer(Reply::server(rcode::REFUSED).with_error(ede::BLOCKED, ""))),
-            Action::Filter => (&FILTERED, Step::Answer(Reply::server(rcode::NOERROR).with_error(ede::FILTERED, ""))),
+            Action::Block => (&BLOCKED, Step::Answer(verdict(rcode::REFUSED, ede::BLOCKED))),
+            Action::Filter => (&FILTERED, Step::Answer(verdict(rcode::NOERROR, ede::FILTERED))),
             Action::Drop => (&DROPPED, Step::Drop),
         };
         self.host.metrics.counter(family, &[&here.listener.server, &zone.to_string(), ""]).inc();
@@ -252,6 +253,11 @@ impl Acl {
         }
         (&Name::ROOT, Action::Allow)
     }
+}
+
+/// A reply of this plugin's own, which ends a search list as any answer does.
+fn verdict(rcode: u16, error: u16) -> Reply {
+    Reply::memory(Arc::new(Answer::empty(rcode))).with_error(error, "")
 }
 
 impl Policy {

@@ -58,3 +58,21 @@ fn each_outcome_is_counted() {
     }
     assert!(text.contains(r#"coredns_acl_allowed_requests_total{server="dns://:53",view=""} 1"#), "{text}");
 }
+
+/// As CoreDNS counts them: a query, and a reply of no plugin with NOERROR and a size of 0.
+#[test]
+fn what_is_dropped_is_counted_as_a_query() {
+    let text = ". {\nprometheus\nlog\nacl example {\ndrop\n}\nwhoami\n}\n";
+    let server = Server::new(text);
+    assert!(server.ask("a.example.", "A").is_none() && server.ask("a.test.", "A").is_some());
+    let text = server.host.metrics.text();
+    for line in [
+        r#"coredns_dns_requests_total{family="1",proto="udp",server="dns://:53",type="A",view="",zone="."} 2"#,
+        r#"coredns_dns_responses_total{plugin="",rcode="NOERROR",server="dns://:53",view="",zone="."} 1"#,
+        r#"coredns_dns_responses_total{plugin="whoami",rcode="NOERROR",server="dns://:53",view="",zone="."} 1"#,
+        r#"coredns_dns_response_size_bytes_bucket{proto="udp",server="dns://:53",view="",zone=".",le="0"} 1"#,
+        r#"coredns_dns_request_duration_seconds_count{server="dns://:53",view="",zone="."} 2"#,
+    ] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+}

@@ -8,7 +8,7 @@
 //! dns64 [PREFIX]
 //! dns64 {
 //!     prefix PREFIX       # default 64:ff9b::/96
-//!     translate_all       # also for names with AAAA records of their own
+//!     translate_all       # also for names with AAAA records of their own, but for those of the cluster
 //!     allow_ipv4          # also for questions that came over IPv4
 //! }
 //! ```
@@ -28,6 +28,11 @@
 //!     forward . 192.0.2.53
 //! }
 //! ```
+//!
+//! ## Differences from CoreDNS
+//! - `translate_all` leaves the AAAA records alone that `kubernetes` or `k8s_external` answers. A translator leads to hosts outside
+//!   that have IPv4 alone; a Service has its IPv6 address from the cluster, and its clients reach it there. What `hosts` and
+//!   `template` answer is translated: an operator may write down any address there, one outside too.
 //!
 //! ## Metrics
 //! - `coredns_dns64_requests_translated_total{server}`: questions that were asked again for A.
@@ -60,6 +65,9 @@ const MAX_TTL: u32 = 600;
 
 /// The prefix without PREFIX (RFC 6052 section 2.1).
 const WELL_KNOWN: (Ipv6Addr, u8) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+
+/// Plugins whose AAAA records are addresses of the cluster: no translator leads there.
+const OF_THE_CLUSTER: &[&str] = &["kubernetes", "k8s_external"];
 
 /// The mark of a query that is translated if it has to be.
 const WATCHED: u32 = 1;
@@ -129,8 +137,9 @@ impl Plugin for Dns64 {
             return Turn::Up;
         }
         query.set_mark(here.seat, 0);
+        let stays = || !self.translate_all || is_of_the_cluster(query, here);
         let has_some = || reply.answer.rtypes(Section::Answer).any(|kind| kind == rtype::AAAA);
-        if reply.rcode() == rcode::NXDOMAIN || !self.translate_all && has_some() {
+        if reply.rcode() == rcode::NXDOMAIN || stays() && has_some() {
             return Turn::Up;
         }
         let denial = reply.answer.section(Section::Authority).find(|record| record.rtype == rtype::SOA);
@@ -146,6 +155,12 @@ impl Plugin for Dns64 {
             Reply { answer, ttl: None, ..theirs }
         }))
     }
+}
+
+/// Whether a plugin answered that knows the cluster's own addresses.
+fn is_of_the_cluster(query: &Query<'_>, here: &Here<'_>) -> bool {
+    let name = here.site.chain.names().get(usize::from(query.answered_by));
+    name.is_some_and(|name| OF_THE_CLUSTER.contains(name))
 }
 
 #[cfg(test)]
@@ -177,6 +192,52 @@ mod tests {
         let all = "dns64 {\nprefix 2001:db8:1::/48\ntranslate_all\nallow_ipv4\n}";
         let all = Server::new(&format!(". {{\n{all}\n{HOSTS}}}\n"));
         assert_eq!(ask(&all, v4, "both.example.", "AAAA"), ["both.example. 600 IN AAAA 2001:db8:1:c000:2:2100::"]);
+    }
+
+    /// A plugin that answers as another one: `kubernetes` needs a cluster, and a seat is all that is looked at.
+    #[test]
+    fn translate_all_leaves_the_names_of_the_cluster_alone() {
+        use crate::chain::build::build;
+        use crate::chain::setup::{Registration, Setup};
+        use crate::chain::{Here, Plugin, Query, Reply, Step};
+        use crate::wire::encode::{Encoder, Owner};
+        use crate::wire::types::rtype;
+        struct Cluster;
+        impl Plugin for Cluster {
+            fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
+                let address: std::net::IpAddr = match (query.qtype, query.name.wire()[1]) {
+                    (rtype::A, _) => [10, 0, 0, 1].into(),
+                    (_, b's') => "fd00::1".parse().expect("an address"),
+                    (_, b'o') => return Step::Next,
+                    _ => return Step::Answer(Reply::memory(Encoder::build(query.name.len(), |_| ()).into())),
+                };
+                let answer = Encoder::build(query.name.len(), |e| {
+                    e.address(super::Section::Answer, Owner::ASKED, 5, address);
+                });
+                Step::Answer(Reply::memory(answer.into()))
+            }
+        }
+        fn setup(s: &mut Setup<'_>) -> crate::error::Result<()> {
+            s.chain(Cluster);
+            Ok(())
+        }
+        for (plugin, wanted) in [
+            ("kubernetes", "svc. 5 IN AAAA fd00::1"),
+            ("k8s_external", "svc. 5 IN AAAA fd00::1"),
+            ("hosts", "svc. 5 IN AAAA 64:ff9b::a00:1"),
+        ] {
+            let plugins = [super::PLUGIN, Registration { name: plugin, setup }, crate::plugins::whoami::PLUGIN];
+            let plugins: &'static [Registration] = Box::leak(Box::new(plugins));
+            let served: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
+            let vocabulary = crate::corefile::Vocabulary { served: &served, elsewhere: &[] };
+            let text = format!(". {{\ndns64 {{\ntranslate_all\n}}\n{plugin}\nwhoami\n}}");
+            let corefile = crate::corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+            let host = std::sync::Arc::new(crate::host::Host::default());
+            let server = Server { configuration: build(&corefile, plugins, &host, "53").expect("built"), host };
+            assert_eq!(ask(&server, "[2001:db8::9]:53", "svc.", "AAAA"), [wanted], "{plugin}");
+            let none = ask(&server, "[2001:db8::9]:53", "v4.", "AAAA");
+            assert_eq!(none, ["v4. 5 IN AAAA 64:ff9b::a00:1"], "{plugin}: a name with IPv4 alone is translated");
+        }
     }
 
     #[test]

@@ -120,7 +120,8 @@ fn sorted(series: &str) -> (&str, Vec<&str>) {
     (name, labels)
 }
 
-async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
+/// Asks a listener with a packet of one's own.
+pub(crate) async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
     let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
     let (peer, local) = (SocketAddr::from(([127, 0, 0, 1], 5353)), SocketAddr::from(([127, 0, 0, 1], 53)));
     let mut query = Query::new(&packet, request.clone(), Client { peer, local, proto }, Instant::now());

@@ -18,6 +18,21 @@ const MANY: u64 = 4_000;
 /// buffer that grows is there twice for a moment; what it had is being written, and copied for that.
 const GROWTH: u64 = 8 << 20;
 
+/// As CoreDNS prints it, over UDP and TCP: neither RCODE nor flags, and a size of 0.
+#[test]
+fn a_query_that_is_dropped_has_its_line() {
+    let server = Server::start(".:PORT {\nlog\nacl drop.test {\ndrop\n}\nwhoami\n}\n", &[]);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.send_to(&query("a.drop.test.", "A"), server.address()).expect("sends");
+    let mut stream = connect(server.address());
+    super::support::send(&mut stream, &query("b.drop.test.", "A"));
+    super::support::send(&mut stream, &query("c.test.", "A"));
+    let reply = super::support::receive(&mut stream).expect("the one that is not dropped");
+    assert_eq!(super::support::decode(&reply).queries[0].name().to_string(), "c.test.");
+    server.wait_for("\"A IN a.drop.test. udp 40 false 1232\" - - 0 0.");
+    server.wait_for("\"A IN b.drop.test. tcp 40 false 65535\" - - 0 0.");
+}
+
 /// A Corefile that logs lines of 4 KB, and what follows the name in them.
 fn long_lines(metrics: u16) -> (String, String) {
     let filler = "x".repeat(4000);

@@ -32,7 +32,7 @@ pub struct Server {
 
 impl Server {
     /// Starts the server with this Corefile, in which `PORT` stands for a free port, and these files beside it;
-    /// waits until it listens.
+    /// waits until it listens, for datagrams too unless `PORT` is one of TLS.
     pub fn start(corefile: &str, files: &[(&str, &str)]) -> Self {
         Self::start_program(Path::new(SIGNPOST), corefile, files)
     }
@@ -70,10 +70,13 @@ impl Server {
         write(&folder.path().join("Corefile"), &corefile.replace("PORT", &port.to_string()));
         let mut command = command(program, folder.path());
         let process = command.stdout(output(folder.path())).stderr(log(folder.path())).spawn().expect("starts");
+        let of_datagrams = corefile.split_whitespace().any(|word| word.contains(":PORT") && !word.contains("://"));
         let mut server = Self { folder, port, process };
         let end = Instant::now() + PATIENCE;
         loop {
-            let listens = TcpStream::connect(("127.0.0.1", port)).is_ok();
+            // CoreDNS and Signpost listen for connections first, and on a busy machine long before the rest.
+            let is_open = !of_datagrams || takes_datagrams(port);
+            let listens = is_open && TcpStream::connect(("127.0.0.1", port)).is_ok();
             // In this order: whoever listens may be another process that has the port.
             if !server.is_running() || Instant::now() > end {
                 return Err(server.output());
@@ -204,6 +207,15 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// Whether some socket of this network has the port for datagrams. To bind it oneself could take it from the server.
+fn takes_datagrams(port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|path| {
+        let sockets = std::fs::read_to_string(path).unwrap_or_default();
+        sockets.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|local| local.ends_with(&port))
+    })
 }
 
 //----------- Questions and answers ------------------------------------------

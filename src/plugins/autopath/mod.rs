@@ -14,7 +14,9 @@
 //!   process. That needs `pods verified`; without it there is no effect.
 //!
 //! Only names that end in the first domain of the list are looked at. If none of the names exists, the reply is the one
-//! to the name as it was asked, and the client goes on by itself.
+//! to the name as it was asked, and the client goes on by itself. A name that `acl` drops is passed over, and so is one
+//! for which a plugin only returns a failure, as `hosts` without `fallthrough` does. A failure with a reason, such as an
+//! upstream that does not answer, ends the walk.
 //!
 //! ## Examples
 //! ```corefile
@@ -54,6 +56,7 @@ use crate::host::metrics::{Counter, Family};
 use crate::host::{Host, log};
 use crate::wire::adopt::as_alias;
 use crate::wire::name::{Name, labels};
+use crate::wire::reply::Origin;
 use crate::wire::types::{class, rcode};
 
 /// How the house knows this plugin.
@@ -166,34 +169,60 @@ impl Plugin for AutoPath {
 
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
         let Some(at) = At::of(query.mark(here.seat)) else { return Turn::Up };
-        if reply.rcode() == rcode::NXDOMAIN
-            && let Some((place, name)) = self.next(query, at)
-        {
-            query.set_mark(here.seat, At { place, ..at }.mark());
-            if query.aside.is_none() {
-                query.aside = Some(Box::new(Aside { name: query.name, reply: reply.clone() }));
-            }
-            query.name = name;
+        let is_found = is_found(reply);
+        if !is_found && self.go_on(query, at, here, || Some(reply.clone())) {
             return Turn::Again;
         }
+        query.set_mark(here.seat, 0);
         if let Some(first) = query.aside.take() {
             let found = std::mem::replace(&mut query.name, first.name);
-            match reply.rcode() {
-                rcode::NXDOMAIN => *reply = first.reply,
-                _ => adopt(query, reply, found, at.given),
+            match first.reply {
+                _ if is_found => adopt(query, reply, found, at.given),
+                Some(first) => *reply = first,
+                None => return Turn::Drop,
             }
         }
-        query.set_mark(here.seat, 0);
-        if reply.rcode() != rcode::NXDOMAIN && reply.cause().is_none() {
+        if is_found && reply.cause().is_none() {
             self.successes(here).inc();
         }
         Turn::Up
     }
+
+    fn dropped(&self, query: &mut Query<'_>, here: &Here<'_>) -> Turn {
+        let Some(at) = At::of(query.mark(here.seat)) else { return Turn::Up };
+        if self.go_on(query, at, here, || None) {
+            return Turn::Again;
+        }
+        query.set_mark(here.seat, 0);
+        let Some(first) = query.aside.take() else { return Turn::Up };
+        query.name = first.name;
+        first.reply.map_or(Turn::Up, |reply| Turn::Wait(Box::pin(std::future::ready(reply))))
+    }
+}
+
+/// Whether a reply ends the walk: the name exists, or a failure has a reason and would meet the others too.
+///
+/// A failure that a plugin only returns, as `hosts` without `fallthrough` does for a name that it does not have, says no
+/// more than that this plugin does not know the name.
+fn is_found(reply: &Reply) -> bool {
+    let is_returned = reply.origin == Origin::Server && reply.cause().is_none();
+    reply.rcode() != rcode::NXDOMAIN && !is_returned
 }
 
 impl AutoPath {
     fn lists(&self) -> Option<&dyn SearchPath> {
         self.lists.get()?.as_ref().ok().map(Arc::as_ref)
+    }
+
+    /// Makes the query one for the next name, if there is one. `reply` is the answer to the name so far.
+    fn go_on(&self, query: &mut Query<'_>, at: At, here: &Here<'_>, reply: impl FnOnce() -> Option<Reply>) -> bool {
+        let Some((place, name)) = self.next(query, at) else { return false };
+        query.set_mark(here.seat, At { place, ..at }.mark());
+        if query.aside.is_none() {
+            query.aside = Some(Box::new(Aside { name: query.name, reply: reply() }));
+        }
+        query.name = name;
+        true
     }
 
     /// The next name to be asked for, and the place of its domain.

@@ -70,6 +70,43 @@ fn without_any_name_the_first_reply_stands() {
     assert_eq!(room.ask("none.here.").0, "NXDOMAIN");
 }
 
+/// A failure that a plugin only returns is passed over as NXDOMAIN is, also the first one; what it has written ends the walk.
+#[test]
+fn a_failure_that_is_only_returned_does_not_end_the_walk() {
+    let template = |zone: &str, code: &str| format!("template IN A {zone} {{\nrcode {code}\n}}");
+    for (plugins, name, wanted) in [
+        ("hosts {\n192.0.2.7 q.example\n}".to_owned(), "q.example.here.", "NOERROR q.example./3600 192.0.2.7/3600"),
+        ("hosts {\n192.0.2.7 q.example\n}".to_owned(), "a.here.", "SERVFAIL"),
+        (template("here", "SERVFAIL"), "a.here.", "NOERROR a.far./300 192.0.2.1/300"),
+        (template("mid", "SERVFAIL"), "a.here.", "NOERROR a.far./300 192.0.2.1/300"),
+        (template("mid", "SERVFAIL"), "none.here.", "NXDOMAIN"),
+        (template("here", "SERVFAIL"), "none.here.", "SERVFAIL"),
+        ("acl mid {\nblock\n}".to_owned(), "a.here.", "REFUSED"),
+        ("acl mid {\nfilter\n}".to_owned(), "a.here.", "NOERROR"),
+        ("acl mid {\ndrop\n}".to_owned(), "a.here.", "NOERROR a.far./300 192.0.2.1/300"),
+        ("acl mid {\ndrop\n}".to_owned(), "none.here.", "NXDOMAIN"),
+        ("acl here {\ndrop\n}".to_owned(), "a.here.", "NOERROR a.far./300 192.0.2.1/300"),
+        ("acl far {\ndrop\n}".to_owned(), "none.here.", "NXDOMAIN"),
+    ] {
+        assert_eq!(Room::new("here mid far", &plugins).ask(name).0, wanted, "{plugins} {name}");
+    }
+    let room = Room::new("here mid far", &template("here", "SERVFAIL"));
+    room.ask("none.here.");
+    assert_eq!(room.successes(), 0.0, "no name was found");
+    let file = resolv_conf("here mid");
+    let text = format!(
+        ". {{\nprometheus\nautopath {}\nacl here {{\ndrop\n}}\n{}\nforward . 127.0.0.1:9\n}}",
+        file.path().display(),
+        "template ANY ANY {\nrcode NXDOMAIN\n}"
+    );
+    let server = Server::new(&text);
+    assert!(server.ask("none.here.", "A").is_none(), "what was dropped first and found nowhere stays dropped");
+    let page = server.host.metrics.text();
+    let counted =
+        r#"coredns_dns_requests_total{family="1",proto="udp",server="dns://:53",type="A",view="",zone="."} 1"#;
+    assert!(page.contains(counted), "after a walk as well: {page}");
+}
+
 #[test]
 fn names_that_the_list_did_not_make() {
     let room = Room::new("here far", "");

@@ -33,6 +33,8 @@ pub(super) struct Class {
     pub(super) keeps: bool,
     /// Whether it holds what was asked for.
     pub(super) answers: bool,
+    /// Whether it has signatures that are not valid now, for a client that looks at them.
+    pub(super) is_expired: bool,
     /// The records to keep, by index, if that is not all of them as they stand.
     pub(super) selected: Option<Vec<u16>>,
 }
@@ -56,7 +58,7 @@ impl Kind {
 /// `today` are the seconds since 1970.
 pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
     let answer = &*reply.answer;
-    let mut found = Class { kind: kind(answer), keeps: true, answers: false, selected: None };
+    let mut found = Class { kind: kind(answer), keeps: true, answers: false, is_expired: false, selected: None };
     if reply.origin != Origin::Fetched {
         // A failure without a reason was meant to be one.
         found.keeps = reply.origin == Origin::Server && answer.rcode == rcode::SERVFAIL && reply.cause().is_some();
@@ -80,7 +82,8 @@ pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
         Kind::Other => false,
         _ => records.is_some(),
     };
-    found.keeps &= !asked.dnssec_ok || !has_expired_signature(answer, today as u32);
+    found.is_expired = asked.dnssec_ok && has_expired_signature(answer, today as u32);
+    found.keeps &= !found.is_expired;
     if found.keeps {
         found.selected = records.as_ref().and_then(Records::kept);
         // The SOA of some other zone says nothing about this name.

@@ -93,9 +93,19 @@ impl Entry {
         OVERHEAD + size_of::<Self>() + self.key.len() + self.answer.memory_len() + good
     }
 
-    /// The store does not have it any more: it was replaced, contradicted or driven out.
+    /// The store does not have it any more: it was replaced, contradicted or driven out, and with it what it holds.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Release);
+        if let Some(good) = &self.good {
+            good.supersede();
+        }
+    }
+
+    /// The store has what it holds, though it has replaced that.
+    pub(super) fn hold_on(&self) {
+        if let Some(good) = &self.good {
+            good.superseded.store(false, Ordering::Release);
+        }
     }
 
     /// Whether the store does not have it any more.
@@ -113,12 +123,16 @@ impl Entry {
         self.retry_at_ms.store(until.as_millis() as u64, Ordering::Release);
     }
 
-    /// Takes the one place of whoever refreshes the entry, unless it is taken or paused.
+    /// Takes the one place of whoever refreshes the entry, unless it is taken or paused, or the entry was replaced.
     pub(super) fn begin_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
-        if self.is_paused(now) || self.refreshing.swap(true, Ordering::AcqRel) {
+        let is_over = || self.is_paused(now) || self.is_superseded();
+        if is_over() || self.refreshing.swap(true, Ordering::AcqRel) {
             return None;
         }
-        Some(Refresh { entry: self.clone(), is_alone: true })
+        let refresh = Refresh { entry: self.clone(), is_alone: true };
+        // Asked once more with the place in hand: the refresh before may have ended in between, and whoever ends says
+        // what came of it before he gives the place back.
+        (!is_over()).then_some(refresh)
     }
 
     /// Takes a place beside others who refresh the entry, unless it is paused.
@@ -134,9 +148,9 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
-    /// Ends. If the entry is still the one that is served, nothing better came: the next one waits for `pause`.
+    /// Ends; the next attempt waits for `pause`.
     pub(super) fn end(self, now: Duration, pause: Duration) {
-        if !self.entry.is_superseded() {
+        if !pause.is_zero() {
             self.entry.pause(now + pause);
         }
     }
@@ -160,7 +174,7 @@ mod tests {
 
     fn entry(kind: Kind, ttl: u32) -> Arc<Entry> {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
-        let class = Class { kind, keeps: true, answers: true, selected: None };
+        let class = Class { kind, keeps: true, answers: true, is_expired: false, selected: None };
         Arc::new(Entry::new((0, Arc::from([])), &reply, &class, ttl, s(1000)))
     }
 
@@ -187,6 +201,26 @@ mod tests {
         assert_eq!(entry.hit(s(60), s(1122)), 1);
     }
 
+    /// Whoever comes while a refresh ends sees its end: two for one entry would be two questions upstream.
+    #[test]
+    fn a_refresh_that_ends_is_not_begun_again() {
+        for round in 0..2_000_u32 {
+            let entry = entry(Kind::Answer, 30);
+            let first = entry.begin_refresh(s(1000)).expect("nobody else does");
+            let begun = std::thread::scope(|scope| {
+                let others: Vec<_> =
+                    (0..2).map(|_| scope.spawn(|| (0..20).any(|_| entry.begin_refresh(s(1000)).is_some()))).collect();
+                match round % 2 {
+                    0 => entry.supersede(),
+                    _ => entry.pause(s(1010)),
+                }
+                drop(first);
+                others.into_iter().any(|other| other.join().expect("no panic"))
+            });
+            assert!(!begun, "round {round}");
+        }
+    }
+
     #[test]
     fn one_refreshes_at_a_time_and_waits_after_a_failure() {
         let entry = entry(Kind::Answer, 30);
@@ -196,8 +230,10 @@ mod tests {
         assert!(entry.begin_refresh(s(1009)).is_none());
         drop(entry.begin_refresh(s(1010)).expect("it is time"));
         let again = entry.begin_refresh(s(1010)).expect("it was given back");
+        again.end(s(1010), s(0));
+        let last = entry.begin_refresh(s(1010)).expect("there was no pause");
         entry.supersede();
-        again.end(s(1010), s(10));
-        assert!(entry.begin_refresh(s(1010)).is_some(), "after a success nobody waits");
+        last.end(s(1010), s(0));
+        assert!(entry.begin_refresh(s(1010)).is_none(), "what has taken its place is asked about from now on");
     }
 }

@@ -9,13 +9,14 @@ use tokio::sync::Semaphore;
 use super::asked::Asked;
 use super::class::{self, Class, Kind};
 use super::entry::Entry;
-use super::metrics::Counts;
+use super::metrics::{Counts, Entries};
+use super::ruling::Pause;
 use super::setup::{Limits, Options};
 use super::store::Store;
 use crate::chain::{Here, Reply};
 use crate::host::Host;
 use crate::wire::own::own;
-use crate::wire::reply::{Origin, ede};
+use crate::wire::reply::ede;
 use crate::wire::request::flag;
 use crate::wire::select::select;
 
@@ -25,7 +26,8 @@ const NO_TTL: u32 = 5;
 /// Whoever gets a stale answer shall ask again soon (RFC 8767 section 4); the operator may say otherwise.
 const MOST_STALE_TTL: u32 = 30;
 
-/// The pause after an attempt in the background that nobody has answered: the least that RFC 9520 section 3.2 allows.
+/// The pause after an attempt that nobody has answered, and that no client has waited for: the least that RFC 9520
+/// section 3.2 allows.
 const UNANSWERED: Duration = Duration::from_secs(1);
 
 //----------- Inner ----------------------------------------------------------
@@ -51,8 +53,22 @@ impl Inner {
 
     /// What is counted for the listener that a query came to.
     pub(super) fn counts(&self, here: &Here<'_>) -> &Arc<Counts> {
-        let slot = &self.counts[here.site.ordinal.min(self.counts.len() - 1)];
-        slot.get_or_init(|| Counts::new(&self.host, &here.listener.server, &self.options.label, &self.store))
+        self.counts_of(here.site.ordinal, &here.listener.server)
+    }
+
+    fn counts_of(&self, ordinal: usize, server: &str) -> &Arc<Counts> {
+        let slot = &self.counts[ordinal.min(self.counts.len() - 1)];
+        slot.get_or_init(|| Arc::new(Counts::new(&self.host, server, &self.options.label, &self.store)))
+    }
+
+    /// Shows all metrics of the block's listeners, by ordinal: the number of entries as long as the caller keeps what
+    /// this returns.
+    pub(super) fn show(&self, servers: &[String]) -> Vec<Arc<Entries>> {
+        let each = servers.iter().enumerate().map(|(ordinal, server)| {
+            self.counts_of(ordinal, server);
+            Entries::shown(&self.host, server, &self.options.label, &self.store)
+        });
+        each.collect()
     }
 
     /// Lets `look` at the entry to answer with, if there is one.
@@ -60,22 +76,18 @@ impl Inner {
         self.store.with(key, now, (self.options.stale.up_to, self.options.prefer_positive), look)
     }
 
-    /// Prepares a reply for the client, and keeps it if it may be kept. Returns the entry.
+    /// Prepares a reply for the client, and keeps it if it may be kept.
     ///
     /// Answers from memory are limited alike, and never kept: they are always true.
-    pub(super) fn pass(&self, asked: &Asked, reply: &mut Reply, counts: &Counts) -> Option<Arc<Entry>> {
+    pub(super) fn pass(&self, asked: &Asked, reply: &mut Reply, counts: &Counts) {
         let class = self.classify(reply, asked);
-        self.pass_as(&class, asked, reply, counts)
+        if let Some(ttl) = self.limit(&class, asked, reply) {
+            self.keep(&class, (asked, ttl), reply, counts);
+        }
     }
 
-    /// The same for a reply whose class is known.
-    pub(super) fn pass_as(
-        &self,
-        class: &Class,
-        asked: &Asked,
-        reply: &mut Reply,
-        counts: &Counts,
-    ) -> Option<Arc<Entry>> {
+    /// Prepares a reply for the client. Returns the TTL to keep it with, in seconds, if it may be kept.
+    pub(super) fn limit(&self, class: &Class, asked: &Asked, reply: &mut Reply) -> Option<u32> {
         let limits = if class.kind.is_denial() { &self.options.denial } else { &self.options.success };
         if !reply.answer.options.is_empty() {
             // Options are between neighbours (RFC 6891 section 6.1.1).
@@ -89,9 +101,17 @@ impl Inner {
         }
         let ttl = self.ttl(class.kind, reply, limits);
         reply.ttl = Some(ttl);
-        if !class.keeps || ttl == 0 {
-            return None;
-        }
+        (class.keeps && ttl > 0).then_some(ttl)
+    }
+
+    /// Keeps a reply that was prepared. Returns its entry, unless the records to keep cannot be read.
+    pub(super) fn keep(
+        &self,
+        class: &Class,
+        (asked, ttl): (&Asked, u32),
+        reply: &Reply,
+        counts: &Counts,
+    ) -> Option<Arc<Entry>> {
         // Whoever asked gets what came; what is kept is what belongs to the question.
         let kept = match &class.selected {
             Some(indexes) => Arc::new(select(&reply.answer, (&asked.name, asked.qtype, asked.qclass), indexes)?),
@@ -115,16 +135,16 @@ impl Inner {
         class::classify(reply, asked, self.host.clock.seconds_since_1970())
     }
 
-    /// How long nobody asks again after a failure: as long as the failure itself would be kept, so that a name that
-    /// fails costs the same with and without a stale answer.
-    pub(super) fn pause(&self) -> Duration {
-        self.options.stale.recheck.max(Duration::from_secs(u64::from(self.options.failure)))
-    }
-
-    /// The same for an attempt in the background that came to `reply`. Where nobody has answered, the pause is short:
-    /// it takes long to find that out, and `forward` asks nobody of whom it knows that he is gone.
-    pub(super) fn pause_after(&self, reply: &Reply) -> Duration {
-        if reply.origin == Origin::Fetched { self.pause() } else { self.options.stale.recheck.max(UNANSWERED) }
+    /// How long nobody asks again, for a client that waits or for none. After a failure that is as long as the failure
+    /// itself would be kept, so that a name that fails costs the same with and without a stale answer.
+    pub(super) fn pause(&self, pause: Pause, waits: bool) -> Duration {
+        let least = match pause {
+            Pause::No => return Duration::ZERO,
+            Pause::Unanswered if waits => Duration::from_secs(u64::from(self.options.failure)),
+            Pause::Long => Duration::from_secs(u64::from(self.options.failure)),
+            Pause::Short | Pause::Unanswered => UNANSWERED,
+        };
+        self.options.stale.recheck.max(least)
     }
 
     /// The one TTL of a reply: the lowest of all its records, within the limits.
@@ -158,9 +178,4 @@ impl Inner {
         }
         reply
     }
-}
-
-/// Whether a reply holds news about the name, and not only that somebody failed.
-pub(super) fn is_news(reply: &Reply) -> bool {
-    !reply.is_truncated() && reply.origin != Origin::Server
 }

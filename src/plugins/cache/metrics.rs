@@ -36,46 +36,45 @@ const fn family(name: &'static str, help: &'static str, labels: &'static [&'stat
 
 /// The counters of one listener.
 pub(super) struct Counts {
-    /// Look-ups.
-    pub(super) requests: Counter,
-    /// Look-ups that found nothing.
-    pub(super) misses: Counter,
     /// Questions asked in the background.
     pub(super) prefetches: Counter,
     /// Stale answers given.
     pub(super) stale: Counter,
+    requests: Counter,
+    misses: Counter,
     hits: [Counter; 2],
     evictions: [Counter; 2],
-    server: String,
-    zones: String,
     store: Arc<Store>,
 }
 
 impl Counts {
     /// Counters for the listener `server` (`dns://:53`) and the zones of the cache.
-    pub(super) fn new(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Arc<Self> {
+    pub(super) fn new(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Self {
         let plain = |family| host.metrics.counter(family, &[server, zones, ""]);
         let typed = |family| TYPES.map(|kind| host.metrics.counter(family, &[server, kind, zones, ""]));
         // Every reply has the question that was asked here: others never come this far.
         plain(&DROPS);
-        let counts = Arc::new(Self {
+        Self {
             requests: plain(&REQUESTS),
             misses: plain(&MISSES),
             prefetches: plain(&PREFETCHES),
             stale: plain(&STALE),
             hits: typed(&HITS),
             evictions: typed(&EVICTIONS),
-            server: server.to_owned(),
-            zones: zones.to_owned(),
             store: store.clone(),
-        });
-        host.metrics.register(&counts);
-        counts
+        }
     }
 
     /// A look-up found an answer, or a denial.
     pub(super) fn hit(&self, is_denial: bool) {
+        self.requests.inc();
         self.hits[usize::from(is_denial)].inc();
+    }
+
+    /// A look-up found nothing.
+    pub(super) fn miss(&self) {
+        self.requests.inc();
+        self.misses.inc();
     }
 
     /// Something was stored, and something else may have had to go.
@@ -88,7 +87,23 @@ impl Counts {
     }
 }
 
-impl Collect for Counts {
+/// The number of entries, for one listener.
+pub(super) struct Entries {
+    server: String,
+    zones: String,
+    store: Arc<Store>,
+}
+
+impl Entries {
+    /// Shows it as long as somebody keeps what this returns.
+    pub(super) fn shown(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Arc<Self> {
+        let entries = Arc::new(Self { server: server.to_owned(), zones: zones.to_owned(), store: store.clone() });
+        host.metrics.register(&entries);
+        entries
+    }
+}
+
+impl Collect for Entries {
     fn collect(&self, page: &mut Page) {
         for (kind, entries) in TYPES.into_iter().zip(self.store.len()) {
             page.gauge(&ENTRIES, &[&self.server, kind, &self.zones, ""], entries as f64);

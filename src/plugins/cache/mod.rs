@@ -58,7 +58,11 @@
 //!
 //! ## Metrics
 //!
-//! Each with the labels `server`, `zones` and `view`; those with * with `type` (`success`, `denial`) as well.
+//! Each with the labels `server`, `zones` and `view`; those with * with `type` (`success`, `denial`) as well. All of them are
+//! there from the start, and after each reload.
+//!
+//! What plugins answer from memory counts in none of them: `kubernetes`, `hosts` and `template` are as quick as a hit. So the
+//! ratio of hits to requests tells how many of the other questions went upstream.
 //!
 //! - `coredns_cache_entries`*, `coredns_cache_evictions_total`*
 //! - `coredns_cache_requests_total`, `coredns_cache_hits_total`*, `coredns_cache_misses_total`
@@ -68,12 +72,16 @@
 //!
 //! ## Differences from CoreDNS
 //!
-//! - Answers that a plugin has in memory are not kept, since they are always true; their TTLs are limited alike.
+//! - Answers that a plugin has in memory are neither kept nor counted, since they are always true; their TTLs are limited alike.
 //! - In zones of `disable` TTLs are left alone, not only not kept.
 //! - A failure is never served stale, and an answer that may be served, be it stale, wins over a failure.
 //! - An answer takes the place of an older denial. A denial takes the place of an older answer once that has lived its
 //!   TTL; CoreDNS shows the denial at once, and the answer again when the denial has expired (with `prefer_positive`
 //!   both are kept here too).
+//! - With `serve_stale` a denial ends a stale answer, also one that may not be kept (without SOA, or with that of a zone that
+//!   does not hold the name), and so does NXDOMAIN for the target of an alias. CoreDNS keeps the old answer beside them.
+//! - An empty answer without SOA takes the place of nothing that is still true.
+//! - `verify` does not wait for upstreams that are known to be down: the stale answer is given at once.
 //! - Records that do not belong to the question (other names, other zones) are relayed, and not kept; neither is a
 //!   denial whose SOA is of a zone that does not hold the name. Aliases that are kept stand first, in their order.
 //! - Stale answers carry the extended error 3, stale NXDOMAINs 19, and failures that are kept the one that they came
@@ -91,10 +99,15 @@ mod entry;
 mod front;
 mod keep;
 mod metrics;
+#[cfg(test)]
+mod metrics_tests;
 mod names;
 #[cfg(test)]
 mod pressure_tests;
 mod refresh;
+#[cfg(test)]
+mod refresh_tests;
+mod ruling;
 mod setup;
 #[cfg(test)]
 mod stale_tests;
@@ -114,11 +127,13 @@ use self::asked::Asked;
 use self::entry::Entry;
 use self::keep::Inner;
 use self::store::Store;
+use crate::chain::place::Place;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::corefile::Word;
 use crate::error::Result;
 use crate::wire::name::Name;
+use crate::wire::reply::Origin;
 use crate::wire::request::flag;
 use crate::wire::types::opcode;
 
@@ -132,6 +147,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let options = setup::directive(s)?;
     let make = || Store::new(options.success.capacity, options.denial.capacity);
     let listeners = s.keys.len() * s.bound().len().max(1);
+    let servers: Vec<String> = s.places()?.iter().map(Place::server).collect();
     let inner = Arc::new(Inner {
         store: s.host.shared.get_or_make(&identity(s), make),
         host: s.host.clone(),
@@ -144,6 +160,9 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     s.task("cache: refreshing", move || async move {
         // It is the first and only time.
         let _ = inner.runtime.set(Handle::current());
+        // Shown as long as the configuration is live, from before the first query on.
+        let _shown = inner.show(&servers);
+        std::future::pending::<()>().await;
     });
     Ok(())
 }
@@ -196,22 +215,18 @@ impl Plugin for Cache {
             query.set_mark(here.seat, 0);
             return Step::Next;
         }
-        let counts = inner.counts(here);
-        counts.requests.inc();
         if self.is_from_memory(query) {
-            counts.misses.inc();
             query.set_mark(here.seat, MISSED);
             return Step::Next;
         }
         let (asked, now) = (Asked::new(query), inner.now());
         let hit = inner.with(asked.key().as_slice(), now, |entry| {
-            counts.hit(entry.kind.is_denial());
+            inner.counts(here).hit(entry.kind.is_denial());
             self.hit(entry, &asked, now, query, here)
         });
         if let Some(step) = hit {
             return step;
         }
-        counts.misses.inc();
         query.request.flags |= flag::AD;
         query.set_mark(here.seat, MISSED);
         Step::Next
@@ -219,7 +234,12 @@ impl Plugin for Cache {
 
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
         if query.mark(here.seat) == MISSED {
-            self.inner.pass(&Asked::new(query), reply, self.inner.counts(here));
+            let counts = self.inner.counts(here);
+            // An answer from memory was never looked for here: its plugin is as quick as this one.
+            if reply.origin != Origin::Memory {
+                counts.miss();
+            }
+            self.inner.pass(&Asked::new(query), reply, counts);
         }
         Turn::Up
     }

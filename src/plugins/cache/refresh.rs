@@ -6,14 +6,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::asked::Asked;
-use super::class::Kind;
 use super::entry::{Entry, Refresh};
-use super::keep::{Inner, is_news};
+use super::keep::Inner;
 use super::metrics::Counts;
+use super::ruling::{Keeps, News, Old, Pause, rule};
 use crate::chain::{Client, Here, Later, Proto, Query, Reply};
-use crate::wire::reply::Origin;
 use crate::wire::request::flag;
-use crate::wire::types::rcode;
 
 /// Questions that may be asked in the background at a time. When thousands of entries become stale in the same second,
 /// the others wait for their next hit.
@@ -22,11 +20,13 @@ pub(super) const BEHIND: usize = 64;
 /// How long a client waits for a fresh answer while there is a stale one (RFC 8767 section 5).
 const PATIENCE: Duration = Duration::from_millis(1800);
 
-/// What came of asking about a stale entry.
+/// What came of asking about an entry.
 struct Renewed {
-    reply: Reply,
-    /// The entry that took its place, unless what came may not be kept.
+    /// What to give to a client that waits, if that is not the stale entry.
+    reply: Option<Reply>,
+    /// The entry that was made of it.
     entry: Option<Arc<Entry>>,
+    pause: Pause,
 }
 
 impl Inner {
@@ -46,28 +46,18 @@ impl Inner {
         query: &Query<'_>,
         here: &Here<'_>,
     ) {
-        let now = self.now();
-        let is_stale = entry.left(now) <= 0;
         let Some(runtime) = self.runtime.get() else { return };
         let Ok(place) = self.behind.clone().try_acquire_owned() else { return };
-        let Some(refresh) = entry.begin_refresh(now) else { return };
+        let Some(refresh) = entry.begin_refresh(self.now()) else { return };
         let (inner, asked, counts) = (self.clone(), asked.clone(), self.counts(here).clone());
         let below = here.below(without_client(query));
         counts.prefetches.inc();
         runtime.spawn(async move {
-            let mut reply = below.await;
-            let pause = inner.pause_after(&reply);
-            let fresh = if is_stale {
-                inner.renew(&asked, reply, &counts).and_then(|renewed| renewed.entry)
-            } else if is_news(&reply) {
-                inner.pass(&asked, &mut reply, &counts)
-            } else {
-                None
-            };
-            if let Some(fresh) = fresh {
+            let renewed = inner.renew(&asked, &refresh.entry, below.await, &counts);
+            if let Some(fresh) = renewed.entry {
                 fresh.inherit_hits(&refresh.entry);
             }
-            refresh.end(inner.now(), pause);
+            refresh.end(inner.now(), inner.pause(renewed.pause, false));
             drop(place);
         });
     }
@@ -89,7 +79,7 @@ impl Inner {
         let refresh = if is_alone { entry.begin_refresh(self.now())? } else { entry.join_refresh(self.now())? };
         let patience = if timeout.is_zero() { PATIENCE } else { timeout };
         let (inner, asked, counts, entry) = (self.clone(), asked.clone(), self.counts(here).clone(), entry.clone());
-        let below = here.below(downward(query));
+        let below = here.below(with_spare(query));
         let renewing = {
             let (inner, asked, counts) = (inner.clone(), asked.clone(), counts.clone());
             async move { inner.renew_and_end(&asked, below, refresh, &counts).await }
@@ -100,13 +90,15 @@ impl Inner {
                     // Goes on when nobody waits any more: what comes is for the next one.
                     let (sender, receiver) = oneshot::channel();
                     runtime.spawn(async move { sender.send(renewing.await).map_err(|_| ()) });
-                    tokio::time::timeout(patience, receiver).await.ok().and_then(Result::ok).flatten()
+                    tokio::time::timeout(patience, receiver).await.map(Result::ok)
                 }
-                None => tokio::time::timeout(patience, renewing).await.ok().flatten(),
+                None => tokio::time::timeout(patience, renewing).await.map(Some),
             };
-            let Some(Renewed { reply, entry: fresh }) = renewed else {
-                // Also when nothing has come yet: the others need not wait as long.
-                entry.pause(inner.now() + inner.pause());
+            if renewed.is_err() {
+                // Nothing has come yet, and the others need not wait as long.
+                entry.pause(inner.now() + inner.pause(Pause::Unanswered, true));
+            }
+            let Ok(Some(Renewed { reply: Some(reply), entry: fresh, .. })) = renewed else {
                 counts.stale.inc();
                 return inner.serve(&entry, &asked, entry.left(inner.now()).min(0));
             };
@@ -117,37 +109,35 @@ impl Inner {
         }))
     }
 
-    async fn renew_and_end(&self, asked: &Asked, below: Later, refresh: Refresh, counts: &Counts) -> Option<Renewed> {
-        let renewed = self.renew(asked, below.await, counts);
-        refresh.end(self.now(), self.pause());
+    async fn renew_and_end(&self, asked: &Asked, below: Later, refresh: Refresh, counts: &Counts) -> Renewed {
+        let renewed = self.renew(asked, &refresh.entry, below.await, counts);
+        refresh.end(self.now(), self.pause(renewed.pause, true));
         renewed
     }
 
-    /// Takes what came in place of a stale entry, if it is better than that: an answer, or that there is no such
-    /// name (RFC 8767 section 4); with `prefer_positive` only an answer.
-    fn renew(&self, asked: &Asked, mut reply: Reply, counts: &Counts) -> Option<Renewed> {
-        if !is_news(&reply) {
-            return None;
-        }
+    /// Does with what came, and with the entry that was asked about, what [`rule`] says.
+    fn renew(&self, asked: &Asked, old: &Entry, mut reply: Reply, counts: &Counts) -> Renewed {
         let class = self.classify(&reply, asked);
-        let says_something = matches!(reply.rcode(), rcode::NOERROR | rcode::NXDOMAIN) && class.kind != Kind::Other;
-        if reply.origin == Origin::Memory && says_something {
-            // Known for certain from now on.
-            self.store.forget(asked.key().as_slice());
-        } else if self.options.prefer_positive {
-            if !class.answers {
-                self.pass_as(&class, asked, &mut reply, counts);
-                return None;
-            }
-        } else if !says_something {
-            return None;
-        }
-        let entry = self.pass_as(&class, asked, &mut reply, counts);
-        if entry.is_none() && class.answers {
-            // What is there now may not be kept; what was there is wrong.
+        let ttl = self.limit(&class, asked, &mut reply);
+        let state = Old { is_true: old.left(self.now()) > 0, answers: old.answers };
+        let ruling = rule(News::of(&reply, &class), ttl.is_some(), state, self.options.prefer_positive);
+        let entry = match (ruling.keeps, ttl) {
+            (Keeps::New | Keeps::Both, Some(ttl)) => self.keep(&class, (asked, ttl), &reply, counts),
+            _ => None,
+        };
+        let goes = match ruling.keeps {
+            Keeps::Old | Keeps::Both => false,
+            Keeps::New => entry.is_none(),
+            Keeps::Neither => true,
+        };
+        if goes {
             self.store.forget(asked.key().as_slice());
         }
-        Some(Renewed { reply, entry })
+        if matches!(ruling.keeps, Keeps::New | Keeps::Neither) {
+            // Though its successor may be queued yet, whoever asks from now on shall not find it.
+            old.supersede();
+        }
+        Renewed { reply: ruling.gives_news.then_some(reply), entry, pause: ruling.pause }
     }
 }
 
@@ -155,6 +145,13 @@ impl Inner {
 pub(super) fn downward(query: &Query<'_>) -> Query<'static> {
     let mut query = query.clone().into_owned();
     query.request.flags |= flag::AD;
+    query
+}
+
+/// A query whose client gets a stale answer if none comes.
+fn with_spare(query: &Query<'_>) -> Query<'static> {
+    let mut query = downward(query);
+    query.has_spare = true;
     query
 }
 

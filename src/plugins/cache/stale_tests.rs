@@ -39,9 +39,11 @@ fn what_is_asked_for_often_is_fetched_again_before_it_is_stale_once() {
     for _ in 0..5 {
         ask(&live);
     }
+    // Not what the upstream saw: on a busy machine what seems to be lost is sent once more.
+    let asked = || live.metric("coredns_cache_prefetch_total{server=\"dns://:53\",zones=\".\",view=\"\"}");
     live.advance(79);
     ask(&live);
-    assert_eq!(upstream.count(), 1, "21 of 100 seconds are left");
+    assert_eq!(asked(), 0.0, "21 of 100 seconds are left");
     upstream.script({
         let script = numbered(&rcode);
         move |seen| [vec![Act::Wait(Duration::from_millis(200))], script(seen)].concat()
@@ -50,13 +52,12 @@ fn what_is_asked_for_often_is_fetched_again_before_it_is_stale_once() {
     for _ in 0..20 {
         assert_eq!(ask(&live).text(), "NOERROR 192.0.2.1/20");
     }
-    live.wait_until("the fresh answer is there", || ask(&live).text() == "NOERROR 192.0.2.2/100");
-    assert_eq!(upstream.count(), 2);
-    assert!(upstream.seen()[1].tcp, "no client waits: nothing shall be cut");
+    live.wait_until("the fresh answer is there", || ask(&live).text().ends_with("/100"));
+    assert_eq!(asked(), 1.0);
+    assert!(upstream.seen().iter().any(|seen| seen.tcp), "no client waits: nothing shall be cut");
     live.advance(80);
     ask(&live);
-    live.wait_until("it is still asked for often", || upstream.count() == 3);
-    assert_eq!(live.metric("coredns_cache_prefetch_total{server=\"dns://:53\",zones=\".\",view=\"\"}"), 2.0);
+    assert_eq!(asked(), 2.0, "it is still asked for often");
 }
 
 #[test]
@@ -201,6 +202,42 @@ fn prefetch_wants_enough_hits_without_a_gap_near_the_end() {
     assert!(!asked("prefetch 3 10s", 3, 11, 90), "the gap was too long");
     assert!(asked("prefetch 3 1m 40%", 3, 5, 60) && !asked("prefetch 3 1m 40%", 3, 5, 59));
     assert!(!asked("prefetch 0", 50, 5, 99), "0 is off");
+}
+
+/// While all upstreams are known to be down, no client waits for them: `verify` gives what there is at once.
+#[test]
+fn nobody_waits_for_upstreams_that_are_known_to_be_down() {
+    let rcode = Arc::new(AtomicU16::new(0));
+    let upstream = Upstream::start(numbered(&rcode));
+    let live = Live::new(&format!(
+        ". {{\ncache {{\nserve_stale 10h verify\n}}\nforward . {} {{\nhealth_check 20ms\n}}\n}}",
+        upstream.address
+    ));
+    let names: Vec<_> = (0..20).map(|n| format!("n{n}.example.org.")).collect();
+    names.iter().for_each(|name| _ = live.ask(name, "A"));
+    upstream.script(|_| Vec::new());
+    live.advance(100);
+    let count = || upstream.seen().iter().filter(|seen| !seen.is_probe()).count();
+    // The first ones find out, and its probes keep looking.
+    live.wait_until("the upstream is known to be down", || {
+        let before = count();
+        names.iter().take(2).for_each(|name| _ = live.ask(name, "A"));
+        live.advance(5);
+        count() == before
+    });
+    let before = count();
+    for _ in 0..5 {
+        for name in &names {
+            assert_eq!(live.ask(name, "A").extended_error(), STALE);
+        }
+        live.advance(1);
+    }
+    assert_eq!(count(), before, "of 100 questions none was sent, so none was waited for");
+    upstream.script(numbered(&rcode));
+    live.wait_until("its return is noticed", || {
+        live.advance(1);
+        live.ask("n19.example.org.", "A").extended_error().is_none()
+    });
 }
 
 /// Row C2: while all upstreams are gone, stale answers cost them nothing but probes, and their return is noticed.

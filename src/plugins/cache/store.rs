@@ -17,6 +17,7 @@ use std::time::Duration;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
+use super::class::Kind;
 use super::entry::Entry;
 use super::front;
 
@@ -124,7 +125,8 @@ impl Store {
     }
 
     /// Keeps an answer, in place of what it contradicts: a denial of the same question, or an answer that is denied
-    /// now and not true any more. A failure contradicts nothing.
+    /// now and not true any more. A failure contradicts nothing that is true, and neither does what holds no answer and
+    /// says not why (RFC 2308 section 5).
     ///
     /// If another thread inserts at this moment, that one does it.
     pub(super) fn keep(&self, entry: &Arc<Entry>, now: Duration, prefer_positive: bool) {
@@ -160,14 +162,23 @@ impl Store {
 
     fn insert(&self, entry: &Arc<Entry>, now: Duration, prefer_positive: bool) {
         let key = &entry.key;
-        if entry.kind.is_denial() {
+        let holds = |old: Arc<Entry>| old.answers && old.left(now) > 0;
+        let is_denied = |old: Arc<Entry>| old.kind.is_lasting() && old.left(now) > 0;
+        let says_less = match entry.kind {
+            Kind::Failure => get(&self.denial, key).is_some_and(is_denied),
+            Kind::NoData | Kind::NoName => false,
+            _ => !entry.answers && get(&self.success, key).is_some_and(holds),
+        };
+        if says_less {
+            entry.supersede();
+        } else if entry.kind.is_denial() {
             self.denial.insert(key.clone(), entry.clone());
-            let holds = |old: Arc<Entry>| old.answers && old.left(now) > 0;
             if entry.kind.is_lasting() && !prefer_positive && !get(&self.success, key).is_some_and(holds) {
                 self.success.invalidate(key);
             }
         } else {
             self.success.insert(key.clone(), entry.clone());
+            entry.hold_on();
             if !prefer_positive || entry.answers {
                 self.denial.invalidate(key);
             }
@@ -195,9 +206,9 @@ impl Store {
 }
 
 /// A look-up that moka makes a note of only if it finds something: names that are asked for once are many, and each
-/// note is work for its housekeeping.
+/// note is work for its housekeeping. An entry that was given up is not found, though its successor may still be queued.
 fn get(half: &Half, key: &[u8]) -> Option<Arc<Entry>> {
-    if half.contains_key(key) { half.get(key) } else { None }
+    if half.contains_key(key) { half.get(key).filter(|entry| !entry.is_superseded()) } else { None }
 }
 
 fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
@@ -216,14 +227,14 @@ fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
 
 #[cfg(test)]
 mod tests {
-    use super::super::class::{Class, Kind};
+    use super::super::class::Class;
     use super::*;
     use crate::chain::Reply;
     use crate::wire::answer::Answer;
 
     fn entry(store: &Store, key: &[u8], kind: Kind, ttl: u32) -> Arc<Entry> {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
-        let class = Class { kind, keeps: true, answers: kind == Kind::Answer, selected: None };
+        let class = Class { kind, keeps: true, answers: kind == Kind::Answer, is_expired: false, selected: None };
         Arc::new(Entry::new((store.number, key.into()), &reply, &class, ttl, Duration::ZERO))
     }
 
@@ -272,6 +283,19 @@ mod tests {
         let other = Store::new(1024, 1024);
         keep(Kind::Answer, 60);
         assert_eq!((found(&store, b"key", 1), found(&other, b"key", 1)), (Some(Kind::Answer), None));
+    }
+
+    /// Neither a failure nor an answer without records takes away what is true.
+    #[test]
+    fn what_says_less_takes_no_place() {
+        let store = Store::new(1024, 1024);
+        let keep = |kind, ttl| store.keep(&entry(&store, b"key", kind, ttl), Duration::ZERO, false);
+        keep(Kind::NoName, 60);
+        keep(Kind::Failure, 5);
+        assert_eq!(found(&store, b"key", 1), Some(Kind::NoName));
+        keep(Kind::Answer, 30);
+        keep(Kind::Delegation, 60);
+        assert_eq!([1, 29, 30].map(|at| found(&store, b"key", at)), [Some(Kind::Answer), Some(Kind::Answer), None]);
     }
 
     #[test]

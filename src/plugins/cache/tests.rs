@@ -320,7 +320,8 @@ fn the_cache_is_bounded_and_says_what_it_drove_out() {
     }
     let series =
         |name: &str| live.metric(&format!("{name}{{server=\"dns://:53\",type=\"success\",zones=\".\",view=\"\"}}"));
-    assert_eq!(upstream.count(), 1500);
+    // Not what the upstream saw: on a busy machine a question may be asked twice.
+    assert_eq!(live.metric("coredns_cache_misses_total{server=\"dns://:53\",zones=\".\",view=\"\"}"), 1500.0);
     assert_eq!(series("coredns_cache_entries"), 1024.0);
     live.ask("www.example.org.", "A");
     assert!(series("coredns_cache_evictions_total") >= 400.0);

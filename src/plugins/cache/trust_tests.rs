@@ -26,6 +26,14 @@ fn wire(name: &str) -> Vec<u8> {
     Name::from_text(name).expect("a name").wire().to_vec()
 }
 
+/// How often the cache has asked below, on a miss or in the background. On a busy machine the upstream may see more: what
+/// seems to be lost is sent once more.
+fn asked_below(live: &Live) -> usize {
+    let count =
+        |name: &str| live.metric(&format!("coredns_cache_{name}_total{{server=\"dns://:53\",zones=\".\",view=\"\"}}"));
+    (count("misses") + count("prefetch")) as usize
+}
+
 /// `owner TYPE` of all records.
 fn owners(message: &Message) -> BTreeSet<String> {
     let all = message.answers.iter().chain(&message.authorities).chain(&message.additionals);
@@ -51,7 +59,7 @@ fn records_that_do_not_belong_to_the_question_are_not_kept() {
     let live = live(&upstream, "cache");
     let came = owners(&live.ask("www.example.org.", "A").message);
     let kept = owners(&live.ask("wWw.example.org.", "A").message);
-    assert_eq!((came.len(), upstream.count()), (9, 1), "relayed as it came");
+    assert_eq!((came.len(), asked_below(&live)), (9, 1), "relayed as it came");
     let belongs = ["ns.example.net. A", "example.net. NS", "wWw.example.org. CNAME", "web.example.net. A"];
     assert_eq!(kept, belongs.map(str::to_owned).into());
 }
@@ -69,7 +77,7 @@ fn what_goes_with_an_answer_is_kept() {
     let live = live(&upstream, "cache");
     let came = owners(&live.ask("www.example.org.", "SRV").message);
     assert_eq!((came.len(), owners(&live.ask("www.example.org.", "SRV").message)), (4, came));
-    assert_eq!(upstream.count(), 1);
+    assert_eq!(asked_below(&live), 1);
 }
 
 #[test]
@@ -78,7 +86,7 @@ fn a_denial_with_the_soa_of_another_zone_is_not_kept() {
     let live = live(&upstream, "cache");
     assert_eq!(live.ask("www.example.org.", "A").text(), "NXDOMAIN");
     live.ask("www.example.org.", "A");
-    assert_eq!(upstream.count(), 2);
+    assert_eq!(asked_below(&live), 2);
 }
 
 /// Row D6: blocks have caches of their own.
@@ -134,7 +142,7 @@ fn no_order_of_flags_and_classes_leaks() {
         }
     }
     // AD alone makes no other question: 8 names of 16 pairs each have both halves in one entry.
-    assert_eq!(upstream.count(), 256 * 2 - 16 * 2);
+    assert_eq!(asked_below(&live), 256 * 2 - 16 * 2);
 }
 
 /// Row D9: a denial that comes while an answer is still true waits for its turn.
@@ -153,7 +161,7 @@ fn a_denial_does_not_hide_an_answer_that_is_true() {
         let denials = "coredns_cache_entries{server=\"dns://:53\",type=\"denial\",zones=\".\",view=\"\"}";
         live.wait_until("the denial came", || live.metric(denials) > 0.0);
     }
-    assert_eq!(upstream.count(), 2, "nobody asked again meanwhile");
+    assert_eq!(asked_below(&live), 2, "nobody asked again meanwhile");
     live.advance(80);
     assert_eq!(live.ask("www.example.org.", "A").text(), "NXDOMAIN", "it came later, so it wins over a stale answer");
 }
@@ -166,7 +174,7 @@ fn odd_ttls() {
         let live = live(&upstream, "cache {\nsuccess 1024 3600 0\n}");
         let shown = live.ask("www.example.org.", "A").message.answers[0].ttl;
         live.ask("www.example.org.", "A");
-        (shown, upstream.count())
+        (shown, asked_below(&live))
     };
     assert_eq!(asked_twice(0), (0, 2));
     assert_eq!(asked_twice(1), (1, 1));
@@ -187,9 +195,9 @@ fn an_answer_ends_when_it_said_however_often_it_is_asked_for() {
         }
         live.advance(1);
     }
-    assert_eq!(upstream.count(), 1);
+    assert_eq!(asked_below(&live), 1);
     live.ask("www.example.org.", "A");
-    assert_eq!(upstream.count(), 2);
+    assert_eq!(asked_below(&live), 2);
 }
 
 /// Row D15: aliases in front and in their order, for readers that only go forward.
@@ -231,7 +239,7 @@ fn chains_without_an_end_are_not_kept() {
         let upstream = always(answer);
         let live = Live::new(&format!(". {{\ncache\nforward . {} {{\nforce_tcp\n}}\n}}", upstream.address));
         let ask = || live.ask_packet(packet("www.example.org.", "A"), Proto::Tcp).message.answers.len();
-        (ask(), ask(), upstream.count())
+        (ask(), ask(), asked_below(&live))
     };
     assert_eq!(asked_twice(Box::new(move |answer| chain(answer, 8))), (9, 9, 1));
     assert_eq!(asked_twice(Box::new(move |answer| chain(answer, 1000))), (1001, 1001, 2));

@@ -131,8 +131,8 @@ impl Forward {
 
     /// Asks, or waits for somebody who asks the same.
     ///
-    /// What no client waits for is not sent to upstreams of whom it is known that they are gone: their probes find out
-    /// when they are back, however many names wait for that.
+    /// What no client waits for, or has an older answer to, is not sent to upstreams that are known to be down: their
+    /// probes find out when they are back, however many names wait for that.
     pub(super) async fn resolve(&self, sent: &Arc<Sent>, way: Way, runtime: &Handle) -> Resolved {
         if sent.is_in_background() && self.are_all_gone() {
             return failed(None).into();

@@ -35,7 +35,7 @@ pub(super) struct Sent {
     strict: bool,
     /// Octets of the largest reply that the client takes.
     limit: usize,
-    /// Whether no client waits for the answer: something is asked again in time.
+    /// Whether no client waits for the answer, or has an older one: something is asked again in time.
     in_background: bool,
 }
 
@@ -54,7 +54,7 @@ impl Sent {
     /// size that the client is said to take, but for what is between the client and us.
     pub(super) fn new(query: &Query<'_>) -> Self {
         let bytes = if query.is_as_asked() { as_received(query) } else { asked_anew(query) };
-        let (limit, in_background) = (query.limit(), query.client.is_nobody());
+        let (limit, in_background) = (query.limit(), query.client.is_nobody() || query.has_spare);
         Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false, limit, in_background }
     }
 
@@ -94,7 +94,7 @@ impl Sent {
         self.strict && name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase)
     }
 
-    /// Whether no client waits for the answer.
+    /// Whether no client waits for the answer, or has an older one.
     pub(super) fn is_in_background(&self) -> bool {
         self.in_background
     }

@@ -5,7 +5,7 @@
 //! | `{type}` `{class}` `{name}` | what was asked; the name in lower case |
 //! | `{proto}` `{remote}` `{port}` `{local}` | udp or tcp; who asked, and where; IPv6 addresses in brackets |
 //! | `{size}` | octets of the query, without EDNS options |
-//! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated |
+//! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated; `-`, `-` and `0` where a query was dropped |
 //! | `{duration}` | seconds since the query arrived |
 //! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
 //! | `{/LABEL}` | metadata: `-`, since there is none |
@@ -141,14 +141,14 @@ impl Fact {
 /// What a line can tell about one query and its reply.
 pub(super) struct Facts<'a> {
     query: &'a Query<'a>,
-    reply: &'a Reply,
+    reply: Option<&'a Reply>,
     name: &'a Name,
     took: Duration,
 }
 
 impl<'a> Facts<'a> {
-    /// `name` is the name that the client asked, in lower case.
-    pub(super) fn new(query: &'a Query<'_>, reply: &'a Reply, name: &'a Name) -> Self {
+    /// `reply` is `None` if the query was dropped; `name` is the name that the client asked, in lower case.
+    pub(super) fn new(query: &'a Query<'_>, reply: Option<&'a Reply>, name: &'a Name) -> Self {
         Self { query, reply, name, took: query.elapsed() }
     }
 
@@ -169,14 +169,20 @@ impl<'a> Facts<'a> {
             Fact::Remote => write_address(out, query.client.peer.ip()),
             Fact::Local => write_address(out, query.client.local.ip()),
             Fact::Port => write_number(out, query.client.peer.port().into()),
-            Fact::Rcode => write_known(out, rcode_name(self.reply.rcode()), "", self.reply.rcode()),
+            Fact::Rcode => match self.reply.map(Reply::rcode) {
+                Some(code) => write_known(out, rcode_name(code), "", code),
+                None => out.push(b'-'),
+            },
             Fact::ResponseSize => write_number(out, self.response_size()),
             Fact::Duration => write_seconds(out, self.took),
             Fact::Id => write_number(out, request.id.into()),
             Fact::Opcode => write_number(out, request.opcode().into()),
             Fact::DnssecOk => out.extend_from_slice(if query.dnssec_ok() { b"true" } else { b"false" }),
             Fact::Bufsize => write_number(out, query.limit()),
-            Fact::Flags => self.write_flags(out),
+            Fact::Flags => match self.reply {
+                Some(reply) => self.write_flags(reply, out),
+                None => out.push(b'-'),
+            },
             Fact::Metadata => out.push(b'-'),
         }
     }
@@ -197,7 +203,7 @@ impl<'a> Facts<'a> {
             request_size: self.request_size(),
             dnssec_ok: query.dnssec_ok(),
             bufsize: query.limit(),
-            rcode: text(Fact::Rcode),
+            rcode: self.reply.map(|_| text(Fact::Rcode)),
             response_size: self.response_size(),
             duration_seconds: self.took.as_secs_f64(),
         }
@@ -213,13 +219,14 @@ impl<'a> Facts<'a> {
     }
 
     fn response_size(&self) -> usize {
-        HEADER + self.query.asked().len() + 4 + self.reply.answer.plain_len(self.query.asked().len())
+        let asked = self.query.asked().len();
+        self.reply.map_or(0, |reply| HEADER + asked + 4 + reply.answer.plain_len(asked))
     }
 
-    fn write_flags(&self, out: &mut Vec<u8>) {
+    fn write_flags(&self, reply: &Reply, out: &mut Vec<u8>) {
         let request = &self.query.request;
-        let cut = if is_cut(request, self.reply, self.query.limit()) { flag::TC } else { 0 };
-        let flags = flag::QR | request.flags & (flag::RD | flag::CD) | self.reply.flags() | cut;
+        let cut = if is_cut(request, reply, self.query.limit()) { flag::TC } else { 0 };
+        let flags = flag::QR | request.flags & (flag::RD | flag::CD) | reply.flags() | cut;
         for (bit, name) in &FLAGS {
             if flags & bit != 0 {
                 name.append(out);
@@ -255,7 +262,8 @@ struct Fields<T> {
     request_size: usize,
     dnssec_ok: bool,
     bufsize: usize,
-    rcode: T,
+    /// `null` where there was no reply.
+    rcode: Option<T>,
     response_size: usize,
     duration_seconds: f64,
 }

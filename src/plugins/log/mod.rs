@@ -14,7 +14,7 @@
 //! - FORMAT is `{common}`, `{combined}` (the same with the opcode behind), or a text of your own with the
 //!   placeholders that `format.rs` lists.
 //! - CLASSES are `success` (an answer or a delegation), `denial` (no such name, or no such data), `error` (anything
-//!   else) and `all`, which is the default.
+//!   else, a query that was dropped too) and `all`, which is the default.
 //!
 //! May stand several times: the first rule whose name fits decides, even if its classes do not fit.
 //!
@@ -132,12 +132,25 @@ struct Log {
 
 impl Plugin for Log {
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
+        self.line(query, Some(reply));
+        Turn::Up
+    }
+
+    fn dropped(&self, query: &mut Query<'_>, _: &Here<'_>) -> Turn {
+        self.line(query, None);
+        Turn::Up
+    }
+}
+
+impl Log {
+    /// Prints the line of a query and its reply, if it has one and a rule wants it.
+    fn line(&self, query: &Query<'_>, reply: Option<&Reply>) {
         // The client's own name, which is not the one in `query.name` if a plugin has changed that.
         let asked = LazyCell::new(|| query.request.name(query.packet()));
-        let Some(rule) = self.rules.iter().find(|rule| rule.covers(&asked)) else { return Turn::Up };
+        let Some(rule) = self.rules.iter().find(|rule| rule.covers(&asked)) else { return };
         // Rules for all classes, the usual ones, do not look at the answer.
         if rule.classes != ALL && rule.classes & classify(query.request.qtype, reply) as u8 == 0 {
-            return Turn::Up;
+            return;
         }
         let facts = Facts::new(query, reply, &asked);
         if log::is_json() {
@@ -150,7 +163,6 @@ impl Plugin for Log {
                 buffer.push(b'\n');
             });
         }
-        Turn::Up
     }
 }
 
@@ -162,7 +174,8 @@ impl Rule {
 }
 
 /// The class of a reply, as CoreDNS draws the lines.
-fn classify(qtype: u16, reply: &Reply) -> Class {
+fn classify(qtype: u16, reply: Option<&Reply>) -> Class {
+    let Some(reply) = reply else { return Class::Error };
     if matches!(qtype, rtype::AXFR | rtype::IXFR) {
         return Class::Error;
     }

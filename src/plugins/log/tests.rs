@@ -12,7 +12,7 @@ fn line(format: &str, packet: &[u8], peer: &str) -> String {
     let server = Server::new(". {\nwhoami\n}\n");
     let (query, reply) = server.outcome(packet, peer.parse().expect("an address")).expect("a reply");
     let name = Name::from_wire(query.asked()).expect("a name").lowered();
-    let facts = Facts::new(&query, &reply, &name).taking(Duration::from_nanos(200_597));
+    let facts = Facts::new(&query, Some(&reply), &name).taking(Duration::from_nanos(200_597));
     let mut out = Vec::new();
     Format::parse(format).write(&facts, &mut out);
     String::from_utf8(out).expect("text")
@@ -57,6 +57,22 @@ fn addresses_as_the_standard_library_writes_them() {
         text::write_address(&mut out, address);
         assert_eq!(String::from_utf8_lossy(&out), address.to_string());
     }
+}
+
+/// A query that `acl` drops: what is known of it, and that there was no reply.
+#[test]
+fn a_query_without_a_reply() {
+    let server = Server::new(". {\nwhoami\n}\n");
+    let (query, _) = server.outcome(&packet("a.b.", "A"), "10.0.0.9:1".parse().expect("an address")).expect("a reply");
+    let name = Name::from_text("a.b.").expect("a name");
+    let facts = Facts::new(&query, None, &name).taking(Duration::from_micros(20));
+    let mut out = Vec::new();
+    Format::parse(format::COMMON).write(&facts, &mut out);
+    let wanted = "10.0.0.9:1 - 4660 \"A IN a.b. udp 32 false 1232\" - - 0 0.00002s";
+    assert_eq!(String::from_utf8(out).expect("text"), wanted);
+    let fields = serde_json::to_value(facts.fields()).expect("JSON");
+    assert_eq!((&fields["rcode"], &fields["response_size"]), (&serde_json::Value::Null, &0.into()));
+    assert_eq!(classify(1, None), Class::Error);
 }
 
 #[test]
@@ -105,7 +121,7 @@ fn the_facts_of_a_json_line() {
     let (query, reply) =
         server.outcome(&packet("A.b.", "SRV"), "[::1]:9".parse().expect("an address")).expect("a reply");
     let name = Name::from_text("a.b.").expect("a name");
-    let facts = Facts::new(&query, &reply, &name).taking(Duration::from_millis(2));
+    let facts = Facts::new(&query, Some(&reply), &name).taking(Duration::from_millis(2));
     let text = serde_json::to_value(facts.fields()).expect("JSON");
     let expected = serde_json::json!({
         "client_ip": "::1", "client_port": 9, "qname": "a.b.", "qtype": "SRV", "qclass": "IN", "protocol": "udp",
@@ -167,7 +183,7 @@ fn classes_are_those_of_coredns() {
         (Class::Error, a, rcode::REFUSED, 0, None),
         (Class::Error, rtype::AXFR, rcode::NOERROR, 1, None),
     ] {
-        assert_eq!(classify(qtype, &reply(rcode, answers, authority)), expected, "{qtype} {rcode} {answers}");
+        assert_eq!(classify(qtype, Some(&reply(rcode, answers, authority))), expected, "{qtype} {rcode} {answers}");
     }
 }
 
@@ -187,7 +203,7 @@ fn a_reply_that_will_be_cut_says_so() {
         });
         let reply = Reply::memory(std::sync::Arc::new(answer));
         let (mut line, mut out) = (Vec::new(), Vec::new());
-        Format::parse("{>rflags}").write(&Facts::new(&query, &reply, &name), &mut line);
+        Format::parse("{>rflags}").write(&Facts::new(&query, Some(&reply), &name), &mut line);
         Writer::default().reply(&asked, &query.request, &reply, query.limit(), &mut out);
         assert_eq!(line == b"qr,tc,rd", out[2] & 2 != 0, "{count} records: {}", String::from_utf8_lossy(&line));
     }

@@ -286,10 +286,9 @@ fn question(name: &Name) -> Vec<u8> {
 fn suspects(files: &[String], own: &[std::net::IpAddr]) -> Vec<String> {
     let mut found = Vec::new();
     for file in files {
-        for (number, line) in (1..).zip(std::fs::read_to_string(file).unwrap_or_default().lines()) {
-            let server = line.strip_prefix("nameserver").and_then(|rest| rest.split_whitespace().next());
-            let address: Option<std::net::IpAddr> = server.and_then(|server| server.parse().ok());
-            if address.is_some_and(|address| address.is_loopback() || own.contains(&address)) {
+        let text = std::fs::read(file).unwrap_or_default();
+        for (number, line) in (1..).zip(String::from_utf8_lossy(&text).lines()) {
+            if nameserver(line).is_some_and(|address| address.is_loopback() || own.contains(&address)) {
                 found.push(format!("'{}' in {file}:{number}", line.trim()));
             }
         }
@@ -297,9 +296,17 @@ fn suspects(files: &[String], own: &[std::net::IpAddr]) -> Vec<String> {
     found
 }
 
+/// The address on a `nameserver` line of resolv.conf, read as `forward` reads it: white space may stand in front, comments
+/// behind. An address with an interface (`fe80::1%eth0`) is the address.
+fn nameserver(line: &str) -> Option<std::net::IpAddr> {
+    let mut words = line.split_whitespace();
+    let server = words.next().filter(|word| *word == "nameserver").and(words.next())?;
+    server.split('%').next()?.parse().ok()
+}
+
 /// Where systemd-resolved has its upstreams, if it is its stub that leads back.
 fn stub_hint(suspects: &[String]) -> &'static str {
-    if !suspects.iter().any(|line| line.contains(" 127.0.0.53'")) {
+    if !suspects.iter().any(|line| line.split([' ', '\t', '\'']).any(|word| word == "127.0.0.53")) {
         return "";
     }
     ", or for the stub of systemd-resolved the file that has its upstreams: kubelet's resolvConf \

@@ -31,6 +31,15 @@ fn likely_lines_are_named() {
     assert_eq!(lines, [format!("'nameserver 127.0.0.53' in {file}:2"), format!("'nameserver  10.1.2.3' in {file}:4")]);
     assert!(stub_hint(&lines).contains("/run/systemd/resolve/resolv.conf"));
     assert_eq!(stub_hint(&lines[1..]), "");
+    let text =
+        b"\tnameserver\t127.0.0.53\t# the stub\r\n  nameserver ::1\n# nameserver 127.0.0.1\n;nameserver 127.0.0.1\n\
+        nameservers 127.0.0.1\nnameserver127.0.0.1\nnameserver\n\xff\nnameserver 10.1.2.3%eth0 extra\n";
+    std::fs::write(&file, text).expect("a file");
+    let lines = suspects(std::slice::from_ref(&file), &own);
+    let wanted =
+        [("nameserver\t127.0.0.53\t# the stub", 1), ("nameserver ::1", 2), ("nameserver 10.1.2.3%eth0 extra", 9)];
+    assert_eq!(lines, wanted.map(|(line, number)| format!("'{line}' in {file}:{number}")));
+    assert!(!stub_hint(&lines).is_empty());
 }
 
 /// Answers HINFO queries on a socket as the chain would: each passes the plugin, and the upstream sends it back here

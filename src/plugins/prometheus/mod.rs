@@ -34,7 +34,8 @@
 //!   truncated; 0 where the server had to answer with an error by itself.
 //! - `coredns_dns_request_duration_seconds{server, zone, view}`: time from the query's arrival.
 //! - `coredns_dns_responses_total{server, zone, view, rcode, plugin}`: replies. `plugin` is the one that answered, and
-//!   empty where the server had to answer with an error by itself. RCODEs above 23 are counted as `other`.
+//!   empty where the server had to answer with an error by itself. RCODEs above 23 are counted as `other`. As in
+//!   CoreDNS, a query that `acl` drops counts as a NOERROR of no plugin, with a size of 0.
 //! - `coredns_plugin_enabled{server, zone, view, name}`: 1 for every plugin with a seat in the chain.
 //! - `coredns_build_info{version, revision, goversion}`: 1; `goversion` names the Rust version.
 //! - `coredns_panics_total`: panics in plugins; each cost one query.
@@ -60,6 +61,7 @@ use crate::host::Host;
 use crate::host::metrics::{Collect, Family, Gauge, Page};
 use crate::wire::reply::Origin;
 use crate::wire::request::HEADER;
+use crate::wire::types::rcode;
 use grid::{Event, Grid};
 
 /// How the house knows this plugin.
@@ -217,12 +219,18 @@ fn enabled(s: &Setup<'_>) -> Result<Vec<Gauge>> {
 
 impl Plugin for Prometheus {
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
-        let zones = self.places.get(here.site.ordinal).map(|place| &place.zones);
-        if let Some(grid) = zones.and_then(|zones| zones.get(usize::from(query.zone))) {
+        if let Some(grid) = self.grid(query, here) {
             let own = reply.origin == Origin::Server;
             let size = if own { 0 } else { full_size(query, reply) };
             let column = if own { 0 } else { self.column(query.answered_by, here) };
             grid.count(query, &Event { size, took: query.elapsed(), rcode: reply.rcode(), column });
+        }
+        Turn::Up
+    }
+
+    fn dropped(&self, query: &mut Query<'_>, here: &Here<'_>) -> Turn {
+        if let Some(grid) = self.grid(query, here) {
+            grid.count(query, &Event { size: 0, took: query.elapsed(), rcode: rcode::NOERROR, column: 0 });
         }
         Turn::Up
     }
@@ -236,6 +244,12 @@ impl Plugin for Prometheus {
 }
 
 impl Prometheus {
+    /// The counters of the zone that the query was routed by.
+    fn grid(&self, query: &Query<'_>, here: &Here<'_>) -> Option<&Grid> {
+        let place = self.places.get(here.site.ordinal)?;
+        place.zones.get(usize::from(query.zone)).map(Arc::as_ref)
+    }
+
     /// The column of the plugin at a seat; 0 behind the last one.
     fn column(&self, seat: u8, here: &Here<'_>) -> usize {
         let column = |name: &&str| grid::column_of(name) as u8;

@@ -189,6 +189,20 @@ fn d7(run: &Run) -> Found {
 
 //----------- Which answer ---------------------------------------------------
 
+/// Whether something comes true within the time that tests have.
+fn is_soon(is: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + 6 * PATIENCE;
+    loop {
+        if is() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn d9(run: &Run) -> Found {
     let nothing = |seen: &Seen| vec![Act::send(Answer::to(&seen.packet).rcode(NXDOMAIN).soa("test", 60))];
     let upstream = Upstream::start(move |seen| match &seen.name()[..] {
@@ -199,12 +213,14 @@ fn d9(run: &Run) -> Found {
     });
     let server = run.forward(STALE, &[upstream.address], "");
     let is_well = |name: &str| question(name).ask(server.address()).is_some_and(|reply| is_right(name, &reply));
-    let mut kept = vec![is_well("both.test")];
-    question("both.test").of(AAAA).ask(server.address());
+    let is_denied = |name: &str, of: u16| {
+        question(name).of(of).ask(server.address()).is_some_and(|reply| [NOERROR, NXDOMAIN].contains(&reply.rcode()))
+    };
+    // What is kept is what the row is about: until it is there, a machine that does other things may take its time.
+    let mut kept = vec![is_soon(|| is_well("both.test")), is_soon(|| is_well("brief.test"))];
+    let denied = is_soon(|| is_denied("both.test", AAAA)) && is_soon(|| is_denied("above.test", A));
     kept.push(is_well("both.test"));
-    question("above.test").ask(server.address());
-    kept.push(is_well("below.above.test"));
-    kept.push(is_well("brief.test"));
+    kept.push(is_soon(|| is_well("below.above.test")));
     std::thread::sleep(Duration::from_millis(1_500));
     upstream.script(|seen| vec![Act::send(Answer::to(&seen.packet).rcode(2))]);
     for _ in 0..5 {
@@ -214,6 +230,7 @@ fn d9(run: &Run) -> Found {
     let well = kept.iter().filter(|is| **is).count();
     let shadowed = if well == kept.len() { String::new() } else { format!(": {kept:?}") };
     Found::new(format!("{well} of {} positive{shadowed}", kept.len()))
+        .must(denied, "a denial never came")
         .must(well == kept.len(), "a positive answer was shadowed by a failure or a denial")
 }
 
