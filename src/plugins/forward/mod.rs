@@ -51,7 +51,8 @@
 //! - `max_connect_attempts`: tries of one query (as many as make sense, in the time of two for each upstream); 0 means
 //!   as many as make sense in 4.5 s.
 //! - `max_concurrent`: more queries at a time are REFUSED (0, any number).
-//! - `failover`: RCODEs with which the next upstream is asked, each once.
+//! - `failover`: RCODEs with which the other upstreams are asked, each in its turn. If none of them has another answer, the
+//!   last one counts. Upstreams that have been silent for a while are neither asked nor waited for.
 //! - `next`, `next_on_nodata`: RCODEs, or an empty answer, with which the next matching `forward` of the block is asked.
 //! - `source_address`: the address that queries leave from.
 //! - `random_case` (not in CoreDNS): the letters of a question are in random case, and a reply counts only if it
@@ -79,9 +80,15 @@
 //! silent after three late queries in a row with nothing heard since; any answer ends that. An answer is late after
 //! the time in which 95 of 100 answers of this upstream come and a quarter more: between 10 and 400 ms if there is
 //! another upstream, between 50 ms and 1 s if not. Then the next upstream is asked, or the same over another
-//! socket; earlier sends stay open, and the first answer wins. SERVFAIL, REFUSED, FORMERR and NOTIMP win only when no
-//! other answer comes within 400 ms. A question is sent three times at most; the third goes over TCP if the upstream
-//! is one that was asked before.
+//! socket; earlier sends stay open, and the first answer wins. A question is sent three times at most; the third goes
+//! over TCP if the upstream is one that was asked before.
+//!
+//! Some answers are held back for a better one. SERVFAIL, REFUSED, FORMERR and NOTIMP wait 400 ms for upstreams that were
+//! asked before they came. An answer that `failover` names waits for each upstream that may have another: for the time in
+//! which most of its answers come and a quarter more, at least 400 ms, and 1 s as long as nothing is known of it. A truncated
+//! answer to a client of UDP waits as long for the whole one over TCP, twice if its answers are slow. None waits for an
+//! upstream that is down, or was silent for 400 ms already.
+//!
 //! Only upstreams of which nothing is heard get up to three sends for each transport (RFC 9520). Repeats are
 //! limited to 10 % of all queries and a burst of 100, unless queries get lost; without budget a question is repeated
 //! after a second.
