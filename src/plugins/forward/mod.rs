@@ -43,7 +43,10 @@
 //! - `read_timeout`: how long one try may take (2s). A look-up takes at most as long as all its tries one after the
 //!   other, and 4.5 s.
 //! - `expire`, `max_age`, `max_idle_conns`: how long sockets without questions are kept (10s), how long they are used
-//!   at all (0, as long as they are of use), and how many idle ones are kept (0, any number).
+//!   at all (0, as long as they are of use), and how many idle ones are kept (0, any number). A connection hands over to a
+//!   new one in any case after 15 to 30 s, or 1,000 to 2,000 questions (10,000 to 20,000 if it is encrypted), so that the
+//!   load of a node does not stay with one pod of an upstream Service. No question waits for that: the old connection is used
+//!   until the new one is open, and ends with its last answer.
 //! - `max_fails`, `health_check`: after a late answer or a failed try an upstream is probed (`NS` of `.` or `domain`,
 //!   every 500ms, with RD unless `no_rec`) until it answers; with more than `max_fails` (2) failed probes it is down and
 //!   not asked. 0 means never, and no probes.
@@ -137,7 +140,7 @@
 //! - `coredns_proxy_request_duration_seconds{proxy_name="forward", to, rcode}`: answered tries
 //! - `coredns_proxy_healthcheck_failures_total{proxy_name, to}`
 //! - `coredns_proxy_conn_cache_hits_total{proxy_name, to, proto}`, `coredns_proxy_conn_cache_misses_total{..}`:
-//!   proto is `udp`, `tcp`, `tcp-tls` or `quic`
+//!   proto is `udp`, `tcp`, `tcp-tls` or `quic`; misses are the sockets and connections that were opened
 //! - `coredns_forward_healthcheck_broken_total`: all upstreams of a query were down
 //! - `coredns_forward_max_concurrent_rejects_total`
 //! - `coredns_forward_requests_total{to}`, `coredns_forward_responses_total{to, rcode}`,
@@ -165,7 +168,8 @@
 //! - An answer of an upstream ends its being down, not only a probe.
 //! - A UDP socket sends 16 queries or for 3 s, and then another port is drawn; CoreDNS keeps ports in use while there are
 //!   queries.
-//! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake.
+//! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake. They are changed after
+//!   30 s or 2,000 queries at most, as above; CoreDNS keeps a connection that is never idle.
 //! - A file behind `tls://` names upstreams that are reached over TLS; CoreDNS reaches them without.
 //! - At most 16,384 different questions are open at a time; beyond that it is SERVFAIL.
 //! - Host names are looked up again. At the first start a name server that does not answer within 2 s keeps only what
@@ -199,6 +203,9 @@ mod rtt;
 mod setup;
 mod table;
 mod tcp;
+#[cfg(test)]
+mod tcp_tests;
+mod term;
 #[cfg(test)]
 mod tests;
 mod tls;
