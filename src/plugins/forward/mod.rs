@@ -31,8 +31,8 @@
 //!
 //! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
 //!   `forward`; the first that matches is asked.
-//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name, or a file whose `nameserver` lines name the upstreams
-//!   (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS), `https://` (DNS over HTTPS, at `/dns-query`) or
+//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name (of letters, digits, hyphens and underscores), or a file whose
+//!   `nameserver` lines name the upstreams (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS), `https://` (DNS over HTTPS, at `/dns-query`) or
 //!   `quic://` (DNS over QUIC). `tls://IP%NAME` and `quic://IP%NAME` give the name that the upstream's certificate has to
 //!   show. At most 15. Files are read again when they change; one that is empty or gone changes nothing. Host names are
 //!   absolute; they are looked up when the server starts and again when the TTL of their addresses is over (5 s at
@@ -185,6 +185,7 @@ mod failure;
 mod faults_tests;
 mod flight;
 mod follow;
+mod host_name;
 mod https;
 #[cfg(test)]
 mod https_tests;

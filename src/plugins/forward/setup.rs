@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::exchange::Forward;
 use super::policy::Policy;
 use super::tls;
-use super::to::To;
+use super::to::{To, Wrong};
 use super::upstream::{Health, Way};
 use crate::chain::setup::Setup;
 use crate::corefile::value::{Span, host_port, ip};
@@ -152,7 +152,9 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
 fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     let mut entries = Vec::new();
     for word in arguments {
-        entries.push(To::read(&word.text).map_err(|wrong| cursor.error_at(word, wrong))?);
+        let refused =
+            |wrong: Wrong| cursor.complain(word, format!("Error during parsing: {}", wrong.message)).hint(wrong.hint);
+        entries.push(To::read(&word.text).map_err(refused)?);
     }
     let last = arguments[arguments.len() - 1];
     if entries.iter().all(|entry| matches!(entry, To::File(_, _, servers) if servers.is_empty())) {

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use super::host_name::host_name;
 use super::names::HostName;
 use super::upstream::Address;
 use crate::corefile::address::Transport;
 use crate::corefile::value::{host_port, ip, unsigned};
-use crate::wire::name::Name;
 
 /// One TO argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,20 +24,25 @@ impl To {
     /// Reads one TO argument; a file is read as well.
     ///
     /// # Errors
-    /// A sentence for the complaint: in CoreDNS's words where it refuses too.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    /// What is wrong with it, in CoreDNS's words where it refuses too.
+    pub(super) fn read(text: &str) -> Result<Self, Wrong> {
         let (scheme, rest) = Transport::split(text);
         if rest.is_empty() {
-            return Err(format!("invalid address: \"{text}\""));
+            let hint = "the address or the name of an upstream is missing";
+            return Err(Wrong { message: format!("invalid address: \"{text}\""), hint: hint.to_owned() });
         }
         if scheme == Transport::Https && rest.contains('/') {
-            return Err(format!(
-                "paths are not allowed in HTTPS upstream addresses (the /dns-query path is used by default): {text}"
-            ));
+            let path = "the /dns-query path is used by default";
+            return Err(format!("paths are not allowed in HTTPS upstream addresses ({path}): {text}").into());
         }
         if !matches!(scheme, Transport::Dns | Transport::Tls | Transport::Quic | Transport::Https) {
             let name = scheme.scheme();
-            return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}"));
+            return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}").into());
+        }
+        if let Some((unknown, _)) = rest.split_once("://") {
+            let hint =
+                format!("'{unknown}://' is unknown; dns:// (UDP and TCP), tls://, https:// and quic:// are known");
+            return Err(Wrong { message: no_host(text), hint });
         }
         let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
@@ -48,9 +53,9 @@ impl To {
             Some(address) => Ok(Self::Address(Address { server_name, ..address })),
             None => match name_servers(&rest, scheme) {
                 Ok(servers) => Ok(Self::File(rest, scheme, servers)),
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("open {rest}: {error}")),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("open {rest}: {error}").into()),
                 Err(_) => {
-                    let name = host_name(host).ok_or_else(|| no_host(host))?;
+                    let name = host_name(host).map_err(|hint| Wrong { message: no_host(host), hint })?;
                     let text = host.to_owned();
                     Ok(Self::Host(Box::new(HostName { text, name, port, scheme, server_name })))
                 }
@@ -92,6 +97,20 @@ impl To {
     }
 }
 
+/// Why a TO argument is refused.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) message: String,
+    /// What would be right, if that is known.
+    pub(super) hint: String,
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self { message, hint: String::new() }
+    }
+}
+
 fn default_port(scheme: Transport) -> u64 {
     match scheme {
         Transport::Tls | Transport::Quic => 853,
@@ -124,14 +143,6 @@ pub(super) fn upstream_at(ip: IpAddr, port: u64, scheme: Transport) -> Address {
     let socket = SocketAddr::new(ip, u16::try_from(port).unwrap_or(0));
     let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
     Address { to: format!("{host}:{port}"), socket, scheme, server_name: None }
-}
-
-/// A name that a host can have: no path, and no number at its end, which would be an address that is written wrong.
-fn host_name(text: &str) -> Option<Name> {
-    let last = text.trim_end_matches('.').rsplit('.').next()?;
-    let is_number = last.bytes().all(|octet| octet.is_ascii_digit());
-    let is_host = !is_number && !text.contains(['/', ':', '%', '?', '@', ' ']);
-    Name::from_text(text).ok().filter(|name| is_host && !name.is_root()).map(Name::lowered)
 }
 
 fn no_host(text: &str) -> String {
@@ -180,7 +191,7 @@ mod tests {
             Ok(To::Address(address)) => format!("{} {}", address.to, address.socket),
             Ok(To::File(_, _, servers)) => servers.iter().map(|server| format!("<{}>", server.to)).collect(),
             Ok(To::Host(host)) => format!("{} {} {:?}", host.name, host.port, host.scheme),
-            Err(error) => error,
+            Err(wrong) => wrong.message,
         }
     }
 
@@ -193,6 +204,7 @@ mod tests {
         assert_eq!(to("[2001:db8::1]:54"), "[2001:db8::1]:54 [2001:db8::1]:54");
         assert_eq!(to("fe80::1%7"), "[fe80::1]:53 [fe80::1%7]:53");
         assert_eq!(to("192.0.2.1:99999"), "192.0.2.1:99999 192.0.2.1:0");
+        assert_eq!(to("192.0.2.1:"), "192.0.2.1:53 192.0.2.1:53");
     }
 
     #[test]
@@ -235,6 +247,8 @@ mod tests {
         assert_eq!(to("010.0.0.1"), "not an IP address, file, or valid domain: \"010.0.0.1\"");
         assert!(to("a..b").contains("valid domain"));
         assert!(to("tls://dns.example.org?x").contains("valid domain"));
+        assert!(to("tls://:853").contains("valid domain"));
+        assert!(To::read("udp://192.0.2.1").is_err_and(|wrong| wrong.hint.starts_with("'udp://' is unknown")));
     }
 
     #[test]
