@@ -151,7 +151,18 @@ fn c2(run: &Run) -> Found {
     let server = run.forward(&above, &[upstreams[0].address, upstreams[1].address], "");
     let known = fresh("c2-", run.pick(20, 200));
     let ask = |question: &Question| question.ask(server.address());
-    ask_all(&questions(&known), 5, ask);
+    // What a busy machine answers too late is asked again: the row is about what is known.
+    let mut missing = known.clone();
+    for _ in 0..5 {
+        let replies = ask_all(&questions(&missing), 5, ask);
+        let is_right = |at: usize, name: &str| replies[at].as_ref().is_some_and(|reply| is_right(name, reply));
+        missing = missing
+            .iter()
+            .enumerate()
+            .filter(|(at, name)| !is_right(*at, name))
+            .map(|(_, name)| name.clone())
+            .collect();
+    }
     std::thread::sleep(Duration::from_millis(1_500));
     upstreams.iter().for_each(|upstream| upstream.script(|_| Vec::new()));
     let unknown = fresh("c2-new-", known.len());

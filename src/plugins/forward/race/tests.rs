@@ -234,6 +234,27 @@ fn an_error_does_not_wait_for_the_silent() {
     assert!(came.took <= 260 * MS, "{came:?}");
 }
 
+/// Row C3 failed now and then: one upstream was out for a moment, so that there was to be one more send, and when it was
+/// heard of there was none, although all sends had been datagrams.
+#[test]
+fn the_last_send_goes_over_tcp_whoever_is_out_meanwhile() {
+    let scene = Scene::new("", &[Nothing, Nothing], failover(Policy::Sequential, &[]));
+    let (upstreams, now) = (scene.upstreams(), scene.now);
+    let sent = Arc::new(Sent::probe(&Name::ROOT, true));
+    let _inside = scene.runtime.enter();
+    let mut race = Race::new(&scene.forward, (&sent, Way::Udp, now), (&upstreams, 0), scene.runtime.handle());
+    race.send(0, Way::Udp, now);
+    race.send(1, Way::Udp, now);
+    (0..3).for_each(|_| upstreams[1].late(&scene.forward.options.health, scene.runtime.handle(), now));
+    assert_eq!(race.candidate(now), Some((0, Way::Udp)), "what went to the silent one does not count");
+    race.send(0, Way::Udp, now);
+    upstreams[1].answered(0, now);
+    let (at, way) = race.candidate(now).expect("one more");
+    assert_eq!(way, Way::Tcp);
+    race.send(at, way, now);
+    assert_eq!(race.candidate(now), None);
+}
+
 /// A firewall lets no TCP through: who came over UDP gets the truncated answer soon, and can do as it likes.
 #[test]
 fn a_truncated_answer_waits_for_the_whole_one() {

@@ -31,8 +31,11 @@ impl Race<'_> {
         if self.sends >= most || self.is_failing_over() && !any_in {
             return None;
         }
-        let is_enough = any_in && self.sends >= last;
-        let is_last = any_in && self.sends + 1 == last;
+        // An upstream that was out when it was asked may be heard of since: then the last send has been made already, and
+        // may have got lost as all before it.
+        let is_connected = self.lanes.iter().any(|lane| lane.tcp > 0);
+        let is_enough = any_in && self.sends >= last && is_connected;
+        let is_last = any_in && self.sends + 1 >= last;
         let asked = |(at, lane): (usize, &Lane)| {
             // `failover` asks each upstream, however many there are.
             let is_due = !is_enough || self.is_failing_over() && lane.is_unasked();
