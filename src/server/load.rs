@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::args::Args;
 use crate::chain::setup::Registration;
 use crate::corefile::{self, Corefile, Vocabulary};
-use crate::error::{Error, Result, words};
+use crate::error::{Complaint, Error, Result, is_out_of_files, words};
 use crate::host::metrics::Metrics;
 use crate::node::source;
 
@@ -78,13 +78,16 @@ impl Loader {
 fn read(path: &str) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|error| {
         let help = match error.kind() {
+            // The file is not to blame: the system's words say what is.
+            _ if is_out_of_files(&error) => String::new(),
             io::ErrorKind::IsADirectory => {
                 format!("name the file in it: -conf {}/Corefile", path.trim_end_matches('/'))
             }
             io::ErrorKind::PermissionDenied => "the user of the process must be able to read it".to_owned(),
             _ => "-conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile".to_owned(),
         };
-        Error::Other(format!("loading Corefile via flag: open {path}: {}\nhelp: {help}", words(&error)))
+        let message = format!("loading Corefile via flag: open {path}: {}", words(&error));
+        Error::from(Complaint::new(message).hint(help))
     })?;
     // Zones with NULs in them is what it would be read as.
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::parse::{Entry, Mistake, Parsed};
 use super::table::Table;
+use crate::chain::zones::Zones;
 use crate::corefile::value::quote;
 use crate::host::log;
 use crate::host::metrics::Gauge;
@@ -36,7 +37,7 @@ const MOST_TOLD: usize = 10;
 pub(super) struct Source {
     pub(super) path: PathBuf,
     /// Names elsewhere are left out.
-    pub(super) zones: Vec<Name>,
+    pub(super) zones: Zones,
     /// Entries in the Corefile.
     pub(super) inline: Vec<Entry>,
     /// Seconds.
