@@ -241,7 +241,7 @@ mod tests {
         let gauges =
             Gauges { entries: host.metrics.gauge(&ENTRIES, &["x"]), reloaded: host.metrics.gauge(&RELOADED, &[]) };
         let (path, inline) = (path.to_owned(), Vec::new());
-        HostsFile::open(Source { path, zones: vec![Name::ROOT], inline, ttl: 5, reverse: false }, gauges)
+        HostsFile::open(Source { path, zones: Zones::from_iter([Name::ROOT]), inline, ttl: 5, reverse: false }, gauges)
     }
 
     fn ago(seconds: u64) -> SystemTime {
