@@ -17,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Corefile(Box<Complaint>),
     /// The operating system refused something.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", words(source))]
     Io {
         /// What was tried, for example `open /etc/coredns/Corefile`.
         what: String,

@@ -80,13 +80,19 @@ impl FromIterator<Name> for Zones {
 /// domain name.
 #[must_use]
 pub fn name(cursor: &Cursor<'_>, word: &Word) -> Option<Name> {
-    let read = named(&normalize(&word.text));
-    read.map_err(|wrong| skip(cursor, word, &wrong, false)).ok()
+    let read = Name::from_text(&normalize(&word.text)).map(Name::lowered).ok();
+    if read.is_none() {
+        skip(cursor, word, &invalid(word.as_str()), false);
+    }
+    read
 }
 
 fn named(zone: &str) -> Result<Name, String> {
-    let name = Name::from_text(zone).map(Name::lowered);
-    name.map_err(|_| format!("zone is not a valid domain name: {zone}"))
+    Name::from_text(zone).map(Name::lowered).map_err(|_| invalid(zone))
+}
+
+fn invalid(zone: &str) -> String {
+    format!("zone is not a valid domain name: {zone}")
 }
 
 /// Warns that a zone is skipped; `last` if no other one is left on its line.

@@ -241,12 +241,12 @@ fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup
             if matches!(words.len(), 1 | 3) {
                 let _ = words.pop_if(|ca| ca.text.is_empty());
             }
-            let what = |at: usize| match (words.len(), at) {
-                (1, _) | (_, 2) => "could not read root certs",
-                _ => "could not load TLS cert",
+            let what = |at: usize, word: &Word| match (words.len(), at) {
+                (1, _) | (_, 2) => format!("error reading {word}"),
+                _ => "could not load TLS cert".to_owned(),
             };
-            let files: Vec<_> =
-                words.iter().enumerate().filter_map(|(at, word)| s.file(cursor, word, what(at))).collect();
+            let files = words.iter().enumerate().filter_map(|(at, word)| s.file(cursor, word, &what(at, word)));
+            let files: Vec<_> = files.collect();
             if files.len() == words.len() {
                 options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
             }

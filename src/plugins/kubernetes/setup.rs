@@ -210,7 +210,11 @@ impl<'a> Reader<'a> {
         let (from, written) = match (self.kubeconfig, self.endpoint) {
             (Some((word, context)), _) => {
                 let context = context.map(|context| context.as_str().to_owned());
-                (ApiFrom::Kubeconfig { file: s.path(word.as_str()), context }, word)
+                match s.file(cursor, word, &format!("kubeconfig {word}")) {
+                    Some(file) => (ApiFrom::Kubeconfig { file, context }, word),
+                    // The error is told: nothing is read from here.
+                    None => return Ok(Origin::Api(ApiFrom::InCluster)),
+                }
             }
             (None, Some(url)) => {
                 let found = |words: [&Word; 3]| words.iter().filter_map(|word| s.file(cursor, word, "tls")).collect();
