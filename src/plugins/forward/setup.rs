@@ -10,8 +10,9 @@ use super::tls;
 use super::to::{To, Wrong};
 use super::upstream::{Health, Way};
 use crate::chain::setup::Setup;
+use crate::chain::zones::Zones;
 use crate::corefile::value::{Span, host_port, ip};
-use crate::corefile::{Cursor, Word, address};
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
 use crate::wire::types::{rcode, rcode_number};
@@ -121,9 +122,8 @@ impl Default for Options {
 /// Reads one occurrence of the directive.
 pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forward> {
     let word = cursor.expect_arg()?;
-    let zones = address::expand_zone(&word.text).ok().and_then(|zones| names(&zones));
-    let from = zones.ok_or_else(|| cursor.error_at(word, format!("unable to normalize '{word}'")))?;
-    let mut options = Options { from, ..Options::default() };
+    let from = Zones::of(word).map_err(|_| cursor.error_at(word, format!("unable to normalize '{word}'")))?;
+    let mut options = Options { from: from.to_vec(), ..Options::default() };
     let arguments = cursor.args();
     if arguments.is_empty() {
         return Err(cursor.arg_err());
@@ -185,8 +185,7 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
     match cursor.word().as_str() {
         "except" => {
             let zones = some_args(cursor)?;
-            let zones = zones.iter().filter_map(|zone| names(&address::expand_zone(&zone.text).ok()?));
-            options.except.extend(zones.flatten());
+            options.except.extend_from_slice(&Zones::read(cursor, &zones, &[]));
         }
         "policy" => {
             let word = cursor.expect_arg()?;
@@ -236,12 +235,23 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
 fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Result<()> {
     match cursor.word().as_str() {
         "tls" => {
-            let words = cursor.args();
+            let mut words = cursor.args();
             if words.len() > 3 {
                 return Err(cursor.arg_err());
             }
-            let files: Vec<_> = words.iter().map(|word| s.path(&word.text)).collect();
-            options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
+            // An empty CA means those of the machine, as in CoreDNS.
+            if matches!(words.len(), 1 | 3) {
+                let _ = words.pop_if(|ca| ca.text.is_empty());
+            }
+            let what = |at: usize, word: &Word| match (words.len(), at) {
+                (1, _) | (_, 2) => format!("error reading {word}"),
+                _ => "could not load TLS cert".to_owned(),
+            };
+            let files = words.iter().enumerate().filter_map(|(at, word)| s.file(cursor, word, &what(at, word)));
+            let files: Vec<_> = files.collect();
+            if files.len() == words.len() {
+                options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
+            }
         }
         "tls_servername" => options.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
         "resolver" => {
@@ -326,10 +336,4 @@ fn rcodes(cursor: &mut Cursor<'_>) -> Result<Vec<u16>> {
         number.ok_or_else(|| cursor.error_at(word, format!("{word} is not a valid rcode")))
     };
     words.into_iter().map(number).collect()
-}
-
-/// Zones as names; nothing if one of them is too long to be one.
-fn names(zones: &[String]) -> Option<Vec<Name>> {
-    let zones: Option<Vec<Name>> = zones.iter().map(|zone| Name::from_text(zone).ok()).collect();
-    zones.filter(|zones| !zones.is_empty())
 }
