@@ -111,6 +111,26 @@ fn a_file_without_name_servers_is_named() {
     );
 }
 
+/// Such words were called valid, looked up at the start, and asked users' questions where a resolver answers everything.
+#[test]
+fn upstreams_that_cannot_be_are_refused_and_what_is_looked_up_is_said() {
+    let validate = |to: &str| run(&format!(".:1053 {{\n    forward . {to}\n}}\n"), &[], &["-validate"]);
+    let (status, printed) = validate("192.0.2.1, 192.0.2.x __PILLAR__UPSTREAM__SERVERS__ 192.0.2.2");
+    assert_eq!(status, 1, "{printed}");
+    for (word, help) in [
+        ("192.0.2.1,", "help: separate upstreams by blanks: write '192.0.2.1'"),
+        ("192.0.2.x", "help: this stands for an address; fill in"),
+        ("__PILLAR__UPSTREAM__SERVERS__", "help: this word is replaced in the template of a node cache"),
+    ] {
+        let wrong = format!("Corefile:2 - Error during parsing: not an IP address, file, or valid domain: \"{word}\"");
+        assert!(printed.contains(&wrong) && printed.contains(help), "{word}: {printed}");
+    }
+    let (status, printed) = validate("dns.example.org 192.0.2.1");
+    assert_eq!(status, 0, "{printed}");
+    let note = "note: plugin/forward: Corefile:2 - the host name dns.example.org is looked up when the server starts";
+    assert!(printed.contains(note), "{printed}");
+}
+
 /// One of each kind of thing that is not there, and zones that are none.
 const FULL_OF_MISTAKES: &str = ".:1053 {
     health bla:a

@@ -12,7 +12,7 @@ use super::upstream::{Health, Way};
 use crate::chain::setup::Setup;
 use crate::chain::zones::Zones;
 use crate::corefile::value::{Span, host_port, ip};
-use crate::corefile::{Cursor, Word};
+use crate::corefile::{Cursor, Severity, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
 use crate::wire::types::{rcode, rcode_number};
@@ -150,11 +150,20 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
 
 /// The TO arguments; files without name servers are skipped.
 fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
-    let mut entries = Vec::new();
+    let (mut entries, mut refused) = (Vec::new(), None);
     for word in arguments {
-        let refused =
-            |wrong: Wrong| cursor.complain(word, format!("Error during parsing: {}", wrong.message)).hint(wrong.hint);
-        entries.push(To::read(&word.text).map_err(refused)?);
+        match To::read(&word.text) {
+            Ok(entry) => entries.push(entry),
+            Err(Wrong { message, hint }) => {
+                let wrong = cursor.complain(word, format!("Error during parsing: {message}")).hint(hint);
+                if let Some(before) = refused.replace(wrong) {
+                    cursor.report(Severity::Error, before);
+                }
+            }
+        }
+    }
+    if let Some(wrong) = refused {
+        return Err(wrong.into());
     }
     let last = arguments[arguments.len() - 1];
     if entries.iter().all(|entry| matches!(entry, To::File(_, _, servers) if servers.is_empty())) {
@@ -166,7 +175,22 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     if entries.len() > MOST_TO {
         return Err(cursor.error_at(last, format!("more than {MOST_TO} TOs configured: {}", entries.len())));
     }
+    arguments.iter().zip(&entries).for_each(|(word, entry)| tell(cursor, word, entry));
     Ok(entries)
+}
+
+/// Says what an upstream depends on, so that a word that was to be an address is noticed.
+fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
+    match entry {
+        To::Host(host) => {
+            let when = "looked up when the server starts, and again when the TTL of its addresses is over";
+            cursor.note(word, format!("the host name {} is {when}", host.text));
+        }
+        To::File(path, _, servers) if servers.is_empty() => {
+            cursor.warn(word, format!("{path} names no upstream: there is no line `nameserver ADDRESS` in it"));
+        }
+        To::File(..) | To::Address(_) => {}
+    }
 }
 
 /// A server's name is given once: for all upstreams, or with each.
