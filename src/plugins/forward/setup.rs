@@ -181,6 +181,9 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
 
 /// Says what an upstream depends on, so that a word that was to be an address is noticed.
 fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
+    if entry.has_no_port() {
+        cursor.warn(word, format!("nothing can be sent to {word}: ports are 1 to 65535"));
+    }
     match entry {
         To::Host(host) => {
             let when = "looked up when the server starts, and again when the TTL of its addresses is over";

@@ -90,7 +90,9 @@ fn a_connection_takes_so_many_questions_and_ends_with_its_last_answer() {
     server.is_within("the slow one is asked", |server| server.slow.lock().expect("no panic").is_some());
     for n in 0..4_100 {
         let outcome = runtime.block_on(pool.exchange(&sent(&format!("n{n}.")), patience, runtime.handle()));
-        assert!(outcome.is_ok(), "{n}: {}", outcome.err().expect("an error").text);
+        if let Err(failure) = outcome {
+            panic!("{n}: {}", failure.text);
+        }
     }
     let opened = server.opened.load(Ordering::SeqCst);
     assert!((3..=6).contains(&opened), "{opened} connections for 4,100 questions");

@@ -8,6 +8,10 @@ use super::names::HostName;
 use super::upstream::Address;
 use crate::corefile::address::Transport;
 use crate::corefile::value::{host_port, ip, unsigned};
+use crate::error::words;
+
+/// CoreDNS's words.
+const NO_HOST: &str = "not an IP address, file, or valid domain";
 
 /// One TO argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,18 +46,26 @@ impl To {
         if let Some((unknown, _)) = rest.split_once("://") {
             let hint =
                 format!("'{unknown}://' is unknown; dns:// (UDP and TCP), tls://, https:// and quic:// are known");
-            return Err(Wrong { message: no_host(text), hint });
+            return Err(Wrong { message: format!("{NO_HOST}: \"{text}\""), hint });
         }
         let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
-        let port = if port.is_empty() { default_port(scheme) } else { unsigned(port, 32)? };
+        let port = match port {
+            "" => default_port(scheme),
+            // The one name of a port that Go knows without a list of services.
+            "domain" => 53,
+            number => unsigned(number, 32)
+                .map_err(|message| Wrong { message, hint: "a port is a number from 1 to 65535".to_owned() })?,
+        };
         match address(host, port, scheme) {
             // HTTPS knows one name for all upstreams, as in CoreDNS.
             Some(address) if scheme == Transport::Https => Ok(Self::Address(address)),
             Some(address) => Ok(Self::Address(Address { server_name, ..address })),
             None => match name_servers(&rest, scheme) {
                 Ok(servers) => Ok(Self::File(rest, scheme, servers)),
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("open {rest}: {error}").into()),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(format!("open {rest}: {}", words(&error)).into())
+                }
                 Err(_) => {
                     let name = host_name(host).map_err(|hint| Wrong { message: no_host(host), hint })?;
                     let text = host.to_owned();
@@ -76,6 +88,15 @@ impl To {
             Self::File(..) => return None,
         };
         Some((format!("{}://{to}", scheme.scheme()), name.as_deref()?))
+    }
+
+    /// Whether nothing can be sent there: its port is 0, or above 65535.
+    pub(super) fn has_no_port(&self) -> bool {
+        match self {
+            Self::Address(address) => address.socket.port() == 0,
+            Self::Host(host) => !(1..=u64::from(u16::MAX)).contains(&host.port),
+            Self::File(..) => false,
+        }
     }
 
     /// How the Corefile names it.
@@ -147,7 +168,7 @@ pub(super) fn upstream_at(ip: IpAddr, port: u64, scheme: Transport) -> Address {
 
 fn no_host(text: &str) -> String {
     let hint = if text.contains('/') { ": no such file" } else { "" };
-    format!("not an IP address, file, or valid domain: \"{text}\"{hint}")
+    format!("{NO_HOST}: \"{text}\"{hint}")
 }
 
 /// The number of a network interface; 0, which means none, if there is no such interface.
@@ -205,6 +226,9 @@ mod tests {
         assert_eq!(to("fe80::1%7"), "[fe80::1]:53 [fe80::1%7]:53");
         assert_eq!(to("192.0.2.1:99999"), "192.0.2.1:99999 192.0.2.1:0");
         assert_eq!(to("192.0.2.1:"), "192.0.2.1:53 192.0.2.1:53");
+        assert_eq!(to("192.0.2.1:domain"), "192.0.2.1:53 192.0.2.1:53");
+        assert!(To::read("192.0.2.1:99999").is_ok_and(|to| to.has_no_port()));
+        assert!(To::read("192.0.2.1:dns").is_err_and(|wrong| wrong.hint.contains("65535")));
     }
 
     #[test]
