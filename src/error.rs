@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
@@ -16,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Corefile(Box<Complaint>),
     /// The operating system refused something.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", words(source))]
     Io {
         /// What was tried, for example `open /etc/coredns/Corefile`.
         what: String,
@@ -28,12 +29,41 @@ pub enum Error {
     Other(String),
 }
 
-/// What the system says, in lower case and without its number: `connection refused`.
+/// What the system says, in lower case and without its number: `connection refused`. Where too many files are open,
+/// also how many there may be and who sets that, because the file that was to be opened is not to blame.
 #[must_use]
 pub fn words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+    let said = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    if !is_out_of_files(error) {
+        return said;
+    }
+    match FILE_LIMIT.load(Ordering::Relaxed) {
+        0 => format!("{said} ({RAISED_BY})"),
+        limit => format!("{said} (the process may have {limit}: {RAISED_BY})"),
+    }
 }
+
+/// Whether the process, or the whole machine, has too many files open.
+#[must_use]
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Tells [`words`] how many files the process may have open.
+pub fn set_file_limit(limit: u64) {
+    FILE_LIMIT.store(limit, Ordering::Relaxed);
+}
+
+/// How many files the process may have open; 0 if nobody has said so. It is asked for at the start, since it cannot be
+/// read from `/proc` when no file can be opened.
+static FILE_LIMIT: AtomicU64 = AtomicU64::new(0);
+
+const RAISED_BY: &str = "`ulimit -n`, LimitNOFILE in systemd";
+
+/// The process has too many files open, and the machine has (Linux, all architectures).
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 impl From<Complaint> for Error {
     fn from(complaint: Complaint) -> Self {
@@ -76,9 +106,18 @@ pub struct Place {
 }
 
 impl Complaint {
-    /// A complaint that blames no place yet.
+    /// A complaint that blames no place yet. Lines of `message` that begin with `help: ` become hints.
     pub fn new(message: impl Into<String>) -> Self {
-        Complaint { context: None, place: None, message: message.into(), hints: Vec::new() }
+        let message: String = message.into();
+        let mut parts = message.split("\nhelp: ");
+        let first = parts.next().unwrap_or_default().to_owned();
+        Complaint { context: None, place: None, message: first, hints: parts.map(str::to_owned).collect() }
+    }
+
+    /// A complaint by the same plugin about the same word.
+    #[must_use]
+    pub fn about(&self, message: impl Into<String>) -> Self {
+        Complaint { context: self.context.clone(), place: self.place.clone(), ..Complaint::new(message) }
     }
 
     /// Says who complains: `plugin/cache`.
@@ -108,15 +147,60 @@ impl Complaint {
 
 impl std::error::Error for Complaint {}
 
+// ------------------------------------------------------------------------------------------------
+
+/// An error in parts, for a log line or a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The plugin that complains, without `plugin/`.
+    pub plugin: Option<String>,
+    /// What is wrong, with `FILE:LINE - ` in front if a place is to blame.
+    pub message: String,
+    /// Where.
+    pub place: Option<Place>,
+    /// What would be right.
+    pub hints: Vec<String>,
+}
+
+impl Error {
+    /// The error in parts.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        let complaint = match self {
+            Error::Corefile(complaint) => (**complaint).clone(),
+            other => Complaint::new(other.to_string()),
+        };
+        let text = complaint.headline();
+        let split = text.strip_prefix("plugin/").and_then(|rest| rest.split_once(": "));
+        let (plugin, message) = match split {
+            Some((plugin, message)) => (Some(plugin.to_owned()), message.to_owned()),
+            None => (None, text),
+        };
+        Parts { plugin, message, place: complaint.place, hints: complaint.hints }
+    }
+}
+
+impl Parts {
+    /// Message and hints in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let parts = std::iter::once(&self.message).chain(&self.hints).map(String::as_str);
+        parts.collect::<Vec<_>>().join("; ").replace('\n', "; ")
+    }
+}
+
+impl Complaint {
+    /// The first line: context, place and message.
+    fn headline(&self) -> String {
+        let context = self.context.iter().map(|context| format!("{context}: "));
+        let place = self.place.iter().map(|place| format!("{}:{} - ", place.file, place.line));
+        context.chain(place).collect::<String>() + &self.message
+    }
+}
+
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(context) = &self.context {
-            write!(f, "{context}: ")?;
-        }
-        if let Some(place) = &self.place {
-            write!(f, "{}:{} - ", place.file, place.line)?;
-        }
-        f.write_str(&self.message)?;
+        f.write_str(&self.headline())?;
         if let Some(place) = &self.place {
             place.show(f)?;
         }
@@ -130,6 +214,12 @@ impl fmt::Display for Complaint {
 // ------------------------------------------------------------------------------------------------
 
 impl Place {
+    /// The word, as far as it stands on its first line.
+    #[must_use]
+    pub fn word(&self) -> String {
+        self.text.chars().skip(self.column).take(self.width).collect()
+    }
+
     /// Writes the line and, below it, a row of carets under the word.
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.text.trim().is_empty() {
@@ -197,6 +287,26 @@ mod tests {
     #[test]
     fn a_complaint_without_a_place_is_one_line() {
         assert_eq!(Complaint::new("address 65536: invalid port").to_string(), "address 65536: invalid port");
+    }
+
+    #[test]
+    fn an_error_comes_apart_into_plugin_message_and_hints() {
+        let complaint = Complaint::new("no").from_context("plugin/cache").at(place("  cache 0", 8, 1)).hint("more");
+        let parts = Error::from(complaint).parts();
+        assert_eq!((parts.plugin.as_deref(), &*parts.message), (Some("cache"), "Corefile:3 - no"));
+        assert_eq!((parts.place.map(|place| place.word()), parts.hints), (Some("0".into()), vec!["more".into()]));
+        let parts = Error::Other("plugin/tls: open a: no\nhelp: one\nhelp: two".into()).parts();
+        assert_eq!((parts.plugin.as_deref(), &*parts.line()), (Some("tls"), "open a: no; one; two"));
+        let parts = Error::Other("address 65536: invalid port".into()).parts();
+        assert_eq!((parts.plugin, &*parts.message), (None, "address 65536: invalid port"));
+    }
+
+    #[test]
+    fn too_many_open_files_names_the_limit_and_who_sets_it() {
+        set_file_limit(64);
+        let said = words(&io::Error::from_raw_os_error(EMFILE));
+        assert_eq!(said, "too many open files (the process may have 64: `ulimit -n`, LimitNOFILE in systemd)");
+        assert_eq!(words(&io::Error::from_raw_os_error(2)), "no such file or directory");
     }
 
     #[test]

@@ -1,30 +1,35 @@
 //! The program: arguments in, exit status out. Everything else is in the library.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use signpost::args::{Command, USAGE, parse};
+use signpost::args::{Command, USAGE, USAGE_STATUS, parse, wants_json};
 use signpost::compare::options;
+use signpost::error::Error;
+use signpost::host::log::{self, Level};
 use signpost::plugins::{ALL, ELSEWHERE};
-use signpost::server::run;
+use signpost::server::{check, run};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if(|word| word == "compare").is_some() {
         return compare(arguments);
     }
+    let arguments: Vec<String> = arguments.collect();
+    log::set_json(wants_json(&arguments));
     let command = match parse(arguments) {
         Ok(command) => command,
         Err((status, text)) => {
-            eprintln!("{text}");
+            fail(&Error::Other(text));
+            if status == USAGE_STATUS && !log::is_json() {
+                eprint!("{USAGE}");
+            }
             return ExitCode::from(status);
         }
     };
     let result = match command {
         Command::Serve(args) => run::serve(&args, ALL, ELSEWHERE),
-        Command::Validate(args) => run::validate(&args, ALL, ELSEWHERE).map(|servers| {
-            println!("{}\nthe Corefile is valid", servers.join("\n"));
-            ExitCode::SUCCESS
-        }),
+        Command::Validate(args) => Ok(check::validate(&args, ALL, ELSEWHERE)),
         Command::Version => {
             println!("{}", run::banner());
             Ok(ExitCode::SUCCESS)
@@ -41,10 +46,20 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        signpost::host::log::flush(std::time::Duration::from_secs(1));
-        eprintln!("{error}");
+        log::flush(std::time::Duration::from_secs(1));
+        fail(&error);
         ExitCode::FAILURE
     })
+}
+
+/// Says on standard error why the process ends: with the line and the word marked, or as one record.
+fn fail(error: &Error) {
+    if log::is_json() {
+        // Nobody can be told that nobody reads.
+        let _ = std::io::stderr().write_all(&log::line_of(Level::Fatal, error));
+    } else {
+        eprintln!("{error}");
+    }
 }
 
 /// `signpost compare`: exit status 2 where it could not be tried.

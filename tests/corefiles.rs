@@ -15,12 +15,16 @@ use signpost::plugins::{ALL, ELSEWHERE};
 /// Where examples have their certificate: `tls.crt` and `tls.key`, as a Secret has them.
 const CERTIFICATE: &str = "/etc/signpost/tls";
 
+/// Where examples of manuals have their manifests.
+const MANIFESTS: &str = "./demo";
+
 /// Builds what a Corefile says, as `-validate` does: no socket, no network.
 fn validate(text: &str, file: &str) -> Result<Configuration, String> {
     let pki = tls::Pki::new();
     pki.issue("tls", &["dns.example.org"]);
     std::fs::rename(pki.path("tls.pem"), pki.path("tls.crt")).expect("renamed");
-    let text = &text.replace(CERTIFICATE, &pki.folder.path().display().to_string());
+    let text = text.replace(CERTIFICATE, &pki.folder.path().display().to_string());
+    let text = &text.replace(MANIFESTS, &root().join("Corefile.examples/demo/cluster").display().to_string());
     let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).collect();
     let vocabulary = Vocabulary { served: &served, elsewhere: ELSEWHERE };
     let corefile = corefile::parse(text, file, &|_: &str| None, &vocabulary).map_err(|error| error.to_string())?;

@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What plugins may use of `corefile`: the cursor, words, values and addresses. Not blocks, not the parser.
-const OPTIONS: &[&str] = &["Cursor", "Word", "Source", "cursor", "word", "value", "address", "nearest"];
+const OPTIONS: &[&str] = &["Cursor", "Severity", "Word", "Source", "cursor", "word", "value", "address", "nearest"];
 
 /// Uses that break a rule, each with its reason: (file, path, why).
 const EXCEPTIONS: &[(&str, &str, &str)] = &[(

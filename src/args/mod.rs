@@ -44,8 +44,11 @@ impl Default for Args {
     }
 }
 
-/// Why a command line is none: the exit status, and what to print on standard error.
+/// Why a command line is refused: the exit status, and what to print on standard error.
 pub type Refusal = (u8, String);
+
+/// The exit status of a flag that does not exist or has no value: the usage is printed with it.
+pub const USAGE_STATUS: u8 = 2;
 
 /// How to use the program.
 pub const USAGE: &str = "Usage of signpost:
@@ -122,7 +125,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
                 let value = value(name, inline, &mut arguments)?;
                 args.node.get_or_insert_default().set(name, value)?;
             }
-            _ => return Err((2, format!("flag provided but not defined: -{name}\n{USAGE}"))),
+            _ => return Err((USAGE_STATUS, format!("flag provided but not defined: -{name}"))),
         }
     }
     if let Some(flags) = &args.node {
@@ -135,6 +138,19 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
     })
 }
 
+/// Whether the command line asks for JSON lines, also if something else in it is wrong: then the complaint is one.
+#[must_use]
+pub fn wants_json(arguments: &[String]) -> bool {
+    let names = ["-log-format", "--log-format"];
+    let next = arguments.iter().skip(1).map(String::as_str).chain([""]);
+    let values = arguments.iter().zip(next).filter_map(|(argument, next)| match argument.split_once('=') {
+        Some((name, value)) if names.contains(&name) => Some(value),
+        None if names.contains(&argument.as_str()) => Some(next),
+        _ => None,
+    });
+    values.last() == Some("json")
+}
+
 fn flag_name(argument: &str) -> Option<&str> {
     let name = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
     (!name.is_empty()).then_some(name)
@@ -142,7 +158,7 @@ fn flag_name(argument: &str) -> Option<&str> {
 
 /// The value behind `=`, or the next argument.
 fn value(name: &str, inline: Option<String>, arguments: &mut impl Iterator<Item = String>) -> Result<String, Refusal> {
-    inline.or_else(|| arguments.next()).ok_or_else(|| (2, format!("flag needs an argument: -{name}\n{USAGE}")))
+    inline.or_else(|| arguments.next()).ok_or_else(|| (USAGE_STATUS, format!("flag needs an argument: -{name}")))
 }
 
 fn rest(arguments: impl Iterator<Item = String>) -> String {
@@ -153,7 +169,7 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Refusal> {
     match value {
         None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(true),
         Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
-        Some(other) => Err((2, format!("invalid boolean value \"{other}\" for -{name}: parse error\n{USAGE}"))),
+        Some(other) => Err((USAGE_STATUS, format!("invalid boolean value \"{other}\" for -{name}: parse error"))),
     }
 }
 
@@ -202,5 +218,16 @@ mod tests {
         assert_eq!(read("-conf").map_err(|(status, _)| status), Err(2));
         assert_eq!(read("-quiet=maybe").map_err(|(status, _)| status), Err(2));
         assert_eq!(read("-log-format xml").map_err(|(status, _)| status), Err(1));
+    }
+
+    #[test]
+    fn json_is_asked_for_in_any_place_and_the_last_word_counts() {
+        let wants = |line: &str| wants_json(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        for line in ["-log-format json", "-nonsense --log-format=json", "-log-format text -log-format json -conf"] {
+            assert!(wants(line), "{line}");
+        }
+        for line in ["", "json", "-log-format", "-log-format=json -log-format text", "-conf json"] {
+            assert!(!wants(line), "{line}");
+        }
     }
 }

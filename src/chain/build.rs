@@ -13,8 +13,8 @@ use super::setup::{BlockDraft, Common, Preparation, Registration, Setup, Start};
 use super::site::{Chain, Listener, Site, server_label};
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
-use crate::corefile::{Corefile, ServerBlock};
-use crate::error::{Error, Result};
+use crate::corefile::{Corefile, Finding, Findings, ServerBlock, Severity};
+use crate::error::{Complaint, Error, Result};
 use crate::host::Host;
 use crate::host::http::Endpoints;
 use crate::host::tasks::Tasks;
@@ -28,6 +28,8 @@ pub struct Configuration {
     pub listeners: Vec<Arc<Listener>>,
     /// The pages for people and probes.
     pub endpoints: Endpoints,
+    /// The words that ask for them by their address, for complaints.
+    pub pages: BTreeMap<String, Complaint>,
     /// How long to go on after the signal to stop.
     pub lameduck: Duration,
     /// How often to look for a changed Corefile, and the jitter, if at all.
@@ -36,27 +38,55 @@ pub struct Configuration {
     pub debug: bool,
     /// One line for each server, as it is printed at start, sorted.
     pub servers: Vec<String>,
+    /// Warnings and notes about the Corefile.
+    pub findings: Vec<Finding>,
     starts: Vec<Start>,
     preparations: Vec<Preparation>,
 }
 
 /// Builds what a Corefile says. `plugins` stand in the order of the chain.
 ///
-/// Errors come in CoreDNS's order: keys first, then plugin by plugin over all blocks, then collisions.
-///
 /// # Errors
-/// The first thing in the Corefile that cannot be.
+/// The first error that [`examine`] finds.
 pub fn build(
     corefile: &Corefile,
     plugins: &[Registration],
     host: &Arc<Host>,
     default_port: &str,
 ) -> Result<Configuration> {
-    let mut blocks = corefile.blocks.iter().map(|block| Block::new(block, default_port)).collect::<Result<Vec<_>>>()?;
+    let (configuration, findings) = examine(corefile, plugins, host, default_port);
+    let (mut errors, others): (Vec<_>, _) =
+        findings.into_iter().partition(|finding: &Finding| finding.severity == Severity::Error);
+    match configuration {
+        Some(configuration) => Ok(Configuration { findings: others, ..configuration }),
+        None => Err(errors.swap_remove(0).what),
+    }
+}
+
+/// Builds what a Corefile says, and tells all that was found in it. There is a configuration if there is no error among
+/// the findings.
+///
+/// Errors come in CoreDNS's order: keys first, then plugin by plugin over all blocks, then collisions. A plugin that
+/// fails in one block keeps none of the others from being set up, so that one look finds as many mistakes as it can.
+pub fn examine(
+    corefile: &Corefile,
+    plugins: &[Registration],
+    host: &Arc<Host>,
+    default_port: &str,
+) -> (Option<Configuration>, Vec<Finding>) {
+    let findings = Findings::default();
+    for warning in &corefile.warnings {
+        findings.add(Severity::Warning, warning.clone());
+    }
+    let fail = |error| findings.add(Severity::Error, error);
+    let blocks = corefile.blocks.iter().filter_map(|block| Block::new(block, default_port).map_err(fail).ok());
+    let mut blocks: Vec<Block<'_>> = blocks.collect();
     let mut common = Common::default();
+    // What comes of a plugin that is not set up is no news.
+    let mut is_complete = !findings.has_error();
     for plugin in plugins {
         for block in blocks.iter_mut().filter(|block| block.source.directive(plugin.name).is_some()) {
-            (plugin.setup)(&mut Setup {
+            let set_up = (plugin.setup)(&mut Setup {
                 host,
                 block: block.source,
                 keys: &block.keys,
@@ -64,9 +94,20 @@ pub fn build(
                 plugin: plugin.name,
                 draft: &mut block.draft,
                 common: &mut common,
-            })?;
+                findings: &findings,
+            });
+            is_complete &= set_up.map_err(fail).is_ok();
         }
     }
+    if is_complete && let Err(error) = settle(&mut blocks) {
+        fail(error);
+    }
+    let configuration = if findings.has_error() { None } else { assemble(blocks, common).map_err(fail).ok() };
+    (configuration, findings.take())
+}
+
+/// Hands over what plugins want of each other, and checks that blocks can stand side by side.
+fn settle(blocks: &mut [Block<'_>]) -> Result<()> {
     for draft in blocks.iter_mut().map(|block| &mut block.draft) {
         // Nobody has set it before.
         let _ = draft.memory.set(std::mem::take(&mut draft.from_memory));
@@ -75,16 +116,21 @@ pub fn build(
     blocks.iter_mut().try_for_each(Block::hand_over_externals)?;
     let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
     overlap::check_ports(&wanted)?;
-    check_transports(&blocks)?;
-    overlap::check_overlaps(&wanted)?;
+    check_transports(blocks)?;
+    overlap::check_overlaps(&wanted)
+}
+
+fn assemble(blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration> {
     let servers = server_lines(&blocks);
     Ok(Configuration {
         listeners: listeners(blocks)?,
         endpoints: common.endpoints,
+        pages: common.pages,
         lameduck: common.lameduck,
         reload: common.reload,
         debug: common.debug,
         servers,
+        findings: Vec::new(),
         starts: common.starts,
         preparations: common.preparations,
     })
@@ -127,7 +173,7 @@ impl<'a> Block<'a> {
         let keys = address::keys(source, default_port)?;
         let mut zones = Vec::new();
         for key in &keys {
-            let zone = zone_name(&key.zone)?;
+            let zone = zone_name(key)?;
             if !zones.contains(&zone) {
                 zones.push(zone);
             }
@@ -211,32 +257,34 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         }
         let served = place::places(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));
+        let written = block.keys.first().map(|key| key.word.complain(""));
         for (ordinal, Place { transport, port, host, zones }) in served.into_iter().enumerate() {
             let secure = block.draft.secure.as_ref().filter(|_| transport == Transport::Tls);
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
             let place = places.entry((transport, host, port));
             let server = server_label(transport, &place.key().1, port);
-            let (shared, sites) = place.or_insert_with(|| (secure.cloned(), Vec::new()));
+            let (shared, _, sites) = place.or_insert_with(|| (secure.cloned(), written.clone(), Vec::new()));
             if let Some(why) = Secure::difference(shared.as_deref(), secure.map(Arc::as_ref)) {
-                return Err(conflict(&server, &sites[0], &site, why));
+                let why = conflict(&server, &sites[0], &site, why);
+                return Err(written.map_or_else(|| Complaint::new(&why), |written| written.about(&why)).into());
             }
             sites.push(site);
         }
     }
-    let listener = |((transport, host, port), (secure, sites))| {
-        Arc::new(Listener::new(transport, host, port, sites).secured(secure))
+    let listener = |((transport, host, port), (secure, written, sites))| {
+        Arc::new(Listener::new(transport, host, port, sites).secured(secure).written(written))
     };
     Ok(places.into_iter().map(listener).collect())
 }
 
-/// What shares a listener: its TLS, and the sites of its blocks.
-type Together = (Option<Arc<Secure>>, Vec<Arc<Site>>);
+/// What shares a listener: its TLS, the word that asks for it first, and the sites of its blocks.
+type Together = (Option<Arc<Secure>>, Option<Complaint>, Vec<Arc<Site>>);
 
 /// Two server blocks want different things of one listener.
-fn conflict(server: &str, one: &Site, other: &Site, why: &str) -> Error {
+fn conflict(server: &str, one: &Site, other: &Site, why: &str) -> String {
     let (one, other) = (&one.zones[0], &other.zones[0]);
-    Error::Other(format!(
+    format!(
         "conflicting TLS configuration for shared listener {server} between zones \"{one}\" and \"{other}\": {why}\n\
          help: a connection is secured before its first question tells which block it is for: give both the same `tls`, or another port"
-    ))
+    )
 }

@@ -8,6 +8,7 @@
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
 //! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
+//! - [`zones`]: zones and `fallthrough`, as every plugin reads them
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
 pub mod build;
@@ -20,6 +21,7 @@ pub mod secure;
 pub mod setup;
 pub mod site;
 pub mod walk;
+pub mod zones;
 
 pub use crate::wire::reply::Reply;
 pub use plugin::{Here, Later, Plugin, Step, Turn};

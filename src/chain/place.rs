@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::site::server_label;
 use crate::corefile::address::{Key, Transport};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::wire::name::Name;
 
 /// One listener of a server block.
@@ -37,9 +37,9 @@ pub(super) fn hosts(bind: &[String]) -> Vec<String> {
 pub(super) fn places(keys: &[Key], bind: &[String]) -> Result<Vec<Place>> {
     let mut by_port: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
     for key in keys {
-        // A port that is none is refused by `check_ports`.
+        // Invalid ports are refused by `check_ports`.
         let port = key.port.parse().unwrap_or(0);
-        by_port.entry((key.transport, port)).or_default().push(zone_name(&key.zone)?);
+        by_port.entry((key.transport, port)).or_default().push(zone_name(key)?);
     }
     let hosts = hosts(bind);
     let place = |transport, port, zones: &Vec<Name>, host: &String| Place {
@@ -55,6 +55,7 @@ pub(super) fn places(keys: &[Key], bind: &[String]) -> Result<Vec<Place>> {
 }
 
 /// The zone of a key as a name.
-pub(super) fn zone_name(zone: &str) -> Result<Name> {
-    Name::from_text(zone).map_err(|_| Error::Other(format!("zone is not a valid domain name: {zone}")))
+pub(super) fn zone_name(key: &Key) -> Result<Name> {
+    let wrong = |_| key.word.complain(format!("zone is not a valid domain name: {}", key.zone)).into();
+    Name::from_text(&key.zone).map_err(wrong)
 }

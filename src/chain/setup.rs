@@ -1,7 +1,9 @@
 //! The only door between a plugin and everything else while a Corefile is built.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,10 +16,10 @@ use super::place::{self, Place};
 use super::plugin::Plugin;
 use super::search::{Lists, Offered};
 use super::secure::Secure;
-use crate::corefile::ServerBlock;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
-use crate::error::{Complaint, Result};
+use crate::corefile::{Findings, ServerBlock, Severity, Word};
+use crate::error::{Complaint, Result, words};
 use crate::host::Host;
 use crate::host::http::{Endpoints, Handler};
 use crate::wire::name::Name;
@@ -48,6 +50,7 @@ pub struct Setup<'a> {
     pub(super) plugin: &'static str,
     pub(super) draft: &'a mut BlockDraft,
     pub(super) common: &'a mut Common,
+    pub(super) findings: &'a Findings,
 }
 
 /// What the plugins of one server block have asked for so far.
@@ -78,6 +81,7 @@ pub(super) struct SearchWish {
 #[derive(Default)]
 pub(super) struct Common {
     pub(super) endpoints: Endpoints,
+    pub(super) pages: BTreeMap<String, Complaint>,
     pub(super) lameduck: Duration,
     pub(super) reload: Option<(Duration, Duration)>,
     pub(super) debug: bool,
@@ -104,7 +108,7 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn cursor(&self) -> Cursor<'a> {
         let directive = self.block.directive(self.plugin).expect("only plugins that the block names are set up");
-        Cursor::new(directive)
+        Cursor::new(directive).reporting(self.findings)
     }
 
     /// Takes the plugin's seat in the chain.
@@ -143,8 +147,11 @@ impl<'a> Setup<'a> {
             .push(Preparation { make: Box::new(move |runtime, first| Box::pin(make(runtime, first))) });
     }
 
-    /// Answers GET `path` at `address` (as in the Corefile, `:8080`); a later plugin that wants the same wins.
-    pub fn http(&mut self, address: &str, path: &str, handler: Handler) {
+    /// Answers GET `path` at `address`, as [`Cursor::page_address`] reads it; a later plugin that wants the same wins.
+    /// `written` is the word to blame if nothing can listen there.
+    pub fn http(&mut self, address: &str, written: &Word, path: &str, handler: Handler) {
+        let blame = written.complain("").from_context(format!("plugin/{}", self.plugin));
+        self.common.pages.insert(address.to_owned(), blame);
         self.common.endpoints.insert((address.to_owned(), path.to_owned()), handler);
     }
 
@@ -190,6 +197,27 @@ impl<'a> Setup<'a> {
             Some(root) if Path::new(path).is_relative() => root.join(path),
             _ => PathBuf::from(path),
         }
+    }
+
+    /// The path of a file that has to be there when the server starts, as the block's `root` makes it. `None`, with an error
+    /// among the findings that begins with `what`, if the file cannot be opened here.
+    #[must_use]
+    pub fn file(&self, cursor: &Cursor<'_>, word: &Word, what: &str) -> Option<PathBuf> {
+        let path = self.path(word.as_str());
+        let is_folder = |file: &File| file.metadata().is_ok_and(|metadata| metadata.is_dir());
+        let error = match File::open(&path) {
+            Ok(file) if is_folder(&file) => ErrorKind::IsADirectory.into(),
+            Ok(_) => return Some(path),
+            Err(error) => error,
+        };
+        let message = format!("Error during parsing: {what}: open {}: {}", path.display(), words(&error));
+        let hint = match error.kind() {
+            ErrorKind::NotFound => MISSING,
+            ErrorKind::PermissionDenied => "the user of the process must be able to read it",
+            _ => "",
+        };
+        cursor.report(Severity::Error, cursor.complain(word, message).hint(hint));
+        None
     }
 
     /// Says that this plugin answers every name of these zones from memory: nothing below it is ever asked for one.
@@ -268,6 +296,10 @@ impl<'a> Setup<'a> {
         self.common.probes.clone()
     }
 }
+
+/// What to do about a file that is not there.
+const MISSING: &str = "the file has to be there when the server starts: in a Pod, a volume of a Secret or ConfigMap brings \
+                       it; -validate looks on the machine that it runs on";
 
 //----------- Probes ---------------------------------------------------------
 

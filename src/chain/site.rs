@@ -8,6 +8,7 @@ use super::query::Query;
 use super::secure::Secure;
 use super::walk::Outcome;
 use crate::corefile::address::Transport;
+use crate::error::Complaint;
 use crate::wire::name::Name;
 use crate::wire::reply::{NOBODY, Reply};
 use crate::wire::types::{class, rcode, rtype};
@@ -75,6 +76,8 @@ pub struct Listener {
     pub port: u16,
     /// How connections are secured, if they are.
     pub secure: Option<Arc<Secure>>,
+    /// The word to blame if nothing can listen there: the first key of the first server block.
+    pub written: Option<Complaint>,
     sites: Vec<Arc<Site>>,
     zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,
     /// The lengths in octets that zones have, a bit each: other ends of a name need not be looked up.
@@ -99,7 +102,13 @@ impl Listener {
             }
         }
         let any_class = sites.iter().flat_map(|site| site.chain.names()).any(|name| ANY_CLASS.contains(name));
-        Self { transport, server, host, port, secure: None, sites, zones, lengths, any_class }
+        Self { transport, server, host, port, secure: None, written: None, sites, zones, lengths, any_class }
+    }
+
+    /// The same, with the word of the Corefile that asks for it.
+    #[must_use]
+    pub fn written(self, written: Option<Complaint>) -> Self {
+        Self { written, ..self }
     }
 
     /// The same with TLS, if it is wanted.

@@ -128,17 +128,8 @@ pub fn keys(block: &ServerBlock, default_port: &str) -> Result<Vec<Key>> {
     Ok(keys)
 }
 
-/// Zones that a plugin takes as arguments: scheme and port are dropped, networks expanded. What is no
-/// domain name is dropped without a word, as in CoreDNS. Without arguments it is the zones of the block.
-pub fn normalize_zones<'a>(arguments: impl IntoIterator<Item = &'a str>, block: &[Key]) -> Vec<String> {
-    let mut arguments = arguments.into_iter().peekable();
-    if arguments.peek().is_none() {
-        return block.iter().map(|key| key.zone.clone()).collect();
-    }
-    arguments.flat_map(|argument| expand_zone(argument).unwrap_or_default()).collect()
-}
-
-/// The zones that one argument names, in lower case and with the dot at the end; more than one for a network.
+/// The zones that one argument names, in lower case and with the dot at the end; more than one for a network. Scheme and
+/// port are dropped.
 ///
 /// # Errors
 /// In CoreDNS's words, for example `zone is not a valid domain name: a..b`.
@@ -174,11 +165,17 @@ fn zones_and_port(text: &str) -> std::result::Result<(Vec<String>, Option<String
     }
 }
 
-/// A complaint about a key, with what is usually meant.
+/// A complaint about a key.
 fn complain(word: &Word, rest: &str, wrong: &str) -> Complaint {
+    word.complain(wrong).from_context("error inspecting server blocks").hint(hint(rest, wrong))
+}
+
+/// What is usually meant by a zone (with a port, without a scheme) that is refused with the words `wrong`; empty if that
+/// is not known.
+pub fn hint(rest: &str, wrong: &str) -> String {
     let zone = rest.rsplit_once(':').map_or(rest, |(zone, _)| zone);
     let port = rest.rsplit_once(':').map_or("", |(_, port)| port);
-    let hint = if rest.ends_with('{') {
+    if rest.ends_with('{') {
         format!("'{{' is a word of its own: write '{} {{'", rest.trim_end_matches('{'))
     } else if wrong.starts_with("expecting") && rest.is_empty() {
         "a zone is missing, '.' for all names".to_owned()
@@ -198,8 +195,7 @@ fn complain(word: &Word, rest: &str, wrong: &str) -> Complaint {
         "a backslash takes the character behind it; leave it out".to_owned()
     } else {
         String::new()
-    };
-    word.complain(wrong).from_context("error inspecting server blocks").hint(hint)
+    }
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -67,12 +67,10 @@ fn escapes_count_as_what_they_stand_for() {
 }
 
 #[test]
-fn plugins_take_zones_or_inherit_them() {
-    assert_eq!(
-        normalize_zones(["Example.org:53", "a..b", "10.0.0.0/15"], &[]),
-        ["example.org.", "0.10.in-addr.arpa.", "1.10.in-addr.arpa."]
-    );
-    assert!(normalize_zones([], &[]).is_empty());
+fn a_word_names_one_zone_or_those_of_a_network() {
+    assert_eq!(expand_zone("Example.org:53"), Ok(vec!["example.org.".to_owned()]));
+    assert_eq!(expand_zone("10.0.0.0/15").map(|zones| zones.len()), Ok(2));
+    assert_eq!(expand_zone("a..b"), Err("zone is not a valid domain name: a..b".to_owned()));
 }
 
 #[test]

@@ -21,6 +21,7 @@
 
 use crate::error::{Complaint, Error, Result};
 
+use super::findings::{Findings, Severity};
 use super::value::{self, Span};
 use super::word::Word;
 use super::{Directive, suggest};
@@ -36,12 +37,21 @@ pub struct Cursor<'a> {
     open: usize,
     /// Where the directive was seen first, once it was seen.
     first: Option<usize>,
+    /// Where warnings and notes go.
+    findings: Findings,
 }
 
 impl<'a> Cursor<'a> {
     /// A cursor in front of the first word.
     pub fn new(directive: &'a Directive) -> Self {
-        Cursor { plugin: &directive.name, words: &directive.words, at: None, open: 0, first: None }
+        let findings = Findings::default();
+        Cursor { plugin: &directive.name, words: &directive.words, at: None, open: 0, first: None, findings }
+    }
+
+    /// The same cursor, whose warnings and notes go to `findings`.
+    #[must_use]
+    pub fn reporting(self, findings: &Findings) -> Self {
+        Cursor { findings: findings.clone(), ..self }
     }
 
     /// Name of the directive.
@@ -56,6 +66,18 @@ impl<'a> Cursor<'a> {
             self.first = self.at;
         }
         moved
+    }
+
+    /// [`Cursor::next_occurrence`] for a plugin that may stand in a server block once.
+    ///
+    /// # Errors
+    /// There is a second occurrence.
+    pub fn only_occurrence(&mut self) -> Result<bool> {
+        let is_second = self.first.is_some();
+        match self.next_occurrence() {
+            true if is_second => Err(self.once_error()),
+            moved => Ok(moved),
+        }
     }
 
     /// Moves to the next word if it stands on the same line, and gives it; a `{` too. `NextArg` in CoreDNS.
@@ -207,7 +229,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A plugin that may stand in a block once, at its second occurrence.
-    pub fn once_error(&self) -> Error {
+    pub(super) fn once_error(&self) -> Error {
         let word = self.word();
         let hint = match self.first.map(|at| &self.words[at]) {
             _ if *word.text != *self.words[0].text => {
@@ -227,6 +249,23 @@ impl<'a> Cursor<'a> {
     /// A complaint with the plugin's name and a place; the caller may add hints.
     pub fn complain(&self, word: &Word, message: impl Into<String>) -> Complaint {
         word.complain(message).from_context(format!("plugin/{}", self.plugin))
+    }
+
+    /// Says that a word is taken, and that it probably does not do what it was written for. The start logs warnings,
+    /// and `-validate` prints them.
+    pub fn warn(&self, word: &Word, message: impl Into<String>) {
+        self.report(Severity::Warning, self.complain(word, message));
+    }
+
+    /// Says something about a word that is right as it is.
+    pub fn note(&self, word: &Word, message: impl Into<String>) {
+        self.report(Severity::Note, self.complain(word, message));
+    }
+
+    /// Reports anything else: a complaint with hints, or an error after which reading goes on, so that the next one is
+    /// found as well. The Corefile is refused if there is an error among the findings.
+    pub fn report(&self, severity: Severity, what: impl Into<Error>) {
+        self.findings.add(severity, what);
     }
 
     /// What the current line is about: an option, or the directive.
@@ -292,11 +331,12 @@ impl Cursor<'_> {
         value::float(&word.text).map_err(|wrong| self.refused(word, &wrong, "this is a number"))
     }
 
-    /// `host:port`, where the host may be empty.
+    /// The address of a page, `host:port`, as it is to be listened on: an empty host is all addresses, and an empty port
+    /// becomes 0, any free one. A host name is looked up at the start, so it is only noted.
     ///
     /// # Errors
-    /// The port is missing, or an IPv6 address lacks its brackets.
-    pub fn host_port<'w>(&self, word: &'w Word) -> Result<(&'w str, &'w str)> {
+    /// The port is missing or invalid, an IPv6 address lacks its brackets, or no host can have this name.
+    pub fn page_address(&self, word: &Word) -> Result<String> {
         let hint = match &*word.text {
             text if text.parse::<u16>().is_ok() => {
                 format!("write ':{text}' to listen on that port of all addresses")
@@ -304,7 +344,21 @@ impl Cursor<'_> {
             text if text.parse::<std::net::Ipv6Addr>().is_ok() => format!("write '[{text}]:PORT'"),
             text => format!("write '{text}:PORT'"),
         };
-        value::host_port(&word.text).map_err(|wrong| self.refused(word, &wrong, &hint))
+        let split = value::host_port(&word.text).map_err(|wrong| self.refused(word, &wrong, &hint));
+        let (host, port) = split?;
+        let wrong = || {
+            let hint = "the port is a number from 0 to 65535; without one any free port is taken";
+            self.refused(word, &format!("address {word}: invalid port {}", value::quote(port)), hint)
+        };
+        let port = value::port(port).ok_or_else(wrong)?;
+        if !(host.is_empty() || value::is_host(host)) {
+            let message = format!("address {word}: {} is neither an address nor a host name", value::quote(host));
+            return Err(self.refused(word, &message, "without a host, as in ':8080', it is all addresses"));
+        }
+        if value::is_name(host) && host != "localhost" {
+            self.note(word, format!("the host name {host} is looked up when the server starts"));
+        }
+        Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
 
     fn refused(&self, word: &Word, wrong: &str, hint: &str) -> Error {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{Complaint, Result};
+use crate::error::{Complaint, Result, words};
 
 use super::glob::{clean, glob};
 use super::lex::{decode, lex};
@@ -23,7 +23,7 @@ pub(super) struct Imports {
     files_expanded: usize,
     words_repeated: usize,
     /// What to tell the user although it is no error.
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Complaint>,
 }
 
 struct Snippet {
@@ -111,7 +111,8 @@ impl Imports {
             if !pattern.contains(['*', '?', '[', ']']) {
                 return Err(self.not_found(argument, pattern, rest));
             }
-            self.warnings.push(format!("No files matching import glob pattern: {argument}"));
+            let message = format!("No files matching import glob pattern: {argument}");
+            self.warnings.push(argument.complain(message));
         }
         let mut words = Vec::new();
         for path in paths {
@@ -133,7 +134,7 @@ impl Imports {
                 .hint(format!("to import all files in it, write {argument}/*"))
                 .into());
         }
-        let bytes = std::fs::read(&path).map_err(|error| refuse(error.to_string()))?;
+        let bytes = std::fs::read(&path).map_err(|error| refuse(words(&error)))?;
         let source = Arc::new(Source { name: path.to_string_lossy().into(), text: decode(&bytes), imported: true });
         let words: Arc<[Word]> = lex(&source).into();
         self.sources.insert(path, words.clone());

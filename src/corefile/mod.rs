@@ -20,6 +20,7 @@ pub mod address;
 pub mod cursor;
 mod digest;
 mod env;
+pub mod findings;
 mod glob;
 mod import;
 mod lex;
@@ -35,11 +36,12 @@ use std::sync::Arc;
 
 pub use cursor::Cursor;
 pub use env::Environment;
+pub use findings::{Finding, Findings, Severity};
 pub use lex::decode;
 pub use suggest::nearest;
 pub use word::{Source, Word};
 
-use crate::error::Result;
+use crate::error::{Complaint, Result};
 
 /// A Corefile that was read: what to serve, in the order of the file.
 #[derive(Debug, Clone)]
@@ -48,8 +50,8 @@ pub struct Corefile {
     pub blocks: Vec<ServerBlock>,
     /// Whether the file held no server block, so that the built-in one is served.
     pub built_in: bool,
-    /// What to tell the user although it is no error; without prefix.
-    pub warnings: Vec<String>,
+    /// What to tell the user although it is no error.
+    pub warnings: Vec<Complaint>,
 }
 
 /// One server block: the zones in front of its brace, and what stands in it.
@@ -103,7 +105,8 @@ pub fn parse(text: &str, file: &str, env: &Environment<'_>, vocabulary: &Vocabul
         (blocks, _) = read(BUILT_IN)?;
         // Meant where no file is named; where one is, somebody lost its contents.
         if !file.is_empty() {
-            warnings.push(format!("{file}: there is no server block in it, so whoami answers every name"));
+            let message = format!("{file}: there is no server block in it, so whoami answers every name");
+            warnings.push(Complaint::new(message));
         }
     }
     Ok(Corefile { blocks, built_in, warnings })

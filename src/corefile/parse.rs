@@ -23,7 +23,7 @@ pub(super) fn blocks(
     file: &str,
     env: &Environment<'_>,
     vocabulary: &Vocabulary<'_>,
-) -> Result<(Vec<ServerBlock>, Vec<String>)> {
+) -> Result<(Vec<ServerBlock>, Vec<Complaint>)> {
     let mut parser = Parser { stream: Stream::new(words), imports: Imports::default(), file, env, vocabulary };
     let mut blocks = Vec::new();
     while parser.stream.next() {

@@ -228,6 +228,34 @@ pub fn host_port(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
+/// Reads a port: a number, `http`, `https` or `domain` as Go knows them without a list of services, or nothing, which is 0
+/// for any free port. A plus sign is taken, as in Go.
+pub fn port(text: &str) -> Option<u16> {
+    match text {
+        "" => Some(0),
+        "domain" => Some(53),
+        "http" => Some(80),
+        "https" => Some(443),
+        number => number.parse().ok(),
+    }
+}
+
+/// Whether text can be the host of an address: an IP address, also with its interface (`fe80::1%eth0`), or a host name.
+pub fn is_host(text: &str) -> bool {
+    ip(text.split('%').next().unwrap_or_default()).is_some() || is_name(text)
+}
+
+/// Whether text can be the name of a host: labels of letters, digits, hyphens and underscores, the last of which is no
+/// number (RFC 1123 2.1; underscores are in use).
+pub fn is_name(text: &str) -> bool {
+    let labels = text.strip_suffix('.').unwrap_or(text).split('.');
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+    text.len() <= 254 && labels.clone().all(is_label) && !labels.last().is_some_and(is_number)
+}
+
 /// Reads an address without a zone (`fe80::1%eth0` has one). Octets have no leading zeros.
 pub fn ip(text: &str) -> Option<IpAddr> {
     text.parse().ok()

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::log;
 use super::tasks::Tasks;
 
 /// Connections to one address; probes and scrapers need a handful.
@@ -68,11 +69,22 @@ impl Http {
     pub fn publish(&self, bound: Bound, endpoints: Endpoints, runtime: &Handle) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|address, _| endpoints.keys().any(|(wanted, _)| wanted == address));
+        tell_free_ports(&bound, &endpoints);
         self.live.store(Arc::new(endpoints));
         for (address, listener) in bound.0 {
             let mut tasks = Tasks::default();
             tasks.spawn(runtime, "http", serve(listener, address.clone(), self.live.clone()));
             open.insert(address, tasks);
+        }
+    }
+}
+
+/// Says where pages are that were given any free port: nobody else can tell.
+fn tell_free_ports(bound: &Bound, endpoints: &Endpoints) {
+    for (address, listener) in bound.0.iter().filter(|(address, _)| address.ends_with(":0")) {
+        let Ok(local) = listener.local_addr() else { continue };
+        for (_, path) in endpoints.keys().filter(|(of, _)| of == address) {
+            log::info("", format_args!("{path} is served at http://{local}{path}"));
         }
     }
 }

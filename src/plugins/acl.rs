@@ -36,6 +36,7 @@
 //! - `coredns_acl_allowed_requests_total{server,view}`: questions that passed.
 //!
 //! ## Differences from CoreDNS
+//! - A rule whose zones are all invalid is refused; CoreDNS takes it, and it protects nothing.
 //! - An IPv4 address that came to an IPv6 socket is held against networks of IPv4.
 //! - The OPT of a reply is as the client's, and only where it sent one; CoreDNS always adds one, of 4096 octets.
 //! - Questions of our own, to keep what is cached fresh, pass.
@@ -44,8 +45,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::zones::Zones;
 use crate::chain::{Here, Plugin, Query, Reply, Step};
-use crate::corefile::address::normalize_zones;
 use crate::corefile::{Cursor, Word, value};
 use crate::error::Result;
 use crate::host::Host;
@@ -103,7 +104,7 @@ struct Policy {
 }
 
 struct Rule {
-    zones: Vec<Name>,
+    zones: Zones,
     policies: Vec<Policy>,
 }
 
@@ -119,11 +120,15 @@ struct Acl {
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let (mut cursor, mut rules) = (s.cursor(), Vec::new());
     while cursor.next_occurrence() {
-        let zones = normalize_zones(cursor.args().iter().map(|word| word.as_str()), s.keys);
-        let zones = zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect();
-        let mut rule = Rule { zones, policies: Vec::new() };
+        let (directive, words) = (cursor.word(), cursor.args());
+        let mut rule = Rule { zones: Zones::read(&cursor, &words, s.keys), policies: Vec::new() };
         while cursor.next_option() {
             rule.policies.push(policy(&mut cursor)?);
+        }
+        if rule.zones.is_empty() && !rule.policies.is_empty() {
+            // Whoever wrote it believes that it protects something.
+            let complaint = cursor.complain(directive, "this rule holds for no name: none of its zones is valid");
+            return Err(complaint.hint("name a zone, or leave the zones out for those of the server block").into());
         }
         rules.push(rule);
     }
@@ -245,8 +250,7 @@ impl Acl {
     fn action(&self, query: &Query<'_>) -> (&Name, Action) {
         let client = query.client.peer.ip().to_canonical();
         for rule in &self.rules {
-            let holds = rule.zones.iter().filter(|zone| query.name.is_under(zone));
-            let Some(zone) = holds.max_by_key(|zone| zone.len()) else { continue };
+            let Some(zone) = rule.zones.longest(&query.name) else { continue };
             if let Some(policy) = rule.policies.iter().find(|policy| policy.holds(query.qtype, client)) {
                 return (zone, policy.action);
             }

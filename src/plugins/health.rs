@@ -9,7 +9,8 @@
 //!     lameduck DURATION
 //! }]
 //! ```
-//! ADDRESS is `:8080` if it is not given. With `lameduck`, queries are still answered for that long after the signal
+//! ADDRESS is `:8080` if it is not given. Without a port, as in `127.0.0.1:`, any free one is taken, and the log says which;
+//! then the server does not ask itself. With `lameduck`, queries are still answered for that long after the signal
 //! to stop, so that clients can be sent elsewhere first.
 //!
 //! ## Examples
@@ -68,14 +69,11 @@ const SLOW: Duration = Duration::from_secs(1);
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    let (mut address, mut lameduck) = (":8080", Duration::ZERO);
+    let (mut address, mut written, mut lameduck) = (":8080".to_owned(), cursor.word(), Duration::ZERO);
     while cursor.next_occurrence() {
         match cursor.args()[..] {
             [] => {}
-            [word] => {
-                cursor.host_port(word)?;
-                address = word.as_str();
-            }
+            [word] => (address, written) = (cursor.page_address(word)?, word),
             _ => return Err(cursor.arg_err()),
         }
         while cursor.next_option() {
@@ -86,9 +84,12 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         }
     }
     s.lameduck(lameduck);
-    s.http(address, "/health", Arc::new(|| (200, TEXT, "OK".to_owned())));
+    s.http(&address, written, "/health", Arc::new(|| (200, TEXT, "OK".to_owned())));
+    if address.ends_with(":0") {
+        return Ok(());
+    }
     let check = Check {
-        address: if address.starts_with(':') { format!("localhost{address}") } else { address.to_owned() },
+        address: if address.starts_with(':') { format!("localhost{address}") } else { address },
         took: s.host.metrics.histogram(&DURATION, BOUNDS, &[]),
         failures: s.host.metrics.counter(&FAILURES, &[]),
     };

@@ -37,12 +37,7 @@ struct Nsid(Vec<u8>);
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
     let mut data = host::name();
-    let mut seen = false;
-    while cursor.next_occurrence() {
-        if seen {
-            return Err(cursor.once_error());
-        }
-        seen = true;
+    while cursor.only_occurrence()? {
         let args: Vec<&str> = cursor.args().iter().map(|word| word.as_str()).collect();
         if !args.is_empty() {
             data = args.join(" ");

@@ -11,7 +11,8 @@
 //!     monitor until-ready|continuously
 //! }]
 //! ```
-//! ADDRESS is `:8181` if it is not given. With `until-ready` (the default) a plugin that was ready once is not asked
+//! ADDRESS is `:8181` if it is not given. Without a port, as in `127.0.0.1:`, any free one is taken, and the log says which.
+//! With `until-ready` (the default) a plugin that was ready once is not asked
 //! again; with `continuously` every request asks all.
 //!
 //! ## Examples
@@ -49,18 +50,11 @@ pub const PLUGIN: Registration = Registration { name: "ready", setup };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    let (mut address, mut continuously, mut seen) = (":8181", false, false);
-    while cursor.next_occurrence() {
-        if seen {
-            return Err(cursor.once_error());
-        }
-        seen = true;
+    let (mut address, mut written, mut continuously) = (":8181".to_owned(), cursor.word(), false);
+    while cursor.only_occurrence()? {
         match cursor.args()[..] {
             [] => {}
-            [word] => {
-                cursor.host_port(word)?;
-                address = word.as_str();
-            }
+            [word] => (address, written) = (cursor.page_address(word)?, word),
             _ => return Err(cursor.arg_err()),
         }
         while cursor.next_option() {
@@ -91,7 +85,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         waiting: Mutex::default(),
         told: Repeats::new(TOLD_AGAIN.0, TOLD_AGAIN.1),
     };
-    s.http(address, "/ready", Arc::new(move || ready.page()));
+    s.http(&address, written, "/ready", Arc::new(move || ready.page()));
     Ok(())
 }
 

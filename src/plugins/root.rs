@@ -25,7 +25,6 @@ use std::path::PathBuf;
 
 use crate::chain::setup::{Registration, Setup};
 use crate::error::Result;
-use crate::host::log;
 
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "root", setup };
@@ -38,7 +37,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         let path = PathBuf::from(word.as_str());
         match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                log::warning("plugin/root", format_args!("Root path does not exist: {word}"));
+                cursor.warn(word, format!("Root path does not exist: {word}"));
             }
             Err(error) => return Err(cursor.error_at(word, format!("unable to access root path '{word}': {error}"))),
             Ok(_) => {}

@@ -53,8 +53,8 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error as TlsError, Server
 
 use crate::chain::secure::{Secure, Terms};
 use crate::chain::setup::{Registration, Setup};
-use crate::corefile::Cursor;
-use crate::error::{Error, Result};
+use crate::corefile::{Cursor, Severity, Word};
+use crate::error::{Complaint, Error, Result};
 use crate::host::log;
 use crate::host::tls::{SecretsFile, authorities, identity, machine_authorities, provider, roots};
 
@@ -73,6 +73,8 @@ struct Directive {
     files: Vec<PathBuf>,
     client_auth: &'static str,
     secrets: Option<Arc<SecretsFile>>,
+    /// The word that names the file of secrets, for complaints.
+    written: Option<Complaint>,
 }
 
 //----------- Setup ----------------------------------------------------------
@@ -86,24 +88,24 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             2 | 3 => {}
             _ => return Err(cursor.arg_err()),
         }
-        let files = words.iter().map(|word| s.path(&word.text)).collect();
-        let mut directive = Directive { files, client_auth: CLIENT_AUTH[0], secrets: None };
+        let mut directive = Directive { files: Vec::new(), client_auth: CLIENT_AUTH[0], secrets: None, written: None };
         while cursor.next_option() {
             directive.option(&mut cursor, s)?;
+        }
+        let is_whole = directive.find(s, &cursor, &words);
+        if !is_whole {
+            continue;
         }
         let (config, terms) = directive.load().map_err(|wrong| cursor.error(wrong))?;
         let secure = Arc::new(Secure::new(config, terms));
         s.secure(secure.clone());
-        if let Some(secrets) = directive.secrets.clone() {
+        if let (Some(secrets), Some(written)) = (directive.secrets.clone(), directive.written.clone()) {
+            let no_secrets = move |why| written.about(format!("unable to write TLS Key Log: {why}")).into();
             s.prepare(move |_, _| async move { secrets.open().map_err(no_secrets) });
         }
         s.task("tls: certificate", move || follow(directive, secure));
     }
     Ok(())
-}
-
-fn no_secrets(why: String) -> Error {
-    Error::Other(format!("plugin/tls: unable to write TLS Key Log: {why}"))
 }
 
 /// What is wrong with a directive that names no files.
@@ -137,7 +139,13 @@ impl Directive {
                 self.client_auth = known.ok_or_else(|| cursor.unknown(word, message(), CLIENT_AUTH))?;
             }
             "keylog" => {
-                let path = s.path(&cursor.expect_arg()?.text);
+                let word = cursor.expect_arg()?;
+                let (path, written) = (s.path(&word.text), cursor.complain(word, ""));
+                if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+                    let message = format!("unable to write TLS Key Log: there is no folder for {}", path.display());
+                    cursor.report(Severity::Error, written.about(message));
+                }
+                self.written = Some(written);
                 self.secrets = Some(Arc::new(SecretsFile::new(path)));
             }
             _ => {
@@ -147,6 +155,16 @@ impl Directive {
             }
         }
         cursor.expect_no_arg()
+    }
+
+    /// Looks for the files; whether all of them are there.
+    fn find(&mut self, s: &Setup<'_>, cursor: &Cursor<'_>, words: &[&Word]) -> bool {
+        for (place, word) in words.iter().enumerate() {
+            let authorities = format!("error reading {word}");
+            let what = if place < 2 { "could not load TLS cert" } else { &authorities };
+            self.files.extend(s.file(cursor, word, what));
+        }
+        self.files.len() == words.len()
     }
 
     /// Reads the files.
@@ -296,7 +314,11 @@ mod tests {
         drop(Live::prepared(&with(&pki.text("secrets")), true).expect("it starts"));
         assert!(pki.path("secrets").exists());
         let error = Live::prepared(&with("/none/such"), true).err().expect("an error").to_string();
-        assert!(error.starts_with("plugin/tls: unable to write TLS Key Log: open /none/such: no such"), "{error}");
+        assert!(
+            error
+                .starts_with("plugin/tls: Corefile:3 - unable to write TLS Key Log: there is no folder for /none/such"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -324,7 +346,7 @@ mod tests {
             let error = both(&one, &other, 853).expect_err(why);
             let listener =
                 "conflicting TLS configuration for shared listener tls://:853 between zones \"a.\" and \"b.\"";
-            assert!(error.starts_with(&format!("{listener}: {why}\n")), "{error}");
+            assert!(error.starts_with(&format!("Corefile:5 - {listener}: {why}\n")), "{error}");
         }
     }
 

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use super::sys;
 use crate::chain::site::Listener;
 use crate::corefile::address::Transport;
-use crate::error::{Error, Result, words};
+use crate::error::{Complaint, Error, Result, words};
 
 /// Octets that the kernel may hold for us between two turns of a worker, if it lets us.
 const BUFFER: usize = 4 << 20;
@@ -127,7 +127,8 @@ fn failed(what: &str, listener: &Listener, error: io::Error) -> Error {
     let address = listener.server.split_once("://").map_or("", |(_, address)| address);
     let is_stream = what.ends_with("tcp");
     let advice = advice(&error, listener.port, is_stream, "`bind` in the Corefile, or another port (`-dns.port 1053`)");
-    Error::Other(format!("{what} {address}: bind: {}{advice}", words(&error)))
+    let message = format!("{what} {address}: bind: {}{advice}", words(&error));
+    listener.written.as_ref().map_or_else(|| Complaint::new(&message), |written| written.about(&message)).into()
 }
 
 /// What to do about a port that cannot be bound; `change` says where another one is named. Starts on a line of its own.
@@ -148,7 +149,6 @@ pub(super) fn advice(error: &io::Error, port: u16, is_stream: bool, change: &str
         io::ErrorKind::AddrNotAvailable => {
             format!("\nhelp: this machine has {}; change {change}", own_addresses().join(", "))
         }
-        _ if sys::is_out_of_files(error) => format!("\nhelp: {}", sys::file_limit()),
         _ => String::new(),
     }
 }

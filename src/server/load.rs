@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::args::Args;
 use crate::chain::setup::Registration;
 use crate::corefile::{self, Corefile, Vocabulary};
-use crate::error::{Error, Result, words};
+use crate::error::{Complaint, Error, Result, is_out_of_files, words};
 use crate::host::metrics::Metrics;
 use crate::node::source;
 
@@ -76,16 +76,7 @@ impl Loader {
 }
 
 fn read(path: &str) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        let help = match error.kind() {
-            io::ErrorKind::IsADirectory => {
-                format!("name the file in it: -conf {}/Corefile", path.trim_end_matches('/'))
-            }
-            io::ErrorKind::PermissionDenied => "the user of the process must be able to read it".to_owned(),
-            _ => "-conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile".to_owned(),
-        };
-        Error::Other(format!("loading Corefile via flag: open {path}: {}\nhelp: {help}", words(&error)))
-    })?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
     // Zones with NULs in them is what it would be read as.
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Error::Other(format!(
@@ -93,4 +84,35 @@ fn read(path: &str) -> Result<String> {
         )));
     }
     Ok(corefile::decode(&bytes))
+}
+
+/// Why a Corefile cannot be read, and what to do.
+fn unreadable(path: &str, error: &io::Error) -> Error {
+    let help = match error.kind() {
+        // The file is not to blame: the system's words say what is.
+        _ if is_out_of_files(error) => String::new(),
+        io::ErrorKind::IsADirectory => {
+            format!("name the file in it: -conf {}/Corefile", path.trim_end_matches('/'))
+        }
+        io::ErrorKind::PermissionDenied => "the user of the process must be able to read it".to_owned(),
+        _ => "-conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile".to_owned(),
+    };
+    let message = format!("loading Corefile via flag: open {path}: {}", words(error));
+    Complaint::new(message).hint(help).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_is_about_what_is_wrong() {
+        let said = |number| unreadable("/etc/coredns/Corefile", &io::Error::from_raw_os_error(number)).to_string();
+        assert!(said(2).ends_with("no such file or directory\nhelp: -conf FILE names the Corefile; in a pod it is mounted at /etc/coredns/Corefile"));
+        assert!(said(13).ends_with("permission denied\nhelp: the user of the process must be able to read it"));
+        for number in [24, 23] {
+            let said = said(number);
+            assert!(!said.contains("-conf") && said.contains("`ulimit -n`, LimitNOFILE in systemd"), "{said}");
+        }
+    }
 }

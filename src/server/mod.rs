@@ -1,12 +1,14 @@
 //! Sockets and everything around them: workers, publishing, reload, signals, the end.
 //!
 //! - [`run`]: the life of the process
+//! - [`check`]: `-validate`
 //! - [`load`]: reading the Corefile
 //! - [`publish`]: a configuration goes live, or nothing has happened
 //! - [`worker`], [`udp`], [`stream`]: the loops
 //! - [`bind`], [`sys`]: sockets
 
 mod bind;
+pub mod check;
 pub mod load;
 pub mod publish;
 pub mod run;

@@ -12,7 +12,7 @@ use super::worker::{Command, Live, Shared, Worker};
 use crate::chain::build::Configuration;
 use crate::chain::site::Listener;
 use crate::corefile::address::Transport;
-use crate::error::{Error, Result, words};
+use crate::error::{Complaint, Error, Result, words};
 use crate::host::Host;
 use crate::host::http::Endpoints;
 use crate::host::metrics::Family;
@@ -92,8 +92,11 @@ impl Stage {
     pub fn publish(&self, mut configuration: Configuration) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoints = std::mem::take(&mut configuration.endpoints);
-        let pages =
-            self.host.http.bind(&endpoints).map_err(|(address, source)| page_error(&endpoints, &address, &source))?;
+        let pages = self
+            .host
+            .http
+            .bind(&endpoints)
+            .map_err(|(address, source)| page_error(&configuration, &endpoints, &address, &source))?;
         let mut doors = state.doors.clone();
         let (live, fresh) = self.open_doors(&configuration.listeners, &mut doors)?;
 
@@ -184,9 +187,11 @@ impl Stage {
     }
 }
 
-fn page_error(endpoints: &Endpoints, address: &str, error: &std::io::Error) -> Error {
+fn page_error(configuration: &Configuration, endpoints: &Endpoints, address: &str, error: &std::io::Error) -> Error {
     let pages: Vec<_> = endpoints.keys().filter(|(of, _)| of == address).map(|(_, path)| path.as_str()).collect();
     let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
     let advice = bind::advice(error, port, true, &format!("the address of {} in the Corefile", pages.join(" and ")));
-    Error::Other(format!("listen tcp {address}: bind: {}{advice}", words(error)))
+    let message = format!("listen tcp {address}: bind: {}{advice}", words(error));
+    let written = configuration.pages.get(address);
+    written.map_or_else(|| Complaint::new(&message), |written| written.about(&message)).into()
 }

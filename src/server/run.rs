@@ -1,5 +1,6 @@
 //! The life of the process: start, signals, reload, the end.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use super::sys::{raise_file_limit, share_heaps};
 use crate::args::Args;
 use crate::chain::build::{Configuration, build};
 use crate::chain::setup::Registration;
-use crate::corefile::Corefile;
+use crate::corefile::{Corefile, Finding, Severity};
 use crate::error::{Error, Result};
 use crate::host::metrics::{Family, Gauge};
 use crate::host::{Host, log};
@@ -60,26 +61,11 @@ pub fn banner() -> String {
 /// of that comes from what glibc keeps for each thread.
 const WORKERS_OF_A_HEAP: usize = 8;
 
-/// Reads a Corefile and builds what it says, without opening or asking anything.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn validate(
-    args: &Args,
-    plugins: &'static [Registration],
-    elsewhere: &'static [&'static str],
-) -> Result<Vec<String>> {
-    let host = Arc::new(Host::default());
-    let corefile = Loader::new(args, plugins, elsewhere, &host.metrics)?.load()?;
-    Ok(build(&corefile, plugins, &host, &args.port)?.servers)
-}
-
 /// Serves until a signal ends it; the result is the exit status.
 ///
 /// # Errors
 /// What kept the server from starting.
 pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
-    log::set_json(args.json);
     let flush = log::Flush;
     share_heaps(1 + workers() / WORKERS_OF_A_HEAP);
     raise_file_limit();
@@ -117,11 +103,12 @@ fn live(
     let corefile = loader.load()?;
     let mut configuration = build(&corefile, plugins, &host, &args.port)?;
     let stage = Stage::new(host.clone(), runtime.handle().clone(), workers())?;
-    let mut process = Process { args, plugins, loader, host, stage, node, watch: None, hash: String::new() };
+    let (hash, told) = (String::new(), BTreeSet::new());
+    let mut process = Process { args, plugins, loader, host, stage, node, watch: None, hash, told };
     let code = runtime.block_on(async {
         // Before anything else: until its handler is set, a signal kills.
         let mut signals = Signals::new().map_err(|source| Error::Io { what: "listen for signals".into(), source })?;
-        process.start(&corefile, &mut configuration, runtime).await?;
+        process.start(&mut configuration, runtime).await?;
         let servers = std::mem::take(&mut configuration.servers);
         process.go_live(&corefile, configuration)?;
         process.announce(&servers);
@@ -152,6 +139,8 @@ struct Process<'a> {
     watch: Option<Watch>,
     /// The hash of the Corefile that is live.
     hash: String,
+    /// What was said about it.
+    told: BTreeSet<String>,
 }
 
 /// Looking for a changed Corefile.
@@ -175,21 +164,35 @@ enum Event {
 
 impl Process<'_> {
     /// Starts what has to be prepared. At the first start the server answers meanwhile.
-    async fn start(&mut self, corefile: &Corefile, configuration: &mut Configuration, runtime: &Runtime) -> Result<()> {
-        for warning in &corefile.warnings {
-            log::warning("", format_args!("{warning}"));
-        }
+    async fn start(&mut self, configuration: &mut Configuration, runtime: &Runtime) -> Result<()> {
         if let Some(path) = &self.args.pidfile
             && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
         {
             log::error("", format_args!("cannot write the pidfile {}: {error}", path.display()));
         }
+        self.tell(&configuration.findings);
         configuration.prepare(runtime.handle(), true).await
     }
 
-    fn go_live(&mut self, corefile: &Corefile, configuration: Configuration) -> Result<()> {
+    /// Logs what was found in a Corefile that is served, unless the one before it said the same.
+    fn tell(&mut self, findings: &[Finding]) {
+        let mut told = BTreeSet::new();
+        for Finding { severity, what } in findings {
+            let text = what.to_string();
+            if !self.told.contains(&text) {
+                let level = if *severity == Severity::Note { log::Level::Info } else { log::Level::Warning };
+                log::told(level, what);
+            }
+            told.insert(text);
+        }
+        self.told = told;
+    }
+
+    fn go_live(&mut self, corefile: &Corefile, mut configuration: Configuration) -> Result<()> {
         let interval = configuration.reload;
+        let findings = std::mem::take(&mut configuration.findings);
         self.stage.publish(configuration)?;
+        self.tell(&findings);
         self.hash = corefile.sha512_hex();
         self.watch = interval.map(|(interval, jitter)| {
             // Shown from the start, at 0.
@@ -300,7 +303,7 @@ impl Process<'_> {
             }
             watch.complaint.clone_from(&text);
         }
-        log::error("", format_args!("{text}\nthe configuration before it stays in use"));
+        log::failed(what, error, "the configuration before it stays in use");
     }
 }
 

@@ -16,10 +16,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::sys;
 use super::worker::{Local, Place};
 use crate::chain::{Client, Outcome, Proto, Query, Reply};
-use crate::error::words;
+use crate::error::{is_out_of_files, words};
 use crate::host::log;
 use crate::wire::answer::recycle;
 use crate::wire::request::{Gate, gate};
@@ -131,12 +130,11 @@ impl Connection {
 
 /// Out of files, most likely. A client that did not wait is its own affair.
 fn tell_refused(local: &Local, error: &io::Error) {
-    if !sys::is_out_of_files(error) {
+    if !is_out_of_files(error) {
         return;
     }
     if let Some(held_back) = local.shared.refused.allow("", Instant::now().into()) {
-        let (why, limit) = (words(error), sys::file_limit());
-        log::error("", format_args!("TCP connections cannot be accepted: {why}; {limit}{held_back}"));
+        log::error("", format_args!("TCP connections cannot be accepted: {}{held_back}", words(error)));
     }
 }
 

@@ -8,6 +8,8 @@ use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use crate::error::set_file_limit;
+
 /// Datagrams that one call receives or sends at most.
 pub(super) const BATCH: usize = 32;
 
@@ -299,17 +301,7 @@ pub(super) fn raise_file_limit() {
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: the structure is whole. If it is refused, the limit stays as it is.
     let _ = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-}
-
-/// Whether the process, or the whole machine, has too many files open.
-pub(super) fn is_out_of_files(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-}
-
-/// How many files the process may have open, and who says so.
-pub(super) fn file_limit() -> String {
-    let limit = file_limits().map_or(0, |limit| limit.rlim_cur);
-    format!("the process may have {limit} files open: `ulimit -n`, LimitNOFILE in systemd")
+    set_file_limit(file_limits().map_or(0, |limit| limit.rlim_cur));
 }
 
 fn file_limits() -> Option<libc::rlimit> {

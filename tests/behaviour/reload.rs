@@ -84,6 +84,26 @@ fn a_reload_that_fails_changes_nothing() {
     }
 }
 
+#[test]
+fn a_reload_says_what_is_new_about_the_corefile_once() {
+    let corefile = |zone: &str| format!(".:PORT {{\n    bind 127.0.0.1\n    cache {zone}\n    whoami\n}}\n");
+    let server = Server::start(&corefile("one..two"), &[]);
+    let warning = |zone: &str| format!("zone is not a valid domain name: {zone}; it is ignored");
+    server.wait_for(&warning("one..two"));
+    server.signal("USR1");
+    server.wait_for("Reloading complete");
+    server.rewrite(&corefile("one..two three..four"));
+    server.signal("USR1");
+    server.wait_for(&warning("three..four"));
+    server.rewrite(&corefile("five..six {\nnonsense\n}"));
+    server.signal("USR1");
+    server.wait_for("Restart failed: plugin/cache: Corefile:4 - ");
+    let output = server.output();
+    assert_eq!(output.matches(&warning("three..four")).count(), 1, "{output}");
+    // Once at the start; the second time its line says that another zone is bad as well.
+    assert!(output.matches(&warning("one..two")).count() <= 2, "{output}");
+}
+
 /// The body of a page of the server.
 fn page(port: u16, path: &str) -> String {
     use std::io::{Read, Write};

@@ -1,6 +1,8 @@
 //! What keeps the server from starting, and how it says so.
 
-use super::support::{free_port, run};
+use std::io::{Read, Write};
+
+use super::support::{Server, connect, free_port, run};
 
 fn refused(corefile: &str, wanted: &[&str]) {
     let (status, printed) = run(corefile, &[], &[]);
@@ -107,6 +109,218 @@ fn a_file_without_name_servers_is_named() {
         printed.contains("Corefile:2") && printed.contains("no line `nameserver ADDRESS` in resolv.conf"),
         "{printed}"
     );
+}
+
+/// Such words were called valid, looked up at the start, and asked users' questions where a resolver answers everything.
+#[test]
+fn upstreams_that_cannot_be_are_refused_and_what_is_looked_up_is_said() {
+    let validate = |to: &str| run(&format!(".:1053 {{\n    forward . {to}\n}}\n"), &[], &["-validate"]);
+    let (status, printed) = validate("192.0.2.1, 192.0.2.x __PILLAR__UPSTREAM__SERVERS__ 192.0.2.2");
+    assert_eq!(status, 1, "{printed}");
+    for (word, help) in [
+        ("192.0.2.1,", "help: separate upstreams by blanks: write '192.0.2.1'"),
+        ("192.0.2.x", "help: this stands for an address; fill in"),
+        ("__PILLAR__UPSTREAM__SERVERS__", "help: this word is replaced in the template of a node cache"),
+    ] {
+        let wrong = format!("Corefile:2 - Error during parsing: not an IP address, file, or valid domain: \"{word}\"");
+        assert!(printed.contains(&wrong) && printed.contains(help), "{word}: {printed}");
+    }
+    let (status, printed) = validate("dns.example.org 192.0.2.1");
+    assert_eq!(status, 0, "{printed}");
+    let note = "note: plugin/forward: Corefile:2 - the host name dns.example.org is looked up when the server starts";
+    assert!(printed.contains(note), "{printed}");
+}
+
+/// One of each kind of thing that is not there, and zones that are none.
+const FULL_OF_MISTAKES: &str = ".:1053 {
+    health bla:a
+    tls nowhere/a.crt nowhere/a.key
+    kubernetes cluster.local {
+        kubeconfig nowhere/config
+        fallthrough x..y
+    }
+    cache exa..mple
+    forward . tls://192.0.2.1 {
+        tls nowhere/ca.crt
+        except q..r
+    }
+}
+other.example:1053 {
+    kubernetes cluster.local {
+        endpoint https://192.0.2.1
+        tls nowhere/b.crt nowhere/b.key nowhere/b.ca
+    }
+    acl bad..zone {
+        block
+    }
+}
+third.example:1053 {
+    kubernetes cluster.local {
+        manifests nowhere/objects.yaml
+    }
+    errrors
+}
+";
+
+#[test]
+fn validate_goes_on_after_what_is_missing() {
+    let corefile = FULL_OF_MISTAKES.replace("    errrors\n", "");
+    let (status, printed) = run(&corefile, &[], &["-validate"]);
+    assert_eq!(status, 1, "{printed}");
+    for (line, word, what) in [
+        (2, "bla:a", "plugin/health: Corefile:2 - Error during parsing: address bla:a: invalid port"),
+        (
+            3,
+            "nowhere/a.crt",
+            "plugin/tls: Corefile:3 - Error during parsing: could not load TLS cert: open nowhere/a.crt: no such",
+        ),
+        (
+            3,
+            "nowhere/a.key",
+            "plugin/tls: Corefile:3 - Error during parsing: could not load TLS cert: open nowhere/a.key: no such",
+        ),
+        (
+            5,
+            "nowhere/config",
+            "plugin/kubernetes: Corefile:5 - Error during parsing: kubeconfig nowhere/config: open nowhere/config",
+        ),
+        (6, "x..y", "warning: plugin/kubernetes: Corefile:6 - zone is not a valid domain name: x..y; it is ignored"),
+        (
+            8,
+            "exa..mple",
+            "warning: plugin/cache: Corefile:8 - zone is not a valid domain name: exa..mple; it is ignored",
+        ),
+        (
+            10,
+            "nowhere/ca.crt",
+            "plugin/forward: Corefile:10 - Error during parsing: error reading nowhere/ca.crt: open nowhere/ca.crt",
+        ),
+        (11, "q..r", "warning: plugin/forward: Corefile:11 - zone is not a valid domain name: q..r; it is ignored"),
+        (17, "nowhere/b.crt", "plugin/kubernetes: Corefile:17 - Error during parsing: tls: open nowhere/b.crt"),
+        (17, "nowhere/b.key", "plugin/kubernetes: Corefile:17 - Error during parsing: tls: open nowhere/b.key"),
+        (17, "nowhere/b.ca", "plugin/kubernetes: Corefile:17 - Error during parsing: tls: open nowhere/b.ca"),
+        (
+            19,
+            "bad..zone",
+            "warning: plugin/acl: Corefile:19 - zone is not a valid domain name: bad..zone; it is ignored",
+        ),
+        (19, "acl", "plugin/acl: Corefile:19 - this rule holds for no name"),
+        (
+            25,
+            "nowhere/objects.yaml",
+            "plugin/kubernetes: Corefile:25 - manifests nowhere/objects.yaml: no such file or directory",
+        ),
+    ] {
+        let text = corefile.lines().nth(line - 1).expect("a line");
+        let caret = " ".repeat(text.find(word).expect("the word")) + &"^".repeat(word.len());
+        let gap = " ".repeat(line.to_string().len());
+        let shown = format!("\n  {line} | {text}\n  {gap} | {caret}\n");
+        let found = printed.lines().any(|line| line.starts_with(what)) && printed.contains(&shown);
+        assert!(found, "{what}{shown}is not in:\n{printed}");
+    }
+    assert!(!printed.contains("the Corefile is valid"), "{printed}");
+    let (status, printed) = run(&corefile, &[], &[]);
+    let is_first = printed.starts_with("plugin/health: Corefile:2 - ") && !printed.contains("plugin/tls");
+    assert!(status == 1 && is_first, "a start names the first: {printed}");
+}
+
+#[test]
+fn a_corefile_with_warnings_is_valid_and_starts() {
+    let corefile = ".:PORT {\n    bind 127.0.0.1\n    cache exa..mple\n    whoami\n}\n";
+    let (status, printed) = run(corefile.replace("PORT", "1053").as_str(), &[], &["-validate"]);
+    let warning = "warning: plugin/cache: Corefile:3 - zone is not a valid domain name: exa..mple; it is ignored";
+    assert!(status == 0 && printed.contains(warning) && printed.contains("the Corefile is valid"), "{printed}");
+    let server = Server::start(corefile, &[]);
+    server.wait_for(
+        "[WARNING] plugin/cache: Corefile:3 - zone is not a valid domain name: exa..mple; it is ignored; a label",
+    );
+}
+
+#[test]
+fn a_page_without_a_port_takes_a_free_one_and_the_log_says_which() {
+    let corefile = ".:PORT {\nbind 127.0.0.1\nhealth 127.0.0.1:\nready 127.0.0.1:0\nprometheus localhost:\nwhoami\n}\n";
+    let server = Server::start(corefile, &[]);
+    for path in ["/health", "/ready", "/metrics"] {
+        let said = format!("[INFO] {path} is served at http://");
+        server.wait_for(&said);
+        let output = server.output();
+        let line = output.lines().find_map(|line| line.strip_prefix(&said)).expect("the line");
+        let address = line.strip_suffix(path).and_then(|address| address.parse().ok());
+        let mut stream = connect(address.expect("an address"));
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sends");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("a page");
+        assert!(page.starts_with("HTTP/1.0 200") || page.starts_with("HTTP/1.1 200"), "{path}: {page}");
+    }
+}
+
+#[test]
+fn with_json_whatever_keeps_it_from_starting_is_one_record() {
+    let port = free_port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("binds");
+    let page = format!(".:{} {{\nbind 127.0.0.1\nhealth 127.0.0.1:{port}\n}}\n", free_port());
+    let blocked = format!(".:{port} {{\nbind 127.0.0.1\n}}\n");
+    for (corefile, arguments, plugin, file, message) in [
+        (".:1053 {\n  cache 0\n}\n", &[][..], "cache", "Corefile:2", "can not be zero"),
+        (".:1053 {\n  \"a\nb\u{1}\"\n}\n", &[], "", "Corefile:2", "plugin"),
+        ("a..b {\n}\n", &[], "", "Corefile:1", "error inspecting server blocks: Corefile:1 - "),
+        (".:1053 {\n  kubernetes cluster.local\n}\n", &[], "kubernetes", "Corefile:2", "KUBERNETES_SERVICE_HOST"),
+        (&*page, &[], "health", "Corefile:3", "address already in use"),
+        (&*blocked, &[], "", "Corefile:1", "address already in use"),
+        ("", &["-conf", "nowhere"], "", "", "open nowhere: no such file"),
+        ("", &["-nonsense"], "", "", "flag provided but not defined: -nonsense"),
+        ("", &["-p"], "", "", "flag needs an argument: -p"),
+        ("", &["-localip", "\"x\n\""], "", "", "-localip"),
+        (
+            "",
+            &[
+                "-localip",
+                "127.0.0.1",
+                "-setupinterface=false",
+                "-setupiptables=false",
+                "-basecorefile",
+                "/none",
+                "-corefile",
+                "/none",
+            ],
+            "",
+            "",
+            "open /none",
+        ),
+    ] {
+        let (status, printed) = run(corefile, &[], &[&["-log-format", "json"], arguments].concat());
+        assert_ne!(status, 0, "{printed}");
+        let records: Vec<serde_json::Value> =
+            printed.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{printed}"))).collect();
+        let fatal: Vec<_> = records.iter().filter(|record| record["level"] == "FATAL").collect();
+        let [record] = fatal[..] else { panic!("not one record: {printed}") };
+        assert!(
+            record["time"].is_string() && record["msg"].as_str().is_some_and(|msg| msg.contains(message)),
+            "{record}"
+        );
+        assert_eq!(record["plugin"].as_str().unwrap_or_default(), plugin, "{record}");
+        let place = record["file"].as_str().map(|file| format!("{file}:{}", record["line"])).unwrap_or_default();
+        assert_eq!(place, file, "{record}");
+    }
+    drop(taken);
+}
+
+#[test]
+fn with_json_every_finding_is_a_record() {
+    let (status, printed) = run(FULL_OF_MISTAKES, &[], &["-validate", "-log-format", "json"]);
+    assert_eq!(status, 1, "what cannot be read is alone: {printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    let (_, printed) = run(&FULL_OF_MISTAKES.replace("    errrors\n", ""), &[], &["-validate", "-log-format", "json"]);
+    let levels = printed.lines().map(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).expect("a record");
+        assert!(record["file"] == "Corefile" && record["word"].is_string(), "{record}");
+        record["level"].as_str().expect("a level").to_owned()
+    });
+    let levels: Vec<String> = levels.collect();
+    let count = |wanted: &str| levels.iter().filter(|level| *level == wanted).count();
+    assert_eq!((count("ERROR"), count("WARN"), levels.len()), (10, 4, 14), "{printed}");
+    let (status, printed) = run(".:1053 {\nwhoami\n}\n", &[], &["-validate", "-log-format", "json"]);
+    assert!(status == 0 && printed.contains("\"msg\":\"the Corefile is valid\""), "{printed}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Cluster {
             pods: Pods::Insecure,
             namespaces: None,
             ignore_empty_service: false,
-            fallthrough: Vec::new(),
+            fallthrough: Default::default(),
             startup_timeout: Duration::ZERO,
         };
         let zone = Zone::new(Name::from_text("cluster.local").expect("a name"), Schema::default(), 30);

@@ -5,6 +5,7 @@
 
 mod lanes;
 mod record;
+mod told;
 mod writer;
 
 use std::cell::Cell;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use record::Text;
+pub use told::{failed, line_of, told};
 
 use lanes::Lanes;
 use record::Nothing;

@@ -48,8 +48,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::chain::search::{Offered, SearchPath, search_list};
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::zones::Zones;
 use crate::chain::{Aside, Here, Plugin, Query, Reply, Step, Turn};
-use crate::corefile::address::normalize_zones;
 use crate::corefile::{Cursor, Word};
 use crate::error::{Result, words};
 use crate::host::metrics::{Counter, Family};
@@ -72,15 +72,14 @@ static SUCCESSES: Family = Family {
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    let (mut zones, mut lists) = (Vec::new(), Offered::default());
+    let (mut zones, mut lists) = (Zones::default(), Offered::default());
     while cursor.next_occurrence() {
         let args = cursor.args();
         let Some((from, args)) = args.split_last() else {
             let complaint = cursor.complain(cursor.word(), "no resolv-conf specified");
             return Err(complaint.hint("name a file with a search list, or @kubernetes").into());
         };
-        let texts = normalize_zones(args.iter().map(|word| word.as_str()), s.keys);
-        zones = texts.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect();
+        zones = Zones::read(&cursor, args, s.keys);
         lists = match from.as_str().strip_prefix('@') {
             Some(plugin) => of_plugin(s, &cursor, (from, plugin)),
             None => of_file(&cursor, from)?,
@@ -134,7 +133,7 @@ impl SearchPath for FilePath {
 //----------- AutoPath -------------------------------------------------------
 
 struct AutoPath {
-    zones: Vec<Name>,
+    zones: Zones,
     lists: Offered,
     host: Arc<Host>,
     counts: Box<[OnceLock<Counter>]>,
@@ -161,7 +160,7 @@ impl At {
 
 impl Plugin for AutoPath {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let is_ours = query.qclass == class::IN && self.zones.iter().any(|zone| query.name.is_under(zone));
+        let is_ours = query.qclass == class::IN && self.zones.holds(&query.name);
         let given = if is_ours { self.lists().and_then(|lists| lists.given(query)) } else { None };
         query.set_mark(here.seat, given.map_or(0, |given| At { given, place: 0 }.mark()));
         Step::Next

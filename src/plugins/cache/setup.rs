@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::chain::setup::Setup;
+use crate::chain::zones::{self, Zones};
 use crate::corefile::value::{self, Span};
-use crate::corefile::{Cursor, Word, address};
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
 
@@ -24,7 +25,7 @@ const KNOWN: &[&str] =
 #[derive(Debug)]
 pub(super) struct Options {
     /// Zones whose names are looked up.
-    pub(super) zones: Vec<Name>,
+    pub(super) zones: Zones,
     /// The same for metrics, separated by commas.
     pub(super) label: String,
     /// For answers.
@@ -82,7 +83,7 @@ impl Options {
     fn new() -> Self {
         let limits = |max| Limits { capacity: capacity(10_000), max, min: 5, except: Vec::new() };
         Self {
-            zones: Vec::new(),
+            zones: Zones::default(),
             label: String::new(),
             success: limits(3600),
             denial: limits(1800),
@@ -104,12 +105,8 @@ fn capacity(written: i64) -> u64 {
 /// Reads the directive, which may stand in a block once.
 pub(super) fn directive(s: &Setup<'_>) -> Result<Options> {
     let mut cursor = s.cursor();
-    let (mut options, mut is_first) = (Options::new(), true);
-    let mut once = Once::default();
-    while cursor.next_occurrence() {
-        if !std::mem::replace(&mut is_first, false) {
-            return Err(cursor.once_error());
-        }
+    let (mut options, mut once) = (Options::new(), Once::default());
+    while cursor.only_occurrence()? {
         let directive = cursor.word();
         let mut arguments = cursor.args();
         if let Some(ttl) = arguments.first().and_then(|word| value::integer(&word.text).ok()) {
@@ -117,9 +114,8 @@ pub(super) fn directive(s: &Setup<'_>) -> Result<Options> {
             (options.success.max, options.denial.max) = (ttl, ttl);
             arguments.remove(0);
         }
-        let zones = address::normalize_zones(arguments.iter().map(|word| word.as_str()), s.keys);
-        options.zones = zones.iter().filter_map(|zone| Name::from_text(zone).ok()).collect();
-        options.label = zones.join(",");
+        options.zones = Zones::read(&cursor, &arguments, s.keys);
+        options.label = options.zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         while cursor.next_option() {
             option(&mut cursor, &mut options, &mut once)?;
         }
@@ -270,11 +266,8 @@ fn stale_ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
 /// `success|denial [ZONE...]`
 fn disable(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
     let words = arguments(cursor, 1..=usize::MAX)?;
-    let zone = |word: &&Word| {
-        let zone = address::normalize(&word.text);
-        Name::from_text(&zone).map_err(|_| cursor.error_at(word, format!("invalid disabled zone: {word}")))
-    };
-    let zones = if words.len() == 1 { Ok(vec![Name::ROOT]) } else { words[1..].iter().map(zone).collect() }?;
+    let zones = words[1..].iter().filter_map(|word| zones::name(cursor, word));
+    let zones = if words.len() == 1 { vec![Name::ROOT] } else { zones.collect() };
     match words[0].as_str() {
         "success" => options.success.except = zones,
         "denial" => options.denial.except = zones,

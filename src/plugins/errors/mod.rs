@@ -61,12 +61,8 @@ struct Errors {
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    let (mut patterns, mut seen) = (Vec::new(), false);
-    while cursor.next_occurrence() {
-        if seen {
-            return Err(cursor.once_error());
-        }
-        seen = true;
+    let mut patterns = Vec::new();
+    while cursor.only_occurrence()? {
         match cursor.args()[..] {
             [] => {}
             [word] if word.as_str() == "stdout" => {}

@@ -18,6 +18,7 @@ use super::failure::{Failure, Kind};
 use super::link::{Link, Place, idle};
 use super::message::Sent;
 use super::table::Outcome;
+use super::term::{Carrier, Connections, Term};
 use super::{tcp, tls};
 
 /// The media type of a message.
@@ -26,23 +27,26 @@ const MESSAGE: &str = "application/dns-message";
 /// Octets of a message, at most.
 const LARGEST: usize = 65_535;
 
+/// Questions that one connection takes, at most, before another one does.
+const QUESTIONS: u32 = if cfg!(test) { 1_000 } else { 20_000 };
+
 //----------- Pool -----------------------------------------------------------
 
-/// The connection to one upstream, opened when it is needed.
+/// The connection to one upstream, opened when it is needed, and another one when its term is over.
 pub(super) struct Pool {
     link: Link,
     tls: tls::Client,
     /// Whom requests are for: a host name, or address and port.
     authority: String,
     is_get: bool,
-    current: Mutex<Option<Arc<Connection>>>,
+    connections: Mutex<Connections<Connection>>,
 }
 
 struct Connection {
     /// The way in, or why there is none; known when the handshake is over.
     requests: SetOnce<Result<SendRequest<Full<Bytes>>, Failure>>,
     in_flight: Arc<AtomicUsize>,
-    opened: Instant,
+    term: Term,
     /// Not to be used for further questions.
     retired: AtomicBool,
 }
@@ -50,7 +54,7 @@ struct Connection {
 impl Pool {
     /// `is_get`: questions stand in the address of the request, so that they can be cached on the way.
     pub(super) fn new(link: Link, tls: tls::Client, authority: String, is_get: bool) -> Self {
-        Self { link, tls, authority, is_get, current: Mutex::default() }
+        Self { link, tls, authority, is_get, connections: Mutex::default() }
     }
 
     /// Asks and waits for the answer for `patience`. What was lost with a connection that was open before is asked
@@ -60,7 +64,7 @@ impl Pool {
             let (connection, was_open) = self.connection(runtime);
             match self.ask(&connection, sent).await {
                 Err(Failure { kind: Kind::Closed, .. }) if was_open => {
-                    connection.retired.store(true, Ordering::Relaxed);
+                    connection.retire();
                     self.ask(&self.connection(runtime).0, sent).await
                 }
                 outcome => outcome,
@@ -69,26 +73,34 @@ impl Pool {
         let outcome = tokio::time::timeout(patience, both).await;
         outcome.unwrap_or_else(|_| {
             // A connection that keeps somebody waiting for too long is not used again.
-            self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.connections.lock().unwrap_or_else(PoisonError::into_inner).retire();
             Err(Failure::timeout("tcp", None, self.link.peer))
         })
     }
 
     /// The connection, and whether it was there before.
     fn connection(&self, runtime: &Handle) -> (Arc<Connection>, bool) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = current.as_ref().filter(|connection| connection.is_usable(&self.link)) {
-            return (connection.clone(), true);
-        }
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = connections.choose(Instant::now(), |_| true, || Some(self.open(runtime)));
+        let was_open = known.is_some();
+        let connection = known.unwrap_or_else(|| {
+            let opened = self.open(runtime);
+            connections.add(opened.clone());
+            opened
+        });
+        connection.term.count_down();
+        (connection, was_open)
+    }
+
+    fn open(&self, runtime: &Handle) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             requests: SetOnce::new(),
             in_flight: Arc::default(),
-            opened: Instant::now(),
+            term: Term::draw(&self.link, QUESTIONS, Instant::now()),
             retired: AtomicBool::new(false),
         });
         runtime.spawn(run(self.link.clone(), self.tls.clone(), connection.clone()));
-        *current = Some(connection.clone());
-        (connection, false)
+        connection
     }
 
     async fn ask(&self, connection: &Connection, sent: &Sent) -> Outcome {
@@ -132,14 +144,29 @@ fn check<T>(response: &Response<T>) -> Result<(), Failure> {
 
 //----------- Connection -----------------------------------------------------
 
-impl Connection {
-    fn is_usable(&self, link: &Link) -> bool {
-        let is_old = link.max_age.is_some_and(|age| self.opened.elapsed() > age);
+impl Carrier for Connection {
+    fn term(&self) -> &Term {
+        &self.term
+    }
+
+    fn is_usable(&self) -> bool {
         let is_over = self.requests.get().is_some_and(|requests| match requests {
             Ok(requests) => requests.is_closed(),
             Err(_) => true,
         });
-        !is_old && !is_over && !self.retired.load(Ordering::Relaxed)
+        !is_over && !self.retired.load(Ordering::Relaxed)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.requests.get(), Some(Ok(_)))
+    }
+
+    fn load(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 }
 
@@ -164,7 +191,7 @@ async fn run(link: Link, tls: tls::Client, connection: Arc<Connection>) {
         tokio::select! {
             // Whoever waits for an answer hears how it ended.
             _ = http => {}
-            () = idle(&connection.in_flight, link.expire) => connection.retired.store(true, Ordering::Relaxed),
+            () = idle(&connection.in_flight, &connection.retired, link.expire) => connection.retire(),
         }
     }
 }

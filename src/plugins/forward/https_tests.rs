@@ -102,6 +102,20 @@ fn many_questions_share_one_connection() {
     assert!(seen.ids.iter().all(|id| *id == [0, 0]));
 }
 
+/// Issue 13: one connection took all questions for ever.
+#[test]
+fn another_connection_takes_over() {
+    let pki = pki();
+    let server = Server::start(&pki);
+    let live = server.live(&pki, "");
+    for round in 0..14 {
+        let got = live.ask_all((0..100).map(|n| packet(&format!("n{n}.r{round}.example.org."), "A")).collect());
+        assert!(got.iter().all(|got| got.text() == "NOERROR 192.0.2.1/60"), "{round}");
+    }
+    let connections = server.seen.lock().expect("no panic").connections;
+    assert!((2..=3).contains(&connections), "{connections} for 1,400 questions, 1,000 at most on one");
+}
+
 #[test]
 fn a_question_may_stand_in_the_address_and_a_server_may_have_a_name() {
     let pki = pki();

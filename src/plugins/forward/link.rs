@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -69,14 +69,14 @@ impl Drop for Place {
 /// How often a connection looks whether it is still needed.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Comes back when there was no question for `expire`.
-pub(super) async fn idle(in_flight: &AtomicUsize, expire: Duration) {
+/// Comes back when there was no question for `expire`, or when the last one is answered of a connection that takes no more.
+pub(super) async fn idle(in_flight: &AtomicUsize, retired: &AtomicBool, expire: Duration) {
     let mut busy = Instant::now();
     loop {
         tokio::time::sleep(TICK.min(expire.max(Duration::from_millis(20)))).await;
         if in_flight.load(Ordering::Relaxed) > 0 {
             busy = Instant::now();
-        } else if busy.elapsed() >= expire {
+        } else if retired.load(Ordering::Relaxed) || busy.elapsed() >= expire {
             return;
         }
     }

@@ -73,6 +73,12 @@ impl Sent {
         Self { bytes, name: name.lowered(), qtype, qclass, strict: false, limit, in_background: false }
     }
 
+    /// The same for a client that takes so many octets.
+    #[cfg(test)]
+    pub(super) fn for_client(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
     /// The same with each letter of the name in a case drawn at random, which the reply must repeat: one more bit
     /// a letter for a forger to guess (draft-vixie-dnsext-dns0x20).
     pub(super) fn in_random_case(&self) -> Self {
@@ -103,6 +109,11 @@ impl Sent {
     pub(super) fn has_room_for(&self, answer: &Answer) -> bool {
         let opt = 1 + OPT_HEAD + answer.options.len();
         HEADER + self.name.len() + 4 + answer.wire_len() + opt <= self.limit
+    }
+
+    /// Whether the client came in a datagram, so that it can take a truncated answer and ask again over TCP.
+    pub(super) fn may_come_over_tcp(&self) -> bool {
+        self.limit < usize::from(u16::MAX)
     }
 
     /// Whether it asks for a whole zone, or what has changed in it.

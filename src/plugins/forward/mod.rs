@@ -31,8 +31,8 @@
 //!
 //! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
 //!   `forward`; the first that matches is asked.
-//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name, or a file whose `nameserver` lines name the upstreams
-//!   (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS), `https://` (DNS over HTTPS, at `/dns-query`) or
+//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name (of letters, digits, hyphens and underscores), or a file whose
+//!   `nameserver` lines name the upstreams (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS), `https://` (DNS over HTTPS, at `/dns-query`) or
 //!   `quic://` (DNS over QUIC). `tls://IP%NAME` and `quic://IP%NAME` give the name that the upstream's certificate has to
 //!   show. At most 15. Files are read again when they change; one that is empty or gone changes nothing. Host names are
 //!   absolute; they are looked up when the server starts and again when the TTL of their addresses is over (5 s at
@@ -43,7 +43,10 @@
 //! - `read_timeout`: how long one try may take (2s). A look-up takes at most as long as all its tries one after the
 //!   other, and 4.5 s.
 //! - `expire`, `max_age`, `max_idle_conns`: how long sockets without questions are kept (10s), how long they are used
-//!   at all (0, as long as they are of use), and how many idle ones are kept (0, any number).
+//!   at all (0, as long as they are of use), and how many idle ones are kept (0, any number). A connection hands over to a
+//!   new one in any case after 15 to 30 s, or 1,000 to 2,000 questions (10,000 to 20,000 if it is encrypted), so that the
+//!   load of a node does not stay with one pod of an upstream Service. No question waits for that: the old connection is used
+//!   until the new one is open, and ends with its last answer.
 //! - `max_fails`, `health_check`: after a late answer or a failed try an upstream is probed (`NS` of `.` or `domain`,
 //!   every 500ms, with RD unless `no_rec`) until it answers; with more than `max_fails` (2) failed probes it is down and
 //!   not asked. 0 means never, and no probes.
@@ -51,7 +54,8 @@
 //! - `max_connect_attempts`: tries of one query (as many as make sense, in the time of two for each upstream); 0 means
 //!   as many as make sense in 4.5 s.
 //! - `max_concurrent`: more queries at a time are REFUSED (0, any number).
-//! - `failover`: RCODEs with which the next upstream is asked, each once.
+//! - `failover`: RCODEs with which the other upstreams are asked, each in its turn. If none of them has another answer, the
+//!   last one counts. Upstreams that have been silent for a while are neither asked nor waited for.
 //! - `next`, `next_on_nodata`: RCODEs, or an empty answer, with which the next matching `forward` of the block is asked.
 //! - `source_address`: the address that queries leave from.
 //! - `random_case` (not in CoreDNS): the letters of a question are in random case, and a reply counts only if it
@@ -79,9 +83,15 @@
 //! silent after three late queries in a row with nothing heard since; any answer ends that. An answer is late after
 //! the time in which 95 of 100 answers of this upstream come and a quarter more: between 10 and 400 ms if there is
 //! another upstream, between 50 ms and 1 s if not. Then the next upstream is asked, or the same over another
-//! socket; earlier sends stay open, and the first answer wins. SERVFAIL, REFUSED, FORMERR and NOTIMP win only when no
-//! other answer comes within 400 ms. A question is sent three times at most; the third goes over TCP if the upstream
-//! is one that was asked before.
+//! socket; earlier sends stay open, and the first answer wins. A question is sent three times at most; the third goes
+//! over TCP if the upstream is one that was asked before.
+//!
+//! Some answers are held back for a better one. SERVFAIL, REFUSED, FORMERR and NOTIMP wait 400 ms for upstreams that were
+//! asked before they came. An answer that `failover` names waits for each upstream that may have another: for the time in
+//! which most of its answers come and a quarter more, at least 400 ms, and 1 s as long as nothing is known of it. A truncated
+//! answer to a client of UDP waits as long for the whole one over TCP, twice if its answers are slow. None waits for an
+//! upstream that is down, or was silent for 400 ms already.
+//!
 //! Only upstreams of which nothing is heard get up to three sends for each transport (RFC 9520). Repeats are
 //! limited to 10 % of all queries and a burst of 100, unless queries get lost; without budget a question is repeated
 //! after a second.
@@ -130,7 +140,7 @@
 //! - `coredns_proxy_request_duration_seconds{proxy_name="forward", to, rcode}`: answered tries
 //! - `coredns_proxy_healthcheck_failures_total{proxy_name, to}`
 //! - `coredns_proxy_conn_cache_hits_total{proxy_name, to, proto}`, `coredns_proxy_conn_cache_misses_total{..}`:
-//!   proto is `udp`, `tcp`, `tcp-tls` or `quic`
+//!   proto is `udp`, `tcp`, `tcp-tls` or `quic`; misses are the sockets and connections that were opened
 //! - `coredns_forward_healthcheck_broken_total`: all upstreams of a query were down
 //! - `coredns_forward_max_concurrent_rejects_total`
 //! - `coredns_forward_requests_total{to}`, `coredns_forward_responses_total{to, rcode}`,
@@ -158,7 +168,8 @@
 //! - An answer of an upstream ends its being down, not only a probe.
 //! - A UDP socket sends 16 queries or for 3 s, and then another port is drawn; CoreDNS keeps ports in use while there are
 //!   queries.
-//! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake.
+//! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake. They are changed after
+//!   30 s or 2,000 queries at most, as above; CoreDNS keeps a connection that is never idle.
 //! - A file behind `tls://` names upstreams that are reached over TLS; CoreDNS reaches them without.
 //! - At most 16,384 different questions are open at a time; beyond that it is SERVFAIL.
 //! - Host names are looked up again. At the first start a name server that does not answer within 2 s keeps only what
@@ -174,6 +185,7 @@ mod failure;
 mod faults_tests;
 mod flight;
 mod follow;
+mod host_name;
 mod https;
 #[cfg(test)]
 mod https_tests;
@@ -192,6 +204,9 @@ mod rtt;
 mod setup;
 mod table;
 mod tcp;
+#[cfg(test)]
+mod tcp_tests;
+mod term;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -20,6 +20,7 @@ use super::failure::{Failure, Kind};
 use super::link::{Link, Place, Reuse, idle};
 use super::message::Sent;
 use super::table::Outcome;
+use super::term::{Carrier, Connections, Term};
 use super::tls;
 use crate::wire::answer::Answer;
 use crate::wire::types::rcode;
@@ -32,6 +33,9 @@ const WINDOW: u32 = 4 << 20;
 
 /// Questions on one connection. The upstream says how many streams may be open; the others wait for one.
 const MOST: usize = 4_096;
+
+/// Questions that one connection takes, at most, before another one does.
+const QUESTIONS: u32 = if cfg!(test) { 1_000 } else { 20_000 };
 
 /// How long a handshake may take. Whoever waits for it goes elsewhere sooner.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -53,12 +57,12 @@ const REQUEST_CANCELLED: VarInt = VarInt::from_u32(3);
 
 //----------- Pool -----------------------------------------------------------
 
-/// The connection to one upstream, opened when it is needed.
+/// The connection to one upstream, opened when it is needed, and another one when its term is over.
 pub(super) struct Pool {
     link: Link,
     client: Client,
     reuse: Reuse,
-    current: Mutex<Option<Arc<Connection>>>,
+    connections: Mutex<Connections<Connection>>,
 }
 
 struct Connection {
@@ -66,13 +70,14 @@ struct Connection {
     quic: SetOnce<Result<quinn::Connection, Failure>>,
     in_flight: Arc<AtomicUsize>,
     opened: Instant,
+    term: Term,
     /// Not to be used for further questions.
     retired: AtomicBool,
 }
 
 impl Pool {
     pub(super) fn new(link: Link, client: Client, reuse: Reuse) -> Self {
-        Self { link, client, reuse, current: Mutex::default() }
+        Self { link, client, reuse, connections: Mutex::default() }
     }
 
     /// Asks and waits for the answer for `patience`. What was lost with a connection that was open before, or
@@ -100,21 +105,30 @@ impl Pool {
 
     /// The connection, and whether it was there before.
     fn connection(&self, runtime: &Handle) -> (Arc<Connection>, bool) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = current.as_ref().filter(|connection| connection.is_usable(&self.link)) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = connections.choose(Instant::now(), |_| true, || Some(self.open(runtime))) {
             self.reuse.hits.inc();
-            return (connection.clone(), true);
+            connection.term.count_down();
+            return (connection, true);
         }
+        let connection = self.open(runtime);
+        connections.add(connection.clone());
+        connection.term.count_down();
+        (connection, false)
+    }
+
+    fn open(&self, runtime: &Handle) -> Arc<Connection> {
         self.reuse.misses.inc();
+        let opened = Instant::now();
         let connection = Arc::new(Connection {
             quic: SetOnce::new(),
             in_flight: Arc::default(),
-            opened: Instant::now(),
+            opened,
+            term: Term::draw(&self.link, QUESTIONS, opened),
             retired: AtomicBool::new(false),
         });
         runtime.spawn(run(self.link.clone(), self.client.clone(), connection.clone()));
-        *current = Some(connection.clone());
-        (connection, false)
+        connection
     }
 
     async fn ask(&self, connection: &Connection, sent: &Sent) -> Outcome {
@@ -206,20 +220,6 @@ impl Drop for Stream {
 //----------- Connection -----------------------------------------------------
 
 impl Connection {
-    fn is_usable(&self, link: &Link) -> bool {
-        let is_old = link.max_age.is_some_and(|age| self.opened.elapsed() > age);
-        let is_over = match self.quic.get() {
-            Some(Ok(quic)) => quic.close_reason().is_some(),
-            Some(Err(_)) => true,
-            None => self.opened.elapsed() >= SLOW,
-        };
-        !is_old && !is_over && !self.retired.load(Ordering::Relaxed)
-    }
-
-    fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
-    }
-
     /// Comes back if nothing arrives for a while after a question: the peer may have begun anew, and know nothing of
     /// this connection. A slow answer is no silence, for the question is acknowledged.
     async fn silence(&self) {
@@ -234,6 +234,33 @@ impl Connection {
     }
 }
 
+impl Carrier for Connection {
+    fn term(&self) -> &Term {
+        &self.term
+    }
+
+    fn is_usable(&self) -> bool {
+        let is_over = match self.quic.get() {
+            Some(Ok(quic)) => quic.close_reason().is_some(),
+            Some(Err(_)) => true,
+            None => self.opened.elapsed() >= SLOW,
+        };
+        !is_over && !self.retired.load(Ordering::Relaxed)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.quic.get(), Some(Ok(_)))
+    }
+
+    fn load(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
 async fn run(link: Link, client: Client, connection: Arc<Connection>) {
     let opened = tokio::time::timeout(HANDSHAKE, client.dial(&link)).await;
@@ -245,7 +272,7 @@ async fn run(link: Link, client: Client, connection: Arc<Connection>) {
     tokio::select! {
         // Whoever waits for an answer hears how it ended.
         _ = quic.closed() => {}
-        () = idle(&connection.in_flight, link.expire) => {
+        () = idle(&connection.in_flight, &connection.retired, link.expire) => {
             connection.retire();
             quic.close(NO_ERROR, b"");
         }

@@ -190,6 +190,20 @@ fn pki() -> Pki {
     pki
 }
 
+/// Issue 13: one connection took all questions for ever.
+#[test]
+fn another_connection_takes_over() {
+    let pki = pki();
+    let server = Server::good(&pki);
+    let live = server.live(&pki, "");
+    for round in 0..14 {
+        let got = live.ask_all((0..100).map(|n| packet(&format!("n{n}.r{round}.example.org."), "A")).collect());
+        assert!(got.iter().all(|got| got.text() == "NOERROR 192.0.2.1/60"), "{round}");
+    }
+    let connections = server.seen().connections;
+    assert!((2..=3).contains(&connections), "{connections} for 1,400 questions, 1,000 at most on one");
+}
+
 //----------- Questions ------------------------------------------------------
 
 #[test]

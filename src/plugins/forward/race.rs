@@ -11,25 +11,31 @@
 //! - by time: 4.5 s, or 1.9 s if nothing at all was heard of any upstream, not even the answer to a probe.
 //!
 //! News is never a verdict where it can be forged: after an ICMP message the next one is asked at once, and the first is
-//! still listened to. Only when all of them are said to be closed, waiting ends early.
+//! still listened to. Only when all of them are said to be closed, waiting ends early. With an [answer in hand](held) it
+//! ends when no upstream that is in can have a better one.
 
+mod held;
+mod run;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use self::held::{Held, Why};
+use self::run::{Io, Run, poll_runs};
 use super::exchange::{Forward, Resolved, failed};
 use super::failure::{Failure, Kind};
 use super::message::Sent;
 use super::table::Outcome;
 use super::udp::Exchange;
 use super::upstream::{Upstream, Way};
-use crate::wire::answer::Answer;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
 
@@ -44,9 +50,6 @@ const SILENCE: Duration = Duration::from_millis(1_900);
 
 /// How long an answer is waited for that all news is against.
 const GRACE: Duration = Duration::from_millis(400);
-
-/// How long a failure of one upstream is held back while another one may still answer.
-const HOLD: Duration = Duration::from_millis(400);
 
 /// How soon is looked again whether there is budget by now, or the upstream is out; each time twice as long.
 const RECHECK: Duration = Duration::from_millis(40);
@@ -73,10 +76,8 @@ pub(super) struct Race<'a> {
     /// There was news: the next one is to be asked at once.
     is_eager: bool,
     recheck: Duration,
-    failovers: usize,
-    /// An answer that is better than none, and when it is given.
-    fallback: Option<Answer>,
-    settle: Option<Instant>,
+    /// An answer that is better than none.
+    held: Option<Held>,
     failure: Option<Failure>,
 }
 
@@ -89,24 +90,6 @@ struct Lane {
     answered: bool,
     /// Its datagrams are not to be trusted.
     forged: bool,
-}
-
-/// A send that is not answered yet.
-struct Run {
-    lane: usize,
-    sent_at: Instant,
-    late_at: Instant,
-    is_late: bool,
-    /// There was bad news about it.
-    refused: bool,
-    /// Over TCP because the reply in a datagram was truncated.
-    after_tc: bool,
-    io: Io,
-}
-
-enum Io {
-    Datagram(Exchange),
-    Stream(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
 
 impl<'a> Race<'a> {
@@ -136,9 +119,7 @@ impl<'a> Race<'a> {
             last_send: start,
             is_eager: false,
             recheck: RECHECK,
-            failovers: 0,
-            fallback: None,
-            settle: None,
+            held: None,
             failure: None,
         }
     }
@@ -155,15 +136,16 @@ impl<'a> Race<'a> {
         outcome: Option<Outcome>,
     ) -> Pin<Box<dyn Future<Output = Resolved> + Send + 'a>> {
         (self.sends, self.lanes[0].udp) = (1, 1);
+        let now = Instant::now();
         match (sent_off, outcome) {
-            (Err(failure), _) => self.news(0, failure),
+            (Err(failure), _) => self.news(0, failure, now),
             (Ok(exchange), None) => {
                 self.enter(0, Io::Datagram(exchange), self.start);
                 self.mark_late(self.runs[0].late_at);
             }
             (Ok(exchange), Some(outcome)) => {
                 self.enter(0, Io::Datagram(exchange), self.start);
-                if let Some(resolved) = self.take(0, outcome) {
+                if let Some(resolved) = self.take(0, outcome, now) {
                     return Box::pin(std::future::ready(resolved));
                 }
             }
@@ -174,16 +156,14 @@ impl<'a> Race<'a> {
     /// Asks until there is an answer, or none to be had.
     async fn run(mut self) -> Resolved {
         loop {
-            let wake = self.send_what_is_due();
-            let now = Instant::now();
-            if let Some(resolved) = self.end(now) {
-                return resolved;
-            }
-            let wake = wake.into_iter().chain(self.times(now)).min().unwrap_or(now);
+            let wake = match self.step(Instant::now()) {
+                ControlFlow::Break(resolved) => return resolved,
+                ControlFlow::Continue(wake) => wake,
+            };
             let news = poll_fn(|cx| poll_runs(&mut self.runs, cx));
             match tokio::time::timeout_at(wake.into(), news).await {
                 Ok((at, outcome)) => {
-                    if let Some(resolved) = self.take(at, outcome) {
+                    if let Some(resolved) = self.take(at, outcome, Instant::now()) {
                         return resolved;
                     }
                 }
@@ -192,12 +172,21 @@ impl<'a> Race<'a> {
         }
     }
 
+    /// Does what is to be done at a time: the end, or when to look again if nothing comes before.
+    fn step(&mut self, now: Instant) -> ControlFlow<Resolved, Instant> {
+        let wake = self.send_what_is_due(now);
+        match self.end(now) {
+            Some(resolved) => ControlFlow::Break(resolved),
+            None => ControlFlow::Continue(wake.into_iter().chain(self.times(now)).min().unwrap_or(now)),
+        }
+    }
+
     //----------- When -------------------------------------------------------
 
     /// When to look again, whatever happens.
     fn times(&self, now: Instant) -> impl Iterator<Item = Instant> {
         let late = self.runs.iter().filter(|run| !run.is_late).map(|run| run.late_at);
-        late.chain(self.settle).chain([self.deadline(now)])
+        late.chain(self.settle(now)).chain([self.deadline(now)])
     }
 
     fn deadline(&self, now: Instant) -> Instant {
@@ -217,7 +206,7 @@ impl<'a> Race<'a> {
     /// The end, if it has come.
     fn end(&mut self, now: Instant) -> Option<Resolved> {
         let nothing_open = self.runs.is_empty() && self.candidate(now).is_none();
-        let is_over = nothing_open || self.settle.is_some_and(|at| now >= at) || now >= self.deadline(now);
+        let is_over = nothing_open || self.settle(now).is_some_and(|at| now >= at) || now >= self.deadline(now);
         if !is_over {
             return None;
         }
@@ -225,7 +214,7 @@ impl<'a> Race<'a> {
         self.runs.iter_mut().for_each(|run| run.late_at = now);
         self.mark_late(now);
         let failure = failed(self.why()).into();
-        Some(self.fallback.take().map_or(failure, |answer| self.forward.relay(answer)))
+        Some(self.held.take().map_or(failure, |held| self.forward.relay(held.answer)))
     }
 
     fn why(&mut self) -> Option<Failure> {
@@ -236,14 +225,13 @@ impl<'a> Race<'a> {
     fn mark_late(&mut self, now: Instant) {
         for run in self.runs.iter_mut().filter(|run| !run.is_late && run.late_at <= now) {
             run.is_late = true;
-            self.lanes[run.lane].upstream.late(&self.forward.options.health, self.runtime);
+            self.lanes[run.lane].upstream.late(&self.forward.options.health, self.runtime, now);
         }
     }
 
     /// Sends what is to be sent by now. If something waits for better times, returns when to look again.
-    fn send_what_is_due(&mut self) -> Option<Instant> {
-        while self.settle.is_none() && (self.is_eager || self.runs.iter().all(|run| run.is_late)) {
-            let now = Instant::now();
+    fn send_what_is_due(&mut self, now: Instant) -> Option<Instant> {
+        while !self.is_waiting_only() && (self.is_eager || self.runs.iter().all(|run| run.is_late)) {
             let (lane, way) = self.candidate(now)?;
             let unpaid = self.last_send + self.pause(lane);
             if now < unpaid && !self.may_send(lane, now) {
@@ -267,7 +255,7 @@ impl<'a> Race<'a> {
             lane.udp += 1;
             match sent_off {
                 Ok(exchange) => self.enter(at, Io::Datagram(exchange), now),
-                Err(failure) => self.news(at, failure),
+                Err(failure) => self.news(at, failure, now),
             }
             return;
         }
@@ -300,48 +288,49 @@ impl<'a> Race<'a> {
     //----------- Answers ----------------------------------------------------
 
     /// What came of a send: the end, or not.
-    fn take(&mut self, at: usize, outcome: Outcome) -> Option<Resolved> {
+    fn take(&mut self, at: usize, outcome: Outcome, now: Instant) -> Option<Resolved> {
         let answer = match outcome {
             Ok(answer) => answer,
-            Err(failure) => return self.take_news(at, failure),
+            Err(failure) => return self.take_news(at, failure, now),
         };
         let run = self.runs.swap_remove(at);
         if run.after_tc && !self.sent.has_room_for(&answer) {
             // The client has to come over TCP: it gets what says so as it came.
-            return self.fallback.take().map(|truncated| self.forward.relay(truncated));
+            return self.held.take().map(|truncated| self.forward.relay(truncated.answer));
         }
-        let count = self.lanes.len();
         let lane = &mut self.lanes[run.lane];
         if let Io::Datagram(_) = run.io {
             lane.upstream.answered(answer.rcode, run.sent_at);
             if answer.flags & flag::TC != 0 {
-                let (lane, now) = (run.lane, Instant::now());
-                self.fallback = Some(answer);
-                self.connect(lane, now);
+                self.hold(answer, Why::Truncated, now);
+                self.connect(run.lane, now);
                 self.runs.iter_mut().last()?.after_tc = true;
                 return None;
             }
         }
-        if self.forward.options.failover.contains(&answer.rcode) {
-            (self.failovers, self.excused) = (self.failovers + 1, self.excused + 1);
-            if self.failovers >= count {
-                return Some(self.forward.relay(answer));
-            }
-            (lane.answered, self.is_eager, self.fallback) = (true, true, Some(answer));
+        let is_failover = self.forward.options.failover.contains(&answer.rcode);
+        let is_error = matches!(answer.rcode, rcode::SERVFAIL | rcode::REFUSED | rcode::FORMERR | rcode::NOTIMP);
+        if !is_failover && !is_error {
+            return Some(self.forward.relay(answer));
+        }
+        lane.answered = true;
+        // It has said what it has to say, however often it was asked.
+        self.runs.retain(|other| other.lane != run.lane);
+        if is_failover {
+            self.excused += 1;
+            self.is_eager = true;
+            self.hold(answer, Why::FailedOver, now);
             return None;
         }
-        let others = self.runs.iter().any(|other| other.lane != run.lane && !other.refused);
-        if others && matches!(answer.rcode, rcode::SERVFAIL | rcode::REFUSED | rcode::FORMERR | rcode::NOTIMP) {
-            lane.answered = true;
-            self.settle.get_or_insert_with(|| Instant::now() + HOLD);
-            self.fallback.get_or_insert(answer);
-            return None;
+        if self.runs.iter().all(|other| other.refused) {
+            return Some(self.forward.relay(answer));
         }
-        Some(self.forward.relay(answer))
+        self.hold(answer, Why::Error, now);
+        None
     }
 
     /// A failure, or a hint at one.
-    fn take_news(&mut self, at: usize, failure: Failure) -> Option<Resolved> {
+    fn take_news(&mut self, at: usize, failure: Failure, now: Instant) -> Option<Resolved> {
         let run = &mut self.runs[at];
         let lane = run.lane;
         if let Io::Datagram(exchange) = &mut run.io
@@ -351,24 +340,24 @@ impl<'a> Race<'a> {
             // It may have answered, in the wrong case: a connection tells.
             let vitals = self.lanes[lane].upstream.vitals();
             self.lanes[lane].forged |= vitals.doubts_case() || !vitals.keeps_case();
-            self.news(lane, failure);
+            self.news(lane, failure, now);
             return None;
         }
         let run = self.runs.swap_remove(at);
         if run.after_tc
-            && let Some(truncated) = self.fallback.take()
+            && let Some(truncated) = self.held.take()
         {
-            return Some(self.forward.relay(truncated));
+            return Some(self.forward.relay(truncated.answer));
         }
         self.lanes[lane].forged |= failure.kind == Kind::Forged;
-        self.news(lane, failure);
+        self.news(lane, failure, now);
         None
     }
 
-    fn news(&mut self, lane: usize, failure: Failure) {
+    fn news(&mut self, lane: usize, failure: Failure, now: Instant) {
         self.is_eager = true;
         self.excused += usize::from(matches!(failure.kind, Kind::Network | Kind::Untrusted(_)));
-        self.lanes[lane].upstream.late(&self.forward.options.health, self.runtime);
+        self.lanes[lane].upstream.late(&self.forward.options.health, self.runtime, now);
         // A connection that was closed says less than whatever else went wrong.
         if self.failure.as_ref().is_none_or(|first| first.kind == Kind::Closed) {
             self.failure = Some(failure);
@@ -376,25 +365,8 @@ impl<'a> Race<'a> {
     }
 }
 
-impl Run {
-    fn timeout(&self, to: &str) -> Failure {
-        match &self.io {
-            Io::Datagram(exchange) => exchange.timeout(),
-            Io::Stream(_) => Failure::late("tcp", to),
-        }
+impl Lane {
+    fn is_unasked(&self) -> bool {
+        self.udp + self.tcp == 0
     }
-}
-
-/// The first run that has come to something.
-fn poll_runs(runs: &mut [Run], cx: &mut Context<'_>) -> Poll<(usize, Outcome)> {
-    for (at, run) in runs.iter_mut().enumerate() {
-        let outcome = match &mut run.io {
-            Io::Datagram(exchange) => Pin::new(exchange).poll(cx),
-            Io::Stream(ask) => ask.as_mut().poll(cx),
-        };
-        if let Poll::Ready(outcome) = outcome {
-            return Poll::Ready((at, outcome));
-        }
-    }
-    Poll::Pending
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::exchange::Forward;
 use super::policy::Policy;
 use super::tls;
-use super::to::To;
+use super::to::{To, Wrong};
 use super::upstream::{Health, Way};
 use crate::chain::setup::Setup;
+use crate::chain::zones::Zones;
 use crate::corefile::value::{Span, host_port, ip};
-use crate::corefile::{Cursor, Word, address};
+use crate::corefile::{Cursor, Severity, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
 use crate::wire::types::{rcode, rcode_number};
@@ -121,9 +122,8 @@ impl Default for Options {
 /// Reads one occurrence of the directive.
 pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forward> {
     let word = cursor.expect_arg()?;
-    let zones = address::expand_zone(&word.text).ok().and_then(|zones| names(&zones));
-    let from = zones.ok_or_else(|| cursor.error_at(word, format!("unable to normalize '{word}'")))?;
-    let mut options = Options { from, ..Options::default() };
+    let from = Zones::of(word).map_err(|_| cursor.error_at(word, format!("unable to normalize '{word}'")))?;
+    let mut options = Options { from: from.to_vec(), ..Options::default() };
     let arguments = cursor.args();
     if arguments.is_empty() {
         return Err(cursor.arg_err());
@@ -150,9 +150,20 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
 
 /// The TO arguments; files without name servers are skipped.
 fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
-    let mut entries = Vec::new();
+    let (mut entries, mut refused) = (Vec::new(), None);
     for word in arguments {
-        entries.push(To::read(&word.text).map_err(|wrong| cursor.error_at(word, wrong))?);
+        match To::read(&word.text) {
+            Ok(entry) => entries.push(entry),
+            Err(Wrong { message, hint }) => {
+                let wrong = cursor.complain(word, format!("Error during parsing: {message}")).hint(hint);
+                if let Some(before) = refused.replace(wrong) {
+                    cursor.report(Severity::Error, before);
+                }
+            }
+        }
+    }
+    if let Some(wrong) = refused {
+        return Err(wrong.into());
     }
     let last = arguments[arguments.len() - 1];
     if entries.iter().all(|entry| matches!(entry, To::File(_, _, servers) if servers.is_empty())) {
@@ -164,7 +175,25 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     if entries.len() > MOST_TO {
         return Err(cursor.error_at(last, format!("more than {MOST_TO} TOs configured: {}", entries.len())));
     }
+    arguments.iter().zip(&entries).for_each(|(word, entry)| tell(cursor, word, entry));
     Ok(entries)
+}
+
+/// Says what an upstream depends on, so that a word that was to be an address is noticed.
+fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
+    if entry.has_no_port() {
+        cursor.warn(word, format!("nothing can be sent to {word}: ports are 1 to 65535"));
+    }
+    match entry {
+        To::Host(host) => {
+            let when = "looked up when the server starts, and again when the TTL of its addresses is over";
+            cursor.note(word, format!("the host name {} is {when}", host.text));
+        }
+        To::File(path, _, servers) if servers.is_empty() => {
+            cursor.warn(word, format!("{path} names no upstream: there is no line `nameserver ADDRESS` in it"));
+        }
+        To::File(..) | To::Address(_) => {}
+    }
 }
 
 /// A server's name is given once: for all upstreams, or with each.
@@ -183,8 +212,7 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
     match cursor.word().as_str() {
         "except" => {
             let zones = some_args(cursor)?;
-            let zones = zones.iter().filter_map(|zone| names(&address::expand_zone(&zone.text).ok()?));
-            options.except.extend(zones.flatten());
+            options.except.extend_from_slice(&Zones::read(cursor, &zones, &[]));
         }
         "policy" => {
             let word = cursor.expect_arg()?;
@@ -234,12 +262,23 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
 fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Result<()> {
     match cursor.word().as_str() {
         "tls" => {
-            let words = cursor.args();
+            let mut words = cursor.args();
             if words.len() > 3 {
                 return Err(cursor.arg_err());
             }
-            let files: Vec<_> = words.iter().map(|word| s.path(&word.text)).collect();
-            options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
+            // An empty CA means those of the machine, as in CoreDNS.
+            if matches!(words.len(), 1 | 3) {
+                let _ = words.pop_if(|ca| ca.text.is_empty());
+            }
+            let what = |at: usize, word: &Word| match (words.len(), at) {
+                (1, _) | (_, 2) => format!("error reading {word}"),
+                _ => "could not load TLS cert".to_owned(),
+            };
+            let files = words.iter().enumerate().filter_map(|(at, word)| s.file(cursor, word, &what(at, word)));
+            let files: Vec<_> = files.collect();
+            if files.len() == words.len() {
+                options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
+            }
         }
         "tls_servername" => options.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
         "resolver" => {
@@ -324,10 +363,4 @@ fn rcodes(cursor: &mut Cursor<'_>) -> Result<Vec<u16>> {
         number.ok_or_else(|| cursor.error_at(word, format!("{word} is not a valid rcode")))
     };
     words.into_iter().map(number).collect()
-}
-
-/// Zones as names; nothing if one of them is too long to be one.
-fn names(zones: &[String]) -> Option<Vec<Name>> {
-    let zones: Option<Vec<Name>> = zones.iter().map(|zone| Name::from_text(zone).ok()).collect();
-    zones.filter(|zones| !zones.is_empty())
 }

@@ -10,12 +10,13 @@ use socket2::Type;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::failure::{Failure, Kind};
 use super::link::{Link, Place, Reuse};
 use super::message::Sent;
 use super::table::{Closer, Outcome, Table, Ticket};
+use super::term::{Carrier, Connections, Term};
 use super::tls;
 use crate::wire::answer::Answer;
 
@@ -24,6 +25,13 @@ const PIPELINE: usize = 16;
 
 /// The same over TLS, where another connection costs a handshake.
 const PIPELINE_TLS: usize = 64;
+
+/// Questions that one connection takes, at most, before another one does: many for one handshake, and few enough that a
+/// busy server changes its connection within a second or two.
+const QUESTIONS: u32 = 2_000;
+
+/// The same over TLS.
+const QUESTIONS_TLS: u32 = 20_000;
 
 /// Connections to one upstream.
 const MOST: usize = 32;
@@ -48,18 +56,18 @@ pub(super) struct Pool {
     /// Our side of TLS, if queries travel inside of it.
     tls: Option<tls::Client>,
     reuse: Reuse,
-    connections: Mutex<Vec<Arc<Connection>>>,
+    connections: Mutex<Connections<Connection>>,
     open: Arc<AtomicUsize>,
 }
 
+/// A connection as those see it who ask over it. When the last of them is gone, it ends with the last answer.
 struct Connection {
     table: Arc<Table>,
     outbox: mpsc::UnboundedSender<(u16, Arc<Sent>)>,
-    opened: Instant,
+    term: Term,
     /// Not to be used for further questions.
     retired: AtomicBool,
-    /// Since when a message is there in part: milliseconds from `opened`, 0 while there is none.
-    partial: Arc<AtomicU64>,
+    flow: Arc<Flow>,
 }
 
 impl Pool {
@@ -110,7 +118,7 @@ impl Pool {
         for is_own in [false, true] {
             tokio::select! {
                 Some(answer) = answer_of(&mut other) => return Ok(answer),
-                () = connection.stalls() => {}
+                () = connection.flow.stalls() => {}
             }
             let Ok((next, ticket, _)) = self.enter(sent, is_own, runtime) else { break };
             (connection, other) = (next, Some(ticket));
@@ -130,76 +138,76 @@ impl Pool {
         // Until there is one: many who come at once share it.
         let mut connections = self.lock();
         if !fresh
-            && let Some(connection) = self.pick(&mut connections)
+            && let Some(connection) = self.pick(&mut connections, runtime)
             && let Some(ticket) = connection.send(sent)
         {
             self.reuse.hits.inc();
             return Ok((connection, ticket, true));
         }
-        self.reuse.misses.inc();
         let connection = self.open(runtime)?;
-        connections.push(connection.clone());
+        connections.add(connection.clone());
         // It may have failed already.
         let why = || connection.table.why_closed().unwrap_or_else(|| Failure::closed(self.link.peer));
         let ticket = connection.send(sent).ok_or_else(why)?;
         Ok((connection, ticket, false))
     }
 
-    /// The connection with the fewest questions, or nothing if a new one should be opened.
-    fn pick(&self, connections: &mut Vec<Arc<Connection>>) -> Option<Arc<Connection>> {
-        connections.retain(|connection| connection.is_usable(&self.link));
+    /// The connection with the fewest questions, or nothing if a new one should be opened for this one.
+    fn pick(&self, connections: &mut Connections<Connection>, runtime: &Handle) -> Option<Arc<Connection>> {
         if let Some(most) = self.link.max_idle {
-            let mut idle = 0;
-            connections.retain(|connection| {
-                idle += usize::from(connection.table.len() == 0);
-                connection.table.len() > 0 || idle <= most
-            });
+            connections.keep_idle(most);
         }
-        let flowing = || connections.iter().filter(|connection| !connection.is_stalled());
-        let least = flowing().min_by_key(|connection| connection.table.len())?;
+        let successor = || self.open(runtime).ok();
+        let least = connections.choose(Instant::now(), |connection| !connection.flow.is_stalled(), successor)?;
         let is_full = self.open.load(Ordering::Relaxed) >= MOST;
         let most = if self.tls.is_some() { PIPELINE_TLS } else { PIPELINE };
-        (least.table.len() < most || is_full).then(|| least.clone())
+        (least.load() < most || is_full).then_some(least)
     }
 
     fn open(&self, runtime: &Handle) -> Result<Arc<Connection>, Failure> {
+        self.reuse.misses.inc();
         let place = Place::take(&self.open, MOST).ok_or_else(|| Failure::other("too many connections"))?;
         let (outbox, inbox) = mpsc::unbounded_channel();
-        let (table, retired, opened) = (Arc::<Table>::default(), AtomicBool::new(false), Instant::now());
-        let flow = Flow { opened, partial: Arc::default() };
-        let partial = flow.partial.clone();
-        runtime.spawn(run((self.link.clone(), self.tls.clone()), (table.clone(), flow), inbox, place));
-        Ok(Arc::new(Connection { table, outbox, opened, retired, partial }))
+        let (table, flow) = (Arc::<Table>::default(), Arc::new(Flow::new()));
+        let questions = if self.tls.is_some() { QUESTIONS_TLS } else { QUESTIONS };
+        let term = Term::draw(&self.link, questions, flow.opened);
+        runtime.spawn(run((self.link.clone(), self.tls.clone()), (table.clone(), flow.clone()), inbox, place));
+        Ok(Arc::new(Connection { table, outbox, term, retired: AtomicBool::new(false), flow }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+    fn lock(&self) -> MutexGuard<'_, Connections<Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Connection {
-    fn is_usable(&self, link: &Link) -> bool {
-        let is_old = link.max_age.is_some_and(|age| self.opened.elapsed() > age);
-        !is_old && !self.retired.load(Ordering::Relaxed) && !self.table.is_closed()
-    }
-
-    /// Whether a message has begun to arrive a while ago, and has not ended.
-    fn is_stalled(&self) -> bool {
-        let now = self.opened.elapsed().as_millis() as u64;
-        let since = self.partial.load(Ordering::Relaxed);
-        since > 0 && now.saturating_sub(since) >= STALLED.as_millis() as u64
-    }
-
-    async fn stalls(&self) {
-        while !self.is_stalled() {
-            tokio::time::sleep(STALLED).await;
-        }
-    }
-
     fn send(&self, sent: &Arc<Sent>) -> Option<Ticket> {
         let ticket = self.table.enter(sent)?;
+        self.term.count_down();
         self.outbox.send((ticket.id, sent.clone())).ok()?;
         Some(ticket)
+    }
+}
+
+impl Carrier for Connection {
+    fn term(&self) -> &Term {
+        &self.term
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.retired.load(Ordering::Relaxed) && !self.table.is_closed()
+    }
+
+    fn is_open(&self) -> bool {
+        self.flow.is_open.load(Ordering::Relaxed)
+    }
+
+    fn load(&self) -> usize {
+        self.table.len()
+    }
+
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 }
 
@@ -216,7 +224,7 @@ struct Suspect(Option<Arc<Connection>>, Instant);
 impl Drop for Suspect {
     fn drop(&mut self) {
         if let Some(connection) = self.0.as_ref().filter(|_| Instant::now() >= self.1) {
-            connection.retired.store(true, Ordering::Relaxed);
+            connection.retire();
         }
     }
 }
@@ -225,13 +233,33 @@ impl Drop for Suspect {
 
 type Inbox = mpsc::UnboundedReceiver<(u16, Arc<Sent>)>;
 
-/// Where a connection says whether a message is there in part.
+/// What a connection tells about itself.
 struct Flow {
     opened: Instant,
-    partial: Arc<AtomicU64>,
+    /// Its handshakes are done.
+    is_open: AtomicBool,
+    /// Since when a message is there in part: milliseconds from `opened`, 0 while there is none.
+    partial: AtomicU64,
 }
 
 impl Flow {
+    fn new() -> Self {
+        Self { opened: Instant::now(), is_open: AtomicBool::new(false), partial: AtomicU64::new(0) }
+    }
+
+    /// Whether a message has begun to arrive a while ago, and has not ended.
+    fn is_stalled(&self) -> bool {
+        let now = self.opened.elapsed().as_millis() as u64;
+        let since = self.partial.load(Ordering::Relaxed);
+        since > 0 && now.saturating_sub(since) >= STALLED.as_millis() as u64
+    }
+
+    async fn stalls(&self) {
+        while !self.is_stalled() {
+            tokio::time::sleep(STALLED).await;
+        }
+    }
+
     /// Octets have come; `whole` if they ended a message, `rest` if they began another one.
     fn note(&self, whole: bool, rest: bool) {
         if whole || !rest {
@@ -244,7 +272,12 @@ impl Flow {
 }
 
 /// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
-async fn run((link, tls): (Link, Option<tls::Client>), (table, flow): (Arc<Table>, Flow), inbox: Inbox, _place: Place) {
+async fn run(
+    (link, tls): (Link, Option<tls::Client>),
+    (table, flow): (Arc<Table>, Arc<Flow>),
+    inbox: Inbox,
+    _place: Place,
+) {
     let _closer = Closer(table.clone());
     let end = match in_time(connect(&link), &link).await {
         Err(failure) => failure,
@@ -282,10 +315,11 @@ async fn carry(
     inbox: Inbox,
     link: &Link,
 ) -> Failure {
+    flow.is_open.store(true, Ordering::Relaxed);
+    let last = Notify::new();
     let end = tokio::select! {
-        end = read(reader, (table, flow), link.expire) => end,
-        // The reader goes on for what was asked before nobody could ask any more.
-        end = write(writer, inbox) => end,
+        end = read(reader, (table, flow), link.expire, &last) => end,
+        end = write(writer, inbox, &last) => end,
     };
     match end {
         Err(error) if tls::Complaint::of(&error).is_some() => Failure::tls(link.peer, &error),
@@ -293,10 +327,16 @@ async fn carry(
     }
 }
 
-/// Reads messages until the peer closes, or nothing is to come any more.
-async fn read(mut reader: impl AsyncRead + Unpin, (table, flow): (&Table, &Flow), expire: Duration) -> io::Result<()> {
+/// Reads messages until the peer closes, or nothing is to come any more: no question for `expire`, or an answer to the
+/// `last` one that can be asked.
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    (table, flow): (&Table, &Flow),
+    expire: Duration,
+    last: &Notify,
+) -> io::Result<()> {
     let mut tick = tokio::time::interval(TICK.min(expire.max(Duration::from_millis(20))));
-    let (mut buffer, mut last) = (Vec::with_capacity(4096), Instant::now());
+    let (mut buffer, mut heard, mut is_last) = (Vec::with_capacity(4096), Instant::now(), false);
     loop {
         tokio::select! {
             read = reader.read_buf(&mut buffer) => {
@@ -307,11 +347,12 @@ async fn read(mut reader: impl AsyncRead + Unpin, (table, flow): (&Table, &Flow)
                 buffer.drain(..taken);
                 flow.note(taken > 0, !buffer.is_empty());
                 // An octet now and then is no sign of life.
-                last = if taken > 0 { Instant::now() } else { last };
+                heard = if taken > 0 { Instant::now() } else { heard };
             },
+            () = last.notified() => is_last = true,
             _ = tick.tick() => {}
         }
-        if last.elapsed() >= expire && table.close_if_empty() {
+        if (is_last || heard.elapsed() >= expire) && table.close_if_empty() {
             return Ok(());
         }
     }
@@ -329,8 +370,8 @@ fn take_messages(buffer: &[u8], table: &Table) -> usize {
     at
 }
 
-/// Writes queries as they come, several at once if they come fast.
-async fn write(mut writer: impl AsyncWrite + Unpin, mut inbox: Inbox) -> io::Result<()> {
+/// Writes queries as they come, several at once if they come fast; tells when the `last` one is written.
+async fn write(mut writer: impl AsyncWrite + Unpin, mut inbox: Inbox, last: &Notify) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(512);
     while let Some(first) = inbox.recv().await {
         let mut next = Some(first);
@@ -346,6 +387,7 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut inbox: Inbox) -> io::Res
         writer.flush().await?;
         buffer.clear();
     }
-    // Nobody can ask any more, but some may still wait.
+    // Nobody can ask any more, but some may still wait: the reader ends it.
+    last.notify_one();
     std::future::pending().await
 }

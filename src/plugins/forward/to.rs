@@ -3,11 +3,15 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use super::host_name::host_name;
 use super::names::HostName;
 use super::upstream::Address;
 use crate::corefile::address::Transport;
 use crate::corefile::value::{host_port, ip, unsigned};
-use crate::wire::name::Name;
+use crate::error::words;
+
+/// CoreDNS's words.
+const NO_HOST: &str = "not an IP address, file, or valid domain";
 
 /// One TO argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,33 +28,46 @@ impl To {
     /// Reads one TO argument; a file is read as well.
     ///
     /// # Errors
-    /// A sentence for the complaint: in CoreDNS's words where it refuses too.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    /// What is wrong with it, in CoreDNS's words where it refuses too.
+    pub(super) fn read(text: &str) -> Result<Self, Wrong> {
         let (scheme, rest) = Transport::split(text);
         if rest.is_empty() {
-            return Err(format!("invalid address: \"{text}\""));
+            let hint = "the address or the name of an upstream is missing";
+            return Err(Wrong { message: format!("invalid address: \"{text}\""), hint: hint.to_owned() });
         }
         if scheme == Transport::Https && rest.contains('/') {
-            return Err(format!(
-                "paths are not allowed in HTTPS upstream addresses (the /dns-query path is used by default): {text}"
-            ));
+            let path = "the /dns-query path is used by default";
+            return Err(format!("paths are not allowed in HTTPS upstream addresses ({path}): {text}").into());
         }
         if !matches!(scheme, Transport::Dns | Transport::Tls | Transport::Quic | Transport::Https) {
             let name = scheme.scheme();
-            return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}"));
+            return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}").into());
+        }
+        if let Some((unknown, _)) = rest.split_once("://") {
+            let hint =
+                format!("'{unknown}://' is unknown; dns:// (UDP and TCP), tls://, https:// and quic:// are known");
+            return Err(Wrong { message: format!("{NO_HOST}: \"{text}\""), hint });
         }
         let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
-        let port = if port.is_empty() { default_port(scheme) } else { unsigned(port, 32)? };
+        let port = match port {
+            "" => default_port(scheme),
+            // The one name of a port that Go knows without a list of services.
+            "domain" => 53,
+            number => unsigned(number, 32)
+                .map_err(|message| Wrong { message, hint: "a port is a number from 1 to 65535".to_owned() })?,
+        };
         match address(host, port, scheme) {
             // HTTPS knows one name for all upstreams, as in CoreDNS.
             Some(address) if scheme == Transport::Https => Ok(Self::Address(address)),
             Some(address) => Ok(Self::Address(Address { server_name, ..address })),
             None => match name_servers(&rest, scheme) {
                 Ok(servers) => Ok(Self::File(rest, scheme, servers)),
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("open {rest}: {error}")),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(format!("open {rest}: {}", words(&error)).into())
+                }
                 Err(_) => {
-                    let name = host_name(host).ok_or_else(|| no_host(host))?;
+                    let name = host_name(host).map_err(|hint| Wrong { message: no_host(host), hint })?;
                     let text = host.to_owned();
                     Ok(Self::Host(Box::new(HostName { text, name, port, scheme, server_name })))
                 }
@@ -73,6 +90,15 @@ impl To {
         Some((format!("{}://{to}", scheme.scheme()), name.as_deref()?))
     }
 
+    /// Whether nothing can be sent there: its port is 0, or above 65535.
+    pub(super) fn has_no_port(&self) -> bool {
+        match self {
+            Self::Address(address) => address.socket.port() == 0,
+            Self::Host(host) => !(1..=u64::from(u16::MAX)).contains(&host.port),
+            Self::File(..) => false,
+        }
+    }
+
     /// How the Corefile names it.
     pub(super) fn text(&self) -> &str {
         match self {
@@ -89,6 +115,20 @@ impl To {
             Self::File(_, _, addresses) => addresses.clone(),
             Self::Host(_) => Vec::new(),
         }
+    }
+}
+
+/// Why a TO argument is refused.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) message: String,
+    /// What would be right, if that is known.
+    pub(super) hint: String,
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self { message, hint: String::new() }
     }
 }
 
@@ -126,17 +166,9 @@ pub(super) fn upstream_at(ip: IpAddr, port: u64, scheme: Transport) -> Address {
     Address { to: format!("{host}:{port}"), socket, scheme, server_name: None }
 }
 
-/// A name that a host can have: no path, and no number at its end, which would be an address that is written wrong.
-fn host_name(text: &str) -> Option<Name> {
-    let last = text.trim_end_matches('.').rsplit('.').next()?;
-    let is_number = last.bytes().all(|octet| octet.is_ascii_digit());
-    let is_host = !is_number && !text.contains(['/', ':', '%', '?', '@', ' ']);
-    Name::from_text(text).ok().filter(|name| is_host && !name.is_root()).map(Name::lowered)
-}
-
 fn no_host(text: &str) -> String {
     let hint = if text.contains('/') { ": no such file" } else { "" };
-    format!("not an IP address, file, or valid domain: \"{text}\"{hint}")
+    format!("{NO_HOST}: \"{text}\"{hint}")
 }
 
 /// The number of a network interface; 0, which means none, if there is no such interface.
@@ -180,7 +212,7 @@ mod tests {
             Ok(To::Address(address)) => format!("{} {}", address.to, address.socket),
             Ok(To::File(_, _, servers)) => servers.iter().map(|server| format!("<{}>", server.to)).collect(),
             Ok(To::Host(host)) => format!("{} {} {:?}", host.name, host.port, host.scheme),
-            Err(error) => error,
+            Err(wrong) => wrong.message,
         }
     }
 
@@ -193,6 +225,10 @@ mod tests {
         assert_eq!(to("[2001:db8::1]:54"), "[2001:db8::1]:54 [2001:db8::1]:54");
         assert_eq!(to("fe80::1%7"), "[fe80::1]:53 [fe80::1%7]:53");
         assert_eq!(to("192.0.2.1:99999"), "192.0.2.1:99999 192.0.2.1:0");
+        assert_eq!(to("192.0.2.1:"), "192.0.2.1:53 192.0.2.1:53");
+        assert_eq!(to("192.0.2.1:domain"), "192.0.2.1:53 192.0.2.1:53");
+        assert!(To::read("192.0.2.1:99999").is_ok_and(|to| to.has_no_port()));
+        assert!(To::read("192.0.2.1:dns").is_err_and(|wrong| wrong.hint.contains("65535")));
     }
 
     #[test]
@@ -235,6 +271,8 @@ mod tests {
         assert_eq!(to("010.0.0.1"), "not an IP address, file, or valid domain: \"010.0.0.1\"");
         assert!(to("a..b").contains("valid domain"));
         assert!(to("tls://dns.example.org?x").contains("valid domain"));
+        assert!(to("tls://:853").contains("valid domain"));
+        assert!(To::read("udp://192.0.2.1").is_err_and(|wrong| wrong.hint.starts_with("'udp://' is unknown")));
     }
 
     #[test]

@@ -140,8 +140,8 @@ impl Upstream {
     }
 
     /// An answer is late, or there is bad news: time to probe.
-    pub(super) fn late(self: &Arc<Self>, health: &Arc<Health>, runtime: &Handle) {
-        self.vitals.late(Instant::now());
+    pub(super) fn late(self: &Arc<Self>, health: &Arc<Health>, runtime: &Handle, now: Instant) {
+        self.vitals.late(now);
         self.probe(health, runtime);
     }
 
@@ -153,6 +153,11 @@ impl Upstream {
     /// Whether a reply may come in a datagram, truncated or forged. If not, `Way` makes no difference.
     pub(super) fn has_datagrams(&self) -> bool {
         self.transport.has_datagrams()
+    }
+
+    /// Whether no answer in hand should wait for it: it is out, and has been for a while.
+    pub(super) fn is_gone(&self, health: &Health, now: Instant) -> bool {
+        self.is_down(health) || self.vitals.is_long_silent(health.max_fails > 0, now)
     }
 
     /// Whether it failed too many probes.

@@ -46,6 +46,8 @@ pub(super) struct Vitals {
     /// When something was heard last, and when a query was late last: microseconds of the process, 0 for never.
     heard_at: AtomicU64,
     late_at: AtomicU64,
+    /// When the first of those late queries was late.
+    late_since: AtomicU64,
     answered: AtomicU32,
     lost: AtomicU32,
     /// Probes that failed, one after the other.
@@ -72,7 +74,9 @@ impl Vitals {
     pub(super) fn late(&self, now: Instant) {
         self.late_at.store(micros(now), Ordering::Relaxed);
         let one_more = |lates: u32| Some(lates.saturating_add(1));
-        let _ = self.lates.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        if self.lates.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) == Ok(0) {
+            self.late_since.store(micros(now), Ordering::Relaxed);
+        }
     }
 
     /// A query was never answered.
@@ -98,6 +102,13 @@ impl Vitals {
         self.lates.load(Ordering::Relaxed) >= LATES && (is_probed || since() < TRUCE.as_micros() as u64)
     }
 
+    /// Whether it has been silent for so long that it is not only busy for a moment: then no answer of another upstream
+    /// waits for it. Three queries of a quick upstream are late within 40 ms.
+    pub(super) fn is_long_silent(&self, is_probed: bool, now: Instant) -> bool {
+        let since = micros(now).saturating_sub(self.late_since.load(Ordering::Relaxed));
+        self.is_silent(is_probed, now) && since >= LATEST.as_micros() as u64
+    }
+
     /// Whether anything was heard since `then`.
     pub(super) fn is_heard_since(&self, then: Instant) -> bool {
         self.heard_at.load(Ordering::Relaxed) >= micros(then)
@@ -110,6 +121,14 @@ impl Vitals {
             return usual.unwrap_or(ALONE).clamp(SOONEST_ALONE, ALONE);
         }
         usual.unwrap_or(UNKNOWN).clamp(SOONEST, LATEST)
+    }
+
+    /// How long another upstream's answer, which is in hand, waits for one of this upstream: longer than until it is
+    /// late, since what is given in its place is given for good. Over a connection, which may have to be made first, twice
+    /// as long.
+    pub(super) fn worth_waiting(&self, is_connected: bool) -> Duration {
+        let usual = self.most_come_within().map(|usual| if is_connected { usual * 2 } else { usual });
+        usual.unwrap_or(ALONE).max(LATEST)
     }
 
     /// The time in which most answers come, and a quarter more; nothing before some have come.
@@ -184,6 +203,17 @@ mod tests {
         assert!(vitals.is_silent(true, start + Duration::from_secs(3600)) && vitals.fails() == 1);
         vitals.heard(Duration::from_secs(1), start);
         assert!(!vitals.is_silent(true, start) && vitals.fails() == 0);
+    }
+
+    #[test]
+    fn a_short_silence_is_no_reason_to_give_up() {
+        let (vitals, start) = (Vitals::default(), Instant::now());
+        (0..3).for_each(|n| vitals.late(start + n * 10 * MS));
+        assert!(vitals.is_silent(true, start + 30 * MS) && !vitals.is_long_silent(true, start + 30 * MS));
+        assert!(vitals.is_long_silent(true, start + LATEST) && vitals.is_long_silent(false, start + LATEST));
+        vitals.heard(MS, start);
+        (0..3).for_each(|_| vitals.late(start + 500 * MS));
+        assert!(!vitals.is_long_silent(true, start + 510 * MS), "counted from the first late query since");
     }
 
     #[test]

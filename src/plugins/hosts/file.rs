@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::parse::{Entry, Mistake, Parsed};
 use super::table::Table;
+use crate::chain::zones::Zones;
 use crate::corefile::value::quote;
 use crate::host::log;
 use crate::host::metrics::Gauge;
@@ -36,7 +37,7 @@ const MOST_TOLD: usize = 10;
 pub(super) struct Source {
     pub(super) path: PathBuf,
     /// Names elsewhere are left out.
-    pub(super) zones: Vec<Name>,
+    pub(super) zones: Zones,
     /// Entries in the Corefile.
     pub(super) inline: Vec<Entry>,
     /// Seconds.
@@ -240,7 +241,7 @@ mod tests {
         let gauges =
             Gauges { entries: host.metrics.gauge(&ENTRIES, &["x"]), reloaded: host.metrics.gauge(&RELOADED, &[]) };
         let (path, inline) = (path.to_owned(), Vec::new());
-        HostsFile::open(Source { path, zones: vec![Name::ROOT], inline, ttl: 5, reverse: false }, gauges)
+        HostsFile::open(Source { path, zones: Zones::from_iter([Name::ROOT]), inline, ttl: 5, reverse: false }, gauges)
     }
 
     fn ago(seconds: u64) -> SystemTime {

@@ -69,6 +69,7 @@ pub mod table;
 use std::sync::Arc;
 
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::metrics::Family;
@@ -111,9 +112,9 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
 
 /// The plugin of one server block.
 struct Hosts {
-    zones: Vec<Name>,
+    zones: Zones,
     file: Arc<HostsFile>,
-    fallthrough: Vec<Name>,
+    fallthrough: Fallthrough,
     unsupported_falls: bool,
     no_data: Arc<Answer>,
 }
@@ -127,7 +128,7 @@ impl Plugin for Hosts {
         if query.qtype == rtype::PTR {
             return self.pointer(&query.name);
         }
-        if !is_under_any(&query.name, &self.zones) {
+        if !self.zones.holds(&query.name) {
             return Step::Next;
         }
         self.name(&query.name, query.qtype)
@@ -145,7 +146,7 @@ impl Hosts {
     }
 
     fn name(&self, name: &Name, qtype: u16) -> Step {
-        let falls = || is_under_any(name, &self.fallthrough);
+        let falls = || self.fallthrough.holds(name);
         let is_supported = matches!(qtype, rtype::A | rtype::AAAA);
         if !is_supported && self.unsupported_falls && falls() {
             return Step::Next;
@@ -161,10 +162,6 @@ impl Hosts {
         };
         Step::Answer(Reply::memory(own(answer.unwrap_or(&self.no_data))))
     }
-}
-
-fn is_under_any(name: &Name, zones: &[Name]) -> bool {
-    zones.iter().any(|zone| name.is_under(zone))
 }
 
 #[cfg(test)]

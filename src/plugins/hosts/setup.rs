@@ -4,13 +4,12 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::file::{FROM, Source};
+use super::file::Source;
 use super::parse::Parsed;
 use crate::chain::setup::Setup;
-use crate::corefile::address::normalize_zones;
-use crate::corefile::{Cursor, Word, nearest, value};
-use crate::error::Result;
-use crate::host::log;
+use crate::chain::zones::{Fallthrough, Zones};
+use crate::corefile::{Cursor, Severity, Word, nearest, value};
+use crate::error::{Result, words};
 use crate::wire::name::Name;
 
 const KNOWN: &[&str] = &["fallthrough", "fallthrough_unsupported", "no_reverse", "reload", "ttl"];
@@ -22,7 +21,7 @@ const DEFAULT: &str = "/etc/hosts";
 pub(super) struct Directive {
     pub(super) source: Source,
     pub(super) reload: Duration,
-    pub(super) fallthrough: Vec<Name>,
+    pub(super) fallthrough: Fallthrough,
     pub(super) unsupported_falls: bool,
 }
 
@@ -30,10 +29,7 @@ pub(super) struct Directive {
 pub(super) fn read(s: &Setup<'_>) -> Result<Directive> {
     let mut cursor = s.cursor();
     let mut read = None;
-    while cursor.next_occurrence() {
-        if read.is_some() {
-            return Err(cursor.once_error());
-        }
+    while cursor.only_occurrence()? {
         read = Some(directive(s, &mut cursor)?);
     }
     read.ok_or_else(|| cursor.arg_err())
@@ -45,11 +41,11 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
         Some((file, zones)) => (path(s, cursor, file)?, zones),
         None => (PathBuf::from(DEFAULT), [].as_slice()),
     };
-    let zones = names(normalize_zones(zones.iter().map(|word| word.as_str()), s.keys));
+    let zones = Zones::read(cursor, zones, s.keys);
     let mut read = Directive {
         source: Source { path, zones, inline: Vec::new(), ttl: 3600, reverse: true },
         reload: Duration::from_secs(5),
-        fallthrough: Vec::new(),
+        fallthrough: Fallthrough::default(),
         unsupported_falls: false,
     };
     while cursor.next_option() {
@@ -67,19 +63,18 @@ fn path(s: &Setup<'_>, cursor: &Cursor<'_>, file: &Word) -> Result<PathBuf> {
     let shown = path.display();
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => {
-            log::warning(FROM, format_args!("Hosts file {} is a directory", value::quote(&shown.to_string())));
+            cursor.warn(file, format!("Hosts file {} is a directory", value::quote(&shown.to_string())));
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            log::warning(FROM, format_args!("File does not exist: {shown}"));
+            cursor.warn(file, format!("File does not exist: {shown}"));
         }
-        Err(error) => return Err(cursor.error_at(file, format!("unable to access hosts file '{shown}': {error}"))),
+        Err(error) => {
+            let why = words(&error);
+            return Err(cursor.error_at(file, format!("unable to access hosts file '{shown}': {why}")));
+        }
     }
     Ok(path)
-}
-
-fn names(zones: Vec<String>) -> Vec<Name> {
-    zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect()
 }
 
 //----------- Options --------------------------------------------------------
@@ -89,10 +84,7 @@ fn option(cursor: &mut Cursor<'_>, read: &mut Directive) -> Result<()> {
     match option.as_str() {
         "fallthrough" => {
             let zones = cursor.args();
-            read.fallthrough = match zones.is_empty() {
-                true => vec![Name::ROOT],
-                false => names(normalize_zones(zones.iter().map(|word| word.as_str()), &[])),
-            };
+            read.fallthrough = Fallthrough::read(cursor, &zones);
         }
         "fallthrough_unsupported" => {
             if !cursor.args().is_empty() {
@@ -146,19 +138,19 @@ fn not_an_option(cursor: &Cursor<'_>, word: &Word) -> crate::error::Error {
 /// Reads a line of the block as one of a hosts file. Like CoreDNS it takes every line; what is none is told.
 fn inline(cursor: &mut Cursor<'_>, first: &Word, source: &mut Source) {
     let words: Vec<&str> = std::iter::once(first).chain(cursor.args()).map(Word::as_str).collect();
-    let place = format!("{}:{}", first.file(), first.line);
+    let cursor = &*cursor;
     let is_wanted = |name: &Name| {
-        let wanted = source.zones.iter().any(|zone| name.is_under(zone));
+        let wanted = source.zones.holds(name);
         if !wanted {
-            log::warning(FROM, format_args!("{place}: {name} is in none of the zones of 'hosts', dropping the name"));
+            cursor.warn(first, format!("{name} is in none of the zones of 'hosts', dropping the name"));
         }
         wanted
     };
     let parsed = Parsed::read(words.join(" ").as_bytes(), is_wanted);
     let meant = nearest(first.as_str(), KNOWN.iter().copied());
-    let hint = meant.map(|option| format!("; did you mean '{option}'?")).unwrap_or_default();
+    let hint = meant.map(|option| format!("did you mean '{option}'?")).unwrap_or_default();
     for mistake in &parsed.mistakes {
-        log::warning(FROM, format_args!("{place}: {}{hint}", mistake.what));
+        cursor.report(Severity::Warning, cursor.complain(first, mistake.what.clone()).hint(&hint));
     }
     source.inline.extend(parsed.entries);
 }

@@ -76,8 +76,7 @@ struct External {
 
 impl Plugin for External {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let zones = self.directive.zones.iter();
-        let Some(zone) = zones.filter(|zone| query.name.is_under(zone)).max_by_key(|zone| zone.len()) else {
+        let Some(zone) = self.directive.zones.longest(&query.name) else {
             return Step::Next;
         };
         // A Corefile without a plugin that knows them is refused.

@@ -2,7 +2,7 @@
 
 use crate::chain::external::OfferedExternals;
 use crate::chain::setup::Setup;
-use crate::corefile::address::normalize_zones;
+use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
@@ -12,7 +12,7 @@ const KNOWN: &[&str] = &["apex", "fallthrough", "headless", "ttl"];
 /// What a directive says.
 pub(super) struct Directive {
     /// The zones, lower case. PTR targets end in the first.
-    pub(super) zones: Vec<Name>,
+    pub(super) zones: Zones,
     /// Seconds.
     pub(super) ttl: u32,
     pub(super) headless: bool,
@@ -22,19 +22,19 @@ pub(super) struct Directive {
     pub(super) name_server: Box<[u8]>,
     /// Whom to write to, below the zone.
     pub(super) hostmaster: Box<[u8]>,
-    fallthrough: Vec<Name>,
+    fallthrough: Fallthrough,
 }
 
 impl Directive {
-    fn new(zones: Vec<Name>) -> Self {
+    fn new() -> Self {
         let mut directive = Self {
-            zones,
+            zones: Zones::default(),
             ttl: 5,
             headless: false,
             apex: Box::default(),
             name_server: Box::default(),
             hostmaster: Box::default(),
-            fallthrough: Vec::new(),
+            fallthrough: Fallthrough::default(),
         };
         directive.set_apex(b"\x03dns");
         directive
@@ -58,26 +58,25 @@ impl Directive {
 
     /// Whether a missing name is asked of the next plugin.
     pub(super) fn falls_through(&self, name: &Name) -> bool {
-        self.fallthrough.iter().any(|zone| name.is_under(zone))
+        self.fallthrough.holds(name)
     }
 
     /// The zones in which no name is ever asked of the next plugin.
     pub(super) fn own_zones(&self) -> impl Iterator<Item = Name> + '_ {
-        let falls = |zone: &Name| self.fallthrough.iter().any(|f| zone.is_under(f) || f.is_under(zone));
-        self.zones.iter().copied().filter(move |zone| !falls(zone))
+        self.fallthrough.never(&self.zones)
     }
 }
 
 /// Reads the directives of a server block: zones are those of the last one, and so is each option.
 pub(super) fn read(s: &mut Setup<'_>) -> Result<(Directive, OfferedExternals)> {
     let mut cursor = s.cursor();
-    let mut directive = Directive::new(Vec::new());
+    let mut directive = Directive::new();
     let mut externals = OfferedExternals::default();
     while cursor.next_occurrence() {
         let complaint = cursor.complain(cursor.word(), "kubernetes plugin not loaded");
         externals = s.externals(complaint.hint("it names what kubernetes knows: both stand in one server block"));
         let args = cursor.args();
-        directive.zones = names(normalize_zones(args.iter().map(|word| word.as_str()), s.keys));
+        directive.zones = Zones::read(&cursor, &args, s.keys);
         while cursor.next_option() {
             option(&mut cursor, &mut directive)?;
         }
@@ -101,10 +100,7 @@ fn option(cursor: &mut Cursor<'_>, directive: &mut Directive) -> Result<()> {
             };
             directive.set_apex(&name.wire()[..name.len() - 1]);
         }
-        ("fallthrough", []) => directive.fallthrough = vec![Name::ROOT],
-        ("fallthrough", zones) => {
-            directive.fallthrough = names(normalize_zones(zones.iter().map(|word| word.as_str()), &[]));
-        }
+        ("fallthrough", zones) => directive.fallthrough = Fallthrough::read(cursor, zones),
         ("ttl" | "apex", []) => return Err(cursor.arg_err()),
         _ => {
             return Err(cursor.unknown(option, format!("Error during parsing: unknown property '{option}'"), KNOWN));
@@ -119,8 +115,4 @@ fn ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
         Ok(seconds) if seconds <= 3600 => Ok(seconds),
         _ => Err(cursor.error_at(word, format!("ttl must be in range [0, 3600]: {seconds}"))),
     }
-}
-
-fn names(zones: Vec<String>) -> Vec<Name> {
-    zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect()
 }

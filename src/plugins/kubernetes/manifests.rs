@@ -22,6 +22,7 @@ use super::decode::{Found, decode, identify};
 use super::feed::{Closed, Feed};
 use super::model::{Kind, Object, ObjectKey};
 use super::source::{FROM, SourceOptions};
+use crate::error::words;
 use crate::host::log;
 use crate::host::tasks::Tasks;
 
@@ -41,13 +42,19 @@ pub fn start(
     runtime: &Handle,
     tasks: &mut Tasks,
 ) -> Result<(), String> {
-    for path in &paths {
-        let metadata = std::fs::metadata(path);
-        let readable = metadata.and_then(|m| if m.is_dir() { path.read_dir().map(drop) } else { open(path) });
-        readable.map_err(|error| format!("manifests {}: {error}", path.display()))?;
-    }
+    paths.iter().try_for_each(|path| check(path))?;
     tasks.spawn(runtime, "kubernetes manifests", follow(Files::new(paths), options.clone(), feed));
     Ok(())
+}
+
+/// Whether a file or folder can be read.
+///
+/// # Errors
+/// A sentence that says why it cannot.
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    let metadata = std::fs::metadata(path);
+    let readable = metadata.and_then(|m| if m.is_dir() { path.read_dir().map(drop) } else { open(path) });
+    readable.map_err(|error| format!("manifests {}: {}", path.display(), words(&error)))
 }
 
 fn open(path: &Path) -> std::io::Result<()> {

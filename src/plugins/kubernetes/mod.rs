@@ -95,7 +95,7 @@ use self::zone::Zone;
 use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::tasks::Tasks;
 use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner};
@@ -142,11 +142,11 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         patience,
         _data: data.clone(),
     });
-    let source = directive.source;
+    let (source, written) = (directive.source, directive.written);
     s.prepare(move |runtime, first| async move {
         if data.reading.get().is_none() {
             let reading = source::start(&source, data.index.clone(), &host, &runtime);
-            let mut reading = reading.map_err(|why| Error::Other(format!("plugin/kubernetes: {why}")))?;
+            let mut reading = reading.map_err(|why| written.about(why))?;
             if first {
                 let tell = source::tell_until_synced(data.index.clone(), timeout);
                 reading.spawn(&runtime, "kubernetes start", tell);
@@ -160,11 +160,9 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         let synced = tokio::time::timeout(timeout, data.index.wait_synced()).await;
         let late = || {
             let why = data.index.readiness().err().unwrap_or_default().join("; ");
-            Error::Other(format!(
-                "plugin/kubernetes: no data from the API server within {timeout:?} (startup_timeout): {why}"
-            ))
+            written.about(format!("no data from the API server within {timeout:?} (startup_timeout): {why}"))
         };
-        synced.map_err(|_| late())
+        synced.map_err(|_| late().into())
     });
     Ok(())
 }
@@ -176,7 +174,7 @@ fn search_lists(directive: &setup::Directive, index: &Arc<Index>) -> Lists {
     }
     // Without the file nothing stands behind the domains of the cluster, as in CoreDNS.
     let node = search_list(Path::new("/etc/resolv.conf")).unwrap_or_default();
-    Ok(Arc::new(PodPath { index: index.clone(), zones: directive.zones.clone(), node }))
+    Ok(Arc::new(PodPath { index: index.clone(), zones: directive.zones.to_vec(), node }))
 }
 
 //----------- Kubernetes -----------------------------------------------------

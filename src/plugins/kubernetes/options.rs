@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::chain::zones::Fallthrough;
 use crate::wire::name::Name;
 
 /// What answers depend on beside the data.
@@ -17,7 +18,7 @@ pub struct Options {
     /// ClusterIP services without a ready endpoint do not exist.
     pub ignore_empty_service: bool,
     /// Zones whose missing names are asked of the next plugin.
-    pub fallthrough: Vec<Name>,
+    pub fallthrough: Fallthrough,
     /// How long a question may wait for the data at start.
     pub startup_timeout: Duration,
 }
@@ -43,6 +44,6 @@ impl Options {
     /// Whether a missing name is asked of the next plugin.
     #[must_use]
     pub fn falls_through(&self, name: &Name) -> bool {
-        self.fallthrough.iter().any(|zone| name.is_under(zone))
+        self.fallthrough.holds(name)
     }
 }

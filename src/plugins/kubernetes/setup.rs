@@ -9,10 +9,12 @@ use super::options::{Options, Pods};
 use super::selector::Selector;
 use super::source::{ApiFrom, Origin, SourceOptions};
 use super::zone::Zone;
+use super::{manifests, watch};
 use crate::chain::setup::Setup;
-use crate::corefile::address::{is_reverse, normalize_zones};
-use crate::corefile::{Cursor, Word};
-use crate::error::Result;
+use crate::chain::zones::{Fallthrough, Zones};
+use crate::corefile::address::is_reverse;
+use crate::corefile::{Cursor, Severity, Word};
+use crate::error::{Complaint, Result};
 use crate::wire::name::Name;
 
 /// All options, for "did you mean".
@@ -41,11 +43,13 @@ const KNOWN: &[&str] = &[
 /// What a directive says.
 #[derive(Debug)]
 pub(super) struct Directive {
-    pub(super) zones: Vec<Name>,
-    pub(super) multicluster: Vec<Name>,
+    pub(super) zones: Zones,
+    pub(super) multicluster: Zones,
     pub(super) primary: Name,
     pub(super) options: Options,
     pub(super) source: SourceOptions,
+    /// The directive, for complaints.
+    pub(super) written: Complaint,
 }
 
 impl Directive {
@@ -57,8 +61,7 @@ impl Directive {
 
     /// The zones in which no name is ever asked of the next plugin.
     pub(super) fn own_zones(&self) -> impl Iterator<Item = Name> + '_ {
-        let falls = |zone: &Name| self.options.fallthrough.iter().any(|f| zone.is_under(f) || f.is_under(zone));
-        self.zones.iter().copied().filter(move |zone| !falls(zone))
+        self.options.fallthrough.never(&self.zones)
     }
 }
 
@@ -66,18 +69,15 @@ impl Directive {
 pub(super) fn read(s: &Setup<'_>) -> Result<Directive> {
     let mut cursor = s.cursor();
     let mut read = None;
-    while cursor.next_occurrence() {
-        if read.is_some() {
-            return Err(cursor.once_error());
-        }
+    while cursor.only_occurrence()? {
         read = Some(directive(s, &mut cursor)?);
     }
     read.ok_or_else(|| cursor.arg_err())
 }
 
 fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
-    let arguments = cursor.args();
-    let zones = names(normalize_zones(arguments.iter().map(|word| word.as_str()), s.keys));
+    let (written, arguments) = (cursor.complain(cursor.word(), ""), cursor.args());
+    let zones = Zones::read(cursor, &arguments, s.keys);
     let primary = zones.iter().find(|zone| !is_reverse(&zone.to_string())).copied();
     let Some(primary) = primary else {
         let complaint = cursor.complain(cursor.word(), "non-reverse zone name must be used");
@@ -85,30 +85,26 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
     };
     let mut reader = Reader::new();
     while cursor.next_option() {
-        reader.option(s, cursor)?;
+        reader.option(cursor)?;
     }
-    reader.check(cursor, &zones)?;
+    reader.check(s, cursor, &zones)?;
     let Reader { options, source, multicluster, .. } = reader;
-    Ok(Directive { zones, multicluster, primary, options, source })
-}
-
-fn names(zones: Vec<String>) -> Vec<Name> {
-    zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect()
+    Ok(Directive { zones, multicluster, primary, options, source, written })
 }
 
 //----------- Options --------------------------------------------------------
 
-struct Reader {
+struct Reader<'a> {
     options: Options,
     source: SourceOptions,
-    multicluster: Vec<Name>,
-    endpoint: Option<String>,
-    tls: Option<[PathBuf; 3]>,
-    kubeconfig: Option<(PathBuf, Option<String>)>,
-    manifests: Vec<PathBuf>,
+    multicluster: Zones,
+    endpoint: Option<&'a Word>,
+    tls: Option<[&'a Word; 3]>,
+    kubeconfig: Option<(&'a Word, Option<&'a Word>)>,
+    manifests: Vec<&'a Word>,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     fn new() -> Self {
         Self {
             options: Options {
@@ -116,11 +112,11 @@ impl Reader {
                 pods: Pods::Disabled,
                 namespaces: None,
                 ignore_empty_service: false,
-                fallthrough: Vec::new(),
+                fallthrough: Fallthrough::default(),
                 startup_timeout: Duration::from_secs(5),
             },
             source: SourceOptions::default(),
-            multicluster: Vec::new(),
+            multicluster: Zones::default(),
             endpoint: None,
             tls: None,
             kubeconfig: None,
@@ -128,7 +124,7 @@ impl Reader {
         }
     }
 
-    fn option(&mut self, s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<()> {
+    fn option(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
         let option = cursor.word();
         let args = cursor.args();
         // Complaints about the number of arguments name the last one, as CoreDNS does.
@@ -142,21 +138,19 @@ impl Reader {
                 let labels = args.iter().map(|word| word.as_str().to_ascii_lowercase().into_bytes().into_boxed_slice());
                 self.options.namespaces.get_or_insert_with(HashSet::new).extend(labels);
             }
-            ("endpoint", [url, ..]) => self.endpoint = Some(url.as_str().to_owned()),
-            ("tls", [cert, key, ca]) => {
-                let path = |word: &Word| s.path(word.as_str());
-                self.tls = Some([path(cert), path(key), path(ca)]);
-            }
-            ("kubeconfig", [file]) => self.kubeconfig = Some((s.path(file.as_str()), None)),
-            ("kubeconfig", [file, context]) => {
-                self.kubeconfig = Some((s.path(file.as_str()), Some(context.as_str().to_owned())));
-            }
-            ("manifests", [_, ..]) => self.manifests.extend(args.iter().map(|word| s.path(word.as_str()))),
+            ("endpoint", [url, ..]) => self.endpoint = Some(url),
+            ("tls", [cert, key, ca]) => self.tls = Some([cert, key, ca]),
+            ("kubeconfig", [file]) => self.kubeconfig = Some((file, None)),
+            ("kubeconfig", [file, context]) => self.kubeconfig = Some((file, Some(context))),
+            ("manifests", [_, ..]) => self.manifests.extend(&args),
             ("labels", [_, ..]) => self.source.labels = selector(cursor, &args)?,
             ("namespace_labels", [_, ..]) => self.source.namespace_labels = selector(cursor, &args)?,
-            ("fallthrough", []) => self.options.fallthrough = vec![Name::ROOT],
-            ("fallthrough", _) => self.options.fallthrough = zones_of(&args),
-            ("multicluster", _) => self.multicluster = names(normalize_zones(args.iter().map(|w| w.as_str()), s.keys)),
+            ("fallthrough", _) => self.options.fallthrough = Fallthrough::read(cursor, &args),
+            ("multicluster", []) => {
+                cursor.warn(option, "multicluster names no zone, so it has no effect");
+                self.multicluster = Zones::default();
+            }
+            ("multicluster", _) => self.multicluster = Zones::read(cursor, &args, &[]),
             ("ttl", [seconds, ..]) => self.options.ttl = ttl(cursor, seconds)?,
             ("ignore", []) => {}
             ("ignore", [what, ..]) if what.as_str() == "empty_service" => self.options.ignore_empty_service = true,
@@ -167,7 +161,7 @@ impl Reader {
                     &["empty_service"],
                 ));
             }
-            ("startup_timeout", [time]) => self.options.startup_timeout = startup_timeout(cursor, time)?,
+            ("startup_timeout", [time, ..]) => self.options.startup_timeout = startup_timeout(cursor, time)?,
             ("apiserver_qps", [number]) => at_least_zero(cursor, number, cursor.float(number)?)?,
             ("apiserver_burst" | "apiserver_max_inflight", [number]) => {
                 at_least_zero(cursor, number, cursor.integer(number)? as f64)?;
@@ -179,7 +173,7 @@ impl Reader {
     }
 
     /// What can only be said once all options are read.
-    fn check(&mut self, cursor: &Cursor<'_>, zones: &[Name]) -> Result<()> {
+    fn check(&mut self, s: &Setup<'_>, cursor: &Cursor<'_>, zones: &[Name]) -> Result<()> {
         if self.options.namespaces.is_some() && self.source.namespace_labels != Selector::default() {
             let complaint = cursor.error("namespaces and namespace_labels cannot both be set");
             return Err(complaint);
@@ -193,25 +187,45 @@ impl Reader {
         self.source.ttl = self.options.ttl;
         self.source.pods_verified = self.options.pods == Pods::Verified;
         self.source.multicluster = !self.multicluster.is_empty();
-        self.source.origin = self.origin(cursor)?;
+        self.source.origin = self.origin(s, cursor)?;
         Ok(())
     }
 
-    fn origin(&mut self, cursor: &Cursor<'_>) -> Result<Origin> {
+    /// Where the data come from. Files that are not there are errors of their own, and reading goes on.
+    fn origin(&self, s: &Setup<'_>, cursor: &Cursor<'_>) -> Result<Origin> {
         let from_api = self.endpoint.is_some() || self.tls.is_some() || self.kubeconfig.is_some();
-        if !self.manifests.is_empty() {
-            return match from_api {
-                true => Err(cursor.error(
-                    "manifests takes the place of an API server: it cannot be set with endpoint, tls or kubeconfig",
-                )),
-                false => Ok(Origin::Manifests(std::mem::take(&mut self.manifests))),
-            };
+        if !self.manifests.is_empty() && from_api {
+            let message =
+                "manifests takes the place of an API server: it cannot be set with endpoint, tls or kubeconfig";
+            return Err(cursor.error(message));
         }
-        Ok(Origin::Api(match (self.kubeconfig.take(), self.endpoint.take()) {
-            (Some((file, context)), _) => ApiFrom::Kubeconfig { file, context },
-            (None, Some(url)) => ApiFrom::Endpoint { url, tls: self.tls.take() },
-            (None, None) => ApiFrom::InCluster,
-        }))
+        let missing = |word: &Word, why: String| cursor.report(Severity::Error, cursor.complain(word, why));
+        if !self.manifests.is_empty() {
+            let paths: Vec<_> = self.manifests.iter().map(|word| s.path(word.as_str())).collect();
+            for (word, path) in self.manifests.iter().zip(&paths) {
+                let _ = manifests::check(path).map_err(|why| missing(word, why));
+            }
+            return Ok(Origin::Manifests(paths));
+        }
+        let (from, written) = match (self.kubeconfig, self.endpoint) {
+            (Some((word, context)), _) => {
+                let context = context.map(|context| context.as_str().to_owned());
+                match s.file(cursor, word, &format!("kubeconfig {word}")) {
+                    Some(file) => (ApiFrom::Kubeconfig { file, context }, word),
+                    // The error is told: nothing is read from here.
+                    None => return Ok(Origin::Api(ApiFrom::InCluster)),
+                }
+            }
+            (None, Some(url)) => {
+                let found = |words: [&Word; 3]| words.iter().filter_map(|word| s.file(cursor, word, "tls")).collect();
+                let files: Option<Vec<PathBuf>> = self.tls.map(found);
+                let tls = files.and_then(|files| files.try_into().ok());
+                (ApiFrom::Endpoint { url: url.as_str().to_owned(), tls }, url)
+            }
+            (None, None) => return Ok(Origin::Api(ApiFrom::InCluster)),
+        };
+        let _ = watch::check(&from).map_err(|why| missing(written, why));
+        Ok(Origin::Api(from))
     }
 }
 
@@ -254,8 +268,4 @@ fn selector(cursor: &Cursor<'_>, args: &[&Word]) -> Result<Selector> {
         let message = format!("unable to parse label selector value: '{text}': {why}");
         cursor.complain(args[0], message).hint("selectors are written as in kubectl: a=b,c!=d,e in (f,g),!h").into()
     })
-}
-
-fn zones_of(args: &[&Word]) -> Vec<Name> {
-    names(normalize_zones(args.iter().map(|word| word.as_str()), &[]))
 }

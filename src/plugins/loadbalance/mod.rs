@@ -75,8 +75,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         Wanted::Shuffled(networks) if networks.is_empty() => LoadBalance::RoundRobin,
         Wanted::Shuffled(networks) => LoadBalance::Prefer(networks),
         Wanted::Weighted { file, reload } => {
-            let weights = Weights::open(s.path(file.as_str()), reload).map_err(|why| cursor.error_at(file, why))?;
-            let weights = Arc::new(weights);
+            let weights = Weights::open(s.path(file.as_str()), reload, |warning| cursor.warn(file, warning));
+            let weights = Arc::new(weights.map_err(|why| cursor.error_at(file, why))?);
             if !reload.is_zero() {
                 let watched = weights.clone();
                 s.task("loadbalance", move || weighted::follow(watched, reload));

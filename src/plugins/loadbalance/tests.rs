@@ -102,7 +102,7 @@ fn heavy_addresses_come_first_more_often() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("weights");
     std::fs::write(&file, "A.TEST\n10.0.0.2 8\n").expect("a file");
-    let weights = Weights::open(file, Duration::ZERO).expect("weights");
+    let weights = Weights::open(file, Duration::ZERO, |_| {}).expect("weights");
     let plain = answer(&[1, 2, 3], false);
     let asked = Name::from_text("a.TEST.").expect("a name");
     let heavy = (0..1000).filter(|_| weights.order(&plain, asked.wire())[0] == 1).count();

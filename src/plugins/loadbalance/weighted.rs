@@ -32,12 +32,12 @@ pub(super) struct Weights {
 
 impl Weights {
     /// Reads the file. One that cannot be opened is only a warning if it is going to be read again.
-    pub(super) fn open(path: PathBuf, reload: Duration) -> Result<Self, String> {
+    pub(super) fn open(path: PathBuf, reload: Duration, warn: impl FnOnce(String)) -> Result<Self, String> {
         let weights = Self { path, domains: ArcSwap::default(), text: Mutex::default() };
         match weights.read() {
             Err(why) if why == NOT_OPENED && !reload.is_zero() => {
                 let again = Span::from(reload);
-                log::warning(FROM, format_args!("Failed to open weight file:{why}. Will try again in {again}"));
+                warn(format!("Failed to open weight file:{why}. Will try again in {again}"));
             }
             result => result?,
         }

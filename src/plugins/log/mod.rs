@@ -42,8 +42,9 @@ mod text;
 use std::cell::LazyCell;
 
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::zones;
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
-use crate::corefile::{Cursor, address};
+use crate::corefile::Cursor;
 use crate::error::Result;
 use crate::host::log::{self, Level};
 use crate::wire::answer::Section;
@@ -56,8 +57,8 @@ pub const PLUGIN: Registration = Registration { name: "log", setup };
 
 /// One name of one `log` line.
 struct Rule {
-    /// Lower case; `None` where the text is no name and so fits none.
-    scope: Option<Name>,
+    /// Lower case.
+    scope: Name,
     format: Format,
     classes: u8,
 }
@@ -78,20 +79,19 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
     let mut rules = Vec::new();
     while cursor.next_occurrence() {
-        let mut names: Vec<&str> = cursor.args().iter().map(|word| word.as_str()).collect();
+        let mut words = cursor.args();
         let mut format = format::COMMON.to_owned();
-        if names.len() > 1 && names.last().is_some_and(|last| last.contains('{')) {
-            let text = names.pop().unwrap_or_default();
-            format = text.replace("{common}", format::COMMON).replace("{combined}", format::COMBINED);
+        if words.len() > 1
+            && let Some(text) = words.pop_if(|last| last.as_str().contains('{'))
+        {
+            format = text.as_str().replace("{common}", format::COMMON).replace("{combined}", format::COMBINED);
         }
-        if names.is_empty() {
-            names.push(".");
-        }
+        let scopes = match words[..] {
+            [] => vec![Name::ROOT],
+            _ => words.iter().filter_map(|word| zones::name(&cursor, word)).collect(),
+        };
         let classes = classes(&mut cursor)?;
-        rules.extend(names.into_iter().map(|name| {
-            let scope = Name::from_text(&address::normalize(name)).ok();
-            Rule { scope, format: Format::parse(&format), classes }
-        }));
+        rules.extend(scopes.into_iter().map(|scope| Rule { scope, format: Format::parse(&format), classes }));
     }
     s.chain(Log { rules });
     Ok(())
@@ -169,7 +169,7 @@ impl Log {
 impl Rule {
     /// `name` is only made for a rule that does not cover all names.
     fn covers(&self, name: &LazyCell<Name, impl FnOnce() -> Name>) -> bool {
-        self.scope.as_ref().is_some_and(|scope| scope.is_root() || name.is_under(scope))
+        self.scope.is_root() || name.is_under(&self.scope)
     }
 }
 

@@ -86,12 +86,7 @@ const SUSPICIOUS: u64 = 200;
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    let mut seen = false;
-    while cursor.next_occurrence() {
-        if seen {
-            return Err(cursor.once_error());
-        }
-        seen = true;
+    while cursor.only_occurrence()? {
         cursor.expect_no_arg()?;
     }
     let zone = s.zones.first().copied().unwrap_or(Name::ROOT);

@@ -10,7 +10,8 @@
 //!     legacy_names off
 //! }]
 //! ```
-//! ADDRESS is `localhost:9153` if it is not given. `runtime_metrics` is accepted: there is no Go runtime to measure.
+//! ADDRESS is `localhost:9153` if it is not given. Without a port, as in `localhost:`, any free one is taken, and the log says
+//! which. `runtime_metrics` is accepted: there is no Go runtime to measure.
 //! `legacy_names off` (not in CoreDNS) leaves out what `forward` counts under names that CoreDNS had until 1.11, and that
 //! dashboards and alerts still ask for: `coredns_forward_requests_total`, `coredns_forward_responses_total`,
 //! `coredns_forward_request_duration_seconds`, `coredns_forward_healthcheck_failures_total`.
@@ -55,7 +56,7 @@ use std::sync::{Arc, OnceLock};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::site::Listener;
 use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
-use crate::corefile::Cursor;
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::metrics::{Collect, Family, Gauge, Page};
@@ -130,11 +131,11 @@ struct Counted {
 }
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let Options { address, legacy_names } = options(&mut s.cursor())?;
+    let Options { address, written, legacy_names } = options(&mut s.cursor())?;
     let host = Arc::downgrade(s.host);
     let is_wanted = move |name: &str| legacy_names || !LEGACY.contains(&name);
     let text = move || host.upgrade().map(|host| host.metrics.text_of(is_wanted)).unwrap_or_default();
-    s.http(address, "/metrics", Arc::new(move || (200, CONTENT_TYPE, text())));
+    s.http(&address, written, "/metrics", Arc::new(move || (200, CONTENT_TYPE, text())));
     let places = s.places()?;
     let places = places.iter().map(|place| {
         let server = place.server();
@@ -153,23 +154,18 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
 
 /// What the block says.
 struct Options<'a> {
-    address: &'a str,
+    address: String,
+    /// The word that says so.
+    written: &'a Word,
     legacy_names: bool,
 }
 
 fn options<'a>(cursor: &mut Cursor<'a>) -> Result<Options<'a>> {
-    let (mut address, mut legacy_names, mut seen) = ("localhost:9153", true, false);
-    while cursor.next_occurrence() {
-        if seen {
-            return Err(cursor.once_error());
-        }
-        seen = true;
+    let (mut address, mut written, mut legacy_names) = ("localhost:9153".to_owned(), cursor.word(), true);
+    while cursor.only_occurrence()? {
         match cursor.args()[..] {
             [] => {}
-            [word] => {
-                cursor.host_port(word)?;
-                address = word.as_str();
-            }
+            [word] => (address, written) = (cursor.page_address(word)?, word),
             _ => return Err(cursor.arg_err()),
         }
         while cursor.next_option() {
@@ -194,7 +190,7 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<Options<'a>> {
             }
         }
     }
-    Ok(Options { address, legacy_names })
+    Ok(Options { address, written, legacy_names })
 }
 
 /// A gauge for every plugin with a seat, for the block's first key on each of its addresses.

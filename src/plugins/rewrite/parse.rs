@@ -154,7 +154,7 @@ impl<'a> Reader<'_, 'a> {
 
     /// The names that a ttl or rcode rule is about.
     fn pattern(&self, kind: &str, how: Option<&'a Word>, name: &'a Word) -> Result<Pattern> {
-        let Some(how) = how else { return Ok(Pattern::Exact(Name::from_text(&full(name)).ok().map(Box::new))) };
+        let Some(how) = how else { return Ok(self.exact(name)) };
         match &*how.as_str().to_ascii_lowercase() {
             "regex" if name.as_str().len() > MAX_REGEX => {
                 let len = name.as_str().len();
@@ -168,7 +168,7 @@ impl<'a> Reader<'_, 'a> {
                     Err(self.wrong(&[name], message).hint(reason(&why)).into())
                 }
             },
-            text => plain(text, name).ok_or_else(|| {
+            text => self.plain(text, name).ok_or_else(|| {
                 let message =
                     format!("{kind} rule supports only exact, prefix, suffix, substring, and regex name matching");
                 self.cursor.unknown(how, message, MATCHES)
@@ -197,10 +197,14 @@ impl<'a> Reader<'_, 'a> {
                 // As in CoreDNS, whose check has them the wrong way round: the new name is tried as an expression.
                 self.regex((to, &full(to)), &full(from))?;
                 answers.auto = true;
-                Pattern::Exact(Name::from_text(&full(from)).ok().map(Box::new))
+                if Name::from_text(&full(to)).is_err() {
+                    let message = format!("{to} is not a domain name: questions for {from} are answered SERVFAIL");
+                    self.cursor.warn(to, message);
+                }
+                self.exact(from)
             }
             "regex" => Pattern::Regex(self.regex((from, from.as_str()), to.as_str())?),
-            text => plain(text, from).ok_or_else(|| {
+            text => self.plain(text, from).ok_or_else(|| {
                 let known = "exact, prefix, suffix, substring, and regex";
                 let message = format!("name rule supports only {known} name matching, received: {text}");
                 self.cursor.unknown(how.unwrap_or(from), message, MATCHES)
@@ -271,21 +275,32 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
+impl Reader<'_, '_> {
+    /// The pattern of a kind that is no expression.
+    fn plain(&self, kind: &str, name: &Word) -> Option<Pattern> {
+        match kind {
+            "exact" => Some(self.exact(name)),
+            "prefix" => Some(Pattern::Prefix(full(name))),
+            "suffix" => Some(Pattern::Suffix(full(name))),
+            "substring" => Some(Pattern::Substring(full(name))),
+            _ => None,
+        }
+    }
+
+    /// The pattern of one name. What is not a domain name is never asked for: CoreDNS takes it, and so do we.
+    fn exact(&self, word: &Word) -> Pattern {
+        let name = Name::from_text(&full(word)).ok();
+        if name.is_none() {
+            self.cursor.warn(word, format!("{word} is not a domain name: this rule never applies"));
+        }
+        Pattern::Exact(name.map(Box::new))
+    }
+}
+
 /// A name in lower case with a dot at its end.
 fn full(word: &Word) -> String {
     let text = word.as_str().to_lowercase();
     if text.ends_with('.') { text } else { format!("{text}.") }
-}
-
-/// The pattern of a kind that is no expression.
-fn plain(kind: &str, name: &Word) -> Option<Pattern> {
-    match kind {
-        "exact" => Some(Pattern::Exact(Name::from_text(&full(name)).ok().map(Box::new))),
-        "prefix" => Some(Pattern::Prefix(full(name))),
-        "suffix" => Some(Pattern::Suffix(full(name))),
-        "substring" => Some(Pattern::Substring(full(name))),
-        _ => None,
-    }
 }
 
 /// What is wrong with an expression, in one line.

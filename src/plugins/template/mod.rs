@@ -71,6 +71,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::Host;
@@ -119,14 +120,14 @@ struct Templates {
 struct Template {
     qclass: u16,
     qtype: u16,
-    zones: Vec<Name>,
+    zones: Zones,
     /// The zones as text.
     shown: Vec<String>,
     regexes: Vec<Regex>,
     texts: Texts,
     rcode: u16,
     error: Option<(u16, String)>,
-    fallthrough: Vec<Name>,
+    fallthrough: Fallthrough,
 }
 
 /// The texts of the records of each section.
@@ -146,7 +147,7 @@ impl Plugin for Templates {
             let name = name.get_or_insert_with(|| query.name.to_string());
             let found = template.regexes.iter().find_map(|regex| Some((regex, regex.captures(name)?)));
             let Some((regex, captures)) = found else {
-                if template.fallthrough.iter().any(|zone| query.name.is_under(zone)) {
+                if template.fallthrough.holds(&query.name) {
                     continue;
                 }
                 return Step::Answer(Reply::server(rcode::SERVFAIL));

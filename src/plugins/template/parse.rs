@@ -5,10 +5,9 @@ use regex::Regex;
 use super::text::Text;
 use super::{Template, Texts};
 use crate::chain::setup::Setup;
-use crate::corefile::address::normalize_zones;
+use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::{Cursor, Word};
 use crate::error::{Error, Result};
-use crate::wire::name::Name;
 use crate::wire::types::{class_number, rcode_number, type_number};
 
 /// The longest expression, in octets, as in CoreDNS.
@@ -24,7 +23,8 @@ pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
     while cursor.next_occurrence() {
         let qclass = number(&mut cursor, "query class", class_number)?;
         let qtype = number(&mut cursor, "RR class", type_number)?;
-        let zones = names(normalize_zones(cursor.args().iter().map(|word| word.as_str()), s.keys));
+        let words = cursor.args();
+        let zones = Zones::read(&cursor, &words, s.keys);
         let shown = zones.iter().map(ToString::to_string).collect();
         let mut template = Template {
             qclass,
@@ -35,7 +35,7 @@ pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
             texts: Texts::default(),
             rcode: 0,
             error: None,
-            fallthrough: Vec::new(),
+            fallthrough: Fallthrough::default(),
         };
         while cursor.next_option() {
             option(&mut cursor, &mut template)?;
@@ -46,10 +46,6 @@ pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
         templates.push(template);
     }
     Ok(templates)
-}
-
-fn names(zones: Vec<String>) -> Vec<Name> {
-    zones.iter().filter_map(|zone| Name::from_text(zone).ok()).map(Name::lowered).collect()
 }
 
 fn number(cursor: &mut Cursor<'_>, what: &str, known: fn(&str) -> Option<u16>) -> Result<u16> {
@@ -81,10 +77,7 @@ fn option(cursor: &mut Cursor<'_>, template: &mut Template) -> Result<()> {
         "ederror" => template.error = Some(extended_error(cursor)?),
         "fallthrough" => {
             let zones = cursor.args();
-            template.fallthrough = match zones.is_empty() {
-                true => vec![Name::ROOT],
-                false => names(normalize_zones(zones.iter().map(|word| word.as_str()), &[])),
-            };
+            template.fallthrough = Fallthrough::read(cursor, &zones);
         }
         // Without effect since CoreDNS 1.5, and in many Corefiles.
         "upstream" => drop(cursor.args()),

@@ -1,11 +1,12 @@
 //! Answers that need TCP, and connections that misbehave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::ask::{NOERROR, Question, Reply, TXT, ask_all};
-use crate::load::{Times, millis};
+use crate::load::{Times, load, millis};
 use crate::names::{answer, fresh, questions, right_and_wrong, well};
 use crate::row::{Found, Place, Row, joined};
 use crate::server::Run;
@@ -32,6 +33,13 @@ pub(crate) const ROWS: &[Row] = &[
         wanted: "the right answer after at most one retry; none wrong",
         place: Place::Here,
         run: c8,
+    },
+    Row {
+        id: "C19",
+        injected: "nothing is wrong: thousands of queries over TCP (`force_tcp`), to an upstream behind a Service",
+        wanted: "all answered; no connection carries more than 2,000 queries, so that all pods of the Service have their part",
+        place: Place::Here,
+        run: c19,
     },
 ];
 
@@ -100,6 +108,22 @@ fn c7(run: &Run) -> Found {
     ))
     .must(right == names.len(), "a slow answer held up another one")
     .must(slow.0 == 5, "a client of a slow answer heard nothing")
+}
+
+fn c19(run: &Run) -> Found {
+    let upstream = Upstream::start(well);
+    let server = run.forward("", &[upstream.address], "force_tcp");
+    let names = fresh("c19-", run.pick(4_200, 40_000));
+    let heard = load(server.address(), run.pick(2_000, 5_000), questions(&names).iter().map(Question::packet));
+    let mut by_connection: HashMap<SocketAddr, usize> = HashMap::new();
+    for seen in upstream.seen().iter().filter(|seen| seen.tcp) {
+        *by_connection.entry(seen.from).or_default() += 1;
+    }
+    let (connections, most) = (by_connection.len(), by_connection.into_values().max().unwrap_or_default());
+    Found::new(format!("{}; {connections} connections, at most {most} queries on one", heard.losses()))
+        .must(heard.good() == names.len(), "a query was lost or failed")
+        // A few more go over a connection until its successor is open.
+        .must(most <= 2_000 + 500, "one connection took too many queries")
 }
 
 /// The first answer to a name fails in the way that the name says, and so do connections that live.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::upstream::{Upstream, Way};
+use super::super::upstream::Way;
 use super::{Io, Lane, Race};
 
 /// Sends of a question to upstreams that are alive, and for each transport to one that is not.
@@ -12,21 +12,34 @@ const SENDS: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Race<'_> {
+    /// Whether others should be asked in place of this one. With an answer in hand that is a reason to give it, and so
+    /// takes longer.
+    pub(super) fn is_out(&self, lane: &Lane, now: Instant) -> bool {
+        let health = &self.forward.options.health;
+        if self.held.is_some() { lane.upstream.is_gone(health, now) } else { lane.upstream.is_out(health, now) }
+    }
+
     /// Who is to be asked next, and how.
     pub(super) fn candidate(&self, now: Instant) -> Option<(usize, Way)> {
-        let options = &self.forward.options;
-        let is_out = |lane: &Lane| lane.upstream.is_out(&options.health, now);
+        let is_out = |lane: &Lane| self.is_out(lane, now);
         let any_in = self.lanes.iter().any(|lane| !lane.answered && !is_out(lane));
-        let most = options.max_tries.filter(|&most| most > 0).unwrap_or(usize::MAX);
+        let most = self.forward.options.max_tries.filter(|&most| most > 0).unwrap_or(usize::MAX);
         // What went to upstreams of which nothing is heard is no burden to the others.
         let lost = self.runs.iter().filter(|run| !run.refused && is_out(&self.lanes[run.lane])).count();
         let last = self.excused + lost + SENDS;
-        if self.sends >= most || any_in && self.sends >= last {
+        // With an answer in hand there is nothing to be had from an upstream that is out.
+        if self.sends >= most || self.is_failing_over() && !any_in {
             return None;
         }
-        let is_last = any_in && self.sends + 1 == last;
+        // An upstream that was out when it was asked may be heard of since: then the last send has been made already, and
+        // may have got lost as all before it.
+        let is_connected = self.lanes.iter().any(|lane| lane.tcp > 0);
+        let is_enough = any_in && self.sends >= last && is_connected;
+        let is_last = any_in && self.sends + 1 >= last;
         let asked = |(at, lane): (usize, &Lane)| {
-            let is_open = !lane.answered && (!any_in || !is_out(lane));
+            // `failover` asks each upstream, however many there are.
+            let is_due = !is_enough || self.is_failing_over() && lane.is_unasked();
+            let is_open = is_due && !lane.answered && (!any_in || !is_out(lane));
             Some((lane.udp + lane.tcp, at, self.way_of(at, is_out(lane), is_last).filter(|_| is_open)?))
         };
         let least = self.lanes.iter().enumerate().filter_map(asked).min_by_key(|&(sends, ..)| sends);
@@ -52,12 +65,12 @@ impl Race<'_> {
 
     /// Whether one more send is right, or paid for now.
     pub(super) fn may_send(&self, at: usize, now: Instant) -> bool {
-        let (lane, health) = (&self.lanes[at], &self.forward.options.health);
-        let is_out = |upstream: &Upstream| upstream.is_out(health, now);
-        let is_flight = lane.udp + lane.tcp == 0
-            && !is_out(&lane.upstream)
-            && self.runs.iter().all(|run| run.refused || is_out(&self.lanes[run.lane].upstream));
-        self.runs.is_empty() || is_flight || lane.forged || self.forward.budget.pay()
+        let lane = &self.lanes[at];
+        let is_flight = lane.is_unasked()
+            && !self.is_out(lane, now)
+            && self.runs.iter().all(|run| run.refused || self.is_out(&self.lanes[run.lane], now));
+        let is_failover = lane.is_unasked() && self.is_failing_over();
+        self.runs.is_empty() || is_flight || is_failover || lane.forged || self.forward.budget.pay()
     }
 
     /// After how long a send needs no budget.

@@ -43,6 +43,21 @@ pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Clie
     Ok((client, Server::new(from, &config)))
 }
 
+/// Checks without a network what [`connect`] needs: the URL, and the files of a kubeconfig or of `tls`. What only a Pod has
+/// is not looked for.
+///
+/// # Errors
+/// As for [`connect`].
+pub(in crate::plugins::kubernetes) fn check(from: &ApiFrom) -> Result<(), String> {
+    // There may be one already; it is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match from {
+        ApiFrom::InCluster => Ok(()),
+        ApiFrom::Endpoint { url, tls } => endpoint(url, tls.as_ref()).map(drop),
+        ApiFrom::Kubeconfig { file, context } => kubeconfig(file, context.clone()).map(drop),
+    }
+}
+
 /// kube's own stack without its retries, on connections that notice when their peer is gone.
 ///
 /// kube sets no keepalive: a watch whose packets are silently dropped would hang for ever.
@@ -129,6 +144,7 @@ fn kubeconfig(file: &Path, context: Option<String>) -> Result<Config, String> {
     readable(file).map_err(failed)?;
     let known = Kubeconfig::read_from(file).map_err(|error| failed(plain(&error)))?;
     has_context(&known, context.as_ref()).map_err(failed)?;
+    files_of(&known, context.as_ref()).into_iter().try_for_each(|file| readable(Path::new(&file))).map_err(failed)?;
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
     // kube reads this asynchronously (a plugin for credentials may run); we are called from a runtime's thread.
     let load = move || {
@@ -148,6 +164,21 @@ fn has_context(known: &Kubeconfig, wanted: Option<&String>) -> Result<(), String
         Some(name) => Err(format!("there is no context {name:?} in it; {there}")),
         None => Err(format!("no context is named, and it has no current-context; {there}")),
     }
+}
+
+/// The files that a context names for its cluster and its user.
+fn files_of(known: &Kubeconfig, wanted: Option<&String>) -> Vec<String> {
+    let name = wanted.or(known.current_context.as_ref());
+    let context =
+        known.contexts.iter().find(|context| Some(&context.name) == name).and_then(|named| named.context.as_ref());
+    let Some(context) = context else { return Vec::new() };
+    let cluster =
+        known.clusters.iter().find(|named| named.name == context.cluster).and_then(|named| named.cluster.as_ref());
+    let user = known.auth_infos.iter().find(|named| Some(&named.name) == context.user.as_ref());
+    let user = user.and_then(|named| named.auth_info.as_ref());
+    let of_user = user.map(|user| [&user.client_certificate, &user.client_key, &user.token_file]);
+    let of_cluster = cluster.map(|cluster| &cluster.certificate_authority);
+    of_cluster.into_iter().chain(of_user.into_iter().flatten()).flatten().cloned().collect()
 }
 
 /// kube's words in one line, without quotes around quotes and the system's numbers.

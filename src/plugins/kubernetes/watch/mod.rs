@@ -40,6 +40,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use self::api::{Api, Heard};
+pub(super) use self::connect::check;
 use self::metrics::Counts;
 use self::resource::Resource;
 use self::stream::Stream;

@@ -1,0 +1,59 @@
+//! What was found while a Corefile was read: errors, warnings and notes, in the order in which they were met.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::error::Error;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is wrong, but somebody may want to know.
+    Note,
+    /// The Corefile can be served, and a part of it does probably not do what it was written for.
+    Warning,
+    /// The Corefile cannot be served.
+    Error,
+}
+
+/// One thing that was found.
+#[derive(Debug)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is, with file, line and word wherever there is a word to blame.
+    pub what: Error,
+}
+
+/// Findings that are kept of one Corefile.
+pub const MOST: usize = 200;
+
+/// A list of findings that all who read the same Corefile write to. Clones share one list.
+#[derive(Debug, Clone, Default)]
+pub struct Findings(Rc<RefCell<Vec<Finding>>>);
+
+impl Findings {
+    /// Adds a finding, unless it is there: a snippet that is imported twice is complained about once. Of more than
+    /// [`MOST`] the rest is left out, but never the first error.
+    pub fn add(&self, severity: Severity, what: impl Into<Error>) {
+        let what = what.into();
+        let is_needed = severity == Severity::Error && !self.has_error();
+        let mut all = self.0.borrow_mut();
+        let is_known = all.iter().any(|known| known.severity == severity && known.what.parts() == what.parts());
+        if is_needed || (!is_known && all.len() < MOST) {
+            all.push(Finding { severity, what });
+        }
+    }
+
+    /// Whether there is an error among them.
+    #[must_use]
+    pub fn has_error(&self) -> bool {
+        self.0.borrow().iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// All findings so far; the list is empty afterwards.
+    #[must_use]
+    pub fn take(&self) -> Vec<Finding> {
+        self.0.take()
+    }
+}
