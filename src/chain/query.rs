@@ -47,6 +47,8 @@ pub struct Query<'p> {
     pub patience: Option<Duration>,
     /// What the plugin that asks for other walks down needs when they have come up.
     pub aside: Option<Box<Aside>>,
+    /// Whether it asks for the target of an alias: see [`target`](super::target).
+    pub(super) for_alias: bool,
     marks: [u32; SEATS],
     pub(super) turns: u8,
     pub(super) depth: u8,
@@ -108,6 +110,7 @@ impl<'p> Query<'p> {
             answered_by: 0,
             patience: None,
             aside: None,
+            for_alias: false,
             marks: [0; SEATS],
             turns: TURNS,
             depth: 0,
@@ -153,6 +156,7 @@ impl<'p> Query<'p> {
             answered_by: 0,
             patience: self.patience,
             aside: None,
+            for_alias: self.for_alias,
             marks: [0; SEATS],
             turns: TURNS,
             depth: self.depth,

@@ -120,8 +120,8 @@ struct Hosts {
 
 impl Plugin for Hosts {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        // A class has its own data, and we have none of Chaos.
-        if query.qclass == class::CH {
+        // A class has its own data, and ours are of class IN.
+        if !class::takes_in(query.qclass) {
             return Step::Next;
         }
         if query.qtype == rtype::PTR {

@@ -83,8 +83,9 @@ impl Plugin for External {
         // A Corefile without a plugin that knows them is refused.
         let Some(externals) = self.externals.get() else { return Step::Next };
         match (query.qclass, query.qtype) {
-            // A class has its own data, and we have none of Chaos.
-            (class::CH, _) | (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
+            // A class has its own data, and ours are of class IN.
+            (asked, _) if !class::takes_in(asked) => Step::Answer(Reply::server(rcode::REFUSED)),
+            (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
             _ => self.answer(externals, zone, query, here),
         }
     }
