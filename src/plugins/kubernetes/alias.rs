@@ -122,3 +122,7 @@ impl Walk {
         }))
     }
 }
+
+#[cfg(test)]
+#[path = "alias_tests.rs"]
+mod tests;
