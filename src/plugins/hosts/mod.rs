@@ -59,7 +59,7 @@
 //! - What cannot be read is told, with its line; CoreDNS tells only words of more than 1024 octets.
 //! - Files that may be half written, see above. CoreDNS takes what it finds.
 //! - A change is also seen by inode and status time, where size and time of writing stay.
-//! - Questions of class CH go to the next plugin.
+//! - Questions of other classes than IN and ANY go to the next plugin.
 
 mod file;
 pub mod parse;
