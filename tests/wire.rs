@@ -1,6 +1,8 @@
 //! The codec of the hot path against hickory-proto: any query, any answer, any client.
 
 mod kit;
+#[path = "wire/lengths.rs"]
+mod lengths;
 #[path = "wire/limits.rs"]
 mod limits;
 #[path = "wire/strict.rs"]

@@ -288,7 +288,13 @@ impl Names {
         data: impl FnOnce(&mut Encoder<'_>, &mut Self) -> T,
     ) -> Option<T> {
         let (keep, tail) = self.shortest(e, owner);
-        e.record(section, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self))
+        let known = self.known.len();
+        let result = e.record(section, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self));
+        if result.is_none() {
+            // Nothing may point into a record that was left out.
+            self.known.truncate(known);
+        }
+        result
     }
 
     /// How many octets of the name have to be written, and how it goes on.

@@ -73,7 +73,7 @@ pub(crate) fn read(message: &[u8], query: &[u8]) -> Result<Read, String> {
 struct Walk<'a> {
     message: &'a [u8],
     at: usize,
-    /// Where labels of names stand: pointers may lead to nothing else.
+    /// Where names and their labels begin: pointers may lead to nothing else.
     labels: HashSet<usize>,
 }
 
@@ -87,6 +87,8 @@ impl<'a> Walk<'a> {
     /// The name here, without compression, and whether it was compressed.
     fn name(&mut self) -> Result<(Vec<u8>, bool), String> {
         let (mut name, mut at, mut end) = (Vec::new(), self.at, None);
+        // A later name may be this one, even if this one is a pointer itself.
+        self.labels.insert(at);
         loop {
             let len = usize::from(*self.message.get(at).ok_or("a name that is cut off")?);
             if len & 0xC0 == 0xC0 {
