@@ -567,6 +567,6 @@ async fn a_token_file_may_end_in_a_newline_and_is_renewed() {
     // No token at all.
     config("tokenFile: token");
     write("\n");
-    let error = start(&Arc::default()).err().expect("an error");
+    let error = start(&Arc::default()).expect_err("an error");
     assert_eq!(error, format!("{}: there is no token in it", token.display()));
 }

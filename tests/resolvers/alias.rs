@@ -9,8 +9,10 @@ use signpost::bench::ndots::{Family, Resolver};
 use super::clients::{ADDRESSES, Client};
 use super::upstream::{Act, Answer, Upstream, wire};
 
-/// What the upstream says for A and AAAA of each target, and whether a client has an address then.
-const CASES: &[(&str, [Option<u8>; 2], &[Family])] = &[
+/// A target, the RCODE that the upstream says for its A and AAAA in place of an address, and what a client has then.
+type Case = (&'static str, [Option<u8>; 2], &'static [Family]);
+
+const CASES: &[Case] = &[
     ("both", [None, None], &[Family::V4, Family::V6]),
     ("v4", [None, Some(2)], &[Family::V4]),
     ("v6", [Some(2), None], &[Family::V6]),
@@ -45,7 +47,7 @@ fn upstream() -> Upstream {
 
 impl Server {
     fn start(folder: &Path, upstream: &Upstream) -> Self {
-        let service = |(label, ..): &(&str, [Option<u8>; 2], &[Family])| {
+        let service = |(label, ..): &Case| {
             format!(
                 "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {label}, namespace: ns}}, \
                  spec: {{type: ExternalName, externalName: {label}.example}}}}\n"
@@ -84,7 +86,7 @@ pub(crate) fn compare(folder: &Path) -> Vec<String> {
     })
 }
 
-fn check(folder: &Path, client: Client, (label, _, wanted): &(&str, [Option<u8>; 2], &[Family])) -> Option<String> {
+fn check(folder: &Path, client: Client, (label, _, wanted): &Case) -> Option<String> {
     let said = client.say(folder, &format!("{label}.ns.svc.cluster.local."), &[]);
     let again = match client.resolver() {
         Resolver::Glibc => "Temporary failure in name resolution",
