@@ -204,7 +204,10 @@ fn check_cluster(cluster: &Cluster, data: &[u8]) {
     let name = name.lowered();
     let base = &name.wire()[..name.len() - cluster.zone.name.len()];
     for schema in [(false, false), (true, false), (false, true), (true, true)] {
-        let ask = signpost::plugins::kubernetes::name::parse(base, Schema { multicluster: schema.0, zonal: schema.1 });
+        let ask = signpost::plugins::kubernetes::name::parse(
+            base,
+            Schema { multicluster: schema.0, zonal: schema.1, ..Schema::default() },
+        );
         if let Ask::Service { key, namespace, .. } = ask {
             let parts: Vec<&[u8]> = labels(key).collect();
             assert!(

@@ -4,10 +4,14 @@
 //! Needs `unshare` with the right to use it, and a compiler for each resolver: what is missing is skipped with its
 //! reason, and fails with CI=1.
 
+#[path = "resolvers/alias.rs"]
+mod alias;
 #[path = "resolvers/clients.rs"]
 mod clients;
 #[path = "resolvers/recorder.rs"]
 mod recorder;
+#[path = "support/upstream.rs"]
+mod upstream;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -77,9 +81,19 @@ fn known(name: &str, family: Family) -> Known {
 
 #[test]
 fn the_walk_is_that_of_the_real_resolvers() {
+    run_in_namespace("inside");
+}
+
+#[test]
+fn an_alias_whose_target_fails_breaks_no_resolver() {
+    run_in_namespace("aliases");
+}
+
+/// Runs an ignored test of this program in a namespace with a port 53 and a resolv.conf of its own.
+fn run_in_namespace(test: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut missing: Vec<String> = Client::ALL.iter().filter_map(|client| client.build(folder.path()).err()).collect();
-    let script = "ip link set lo up && hostname box && mount --bind \"$1/resolv.conf\" /etc/resolv.conf && exec \"$0\" --exact inside --ignored --nocapture";
+    let script = "ip link set lo up && hostname box && mount --bind \"$1/resolv.conf\" /etc/resolv.conf && exec \"$0\" --exact \"$2\" --ignored --nocapture";
     std::fs::write(folder.path().join("resolv.conf"), "").expect("written");
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let output = Command::new("unshare")
@@ -87,13 +101,14 @@ fn the_walk_is_that_of_the_real_resolvers() {
         .args(["--net", "--mount", "--uts", "sh", "-c", script])
         .arg(std::env::current_exe().expect("this program"))
         .arg(folder.path())
+        .arg(test)
         .env(FOLDER, folder.path())
         .output();
     match output {
         Ok(output) => {
             let text = [output.stdout, output.stderr].concat();
             let text = String::from_utf8_lossy(&text);
-            match text.contains("inside ...") {
+            match text.contains(&format!("{test} ...")) {
                 true => assert!(output.status.success(), "{text}"),
                 false => missing.push(format!("no namespace: {text}")),
             }
@@ -131,6 +146,15 @@ fn inside() {
     }
     assert!(wrong.is_empty(), "{} of {cases} differ:\n{}", wrong.len(), wrong.join("\n"));
     println!("{cases} look-ups are as the function says");
+}
+
+/// Aliases that lead outside, for each client. On its own it has nothing to do.
+#[test]
+#[ignore = "runs in a namespace that the other test makes"]
+fn aliases() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let wrong = alias::compare(Path::new(&folder));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn resolv_conf(search: &[&str], ndots: usize, options: &str) -> String {

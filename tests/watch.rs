@@ -516,3 +516,57 @@ async fn a_kubeconfig_names_the_server() {
     let error = start_with(&options, quick(), index, &host, &Handle::current()).expect_err("no such context");
     assert!(error.contains("none"), "{error}");
 }
+
+#[tokio::test]
+async fn a_token_file_may_end_in_a_newline_and_is_renewed() {
+    let api = with_services(1).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, token) = (folder.path().join("config"), folder.path().join("token"));
+    let config = |user: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: x,
+              clusters: [{{name: c, cluster: {{server: \"http://{}\"}}}}],
+              users: [{{name: u, user: {{{user}}}}}], contexts: [{{name: x, context: {{cluster: c, user: u}}}}]}}",
+            api.address
+        );
+        std::fs::write(&file, text).expect("writable");
+    };
+    let write = |text: &str| std::fs::write(&token, text).expect("writable");
+    let host = Arc::new(Host::default());
+    let start = |index: &Arc<Index>| {
+        let origin = Origin::Api(ApiFrom::Kubeconfig { file: file.clone(), context: None });
+        // Nothing but the file itself can bring the new token.
+        let timing = Timing { renew: Duration::from_secs(3600), ..quick() };
+        start_with(
+            &SourceOptions { origin, ..SourceOptions::default() },
+            timing,
+            index.clone(),
+            &host,
+            &Handle::current(),
+        )
+    };
+    // As `kubectl create token` prints it; a path beside the kubeconfig.
+    config("tokenFile: token");
+    write("first\n");
+    api.lock().credentials = Some("Bearer first");
+    let index = Arc::default();
+    let _tasks = start(&index).expect("started");
+    until("synced", || index.is_synced()).await;
+    // Renewed, by somebody who ends lines in another way.
+    write("  second\r\n");
+    api.lock().credentials = Some("Bearer second");
+    api.lock().end_watches();
+    api.lock().put(service("after", "10.0.8.8"));
+    let key = service_key("shop", "after").expect("a key");
+    until("followed", || index.services.with(&key, |_| ()).is_some()).await;
+    // A token that stands in the kubeconfig itself.
+    config("token: \"second\\n\"");
+    let index = Arc::default();
+    let _more = start(&index).expect("started");
+    until("synced", || index.is_synced()).await;
+    // No token at all.
+    config("tokenFile: token");
+    write("\n");
+    let error = start(&Arc::default()).expect_err("an error");
+    assert_eq!(error, format!("{}: there is no token in it", token.display()));
+}

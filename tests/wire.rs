@@ -1,6 +1,12 @@
 //! The codec of the hot path against hickory-proto: any query, any answer, any client.
 
 mod kit;
+#[path = "wire/lengths.rs"]
+mod lengths;
+#[path = "wire/limits.rs"]
+mod limits;
+#[path = "wire/strict.rs"]
+mod strict;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SOA, SRV, TXT};

@@ -6,6 +6,7 @@
 //! - [`place`]: where a server block is served
 //! - [`site`]: a server block's chain on one listener, and how a name finds it
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
+//! - [`target`]: the target of an alias, and what its failure means
 //! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
@@ -20,6 +21,7 @@ pub mod search;
 pub mod secure;
 pub mod setup;
 pub mod site;
+pub mod target;
 pub mod walk;
 pub mod zones;
 

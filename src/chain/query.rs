@@ -49,6 +49,8 @@ pub struct Query<'p> {
     pub has_spare: bool,
     /// What the plugin that asks for other walks down needs when they have come up.
     pub aside: Option<Box<Aside>>,
+    /// Whether it asks for the target of an alias: see [`target`](super::target).
+    pub(super) for_alias: bool,
     marks: [u32; SEATS],
     pub(super) turns: u8,
     pub(super) depth: u8,
@@ -111,6 +113,7 @@ impl<'p> Query<'p> {
             patience: None,
             has_spare: false,
             aside: None,
+            for_alias: false,
             marks: [0; SEATS],
             turns: TURNS,
             depth: 0,
@@ -157,6 +160,7 @@ impl<'p> Query<'p> {
             patience: self.patience,
             has_spare: self.has_spare,
             aside: None,
+            for_alias: self.for_alias,
             marks: [0; SEATS],
             turns: TURNS,
             depth: self.depth,

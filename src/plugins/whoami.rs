@@ -26,7 +26,7 @@ use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::MAX_NAME;
 use crate::wire::request::flag;
-use crate::wire::types::rtype;
+use crate::wire::types::{class, rtype};
 
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "whoami", setup };
@@ -48,6 +48,8 @@ impl Plugin for Whoami {
         let answer = scratch(asked, |answer| {
             let mut encoder = Encoder::new(answer);
             encoder.flags(flag::AA);
+            // The client is the same in every class.
+            encoder.class(if query.qclass == class::ANY { class::IN } else { query.qclass });
             encoder.address(Section::Additional, Owner::ASKED, 0, client.peer.ip().to_canonical());
             if label.len() + asked <= MAX_NAME {
                 encoder.record(Section::Additional, Owner::new(label, Tail::Asked), (rtype::SRV, 0), |e| {

@@ -21,6 +21,15 @@ pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question:
     }
 }
 
+/// Adds all sections of a reply to the question `(name, qtype)` to another answer.
+pub fn append_all(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question: (&Name, u16)) {
+    let records = Records::new(answer, question, None);
+    for index in 0..answer.records.len() {
+        let section = answer.record(index).section;
+        records.put(e, names, (section, index), &mut false);
+    }
+}
+
 /// The answer to the question `(name, qtype)`, as the answer to a question for `asked`, which is an alias of `name`.
 ///
 /// The alias stands in front of the records of `name` and lives as long as the first of them, unless they have

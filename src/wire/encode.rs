@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::answer::{Answer, Mark, Section};
-use super::name::Name;
+use super::name::{MAX_NAME, Name};
 use super::request::{HEADER, flag};
 use super::types::{class, rtype};
 
@@ -16,6 +16,8 @@ const MAX_BYTES: usize = 65_535 - HEADER - 259 - 11;
 pub struct Encoder<'a> {
     answer: &'a mut Answer,
     class: u16,
+    /// The record that is being written has a name that is too long.
+    too_long: bool,
 }
 
 /// A name as it is to be written: some labels, and then the rest of it by reference.
@@ -86,7 +88,7 @@ impl<'a> Owner<'a> {
 impl<'a> Encoder<'a> {
     /// Adds to `answer`, which was made for a name of some length (see [`scratch`](super::answer::scratch)).
     pub fn new(answer: &'a mut Answer) -> Self {
-        Self { answer, class: class::IN }
+        Self { answer, class: class::IN, too_long: false }
     }
 
     /// A fresh answer for a name of `asked` octets, to be kept.
@@ -116,7 +118,8 @@ impl<'a> Encoder<'a> {
 
     /// Adds one record; `data` writes what stands behind RDLENGTH.
     ///
-    /// A record that no message could hold any more is left out: TC is set if the client would miss it.
+    /// A record that no message could hold any more is left out: TC is set if the client would miss it. So is a record
+    /// with a name of more than 255 octets (RFC 1035 section 2.3.4), without TC: no message can hold it at all.
     pub fn record<T>(
         &mut self,
         section: Section,
@@ -134,11 +137,12 @@ impl<'a> Encoder<'a> {
         self.put(&ttl.to_be_bytes());
         self.put(&[0, 0]);
         let result = data(self);
-        if self.answer.bytes.len() > MAX_BYTES {
+        let too_long = std::mem::take(&mut self.too_long);
+        if too_long || self.answer.bytes.len() > MAX_BYTES {
             self.answer.bytes.truncate(start);
             self.answer.pointers.truncate(pointers);
             (self.answer.plain, self.answer.asked_for) = (plain, asked_for);
-            if section != Section::Additional {
+            if !too_long && section != Section::Additional {
                 self.answer.flags |= flag::TC;
             }
             return None;
@@ -192,7 +196,9 @@ impl<'a> Encoder<'a> {
             }
         }
         let asked = if name.tail == Tail::Asked { u16::from(self.answer.asked) } else { 0 };
-        Written { at, plain: (self.answer.plain - before) as u16 + asked }
+        let plain = (self.answer.plain - before) as u16 + asked;
+        self.too_long |= usize::from(plain) > MAX_NAME;
+        Written { at, plain }
     }
 
     /// Writes octets into the data of a record.
@@ -206,6 +212,12 @@ impl<'a> Encoder<'a> {
         // Beyond 16 KiB nothing can be pointed to (RFC 1035 section 4.1.4); see `can_point`.
         self.answer.bytes.extend_from_slice(&(0xC000 | (HEADER + target) as u16).to_be_bytes());
         self.answer.plain += plain as u32;
+    }
+
+    /// Whether a record was left out because no message could hold more of them.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.answer.flags & flag::TC != 0
     }
 
     /// Records in a section so far.
@@ -276,7 +288,13 @@ impl Names {
         data: impl FnOnce(&mut Encoder<'_>, &mut Self) -> T,
     ) -> Option<T> {
         let (keep, tail) = self.shortest(e, owner);
-        e.record(section, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self))
+        let known = self.known.len();
+        let result = e.record(section, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self));
+        if result.is_none() {
+            // Nothing may point into a record that was left out.
+            self.known.truncate(known);
+        }
+        result
     }
 
     /// How many octets of the name have to be written, and how it goes on.

@@ -154,10 +154,17 @@ impl Reply {
         self.note.as_ref()?.cause.as_deref()
     }
 
-    /// Whether somebody failed to answer it, other than that there was nobody left to be asked ([`NOBODY`]).
+    /// Whether it says nothing about the name because an upstream or a plugin failed.
+    ///
+    /// A server that has no plugin left to ask ([`NOBODY`]), or refuses the name by itself, has not failed: it resolves
+    /// nothing but its own names.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.rcode() == rcode::SERVFAIL && !self.cause().is_some_and(|cause| cause.ends_with(NOBODY))
+        match self.rcode() {
+            rcode::NOERROR | rcode::NXDOMAIN => false,
+            rcode::SERVFAIL => !self.cause().is_some_and(|cause| cause.ends_with(NOBODY)),
+            _ => self.origin == Origin::Fetched,
+        }
     }
 
     fn note_mut(&mut self) -> &mut Note {

@@ -54,7 +54,7 @@ pub struct Whole {
     host: Arc<Host>,
     _configuration: Configuration,
     _tasks: Tasks,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
     _manifests: tempfile::TempDir,
 }
 
@@ -101,7 +101,7 @@ impl Whole {
         runtime.block_on(configuration.prepare(&handle, true)).unwrap_or_else(|error| panic!("{error}"));
         let tasks = configuration.start(&handle);
         let asker = Asker::new(configuration.listeners[0].clone());
-        Self { asker, host, _configuration: configuration, _tasks: tasks, _runtime: runtime, _manifests: folder }
+        Self { asker, host, _configuration: configuration, _tasks: tasks, runtime, _manifests: folder }
     }
 
     /// What one more worker has.
@@ -117,6 +117,11 @@ impl Whole {
     /// See [`Asker::ask`].
     pub fn ask(&mut self, packet: &[u8], now: Instant) -> Option<&[u8]> {
         self.asker.ask(packet, now)
+    }
+
+    /// See [`Asker::reply`]; waits for it.
+    pub fn reply(&mut self, packet: &[u8]) -> Option<Reply> {
+        self.runtime.block_on(self.asker.reply(packet))
     }
 
     /// Waits until the data is there: the packet is answered with NOERROR.
@@ -163,16 +168,24 @@ impl Asker {
     /// The same for a query that may have to wait, on the runtime of the caller.
     pub async fn ask_and_wait(&mut self, packet: &[u8]) -> Option<&[u8]> {
         let Gate::Pass(request) = gate(packet) else { return None };
-        let mut query = Query::new(packet, request, self.client, Instant::now()).into_owned();
-        let reply = match self.listener.ask(&mut query) {
-            Outcome::Reply(reply) => reply,
-            Outcome::Wait(pending) => self.listener.clone().finish(&mut query, pending).await?,
-            Outcome::Drop => return None,
-        };
+        let query = Query::new(packet, request.clone(), self.client, Instant::now());
+        let limit = query.limit();
+        let reply = self.reply(packet).await?;
         self.out.clear();
-        self.writer.reply(query.packet(), &query.request, &reply, query.limit(), &mut self.out);
+        self.writer.reply(packet, &request, &reply, limit, &mut self.out);
         recycle(reply.answer);
         Some(&self.out)
+    }
+
+    /// The reply before it is written.
+    pub async fn reply(&mut self, packet: &[u8]) -> Option<Reply> {
+        let Gate::Pass(request) = gate(packet) else { return None };
+        let mut query = Query::new(packet, request, self.client, Instant::now()).into_owned();
+        match self.listener.ask(&mut query) {
+            Outcome::Reply(reply) => Some(reply),
+            Outcome::Wait(pending) => self.listener.clone().finish(&mut query, pending).await,
+            Outcome::Drop => None,
+        }
     }
 }
 

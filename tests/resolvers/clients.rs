@@ -61,6 +61,13 @@ impl Client {
 
     /// Looks a name up, and says of which families there were addresses.
     pub(crate) fn look_up(&self, folder: &Path, name: &str, families: &[Family]) -> Vec<Family> {
+        let text = self.say(folder, name, families);
+        let has = |address: &str| text.split_whitespace().any(|word| word == address);
+        ADDRESSES.iter().filter(|(_, address)| has(address)).map(|(family, _)| *family).collect()
+    }
+
+    /// Looks a name up, and returns what the program prints.
+    pub(crate) fn say(&self, folder: &Path, name: &str, families: &[Family]) -> String {
         let only = match families {
             [Family::V4] => Some("-4"),
             [Family::V6] => Some("-6"),
@@ -68,8 +75,6 @@ impl Client {
         };
         let output: Output =
             Command::new(folder.join(self.name())).args(only).arg(name).output().expect("the program runs");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let has = |address: &str| text.split_whitespace().any(|word| word == address);
-        ADDRESSES.iter().filter(|(_, address)| has(address)).map(|(family, _)| *family).collect()
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }

@@ -59,7 +59,7 @@
 //! - What cannot be read is told, with its line; CoreDNS tells only words of more than 1024 octets.
 //! - Files that may be half written, see above. CoreDNS takes what it finds.
 //! - A change is also seen by inode and status time, where size and time of writing stay.
-//! - Questions of class CH go to the next plugin.
+//! - Questions of other classes than IN and ANY go to the next plugin.
 
 mod file;
 pub mod parse;
@@ -121,8 +121,8 @@ struct Hosts {
 
 impl Plugin for Hosts {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        // A class has its own data, and we have none of Chaos.
-        if query.qclass == class::CH {
+        // A class has its own data, and ours are of class IN.
+        if !class::takes_in(query.qclass) {
             return Step::Next;
         }
         if query.qtype == rtype::PTR {

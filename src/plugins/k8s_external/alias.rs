@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::Making;
+use crate::chain::target::Target;
 use crate::chain::{Here, Query, Reply, Step};
 use crate::wire::adopt;
 use crate::wire::answer::Answer;
@@ -14,27 +15,23 @@ use crate::wire::types::{rcode, rtype};
 /// Host names whose addresses are looked up for one answer; a load balancer has one.
 const MOST: usize = 4;
 
-/// The alias, and what its target has.
-///
-/// As in CoreDNS a target that does not exist leaves the bare alias with NOERROR, and so does a server that resolves
-/// nothing but its own names; an upstream that failed is a failure (RFC 6604 section 3).
+/// The alias, and what its target has; see [`target`](crate::chain::target) for what a failure becomes.
 pub(super) fn follow(making: &Making<'_>, query: &Query<'_>, here: &Here<'_>, target: &Name) -> Step {
     let (ttl, qtype, target) = (making.externals.ttl(), query.qtype, *target);
     let Some(asked) = Name::from_wire(making.asked) else { return Step::Next };
-    let lookup = here.lookup(query.inner(&target, qtype));
+    let lookup = here.target(query, &target);
     Step::Wait(Box::pin(async move {
-        let theirs = lookup.await;
-        let failed = theirs.has_failed();
+        let Target { reply: theirs, has_failed } = lookup.await;
         let mut names = Names::new(asked);
         let answer = Encoder::build(asked.len(), |e| {
             e.flags(flag::AA | theirs.flags() & flag::TC);
-            if failed {
+            if has_failed {
                 e.rcode(rcode::SERVFAIL);
             }
             names.record(e, &asked, (rtype::CNAME, ttl), |e, names| names.put(e, &target));
             adopt::append(e, &mut names, &theirs.answer, (&target, qtype), theirs.ttl);
         });
-        Reply { note: theirs.note.clone().filter(|_| failed), ..Reply::memory(Arc::new(answer)) }
+        Reply { note: theirs.note.clone().filter(|_| has_failed), ..Reply::memory(Arc::new(answer)) }
     }))
 }
 

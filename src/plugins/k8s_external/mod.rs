@@ -36,7 +36,7 @@
 //! - A label in front of a Service is part of the name: without an endpoint of that name it is NXDOMAIN. CoreDNS passes over it.
 //! - Names above other names exist: `_tcp.SERVICE.NAMESPACE`, and reverse names with one to three octets, are NODATA.
 //! - A name has one alias or its addresses, never both: addresses go first. CoreDNS gives a CNAME for each port.
-//! - An alias whose target cannot be looked up is SERVFAIL, as in `kubernetes`.
+//! - An alias whose target has no address of either family because the look-up fails is SERVFAIL, as in `kubernetes`.
 //! - The serial of the SOA is that of the cluster's own zones; CoreDNS's is 0 until an address changes.
 //! - AXFR and IXFR are REFUSED.
 
@@ -82,8 +82,9 @@ impl Plugin for External {
         // A Corefile without a plugin that knows them is refused.
         let Some(externals) = self.externals.get() else { return Step::Next };
         match (query.qclass, query.qtype) {
-            // A class has its own data, and we have none of Chaos.
-            (class::CH, _) | (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
+            // A class has its own data, and ours are of class IN.
+            (asked, _) if !class::takes_in(asked) => Step::Answer(Reply::server(rcode::REFUSED)),
+            (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
             _ => self.answer(externals, zone, query, here),
         }
     }

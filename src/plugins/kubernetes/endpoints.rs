@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::model::{Address, Endpoint, LabelRoom};
+use crate::wire::name::MAX_LABEL;
 
 /// Endpoints, one for each address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +111,10 @@ impl<'a> EndpointRef<'a> {
     /// The endpoint's label below its service.
     ///
     /// `hostname`, or what the address gives: IPv4 with dashes for dots, IPv6 with dashes for colons and a 0
-    /// behind a trailing dash.
+    /// behind a trailing dash. Never more octets than a label may have.
     pub fn label(self, room: &'a mut LabelRoom) -> &'a str {
         match (self.name, self.address) {
-            (Some(name), _) | (None, AddressRef::Name(name)) => name,
+            (Some(name), _) | (None, AddressRef::Name(name)) => &name[..name.floor_char_boundary(MAX_LABEL)],
             (None, AddressRef::Ip(address)) => room.dashed(address),
         }
     }

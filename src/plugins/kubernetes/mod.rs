@@ -84,6 +84,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use self::alias::{End, Link, Walk};
 use self::external::Outside;
 use self::index::Index;
 use self::lookup::{Found, View, Want};
@@ -97,7 +98,7 @@ use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::tasks::Tasks;
-use crate::wire::answer::{Section, scratch};
+use crate::wire::answer::{Answer, Section, scratch};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::name::Name;
 use crate::wire::request::flag;
@@ -198,8 +199,9 @@ impl Plugin for Kubernetes {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let Some(zone) = self.zone_of(&query.name) else { return Step::Next };
         match (query.qclass, query.qtype) {
-            // A class has its own data, and we have none of Chaos.
-            (class::CH, _) | (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
+            // A class has its own data, and ours are of class IN.
+            (asked, _) if !class::takes_in(asked) => Step::Answer(Reply::server(rcode::REFUSED)),
+            (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
             _ => self.answer(zone, query, here),
         }
     }
@@ -207,36 +209,44 @@ impl Plugin for Kubernetes {
 
 impl Kubernetes {
     fn answer(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        let servers = self.servers_for(zone, query);
+        match self.find(zone, (&query.name, query.asked_now()), query.qtype) {
+            Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
+            Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),
+            Found::NameError => self.name_error(zone, query, here),
+            Found::Alias(target) => self.alias(zone, query, here, &target),
+        }
+    }
+
+    /// What the data hold for a name below `zone`: in lower case, and as it is written.
+    fn find(&self, zone: &Zone, (name, asked): (&Name, &[u8]), qtype: u16) -> Found {
+        let base = &name.wire()[..name.len() - zone.name.len()];
+        let servers = self.servers_for(base, qtype);
         let addresses: Vec<IpAddr> = servers.iter().map(|(_, address)| *address).collect();
-        let asked = query.asked_now();
         let view = View { index: &self.index, options: &self.options, zone, asked, servers: &addresses };
-        let base = &query.name.wire()[..query.name.len() - zone.name.len()];
         let ask = parse(base, zone.schema);
-        let special = match (query.qtype, ask) {
+        let special = match (qtype, ask) {
             (rtype::SOA, Ask::Apex) => Some(Found::Answer(zone.soa(&self.index))),
             (rtype::NS, Ask::Apex) => apex::name_servers(&view, &servers).map(Found::Answer),
             (rtype::TXT, Ask::Version) => Some(Found::Answer(version(asked))),
             _ => None,
         };
-        let found =
-            special.or_else(|| self.reverse(&view, query)).unwrap_or_else(|| view.look(ask, Want::of(query.qtype)));
-        match found {
-            Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
-            Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),
-            Found::NameError => self.name_error(zone, query, here),
-            Found::Alias(target) => self.alias(&view, query, here, &target),
-        }
+        special.or_else(|| self.reverse(&view, name, qtype)).unwrap_or_else(|| view.look(ask, Want::of(qtype)))
+    }
+
+    /// The question once more when the data are there, if it may wait for them.
+    fn later(&self, query: &Query<'_>, here: &Here<'_>) -> Option<Step> {
+        let known = self.patience.wait(&self.index)?;
+        let again = here.again(query.clone().into_owned());
+        Some(Step::Wait(Box::pin(async move {
+            known.await;
+            again.await
+        })))
     }
 
     /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
     fn name_error(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        if let Some(known) = self.patience.wait(&self.index) {
-            let again = here.again(query.clone().into_owned());
-            return Step::Wait(Box::pin(async move {
-                known.await;
-                again.await
-            }));
+        if let Some(later) = self.later(query, here) {
+            return later;
         }
         match () {
             () if self.options.falls_through(&query.name) => Step::Next,
@@ -246,36 +256,61 @@ impl Kubernetes {
     }
 
     /// What there is for a reverse name: PTR records, or other types of the same name. Nothing if it is none.
-    fn reverse(&self, view: &View<'_>, query: &Query<'_>) -> Option<Found> {
-        if !query.name.wire().ends_with(b"\x04arpa\0") {
+    fn reverse(&self, view: &View<'_>, name: &Name, qtype: u16) -> Option<Found> {
+        if !name.wire().ends_with(b"\x04arpa\0") {
             return None;
         }
-        match reverse::parse(&query.name)? {
+        match reverse::parse(name)? {
             Reverse::Prefix(octets) => self.index.owners.prefixes.with(&octets, |_| Found::NoData),
-            Reverse::Address(address) => ptr::answer(view, address, &self.primary).map(|answer| match query.qtype {
+            Reverse::Address(address) => ptr::answer(view, address, &self.primary).map(|answer| match qtype {
                 rtype::PTR => Found::Answer(answer),
                 _ => Found::NoData,
             }),
         }
     }
 
-    fn alias(&self, view: &View<'_>, query: &Query<'_>, here: &Here<'_>, target: &str) -> Step {
-        let zone_of = |name: &Name| self.zone_of(name);
-        let Some(walk) = alias::follow(view, &query.name, target, Want::of(query.qtype), zone_of) else {
-            return Step::Answer(Reply::memory(view.zone.no_data(&self.index)));
+    fn alias(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>, first: &str) -> Step {
+        let (qtype, ttl) = (query.qtype, self.options.ttl);
+        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.name);
+        // No name at all: there is nothing to follow.
+        let Ok(first) = Name::from_text(first) else {
+            return Step::Answer(Reply::memory(zone.no_data(&self.index)));
         };
-        if query.qtype == rtype::CNAME {
-            return Step::Answer(walk.first(view));
+        let walk = Walk::new((asked, qtype), ttl, first, |target| self.target(target, qtype));
+        let missing = match walk.end() {
+            _ if qtype == rtype::CNAME => return Step::Answer(walk.first()),
+            End::Itself => return Step::Answer(Reply::memory(zone.no_data(&self.index))),
+            End::Inside(answer) => return Step::Answer(walk.reply(answer)),
+            End::Nowhere => return Step::Answer(walk.reply(&Answer::empty(rcode::SERVFAIL))),
+            End::Outside => None,
+            // As for the name itself: it may become known, or somebody else may know it.
+            End::Missing => match self.later(query, here) {
+                Some(later) => return later,
+                None => Some(walk.target().lowered()),
+            },
+        };
+        if let Some(name) = missing.filter(|name| !self.options.falls_through(name)) {
+            let zone = self.zone_of(&name).filter(|_| self.index.is_synced());
+            let answer = zone.map(|zone| zone.name_error(&self.index));
+            return Step::Answer(walk.reply(&answer.unwrap_or_else(|| Arc::new(Answer::empty(rcode::SERVFAIL)))));
         }
-        let Some(outside) = walk.outside() else {
-            return Step::Answer(walk.reply(view, self.index.is_synced()));
-        };
-        let (ttl, asked, qtype) = (self.options.ttl, view.asked.to_vec(), query.qtype);
-        let lookup = here.lookup(query.inner(&outside, qtype));
-        Step::Wait(Box::pin(async move {
-            let theirs = lookup.await;
-            walk.reply_with(ttl, &asked, qtype, &theirs)
-        }))
+        let lookup = here.target(query, walk.target());
+        Step::Wait(Box::pin(async move { walk.reply_with(&lookup.await) }))
+    }
+
+    /// What the cluster has of an alias's target. The name is as it stands in the object.
+    fn target(&self, name: &Name, qtype: u16) -> Link {
+        let lowered = name.lowered();
+        let Some(zone) = self.zone_of(&lowered) else { return Link::End(End::Outside) };
+        match self.find(zone, (&lowered, name.wire()), qtype) {
+            Found::Answer(answer) => Link::End(End::Inside(answer)),
+            Found::NoData => Link::End(End::Inside(zone.no_data(&self.index))),
+            Found::NameError => Link::End(End::Missing),
+            Found::Alias(next) => match Name::from_text(&next) {
+                Ok(next) => Link::Alias(Box::new(next)),
+                Err(_) => Link::End(End::Inside(zone.no_data(&self.index))),
+            },
+        }
     }
 
     /// The zone with the longest name that holds `name`.
@@ -284,15 +319,14 @@ impl Kubernetes {
     }
 
     /// Our own names and addresses, where a question asks for them.
-    fn servers_for(&self, zone: &Zone, query: &Query<'_>) -> Vec<(Vec<u8>, IpAddr)> {
-        let base = &query.name.wire()[..query.name.len() - zone.name.len()];
-        let asks = base == b"\x02ns\x03dns" || base.is_empty() && query.qtype == rtype::NS;
+    fn servers_for(&self, base: &[u8], qtype: u16) -> Vec<(Vec<u8>, IpAddr)> {
+        let asks = base == b"\x02ns\x03dns" || base.is_empty() && qtype == rtype::NS;
         if asks { apex::servers(&self.index, &self.local) } else { Vec::new() }
     }
 }
 
 /// The TXT record with the version of the schema.
-fn version(asked: &[u8]) -> Arc<crate::wire::answer::Answer> {
+fn version(asked: &[u8]) -> Arc<Answer> {
     let (text, ttl) = SCHEMA;
     scratch(asked.len(), |answer| {
         let mut e = Encoder::new(answer);

@@ -82,6 +82,8 @@ pub struct Schema {
     pub multicluster: bool,
     /// Topology names are served.
     pub zonal: bool,
+    /// This zone holds reverse names: no service or pod has a name in it, as in CoreDNS.
+    pub reverse: bool,
 }
 
 /// Reads what stands in front of the zone: labels in wire form, lower case, no root label.
@@ -94,6 +96,7 @@ pub fn parse(base: &[u8], schema: Schema) -> Ask<'_> {
         (b"dns", 1) => Ask::NameServerParent,
         (b"dns", 2) if labels.nth_from_right(1) == Some(b"ns") => Ask::NameServer,
         (b"svc" | b"pod", 1) => Ask::Kind,
+        (b"svc" | b"pod", _) if schema.reverse => Ask::Nothing,
         (b"svc", _) => service(&labels, schema),
         (b"pod", _) => pod(&labels),
         _ => Ask::Nothing,
@@ -255,14 +258,27 @@ mod tests {
     }
 
     #[test]
+    fn no_service_has_a_name_in_a_reverse_zone() {
+        let reverse = |text| read(text, Schema { reverse: true, ..Schema::default() });
+        for nothing in
+            ["web.default.svc", "_http._tcp.web.default.svc", "default.svc", "default.pod", "1-2-3-4.default.pod"]
+        {
+            assert_eq!(reverse(nothing), "Nothing", "{nothing}");
+        }
+        for (same, read) in [("svc", "Kind"), ("dns-version", "Version"), ("ns.dns", "NameServer"), ("", "Apex")] {
+            assert_eq!(reverse(same), read, "{same}");
+        }
+    }
+
+    #[test]
     fn zones_and_clusters_have_names_of_their_own() {
-        let zonal = |text| read(text, Schema { zonal: true, multicluster: false });
+        let zonal = |text| read(text, Schema { zonal: true, ..Schema::default() });
         assert_eq!(zonal("a.pin._zone.web.default.svc"), "web.default (default) zone false |a");
         assert_eq!(zonal("eu-1.b.prefer._zone.web.default.svc"), "web.default (default) zone true |eu-1|b");
         assert_eq!(zonal("pin._zone.web.default.svc"), "web.default (default) ZoneParent");
         assert_eq!(zonal("_zone.web.default.svc"), "web.default (default) ZoneParent");
         assert_eq!(zonal("a.near._zone.web.default.svc"), "Nothing");
-        let many = |text| read(text, Schema { zonal: false, multicluster: true });
+        let many = |text| read(text, Schema { multicluster: true, ..Schema::default() });
         assert_eq!(many("e.east.web.default.svc"), "web.default (default) endpoint e in east");
         assert_eq!(many("_e._tcp.web.default.svc"), "web.default (default) port e/tcp");
     }

@@ -1,5 +1,6 @@
 //! PTR: the names that an address has.
 
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::wire::answer::{Answer, Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
 use crate::wire::name::{MAX_LABEL, Name, labels};
 use crate::wire::request::flag;
+use crate::wire::seen::with_scratch;
 use crate::wire::types::rtype;
 
 /// The PTR records of an address, or nothing when no exposed service has it.
@@ -49,26 +51,21 @@ fn add_service(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): (I
 
 fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): (IpAddr, &Name)) {
     let mut suffix = None;
-    let mut names: [([u8; MAX_LABEL + 1], usize); 8] = [([0; MAX_LABEL + 1], 0); 8];
-    let mut count = 0;
-    for endpoint in entry.endpoints().filter(|endpoint| endpoint.ip() == Some(address)) {
-        let mut room = LabelRoom::default();
-        let label = endpoint.label(&mut room).as_bytes();
-        let label = &label[..label.len().min(MAX_LABEL)];
-        let (mut front, len) = ([0; MAX_LABEL + 1], label.len() + 1);
-        front[0] = label.len() as u8;
-        front[1..len].copy_from_slice(label);
-        // One service rarely has an address under more than one name.
-        if names[..count].iter().any(|(known, known_len)| known[..*known_len] == front[..len]) {
-            continue;
+    with_scratch(|seen| {
+        for endpoint in entry.endpoints().filter(|endpoint| endpoint.ip() == Some(address)) {
+            let mut room = LabelRoom::default();
+            let label = endpoint.label(&mut room).as_bytes();
+            // Several endpoints of a service may have one address and one name: a pod that is in two slices.
+            if !seen.targets.insert((seen.hasher.hash_one(label), 0)) {
+                continue;
+            }
+            let (mut front, len) = ([0; MAX_LABEL + 1], label.len() + 1);
+            front[0] = label.len() as u8;
+            front[1..len].copy_from_slice(label);
+            let written = add(e, ttl, entry, &front[..len], zone, suffix);
+            suffix = suffix.or(written.map(|written| written.after(len)));
         }
-        if count < names.len() {
-            names[count] = (front, len);
-            count += 1;
-        }
-        let written = add(e, ttl, entry, &front[..len], zone, suffix);
-        suffix = suffix.or(written.map(|written| written.after(len)));
-    }
+    });
 }
 
 /// One PTR record to `front`, the service, and the zone.
@@ -80,7 +77,7 @@ fn add(
     zone: &Name,
     suffix: Option<Written>,
 ) -> Option<Written> {
-    if let Some(suffix) = suffix {
+    if let Some(suffix) = suffix.filter(|suffix| e.can_point(*suffix)) {
         return e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(front, Tail::Written(suffix)));
     }
     let mut room = [0; 512];
@@ -88,10 +85,6 @@ fn add(
     for part in [front, &entry.key, b"\x03svc", &zone.wire()[..zone.len() - 1]] {
         room[at..at + part.len()].copy_from_slice(part);
         at += part.len();
-    }
-    // A name that no message can hold is none (RFC 1035 section 2.3.4).
-    if at > 254 {
-        return None;
     }
     e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(&room[..at], Tail::Root))
 }

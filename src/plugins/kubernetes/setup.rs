@@ -55,7 +55,10 @@ pub(super) struct Directive {
 impl Directive {
     /// The zones with what answers need to know of them.
     pub(super) fn served(&self) -> Vec<Zone> {
-        let schema = |zone: &Name| Schema { multicluster: self.multicluster.contains(zone), zonal: self.source.zonal };
+        let schema = |zone: &Name| {
+            let (multicluster, zonal) = (self.multicluster.contains(zone), self.source.zonal);
+            Schema { multicluster, zonal, ..Schema::default() }
+        };
         self.zones.iter().map(|zone| Zone::new(*zone, schema(zone), self.options.ttl)).collect()
     }
 

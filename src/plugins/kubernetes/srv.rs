@@ -11,6 +11,7 @@ use super::lookup::{Found, Selection, View, takes_port};
 use super::model::{LabelRoom, Port, Slice};
 use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
+use crate::wire::name::MAX_LABEL;
 use crate::wire::request::flag;
 use crate::wire::seen::{Seen, with_scratch};
 use crate::wire::types::rtype;
@@ -73,8 +74,12 @@ impl View<'_> {
             for port in slice.ports.iter().filter(|port| takes_port(selection.part, port)) {
                 let Some(number) = port.number else { continue };
                 if seen.targets.insert((id, number)) {
-                    let Some(written) = self.srv(e, entry, (weight, number), front.wire()) else { return };
-                    seen.written.entry(id).or_insert(written);
+                    match self.srv(e, entry, (weight, number), front.wire()) {
+                        Some(written) => _ = seen.written.entry(id).or_insert(written),
+                        None if e.is_full() => return,
+                        // A target that is too long to be a name.
+                        None => {}
+                    }
                 }
             }
         }
@@ -146,15 +151,15 @@ impl Front {
     /// Fills in the labels of an endpoint and returns a number that stands for them.
     fn fill(&mut self, slice: &Slice, endpoint: EndpointRef<'_>, hasher: &RandomState) -> u64 {
         let mut room = LabelRoom::default();
-        self.push(endpoint.label(&mut room).as_bytes());
+        self.push(endpoint.label(&mut room));
         if !slice.cluster.is_empty() {
-            self.push(slice.cluster.as_bytes());
+            self.push(&slice.cluster[..slice.cluster.floor_char_boundary(MAX_LABEL)]);
         }
         hasher.hash_one(self.wire())
     }
 
-    fn push(&mut self, label: &[u8]) {
-        let label = &label[..label.len().min(63)];
+    fn push(&mut self, label: &str) {
+        let label = label.as_bytes();
         self.octets[self.len] = label.len() as u8;
         self.octets[self.len + 1..self.len + 1 + label.len()].copy_from_slice(label);
         self.len += 1 + label.len();

@@ -40,6 +40,7 @@ impl Zone {
     #[must_use]
     pub fn new(name: Name, schema: Schema, ttl: u32) -> Self {
         let denials = ArcSwap::from_pointee(Denials::new(&name, ttl, 0));
+        let schema = Schema { reverse: is_reverse(&name), ..schema };
         Self { name, schema, ttl, denials }
     }
 
@@ -83,6 +84,12 @@ impl Zone {
         self.denials.store(fresh.clone());
         pick(&fresh).clone()
     }
+}
+
+/// Whether the names of a zone stand for addresses.
+fn is_reverse(zone: &Name) -> bool {
+    let is_below = |parent| Name::from_text(parent).is_ok_and(|parent| zone.is_under(&parent));
+    is_below("in-addr.arpa") || is_below("ip6.arpa")
 }
 
 impl Denials {

@@ -57,7 +57,7 @@
 //! - `.Meta` is always empty: there is no *metadata*.
 //! - Records of other types than A, AAAA, CAA, CNAME, DNAME, HINFO, MX, NAPTR, NS, PTR, SOA, SPF, SRV and TXT are written
 //!   as octets (`\# LENGTH HEX`).
-//! - An alias whose target fails is SERVFAIL with the alias, as for *kubernetes*; CoreDNS says NOERROR.
+//! - An alias whose target fails for both families is SERVFAIL with the alias, as for *kubernetes*; CoreDNS says NOERROR.
 
 mod expression;
 mod format;
@@ -71,6 +71,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::target::Target;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
@@ -190,7 +191,7 @@ impl Templates {
         let targets = || made.records.iter().filter(|(section, _)| *section == Section::Answer);
         let alias = if is_address { targets().find_map(|(_, record)| record.alias()) } else { None };
         let Some(target) = alias else { return Step::Answer(made.reply(None)) };
-        let theirs = here.lookup(query.inner(&target, query.qtype));
+        let theirs = here.target(query, &target);
         Step::Wait(Box::pin(async move { made.reply(Some((&target, &theirs.await))) }))
     }
 
@@ -245,8 +246,9 @@ struct Made {
 
 impl Made {
     /// The reply, with what the server says of the target of an alias.
-    fn reply(&self, theirs: Option<(&Name, &Reply)>) -> Reply {
-        let failed = theirs.is_some_and(|(_, reply)| reply.has_failed());
+    fn reply(&self, theirs: Option<(&Name, &Target)>) -> Reply {
+        let failed = theirs.is_some_and(|(_, target)| target.has_failed);
+        let theirs = theirs.map(|(name, target)| (name, &target.reply));
         let mut theirs_left = theirs;
         let answer = Encoder::build(self.asked.len(), |e| {
             e.rcode(if failed { rcode::SERVFAIL } else { self.rcode });

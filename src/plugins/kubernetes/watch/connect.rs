@@ -12,6 +12,7 @@ use kube::{Client, Config};
 use tower::{BoxError, ServiceExt as _};
 
 use super::super::source::{ApiFrom, FROM};
+use super::token::TokenFile;
 use super::words::Server;
 use crate::error::words;
 use crate::host::log;
@@ -39,7 +40,9 @@ pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Clie
     }
     // Waiting and trying again is our business, and is seen in the log.
     config.default_retry = false;
-    let client = client(&config, connect_timeout).map_err(|error| format!("Kubernetes API client: {error}"))?;
+    let token = config.auth_info.token_file.as_ref().map(|file| TokenFile::open(Path::new(file))).transpose()?;
+    let client = client(&config, token, connect_timeout);
+    let client = client.map_err(|error| format!("Kubernetes API client: {error}"))?;
     Ok((client, Server::new(from, &config)))
 }
 
@@ -60,8 +63,9 @@ pub(in crate::plugins::kubernetes) fn check(from: &ApiFrom) -> Result<(), String
 
 /// kube's own stack without its retries, on connections that notice when their peer is gone.
 ///
-/// kube sets no keepalive: a watch whose packets are silently dropped would hang for ever.
-fn client(config: &Config, connect_timeout: Duration) -> Result<Client, kube::Error> {
+/// kube sets no keepalive: a watch whose packets are silently dropped would hang for ever. A token that stands in a file
+/// is put in by [`TokenFile`]; as in client-go it goes before other credentials.
+fn client(config: &Config, token: Option<TokenFile>, connect_timeout: Duration) -> Result<Client, kube::Error> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -77,6 +81,9 @@ fn client(config: &Config, connect_timeout: Duration) -> Result<Client, kube::Er
         .build::<_, Body>(config.rustls_https_connector_with_connector(connector)?)
         .map_err(BoxError::from);
     let builder = ClientBuilder::new(http, config.default_namespace.clone()).with_layer(&config.extra_headers_layer()?);
+    if let Some(token) = token {
+        return Ok(builder.with_layer(&token.layer()).with_layer(&config.base_uri_layer()).build());
+    }
     Ok(match config.auth_layer()? {
         Some(auth) => builder.with_layer(&auth).with_layer(&config.base_uri_layer()).build(),
         None => builder.with_layer(&config.base_uri_layer()).build(),
@@ -152,7 +159,18 @@ fn kubeconfig(file: &Path, context: Option<String>) -> Result<Config, String> {
         runtime.block_on(Config::from_custom_kubeconfig(known, &options)).map_err(|error| plain(&error))
     };
     let loaded = std::thread::scope(|scope| scope.spawn(load).join());
-    loaded.unwrap_or_else(|_| Err("reading it failed".to_owned())).map_err(failed)
+    let mut config = loaded.unwrap_or_else(|_| Err("reading it failed".to_owned())).map_err(failed)?;
+    trim_token(&mut config);
+    Ok(config)
+}
+
+/// Leaves out the white space around a token that stands in the kubeconfig: `token: |` adds a line break.
+fn trim_token(config: &mut Config) {
+    // The secret itself is shown to serde alone.
+    let known = serde_json::to_value(&config.auth_info).unwrap_or_default();
+    if let Some(token) = known["token"].as_str() {
+        config.auth_info.token = Some(token.trim().to_owned().into());
+    }
 }
 
 /// Whether the context is there that counts: `wanted`, or the current one.

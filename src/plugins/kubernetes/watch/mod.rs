@@ -32,6 +32,7 @@ mod reading;
 mod recover;
 mod resource;
 mod stream;
+mod token;
 mod words;
 
 use std::sync::Arc;
