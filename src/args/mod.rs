@@ -58,7 +58,7 @@ pub const USAGE: &str = "Usage of signpost:
   -pidfile FILE     write the process id there
   -plugins          list the plugins and exit
   -quiet            do not print zones and version at start
-  -validate         check the Corefile and exit with 0 or 1; opens no socket and asks no network
+  -validate         check the Corefile, print all that is found and exit with 0 or 1; opens no socket and asks no network
   -version          print the version and exit
 With -localip it is a NodeLocal DNSCache, in node-cache's place:
   -localip IP,IP        addresses to answer on

@@ -14,7 +14,7 @@ use super::site::{Chain, Listener, Site, server_label};
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
 use crate::corefile::{Corefile, Finding, Findings, ServerBlock, Severity};
-use crate::error::{Complaint, Error, Result};
+use crate::error::{Complaint, Result};
 use crate::host::Host;
 use crate::host::http::Endpoints;
 use crate::host::tasks::Tasks;
@@ -253,7 +253,8 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
     let mut places: BTreeMap<_, Together> = BTreeMap::new();
     for block in blocks {
         if block.draft.seats.len() > SEATS {
-            return Err(Error::Other(format!("more than {SEATS} plugins in one server block")));
+            let complaint = Complaint::new(format!("more than {SEATS} plugins in one server block"));
+            return Err(Complaint { place: block.keys.first().map(|key| key.word.place()), ..complaint }.into());
         }
         let served = place::places(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));

@@ -57,3 +57,25 @@ impl Findings {
         self.0.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_finding_counts_once_and_the_first_error_always() {
+        let findings = Findings::default();
+        let warn = |text: String| findings.clone().add(Severity::Warning, Error::Other(text));
+        warn("same".into());
+        warn("same".into());
+        findings.add(Severity::Note, Error::Other("same".into()));
+        assert_eq!(findings.0.borrow().len(), 2);
+        (0..2 * MOST).for_each(|at| warn(at.to_string()));
+        assert!(!findings.has_error());
+        findings.add(Severity::Error, Error::Other("one".into()));
+        findings.add(Severity::Error, Error::Other("two".into()));
+        let all = findings.take();
+        assert_eq!((all.len(), all[MOST].what.to_string()), (MOST + 1, "one".into()));
+        assert!(findings.take().is_empty());
+    }
+}

@@ -2,17 +2,28 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// A pattern that has no meaning: a `[` that is never closed, or a `\` with nothing behind it.
+use crate::error::{is_out_of_files, words};
+
+/// Why a pattern names no files.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadPattern;
+pub(super) enum Wrong {
+    /// It has no meaning: a `[` that is never closed, or a `\` with nothing behind it.
+    Pattern,
+    /// Too many files are open, so that nobody can tell which files there are; what the system says.
+    Files(String),
+}
 
 /// Files that match an absolute `pattern`, sorted by name. Directories that cannot be read match nothing;
 /// a pattern without wildcards matches if there is such a file, be it a broken link.
 ///
+/// # Errors
+/// As [`Wrong`] says. Where too many files are open CoreDNS takes the directory for empty; a reload at that moment would
+/// lose what is imported.
+///
 /// At most one `*` and one `?` are expected, and no brackets: the caller has refused the rest.
-pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, BadPattern> {
+pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, Wrong> {
     if pattern.contains('[') || ends_in_escape(pattern) {
-        return Err(BadPattern);
+        return Err(Wrong::Pattern);
     }
     if !has_wildcard(pattern) {
         let path = PathBuf::from(pattern);
@@ -27,8 +38,10 @@ pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, BadPattern> {
     };
     let mut found = Vec::new();
     for parent in parents {
-        let Ok(entries) = parent.read_dir() else {
-            continue;
+        let entries = match parent.read_dir() {
+            Ok(entries) => entries,
+            Err(error) if is_out_of_files(&error) => return Err(Wrong::Files(words(&error))),
+            Err(_) => continue,
         };
         let mut names: Vec<String> =
             entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -114,8 +127,8 @@ mod tests {
         assert_eq!(at("d.txt"), Ok(vec!["d.txt".to_owned()]));
         assert_eq!(at("none/*.inc"), Ok(vec![]));
         assert_eq!(at("none.inc"), Ok(vec![]));
-        assert_eq!(at("[a.inc"), Err(BadPattern));
-        assert_eq!(at("a\\"), Err(BadPattern));
+        assert_eq!(at("[a.inc"), Err(Wrong::Pattern));
+        assert_eq!(at("a\\"), Err(Wrong::Pattern));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Complaint, Result, words};
 
-use super::glob::{clean, glob};
+use super::glob::{Wrong, clean, glob};
 use super::lex::{decode, lex};
 use super::suggest;
 use super::word::{Source, Word};
@@ -102,10 +102,15 @@ impl Imports {
             );
             return Err(argument.complain(message).hint("use one '*', or one import line for each directory").into());
         }
-        let paths = glob(pattern).map_err(|_| {
-            let message =
-                format!("Error during parsing: Failed to use import pattern {argument}: syntax error in pattern");
-            argument.complain(message).hint("a '[' needs its ']', a '\\' the character that it stands before")
+        let paths = glob(pattern).map_err(|wrong| {
+            let (why, hint) = match &wrong {
+                Wrong::Pattern => {
+                    ("syntax error in pattern", "a '[' needs its ']', a '\\' the character that it stands before")
+                }
+                Wrong::Files(why) => (&**why, ""),
+            };
+            let message = format!("Error during parsing: Failed to use import pattern {argument}: {why}");
+            argument.complain(message).hint(hint)
         })?;
         if paths.is_empty() {
             if !pattern.contains(['*', '?', '[', ']']) {

@@ -248,12 +248,12 @@ pub fn is_host(text: &str) -> bool {
 /// Whether text can be the name of a host: labels of letters, digits, hyphens and underscores, the last of which is no
 /// number (RFC 1123 2.1; underscores are in use).
 pub fn is_name(text: &str) -> bool {
-    let labels = text.strip_suffix('.').unwrap_or(text).split('.');
+    let name = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
-    text.len() <= 254 && labels.clone().all(is_label) && !labels.last().is_some_and(is_number)
+    name.len() <= 253 && name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number)
 }
 
 /// Reads an address without a zone (`fe80::1%eth0` has one). Octets have no leading zeros.

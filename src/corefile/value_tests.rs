@@ -85,3 +85,20 @@ fn networks_need_a_length() {
         assert_eq!(cidr(text), None, "{text}");
     }
 }
+
+#[test]
+fn ports_and_hosts_of_pages() {
+    for (text, number) in [("", Some(0)), ("0", Some(0)), ("65535", Some(65535)), ("+80", Some(80)), ("http", Some(80))]
+    {
+        assert_eq!(port(text), number, "{text}");
+    }
+    for text in ["65536", "-1", "a", "8 0", "HTTP", "nope"] {
+        assert_eq!(port(text), None, "{text}");
+    }
+    for text in ["localhost", "a.example.", "x_y-1.cluster", "10.0.0.1", "::1", "fe80::1%eth0", "1.a"] {
+        assert!(is_host(text), "{text}");
+    }
+    for text in ["", ".", "a..b", "1.2.3.4.5", "192.168.xxx.1", "8.8.8.8,", "*", "a b", &"a".repeat(64)] {
+        assert!(!is_host(text), "{text}");
+    }
+}

@@ -98,10 +98,14 @@ impl Source {
     fn ready_made(&self) -> Result<(String, Vec<u8>)> {
         let bytes = std::fs::read(&self.conf).map_err(|error| {
             let (base, why) = (self.flags.base.display(), words(&error));
-            Error::Other(format!(
-                "open {}: {why}\nhelp: a node cache makes its Corefile from {base} (-basecorefile), which is not there either; in the usual DaemonSets the ConfigMap node-local-dns is mounted so",
-                self.conf
-            ))
+            let help = match error.kind() {
+                io::ErrorKind::NotFound => format!(
+                    "\nhelp: a node cache makes its Corefile from {base} (-basecorefile), which is not there either; in the \
+                     usual DaemonSets the ConfigMap node-local-dns is mounted so"
+                ),
+                _ => String::new(),
+            };
+            Error::Other(format!("open {}: {why}{help}", self.conf))
         })?;
         Ok((self.conf.clone(), bytes))
     }

@@ -24,7 +24,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::chain::setup::{Registration, Setup};
-use crate::error::Result;
+use crate::error::{Result, words};
 
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "root", setup };
@@ -39,7 +39,10 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 cursor.warn(word, format!("Root path does not exist: {word}"));
             }
-            Err(error) => return Err(cursor.error_at(word, format!("unable to access root path '{word}': {error}"))),
+            Err(error) => {
+                let why = words(&error);
+                return Err(cursor.error_at(word, format!("unable to access root path '{word}': {why}")));
+            }
             Ok(_) => {}
         }
         s.set_root(path);

@@ -1,7 +1,7 @@
 //! Sockets and everything around them: workers, publishing, reload, signals, the end.
 //!
 //! - [`run`]: the life of the process
-//! - [`check`]: `-validate`
+//! - [`check`]: what `-validate` does
 //! - [`load`]: reading the Corefile
 //! - [`publish`]: a configuration goes live, or nothing has happened
 //! - [`worker`], [`udp`], [`stream`]: the loops

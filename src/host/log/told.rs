@@ -32,12 +32,17 @@ pub fn line_of(level: Level, error: &Error) -> Vec<u8> {
 fn append(buffer: &mut Vec<u8>, level: Level, doing: &str, error: &Error, then: &str) {
     let parts = error.parts();
     let from = parts.plugin.as_ref().map(|plugin| format!("plugin/{plugin}")).unwrap_or_default();
-    if !is_json() {
-        return render(buffer, level, &from, format_args!("{}", parts.line()));
+    if is_json() {
+        append_record(buffer, level, (&from, &parts), (doing, then));
+    } else {
+        render(buffer, level, &from, format_args!("{}", parts.line()));
     }
+}
+
+fn append_record(buffer: &mut Vec<u8>, level: Level, (from, parts): (&str, &Parts), (doing, then): (&str, &str)) {
     let said = [doing, &parts.message].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
     let message = [&said, then].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
-    record::append(buffer, level, &from, message, Facts::of(&parts));
+    record::append(buffer, level, from, message, Facts::of(parts));
 }
 
 /// The fields of a record that tells an error.
@@ -62,5 +67,42 @@ impl<'a> Facts<'a> {
             word: place.map(crate::error::Place::word),
             help: (!parts.hints.is_empty()).then(|| parts.hints.join("\n")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Complaint, Place};
+
+    #[test]
+    fn a_record_has_plugin_place_word_and_help_and_is_one_line() {
+        let text = "\tcache \"0\u{7}\"".to_owned();
+        let place = Place { file: "a\"b".into(), line: 2, text, column: 7, width: 4 };
+        let complaint = Complaint::new("no:\n\t\u{1}no").from_context("plugin/cache").at(place).hint("one\ntwo");
+        let mut line = Vec::new();
+        append_record(
+            &mut line,
+            Level::Error,
+            ("plugin/cache", &Error::from(complaint).parts()),
+            ("Restart failed", "so what"),
+        );
+        assert_eq!(line.iter().filter(|&&octet| octet == b'\n').count(), 1);
+        let record: serde_json::Value = serde_json::from_slice(&line).expect("an object");
+        for (field, wanted) in [
+            ("level", "ERROR"),
+            ("msg", "Restart failed: a\"b:2 - no:\n\t\u{1}no; so what"),
+            ("plugin", "cache"),
+            ("file", "a\"b"),
+            ("word", "\"0\u{7}\""),
+            ("help", "one\ntwo"),
+        ] {
+            assert_eq!(record[field], wanted, "{field}");
+        }
+        assert_eq!(record["line"], 2);
+        let mut line = Vec::new();
+        append_record(&mut line, Level::Fatal, ("", &Error::Other("no".into()).parts()), ("", ""));
+        let record: serde_json::Value = serde_json::from_slice(&line).expect("an object");
+        assert_eq!(record.as_object().expect("an object").len(), 3, "time, level, msg: {record}");
     }
 }

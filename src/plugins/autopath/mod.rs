@@ -43,6 +43,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -111,7 +112,12 @@ fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, (word, plugin): (&Word, &st
 fn of_file(cursor: &Cursor<'_>, word: &Word) -> Result<Offered> {
     let list = search_list(Path::new(word.as_str())).map_err(|error| {
         let message = format!("failed to parse \"{word}\": open {word}: {}", words(&error));
-        cursor.complain(word, message).hint("the last word is a file with a search list, or @kubernetes")
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        cursor.complain(word, message).hint(if is_missing {
+            "the last word is a file with a search list, or @kubernetes"
+        } else {
+            ""
+        })
     })?;
     let lists: Arc<dyn SearchPath> = Arc::new(FilePath(list));
     Ok(Arc::new(OnceLock::from(Ok(lists))))

@@ -13,6 +13,7 @@ use super::parse::{Entry, Mistake, Parsed};
 use super::table::Table;
 use crate::chain::zones::Zones;
 use crate::corefile::value::quote;
+use crate::error::words;
 use crate::host::log;
 use crate::host::metrics::Gauge;
 use crate::wire::name::Name;
@@ -165,8 +166,8 @@ impl HostsFile {
     /// Says once that a file that was there cannot be read any more.
     fn complain(&self, seen: &mut Seen, error: &io::Error) {
         if seen.taken.is_some() && !std::mem::replace(&mut seen.complained, true) {
-            let file = quote(&self.source.path.display().to_string());
-            log::warning(FROM, format_args!("Hosts file {file} cannot be read, its last entries are kept: {error}"));
+            let (file, why) = (quote(&self.source.path.display().to_string()), words(error));
+            log::warning(FROM, format_args!("Hosts file {file} cannot be read, its last entries are kept: {why}"));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The directive: from the Corefile to what is served.
 
+use std::fs::File;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::Source;
@@ -9,7 +10,7 @@ use super::parse::Parsed;
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::{Cursor, Severity, Word, nearest, value};
-use crate::error::{Result, words};
+use crate::error::{Result, is_out_of_files, words};
 use crate::wire::name::Name;
 
 const KNOWN: &[&str] = &["fallthrough", "fallthrough_unsupported", "no_reverse", "reload", "ttl"];
@@ -41,6 +42,7 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
         Some((file, zones)) => (path(s, cursor, file)?, zones),
         None => (PathBuf::from(DEFAULT), [].as_slice()),
     };
+    readable(cursor, args.first().copied().unwrap_or(cursor.word()), &path)?;
     let zones = Zones::read(cursor, zones, s.keys);
     let mut read = Directive {
         source: Source { path, zones, inline: Vec::new(), ttl: 3600, reverse: true },
@@ -75,6 +77,18 @@ fn path(s: &Setup<'_>, cursor: &Cursor<'_>, file: &Word) -> Result<PathBuf> {
         }
     }
     Ok(path)
+}
+
+/// Whether the file can be read, if it is there. Too many open files are an error: a reload at that moment would lose the entries.
+fn readable(cursor: &Cursor<'_>, word: &Word, path: &Path) -> Result<()> {
+    let Err(error) = File::open(path) else { return Ok(()) };
+    let message = format!("hosts file '{}' cannot be read: {}", path.display(), words(&error));
+    match error.kind() {
+        ErrorKind::NotFound => {}
+        _ if is_out_of_files(&error) => return Err(cursor.error_at(word, message)),
+        _ => cursor.warn(word, message),
+    }
+    Ok(())
 }
 
 //----------- Options --------------------------------------------------------

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::order::{SECTIONS, Sorted};
 use crate::corefile::value::{Span, ip, unsigned};
+use crate::error::{is_out_of_files, words};
 use crate::host::log;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::name::Name;
@@ -46,7 +47,11 @@ impl Weights {
 
     /// Takes over what the file says, if it has changed; a file that is wrong changes nothing.
     fn read(&self) -> Result<(), String> {
-        let bytes = std::fs::read(&self.path).map_err(|_| NOT_OPENED.to_owned())?;
+        let bytes = std::fs::read(&self.path).map_err(|error| match is_out_of_files(&error) {
+            // A reload at that moment would lose the weights.
+            true => format!("{NOT_OPENED}: {}", words(&error)),
+            false => NOT_OPENED.to_owned(),
+        })?;
         let mut last = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref() == Some(&bytes) {
             return Ok(());
