@@ -87,19 +87,21 @@ impl<'a> Standing<'a> {
     ///
     /// # Errors
     /// A server that cannot be connected to.
-    pub fn connect(load: &'a Load, questions: &'a [Question]) -> Result<Self, String> {
-        Lane::new(load, questions, (0, 1)).map(Self)
+    pub fn connect(load: &'a Load) -> Result<Self, String> {
+        Lane::new(load, &[], (0, 1)).map(Self)
     }
 
-    /// Asks the next `queries` questions; how long it took from the first query to the last reply, and what was counted.
+    /// Asks these questions in turn, `queries` in all; how long it took from the first query to the last reply, and what was
+    /// counted.
     ///
     /// # Errors
     /// A connection that is lost and cannot be made anew.
-    pub fn ask(&mut self, queries: u64) -> Result<(Duration, Tally), String> {
+    pub fn ask(&mut self, questions: &'a [Question], queries: u64) -> Result<(Duration, Tally), String> {
         let lane = &mut self.0;
         // Numbers and questions go on where the last load ended, so that no name is asked for twice.
         lane.numbers.0 = lane.numbers.0.wrapping_add((lane.sent as u32).wrapping_mul(lane.numbers.1));
-        lane.offset = (lane.offset + lane.sent as usize) % lane.questions.len();
+        lane.offset = (lane.offset + lane.sent as usize) % questions.len().max(1);
+        (lane.questions, lane.firsts) = (questions, vec![None; questions.len()]);
         (lane.sent, lane.most, lane.shown) = (0, queries, (0, 0));
         lane.start = Instant::now();
         let tally = lane.run(&Progress::default())?;
@@ -307,7 +309,9 @@ impl<'a> Lane<'a> {
     fn wait(&self, now: Duration, end: Duration) {
         let goes_on = now < end && self.sent < self.most;
         let pause = if goes_on { self.pace.pause(now, self.sent) } else { SWEEP };
-        if pause < AWAKE || goes_on && self.pace.is_low(self.outstanding()) {
+        let outstanding = self.outstanding();
+        let is_over = !goes_on && outstanding == 0;
+        if pause < AWAKE || is_over || goes_on && self.pace.is_low(outstanding) {
             return;
         }
         let pause = (pause - AWAKE / 2).min(SWEEP);
