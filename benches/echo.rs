@@ -3,9 +3,10 @@
 //!
 //!     echo ADDRESS NAME IPV4 [RECORDS]
 //!
-//! The address stands in so many records, one if nothing else is said: a reply that is as large as the one it is the floor for.
-//! With `.` for a name it answers everything alike, and is the upstream of the rows that forward as well. `benches/load.rs` has
-//! the same loop beside the server.
+//! The address stands in so many records, one if nothing else is said: a reply that is as large as
+//! the one it is the floor for. With `.` for a name it answers everything alike, and is the
+//! upstream of the rows that forward as well. `benches/load.rs` has the same loop beside the
+//! server.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};

@@ -1,12 +1,14 @@
-//! Throughput of the whole server on loopback, beside a bare UDP loop: queries a second with 1, 32 and 192 of them on their
-//! way, over UDP, TCP and DoT, for each kind of answer that a cluster's pods ask for.
+//! Throughput of the whole server on loopback, beside a bare UDP loop: queries a second with 1, 32
+//! and 192 of them on their way, over UDP, TCP and DoT, for each kind of answer that a cluster's
+//! pods ask for.
 //!
 //!     cargo bench --bench load                          # two minutes
 //!     cargo bench --bench load -- udp/192               # one group
 //!     cargo bench --bench load -- --measurement-time 5  # longer, and less noise
 //!
-//! The program is the real one, with the Corefile that kubeadm writes (Corefile.examples/kubeadm); the load is that of
-//! `signpost-bench`, on one thread of this process. A reply that is lost or wrong ends the bench.
+//! The program is the real one, with the Corefile that kubeadm writes (Corefile.examples/kubeadm);
+//! the load is that of `signpost-bench`, on one thread of this process. A reply that is lost or
+//! wrong ends the bench.
 
 #[path = "bed/mod.rs"]
 mod bed;
@@ -102,7 +104,8 @@ struct Lane<'a, F> {
     connected: Option<Standing<'a>>,
 }
 
-/// Microseconds a query, by the middle one of criterion's samples; nothing where it only tries whether the bench runs.
+/// Microseconds a query, by the middle one of criterion's samples; nothing where it only tries
+/// whether the bench runs.
 type Middle = Option<f64>;
 
 fn measure<'a>(

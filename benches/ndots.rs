@@ -1,12 +1,14 @@
-//! One look-up of a name outside the cluster as glibc, musl and Go make it in a Pod: how many queries reach the server and how
-//! many of them its upstream, and how long it takes, with `ndots:5`, `ndots:2`, a dot at the end, and `autopath`.
+//! One look-up of a name outside the cluster as glibc, musl and Go make it in a Pod: how many
+//! queries reach the server and how many of them its upstream, and how long it takes, with
+//! `ndots:5`, `ndots:2`, a dot at the end, and `autopath`.
 //!
 //!     cargo bench --bench ndots                         # half a minute
 //!
-//! The server is the real one. The three are walks along the search list (`signpost::bench::ndots`), which tests/resolvers.rs
-//! holds against the real ones; A and AAAA of a step leave together. Queries are counted for the first look-up of a name, by the
-//! server's own metrics and by the upstream; a count that is another than it was ends the bench. The time is that of the
-//! look-ups after it, when the cache has what came from outside.
+//! The server is the real one. The three are walks along the search list
+//! (`signpost::bench::ndots`), which tests/resolvers.rs holds against the real ones; A and AAAA of
+//! a step leave together. Queries are counted for the first look-up of a name, by the server's own
+//! metrics and by the upstream; a count that is another than it was ends the bench. The time is
+//! that of the look-ups after it, when the cache has what came from outside.
 
 #[path = "bed/mod.rs"]
 mod bed;
@@ -58,7 +60,8 @@ impl Stub {
     /// Looks a name up.
     fn look_up(&self, resolver: Resolver, name: &str, ndots: usize) -> Walk {
         let search = SEARCH.map(String::from);
-        // The queries of a step leave together: who asks for the first finds the answer to the second here.
+        // The queries of a step leave together: who asks for the first finds the answer to the
+        // second here.
         let said = RefCell::new([Known::NoName; 2]);
         let lookup = Lookup { resolver, name, ndots, search: &search, families: &FAMILIES };
         amplification(&lookup, |name, family| {

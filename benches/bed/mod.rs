@@ -1,5 +1,6 @@
-//! What the benches of whole servers share: the real program with a Corefile of Corefile.examples and a folder of manifests,
-//! an upstream that answers at once, and what both have counted. Everything is on loopback.
+//! What the benches of whole servers share: the real program with a Corefile of Corefile.examples
+//! and a folder of manifests, an upstream that answers at once, and what both have counted.
+//! Everything is on loopback.
 
 #![allow(dead_code, reason = "shared by benches, each of which uses a part of it")]
 
@@ -22,7 +23,8 @@ use support::{Server, free_port};
 pub(crate) const KUBEADM: &str = include_str!("../../Corefile.examples/kubeadm/Corefile");
 pub(crate) const AUTOPATH: &str = include_str!("../../Corefile.examples/autopath/Corefile");
 
-/// The search list of a Pod in the namespace `bench`, and the address of one: `autopath` finds it by that.
+/// The search list of a Pod in the namespace `bench`, and the address of one: `autopath` finds it
+/// by that.
 pub(crate) const SEARCH: [&str; 3] = ["bench.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 pub(crate) const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 10, 0, 5));
 
@@ -41,7 +43,8 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// Starts the server with this Corefile, whose ports, upstream and source of objects are those of the bed.
+    /// Starts the server with this Corefile, whose ports, upstream and source of objects are those
+    /// of the bed.
     pub(crate) fn start(corefile: &str) -> Self {
         let pki = Pki::new();
         pki.issue("dns", &["signpost.test"]);
@@ -74,7 +77,8 @@ impl Bed {
         self.server.address()
     }
 
-    /// Questions for addresses that the server has had. Of other types are those that it asks itself, to see loops.
+    /// Questions for addresses that the server has had. Of other types are those that it asks
+    /// itself, to see loops.
     pub(crate) fn requests(&self) -> u64 {
         let mut stream = TcpStream::connect(self.metrics).expect("a page of metrics");
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sends");
@@ -132,8 +136,8 @@ endpoints:
     text
 }
 
-/// The world outside: every name has an address of each family for 300 seconds. Counts who is asked for addresses: what the
-/// server sends on its own behalf asks for other types.
+/// The world outside: every name has an address of each family for 300 seconds. Counts who is asked
+/// for addresses: what the server sends on its own behalf asks for other types.
 fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
     let address = socket.local_addr().expect("an address");
@@ -152,7 +156,8 @@ fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
                 _ => &[],
             };
             counter.fetch_add(u64::from(!data.is_empty()), Relaxed);
-            // A response with RD and RA, the question, and at most one answer that points to the question's name.
+            // A response with RD and RA, the question, and at most one answer that points to the
+            // question's name.
             let mut reply = packet[..end].to_vec();
             reply[2..4].copy_from_slice(&[0x81, 0x80]);
             reply[6..12].copy_from_slice(&[0, u8::from(!data.is_empty()), 0, 0, 0, 0]);

@@ -1,4 +1,5 @@
-//! One question to one server: a datagram, again if it is lost, and a connection where the answer does not fit.
+//! One question to one server: a datagram, again if it is lost, and a connection where the answer
+//! does not fit.
 
 use std::fmt;
 use std::net::SocketAddr;

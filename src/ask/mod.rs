@@ -1,4 +1,5 @@
-//! `signpost ask`: asks a DNS server one question and prints its reply, for images and machines without `dig`.
+//! `signpost ask`: asks a DNS server one question and prints its reply, for images and machines
+//! without `dig`.
 //!
 //! - [`options`]: the command line
 //! - [`resolv`]: servers and search list of `/etc/resolv.conf`

@@ -145,8 +145,8 @@ fn class(class: DNSClass) -> String {
     class_name(number).map_or_else(|| format!("CLASS{number}"), str::to_owned)
 }
 
-/// Data in presentation form. hickory-proto writes text without quotes and unknown data in BASE64: here they are as RFC 1035
-/// section 5.1 and RFC 3597 section 5 have them.
+/// Data in presentation form. hickory-proto writes text without quotes and unknown data in BASE64:
+/// here they are as RFC 1035 section 5.1 and RFC 3597 section 5 have them.
 fn data(data: &RData) -> String {
     match data {
         RData::TXT(txt) => txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),

@@ -1,4 +1,5 @@
-//! A TLS client that takes any certificate: it looks and measures, and trusts nothing that it is told.
+//! A TLS client that takes any certificate: it looks and measures, and trusts nothing that it is
+//! told.
 
 use std::sync::Arc;
 

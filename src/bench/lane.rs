@@ -79,7 +79,8 @@ pub fn run(load: &Load) -> Result<Report, String> {
     Ok(Report::new(load, questions.len(), &tally, watched))
 }
 
-/// A lane whose connections stay open from one load to the next, for measurements that repeat, as criterion's do.
+/// A lane whose connections stay open from one load to the next, for measurements that repeat, as
+/// criterion's do.
 pub struct Standing<'a>(Lane<'a>);
 
 impl<'a> Standing<'a> {
@@ -91,14 +92,15 @@ impl<'a> Standing<'a> {
         Lane::new(load, &[], (0, 1)).map(Self)
     }
 
-    /// Asks these questions in turn, `queries` in all; how long it took from the first query to the last reply, and what was
-    /// counted.
+    /// Asks these questions in turn, `queries` in all; how long it took from the first query to the
+    /// last reply, and what was counted.
     ///
     /// # Errors
     /// A connection that is lost and cannot be made anew.
     pub fn ask(&mut self, questions: &'a [Question], queries: u64) -> Result<(Duration, Tally), String> {
         let lane = &mut self.0;
-        // Numbers and questions go on where the last load ended, so that no name is asked for twice.
+        // Numbers and questions go on where the last load ended, so that no name is asked for
+        // twice.
         lane.numbers.0 = lane.numbers.0.wrapping_add((lane.sent as u32).wrapping_mul(lane.numbers.1));
         lane.offset = (lane.offset + lane.sent as usize) % questions.len().max(1);
         (lane.questions, lane.firsts) = (questions, vec![None; questions.len()]);
