@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use hickory_proto::op::{Edns, Message};
 use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::exchange::{Reply, Transport};
+use crate::wire::text::write_text;
 use crate::wire::types::{class_name, rcode_name, type_name};
 
 /// The EDNS option of extended errors (RFC 8914).
@@ -72,13 +73,13 @@ pub fn long(reply: &Reply, server: SocketAddr) -> String {
     lines.push(format!(";; status: {}, id: {id}, flags: {flags}", rcode(message)));
     lines.extend(message.edns.iter().flat_map(edns));
     lines.extend(message.queries.iter().map(|query| {
-        format!(";; question: {} {} {}", query.name(), class(query.query_class()), kind(query.query_type()))
+        format!(";; question: {} {} {}", name(query.name()), class(query.query_class()), kind(query.query_type()))
     }));
-    for (name, records) in
+    for (section, records) in
         [("answer", &message.answers), ("authority", &message.authorities), ("additional", &message.additionals)]
     {
         if !records.is_empty() {
-            lines.push(format!(";; {name}: {}", records.len()));
+            lines.push(format!(";; {section}: {}", records.len()));
             lines.extend(records.iter().map(record));
         }
     }
@@ -132,7 +133,7 @@ fn edns(edns: &Edns) -> Vec<String> {
 
 fn record(record: &Record) -> String {
     let (class, kind) = (class(record.dns_class), kind(record.record_type()));
-    format!("{} {} {class} {kind} {}", record.name, record.ttl, data(&record.data))
+    format!("{} {} {class} {kind} {}", name(&record.name), record.ttl, data(&record.data))
 }
 
 fn kind(rtype: RecordType) -> String {
@@ -145,18 +146,43 @@ fn class(class: DNSClass) -> String {
     class_name(number).map_or_else(|| format!("CLASS{number}"), str::to_owned)
 }
 
-/// Data in presentation form. hickory-proto writes text without quotes and unknown data in BASE64:
-/// here they are as RFC 1035 section 5.1 and RFC 3597 section 5 have them.
+/// Data in presentation form (RFC 1035 section 5.1, RFC 3597 section 5). hickory-proto writes names
+/// with octal escapes and as IDNA has them, texts without quotes, and unknown data in BASE64: those
+/// are written here.
 fn data(data: &RData) -> String {
     match data {
+        RData::CNAME(target) => name(target),
+        RData::NS(target) => name(target),
+        RData::PTR(target) => name(target),
+        RData::MX(mx) => format!("{} {}", mx.preference, name(&mx.exchange)),
+        RData::SRV(srv) => format!("{} {} {} {}", srv.priority, srv.weight, srv.port, name(&srv.target)),
+        RData::SOA(soa) => {
+            let numbers = [soa.refresh, soa.retry, soa.expire].map(|number| number.to_string()).join(" ");
+            format!("{} {} {} {numbers} {}", name(&soa.mname), name(&soa.rname), soa.serial, soa.minimum)
+        }
         RData::TXT(txt) => txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
         RData::HINFO(info) => format!("{} {}", quoted(&info.cpu), quoted(&info.os)),
         RData::NULL(null) | RData::Unknown { rdata: null, .. } => {
             format!("\\# {} {}", null.anything.len(), hex(&null.anything)).trim_end().to_owned()
         }
         RData::Update0(_) => "\\# 0".to_owned(),
-        _ => data.to_string(),
+        // A terminal must not take orders from a server.
+        _ => data.to_string().replace(char::is_control, "?"),
     }
+}
+
+/// A name as RFC 1035 section 5.1 writes it: what is not plain has a backslash.
+fn name(name: &Name) -> String {
+    let mut wire = Vec::with_capacity(name.len() + 1);
+    for label in name.iter() {
+        wire.push(label.len() as u8);
+        wire.extend_from_slice(label);
+    }
+    wire.push(0);
+    let mut text = String::new();
+    // A `String` takes whatever is written.
+    let _ = write_text(&wire, &mut text);
+    text
 }
 
 fn quoted(octets: &[u8]) -> String {
@@ -181,9 +207,8 @@ mod tests {
     use std::time::Duration;
 
     use hickory_proto::op::{MessageType, OpCode, Query, ResponseCode};
-    use hickory_proto::rr::Name;
     use hickory_proto::rr::rdata::opt::EdnsCode;
-    use hickory_proto::rr::rdata::{A, HINFO, NULL, TXT};
+    use hickory_proto::rr::rdata::{A, CAA, CNAME, HINFO, NULL, SOA, SRV, TXT};
 
     use super::*;
 
@@ -227,6 +252,18 @@ web.shop. 5 IN TYPE65280 \# 2 01ff
         assert_eq!(long(&reply(), "10.96.0.10:53".parse().unwrap()), wanted);
         assert_eq!(short(&reply()).lines().next(), Some("10.96.0.20"));
         assert_eq!(outcome(&reply()), "NOERROR");
+    }
+
+    #[test]
+    fn names_are_escaped_and_nothing_moves_the_cursor() {
+        let odd = Name::from_labels([&b"a.b\x1b"[..], b"xn--bcher-kva"]).expect("a name");
+        let odd_text = "a\\.b\\027.xn--bcher-kva.";
+        assert_eq!(data(&RData::CNAME(CNAME(odd.clone()))), odd_text);
+        assert_eq!(data(&RData::SRV(SRV::new(1, 2, 3, odd.clone()))), format!("1 2 3 {odd_text}"));
+        let soa = SOA::new(odd.clone(), Name::root(), 1, 2, 3, 4, 5);
+        assert_eq!(data(&RData::SOA(soa)), format!("{odd_text} . 1 2 3 4 5"));
+        let caa = CAA::new_issue(false, Some(odd), Vec::new());
+        assert!(!data(&RData::CAA(caa)).contains('\x1b'));
     }
 
     #[test]
