@@ -147,6 +147,7 @@ class Chart(unittest.TestCase):
     def test_contradictions_are_refused(self):
         self.assertIn("choose one", template(None, "--set", "hpa.enabled=true,autoscaler.enabled=true", fails=True))
         self.assertIn("needs prometheus.service.enabled", template(None, "--set", "prometheus.monitor.enabled=true", fails=True))
+        template(None, "--set", "prometheus.monitor.enabled=true,prometheus.monitor.selector.matchLabels.k8s-app=kube-dns")
 
     def test_the_service_monitor_finds_the_metrics_service(self):
         found = kit.objects(template(None, "--set", "prometheus.service.enabled=true,prometheus.monitor.enabled=true"))

@@ -111,7 +111,7 @@ DNS is UDP and TCP, always: an answer that was cut must be asked for again over 
 
 {{/* "true" for the names of CoreDNS's own images, or nothing. */}}
 {{- define "signpost.isCoreDNS" -}}
-{{- $own := list "(^|/)coredns/coredns$" "^coredns$" "^(registry\\.k8s\\.io|k8s\\.gcr\\.io|gcr\\.io/google[-_]containers)/coredns" "(^|/)eks/coredns$" "(^|/)oss/(v2/)?kubernetes/coredns$" "(mirrored|hardened)-coredns" "(^|/)bitnami(legacy|secure)?/coredns$" -}}
+{{- $own := list "(^|/)coredns/coredns$" "^coredns$" "^(registry\\.k8s\\.io|k8s\\.gcr\\.io|gcr\\.io/google[-_]containers)/coredns" "(^|/)eks/coredns$" "(^|/)oss/(v2/)?kubernetes/coredns$" "(mirrored|hardened)-coredns" "(^|/)chainguard/coredns$" "(^|/)bitnami(legacy|secure)?/coredns$" -}}
 {{- if regexMatch (join "|" $own) .Values.image.repository }}true{{ end -}}
 {{- end -}}
 
