@@ -7,8 +7,8 @@
 //! The server is the real one. The three are walks along the search list
 //! (`signpost::bench::ndots`), which tests/resolvers.rs holds against the real ones; A and AAAA of
 //! a step leave together. Queries are counted for the first look-up of a name, by the server's own
-//! metrics and by the upstream; a count that is another than it was ends the bench. The time is
-//! that of the look-ups after it, when the cache has what came from outside.
+//! metrics and by the upstream; the bench fails if a count has changed. The time is that of the
+//! look-ups after it, when the cache has what came from outside.
 
 #[path = "bed/mod.rs"]
 mod bed;
