@@ -73,9 +73,10 @@ restarts: release peers
 demo: release
     Corefile.examples/demo/demo.sh {{server}}
 
-# Benches of parts; `just bench chain` runs those whose name has "chain" in it.
+# `just bench chain` runs those whose name has "chain" in it.
+# All of criterion's benches, as `cargo bench` runs them: whole servers (load, ndots), then parts.
 bench *filter:
-    cargo bench --locked --bench parts --bench shapes -- {{filter}}
+    cargo bench --locked -- {{filter}}
 
 # What two workers cost each other, without sockets, on two cores; three quarters of a minute.
 bench-cores:

@@ -3,7 +3,10 @@
 //!
 //!     echo ADDRESS NAME IPV4 [RECORDS]
 //!
-//! The address stands in so many records, one if nothing else is said: a reply that is as large as the one it is the floor for. With `.` for a name it answers everything alike, and is the upstream of the rows that forward as well.
+//! The address stands in so many records, one if nothing else is said: a reply that is as large as
+//! the one it is the floor for. With `.` for a name it answers everything alike, and is the
+//! upstream of the rows that forward as well. `benches/load.rs` has the same loop beside the
+//! server.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -18,11 +21,15 @@ fn main() -> std::io::Result<()> {
     let records: u8 = records.first().map_or(1, |number| number.parse().expect("up to 80 records"));
     let name = Name::from_text(name).expect("a name").lowered();
     let ip: Ipv4Addr = ip.parse().expect("an IPv4 address");
+    serve(&UdpSocket::bind(address)?, &name, ip, records)
+}
+
+/// Answers what is asked about this name in lower case, until the socket fails.
+pub(crate) fn serve(socket: &UdpSocket, name: &Name, ip: Ipv4Addr, records: u8) -> std::io::Result<()> {
     // Pointer to the question, A, IN, 30 seconds, four octets.
     let record = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4], ip.octets().as_slice()].concat().repeat(records.into());
     let of_all = name.is_root().then(|| record.clone());
     let answers: HashMap<Vec<u8>, Vec<u8>> = HashMap::from([(name.wire().to_vec(), record)]);
-    let socket = UdpSocket::bind(address)?;
     let mut packet = [0; 1500];
     loop {
         let (len, peer) = socket.recv_from(&mut packet)?;

@@ -28,8 +28,11 @@ const SECONDS: u64 = 10;
 const WORKERS: usize = 2;
 
 fn main() {
-    // `cargo test --benches` asks every bench whether it runs.
-    if std::env::args().any(|argument| argument == "--test") {
+    // `cargo test --benches` asks every bench whether it runs, and `cargo bench NAME` leaves all
+    // others out.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_left_out = arguments.iter().any(|word| !word.starts_with('-') && !"flood".contains(word.as_str()));
+    if !arguments.iter().any(|word| word == "--bench") || arguments.iter().any(|word| word == "--test") || is_left_out {
         return;
     }
     println!("{NEW} new names a second for {SECONDS} s, {WORKERS} workers, {HITS} hits on {HOT} names after each; µs");

@@ -16,13 +16,15 @@
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`node`]: interface, rules and Corefile of a NodeLocal DNSCache
 //! - [`plugins`]: one file or folder each, in one ordered list
+//! - [`ask`]: asks one server one question and prints the reply
 //! - [`compare`]: asks two servers the same and prints what differs
-//! - [`mod@bench`]: the load generator; uses [`wire`] alone
+//! - [`mod@bench`]: the load generator; uses [`wire`] and the TLS client of [`ask`]
 //! - [`args`], [`error`]: the command line, and what can go wrong
 //!
 //! Who may use whom is drawn in ARCHITECTURE.md and held by `tests/layers.rs`.
 
 pub mod args;
+pub mod ask;
 pub mod bench;
 pub mod chain;
 pub mod compare;

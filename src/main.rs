@@ -12,6 +12,9 @@ use signpost::server::{check, run};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|word| word == "ask").is_some() {
+        return signpost::ask::run(arguments);
+    }
     if arguments.next_if(|word| word == "compare").is_some() {
         return compare(arguments);
     }

@@ -2,13 +2,13 @@
 //! file and a function may be, where `unsafe` and `kube` may stand, how a file opens.
 //!
 //! ```text
-//! main            -> server, plugins, chain, corefile, args, error, host, compare
+//! main            -> server, plugins, chain, corefile, args, error, host, compare, ask
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
 //! plugins         -> chain, wire, host, error, and of corefile only what reads options
 //! chain           -> corefile, wire, host, error
 //! corefile, host  -> error
-//! bin -> bench -> wire; compare -> wire
+//! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
@@ -21,13 +21,14 @@ use source::{Source, Use};
 
 /// Who may use whom.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare"]),
+    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
     ("plugins", &["chain", "corefile", "wire", "host", "error"]),
     ("chain", &["corefile", "wire", "host", "error"]),
-    ("bench", &["wire"]),
-    ("compare", &["wire"]),
+    ("bench", &["wire", "ask"]),
+    ("compare", &["wire", "ask"]),
+    ("ask", &["wire"]),
     ("bin", &["bench"]),
     ("corefile", &["error"]),
     ("host", &["error"]),

@@ -74,7 +74,9 @@ With -localip it is a NodeLocal DNSCache, in node-cache's place:
   -skipteardown         leave interface and rules behind at the end
   -reloadwithsignal     take over changed files without the reload plugin
   -metrics-listen-address A  where /metrics of the node cache is (default 0.0.0.0:9353)
+  -prometheus-listen-address A  what __PROMETHEUS__ENDPOINT__ stands for (default :9253)
   -initialdelay, -setupebtables  accepted, without effect
+signpost ask -h: ask a server one question and print its reply, as dig does
 signpost compare -h: ask two servers the same questions and print what differs
 ";
 

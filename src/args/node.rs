@@ -17,6 +17,7 @@ pub(super) const VALUES: &[&str] = &[
     "syncinterval",
     "initialdelay",
     "metrics-listen-address",
+    "prometheus-listen-address",
     "basecorefile",
     "corefile",
     "kubednscm",
@@ -45,6 +46,8 @@ pub struct NodeFlags {
     pub sync_interval: Duration,
     /// Where the metrics of the node cache are served, as `HOST:PORT`.
     pub metrics: String,
+    /// What `__PROMETHEUS__ENDPOINT__` in the template stands for, as `[HOST]:PORT`.
+    pub prometheus: String,
     /// The template of the Corefile.
     pub base: PathBuf,
     /// The Corefile where there is neither a template nor `-conf`.
@@ -69,6 +72,7 @@ impl Default for NodeFlags {
             reload_unasked: false,
             sync_interval: Duration::from_secs(60),
             metrics: "0.0.0.0:9353".into(),
+            prometheus: ":9253".into(),
             base: "/etc/coredns/Corefile.base".into(),
             corefile: "/etc/Corefile".into(),
             kube_dns: None,
@@ -99,6 +103,10 @@ impl NodeFlags {
             "syncinterval" => self.sync_interval = interval(name, &value)?,
             "initialdelay" => drop(interval(name, &value)?),
             "metrics-listen-address" => self.metrics = value,
+            "prometheus-listen-address" if is_listen_address(&value) => self.prometheus = value,
+            "prometheus-listen-address" => {
+                return Err(refusal(name, &value, ":9253, 127.0.0.1:9253 or [fd00::10]:9253"));
+            }
             "basecorefile" => self.base = value.into(),
             "corefile" => self.corefile = value,
             "kubednscm" => self.kube_dns = (!value.is_empty()).then(|| value.into()),
@@ -122,6 +130,12 @@ impl NodeFlags {
 
 fn refusal(name: &str, value: &str, right: &str) -> Refusal {
     (1, format!("invalid value \"{value}\" for -{name}\nhelp: {right} would be right"))
+}
+
+/// Whether a text is `[HOST]:PORT`, and would be one word in a Corefile.
+fn is_listen_address(value: &str) -> bool {
+    let is_host = |host: &str| host.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_:[]%".contains(&octet));
+    value.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
 }
 
 fn addresses(value: &str) -> Result<Vec<IpAddr>, Refusal> {
@@ -177,7 +191,8 @@ mod tests {
         assert_eq!((args.conf.as_deref(), args.node), (Some("/etc/Corefile"), Some(wanted)));
         let node = read(
             "-localip fd00::10 -setupinterface=false -setupiptables=false -skipteardown=true -syncinterval=30ns \
-             -interfacename x -health-port 3989 -metrics-listen-address 127.0.0.1:9253 -basecorefile /b -corefile /c \
+             -interfacename x -health-port 3989 -metrics-listen-address 127.0.0.1:9353 \
+             -prometheus-listen-address 169.254.20.10:9253 -basecorefile /b -corefile /c \
              -kubednscm /k -reloadwithsignal -setupebtables -initialdelay 10ns -pidfile /tmp/p",
         );
         let wanted = NodeFlags {
@@ -189,7 +204,8 @@ mod tests {
             skip_teardown: true,
             reload_unasked: true,
             sync_interval: Duration::from_secs(30),
-            metrics: "127.0.0.1:9253".into(),
+            metrics: "127.0.0.1:9353".into(),
+            prometheus: "169.254.20.10:9253".into(),
             base: "/b".into(),
             corefile: "/c".into(),
             kube_dns: Some("/k".into()),
@@ -210,6 +226,9 @@ mod tests {
             ("-localip 10.0.0.1 -dns.port domain", "-dns.port"),
             ("-localip 10.0.0.1 -syncinterval soon", "60s or 5m"),
             ("-localip 10.0.0.1 -syncinterval 0", "60s or 5m"),
+            ("-localip 10.0.0.1 -prometheus-listen-address 9253", ":9253, 127.0.0.1:9253"),
+            ("-localip 10.0.0.1 -prometheus-listen-address :metrics", "for -prometheus-listen-address"),
+            ("-localip 10.0.0.1 -prometheus-listen-address a{b:1", "for -prometheus-listen-address"),
             ("-localip 10.0.0.1 -interfacename nodelocaldns-second", "1 to 15 characters"),
         ] {
             let (status, said) = read(line).unwrap_err();

@@ -17,9 +17,10 @@ use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::questions::{self, Edns, Question};
 use super::report::{self, Report};
-use super::stream::{self, Stream};
+use super::stream::Stream;
 use super::tally::Tally;
 use super::udp::Udp;
+use crate::ask::tls;
 use crate::wire::request::{HEADER, flag};
 use crate::wire::types::rcode_name;
 
@@ -63,11 +64,10 @@ pub(super) struct Progress {
 pub fn run(load: &Load) -> Result<Report, String> {
     let questions = questions::read(&load.questions, Edns { size: load.edns, dnssec_ok: load.dnssec_ok })?;
     let threads = load.threads.max(1);
-    let tls = (load.transport == Transport::Tls).then(stream::tls).transpose()?;
     let progress = Progress::default();
     let (tally, watched) = thread::scope(|scope| {
-        let (progress, questions, tls) = (&progress, &questions, tls.as_ref());
-        let lane = |index| move || Lane::new(load, questions, (index, threads), tls)?.run(progress);
+        let (progress, questions) = (&progress, &questions);
+        let lane = |index| move || Lane::new(load, questions, (index, threads))?.run(progress);
         let lanes: Vec<_> = (0..threads).map(|index| scope.spawn(lane(index))).collect();
         let watched = report::watch(load, progress, || lanes.iter().any(ScopedJoinHandle::is_finished));
         let mut tally = Tally::default();
@@ -79,11 +79,43 @@ pub fn run(load: &Load) -> Result<Report, String> {
     Ok(Report::new(load, questions.len(), &tally, watched))
 }
 
+/// A lane whose connections stay open from one load to the next, for measurements that repeat, as
+/// criterion's do.
+pub struct Standing<'a>(Lane<'a>);
+
+impl<'a> Standing<'a> {
+    /// Connects as `load` says. What `load` says of time and files is not used.
+    ///
+    /// # Errors
+    /// A server that cannot be connected to.
+    pub fn connect(load: &'a Load) -> Result<Self, String> {
+        Lane::new(load, &[], (0, 1)).map(Self)
+    }
+
+    /// Asks these questions in turn, `queries` in all; how long it took from the first query to the
+    /// last reply, and what was counted.
+    ///
+    /// # Errors
+    /// A connection that is lost and cannot be made anew.
+    pub fn ask(&mut self, questions: &'a [Question], queries: u64) -> Result<(Duration, Tally), String> {
+        let lane = &mut self.0;
+        // Numbers and questions go on where the last load ended, so that no name is asked for
+        // twice.
+        lane.numbers.0 = lane.numbers.0.wrapping_add((lane.sent as u32).wrapping_mul(lane.numbers.1));
+        lane.offset = (lane.offset + lane.sent as usize) % questions.len().max(1);
+        (lane.questions, lane.firsts) = (questions, vec![None; questions.len()]);
+        (lane.sent, lane.most, lane.shown) = (0, queries, (0, 0));
+        lane.start = Instant::now();
+        let tally = lane.run(&Progress::default())?;
+        Ok((lane.start.elapsed(), tally))
+    }
+}
+
 //----------- One lane -------------------------------------------------------
 
 struct Lane<'a> {
     load: &'a Load,
-    tls: Option<&'a Arc<ClientConfig>>,
+    tls: Option<Arc<ClientConfig>>,
     pace: Pace,
     questions: &'a [Question],
     /// RCODE and number of answers of each question's first reply.
@@ -108,12 +140,8 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    fn new(
-        load: &'a Load,
-        questions: &'a [Question],
-        (index, threads): (usize, usize),
-        tls: Option<&'a Arc<ClientConfig>>,
-    ) -> Result<Self, String> {
+    fn new(load: &'a Load, questions: &'a [Question], (index, threads): (usize, usize)) -> Result<Self, String> {
+        let tls = (load.transport == Transport::Tls).then(tls::any_certificate).transpose()?;
         let share = |whole: usize| (whole / threads + usize::from(index < whole % threads)).max(1);
         let (pace, most) = match load.rate {
             Some(rate) if rate > 0.0 => (Pace::Every(1e9 * threads as f64 / rate), MOST),
@@ -153,12 +181,12 @@ impl<'a> Lane<'a> {
             Transport::Udp => Box::new(Udp::connect(server)?),
             Transport::Tcp => Box::new(Stream::connect(server, None)?),
             Transport::Tls => {
-                Box::new(Stream::connect(server, self.tls.map(|tls| (tls, self.load.tls_name.as_str())))?)
+                Box::new(Stream::connect(server, self.tls.as_ref().map(|tls| (tls, self.load.tls_name.as_str())))?)
             }
         })
     }
 
-    fn run(mut self, progress: &Progress) -> Result<Tally, String> {
+    fn run(&mut self, progress: &Progress) -> Result<Tally, String> {
         // Sleeps end when they should, not up to 50 µs later.
         nix::sys::prctl::set_timerslack(1).map_err(|errno| errno.to_string())?;
         self.start = Instant::now();
@@ -186,7 +214,7 @@ impl<'a> Lane<'a> {
         if let (Pace::Every(_), None) = (self.pace, self.load.queries) {
             self.tally.unsent = self.pace.due(end, self.sent, 0).saturating_sub(1) as u64;
         }
-        Ok(self.tally)
+        Ok(std::mem::take(&mut self.tally))
     }
 
     fn outstanding(&self) -> usize {
@@ -283,7 +311,9 @@ impl<'a> Lane<'a> {
     fn wait(&self, now: Duration, end: Duration) {
         let goes_on = now < end && self.sent < self.most;
         let pause = if goes_on { self.pace.pause(now, self.sent) } else { SWEEP };
-        if pause < AWAKE || goes_on && self.pace.is_low(self.outstanding()) {
+        let outstanding = self.outstanding();
+        let is_over = !goes_on && outstanding == 0;
+        if pause < AWAKE || is_over || goes_on && self.pace.is_low(outstanding) {
             return;
         }
         let pause = (pause - AWAKE / 2).min(SWEEP);

@@ -5,7 +5,6 @@
 //!
 //! - [`options`]: the command line
 //! - [`questions`]: what is asked
-//! - `ask`: one question to one server
 //! - [`differ`]: what two replies tell differently
 //!
 //! # What counts as a difference
@@ -15,7 +14,6 @@
 //! both servers are asked once more: what is equal then was a change on its way, and what the other server itself answers
 //! differently from one time to the next (names outside that rotate their addresses) is counted apart.
 
-mod ask;
 pub mod differ;
 pub mod options;
 pub mod questions;
@@ -27,7 +25,9 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use ask::ask;
+use hickory_proto::op::Query;
+
+use crate::ask::exchange::{How, Reply, exchange};
 use differ::{Seen, differences};
 use options::Options;
 use questions::Question;
@@ -91,8 +91,10 @@ async fn compare_all(options: &Options, questions: &[Question], out: &mut impl W
 
 async fn compare(options: &Options, question: &Question) -> Verdict {
     let both = async || {
-        let (ours, theirs) = tokio::join!(ask(options.server, question), ask(options.against, question));
-        let seen = |reply: Result<_, String>| reply.map(|message| Seen::new(&message, options.ttl));
+        let (query, how) = (Query::query(question.name.clone(), question.qtype), How::default());
+        let (ours, theirs) =
+            tokio::join!(exchange(options.server, &query, &how), exchange(options.against, &query, &how));
+        let seen = |reply: Result<Reply, String>| reply.map(|reply| Seen::new(&reply.message, options.ttl));
         (seen(ours), seen(theirs))
     };
     let (ours, theirs) = both().await;

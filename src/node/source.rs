@@ -79,6 +79,7 @@ impl Source {
             port: &self.port,
             cluster_dns,
             service,
+            prometheus: &self.flags.prometheus,
             kube_dns: &known.kube_dns,
         };
         let text = template::render(&name, &base, &values).map_err(Error::Corefile)?;

@@ -1,4 +1,4 @@
-//! From a Corefile with `__PILLAR__` words to one that can be served.
+//! From a Corefile with `__PILLAR__` and `__PROMETHEUS__` words to one that can be served.
 //!
 //! node-cache writes the result to a file and lets CoreDNS find it. Here it stays in memory: the Corefile is made from
 //! its sources at each look, so `reload` sees a change of any of them, and the file system may be read-only. Lines keep
@@ -14,9 +14,10 @@ const CLUSTER_DNS: &str = "__PILLAR__CLUSTER__DNS__";
 const UPSTREAM_SERVERS: &str = "__PILLAR__UPSTREAM__SERVERS__";
 const LOCAL_DNS: &str = "__PILLAR__LOCAL__DNS__";
 const DNS_SERVER: &str = "__PILLAR__DNS__SERVER__";
+const PROMETHEUS: &str = "__PROMETHEUS__ENDPOINT__";
 
 /// What all words of the trade begin with.
-const WORD: &str = "__PILLAR__";
+const WORDS: [&str; 2] = ["__PILLAR__", "__PROMETHEUS__"];
 
 /// Where everything else is asked if the ConfigMap names nobody.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -31,6 +32,8 @@ pub(super) struct Values<'a> {
     pub(super) cluster_dns: Option<IpAddr>,
     /// The name of that Service and of the variable it comes from, for an error.
     pub(super) service: &'a str,
+    /// Where *prometheus* listens.
+    pub(super) prometheus: &'a str,
     /// Stub domains and upstreams.
     pub(super) kube_dns: &'a KubeDns,
 }
@@ -54,11 +57,11 @@ pub(super) fn render(file: &str, base: &str, values: &Values<'_>) -> Result<Stri
             continue;
         }
         let mut line = line.replace(UPSTREAM_SERVERS, &upstreams).replace(LOCAL_DNS, &addresses.join(" "));
-        line = line.replace(DNS_SERVER, "");
+        line = line.replace(DNS_SERVER, "").replace(PROMETHEUS, values.prometheus);
         if let Some(address) = values.cluster_dns {
             line = line.replace(CLUSTER_DNS, &address.to_string());
         }
-        if let Some(left) = line.find(WORD) {
+        if let Some(left) = WORDS.iter().filter_map(|word| line.find(word)).min() {
             return Err(Box::new(stands_for_nothing(file, at, &line, left, values.service)));
         }
         text.push_str(&line);
@@ -102,6 +105,8 @@ fn stands_for_nothing(file: &str, at: usize, line: &str, left: usize, service: &
             "it is the ClusterIP of the Service {service} (-upstreamsvc), from the variable {}; the Service has to be there, in the namespace of the pod, before the pod starts, and enableServiceLinks must not be false",
             variable(service)
         )
+    } else if word.starts_with(WORDS[1]) {
+        format!("{PROMETHEUS} would be right: what -prometheus-listen-address says")
     } else {
         "it has to be replaced before the manifest is applied: __PILLAR__DNS__DOMAIN__ by the domain of the cluster, cluster.local".into()
     };
@@ -143,7 +148,8 @@ cluster.local:53 {
     fn rendered(base: &str, cluster_dns: Option<&str>, kube_dns: &KubeDns) -> Result<String, String> {
         let addresses = ["169.254.20.10".parse().unwrap(), "10.96.0.10".parse().unwrap()];
         let cluster_dns = cluster_dns.map(|address| address.parse().unwrap());
-        let values = Values { addresses: &addresses, port: "53", cluster_dns, service: "kube-dns-upstream", kube_dns };
+        let (service, prometheus) = ("kube-dns-upstream", "127.0.0.1:9253");
+        let values = Values { addresses: &addresses, port: "53", cluster_dns, service, prometheus, kube_dns };
         render("Corefile.base", base, &values).map_err(|complaint| complaint.to_string())
     }
 
@@ -153,6 +159,8 @@ cluster.local:53 {
         assert!(text.contains("    bind 169.254.20.10 10.96.0.10 \n"), "{text}");
         assert!(text.contains("    forward . 10.96.3.4 {\n            force_tcp\n"), "{text}");
         assert!(text.contains("    forward . /etc/resolv.conf {\n            force_tcp\n"), "{text}");
+        let text = rendered("    prometheus __PROMETHEUS__ENDPOINT__\n", None, &KubeDns::default());
+        assert_eq!(text.as_deref(), Ok("    prometheus 127.0.0.1:9253\n"));
         assert_eq!(rendered("nothing\nto do", None, &KubeDns::default()).as_deref(), Ok("nothing\nto do"));
     }
 
@@ -176,13 +184,14 @@ cluster.local:53 {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_rendered_line_by_line_or_refused(parts in proptest::collection::vec(0_usize..10, 0..40)) {
-            let words = ["a", " ", "\n", "#", "{", "}", "forward .", "force_tcp", UPSTREAM_SERVERS, CLUSTER_DNS];
+        fn any_text_is_rendered_line_by_line_or_refused(parts in proptest::collection::vec(0_usize..11, 0..40)) {
+            let words =
+                ["a", " ", "\n", "#", "{", "}", "forward .", "force_tcp", UPSTREAM_SERVERS, CLUSTER_DNS, PROMETHEUS];
             let base: String = parts.into_iter().map(|part| words[part]).collect();
             let kube_dns = KubeDns { upstreams: vec!["9.9.9.9".into()], ..KubeDns::default() };
             let text = rendered(&base, Some("10.96.3.4"), &kube_dns).expect("every word stands for something");
             proptest::prop_assert_eq!(text.lines().count(), base.lines().count());
-            proptest::prop_assert!(text.lines().all(|line| line.trim_start().starts_with('#') || !line.contains(WORD)));
+            proptest::prop_assert!(text.lines().all(|line| line.trim_start().starts_with('#') || !WORDS.iter().any(|word| line.contains(word))));
         }
     }
 
@@ -193,5 +202,10 @@ cluster.local:53 {
         assert!(said.contains("KUBE_DNS_UPSTREAM_SERVICE_HOST") && said.contains("^^^^"), "{said}");
         let said = rendered("__PILLAR__DNS__DOMAIN__:53 {\n}\n", None, &KubeDns::default()).unwrap_err();
         assert!(said.contains("Corefile.base:1") && said.contains("cluster.local"), "{said}");
+        let said = rendered("    prometheus __PROMETHEUS__PORT__\n", None, &KubeDns::default()).unwrap_err();
+        assert!(
+            said.contains("__PROMETHEUS__PORT__ stands for nothing") && said.contains("-prometheus-listen"),
+            "{said}"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! A running server as its users see it. Each module is one promise.
 //!
 //! - `api`: the API server is away or refuses, and what is said of it
+//! - `ask`: a question on the command line, and its reply as text
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `log`: lines arrive, and whoever does not read them delays no query
@@ -20,6 +21,7 @@ mod support_api;
 mod support_tls;
 
 mod api;
+mod ask;
 mod compare;
 mod log;
 mod reload;

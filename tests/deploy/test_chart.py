@@ -7,6 +7,8 @@ import re
 import tempfile
 import unittest
 
+import yaml
+
 import kit
 
 CHART = os.path.join(kit.DEPLOY, "helm", "signpost")
@@ -19,6 +21,21 @@ def helm(*arguments, **more):
 
 def template(values=None, *arguments, **more):
     return helm("template", "coredns", CHART, *(("--values", values) if values else ()), *arguments, **more)
+
+
+def notes(chart, values=None, *arguments):
+    """What `helm install` would say at its end."""
+    said = helm("install", "coredns", chart, "--dry-run=client", *(("--values", values) if values else ()), *arguments)
+    return said.partition("NOTES:\n")[2]
+
+
+def known(schema, at):
+    """The keys that a schema names, as known.yaml has them."""
+    at = schema["$defs"][at["$ref"].split("/")[-1]] if "$ref" in at else at
+    if "properties" in at:
+        return {key: known(schema, below) for key, below in at["properties"].items()}
+    item = known(schema, at["items"]) if "items" in at else True
+    return True if item is True else [item]
 
 
 class Chart(unittest.TestCase):
@@ -86,14 +103,42 @@ class Chart(unittest.TestCase):
                     at = schema["$defs"][at["$ref"].split("/")[-1]] if "$ref" in at else at
                     self.assertIn(word, at["properties"], f"{above}.{key}")
                     at = at["properties"][word]
-                self.assertTrue(re.search(rf'[."]{key}\b', texts) or "Probe" in above or key == "pspEnable", f"{above}.{key} has no effect")
+                self.assertTrue(re.search(rf'[."]{key}\b', texts) or "Probe" in above, f"{above}.{key} has no effect")
 
-    def test_what_is_unknown_is_refused_by_name(self):
+    def test_what_is_unknown_is_ignored_and_named(self):
+        self.assertNotIn("WARNING", notes(CHART))
+        self.assertNotIn("WARNING", notes(CHART, next(v for v in VALUES if str(v).endswith("everything.yaml"))))
+        said = notes(CHART, next(v for v in VALUES if str(v).endswith("wild.yaml")))
+        _, _, ignored = said.partition("unknown to this chart, and ignored:\n")
+        keys = ["livenessProbe.httpGet", "rbac.pspEnable", "replicas", "servers[0].parameters", "servers[0].plugins[1].config",
+                "servers[0].zones[0].name", "service.ipFamilies", "service.ports"]
+        self.assertEqual(keys, ignored.partition("\n\n")[0].split(), said)
+        texts = template(next(v for v in VALUES if str(v).endswith("wild.yaml")))
+        self.assertNotIn("/live", texts)
+        self.assertIn('image: "docker.io/coredns/coredns:v1.15.0"', texts)
+        self.assertIn("cluster-proportional-autoscaler:v1.9.0", texts)
+        self.assertEqual([{"name": "registry"}], kit.objects(texts)["Deployment", "coredns"]["spec"]["template"]["spec"]["imagePullSecrets"])
+
+    def test_what_the_notes_know_is_what_the_schema_knows(self):
+        for chart in (CHART, os.path.join(os.path.dirname(CHART), "node-local-dns")):
+            with open(os.path.join(chart, "values.schema.json")) as schema, open(os.path.join(chart, "known.yaml")) as known_file:
+                schema = json.load(schema)
+                self.assertEqual(known(schema, schema), yaml.safe_load(known_file), chart)
+
+    def test_an_image_of_coredns_is_named(self):
+        """Names of CoreDNS's own images, and one that is ours."""
+        for name in ("coredns/coredns", "docker.io/coredns/coredns", "registry.k8s.io/coredns/coredns", "k8s.gcr.io/coredns",
+                     "602401143452.dkr.ecr.eu-west-1.amazonaws.com/eks/coredns", "rancher/mirrored-coredns-coredns",
+                     "mcr.microsoft.com/oss/v2/kubernetes/coredns", "public.ecr.aws/eks-distro/coredns/coredns"):
+            with self.subTest(name):
+                self.assertIn(f"WARNING: {name} is the name of an image of CoreDNS", notes(CHART, None, "--set", f"image.repository={name}"))
+        self.assertNotIn("WARNING", notes(CHART, None, "--set", "image.repository=registry.example.com/dns/coredns"))
+
+    def test_what_is_wrong_is_refused_by_name(self):
         for key, said in {
-            "replicas=2": "'replicas' not allowed",
-            "service.clusterip=10.0.0.1": "'clusterip' not allowed",
-            "servers[0].plugin=x": "'plugin' not allowed",
-            "rbac.pspEnable=true": "/rbac/pspEnable",
+            "podDisruptionBudget.maxUnavailabel=1": "'maxUnavailabel' not allowed",
+            "servers[0].port=web": "/servers/0/port",
+            "image.repository=": "/image/repository",
             "image.pullPolicy=Sometimes": "/image/pullPolicy",
         }.items():
             with self.subTest(key):
@@ -102,6 +147,7 @@ class Chart(unittest.TestCase):
     def test_contradictions_are_refused(self):
         self.assertIn("choose one", template(None, "--set", "hpa.enabled=true,autoscaler.enabled=true", fails=True))
         self.assertIn("needs prometheus.service.enabled", template(None, "--set", "prometheus.monitor.enabled=true", fails=True))
+        template(None, "--set", "prometheus.monitor.enabled=true,prometheus.monitor.selector.matchLabels.k8s-app=kube-dns")
 
     def test_the_service_monitor_finds_the_metrics_service(self):
         found = kit.objects(template(None, "--set", "prometheus.service.enabled=true,prometheus.monitor.enabled=true"))

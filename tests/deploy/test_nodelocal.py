@@ -24,6 +24,7 @@ config:
   bindIp: true
   commProtocol: prefer_udp
   enableLogging: true
+  noIPv6Lookups: true
   cacheTTL: 60
   prefetch: {enabled: true}
   serveStale: {enabled: true, mode: verify}
@@ -33,7 +34,8 @@ config:
   upstreamServers: 192.0.2.53 192.0.2.54
   upstreamForwardConfig: {a: prefer_udp}
   upstreamServiceSelector: {app: dns}
-image: {repository: registry.test/dns/coredns, tag: v1.14.2}
+image: {repository: registry.k8s.io/dns/k8s-dns-node-cache, tag: ""}
+priorityClassName: system-node-critical
 imagePullSecrets: [{name: secret}]
 serviceMonitor: {enabled: true, labels: {release: prometheus}, interval: 10s}
 podAnnotations: {a: b}
@@ -125,13 +127,21 @@ class Manifests(unittest.TestCase):
     def test_chart_lints_and_refuses_by_name(self):
         test_chart.helm("lint", "--strict", CHART)
         for key, said in {
-            "config.localdns=1.2.3.4": "'localdns' not allowed",
-            "config.noIPv6Lookups=true": "/config/noIPv6Lookups",
+            "config.noIPv6Lookups=1": "/config/noIPv6Lookups",
             "config.commProtocol=tcp": "/config/commProtocol",
             "dashboard.enabled=true": "/dashboard/enabled",
         }.items():
             with self.subTest(key):
                 self.assertIn(said, chart("", "--set", key, fails=True))
+
+    def test_notes_name_what_is_ignored_and_whose_image_runs(self):
+        self.assertNotIn("WARNING", test_chart.notes(CHART))
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(VALUES[1])
+            file.flush()
+            said = test_chart.notes(CHART, file.name)
+        self.assertIn("WARNING: registry.k8s.io/dns/k8s-dns-node-cache is the name of an image of node-cache", said)
+        self.assertTrue(said.rstrip().endswith("ignored:\n  priorityClassName"), said)
 
     def test_every_key_of_the_chart_that_people_have_is_known_and_used(self):
         with open(os.path.join(CHART, "values.schema.json")) as file:
@@ -149,7 +159,7 @@ class Manifests(unittest.TestCase):
                 for word in filter(None, [*above.split("."), key]):
                     self.assertIn(word, at["properties"], f"{above}.{key}")
                     at = at["properties"][word]
-                unused = above in ("dashboard", "livenessProbe") or key == "noIPv6Lookups"
+                unused = above in ("dashboard", "livenessProbe")
                 self.assertTrue(re.search(rf'[."]{key}\b', texts) or unused, f"{above}.{key} has no effect")
 
     def test_the_service_monitor_finds_the_metrics(self):

@@ -75,4 +75,29 @@ bind {{ include "cache.addresses" $ | replace "," " " }}
 bind 0.0.0.0
 {{- end }}
 prometheus :9253
+{{- if $config.noIPv6Lookups }}
+template IN AAAA {
+    rcode NOERROR
+}
+{{- end }}
+{{- end -}}
+
+{{/* What `.Values` has and known.yaml has not, a line for each. A list of: values, what is known, the path so far. */}}
+{{- define "cache.ignored" -}}
+{{- $values := index . 0 -}}
+{{- $known := index . 1 -}}
+{{- $path := index . 2 -}}
+{{- if and (kindIs "map" $known) (kindIs "map" $values) -}}
+  {{- range $key, $value := $values -}}
+    {{- if hasKey $known $key -}}
+      {{- include "cache.ignored" (list $value (get $known $key) (printf "%s%s." $path $key)) -}}
+    {{- else -}}
+      {{- printf "%s%s\n" $path $key -}}
+    {{- end -}}
+  {{- end -}}
+{{- else if and (kindIs "slice" $known) (kindIs "slice" $values) -}}
+  {{- range $at, $value := $values -}}
+    {{- include "cache.ignored" (list $value (first $known) (printf "%s[%d]." (trimSuffix "." $path) $at)) -}}
+  {{- end -}}
+{{- end -}}
 {{- end -}}

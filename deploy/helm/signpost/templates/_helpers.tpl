@@ -103,3 +103,46 @@ DNS is UDP and TCP, always: an answer that was cut must be asked for again over 
 {{- end -}}
 {{- toJson $list -}}
 {{- end -}}
+
+{{/* The pods' image. The default is the CoreDNS that this release stands in for. */}}
+{{- define "signpost.image" -}}
+{{- .Values.image.repository }}:{{ .Values.image.tag | default "v1.15.0" -}}
+{{- end -}}
+
+{{/* "true" for the names of CoreDNS's own images, or nothing. */}}
+{{- define "signpost.isCoreDNS" -}}
+{{- $own := list "(^|/)coredns/coredns$" "^coredns$" "^(registry\\.k8s\\.io|k8s\\.gcr\\.io|gcr\\.io/google[-_]containers)/coredns" "(^|/)eks/coredns$" "(^|/)oss/(v2/)?kubernetes/coredns$" "(mirrored|hardened)-coredns" "(^|/)chainguard/coredns$" "(^|/)bitnami(legacy|secure)?/coredns$" -}}
+{{- if regexMatch (join "|" $own) .Values.image.repository }}true{{ end -}}
+{{- end -}}
+
+{{/* imagePullSecrets of a list of names, or of objects with a name: coredns/helm has had both. */}}
+{{- define "signpost.pullSecrets" -}}
+{{- range . }}
+- name: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ .name }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/* A probe without "enabled", and without what nobody knows. */}}
+{{- define "signpost.probe" -}}
+{{- pick . "initialDelaySeconds" "periodSeconds" "timeoutSeconds" "failureThreshold" "successThreshold" | toYaml -}}
+{{- end -}}
+
+{{/* What `.Values` has and known.yaml has not, a line for each. A list of: values, what is known, the path so far. */}}
+{{- define "signpost.ignored" -}}
+{{- $values := index . 0 -}}
+{{- $known := index . 1 -}}
+{{- $path := index . 2 -}}
+{{- if and (kindIs "map" $known) (kindIs "map" $values) -}}
+  {{- range $key, $value := $values -}}
+    {{- if hasKey $known $key -}}
+      {{- include "signpost.ignored" (list $value (get $known $key) (printf "%s%s." $path $key)) -}}
+    {{- else -}}
+      {{- printf "%s%s\n" $path $key -}}
+    {{- end -}}
+  {{- end -}}
+{{- else if and (kindIs "slice" $known) (kindIs "slice" $values) -}}
+  {{- range $at, $value := $values -}}
+    {{- include "signpost.ignored" (list $value (first $known) (printf "%s[%d]." (trimSuffix "." $path) $at)) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,185 @@
+//! What the benches of whole servers share: the real program with a Corefile of Corefile.examples
+//! and a folder of manifests, an upstream that answers at once, and what both have counted.
+//! Everything is on loopback.
+
+#![allow(dead_code, reason = "shared by benches, each of which uses a part of it")]
+
+#[path = "../../tests/support/tls.rs"]
+mod certificates;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+use certificates::Pki;
+use support::{Server, free_port};
+
+/// What kubeadm writes, and the same with `autopath` in it.
+pub(crate) const KUBEADM: &str = include_str!("../../Corefile.examples/kubeadm/Corefile");
+pub(crate) const AUTOPATH: &str = include_str!("../../Corefile.examples/autopath/Corefile");
+
+/// The search list of a Pod in the namespace `bench`, and the address of one: `autopath` finds it
+/// by that.
+pub(crate) const SEARCH: [&str; 3] = ["bench.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+pub(crate) const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 10, 0, 5));
+
+/// Endpoints of the headless Service.
+pub(crate) const ENDPOINTS: u8 = 20;
+
+/// A running server and its upstream.
+pub(crate) struct Bed {
+    server: Server,
+    /// Where it speaks DNS over TLS.
+    pub(crate) dot: SocketAddr,
+    upstream: Arc<AtomicU64>,
+    metrics: SocketAddr,
+    /// The folder of the certificate.
+    _pki: Pki,
+}
+
+impl Bed {
+    /// Starts the server with this Corefile, whose ports, upstream and source of objects are those
+    /// of the bed.
+    pub(crate) fn start(corefile: &str) -> Self {
+        let pki = Pki::new();
+        pki.issue("dns", &["signpost.test"]);
+        let (upstream, counted) = upstream();
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (dot, metrics) = (local(free_port()), local(free_port()));
+        let (health, ready) = (local(free_port()), local(free_port()));
+        let (certificate, key) = (pki.text("dns.pem"), pki.text("dns.key"));
+        let mut text = corefile.to_owned();
+        for (theirs, ours) in [
+            (".:53 {", format!(".:PORT tls://.:{} {{\n    bind 127.0.0.1\n    tls {certificate} {key}", dot.port())),
+            ("    health {", format!("    health {health} {{")),
+            ("    ready\n", format!("    ready {ready}\n")),
+            ("    prometheus :9153", format!("    prometheus {metrics}")),
+            ("in-addr.arpa ip6.arpa {", "in-addr.arpa ip6.arpa {\n       manifests objects.yaml".to_owned()),
+            ("/etc/resolv.conf", upstream.to_string()),
+        ] {
+            assert!(text.contains(theirs), "{theirs:?} is not in the example any more:\n{corefile}");
+            text = text.replacen(theirs, &ours, 1);
+        }
+        let server = Server::start(&text, &[("objects.yaml", &objects())]);
+        // Until all objects are read `autopath` knows no Pod.
+        let service = "web.bench.svc.cluster.local";
+        server.ask_until(service, "A", &format!("NOERROR aa\n{service}. 30 A 10.96.77.20"));
+        Self { server, dot, upstream: counted, metrics, _pki: pki }
+    }
+
+    /// Where it speaks DNS over UDP and TCP.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Questions for addresses that the server has had. Of other types are those that it asks
+    /// itself, to see loops.
+    pub(crate) fn requests(&self) -> u64 {
+        let mut stream = TcpStream::connect(self.metrics).expect("a page of metrics");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sends");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("text");
+        let is_counted = |line: &&str| {
+            line.starts_with("coredns_dns_requests_total{")
+                && ["type=\"A\"", "type=\"AAAA\""].iter().any(|of| line.contains(of))
+        };
+        let lines = page.lines().filter(is_counted);
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    }
+
+    /// Questions for addresses that reached the upstream.
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.upstream.load(Relaxed)
+    }
+}
+
+/// A Service, a headless one with its endpoints, and a Pod.
+fn objects() -> String {
+    let mut text = format!(
+        "apiVersion: v1
+kind: Namespace
+metadata: {{name: bench}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: bench}}
+spec: {{clusterIP: 10.96.77.20, clusterIPs: [10.96.77.20], ports: [{{name: http, port: 80, protocol: TCP}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: db, namespace: bench}}
+spec: {{clusterIP: None, clusterIPs: [None], ports: [{{name: sql, port: 5432, protocol: TCP}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: client, namespace: bench}}
+spec: {{}}
+status: {{phase: Running, podIP: {POD}, podIPs: [{{ip: {POD}}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: db-1, namespace: bench, labels: {{kubernetes.io/service-name: db}}}}
+addressType: IPv4
+ports: [{{name: sql, port: 5432, protocol: TCP}}]
+endpoints:
+"
+    );
+    for n in 10..10 + ENDPOINTS {
+        // A `String` takes whatever is written.
+        let _ = writeln!(text, "- {{addresses: [10.244.7.{n}], hostname: db-{n}, conditions: {{ready: true}}}}");
+    }
+    text
+}
+
+/// Questions that the upstream remembers: one that is repeated, because the answer was late, counts
+/// once.
+const REMEMBERED: usize = 16;
+
+/// The world outside: every name has an address of each family for 300 seconds. Counts who is asked
+/// for addresses: what the server sends on its own behalf asks for other types.
+fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    let address = socket.local_addr().expect("an address");
+    let counted = Arc::new(AtomicU64::new(0));
+    let counter = counted.clone();
+    thread::spawn(move || {
+        let (mut packet, mut asked) = ([0; 1500], VecDeque::from([const { Vec::new() }; REMEMBERED]));
+        while let Ok((len, peer)) = socket.recv_from(&mut packet) {
+            let Some(root) = packet[..len].get(12..).and_then(|rest| rest.iter().position(|&octet| octet == 0)) else {
+                continue;
+            };
+            let end = 12 + root + 5;
+            let data: &[u8] = match &packet[end - 4..end - 2] {
+                [0, 1] => &[192, 0, 2, 1],
+                [0, 28] => &[0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+                _ => &[],
+            };
+            if !data.is_empty() && !asked.iter().any(|known: &Vec<u8>| *known == packet[12..end]) {
+                counter.fetch_add(1, Relaxed);
+                asked.rotate_left(1);
+                asked[REMEMBERED - 1].clear();
+                asked[REMEMBERED - 1].extend_from_slice(&packet[12..end]);
+            }
+            // A response with RD and RA, the question, and at most one answer that points to the
+            // question's name.
+            let mut reply = packet[..end].to_vec();
+            reply[2..4].copy_from_slice(&[0x81, 0x80]);
+            reply[6..12].copy_from_slice(&[0, u8::from(!data.is_empty()), 0, 0, 0, 0]);
+            if !data.is_empty() {
+                reply.extend_from_slice(&[0xC0, 12]);
+                reply.extend_from_slice(&packet[end - 4..end]);
+                reply.extend_from_slice(&[0, 0, 1, 44, 0, data.len() as u8]);
+                reply.extend_from_slice(data);
+            }
+            // A client that is gone needs no reply.
+            let _ = socket.send_to(&reply, peer);
+        }
+    });
+    (address, counted)
+}

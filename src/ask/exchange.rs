@@ -1,0 +1,163 @@
+//! One question to one server: a datagram, again if it is lost, and a connection where the answer
+//! does not fit.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::tls;
+
+/// The UDP size that is announced, in octets.
+const SIZE: u16 = 1232;
+
+/// How a query travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams; TCP where the reply is truncated.
+    Udp,
+    /// A connection.
+    Tcp,
+    /// A connection under TLS (RFC 7858). The certificate is not checked.
+    Tls,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        })
+    }
+}
+
+/// How to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct How {
+    /// How the query travels.
+    pub transport: Transport,
+    /// How long one try waits.
+    pub patience: Duration,
+    /// Tries; at least one.
+    pub tries: u32,
+    /// Whether an OPT goes with the query.
+    pub edns: bool,
+    /// The DO bit.
+    pub dnssec_ok: bool,
+    /// The RD bit.
+    pub recursion_desired: bool,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Udp,
+            patience: Duration::from_secs(3),
+            tries: 2,
+            edns: true,
+            dnssec_ok: false,
+            recursion_desired: true,
+        }
+    }
+}
+
+/// A reply, and how it came.
+#[derive(Debug)]
+pub struct Reply {
+    /// What it says.
+    pub message: Message,
+    /// Its length in octets.
+    pub len: usize,
+    /// How it came in the end.
+    pub transport: Transport,
+    /// Whether a truncated reply came first, over UDP.
+    pub was_truncated: bool,
+    /// From the first query to the reply.
+    pub took: Duration,
+}
+
+/// Asks a server.
+///
+/// # Errors
+/// Why there is no reply, in words.
+pub async fn exchange(server: SocketAddr, question: &Query, how: &How) -> Result<Reply, String> {
+    let packet = packet(question, how)?;
+    let start = Instant::now();
+    let mut why = "no reply".to_owned();
+    for _ in 0..how.tries.max(1) {
+        match timeout(how.patience, carry(server, &packet, how.transport)).await {
+            Ok(Ok((message, _))) if how.transport == Transport::Udp && message.metadata.truncation => {
+                let reply = timeout(how.patience, carry(server, &packet, Transport::Tcp));
+                let reply = reply.await.map_err(|_| "truncated over UDP, and no reply over TCP".to_owned())?;
+                let (message, len) = reply.map_err(|error| format!("truncated over UDP, and over TCP: {error}"))?;
+                let took = start.elapsed();
+                return Ok(Reply { message, len, transport: Transport::Tcp, was_truncated: true, took });
+            }
+            Ok(Ok((message, len))) => {
+                let took = start.elapsed();
+                return Ok(Reply { message, len, transport: how.transport, was_truncated: false, took });
+            }
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}
+
+fn packet(question: &Query, how: &How) -> Result<Vec<u8>, String> {
+    let mut query = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+    query.metadata.recursion_desired = how.recursion_desired;
+    query.add_query(question.clone());
+    if how.edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(SIZE);
+        edns.set_dnssec_ok(how.dnssec_ok);
+        query.edns = Some(edns);
+    }
+    query.to_vec().map_err(|error| error.to_string())
+}
+
+/// One try; the reply and its length.
+async fn carry(server: SocketAddr, packet: &[u8], transport: Transport) -> std::io::Result<(Message, usize)> {
+    let reply = match transport {
+        Transport::Udp => over_udp(server, packet).await?,
+        Transport::Tcp => over_stream(TcpStream::connect(server).await?, packet).await?,
+        Transport::Tls => {
+            let connector = TlsConnector::from(tls::any_certificate().map_err(std::io::Error::other)?);
+            let stream = TcpStream::connect(server).await?;
+            over_stream(connector.connect(ServerName::from(server.ip()), stream).await?, packet).await?
+        }
+    };
+    let malformed = |error| std::io::Error::other(format!("a malformed reply of {} octets: {error}", reply.len()));
+    Ok((Message::from_vec(&reply).map_err(malformed)?, reply.len()))
+}
+
+async fn over_udp(server: SocketAddr, packet: &[u8]) -> std::io::Result<Vec<u8>> {
+    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(server).await?;
+    socket.send(packet).await?;
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let len = socket.recv(&mut buffer).await?;
+        if buffer[..len].get(..2) == packet.get(..2) {
+            buffer.truncate(len);
+            return Ok(buffer);
+        }
+    }
+}
+
+async fn over_stream(mut stream: impl AsyncRead + AsyncWrite + Unpin, packet: &[u8]) -> std::io::Result<Vec<u8>> {
+    stream.write_all(&[&(packet.len() as u16).to_be_bytes(), packet].concat()).await?;
+    stream.flush().await?;
+    let mut buffer = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut buffer).await?;
+    Ok(buffer)
+}

@@ -1,0 +1,118 @@
+//! `signpost ask`: asks a DNS server one question and prints its reply, for images and machines
+//! without `dig`.
+//!
+//! - [`options`]: the command line
+//! - [`resolv`]: servers and search list of `/etc/resolv.conf`
+//! - [`exchange`]: one question to one server, which `signpost compare` uses as well
+//! - [`print`]: a reply as text
+//! - [`tls`]: a client that takes any certificate
+
+pub mod exchange;
+pub mod options;
+pub mod print;
+pub mod resolv;
+pub mod tls;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use hickory_proto::op::Query;
+use hickory_proto::rr::Name;
+
+use exchange::{Reply, exchange};
+use options::Options;
+use resolv::ResolvConf;
+
+/// The exit status without a reply from any server; that of `dig`.
+const SILENCE: u8 = 9;
+
+/// The exit status of a wrong command line.
+const USAGE: u8 = 2;
+
+/// Asks, and prints what came: the reply on standard output, everything else on standard error.
+///
+/// The exit status is 0 for a reply of any RCODE, 9 without one, and 2 if the arguments are wrong.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    let options = match options::parse(arguments) {
+        Ok(Some(options)) => options,
+        Ok(None) => return said(options::USAGE, "", 0),
+        Err(why) => return said("", &format!("{why}\n"), USAGE),
+    };
+    let resolv = match options.needs_resolv_conf().then(ResolvConf::read).transpose() {
+        Ok(resolv) => resolv.unwrap_or_default(),
+        Err(why) => return said("", &format!("{why}\n"), USAGE),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return said("", &format!("{error}\n"), USAGE),
+    };
+    let asked = runtime.block_on(ask(&options, &resolv));
+    said(&asked.out, &asked.err, if asked.has_reply { 0 } else { SILENCE })
+}
+
+/// Prints both texts. A reader that went away is no failure of ours.
+fn said(out: &str, err: &str, status: u8) -> ExitCode {
+    let _ = std::io::stdout().write_all(out.as_bytes());
+    let _ = std::io::stderr().write_all(err.as_bytes());
+    ExitCode::from(status)
+}
+
+/// What is to be printed.
+#[derive(Debug, Default)]
+struct Asked {
+    out: String,
+    err: String,
+    has_reply: bool,
+}
+
+/// Walks along the search list if that was asked for; the last reply is printed whole.
+async fn ask(options: &Options, resolv: &ResolvConf) -> Asked {
+    let servers: Vec<SocketAddr> = match options.server {
+        Some(server) => vec![server],
+        None => resolv.servers.iter().map(|address| SocketAddr::new(*address, options.port())).collect(),
+    };
+    let names = match options.search {
+        true => resolv.names(&options.name),
+        false => vec![options.name.absolute()],
+    };
+    let mut asked = Asked::default();
+    for (at, name) in names.iter().enumerate() {
+        let is_last = at + 1 == names.len();
+        let Some((server, reply)) = first_reply(options, &servers, name, &mut asked.err).await else { break };
+        // As glibc walks: the list ends where there is data.
+        if is_last || !reply.message.answers.is_empty() {
+            asked.out += &match options.short {
+                true => print::short(&reply),
+                false => print::long(&reply, server),
+            };
+            asked.has_reply = true;
+            break;
+        }
+        if !options.short {
+            // A `String` takes whatever is written.
+            let _ = writeln!(asked.out, ";; {name}: {}, next in the search list", print::outcome(&reply));
+        }
+    }
+    asked
+}
+
+/// The reply of the first server that sends one.
+async fn first_reply(
+    options: &Options,
+    servers: &[SocketAddr],
+    name: &Name,
+    err: &mut String,
+) -> Option<(SocketAddr, Reply)> {
+    let mut query = Query::query(name.clone(), options.qtype);
+    query.set_query_class(options.class);
+    for &server in servers {
+        match exchange(server, &query, &options.how).await {
+            Ok(reply) => return Some((server, reply)),
+            Err(why) => _ = writeln!(err, ";; {server} over {}: {why}", options.how.transport),
+        }
+    }
+    None
+}

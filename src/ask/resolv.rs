@@ -1,0 +1,107 @@
+//! `/etc/resolv.conf` as far as `ask` needs it: servers, search list, `ndots` (resolv.conf(5)).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hickory_proto::rr::Name;
+
+use super::options::Asked;
+
+/// Where it is.
+const PATH: &str = "/etc/resolv.conf";
+
+/// What a file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvConf {
+    /// The servers, in their order; that of this machine if none is named.
+    pub servers: Vec<IpAddr>,
+    /// The search list.
+    pub search: Vec<Name>,
+    /// From how many dots on a name is asked for as it is first.
+    pub ndots: usize,
+}
+
+impl Default for ResolvConf {
+    fn default() -> Self {
+        Self { servers: vec![Ipv4Addr::LOCALHOST.into()], search: Vec::new(), ndots: 1 }
+    }
+}
+
+impl ResolvConf {
+    /// Reads this machine's.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    pub fn read() -> Result<Self, String> {
+        let text = std::fs::read_to_string(PATH);
+        text.map(|text| Self::parse(&text)).map_err(|error| format!("{PATH}: {error}\nhelp: name the server: @ADDRESS"))
+    }
+
+    /// Reads a text. As in glibc the last search list counts, and what cannot be read is ignored.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut found = Self { servers: Vec::new(), ..Self::default() };
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => found.servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok())),
+                Some("search" | "domain") => {
+                    found.search = words.filter_map(|word| Name::from_ascii(word).ok()).collect();
+                }
+                Some("options") => {
+                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok()).next_back();
+                    found.ndots = ndots.unwrap_or(found.ndots);
+                }
+                _ => {}
+            }
+        }
+        if found.servers.is_empty() {
+            found.servers = Self::default().servers;
+        }
+        found
+    }
+
+    /// The names to ask for, one after the other, as glibc walks along the search list.
+    #[must_use]
+    pub fn names(&self, asked: &Asked) -> Vec<Name> {
+        let as_it_is = asked.absolute();
+        if asked.is_absolute {
+            return vec![as_it_is];
+        }
+        // Names that become too long with a domain are passed over.
+        let searched = self.search.iter().filter_map(|domain| asked.relative().append_domain(domain).ok());
+        match asked.dots() >= self.ndots {
+            true => std::iter::once(as_it_is).chain(searched).collect(),
+            false => searched.chain(std::iter::once(as_it_is)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = "search a.svc.cluster.local svc.cluster.local. cluster.local\n# a comment\n\
+        nameserver 10.96.0.10\nnameserver fe80::1%eth0\nnameserver fd00::10\noptions single-request ndots:5\n";
+
+    fn names(name: &str) -> Vec<String> {
+        ResolvConf::parse(POD).names(&Asked::read(name).expect("a name")).iter().map(Name::to_string).collect()
+    }
+
+    #[test]
+    fn a_pods_file_is_read() {
+        let conf = ResolvConf::parse(POD);
+        assert_eq!(conf.servers, ["10.96.0.10".parse::<IpAddr>().unwrap(), "fd00::10".parse().unwrap()]);
+        assert_eq!((conf.ndots, conf.search.len()), (5, 3));
+        assert_eq!(ResolvConf::parse("# nothing"), ResolvConf::default());
+    }
+
+    #[test]
+    fn the_search_list_is_walked_as_glibc_walks() {
+        let wanted = ["web.a.svc.cluster.local.", "web.svc.cluster.local.", "web.cluster.local.", "web."];
+        assert_eq!(names("web"), wanted);
+        assert_eq!(names("web."), ["web."]);
+        assert_eq!(names("a.b.c.d.e.f")[0], "a.b.c.d.e.f.");
+        assert_eq!(names("a.b.c.d.e.f").len(), 4);
+        assert_eq!(names(&["x".repeat(60).as_str(); 4].join(".")).len(), 1, "too long with any domain");
+    }
+}
