@@ -6,7 +6,10 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use crate::host::files;
+pub(super) use crate::host::files::raise_limit as raise_file_limit;
 
 /// Datagrams that one call receives or sends at most.
 pub(super) const BATCH: usize = 32;
@@ -276,6 +279,16 @@ fn write_socket_addr(address: SocketAddr, name: *mut libc::sockaddr_storage) -> 
     }
 }
 
+/// Octets that were handed to a TCP socket and that its peer has not acknowledged: what the kernel holds for it.
+///
+/// A number that is no socket's (any more) has none: nothing is changed, whatever the number stands for.
+pub(super) fn unsent(socket: RawFd) -> usize {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: the request (SIOCOUTQ by its other name) writes one int, which lives longer than the call.
+    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut octets) };
+    if result == 0 { usize::try_from(octets).unwrap_or_default() } else { 0 }
+}
+
 //----------- Memory ---------------------------------------------------------
 
 /// Lets all threads allocate from `arenas` heaps at most. To be called while there is one thread.
@@ -292,30 +305,15 @@ pub(super) fn share_heaps(arenas: usize) {
 
 //----------- Files ----------------------------------------------------------
 
-/// Lets the process have as many files open as it may ask for: the limit that counts is often far below the one that an
-/// administrator has set, and each connection is a file. Go does the same.
-pub(super) fn raise_file_limit() {
-    let Some(mut limit) = file_limits() else { return };
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the structure is whole. If it is refused, the limit stays as it is.
-    let _ = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-}
-
 /// Whether the process, or the whole machine, has too many files open.
 pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// How many files the process may have open, and who says so.
+/// How many files the process may have open, and where that is set.
 pub(super) fn file_limit() -> String {
-    let limit = file_limits().map_or(0, |limit| limit.rlim_cur);
+    let limit = files::limit().unwrap_or(u64::MAX);
     format!("the process may have {limit} files open: `ulimit -n`, LimitNOFILE in systemd")
-}
-
-fn file_limits() -> Option<libc::rlimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is ours, and is filled.
-    (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0).then_some(limit)
 }
 
 #[cfg(test)]
