@@ -1,17 +1,14 @@
 //! How many files the process may have open, and a reserve of them that connections of clients leave alone.
 //!
-//! Each connection is an open file. When the limit is reached nothing else works either: no upstream can be asked over a
-//! new socket, no Corefile can be read, no probe is answered. The kernel gives a new file the lowest number that is free,
-//! so the number of a connection that was just accepted tells how many files are open: from [`is_scarce`] on, a
-//! connection must go for each one that comes.
-
-use std::os::fd::{AsFd, AsRawFd};
+//! Each connection is an open file. At the limit nothing else works either: no upstream can be asked over a new socket,
+//! no Corefile can be read, no probe is answered. So connections of clients have what is left when everything else has
+//! its files, and a reserve for what everything else will need.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files that are kept for everything other than clients' connections, as far as a quarter of the limit has room for
 /// them: sockets to upstreams and API servers, pages, the Corefile and what it names.
-const RESERVE: u64 = 128;
+const RESERVE: usize = 128;
 
 /// Lets the process have as many files open as it may ask for: the limit that counts is often far below the one that an
 /// administrator has set, and each connection is a file. Go does the same.
@@ -21,22 +18,23 @@ pub fn raise_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// The number of files that the process may have open; `None` without a limit.
+/// The number of files that the process may have open.
 #[must_use]
-pub fn limit() -> Option<u64> {
-    getrlimit(Resource::Nofile).current
+pub fn limit() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
 
-/// Whether a file that was just opened, such as an accepted connection, is one of the reserve.
+/// How many connections clients may have, if `connections` of the files that are open now are such.
 #[must_use]
-pub fn is_scarce(newest: impl AsFd) -> bool {
-    let number = u64::try_from(newest.as_fd().as_raw_fd()).unwrap_or_default();
-    limit().is_some_and(|limit| number >= unreserved(limit))
+pub fn for_connections(connections: usize) -> usize {
+    // Without /proc, as if the reserve were in use.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
+    left(limit(), open.saturating_sub(connections))
 }
 
-/// How many files clients' connections may push the process to, out of `limit`.
-fn unreserved(limit: u64) -> u64 {
-    limit - RESERVE.min(limit / 4)
+/// Out of `limit` files, of which something else has `open`.
+fn left(limit: usize, open: usize) -> usize {
+    limit.saturating_sub(open).saturating_sub(RESERVE.min(limit / 4))
 }
 
 #[cfg(test)]
@@ -45,12 +43,15 @@ mod tests {
 
     #[test]
     fn a_quarter_is_kept_and_never_more_than_the_reserve() {
-        assert_eq!([0, 64, 512, 1024, 1 << 20].map(unreserved), [0, 48, 384, 896, (1 << 20) - 128]);
+        let left = [(0, 9), (64, 24), (64, 60), (1024, 24), (1 << 20, 24)].map(|(limit, open)| left(limit, open));
+        assert_eq!(left, [0, 24, 0, 872, (1 << 20) - 152]);
     }
 
     #[test]
-    fn the_files_of_a_test_are_not_scarce() {
-        let file = std::fs::File::open("/proc/self/status").expect("a file");
-        assert!(!is_scarce(&file) && limit().is_none_or(|limit| limit > 0));
+    fn files_that_are_open_count() {
+        let before = for_connections(0);
+        let held: Vec<_> = (0..200).filter_map(|_| std::fs::File::open("/proc/self/status").ok()).collect();
+        assert!(for_connections(0) <= before - held.len() / 2);
+        assert!(for_connections(held.len()) >= for_connections(0) && limit() > before);
     }
 }

@@ -312,7 +312,7 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
 
 /// How many files the process may have open, and where that is set.
 pub(super) fn file_limit() -> String {
-    let limit = files::limit().unwrap_or(u64::MAX);
+    let limit = files::limit();
     format!("the process may have {limit} files open: `ulimit -n`, LimitNOFILE in systemd")
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::{TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -20,15 +21,18 @@ use super::{stream, udp};
 use crate::chain::site::Listener;
 use crate::chain::{Pending, Query};
 use crate::error::{Error, Result};
-use crate::host::log;
 use crate::host::metrics::{self, Counter, Family, Metrics};
 use crate::host::repeats::Repeats;
+use crate::host::{files, log};
 
 /// Queries of one worker that may wait for another server's answer.
 const WAITING: usize = 10_000;
 
 /// Connections that the process may have at once, over all workers; and what a worker may have at least.
 const CONNECTIONS: (usize, usize) = (4096, 16);
+
+/// Connections that a worker may have however few files the process may have open.
+const FILES: usize = 4;
 
 /// Octets that connections may hold at once, over all workers, and what those of one worker may hold at least: messages
 /// that are not complete, and replies that clients have not taken, in our memory or in the kernel's.
@@ -41,7 +45,7 @@ static SHED: Family = Family {
 };
 static EVICTED: Family = Family {
     name: "signpost_evicted_connections_total",
-    help: "Connections closed to make room: too many (connections), too few files (files), too much held for clients that \
+    help: "Connections closed to make room: too many (connections), no file left (files), too much held for clients that \
            do not read (memory); or because replies were not read in time (slow).",
     labels: &["reason"],
 };
@@ -82,6 +86,9 @@ pub(super) struct Shared {
     pub(super) failed_handshakes: Counter,
     /// What the connections of one worker may have.
     pub(super) limits: Limits,
+    /// Connections that all workers have.
+    pub(super) open: AtomicUsize,
+    workers: usize,
     /// How often to say that connections cannot be accepted.
     pub(super) refused: Repeats,
 }
@@ -110,6 +117,8 @@ impl Shared {
             },
             paused: metrics.counter(&PAUSED, &[]),
             failed_handshakes: metrics.counter(&FAILED_HANDSHAKES, &[]),
+            open: AtomicUsize::new(0),
+            workers,
             limits: Limits { connections: share(CONNECTIONS), held: share(HELD) },
             refused: Repeats::new(Duration::from_secs(10), Duration::from_secs(300)),
         }
@@ -192,6 +201,13 @@ impl Local {
         let connections = Connections::new(shared.limits);
         let waiting = Rc::new(Waiting::new(WAITING));
         Self { shared, connections, turns: Turns::default(), waiting, heard: Cell::new(Instant::now()) }
+    }
+
+    /// Lets connections have no more files than everything else leaves them, as of now.
+    pub(super) fn count_files(&self) {
+        let shared = &self.shared;
+        let files = files::for_connections(shared.open.load(Ordering::Relaxed));
+        self.connections.restrict(shared.limits, (files / shared.workers).max(FILES));
     }
 
     /// Room for a query that has to wait, or `None` if there is none for its client, for the plugin that waits, or at all.

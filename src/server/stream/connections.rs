@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
@@ -31,7 +32,7 @@ pub(in crate::server) struct Limits {
 
 /// The connections of one worker.
 pub(in crate::server) struct Connections {
-    limits: Limits,
+    limits: Cell<Limits>,
     /// In no order; each knows its index.
     all: RefCell<Vec<Rc<Connection>>>,
     /// How many are not given up.
@@ -80,13 +81,18 @@ pub(super) struct Member {
 impl Connections {
     pub(in crate::server) fn new(limits: Limits) -> Self {
         Self {
-            limits,
+            limits: Cell::new(limits),
             all: RefCell::default(),
             count: Cell::new(0),
             clients: RefCell::default(),
             half_open: Cell::new(0),
             held: Cell::new(0),
         }
+    }
+
+    /// Lets there be fewer connections, if this is fewer than there may be.
+    pub(in crate::server) fn restrict(&self, limits: Limits, connections: usize) {
+        self.limits.set(Limits { connections: limits.connections.min(connections), ..limits });
     }
 
     /// Whether every query that has come is answered, and every reply written.
@@ -102,7 +108,7 @@ impl Connections {
     /// Takes a connection in. If there are too many, another one goes.
     pub(super) fn join(local: &Rc<Local>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
-        if this.count.get() >= this.limits.connections && this.make_room() {
+        if this.count.get() >= this.limits.get().connections && this.make_room() {
             local.shared.evicted.connections.inc();
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
@@ -124,6 +130,7 @@ impl Connections {
             wake: Notify::new(),
         });
         all.push(connection.clone());
+        local.shared.open.fetch_add(1, Ordering::Relaxed);
         this.count.set(this.count.get() + 1);
         *this.clients.borrow_mut().entry(client).or_default() += 1;
         Member { local: local.clone(), connection }
@@ -179,7 +186,7 @@ impl Connections {
         self.held.set(self.held.get() - count.get() + octets);
         count.set(octets);
         let mut given_up = 0;
-        while self.held.get() > self.limits.held
+        while self.held.get() > self.limits.get().held
             && let Some(slowest) = self.slowest()
         {
             // What the kernel holds is known from the last write, and the client may have read since.
@@ -317,6 +324,7 @@ impl Drop for Member {
             connections.forget(&self.connection);
         }
         self.connection.ended.set(true);
+        self.local.shared.open.fetch_sub(1, Ordering::Relaxed);
         let (mut all, index) = (connections.all.borrow_mut(), self.connection.index.get());
         all.swap_remove(index);
         if let Some(moved) = all.get(index) {

@@ -31,7 +31,7 @@ use super::sys;
 use super::worker::Local;
 use crate::chain::{Client, Proto};
 use crate::error::words;
-use crate::host::{files, log};
+use crate::host::log;
 
 /// Connections that are accepted in a row; then the worker looks for datagrams.
 const ROW: usize = 16;
@@ -57,6 +57,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener,
     let _ = SockRef::from(&listener).set_recv_buffer_size(BUFFERS.0);
     let _ = SockRef::from(&listener).set_send_buffer_size(BUFFERS.1);
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    local.count_files();
     let mut row = 0;
     loop {
         let accepted = tokio::select! {
@@ -67,7 +68,8 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener,
             Ok((stream, peer)) => {
                 local.hear(Instant::now());
                 row += 1;
-                if admit(&local, door, stream, peer) || row % ROW == 0 {
+                admit(&local, door, stream, peer);
+                if row % ROW == 0 {
                     yield_now().await;
                 }
             }
@@ -91,17 +93,13 @@ async fn has_failed(local: &Local, error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-/// Begins to serve a connection. Returns whether another one has to go for it.
-fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) -> bool {
+/// Begins to serve a connection.
+fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let live = local.shared.live.load();
-    let Some(Some(listener)) = live.listeners.get(door) else { return false };
+    let Some(Some(listener)) = live.listeners.get(door) else { return };
     let _ = stream.set_nodelay(true);
     let here = stream.local_addr().unwrap_or(peer);
     let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };
-    let is_scarce = files::is_scarce(&stream) && local.connections.make_room();
-    if is_scarce {
-        local.shared.evicted.files.inc();
-    }
     let member = Connections::join(local, client.peer.ip(), stream.as_raw_fd());
     let config = listener.secure.as_ref().map(|secure| secure.config());
     let (local, session) = (local.clone(), Session::new(local.clone(), door, client, member));
@@ -118,7 +116,6 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) ->
         };
         local.turns.work(serve).await;
     });
-    is_scarce
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
