@@ -36,7 +36,7 @@ const FILES: usize = 4;
 
 /// Octets that connections may hold at once, over all workers, and what those of one worker may hold at least: messages
 /// that are not complete, and replies that clients have not taken, in our memory or in the kernel's.
-const HELD: (usize, usize) = (8 << 20, 512 << 10);
+const HELD: (usize, usize) = (6 << 20, 512 << 10);
 
 static SHED: Family = Family {
     name: "signpost_shed_queries_total",

@@ -1,6 +1,9 @@
 //! One connection, from its first octet to its end.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,8 +88,8 @@ pub(super) struct Session {
     /// The client will send nothing more that counts.
     half_closed: bool,
     asked_before: bool,
-    /// Nothing more is read because the client does not read.
-    paused: bool,
+    /// Nothing more is read because the client does not read: counted once, until it has read everything.
+    paused: Cell<bool>,
 }
 
 /// The end of a query that had to wait. It is in flight until there is room for its reply, and holds its place.
@@ -131,7 +134,7 @@ impl Session {
             replies,
             half_closed: false,
             asked_before: false,
-            paused: false,
+            paused: Cell::new(false),
         }
     }
 
@@ -208,6 +211,7 @@ impl Session {
                 Event::Read(octets) => self.has_read(octets),
                 Event::Late(late) => self.finish(late),
                 Event::Written(Err(_)) => return End::Abort,
+                Event::Written(Ok(0)) if !self.output.chunk().is_empty() => return End::Abort,
                 Event::Written(Ok(octets)) => {
                     let now = Instant::now();
                     self.output.has_written(octets, S::KEEPS > 0, now);
@@ -237,15 +241,16 @@ impl Session {
         let end_of_output = self.output.since().map(|since| since + READ);
         let deadline = [end_of_input, end_of_output].into_iter().flatten().min();
         let missing = self.missing();
-        let write = async {
-            match self.output.chunk() {
-                [] => writer.flush().await.map(|()| 0),
-                chunk => match writer.write(chunk).await {
-                    Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-                    written => written,
-                },
+        let write = poll_fn(|context| {
+            let written = match self.output.chunk() {
+                [] => Pin::new(&mut *writer).poll_flush(context).map_ok(|()| 0),
+                chunk => Pin::new(&mut *writer).poll_write(context, chunk),
+            };
+            if written.is_pending() && self.output.is_full() && !self.paused.replace(true) {
+                self.local.shared.paused.inc();
             }
-        };
+            written
+        });
         let event = tokio::select! {
             biased;
             () = self.member.wake.notified() => Event::Wake,
@@ -267,12 +272,9 @@ impl Session {
     }
 
     /// Lets others know what it holds and whether it is idle.
-    fn tell(&mut self, keeps: usize) {
-        let (is_full, is_done) = (self.output.is_full(), self.output.is_done());
-        if is_full && !self.paused {
-            self.local.shared.paused.inc();
-        }
-        self.paused = is_full || self.paused && !is_done;
+    fn tell(&self, keeps: usize) {
+        let is_done = self.output.is_done();
+        self.paused.set(self.paused.get() && !is_done);
         if let Some(since) = self.output.since() {
             self.member.reading_since.set(since);
         }
