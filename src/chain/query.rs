@@ -12,6 +12,10 @@ use crate::wire::types::class;
 /// Plugins that one chain may have.
 pub const SEATS: usize = 32;
 
+/// Octets of the largest reply over UDP, whatever the client says: a forged question of 60 octets must not bring 64 KiB to
+/// the address that it names, and nobody needs fragments for what TCP has whole. What BIND and Unbound allow at most.
+pub const MAX_DATAGRAM: usize = 4096;
+
 /// How often plugins may ask for another walk down: as often as a search list may have domains, three of the cluster and the
 /// 32 that Kubernetes allows a Pod, and a few more.
 const TURNS: u8 = 40;
@@ -193,12 +197,21 @@ impl<'p> Query<'p> {
             && self.asked().eq_ignore_ascii_case(self.name.wire())
     }
 
-    /// The largest reply that the client takes, in octets.
+    /// The largest reply that the client says it takes, in octets.
     #[must_use]
-    pub fn limit(&self) -> usize {
+    pub fn room(&self) -> usize {
         match self.client.proto {
             Proto::Udp => self.request.udp_limit(),
             Proto::Tcp => usize::from(u16::MAX),
+        }
+    }
+
+    /// The largest reply that is sent, in octets: what the client takes, and over UDP at most [`MAX_DATAGRAM`].
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        match self.client.proto {
+            Proto::Udp => self.room().min(MAX_DATAGRAM),
+            Proto::Tcp => self.room(),
         }
     }
 

@@ -43,6 +43,14 @@ pub struct Pending {
     reply: Later,
 }
 
+impl Pending {
+    /// The name of the plugin that waits.
+    #[must_use]
+    pub fn waits_in(&self) -> &'static str {
+        self.site.chain.names()[self.at]
+    }
+}
+
 impl Site {
     /// Asks the chain from the top.
     pub(super) fn ask(self: &Arc<Self>, listener: &Arc<Listener>, query: &mut Query<'_>) -> Outcome {

@@ -1,8 +1,9 @@
-//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, certificates, the clock.
+//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, certificates, files, the clock.
 //!
 //! One [`Host`] lives as long as the process; what one configuration adds to it goes when its site is dropped.
 
 pub mod clock;
+pub mod files;
 pub mod http;
 pub mod interest;
 pub mod log;

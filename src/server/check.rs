@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::load::Loader;
-use super::sys::raise_file_limit;
+use crate::host::files::raise_limit;
 use crate::args::Args;
 use crate::chain::build::examine;
 use crate::chain::setup::Registration;
@@ -20,7 +20,7 @@ pub fn findings(
     plugins: &'static [Registration],
     elsewhere: &'static [&'static str],
 ) -> (Vec<String>, Vec<Finding>) {
-    raise_file_limit();
+    raise_limit();
     let host = Arc::new(Host::default());
     let loaded = Loader::new(args, plugins, elsewhere, &host.metrics).and_then(|loader| loader.load());
     match loaded {

@@ -5,6 +5,7 @@
 //! - [`load`]: reading the Corefile
 //! - [`publish`]: a configuration goes live, or nothing has happened
 //! - [`worker`], [`udp`], [`stream`]: the loops
+//! - [`turns`], [`waiting`]: who may use a worker's time, and its places for queries that wait
 //! - [`bind`], [`sys`]: sockets
 
 mod bind;
@@ -14,5 +15,7 @@ pub mod publish;
 pub mod run;
 mod stream;
 mod sys;
+mod turns;
 mod udp;
+mod waiting;
 mod worker;

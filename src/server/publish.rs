@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -15,29 +14,7 @@ use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
 use crate::host::Host;
 use crate::host::http::Endpoints;
-use crate::host::metrics::Family;
-use crate::host::repeats::Repeats;
 use crate::host::tasks::Tasks;
-
-/// Connections that the process may have at once, over all workers.
-const CONNECTIONS: usize = 4096;
-
-static SHED: Family = Family {
-    name: "signpost_shed_queries_total",
-    help: "Queries answered SERVFAIL because too many were waiting for an upstream.",
-    labels: &[],
-};
-static EVICTED: Family = Family {
-    name: "signpost_evicted_connections_total",
-    help: "Connections closed because there were too many; the one that was idle longest goes first.",
-    labels: &[],
-};
-
-static FAILED_HANDSHAKES: Family = Family {
-    name: "signpost_failed_tls_handshakes_total",
-    help: "Connections that ended before their TLS handshake did: by the client, by a limit, or for lack of agreement.",
-    labels: &[],
-};
 
 //----------- Stage ----------------------------------------------------------
 
@@ -73,14 +50,7 @@ impl Stage {
     /// # Errors
     /// A thread cannot be started.
     pub fn new(host: Arc<Host>, runtime: Handle, workers: usize) -> Result<Self> {
-        let shared = Arc::new(Shared {
-            live: ArcSwap::default(),
-            shed: host.metrics.counter(&SHED, &[]),
-            evicted: host.metrics.counter(&EVICTED, &[]),
-            failed_handshakes: host.metrics.counter(&FAILED_HANDSHAKES, &[]),
-            connections: (CONNECTIONS / workers.max(1)).max(16),
-            refused: Repeats::new(Duration::from_secs(10), Duration::from_secs(300)),
-        });
+        let shared = Arc::new(Shared::new(&host.metrics, workers.max(1)));
         let workers = (0..workers.max(1)).map(|number| Worker::start(number, shared.clone())).collect::<Result<_>>()?;
         Ok(Self { host, runtime, shared, workers, state: Mutex::default() })
     }

@@ -11,13 +11,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load::Loader;
 use super::publish::Stage;
-use super::sys::{raise_file_limit, share_heaps};
+use super::sys::share_heaps;
 use crate::args::Args;
 use crate::chain::build::{Configuration, build};
 use crate::chain::setup::Registration;
 use crate::corefile::{Corefile, Finding, Severity};
 use crate::error::{Error, Result};
 use crate::host::metrics::{Family, Gauge};
+use crate::host::files::raise_limit;
 use crate::host::{Host, log};
 use crate::node::{Due, Node};
 
@@ -68,7 +69,7 @@ const WORKERS_OF_A_HEAP: usize = 8;
 pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
     let flush = log::Flush;
     share_heaps(1 + workers() / WORKERS_OF_A_HEAP);
-    raise_file_limit();
+    raise_limit();
     let io = |source| Error::Io { what: "start the runtime".into(), source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();

@@ -6,9 +6,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
-
-use crate::error::set_file_limit;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Datagrams that one call receives or sends at most.
 pub(super) const BATCH: usize = 32;
@@ -278,6 +276,16 @@ fn write_socket_addr(address: SocketAddr, name: *mut libc::sockaddr_storage) -> 
     }
 }
 
+/// Octets that were handed to a TCP socket and that its peer has not acknowledged: what the kernel holds for it.
+///
+/// A number that is no socket's (any more) has none: nothing is changed, whatever the number stands for.
+pub(super) fn unsent(socket: RawFd) -> usize {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: the request (SIOCOUTQ by its other name) writes one int, which lives longer than the call.
+    let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut octets) };
+    if result == 0 { usize::try_from(octets).unwrap_or_default() } else { 0 }
+}
+
 //----------- Memory ---------------------------------------------------------
 
 /// Lets all threads allocate from `arenas` heaps at most. To be called while there is one thread.
@@ -290,24 +298,6 @@ pub(super) fn share_heaps(arenas: usize) {
     let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas.try_into().unwrap_or(libc::c_int::MAX)) };
     #[cfg(not(target_env = "gnu"))]
     let _ = arenas;
-}
-
-//----------- Files ----------------------------------------------------------
-
-/// Lets the process have as many files open as it may ask for: the limit that counts is often far below the one that an
-/// administrator has set, and each connection is a file. Go does the same.
-pub(super) fn raise_file_limit() {
-    let Some(mut limit) = file_limits() else { return };
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the structure is whole. If it is refused, the limit stays as it is.
-    let _ = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    set_file_limit(file_limits().map_or(0, |limit| limit.rlim_cur));
-}
-
-fn file_limits() -> Option<libc::rlimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is ours, and is filled.
-    (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0).then_some(limit)
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
-use super::worker::{Local, Place};
+use super::waiting::Place;
+use super::worker::Local;
 use crate::chain::site::Listener;
 use crate::chain::{Client, Outcome, Pending, Proto, Query, Reply};
 use crate::host::interest::registered;
@@ -145,7 +146,7 @@ fn answer(
     match listener.ask(&mut query) {
         Outcome::Reply(reply) => outbox.reply(to, &query, reply),
         Outcome::Drop => {}
-        Outcome::Wait(pending) => match local.place() {
+        Outcome::Wait(pending) => match local.place(&query, &pending) {
             Some(place) => {
                 let end = End { port: port.clone(), place: Some(place) };
                 // In a box of its own: what is moved into a task is copied more than once.

@@ -7,22 +7,58 @@ use std::collections::HashMap;
 use std::net::{TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::stream::Connections;
+use super::stream::{Connections, Limits};
+use super::turns::Turns;
+use super::waiting::{Place, Waiting};
 use super::{stream, udp};
 use crate::chain::site::Listener;
+use crate::chain::{Pending, Query};
 use crate::error::{Error, Result};
-use crate::host::log;
-use crate::host::metrics::{self, Counter};
+use crate::host::metrics::{self, Counter, Family, Metrics};
 use crate::host::repeats::Repeats;
+use crate::host::{files, log};
 
-/// Queries of one worker that may wait for somebody else's answer.
+/// Queries of one worker that may wait for another server's answer.
 const WAITING: usize = 10_000;
+
+/// Connections that the process may have at once, over all workers; and what a worker may have at least.
+const CONNECTIONS: (usize, usize) = (4096, 16);
+
+/// Connections that a worker may have however few files the process may have open.
+const FILES: usize = 4;
+
+/// Octets that connections may hold at once, over all workers, and what those of one worker may hold at least: messages
+/// that are not complete, and replies that clients have not taken, in our memory or in the kernel's.
+const HELD: (usize, usize) = (6 << 20, 512 << 10);
+
+static SHED: Family = Family {
+    name: "signpost_shed_queries_total",
+    help: "Queries answered SERVFAIL because too many were waiting, of all clients, of this client, or for this plugin.",
+    labels: &[],
+};
+static EVICTED: Family = Family {
+    name: "signpost_evicted_connections_total",
+    help: "Connections closed to make room: too many (connections), no file left (files), too much held for clients that \
+           do not read (memory); or because replies were not read in time (slow).",
+    labels: &["reason"],
+};
+static PAUSED: Family = Family {
+    name: "signpost_paused_connections_total",
+    help: "Times that a connection was not read any further because its client does not read the replies.",
+    labels: &[],
+};
+static FAILED_HANDSHAKES: Family = Family {
+    name: "signpost_failed_tls_handshakes_total",
+    help: "Connections that ended before their TLS handshake did: by the client, by a limit, or for lack of agreement.",
+    labels: &[],
+};
 
 /// How long nobody must have asked for clients to count as gone.
 const QUIET: Duration = Duration::from_secs(1);
@@ -42,14 +78,51 @@ pub(super) struct Shared {
     pub(super) live: ArcSwap<Live>,
     /// Queries that were answered SERVFAIL because too many were waiting.
     pub(super) shed: Counter,
-    /// Connections that were closed because there were too many.
-    pub(super) evicted: Counter,
-    /// TLS handshakes that came to nothing.
+    /// Connections that were closed to make room.
+    pub(super) evicted: Evicted,
+    /// Times that a connection was not read any further.
+    pub(super) paused: Counter,
+    /// TLS handshakes that failed.
     pub(super) failed_handshakes: Counter,
-    /// Connections that one worker may have.
-    pub(super) connections: usize,
-    /// How often it is said that connections cannot be accepted.
+    /// What the connections of one worker may have.
+    pub(super) limits: Limits,
+    /// Connections that all workers have.
+    pub(super) open: AtomicUsize,
+    workers: usize,
+    /// How often to say that connections cannot be accepted.
     pub(super) refused: Repeats,
+}
+
+/// Connections that were closed to make room, by reason.
+pub(super) struct Evicted {
+    pub(super) connections: Counter,
+    pub(super) files: Counter,
+    pub(super) memory: Counter,
+    pub(super) slow: Counter,
+}
+
+impl Shared {
+    /// What so many workers see; nothing is live yet.
+    pub(super) fn new(metrics: &Metrics, workers: usize) -> Self {
+        let evicted = |reason| metrics.counter(&EVICTED, &[reason]);
+        let share = |(all, least): (usize, usize)| (all / workers).max(least);
+        Self {
+            live: ArcSwap::default(),
+            shed: metrics.counter(&SHED, &[]),
+            evicted: Evicted {
+                connections: evicted("connections"),
+                files: evicted("files"),
+                memory: evicted("memory"),
+                slow: evicted("slow"),
+            },
+            paused: metrics.counter(&PAUSED, &[]),
+            failed_handshakes: metrics.counter(&FAILED_HANDSHAKES, &[]),
+            open: AtomicUsize::new(0),
+            workers,
+            limits: Limits { connections: share(CONNECTIONS), held: share(HELD) },
+            refused: Repeats::new(Duration::from_secs(10), Duration::from_secs(300)),
+        }
+    }
 }
 
 //----------- Worker ---------------------------------------------------------
@@ -117,29 +190,33 @@ impl Worker {
 pub(super) struct Local {
     pub(super) shared: Arc<Shared>,
     pub(super) connections: Connections,
-    waiting: Cell<usize>,
-    /// When somebody asked last.
+    pub(super) turns: Turns,
+    waiting: Rc<Waiting>,
+    /// When a client last asked.
     heard: Cell<Instant>,
 }
 
-/// A place among the queries that wait; given back when it is dropped.
-pub(super) struct Place(Rc<Local>);
-
 impl Local {
-    fn new(shared: Arc<Shared>) -> Self {
-        let connections = Connections::new(shared.connections);
-        Self { shared, connections, waiting: Cell::new(0), heard: Cell::new(Instant::now()) }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let connections = Connections::new(shared.limits);
+        let waiting = Rc::new(Waiting::new(WAITING));
+        Self { shared, connections, turns: Turns::default(), waiting, heard: Cell::new(Instant::now()) }
     }
 
-    /// A place for a query that has to wait, or nothing when all are taken.
-    pub(super) fn place(self: &Rc<Self>) -> Option<Place> {
-        let waiting = self.waiting.get();
-        if waiting >= WAITING {
+    /// Lets connections have no more files than everything else leaves them, as of now.
+    pub(super) fn count_files(&self) {
+        let shared = &self.shared;
+        let files = files::for_connections(shared.open.load(Ordering::Relaxed));
+        self.connections.restrict(shared.limits, (files / shared.workers).max(FILES));
+    }
+
+    /// Room for a query that has to wait, or `None` if there is none for its client, for the plugin that waits, or at all.
+    pub(super) fn place(&self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
+        let place = self.waiting.place(query.client.peer.ip(), pending.waits_in(), query.packet().len());
+        if place.is_none() {
             self.shared.shed.inc();
-            return None;
         }
-        self.waiting.set(waiting + 1);
-        Some(Place(self.clone()))
+        place
     }
 
     /// Somebody asks, at this time.
@@ -159,17 +236,19 @@ impl Local {
     }
 
     fn is_idle(&self) -> bool {
-        self.waiting.get() == 0 && self.connections.are_quiet()
+        self.waiting.taken() == 0 && self.connections.are_quiet()
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
+    /// How many places for queries that wait are taken.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.taken()
     }
 }
 
 async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) {
+    let pacing = local.clone();
+    tokio::task::spawn_local(async move { pacing.turns.pace().await });
     let mut doors: HashMap<usize, watch::Sender<bool>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {

@@ -9,6 +9,7 @@
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
+//! - `unread`: what clients of streams that do not read may cost
 //! - `tls`: the same inside of TLS
 //! - `upstreams`: what is said of one that is down
 
@@ -19,6 +20,8 @@ mod support;
 mod support_api;
 #[path = "../support/tls.rs"]
 mod support_tls;
+#[path = "../support/upstream.rs"]
+mod support_upstream;
 
 mod api;
 mod ask;
@@ -30,4 +33,5 @@ mod start;
 mod stop;
 mod streams;
 mod tls;
+mod unread;
 mod upstreams;

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::support::{Server, connect, decode, exchange, query, receive, send, text};
@@ -89,4 +91,32 @@ fn ten_thousand_connections_do_not_keep_others_out() {
     let mut stream = connect(server.address());
     send(&mut stream, &query("a.example.", "A"));
     assert!(receive(&mut stream).is_some());
+}
+
+/// A program that starts the server with few files.
+fn with_files(limit: usize, folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("signpost");
+    let text = format!("#!/bin/sh\nulimit -n {limit}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_signpost"));
+    std::fs::write(&path, text).expect("writes");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    path
+}
+
+#[test]
+fn silent_connections_leave_files_for_everything_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // As many as this machine's workers need, and 40.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let server = Server::start_program(&with_files(40 + 12 * workers, folder.path()), COREFILE, &[]);
+    let silent: Vec<_> = (0..60 + 12 * workers).map(|_| connect(server.address())).collect();
+    let mut stream = connect(server.address());
+    send(&mut stream, &query("a.example.", "A"));
+    assert!(receive(&mut stream).is_some());
+    // A Corefile is read, and a new listener opens.
+    server.rewrite(&COREFILE.replace("whoami", "log\n    whoami"));
+    server.signal("USR1");
+    server.wait_for("Reloading complete");
+    server.ask("a.example.", "A");
+    assert!(!server.output().contains("too many open files"), "{}", server.output());
+    drop(silent);
 }

@@ -32,6 +32,28 @@ impl Cluster {
         Self { api, _runtime: runtime }
     }
 
+    /// Adds a headless Service, `big.default.svc.cluster.local`, with so many endpoints.
+    pub(crate) fn add_big(&self, endpoints: usize) {
+        let ports = json!([{"name": "http", "port": 80, "protocol": "TCP"}]);
+        let mut state = self.api.lock();
+        state.put(json!({
+            "kind": "Service", "apiVersion": "v1", "metadata": {"name": "big", "namespace": "default", "uid": "big"},
+            "spec": {"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"], "ports": ports},
+        }));
+        let all: Vec<_> = (0..endpoints)
+            .map(|at| json!({"addresses": [format!("10.1.{}.{}", at / 250, at % 250)], "conditions": {"ready": true}}))
+            .collect();
+        for (at, some) in all.chunks(100).enumerate() {
+            let name = format!("big-{at}");
+            state.put(json!({
+                "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4", "ports": ports,
+                "metadata": {"name": name, "namespace": "default", "uid": name,
+                             "labels": {"kubernetes.io/service-name": "big"}},
+                "endpoints": some,
+            }));
+        }
+    }
+
     /// The lines of a Corefile that serve it.
     pub(crate) fn directive(&self) -> String {
         format!("kubernetes cluster.local {{\n        endpoint http://{}\n    }}", self.api.address)

@@ -6,6 +6,7 @@
 //! docs/faults.md and holds the figures that are promised.
 //!
 //! - `ask`, `load`: clients; `server`: what they ask; `support/upstream.rs`: the upstream that does what a row says
+//! - `fence`: a memory limit around a server, as a Pod has one
 //! - `row`: what a row is; `rows/`: all of them; `namespace`: those that need a network of their own
 //! - `report`: the table
 
@@ -15,6 +16,8 @@ mod api;
 #[path = "../kit/message.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]
 mod message;
+#[path = "../support/tls.rs"]
+mod pki;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/upstream.rs"]
@@ -22,6 +25,7 @@ mod upstream;
 
 mod ask;
 mod cluster;
+mod fence;
 mod load;
 mod names;
 mod namespace;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::fence::Fence;
 use crate::support;
 
 /// Which server.
@@ -67,6 +68,12 @@ impl Run {
         Server(support::Server::start_program(&program, corefile, files))
     }
 
+    /// Starts the server inside of a limit on its memory.
+    pub(crate) fn serve_within(&self, fence: &Fence, corefile: &str) -> Server {
+        let program = self.kind.program().expect("rows run with programs that are there");
+        Server(support::Server::start_program(&fence.program(&program), corefile, &[]))
+    }
+
     /// Starts the server with a `forward` of everything to these upstreams: lines above it, and its options.
     pub(crate) fn forward(&self, above: &str, to: &[SocketAddr], options: &str) -> Server {
         self.serve(&corefile(above, to, options))
@@ -94,6 +101,11 @@ impl Server {
         let status = std::fs::read_to_string(path).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    }
+
+    /// Lets `VmHWM` begin anew.
+    pub(crate) fn forget_most_memory(&self) {
+        let _ = std::fs::write(format!("/proc/{}/clear_refs", self.0.process()), "5");
     }
 
     /// Processor time that it has used, in hundredths of a second.

@@ -178,7 +178,7 @@ impl<'a> Facts<'a> {
             Fact::Id => write_number(out, request.id.into()),
             Fact::Opcode => write_number(out, request.opcode().into()),
             Fact::DnssecOk => out.extend_from_slice(if query.dnssec_ok() { b"true" } else { b"false" }),
-            Fact::Bufsize => write_number(out, query.limit()),
+            Fact::Bufsize => write_number(out, query.room()),
             Fact::Flags => match self.reply {
                 Some(reply) => self.write_flags(reply, out),
                 None => out.push(b'-'),
@@ -202,7 +202,7 @@ impl<'a> Facts<'a> {
             opcode: request.opcode(),
             request_size: self.request_size(),
             dnssec_ok: query.dnssec_ok(),
-            bufsize: query.limit(),
+            bufsize: query.room(),
             rcode: self.reply.map(|_| text(Fact::Rcode)),
             response_size: self.response_size(),
             duration_seconds: self.took.as_secs_f64(),

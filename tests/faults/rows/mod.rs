@@ -1,5 +1,6 @@
 //! All rows, by what goes wrong. Numbers are those of the fault table that the project set out with.
 
+mod clients;
 mod config;
 mod floods;
 mod forged;
@@ -25,4 +26,5 @@ pub(crate) const ALL: &[&[Row]] = &[
     kept::ROWS,
     floods::ROWS,
     real::ROWS,
+    clients::ROWS,
 ];

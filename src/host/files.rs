@@ -1,0 +1,60 @@
+//! How many files the process may have open, and a reserve of them that connections of clients leave alone.
+//!
+//! Each connection is an open file. At the limit nothing else works either: no upstream can be asked over a new socket,
+//! no Corefile can be read, no probe is answered. So connections of clients have what is left when everything else has
+//! its files, and a reserve for what everything else will need.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::error::set_file_limit;
+
+/// Files that are kept for everything other than clients' connections, as far as a quarter of the limit has room for
+/// them: sockets to upstreams and API servers, pages, the Corefile and what it names.
+const RESERVE: usize = 128;
+
+/// Lets the process have as many files open as it may ask for: the limit that counts is often far below the one that an
+/// administrator has set, and each connection is a file. Go does the same.
+pub fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it is refused, the limit stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    set_file_limit(self::limit() as u64);
+}
+
+/// The number of files that the process may have open.
+#[must_use]
+pub fn limit() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
+}
+
+/// How many connections clients may have, if `connections` of the files that are open now are such.
+#[must_use]
+pub fn for_connections(connections: usize) -> usize {
+    // Without /proc, as if the reserve were in use.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
+    left(limit(), open.saturating_sub(connections))
+}
+
+/// Out of `limit` files, of which something else has `open`.
+fn left(limit: usize, open: usize) -> usize {
+    limit.saturating_sub(open).saturating_sub(RESERVE.min(limit / 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_is_kept_and_never_more_than_the_reserve() {
+        let left = [(0, 9), (64, 24), (64, 60), (1024, 24), (1 << 20, 24)].map(|(limit, open)| left(limit, open));
+        assert_eq!(left, [0, 24, 0, 872, (1 << 20) - 152]);
+    }
+
+    #[test]
+    fn files_that_are_open_count() {
+        let before = for_connections(0);
+        let held: Vec<_> = (0..200).filter_map(|_| std::fs::File::open("/proc/self/status").ok()).collect();
+        assert!(for_connections(0) <= before - held.len() / 2);
+        assert!(for_connections(held.len()) >= for_connections(0) && limit() > before);
+    }
+}

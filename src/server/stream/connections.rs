@@ -1,0 +1,334 @@
+//! The connections of one worker: how many, who goes when there are too many, and what they hold together.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use foldhash::fast::RandomState;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::super::sys;
+use super::super::worker::Local;
+
+/// TLS handshakes of one worker that may be under way; with more, the oldest is given up.
+const HALF_OPEN: usize = 256;
+
+/// Octets that are too few for a connection to be closed because all connections together hold too many.
+const LITTLE: usize = 4096;
+
+/// What the connections of a worker may have.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::server) struct Limits {
+    /// How many there may be.
+    pub(in crate::server) connections: usize,
+    /// Octets that they may hold together.
+    pub(in crate::server) held: usize,
+}
+
+/// The connections of one worker.
+pub(in crate::server) struct Connections {
+    limits: Cell<Limits>,
+    /// In no order; each knows its index.
+    all: RefCell<Vec<Rc<Connection>>>,
+    /// How many are not given up.
+    count: Cell<usize>,
+    /// The same by address.
+    clients: RefCell<HashMap<IpAddr, usize, RandomState>>,
+    half_open: Cell<usize>,
+    /// What all hold together.
+    held: Cell<usize>,
+}
+
+/// What others may know of a connection.
+pub(super) struct Connection {
+    client: IpAddr,
+    /// The socket, to ask the kernel what it holds; open for as long as the connection is a member.
+    socket: RawFd,
+    index: Cell<usize>,
+    /// When something last happened: it opened, a message began or ended, a reply was ready or was read.
+    pub(super) active: Cell<Instant>,
+    /// Queries whose replies are not ready, or are ready and wait for room.
+    pub(super) in_flight: Cell<usize>,
+    /// Whole messages are not answered, or replies are not written.
+    pub(super) busy: Cell<bool>,
+    /// Since when its client has been reading the replies that it reads now.
+    pub(super) reading_since: Cell<Instant>,
+    /// Octets in our buffers, in replies that wait for room in them, and in the kernel.
+    buffered: Cell<usize>,
+    late: Cell<usize>,
+    in_kernel: Cell<usize>,
+    half_open: Cell<bool>,
+    pub(super) closing: Cell<bool>,
+    given_up: Cell<bool>,
+    /// It has ended and is no member any more.
+    ended: Cell<bool>,
+    pub(super) wake: Notify,
+}
+
+/// A connection's membership: it ends when this is dropped.
+pub(super) struct Member {
+    local: Rc<Local>,
+    connection: Rc<Connection>,
+}
+
+//----------- Connections ----------------------------------------------------
+
+impl Connections {
+    pub(in crate::server) fn new(limits: Limits) -> Self {
+        Self {
+            limits: Cell::new(limits),
+            all: RefCell::default(),
+            count: Cell::new(0),
+            clients: RefCell::default(),
+            half_open: Cell::new(0),
+            held: Cell::new(0),
+        }
+    }
+
+    /// Lets there be fewer connections, if this is fewer than there may be.
+    pub(in crate::server) fn restrict(&self, limits: Limits, connections: usize) {
+        self.limits.set(Limits { connections: limits.connections.min(connections), ..limits });
+    }
+
+    /// Whether every query that has come is answered, and every reply written.
+    pub(in crate::server) fn are_quiet(&self) -> bool {
+        self.all.borrow().iter().all(|connection| connection.is_quiet() || connection.given_up.get())
+    }
+
+    /// Lets every connection end as soon as its queries are answered.
+    pub(in crate::server) fn close_when_quiet(&self) {
+        self.all.borrow().iter().for_each(|connection| connection.close());
+    }
+
+    /// Takes a connection in. If there are too many, another one goes.
+    pub(super) fn join(local: &Rc<Local>, client: IpAddr, socket: RawFd) -> Member {
+        let this = &local.connections;
+        if this.count.get() >= this.limits.get().connections && this.make_room() {
+            local.shared.evicted.connections.inc();
+        }
+        let (mut all, now) = (this.all.borrow_mut(), Instant::now());
+        let connection = Rc::new(Connection {
+            client,
+            socket,
+            index: Cell::new(all.len()),
+            active: Cell::new(now),
+            in_flight: Cell::new(0),
+            busy: Cell::new(false),
+            reading_since: Cell::new(now),
+            buffered: Cell::new(0),
+            late: Cell::new(0),
+            in_kernel: Cell::new(0),
+            half_open: Cell::new(false),
+            closing: Cell::new(false),
+            given_up: Cell::new(false),
+            ended: Cell::new(false),
+            wake: Notify::new(),
+        });
+        all.push(connection.clone());
+        local.shared.open.fetch_add(1, Ordering::Relaxed);
+        this.count.set(this.count.get() + 1);
+        *this.clients.borrow_mut().entry(client).or_default() += 1;
+        Member { local: local.clone(), connection }
+    }
+
+    /// Whether a connection that was given up has not ended yet.
+    pub(super) fn are_ending(&self) -> bool {
+        self.all.borrow().len() > self.count.get()
+    }
+
+    /// Gives up one connection of the address that has most: the one that has been idle for longest, or if none is idle,
+    /// the one to which nothing has happened for longest. Returns whether there was one.
+    pub(super) fn make_room(&self) -> bool {
+        let oldest = {
+            let (all, clients) = (self.all.borrow(), self.clients.borrow());
+            let most = clients.values().copied().max().unwrap_or_default();
+            let of_most = all.iter().filter(|one| !one.given_up.get() && clients.get(&one.client) == Some(&most));
+            of_most.min_by_key(|one| (!one.is_quiet(), one.active.get())).cloned()
+        };
+        oldest.inspect(|oldest| self.give_up(oldest)).is_some()
+    }
+
+    /// Ends a connection without waiting for its client.
+    fn give_up(&self, connection: &Connection) {
+        if !connection.given_up.replace(true) {
+            self.forget(connection);
+            connection.wake.notify_one();
+        }
+    }
+
+    /// It counts no more.
+    fn forget(&self, connection: &Connection) {
+        self.count.set(self.count.get() - 1);
+        let mut clients = self.clients.borrow_mut();
+        if let Some(count) = clients.get_mut(&connection.client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&connection.client);
+            }
+        }
+        self.held.set(self.held.get() - connection.held());
+        connection.buffered.take();
+        connection.late.take();
+        connection.in_kernel.take();
+    }
+
+    /// Notes that a connection holds so many octets in one of its three counts. If all hold too many, those whose clients
+    /// read slowest are given up; returns how many.
+    fn hold(&self, connection: &Connection, count: &Cell<usize>, octets: usize) -> u64 {
+        if connection.given_up.get() || connection.ended.get() {
+            return 0;
+        }
+        self.held.set(self.held.get() - count.get() + octets);
+        count.set(octets);
+        let mut given_up = 0;
+        while self.held.get() > self.limits.get().held
+            && let Some(slowest) = self.slowest()
+        {
+            // What the kernel holds is known from the last write, and the client may have read since.
+            let in_kernel = sys::unsent(slowest.socket).min(slowest.in_kernel.get());
+            let read = slowest.in_kernel.replace(in_kernel) - in_kernel;
+            self.held.set(self.held.get() - read);
+            if read > 0 {
+                slowest.reading_since.set(Instant::now());
+            } else {
+                self.give_up(&slowest);
+                given_up += 1;
+            }
+        }
+        given_up
+    }
+
+    /// The connection whose client has taken longest for what it reads now, of those that hold more than a little.
+    fn slowest(&self) -> Option<Rc<Connection>> {
+        let all = self.all.borrow();
+        let holders = all.iter().filter(|one| !one.given_up.get() && one.held() > LITTLE);
+        holders.min_by_key(|one| one.reading_since.get()).cloned()
+    }
+
+    /// Octets that all connections hold.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// How many connections there are that are not given up.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.count.get()
+    }
+}
+
+//----------- Connection -----------------------------------------------------
+
+impl Connection {
+    /// Lets it end as soon as its queries are answered.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.get()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.in_flight.get() == 0 && !self.busy.get()
+    }
+
+    fn held(&self) -> usize {
+        self.buffered.get() + self.late.get() + self.in_kernel.get()
+    }
+}
+
+//----------- Member ---------------------------------------------------------
+
+impl Member {
+    /// Another hold of the same connection, for a query that waits.
+    pub(super) fn connection(&self) -> Rc<Connection> {
+        self.connection.clone()
+    }
+
+    /// Notes what its buffers take.
+    pub(super) fn buffers(&self, octets: usize) {
+        hold(&self.local, &self.connection, &self.connection.buffered, octets);
+    }
+
+    /// Notes what the kernel has not sent, or its client has not acknowledged; returns it.
+    pub(super) fn look_into_kernel(&self) -> usize {
+        let octets = sys::unsent(self.connection.socket);
+        hold(&self.local, &self.connection, &self.connection.in_kernel, octets);
+        octets
+    }
+
+    /// Notes that a reply is taken out of those that wait for room.
+    pub(super) fn takes(&self, octets: usize) {
+        let late = &self.connection.late;
+        hold(&self.local, &self.connection, late, late.get().saturating_sub(octets));
+    }
+
+    /// Notes that a TLS handshake begins, and gives up the oldest one if there are too many.
+    pub(super) fn begin_handshake(&self) {
+        let connections = &self.local.connections;
+        connections.half_open.set(connections.half_open.get() + 1);
+        self.connection.half_open.set(true);
+        if connections.half_open.get() > HALF_OPEN {
+            let oldest = {
+                let all = connections.all.borrow();
+                let half_open = all.iter().filter(|one| one.half_open.get() && !one.given_up.get());
+                half_open.min_by_key(|one| one.active.get()).cloned()
+            };
+            oldest.inspect(|oldest| connections.give_up(oldest));
+        }
+    }
+
+    /// Notes that it is over.
+    pub(super) fn end_handshake(&self) {
+        let half_open = &self.local.connections.half_open;
+        if self.connection.half_open.take() {
+            half_open.set(half_open.get() - 1);
+        }
+        self.connection.active.set(Instant::now());
+    }
+}
+
+/// Notes that a reply of so many octets waits for room in the buffers of its connection.
+pub(super) fn wait_for_room(local: &Local, connection: &Connection, octets: usize) {
+    hold(local, connection, &connection.late, connection.late.get() + octets);
+}
+
+fn hold(local: &Local, connection: &Connection, count: &Cell<usize>, octets: usize) {
+    if count.get() != octets {
+        let given_up = local.connections.hold(connection, count, octets);
+        (0..given_up).for_each(|_| local.shared.evicted.memory.inc());
+    }
+}
+
+impl Deref for Member {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let connections = &self.local.connections;
+        self.end_handshake();
+        if !self.connection.given_up.get() {
+            connections.forget(&self.connection);
+        }
+        self.connection.ended.set(true);
+        self.local.shared.open.fetch_sub(1, Ordering::Relaxed);
+        let (mut all, index) = (connections.all.borrow_mut(), self.connection.index.get());
+        all.swap_remove(index);
+        if let Some(moved) = all.get(index) {
+            moved.index.set(index);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Streams: messages with their length in front, over TCP or inside of TLS, answered in whatever order the answers
+//! come.
+//!
+//! A client decides what it sends, how fast, and whether it reads. What it can make the worker hold and do has bounds:
+//!
+//! - [`session`]: one connection. Messages are answered one by one, a slice at a time ([`Turns`](super::turns)), and only
+//!   while the replies that the client has not read are few
+//! - [`output`]: those replies, and how fast they have to be read
+//! - [`connections`]: all of a worker. Who goes when there are too many, or when they hold too much
+
+mod connections;
+mod output;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{spawn_local, yield_now};
+
+pub(super) use self::connections::{Connections, Limits};
+use self::session::Session;
+use super::worker::Local;
+use crate::chain::{Client, Proto};
+use crate::error::{is_out_of_files, words};
+use crate::host::log;
+
+/// Connections that are accepted in a row; then the worker looks for datagrams.
+const ROW: usize = 16;
+
+/// Octets that the kernel may hold for a connection, to be read and to be sent; it takes each twice. A client that does not
+/// read, or that sends faster than it is served, holds no more than this. Replies of 64 KiB go in a few steps.
+const BUFFERS: (usize, usize) = (16 << 10, 32 << 10);
+
+/// Tells that connections cannot be accepted, which is for lack of files. That a client did not wait is its own affair.
+fn tell_refused(local: &Local, error: &io::Error) {
+    if !is_out_of_files(error) {
+        return;
+    }
+    if let Some(held_back) = local.shared.refused.allow("", Instant::now().into()) {
+        log::error("", format_args!("TCP connections cannot be accepted: {}{held_back}", words(error)));
+    }
+}
+
+/// Accepts connections until the door closes.
+pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+    // Connections have what their listener has.
+    let _ = SockRef::from(&listener).set_recv_buffer_size(BUFFERS.0);
+    let _ = SockRef::from(&listener).set_send_buffer_size(BUFFERS.1);
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    local.count_files();
+    let mut row = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                local.hear(Instant::now());
+                row += 1;
+                admit(&local, door, stream, peer);
+                if row % ROW == 0 {
+                    yield_now().await;
+                }
+            }
+            Err(error) => has_failed(&local, &error).await,
+        }
+    }
+}
+
+/// Waits until accepting is worth another try: without files, until a connection has gone.
+async fn has_failed(local: &Local, error: &io::Error) {
+    let connections = &local.connections;
+    let out_of_files = is_out_of_files(error);
+    if out_of_files && !connections.are_ending() && connections.make_room() {
+        local.shared.evicted.files.inc();
+    }
+    if out_of_files && connections.are_ending() {
+        return yield_now().await;
+    }
+    tell_refused(local, error);
+    // Give the others time to end.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// Begins to serve a connection.
+fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
+    let live = local.shared.live.load();
+    let Some(Some(listener)) = live.listeners.get(door) else { return };
+    let _ = stream.set_nodelay(true);
+    let here = stream.local_addr().unwrap_or(peer);
+    let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };
+    let member = Connections::join(local, client.peer.ip(), stream.as_raw_fd());
+    let config = listener.secure.as_ref().map(|secure| secure.config());
+    let (local, session) = (local.clone(), Session::new(local.clone(), door, client, member));
+    spawn_local(async move {
+        let serve = async {
+            match config {
+                None => session.run(stream).await,
+                Some(config) => {
+                    if let Some(stream) = session.shake_hands(config, stream).await {
+                        session.run(stream).await;
+                    }
+                }
+            }
+        };
+        local.turns.work(serve).await;
+    });
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

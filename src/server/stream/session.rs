@@ -1,0 +1,398 @@
+//! One connection, from its first octet to its end.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connections::{Member, wait_for_room};
+use super::output::{Output, READ};
+use crate::chain::site::Listener;
+use crate::chain::{Client, Outcome, Pending, Query, Reply};
+use crate::server::waiting::Place;
+use crate::server::worker::Local;
+use crate::wire::answer::recycle;
+use crate::wire::request::{Gate, gate};
+use crate::wire::types::rcode;
+use crate::wire::write::refusal;
+
+/// How long a client may take from the first octet of a message to its last, or to send its first message.
+pub(super) const MESSAGE: Duration = Duration::from_secs(3);
+
+/// How long a connection may be idle (RFC 7766 section 6.2.3 asks for seconds).
+pub(super) const IDLE: Duration = Duration::from_secs(10);
+
+/// Queries of one connection that may wait at once, or whose replies may wait for room; then reading pauses.
+pub(super) const IN_FLIGHT: usize = 128;
+
+/// Octets of the buffer for messages: while a connection is idle, and for a client that sends many at once. A longer
+/// message has what it needs.
+const INPUT: (usize, usize) = (512, 4096);
+
+/// Octets of encrypted replies that TLS may keep for a client that does not read.
+const SEALED: usize = 16 << 10;
+
+/// Octets that may be left to the kernel when a connection ends.
+const LEFT: usize = 4096;
+
+//----------- Carrier --------------------------------------------------------
+
+/// What carries messages.
+pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin {
+    /// Octets that it may keep before they come to the kernel.
+    const KEEPS: usize;
+
+    /// Lets the end of the connection drop what the client has not read.
+    fn abort(&self);
+}
+
+impl Carrier for TcpStream {
+    const KEEPS: usize = 0;
+
+    fn abort(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Carrier for TlsStream<TcpStream> {
+    const KEEPS: usize = SEALED;
+
+    fn abort(&self) {
+        self.get_ref().0.abort();
+    }
+}
+
+//----------- Session --------------------------------------------------------
+
+/// One connection with its buffers.
+pub(super) struct Session {
+    local: Rc<Local>,
+    door: usize,
+    client: Client,
+    member: Member,
+    input: Vec<u8>,
+    output: Output,
+    late: mpsc::UnboundedSender<Late>,
+    replies: mpsc::UnboundedReceiver<Late>,
+    /// The client will send nothing more that counts.
+    half_closed: bool,
+    asked_before: bool,
+    /// Nothing more is read because the client does not read: counted once, until it has read everything.
+    paused: Cell<bool>,
+}
+
+/// The end of a query that had to wait. It is in flight until there is room for its reply, and holds its place.
+struct Late {
+    query: Box<Query<'static>>,
+    reply: Option<Reply>,
+    octets: usize,
+    _place: Place,
+}
+
+/// What a session waits for.
+enum Event {
+    /// There are messages to be answered.
+    Work,
+    Read(usize),
+    Written(io::Result<usize>),
+    Late(Late),
+    Wake,
+    Timeout,
+}
+
+/// How a connection ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Everything was answered.
+    Done,
+    /// At once.
+    Abort,
+}
+
+impl Session {
+    pub(super) fn new(local: Rc<Local>, door: usize, client: Client, member: Member) -> Self {
+        let (late, replies) = mpsc::unbounded_channel();
+        Self {
+            local,
+            door,
+            client,
+            member,
+            input: Vec::with_capacity(INPUT.0),
+            output: Output::default(),
+            late,
+            replies,
+            half_closed: false,
+            asked_before: false,
+            paused: Cell::new(false),
+        }
+    }
+
+    /// Makes a TLS stream out of a connection, or returns `None` if the client fails or is given up.
+    pub(super) async fn shake_hands(
+        &self,
+        config: Arc<ServerConfig>,
+        stream: TcpStream,
+    ) -> Option<TlsStream<TcpStream>> {
+        self.member.begin_handshake();
+        let secured = tokio::select! {
+            secured = timeout(MESSAGE, TlsAcceptor::from(config).accept(stream)) => secured.ok().and_then(Result::ok),
+            () = self.member.wake.notified() => None,
+        };
+        self.member.end_handshake();
+        let Some(mut secured) = secured else {
+            self.local.shared.failed_handshakes.inc();
+            return None;
+        };
+        secured.get_mut().1.set_buffer_limit(Some(SEALED));
+        Some(secured)
+    }
+
+    /// Serves the connection until it ends: by the client, by a limit, or because the server stops.
+    pub(super) async fn run(mut self, stream: impl Carrier) {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let end = self.serve(&mut reader, &mut writer).await;
+        let mut stream = reader.unsplit(writer);
+        if end == End::Abort || self.part(&mut stream).await.is_none() {
+            stream.abort();
+        }
+    }
+
+    /// Ends a connection so that the client has everything. Returns `None` if it does not read what is left: the kernel
+    /// would go on offering it for minutes, and hold it meanwhile.
+    async fn part(&self, stream: &mut impl Carrier) -> Option<()> {
+        let parted = async {
+            stream.shutdown().await.ok()?;
+            while self.member.look_into_kernel() > LEFT {
+                sleep(Duration::from_millis(10)).await;
+            }
+            Some(())
+        };
+        let given_up = async {
+            while !self.member.is_given_up() {
+                self.member.wake.notified().await;
+            }
+        };
+        tokio::select! {
+            parted = timeout(READ, parted) => parted.ok().flatten(),
+            () = given_up => None,
+        }
+    }
+
+    async fn serve<S: Carrier>(
+        &mut self,
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut tokio::io::WriteHalf<S>,
+    ) -> End {
+        loop {
+            self.take_late();
+            self.answer_some();
+            self.tell(S::KEEPS);
+            let is_quiet = self.member.in_flight.get() == 0 && self.output.is_done() && !self.has_message();
+            match () {
+                () if self.member.is_given_up() => return End::Abort,
+                () if is_quiet && (self.half_closed || self.member.closing.get()) => return End::Done,
+                () if self.local.turns.is_over() => self.local.turns.pause().await,
+                () => {}
+            }
+            match self.next(reader, writer).await {
+                Event::Work | Event::Wake => {}
+                Event::Read(0) => self.half_closed = true,
+                Event::Read(octets) => self.has_read(octets),
+                Event::Late(late) => self.finish(late),
+                Event::Written(Err(_)) => return End::Abort,
+                Event::Written(Ok(0)) if !self.output.chunk().is_empty() => return End::Abort,
+                Event::Written(Ok(octets)) => {
+                    let now = Instant::now();
+                    self.output.has_written(octets, S::KEEPS > 0, now);
+                    self.member.look_into_kernel();
+                    self.member.active.set(now);
+                }
+                Event::Timeout if self.output.since().is_some_and(|since| since.elapsed() >= READ) => {
+                    self.local.shared.evicted.slow.inc();
+                    return End::Abort;
+                }
+                Event::Timeout if is_quiet => return End::Done,
+                // The client waits for us, not we for it; but what it left unfinished stays so.
+                Event::Timeout => self.half_closed = true,
+            }
+        }
+    }
+
+    async fn next<S: Carrier>(
+        &mut self,
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut tokio::io::WriteHalf<S>,
+    ) -> Event {
+        let (has_work, has_room) = (self.has_message() && self.may_answer(), !self.output.is_full());
+        let may_read = !self.half_closed && !self.member.closing.get() && self.may_answer() && !self.has_message();
+        let between = self.asked_before && self.input.is_empty();
+        let end_of_input = may_read.then(|| self.member.active.get() + if between { IDLE } else { MESSAGE });
+        let end_of_output = self.output.since().map(|since| since + READ);
+        let deadline = [end_of_input, end_of_output].into_iter().flatten().min();
+        let missing = self.missing();
+        let write = poll_fn(|context| {
+            let written = match self.output.chunk() {
+                [] => Pin::new(&mut *writer).poll_flush(context).map_ok(|()| 0),
+                chunk => Pin::new(&mut *writer).poll_write(context, chunk),
+            };
+            if written.is_pending() && self.output.is_full() && !self.paused.replace(true) {
+                self.local.shared.paused.inc();
+            }
+            written
+        });
+        let event = tokio::select! {
+            biased;
+            () = self.member.wake.notified() => Event::Wake,
+            written = write, if !self.output.is_done() => Event::Written(written),
+            Some(late) = self.replies.recv(), if has_room => Event::Late(late),
+            () = std::future::ready(()), if has_work => Event::Work,
+            read = async { reader.take(missing).read_buf(&mut self.input).await }, if may_read => {
+                Event::Read(read.unwrap_or(0))
+            }
+            () = async { sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => {
+                Event::Timeout
+            }
+        };
+        if between && matches!(event, Event::Read(_)) {
+            // The first octet of a message begins its time.
+            self.member.active.set(Instant::now());
+        }
+        event
+    }
+
+    /// Lets others know what it holds and whether it is idle.
+    fn tell(&self, keeps: usize) {
+        let is_done = self.output.is_done();
+        self.paused.set(self.paused.get() && !is_done);
+        if let Some(since) = self.output.since() {
+            self.member.reading_since.set(since);
+        }
+        self.member.busy.set(!is_done || self.has_message());
+        let sealed = if is_done { 0 } else { keeps };
+        self.member.buffers(self.input.capacity() - INPUT.0 + self.output.capacity() + sealed);
+    }
+
+    //------- Messages -------------------------------------------------------
+
+    /// Whether one more message may be answered: neither replies nor waiting queries are too many.
+    fn may_answer(&self) -> bool {
+        !self.output.is_full() && self.member.in_flight.get() < IN_FLIGHT && !self.member.is_given_up()
+    }
+
+    /// The length of the message that the input begins with, its prefix included, as far as that is known.
+    fn message_len(&self) -> Option<usize> {
+        let prefix = self.input.first_chunk::<2>()?;
+        Some(2 + usize::from(u16::from_be_bytes(*prefix)))
+    }
+
+    fn has_message(&self) -> bool {
+        self.message_len().is_some_and(|len| self.input.len() >= len)
+    }
+
+    /// Octets to read at most.
+    fn missing(&self) -> u64 {
+        (self.message_len().unwrap_or_default().max(INPUT.1) - self.input.len()) as u64
+    }
+
+    /// Gives the next read as much room as the last one needed.
+    fn has_read(&mut self, octets: usize) {
+        if octets >= INPUT.0 {
+            self.input.reserve(INPUT.1.saturating_sub(self.input.len()));
+        }
+    }
+
+    /// Answers messages until the slice is over, or replies or waiting queries are too many.
+    fn answer_some(&mut self) {
+        if !self.has_message() {
+            return;
+        }
+        let (input, mut done) = (std::mem::take(&mut self.input), 0);
+        while self.may_answer()
+            && let Some((prefix, rest)) = input[done..].split_first_chunk::<2>()
+            && let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*prefix)))
+        {
+            done += 2 + message.len();
+            self.asked_before = true;
+            self.answer(message);
+            if self.local.turns.is_over() {
+                break;
+            }
+        }
+        self.input = input;
+        self.input.drain(..done);
+        if self.input.is_empty() && done < INPUT.0 || self.input.capacity() > 2 * self.input.len().max(INPUT.1) {
+            self.input.shrink_to(INPUT.0);
+        }
+    }
+
+    fn answer(&mut self, message: &[u8]) {
+        let now = Instant::now();
+        self.member.active.set(now);
+        let request = match gate(message) {
+            Gate::Silence => return,
+            Gate::Refuse(why) => return self.output.put(now, |_, out| refusal(message, &why, out)),
+            Gate::Pass(request) => request,
+        };
+        let live = self.local.shared.live.load();
+        let Some(Some(listener)) = live.listeners.get(self.door) else { return self.member.close() };
+        let mut query = Query::new(message, request, self.client, now.into_std());
+        match listener.ask(&mut query) {
+            Outcome::Reply(reply) => self.reply(now, &query, reply),
+            Outcome::Drop => {}
+            Outcome::Wait(pending) => match self.local.place(&query, &pending) {
+                Some(place) => self.wait(listener.clone(), Box::new(query.into_owned()), pending, place),
+                None => {
+                    let shed = Reply::failure(rcode::SERVFAIL, "too many queries are waiting");
+                    self.reply(now, &query, shed);
+                }
+            },
+        }
+    }
+
+    /// Lets a query wait. Its reply comes to this session, and is written when there is room.
+    fn wait(&self, listener: Arc<Listener>, mut query: Box<Query<'static>>, pending: Pending, place: Place) {
+        let (local, connection, late) = (self.local.clone(), self.member.connection(), self.late.clone());
+        connection.in_flight.set(connection.in_flight.get() + 1);
+        tokio::task::spawn_local(async move {
+            let reply = listener.finish(&mut query, pending).await;
+            let octets = reply.as_ref().map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
+            wait_for_room(&local, &connection, octets);
+            connection.active.set(Instant::now());
+            // A session that has ended needs no reply; one that gets none needs to know that nothing is missing.
+            let _ = late.send(Late { query, reply, octets, _place: place });
+        });
+    }
+
+    /// Writes the replies that were late, for as long as there is room.
+    fn take_late(&mut self) {
+        while !self.output.is_full()
+            && let Ok(late) = self.replies.try_recv()
+        {
+            self.finish(late);
+        }
+    }
+
+    fn finish(&mut self, late: Late) {
+        self.member.in_flight.set(self.member.in_flight.get() - 1);
+        self.member.takes(late.octets);
+        if let Some(reply) = late.reply {
+            self.reply(Instant::now(), &late.query, reply);
+        }
+    }
+
+    fn reply(&mut self, now: Instant, query: &Query<'_>, reply: Reply) {
+        self.output.put(now, |writer, out| writer.reply(query.packet(), &query.request, &reply, query.limit(), out));
+        recycle(reply.answer);
+    }
+}

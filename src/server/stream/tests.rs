@@ -1,0 +1,312 @@
+//! What one client may make a worker hold and do, with a clock that the tests move.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::{Instant, sleep};
+
+use super::connections::Connections;
+use super::output::{READ, UNREAD};
+use super::session::{Carrier, IDLE, IN_FLIGHT, MESSAGE, Session};
+use crate::chain::{Client, Proto};
+use crate::host::metrics::Metrics;
+use crate::server::worker::{Live, Local, Shared};
+use crate::testing::{self, packet};
+
+/// Octets that the "kernel" between client and server holds.
+const KERNEL: usize = 8 << 10;
+
+impl Carrier for DuplexStream {
+    const KEEPS: usize = 0;
+
+    fn abort(&self) {}
+}
+
+/// A worker that answers `big.test. TXT` with 20,000 octets, asks an upstream that says nothing for `wait.test.`, and
+/// everything else is refused.
+struct Worker {
+    local: Rc<Local>,
+    _server: testing::Server,
+    _silent: std::net::UdpSocket,
+}
+
+impl Worker {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Shared)) -> Self {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+        let texts = format!(" \"{}\"", "x".repeat(250)).repeat(80);
+        let server = testing::Server::new(&format!(
+            "big.test {{\n template IN TXT {{\n answer \"{{{{ .Name }}}} 60 IN TXT{}\"\n }}\n}}\n\
+             wait.test {{\n forward . {}\n}}\n",
+            texts.replace('"', "\\\""),
+            silent.local_addr().expect("bound")
+        ));
+        let mut shared = Shared::new(&Metrics::default(), 1);
+        change(&mut shared);
+        let listeners = server.configuration.listeners.iter().cloned().map(Some).collect();
+        shared.live.store(Arc::new(Live { listeners }));
+        let local = Rc::new(Local::new(Arc::new(shared)));
+        let pacing = local.clone();
+        spawn_local(async move { pacing.turns.pace().await });
+        Self { local, _server: server, _silent: silent }
+    }
+
+    /// A connection from an address that ends in `last`.
+    fn connect(&self, last: u8) -> (DuplexStream, JoinHandle<()>) {
+        let (client, server) = duplex(KERNEL);
+        let peer = std::net::SocketAddr::from(([10, 0, 0, last], 4000));
+        let here = "10.96.0.10:53".parse().expect("an address");
+        let member = Connections::join(&self.local, peer.ip(), -1);
+        let session = Session::new(self.local.clone(), 0, Client { peer, local: here, proto: Proto::Tcp }, member);
+        let local = self.local.clone();
+        (client, spawn_local(async move { local.turns.work(session.run(server)).await }))
+    }
+
+    fn held(&self) -> usize {
+        self.local.connections.held()
+    }
+}
+
+fn frame(name: &str, qtype: &str) -> Vec<u8> {
+    let packet = packet(name, qtype);
+    [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat()
+}
+
+/// Writes for as long as the server reads; returns how many octets it took.
+async fn push(client: &mut DuplexStream, octets: &[u8]) -> usize {
+    let mut taken = 0;
+    while taken < octets.len()
+        && let Ok(written) = tokio::time::timeout(Duration::from_millis(100), client.write(&octets[taken..])).await
+    {
+        taken += written.expect("open");
+    }
+    // The clock moves on when all tasks have nothing left to do.
+    sleep(Duration::from_millis(1)).await;
+    taken
+}
+
+async fn receive(client: &mut (impl AsyncReadExt + Unpin)) -> Option<Vec<u8>> {
+    let len = client.read_u16().await.ok()?;
+    let mut message = vec![0; usize::from(len)];
+    client.read_exact(&mut message).await.ok()?;
+    Some(message)
+}
+
+async fn local<T>(test: impl Future<Output = T>) -> T {
+    LocalSet::new().run_until(test).await
+}
+
+//----------- Clients that do not read ---------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_answered_up_to_a_bound_and_let_go() {
+    local(async {
+        let worker = Worker::new();
+        let ((mut client, session), start) = (worker.connect(1), Instant::now());
+        let questions = frame("big.test.", "TXT").repeat(5_000);
+        let taken = push(&mut client, &questions).await;
+        assert!(taken < 40_000, "{taken} octets were read of a client that does not read");
+        assert!(worker.held() > UNREAD && worker.held() < 4 * UNREAD, "{} octets are held", worker.held());
+        assert_eq!(worker.local.shared.paused.get(), 1);
+        session.await.expect("no panic");
+        assert!(start.elapsed() >= READ && start.elapsed() < 2 * READ, "{:?}", start.elapsed());
+        assert_eq!((worker.held(), worker.local.shared.evicted.slow.get()), (0, 1));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_has_all_answers_in_order_of_arrival() {
+    local(async {
+        let worker = Worker::new();
+        let (mut client, session) = worker.connect(1);
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let write = async {
+            for id in 0..500_u16 {
+                let mut question = frame("big.test.", "TXT");
+                question[2..4].copy_from_slice(&id.to_be_bytes());
+                writer.write_all(&question).await.expect("open");
+            }
+            writer.shutdown().await.expect("open");
+        };
+        let read = async {
+            let mut ids = Vec::new();
+            while let Some(message) = receive(&mut reader).await {
+                assert!(message.len() > 20_000);
+                ids.push(u16::from_be_bytes([message[0], message[1]]));
+            }
+            ids
+        };
+        let ((), ids) = tokio::join!(write, read);
+        assert!(ids.iter().copied().eq(0..500), "{ids:?}");
+        session.await.expect("no panic");
+        client = reader.unsplit(writer);
+        drop(client);
+        assert_eq!((worker.held(), worker.local.connections.count()), (0, 0));
+    })
+    .await;
+}
+
+/// Octet by octet: something is always read, and it is never enough.
+#[tokio::test(start_paused = true)]
+async fn who_reads_in_drips_does_not_live_for_ever() {
+    local(async {
+        let worker = Worker::new();
+        let ((mut client, session), start) = (worker.connect(1), Instant::now());
+        push(&mut client, &frame("big.test.", "TXT").repeat(100)).await;
+        while !session.is_finished() {
+            let _ = client.read_u8().await;
+            sleep(Duration::from_millis(10)).await;
+            assert!(start.elapsed() < 4 * READ, "it lives on");
+        }
+        assert_eq!(worker.local.shared.evicted.slow.get(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_hold_too_much_the_slowest_reader_goes() {
+    local(async {
+        let worker = Worker::with(|shared| shared.limits.held = 1 << 20);
+        // One that reads and asks all the time.
+        let (client, busy) = worker.connect(1);
+        let (mut reader, mut writer) = tokio::io::split(client);
+        spawn_local(async move { while writer.write_all(&frame("big.test.", "TXT")).await.is_ok() {} });
+        let reading = spawn_local(async move {
+            while receive(&mut reader).await.is_some() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let mut silent = Vec::new();
+        for last in 2..30 {
+            let (mut client, session) = worker.connect(last);
+            push(&mut client, &frame("big.test.", "TXT").repeat(20)).await;
+            silent.push((client, session));
+            assert!(worker.held() <= 1 << 20, "{} octets are held", worker.held());
+        }
+        let gone: Vec<bool> = silent.iter().map(|(_, session)| session.is_finished()).collect();
+        let first_kept = gone.iter().position(|gone| !gone).expect("the last one is there");
+        assert!(first_kept > 5 && gone[first_kept..].iter().all(|gone| !gone), "oldest first: {gone:?}");
+        assert_eq!(worker.local.shared.evicted.memory.get(), first_kept as u64);
+        assert!(!busy.is_finished(), "the one that reads stays");
+        reading.abort();
+    })
+    .await;
+}
+
+//----------- Queries that wait ----------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn one_read_brings_no_more_than_128_queries_in_flight() {
+    local(async {
+        let worker = Worker::new();
+        let (mut client, _session) = worker.connect(1);
+        let question = frame("wait.test.", "A");
+        let taken = push(&mut client, &question.repeat(9_000)).await;
+        // What is answered, what the session has read, and what the "kernel" holds.
+        assert!(taken <= IN_FLIGHT * question.len() + 4096 + KERNEL, "{taken}");
+        assert_eq!(worker.local.waiting(), IN_FLIGHT);
+    })
+    .await;
+}
+
+/// Replies that were late count until they are taken: in flight, among the places and in what is held.
+#[tokio::test(start_paused = true)]
+async fn late_replies_that_are_not_read_count_on() {
+    local(async {
+        let worker = Worker::new();
+        let (mut client, session) = worker.connect(1);
+        push(&mut client, &frame("big.test.", "TXT").repeat(4)).await;
+        push(&mut client, &frame("wait.test.", "A").repeat(20)).await;
+        let waiting = worker.local.waiting();
+        sleep(Duration::from_millis(4_500)).await;
+        assert_eq!(worker.local.waiting(), waiting, "nobody has read");
+        session.await.expect("no panic");
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!((worker.local.waiting(), worker.held()), (0, 0));
+    })
+    .await;
+}
+
+//----------- Connections ----------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn of_too_many_the_idlest_of_the_address_with_most_goes() {
+    local(async {
+        let worker = Worker::with(|shared| shared.limits.connections = 8);
+        let mut honest = Vec::new();
+        for last in 1..4 {
+            honest.push(worker.connect(last));
+            sleep(Duration::from_millis(10)).await;
+        }
+        let mut greedy = Vec::new();
+        for _ in 0..20 {
+            greedy.push(worker.connect(99));
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(honest.iter().all(|(_, session)| !session.is_finished()), "though they are older");
+        let gone: Vec<bool> = greedy.iter().map(|(_, session)| session.is_finished()).collect();
+        assert_eq!(gone, [[true; 15].as_slice(), &[false; 5]].concat());
+        assert_eq!(worker.local.shared.evicted.connections.get(), 15);
+    })
+    .await;
+}
+
+/// All are busy: the limit holds nevertheless.
+#[tokio::test(start_paused = true)]
+async fn busy_ones_go_when_there_are_no_others() {
+    local(async {
+        let worker = Worker::with(|shared| shared.limits.connections = 4);
+        let mut all = Vec::new();
+        for _ in 0..6 {
+            let (mut client, session) = worker.connect(1);
+            push(&mut client, &frame("wait.test.", "A")).await;
+            all.push((client, session));
+        }
+        let gone: Vec<bool> = all.iter().map(|(_, session)| session.is_finished()).collect();
+        assert_eq!(gone, [true, true, false, false, false, false]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_and_a_pause_have_their_times() {
+    local(async {
+        let worker = Worker::new();
+        let lives = async |octets: &[u8]| {
+            let ((mut client, session), start) = (worker.connect(1), Instant::now());
+            client.write_all(octets).await.expect("open");
+            session.await.expect("no panic");
+            start.elapsed()
+        };
+        let question = frame("big.test.", "A");
+        for (octets, time) in [(&question[..0], MESSAGE), (&question[..9], MESSAGE), (&question, IDLE)] {
+            let lived = lives(octets).await;
+            assert!(lived >= time && lived < time + MESSAGE / 2, "{} octets: {lived:?}", octets.len());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_reader_does_not_hold_up_the_end_for_longer_than_its_time() {
+    local(async {
+        let worker = Worker::new();
+        let ((mut client, session), start) = (worker.connect(1), Instant::now());
+        push(&mut client, &frame("big.test.", "TXT").repeat(100)).await;
+        let (_idle, idle) = worker.connect(2);
+        sleep(Duration::from_millis(10)).await;
+        worker.local.connections.close_when_quiet();
+        idle.await.expect("no panic");
+        assert!(!worker.local.connections.are_quiet() && start.elapsed() < READ);
+        session.await.expect("no panic");
+        assert!(worker.local.connections.are_quiet() && start.elapsed() < READ + MESSAGE);
+    })
+    .await;
+}

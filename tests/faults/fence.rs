@@ -1,0 +1,59 @@
+//! A limit on the memory of a server, as the manifests set one for its container: beyond it the kernel kills.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where the kernel has groups of processes with limits: of the first kind, and of the second.
+const ROOTS: [(&str, &str); 2] = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+
+/// The limit; it is gone when this is dropped, after the server.
+pub(crate) struct Fence {
+    folder: tempfile::TempDir,
+    /// `None` where it cannot be set: without root, or without the controller.
+    group: Option<PathBuf>,
+}
+
+impl Fence {
+    /// A limit of so many MiB, if there can be one.
+    pub(crate) fn new(limit: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = format!("signpost-faults-{}", folder.path().file_name().unwrap_or_default().display());
+        let group = ROOTS.iter().find_map(|(root, file)| {
+            let group = Path::new(root).join(&name);
+            std::fs::create_dir(&group).ok()?;
+            // Swap would only make it slow.
+            let _ = std::fs::write(group.join("memory.swap.max"), "0");
+            let is_set =
+                group.join(file).exists() && std::fs::write(group.join(file), (limit << 20).to_string()).is_ok();
+            if !is_set {
+                let _ = std::fs::remove_dir(&group);
+            }
+            is_set.then_some(group)
+        });
+        Self { folder, group }
+    }
+
+    /// Whether there is a limit.
+    pub(crate) fn holds(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// A program that starts `program` inside.
+    pub(crate) fn program(&self, program: &Path) -> PathBuf {
+        let Some(group) = &self.group else { return program.to_owned() };
+        let path = self.folder.path().join("within");
+        let enter = group.join("cgroup.procs");
+        let text = format!("#!/bin/sh\necho $$ >{}\nexec {} \"$@\"\n", enter.display(), program.display());
+        std::fs::write(&path, text).expect("writes");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        path
+    }
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        if let Some(group) = &self.group {
+            let _ = std::fs::remove_dir(group);
+        }
+    }
+}
