@@ -31,7 +31,6 @@
 //! - Watches and upstream checks go on during the lameduck time; there the answers grow old in it.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,7 +40,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, value};
 use crate::error::Result;
-use crate::host::http::TEXT;
+use crate::host::http::{Handler, TEXT};
 use crate::host::log;
 use crate::host::metrics::{Counter, Family, Histogram};
 
@@ -86,7 +85,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         }
     }
     s.lameduck(lameduck);
-    s.http(address, "/health", Arc::new(|| (200, TEXT, "OK".to_owned())));
+    s.http(address, "/health", Handler::light(|| (200, TEXT, "OK".to_owned())));
     let check = Check {
         address: if address.starts_with(':') { format!("localhost{address}") } else { address.to_owned() },
         took: s.host.metrics.histogram(&DURATION, BOUNDS, &[]),

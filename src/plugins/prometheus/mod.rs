@@ -57,6 +57,7 @@ use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
 use crate::corefile::Cursor;
 use crate::error::Result;
 use crate::host::Host;
+use crate::host::http::Handler;
 use crate::host::metrics::{Collect, Family, Gauge, Page};
 use crate::wire::reply::Origin;
 use crate::wire::request::HEADER;
@@ -132,7 +133,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let host = Arc::downgrade(s.host);
     let is_wanted = move |name: &str| legacy_names || !LEGACY.contains(&name);
     let text = move || host.upgrade().map(|host| host.metrics.text_of(is_wanted)).unwrap_or_default();
-    s.http(address, "/metrics", Arc::new(move || (200, CONTENT_TYPE, text())));
+    s.http(address, "/metrics", Handler::heavy(move || (200, CONTENT_TYPE, text())));
     let places = s.places()?;
     let places = places.iter().map(|place| {
         let server = place.server();

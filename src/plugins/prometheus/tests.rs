@@ -25,7 +25,7 @@ fn lines(page: &str, name: &str) -> Vec<String> {
 }
 
 fn page(server: &Server) -> String {
-    let (status, kind, page) = server.configuration.endpoints[&(":9153".to_owned(), "/metrics".to_owned())]();
+    let (status, kind, page) = server.configuration.endpoints[&(":9153".to_owned(), "/metrics".to_owned())].page();
     assert_eq!((status, kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
     page
 }
