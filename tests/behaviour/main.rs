@@ -5,6 +5,7 @@
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `log`: lines arrive, and whoever does not read them delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
+//! - `panics`: one in a plugin costs one query
 //! - `start`: what keeps it from starting, and how it says so
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `stop`: SIGTERM loses nothing
@@ -26,6 +27,7 @@ mod api;
 mod compare;
 mod log;
 mod pages;
+mod panics;
 mod reload;
 mod scenarios;
 mod start;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -23,7 +23,7 @@ use super::press::Sheet;
 use super::{Endpoints, Handler, Kind, TEXT};
 
 /// The longest head of a request, in octets: the request line and all headers.
-const HEAD: usize = 16 << 10;
+const HEAD: usize = 32 << 10;
 
 /// What the kernel may hold for a connection, in octets. It takes twice as much for its own use, and counts all of it to
 /// the container.
@@ -127,20 +127,40 @@ async fn answer(request: &Request<Incoming>, pages: &Pages, place: &Place, limit
     if not_before > now {
         sleep_until(not_before).await;
     }
-    let key = (pages.address.clone(), request.uri().path().to_owned());
-    let handler = pages.live.load().get(&key).cloned();
-    let (status, kind, body) = match handler {
-        Some(handler) => handler.sheet().await,
-        None => (404, TEXT, Bytes::from_static(b"404 page not found\n")),
+    let is_bad = !names_one_host(request);
+    let sheet = if is_bad {
+        Ending::Bad.count();
+        (400, TEXT, Bytes::from_static(b"400 Bad Request: not one Host header\n"))
+    } else {
+        pages.sheet(request.uri().path()).await
     };
+    let (status, kind, body) = sheet;
     place.reply(body.len(), Instant::now());
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if requests >= limits.requests {
+    if is_bad || requests >= limits.requests {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// RFC 9112 section 3.2: a request without one is bad. CoreDNS refuses it as well.
+fn names_one_host(request: &Request<Incoming>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
+}
+
+impl Pages {
+    async fn sheet(&self, path: &str) -> Sheet {
+        let handler = self.live.load().get(&(self.address.clone(), path.to_owned())).cloned();
+        match handler {
+            Some(handler) => handler.sheet().await,
+            None => (404, TEXT, Bytes::from_static(b"404 page not found\n")),
+        }
+    }
 }
 
 impl Handler {
