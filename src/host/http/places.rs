@@ -95,7 +95,7 @@ pub(super) const LIMITS: Limits = Limits {
     request: Duration::from_secs(5),
     reply: Duration::from_secs(30),
     idle: Duration::from_secs(180),
-    pace: Duration::from_millis(10),
+    pace: Duration::from_millis(50),
     requests: 1000,
 };
 
@@ -262,6 +262,11 @@ impl Drop for Door {
 }
 
 impl Place {
+    /// Whether all places are taken, so that the next connection takes one away.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.places.visits().len() >= PLACES
+    }
+
     /// A reply of so many octets is ready. Where too much is unread already, other connections go.
     pub(super) fn reply(&self, octets: usize, now: Instant) {
         let mut visits = self.places.visits();

@@ -1,7 +1,7 @@
 //! Connections to pages: accepting never waits for a client, and no client holds a place for longer than it may.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -46,10 +47,12 @@ pub(super) async fn serve(listener: TcpListener, address: String, live: Arc<ArcS
         match listener.accept().await {
             Ok((stream, client)) => {
                 let place = door.take(client.ip().to_canonical(), Instant::now());
-                tokio::spawn(converse(prepared(stream), place, pages.clone(), LIMITS));
-                // The new connection's request is there by now, most likely: it is answered before the next one can
-                // take its place.
-                tokio::task::yield_now().await;
+                let mut conversation = Box::pin(converse(Eager(prepared(stream)), place, pages.clone(), LIMITS));
+                // A request that is there already is answered before anything else can happen, such as a thousand newer
+                // connections that want its place.
+                if poll_fn(|context| Poll::Ready(conversation.as_mut().poll(context))).await.is_pending() {
+                    tokio::spawn(conversation);
+                }
             }
             Err(error) if is_of_the_client(&error) => {}
             // Out of files, most likely.
@@ -69,7 +72,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 
 /// Bounds what the kernel holds for a connection. Without the options it works as well.
 fn prepared(stream: TcpStream) -> TcpStream {
-    let socket = socket2::SockRef::from(&stream);
+    let socket = SockRef::from(&stream);
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
     let _ = socket.set_tcp_nodelay(true);
@@ -132,7 +135,7 @@ async fn answer(request: &Request<Incoming>, pages: &Pages, place: &Place, limit
         Ending::Bad.count();
         (400, TEXT, Bytes::from_static(b"400 Bad Request: not one Host header\n"))
     } else {
-        pages.sheet(request.uri().path()).await
+        pages.sheet(request.uri().path(), place).await
     };
     let (status, kind, body) = sheet;
     place.reply(body.len(), Instant::now());
@@ -154,27 +157,82 @@ fn names_one_host(request: &Request<Incoming>) -> bool {
 }
 
 impl Pages {
-    async fn sheet(&self, path: &str) -> Sheet {
+    async fn sheet(&self, path: &str, place: &Place) -> Sheet {
         let handler = self.live.load().get(&(self.address.clone(), path.to_owned())).cloned();
         match handler {
-            Some(handler) => handler.sheet().await,
+            Some(handler) => handler.sheet(place.is_wanted()).await,
             None => (404, TEXT, Bytes::from_static(b"404 page not found\n")),
         }
     }
 }
 
 impl Handler {
-    async fn sheet(&self) -> Sheet {
+    async fn sheet(&self, at_once: bool) -> Sheet {
         match &self.0 {
             Kind::Light(make) => {
                 let (status, kind, body) = make();
                 (status, kind, body.into())
             }
             Kind::Heavy(press) => press
-                .sheet()
+                .sheet(at_once)
                 .await
                 .unwrap_or_else(|| (500, TEXT, Bytes::from_static(b"500 the page cannot be made: see the log\n"))),
         }
+    }
+}
+
+//----------- Eager ----------------------------------------------------------
+
+/// A stream that asks the kernel at once. tokio's own waits for the kernel to say that there is something, also where
+/// there is from the beginning.
+struct Eager(TcpStream);
+
+fn is_to_be_waited_for<T>(result: &io::Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted))
+}
+
+impl AsyncRead for Eager {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = (&*SockRef::from(&self.0)).read(into.initialize_unfilled());
+        if is_to_be_waited_for(&read) {
+            return Pin::new(&mut self.0).poll_read(context, into);
+        }
+        into.advance(read?);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Eager {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let written = (&*SockRef::from(&self.0)).write(octets);
+        if is_to_be_waited_for(&written) {
+            return Pin::new(&mut self.0).poll_write(context, octets);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = (&*SockRef::from(&self.0)).write_vectored(octets);
+        if is_to_be_waited_for(&written) {
+            return Pin::new(&mut self.0).poll_write_vectored(context, octets);
+        }
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 

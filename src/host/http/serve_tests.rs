@@ -230,6 +230,31 @@ fn a_heavy_page_is_made_once_for_all_who_wait_and_a_light_one_does_not_wait_for_
 }
 
 #[test]
+fn while_all_places_are_taken_the_newest_heavy_page_goes_out_at_once() {
+    let made = AtomicUsize::new(0);
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let house = House::new(move || {
+        if made.fetch_add(1, Ordering::Relaxed) > 0 {
+            let _ = may_go_on.lock().expect("no panic").recv();
+        }
+        (200, TEXT, "heavy".to_owned())
+    });
+    let heavy = GET.replace("/page", "/heavy");
+    runtime().block_on(async {
+        assert!(house.say(&heavy).await.ends_with("heavy"));
+        let door = house.places.door();
+        let take = |_| door.take([127, 0, 0, 2].into(), Instant::now());
+        let held: Vec<Place> = (0..super::super::places::PLACES).map(take).collect();
+        // Another one is not made before the test says so.
+        assert!(house.say(&heavy).await.ends_with("heavy"));
+        drop(held);
+        drop(go_on);
+        assert!(house.say(&heavy).await.ends_with("heavy"));
+    });
+}
+
+#[test]
 fn a_heavy_page_that_nobody_waits_for_any_more_is_not_made() {
     let made = Arc::new(AtomicUsize::new(0));
     let count = made.clone();

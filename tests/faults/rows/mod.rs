@@ -5,6 +5,7 @@ mod floods;
 mod forged;
 mod kept;
 mod lossy;
+mod pages;
 mod real;
 mod replies;
 mod secret;
@@ -24,5 +25,6 @@ pub(crate) const ALL: &[&[Row]] = &[
     forged::ROWS,
     kept::ROWS,
     floods::ROWS,
+    pages::ROWS,
     real::ROWS,
 ];
