@@ -212,7 +212,7 @@ impl Client {
                 self.hear(1);
             }
             Habit::Drips => self.say(b"x"),
-            Habit::LongHeader | Habit::Body => self.say(&[b'x'; 8 << 10]),
+            Habit::LongHeader | Habit::Body => self.say(&[b'x'; 64 << 10]),
             Habit::Reconnects => self.enter(),
             Habit::Silent | Habit::HalfRequest | Habit::Idles => self.hear(64 << 10),
         }
