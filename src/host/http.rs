@@ -2,30 +2,28 @@
 //!
 //! Addresses are bound before anything is published, so a reload that cannot bind changes nothing; an
 //! address that old and new configuration share stays open, and all plugins on one address share it.
+//!
+//! - [`serve`]: connections, with limits on what a client may take
+//! - [`places`]: how many there may be, and which one goes when there are too many
+//! - [`press`]: pages that take long are made one at a time
+
+mod places;
+mod press;
+mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use super::log;
 use super::tasks::Tasks;
-
-/// Connections to one address; probes and scrapers need a handful.
-const CONNECTIONS: usize = 32;
-
-/// How long a client may take to send its request.
-const PATIENCE: Duration = Duration::from_secs(5);
+use places::Places;
+pub(in crate::host) use places::collect;
+use press::{Make, Press};
 
 //----------- Endpoints ------------------------------------------------------
 
@@ -33,7 +31,37 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub type Page = (u16, &'static str, String);
 
 /// Makes the page of one path.
-pub type Handler = Arc<dyn Fn() -> Page + Send + Sync>;
+#[derive(Clone)]
+pub struct Handler(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    /// On the spot.
+    Light(Make),
+    /// One at a time, where nothing else waits.
+    Heavy(Arc<Press>),
+}
+
+impl Handler {
+    /// A page that takes microseconds: it is made for each request, and never waits for another page.
+    pub fn light(make: impl Fn() -> Page + Send + Sync + 'static) -> Self {
+        Self(Kind::Light(Arc::new(make)))
+    }
+
+    /// A page that may take long: one is made at a time, on a thread that may block, and all who wait share it.
+    pub fn heavy(make: impl Fn() -> Page + Send + Sync + 'static) -> Self {
+        Self(Kind::Heavy(Arc::new(Press::new(Arc::new(make)))))
+    }
+
+    /// Makes the page here and now.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        match &self.0 {
+            Kind::Light(make) => make(),
+            Kind::Heavy(press) => (press.make)(),
+        }
+    }
+}
 
 /// The endpoints of one configuration: address as in the Corefile and path, and who answers.
 pub type Endpoints = BTreeMap<(String, String), Handler>;
@@ -46,6 +74,7 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 pub struct Http {
     live: Arc<ArcSwap<Endpoints>>,
     open: Mutex<BTreeMap<String, Tasks>>,
+    places: Arc<Places>,
 }
 
 /// Listeners that are bound, and not yet in use.
@@ -73,7 +102,11 @@ impl Http {
         self.live.store(Arc::new(endpoints));
         for (address, listener) in bound.0 {
             let mut tasks = Tasks::default();
-            tasks.spawn(runtime, "http", serve(listener, address.clone(), self.live.clone()));
+            tasks.spawn(
+                runtime,
+                "http",
+                serve::serve(listener, address.clone(), self.live.clone(), self.places.clone()),
+            );
             open.insert(address, tasks);
         }
     }
@@ -124,43 +157,4 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(64)?;
     Ok(socket.into())
-}
-
-//----------- Serving --------------------------------------------------------
-
-async fn serve(listener: TcpListener, address: String, live: Arc<ArcSwap<Endpoints>>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors: wait for some to come back.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let (address, live) = (address.clone(), live.clone());
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| {
-                let response = respond(&request, &address, &live.load());
-                async move { Ok::<_, std::convert::Infallible>(response) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that goes away or stalls is its own affair.
-            let _ = connection.await;
-            drop(place);
-        });
-    }
-}
-
-fn respond(request: &Request<Incoming>, address: &str, live: &Endpoints) -> Response<Full<Bytes>> {
-    let found = live.get(&(address.to_owned(), request.uri().path().to_owned()));
-    let (status, kind, body) =
-        found.map_or_else(|| (404, TEXT, "404 page not found\n".to_owned()), |handler| handler());
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
 }

@@ -220,6 +220,7 @@ impl Metrics {
         let mut page = Page::default();
         self.lock().collect(&mut page);
         page.counter(&DROPPED_LINES, &[], super::log::dropped());
+        super::http::collect(&mut page);
         let mut families: Vec<_> = page.families.into_values().filter(|family| is_wanted(family.name())).collect();
         families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
         families.sort_by(|a, b| a.name().cmp(b.name()));

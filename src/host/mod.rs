@@ -13,6 +13,9 @@ pub mod shared;
 pub mod tasks;
 pub mod tls;
 
+/// The version of CoreDNS whose behaviour this is.
+pub const COREDNS: &str = "1.15.0";
+
 /// The process, as plugins see it.
 #[derive(Default)]
 pub struct Host {

@@ -250,7 +250,7 @@ fn metrics_page(address: &str, host: &Arc<Host>) -> Http {
         let text = metrics.metrics.text_of(|name| name.starts_with("coredns_nodecache_"));
         (200, "text/plain; version=0.0.4; charset=utf-8", text)
     };
-    let endpoints = Endpoints::from([((address.to_owned(), "/metrics".to_owned()), Arc::new(page) as _)]);
+    let endpoints = Endpoints::from([((address.to_owned(), "/metrics".to_owned()), http::Handler::heavy(page))]);
     match listener.bind(&endpoints) {
         Ok(bound) => listener.publish(bound, endpoints, &Handle::current()),
         Err((address, error)) => {

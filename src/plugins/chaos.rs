@@ -39,9 +39,6 @@ use crate::wire::types::{class, rtype};
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "chaos", setup };
 
-/// The version without VERSION: whose behaviour this is.
-const VERSION: &str = "CoreDNS-1.15.0";
-
 /// The most octets of a text (RFC 1035 section 3.3).
 const MAX_TEXT: usize = 255;
 
@@ -59,7 +56,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     if cursor.next_option() {
         return Err(cursor.unknown_property(&[]));
     }
-    let (version, authors) = args.split_first().map_or((VERSION, [].as_slice()), |(version, rest)| (*version, rest));
+    let coredns = format!("CoreDNS-{}", host::COREDNS);
+    let (version, authors) = args.split_first().map_or((&*coredns, [].as_slice()), |(version, rest)| (*version, rest));
     let mut authors = authors.to_vec();
     authors.sort_unstable();
     authors.dedup();

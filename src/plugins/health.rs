@@ -32,7 +32,6 @@
 //! - Watches and upstream checks go on during the lameduck time; there the answers grow old in it.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,7 +41,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, value};
 use crate::error::Result;
-use crate::host::http::TEXT;
+use crate::host::http::{Handler, TEXT};
 use crate::host::log;
 use crate::host::metrics::{Counter, Family, Histogram};
 
@@ -84,7 +83,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         }
     }
     s.lameduck(lameduck);
-    s.http(&address, written, "/health", Arc::new(|| (200, TEXT, "OK".to_owned())));
+    s.http(&address, written, "/health", Handler::light(|| (200, TEXT, "OK".to_owned())));
     if address.ends_with(":0") {
         return Ok(());
     }

@@ -41,7 +41,7 @@ use tokio::time::Instant;
 
 use crate::chain::setup::{Probes, Registration, Setup};
 use crate::error::Result;
-use crate::host::http::{Page, TEXT};
+use crate::host::http::{Handler, Page, TEXT};
 use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 
@@ -85,7 +85,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         waiting: Mutex::default(),
         told: Repeats::new(TOLD_AGAIN.0, TOLD_AGAIN.1),
     };
-    s.http(&address, written, "/ready", Arc::new(move || ready.page()));
+    s.http(&address, written, "/ready", Handler::light(move || ready.page()));
     Ok(())
 }
 
@@ -176,7 +176,7 @@ mod tests {
         let host = Arc::new(Host::default());
         let configuration = build(&corefile, &plugins, &host, "53").expect("a configuration");
         let ask = |address: &str| {
-            let (status, _, body) = configuration.endpoints[&(address.to_owned(), "/ready".to_owned())]();
+            let (status, _, body) = configuration.endpoints[&(address.to_owned(), "/ready".to_owned())].page();
             (status, body)
         };
         let first = |address: &str| {

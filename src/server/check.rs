@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::load::Loader;
-use crate::host::files::raise_limit;
 use crate::args::Args;
 use crate::chain::build::examine;
 use crate::chain::setup::Registration;
 use crate::corefile::{Finding, Severity};
+use crate::host::files::raise_limit;
 use crate::host::log::Level;
 use crate::host::{Host, log};
 

@@ -17,9 +17,9 @@ use crate::chain::build::{Configuration, build};
 use crate::chain::setup::Registration;
 use crate::corefile::{Corefile, Finding, Severity};
 use crate::error::{Error, Result};
-use crate::host::metrics::{Family, Gauge};
 use crate::host::files::raise_limit;
-use crate::host::{Host, log};
+use crate::host::metrics::{Family, Gauge};
+use crate::host::{COREDNS, Host, log};
 use crate::node::{Due, Node};
 
 /// How long what waits may take to be answered when the server stops, as in CoreDNS.
@@ -29,9 +29,6 @@ const GRACE: Duration = Duration::from_secs(5);
 /// when its endpoint does, which waits for the readiness probe to fail a few times, or even for the pod to be gone:
 /// until then what conntrack remembers of a client's port leads here (kubernetes issue 129617).
 const LINGER: Duration = Duration::from_secs(4);
-
-/// The version of CoreDNS whose behaviour this is.
-pub const COREDNS: &str = "1.15.0";
 
 static RELOAD_FAILED: Family =
     Family { name: "coredns_reload_failed_total", help: "Reloads that failed and changed nothing.", labels: &[] };

@@ -5,6 +5,8 @@
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `log`: lines arrive, and whoever does not read them delays no query
+//! - `pages`: probes and scrapes are answered whatever other clients do
+//! - `panics`: one in a plugin costs one query
 //! - `start`: what keeps it from starting, and how it says so
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `stop`: SIGTERM loses nothing
@@ -18,6 +20,8 @@ mod support;
 #[path = "../support/api.rs"]
 #[allow(missing_docs, unreachable_pub, dead_code)]
 mod support_api;
+#[path = "../support/pages.rs"]
+mod support_pages;
 #[path = "../support/tls.rs"]
 mod support_tls;
 #[path = "../support/upstream.rs"]
@@ -27,6 +31,8 @@ mod api;
 mod ask;
 mod compare;
 mod log;
+mod pages;
+mod panics;
 mod reload;
 mod scenarios;
 mod start;

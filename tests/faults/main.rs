@@ -7,12 +7,15 @@
 //!
 //! - `ask`, `load`: clients; `server`: what they ask; `support/upstream.rs`: the upstream that does what a row says
 //! - `fence`: a memory limit around a server, as a Pod has one
+//! - `support/pages.rs`: clients of the pages for probes and scrapers
 //! - `row`: what a row is; `rows/`: all of them; `namespace`: those that need a network of their own
 //! - `report`: the table
 
 #[path = "../support/api.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]
 mod api;
+#[path = "../support/pages.rs"]
+mod crowds;
 #[path = "../kit/message.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]
 mod message;

@@ -25,7 +25,7 @@ fn lines(page: &str, name: &str) -> Vec<String> {
 }
 
 fn page(server: &Server) -> String {
-    let (status, kind, page) = server.configuration.endpoints[&(":9153".to_owned(), "/metrics".to_owned())]();
+    let (status, kind, page) = server.configuration.endpoints[&(":9153".to_owned(), "/metrics".to_owned())].page();
     assert_eq!((status, kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
     page
 }
@@ -61,8 +61,18 @@ fn queries_and_replies_are_counted_by_the_zone_that_routed_them() {
         sizes.iter().any(|l| label(l, "zone") == "a.test." && l.ends_with(&format!(" {}", 76 + 2 * 82))),
         "{sizes:?}"
     );
-    assert!(page.contains("coredns_panics_total 0\n") && page.contains("coredns_build_info{"), "{page}");
+    assert!(page.contains("coredns_panics_total 0\n"), "{page}");
     assert!(page.contains("coredns_dns_request_duration_seconds_bucket{"), "{page}");
+}
+
+#[test]
+fn build_info_says_both_versions() {
+    let page = page(&Server::new(COREFILE));
+    let info = page.lines().find(|line| line.starts_with("coredns_build_info{")).expect("a line");
+    let ours = format!("signpost=\"{}\"", env!("CARGO_PKG_VERSION"));
+    for label in ["{goversion=\"rust", ",revision=\"", ",version=\"1.15.0\"", &ours] {
+        assert!(info.contains(label), "{label}: {info}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod floods;
 mod forged;
 mod kept;
 mod lossy;
+mod pages;
 mod real;
 mod replies;
 mod secret;
@@ -25,6 +26,7 @@ pub(crate) const ALL: &[&[Row]] = &[
     forged::ROWS,
     kept::ROWS,
     floods::ROWS,
+    pages::ROWS,
     real::ROWS,
     clients::ROWS,
 ];

@@ -1,0 +1,152 @@
+//! A panic in a plugin costs one query: SERVFAIL, counted once, and nothing stays behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use signpost::chain::build::build;
+use signpost::chain::setup::{Registration, Setup};
+use signpost::chain::walk::panics;
+use signpost::chain::{Here, Plugin, Query, Reply, Step, Turn};
+use signpost::corefile::{self, Vocabulary};
+use signpost::error::Result;
+use signpost::host::Host;
+use signpost::server::publish::Stage;
+use signpost::wire::name::Name;
+use signpost::wire::types::{rcode, rtype};
+use tokio::runtime::{Builder, Runtime};
+
+use super::support::{PATIENCE, connect, decode, exchange, free_port, query, receive, send, text};
+
+/// Where the first label of a name makes a plugin panic.
+const PLACES: [&str; 9] =
+    ["down", "up", "wait", "up-wait", "again-down", "again-up", "again-wait", "lookup", "lookup-wait"];
+
+//----------- A plugin that panics -------------------------------------------
+
+const AGAIN: Registration = Registration { name: "again", setup: |s| seat(s, Again) };
+const PANICS: Registration = Registration { name: "panics", setup: |s| seat(s, Panics) };
+const ANSWERS: Registration = Registration { name: "answers", setup: |s| seat(s, Answers) };
+
+fn seat(s: &mut Setup<'_>, plugin: impl Plugin) -> Result<()> {
+    s.chain(plugin);
+    Ok(())
+}
+
+/// Does what the first label of the name says.
+struct Panics;
+
+/// Knows that every name exists.
+struct Answers;
+
+impl Plugin for Answers {
+    fn ask(&self, _: &mut Query<'_>, _: &Here<'_>) -> Step {
+        Step::Answer(Reply::failure(rcode::NOERROR, ""))
+    }
+}
+
+fn label(query: &Query<'_>) -> String {
+    let wire = query.name.wire();
+    String::from_utf8_lossy(&wire[1..=usize::from(wire[0])]).into_owned()
+}
+
+/// A future that panics when it is polled for the second time.
+async fn later() -> Reply {
+    tokio::task::yield_now().await;
+    panic!("for the test, in a future")
+}
+
+impl Plugin for Panics {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
+        let walks = query.mark(here.seat) + 1;
+        query.set_mark(here.seat, walks);
+        match (&*label(query), walks) {
+            ("down", _) => panic!("for the test, on the way down"),
+            ("again-down", 2) => panic!("for the test, on the second way down"),
+            ("wait", _) | ("again-wait", 2) => Step::Wait(Box::pin(later())),
+            (kind @ ("lookup" | "lookup-wait"), _) => {
+                let inner = if kind == "lookup" { "down.test." } else { "wait.test." };
+                Step::Wait(here.lookup(query.inner(&Name::from_text(inner).expect("a name"), rtype::A)))
+            }
+            _ => Step::Next,
+        }
+    }
+
+    fn reply(&self, query: &mut Query<'_>, _: &mut Reply, here: &Here<'_>) -> Turn {
+        match (&*label(query), query.mark(here.seat)) {
+            ("up", _) => panic!("for the test, on the way up"),
+            ("again-up", 2) => panic!("for the test, on the second way up"),
+            ("up-wait", _) => Turn::Wait(Box::pin(later())),
+            _ => Turn::Up,
+        }
+    }
+}
+
+/// Has those below it asked twice.
+struct Again;
+
+impl Plugin for Again {
+    fn reply(&self, query: &mut Query<'_>, _: &mut Reply, here: &Here<'_>) -> Turn {
+        if !label(query).starts_with("again-") || query.mark(here.seat) > 0 {
+            return Turn::Up;
+        }
+        query.set_mark(here.seat, 1);
+        Turn::Again
+    }
+}
+
+//----------- The server -----------------------------------------------------
+
+/// A server of two workers in this process, with other plugins than the shipped ones.
+struct Served {
+    stage: Stage,
+    runtime: Runtime,
+    address: SocketAddr,
+}
+
+impl Served {
+    fn start() -> Self {
+        let plugins = [AGAIN, PANICS, ANSWERS];
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let vocabulary = Vocabulary { served: &["again", "panics", "answers"], elsewhere: &[] };
+        let text = format!("test:{} {{\nagain\npanics\nanswers\n}}\n", address.port());
+        let parsed = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+        let host = Arc::new(Host::default());
+        let configuration = build(&parsed, &plugins, &host, "53").expect("a configuration");
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let stage = Stage::new(host, runtime.handle().clone(), 2).expect("workers");
+        stage.publish(configuration).expect("opens");
+        Self { stage, runtime, address }
+    }
+}
+
+#[test]
+fn a_panic_costs_one_query_wherever_it_is() {
+    let server = Served::start();
+    let mut stream = connect(server.address);
+    for place in PLACES {
+        for over_tcp in [false, true] {
+            let mut ask = |name: &str| {
+                let packet = query(name, "A");
+                if !over_tcp {
+                    return exchange(server.address, &packet);
+                }
+                send(&mut stream, &packet);
+                receive(&mut stream)
+            };
+            let before = panics();
+            let reply = ask(&format!("{place}.test.")).expect("a reply");
+            let asked = format!("{place}, over TCP: {over_tcp}");
+            assert_eq!(text(&decode(&reply)).lines().next(), Some("SERVFAIL"), "{asked}");
+            assert_eq!(panics() - before, 1, "{asked}");
+            let next = ask("fine.test.").expect("a reply");
+            assert_eq!(text(&decode(&next)).lines().next(), Some("NOERROR"), "after {asked}");
+            assert_eq!(panics() - before, 1, "{asked}");
+        }
+    }
+    // Nothing waits any more: a worker is drained when all its waiting places are free.
+    drop(stream);
+    let start = Instant::now();
+    server.runtime.block_on(server.stage.drain(PATIENCE));
+    assert!(start.elapsed() < PATIENCE, "a query holds its waiting place");
+}
