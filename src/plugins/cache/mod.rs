@@ -157,12 +157,15 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         options,
     });
     s.chain(Cache { inner: inner.clone(), memory: s.memory_zones() });
-    s.task("cache: refreshing", move || async move {
-        // It is the first and only time.
-        let _ = inner.runtime.set(Handle::current());
+    s.task("cache: refreshing", move || {
         // Shown as long as the configuration is live, from before the first query on.
-        let _shown = inner.show(&servers);
-        std::future::pending::<()>().await;
+        let shown = inner.show(&servers);
+        async move {
+            // It is the first and only time.
+            let _ = inner.runtime.set(Handle::current());
+            std::future::pending::<()>().await;
+            drop(shown);
+        }
     });
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::chain::build::build;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
@@ -147,28 +149,17 @@ fn an_hour_without_an_upstream() {
 
 #[test]
 fn the_first_look_up_after_an_outage_is_fresh() {
-    let fails = Arc::new(AtomicBool::new(true));
-    let upstream = Upstream::start({
-        let fails = fails.clone();
-        move |seen| {
-            let answer = Answer::to(&seen.packet);
-            let is_down = seen.before > 0 && fails.load(Ordering::Relaxed);
-            vec![Act::send(if is_down {
-                answer.rcode(2)
-            } else {
-                answer.a(&format!("192.0.2.{}", seen.before % 250), 60)
-            })]
-        }
-    });
+    let upstream = Upstream::with_a("192.0.2.0");
     let live = live(&upstream, "cache {\nserve_stale 2h verify 1s 30s\n}");
     live.ask("www.example.org.", "A");
+    upstream.script(|seen| vec![Act::send(Answer::to(&seen.packet).rcode(2))]);
     live.advance(60);
     for _ in 0..120 {
         let got = live.ask("www.example.org.", "A");
         assert_eq!((got.text().as_str(), got.extended_error()), ("NOERROR 192.0.2.0/30", Some(3)));
         live.advance(30);
     }
-    fails.store(false, Ordering::Relaxed);
+    upstream.script(|seen| vec![Act::send(Answer::to(&seen.packet).a("192.0.2.121", 60))]);
     let back = live.ask("www.example.org.", "A");
     assert_eq!((back.text().as_str(), back.extended_error()), ("NOERROR 192.0.2.121/60", None));
 }
@@ -210,35 +201,54 @@ fn verifying_has_an_end_without_a_timeout() {
     }
 }
 
+/// Answers while it is open; whoever asks meanwhile waits until it is.
+struct Door {
+    open: watch::Sender<bool>,
+    asked: AtomicUsize,
+}
+
+struct Doorway(Arc<Door>);
+
+impl Plugin for Doorway {
+    fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
+        let (mut open, len) = (self.0.open.subscribe(), query.name.len());
+        Step::Wait(Box::pin(async move {
+            let _ = open.wait_for(|open| *open).await;
+            let answer = Encoder::build(len, |e| {
+                e.address(Section::Answer, Owner::ASKED, 60, [192, 0, 2, 1].into());
+            });
+            Reply::fetched(Arc::new(answer))
+        }))
+    }
+}
+
 /// Everything becomes stale in the same second, and everything is asked for.
 #[test]
 fn a_mass_expiry_makes_no_burst() {
-    let upstream = Upstream::with_a("192.0.2.1");
-    let live = live(&upstream, "cache {\nserve_stale 1h immediate\n}");
-    flood(&live, 'n', 500, || ());
+    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration { name: "whoami", setup }];
+    fn door(host: &Host) -> Arc<Door> {
+        host.shared.get_or_make("door", || Door { open: watch::Sender::new(true), asked: AtomicUsize::new(0) })
+    }
+    fn setup(s: &mut Setup<'_>) -> Result<()> {
+        s.chain(Doorway(door(s.host)));
+        Ok(())
+    }
+    let vocabulary = Vocabulary { served: &["cache", "whoami"], elsewhere: &[] };
+    let text = ". {\ncache {\nserve_stale 1h immediate\n}\nwhoami\n}";
+    let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+    let host = Arc::new(Host::default());
+    let (door, configuration) = (door(&host), build(&corefile, PLUGINS, &host, "53").expect("a configuration"));
+    let live = Live::with(Server { host, configuration });
+    let asked = || door.asked.load(Ordering::Relaxed);
+    let names = || flood(&live, 'n', 500, || ());
+    names();
     live.advance(60);
-    let is_open = Arc::new(AtomicBool::new(false));
-    upstream.script({
-        let is_open = is_open.clone();
-        move |seen| match is_open.load(Ordering::Relaxed) {
-            true => vec![Act::send(Answer::to(&seen.packet).a("192.0.2.2", 60))],
-            false => Vec::new(),
-        }
-    });
-    let names = |live: &Live| flood(live, 'n', 500, || ());
-    assert!(names(&live).iter().all(|got| got.extended_error() == Some(3)));
-    live.wait_until("some were asked", || upstream.count() >= 564);
-    let asked: std::collections::HashSet<_> = upstream
-        .seen()
-        .into_iter()
-        .skip(500)
-        .filter(|seen| !seen.is_probe())
-        .map(|seen| seen.packet[13..18].to_vec())
-        .collect();
-    assert!(asked.len() <= 64, "{} names were asked at a time", asked.len());
-    is_open.store(true, Ordering::Relaxed);
-    live.wait_until("all are fresh", || {
-        live.advance(1);
-        names(&live).iter().all(|got| got.text().starts_with("NOERROR 192.0.2.2/"))
-    });
+    door.open.send_replace(false);
+    assert!(names().iter().all(|got| got.extended_error() == Some(3)));
+    live.wait_until("as many as may be are asked for", || asked() == 564);
+    names();
+    assert_eq!(asked(), 564, "the others wait for their next hit");
+    door.open.send_replace(true);
+    live.wait_until("all are fresh", || names().iter().all(|got| got.extended_error().is_none()));
 }
