@@ -479,7 +479,7 @@ async fn what_is_missing_at_start_is_said() {
     assert!(text.starts_with("kubeconfig /no/config: "), "{text}");
     let options = SourceOptions { origin: Origin::Manifests(vec!["/no/files".into()]), ..SourceOptions::default() };
     let text = start(&options, Arc::default(), &host, &Handle::current()).expect_err("an error");
-    assert!(text.starts_with("manifests /no/files: No such file"), "{text}");
+    assert!(text.starts_with("manifests /no/files: no such file"), "{text}");
 }
 
 #[tokio::test]

@@ -49,7 +49,14 @@ fn a_port_that_somebody_has_is_noticed() {
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("binds");
     let page = format!(".:{} {{\n    bind 127.0.0.1\n    health 127.0.0.1:{port}\n    whoami\n}}\n", free_port());
     let advice = format!("`ss -ltnp 'sport = :{port}'`");
-    refused(&page, &[&format!("listen tcp 127.0.0.1:{port}: bind: address already in use"), &advice, "/health in the"]);
+    refused(
+        &page,
+        &[
+            &format!("plugin/health: Corefile:3 - listen tcp 127.0.0.1:{port}: bind: address already in use"),
+            &advice,
+            "/health in the",
+        ],
+    );
 }
 
 #[test]
@@ -83,7 +90,10 @@ fn files_that_are_no_corefile_are_told_apart() {
 #[test]
 fn what_the_kubernetes_plugin_lacks_is_said_with_what_to_do() {
     let corefile = |option: &str| format!(".:{} {{\n    bind 127.0.0.1\n    kubernetes {option}\n}}\n", free_port());
-    refused(&corefile("cluster.local"), &["KUBERNETES_SERVICE_HOST", "help: every Pod has them", "kubeconfig FILE"]);
+    refused(
+        &corefile("cluster.local"),
+        &["plugin/kubernetes: Corefile:3 - ", "KUBERNETES_SERVICE_HOST", "help: every Pod has them", "kubeconfig FILE"],
+    );
     let with = |file: &str, context: &str| corefile(&format!("cluster.local {{\n kubeconfig {file} {context}\n }}"));
     refused(&with("nowhere.yaml", ""), &["kubeconfig nowhere.yaml: open nowhere.yaml: no such file or directory"]);
     let folder = tempfile::tempdir().expect("a folder");
