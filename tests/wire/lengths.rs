@@ -156,7 +156,7 @@ fn start_cluster() -> Whole {
         zones.iter().map(|(letter, len)| name_of(*letter, *len)).collect::<Vec<_>>().join(" ")
     };
     let corefile = format!(
-        ".:53 {{\n chaos\n loadbalance\n k8s_external {} {{\n headless\n }}\n kubernetes cluster.local {} set.test set.{} 10.0.0.0/8 fd00::/8 {{\n \
+        ".:53 {{\n chaos\n loadbalance\n hosts {{\n 192.0.2.1 x.test\n fallthrough\n }}\n k8s_external {} {{\n headless\n }}\n kubernetes cluster.local {} set.test set.{} 10.0.0.0/8 fd00::/8 {{\n \
          manifests \"MANIFESTS\"\n pods insecure\n endpoint_pod_names\n multicluster set.test set.{}\n zonal\n ttl 30\n }}\n whoami\n}}\n",
         list(EXTERNAL),
         list(ZONES),
