@@ -69,9 +69,6 @@ fn service(name: &str, namespace: &str, rest: &str) -> String {
 fn manifests() -> String {
     let mut out = String::new();
     let (long, n) = (label('s'), label('n'));
-    let named = |count: u32| {
-        (0..count).map(|i| format!("{{addresses: [10.8.{}.{}], hostname: host-of-many-{i:05}}}", i / 256, i % 256))
-    };
     for (service_name, namespace) in [("s", "n"), ("s", &*n), (&*long, "n"), (&*long, &*n)] {
         object(&mut out, &service(service_name, namespace, "spec: {clusterIP: None, ports: [{name: x, port: 80}]}"));
         let endpoints = format!(
@@ -107,24 +104,37 @@ fn manifests() -> String {
         let spec = format!("spec: {{type: ExternalName, externalName: {target}}}");
         object(&mut out, &service(&format!("to-{name}"), "n", &spec));
     }
-    // More than any message holds, and an address with names beyond the reach of pointers.
-    object(&mut out, &service("many", "n", "spec: {clusterIP: None, ports: [{name: x, port: 80}]}"));
-    object(&mut out, &slice("many", "n", "IPv4", &named(1500).collect::<Vec<_>>().join(", ")));
+    add_many(&mut out, &long);
+    add_imports(&mut out, &long, &n);
+    out
+}
+
+/// More endpoints than a message holds, and an address with names beyond the reach of pointers.
+fn add_many(out: &mut String, long: &str) {
+    let named = |count: u32| {
+        (0..count).map(|i| format!("{{addresses: [10.8.{}.{}], hostname: host-of-many-{i:05}}}", i / 256, i % 256))
+    };
+    object(out, &service("many", "n", "spec: {clusterIP: None, ports: [{name: x, port: 80}]}"));
+    object(out, &slice("many", "n", "IPv4", &named(1500).collect::<Vec<_>>().join(", ")));
     for i in 0..300 {
         let name = format!("{}-{i}", &long[..58]);
-        object(&mut out, &service(&name, "n", "spec: {clusterIP: None, ports: [{name: x, port: 80}]}"));
+        object(out, &service(&name, "n", "spec: {clusterIP: None, ports: [{name: x, port: 80}]}"));
         let both = format!("{{addresses: [10.9.0.1], hostname: h-{i}}}, {{addresses: [10.9.0.1], hostname: i-{i}}}");
-        object(&mut out, &slice(&name, "n", "IPv4", &both));
+        object(out, &slice(&name, "n", "IPv4", &both));
     }
+}
+
+/// A service of another cluster.
+fn add_imports(out: &mut String, long: &str, n: &str) {
     object(
-        &mut out,
+        out,
         &format!(
             "{{apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceImport, metadata: {{name: {long}, namespace: {n}}}, \
              spec: {{type: Headless, ports: [{{name: x, protocol: TCP, port: 80}}]}}}}"
         ),
     );
     object(
-        &mut out,
+        out,
         &format!(
             "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: imported, namespace: {n}, \
              labels: {{multicluster.kubernetes.io/service-name: {long}, multicluster.kubernetes.io/source-cluster: {}}}}}, \
@@ -133,7 +143,6 @@ fn manifests() -> String {
             label('h')
         ),
     );
-    out
 }
 
 /// One server for all tests of this file: reading its manifests takes longer than some of them.
@@ -147,7 +156,7 @@ fn start_cluster() -> Whole {
         zones.iter().map(|(letter, len)| name_of(*letter, *len)).collect::<Vec<_>>().join(" ")
     };
     let corefile = format!(
-        ".:53 {{\n chaos\n loadbalance\n k8s_external {} {{\n headless\n }}\n kubernetes cluster.local {} set.test set.{} 10.0.0.0/8 fd00::/8 {{\n \
+        ".:53 {{\n chaos\n loadbalance\n hosts {{\n 192.0.2.1 x.test\n fallthrough\n }}\n k8s_external {} {{\n headless\n }}\n kubernetes cluster.local {} set.test set.{} 10.0.0.0/8 fd00::/8 {{\n \
          manifests \"MANIFESTS\"\n pods insecure\n endpoint_pod_names\n multicluster set.test set.{}\n zonal\n ttl 30\n }}\n whoami\n}}\n",
         list(EXTERNAL),
         list(ZONES),

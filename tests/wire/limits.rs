@@ -169,7 +169,7 @@ fn other_makers_of_answers_at_every_limit() {
         "1.2.0.192.in-addr.arpa.".into(),
         ".".into(),
     ];
-    for front in 1..63 {
+    for front in (1..4).chain(50..64) {
         let front = "f".repeat(front);
         names.extend([format!("{front}.{rest}"), format!("{front}.tpl.test."), format!("{front}.any.test.")]);
     }
@@ -200,7 +200,7 @@ fn search_lists_at_every_limit() {
         file.display()
     );
     let (mut whole, mut records) = (Whole::start(&corefile, ""), 0);
-    for len in (2..60).chain(225..=244) {
+    for len in (2..5).chain(40..60).chain(225..=244) {
         for qtype in TYPES {
             ask(&mut whole, &format!("{}first.test.", name_of('f', len)), *qtype, &mut records);
         }

@@ -119,6 +119,44 @@ fn an_alias_is_a_failure_only_if_no_family_has_an_address() {
 }
 
 #[test]
+fn a_target_falls_through_as_the_name_itself_would() {
+    let upstream = Upstream::start(|seen| {
+        let answer = Answer::to(&seen.packet);
+        vec![Act::send(if seen.name() == "known.cluster.local" { answer.a("192.0.2.1", 60) } else { answer.rcode(3) })]
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("cluster.yaml");
+    let service = |name: &str, target: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: ns}}, \
+             spec: {{type: ExternalName, externalName: {target}}}}}\n"
+        )
+    };
+    let objects = service("to-known", "known.cluster.local")
+        + &service("to-to", "to-known.ns.svc.cluster.local")
+        + &service("to-lost", "lost.cluster.local");
+    std::fs::write(&file, objects).expect("written");
+    let ask = |options: &str, name: &str| {
+        let text = format!(
+            ". {{\nkubernetes cluster.local {{\nmanifests {}\nttl 30\n{options}\n}}\nforward . {}\n}}",
+            file.display(),
+            upstream.address
+        );
+        let live = Live::prepared(&text, false).expect("a good Corefile");
+        live.ask(&format!("{name}.ns.svc.cluster.local."), "A").text()
+    };
+    for falls in ["fallthrough", "fallthrough known.cluster.local lost.cluster.local"] {
+        assert_eq!(ask(falls, "to-known"), format!("NOERROR known.cluster.local./30 {V4}"));
+        let twice = format!("NOERROR to-known.ns.svc.cluster.local./30 known.cluster.local./30 {V4}");
+        assert_eq!(ask(falls, "to-to"), twice);
+        assert_eq!(ask(falls, "to-lost"), "NOERROR lost.cluster.local./30");
+    }
+    for stays in ["", "fallthrough other.cluster.local"] {
+        assert_eq!(ask(stays, "to-known"), "NXDOMAIN known.cluster.local./30");
+    }
+}
+
+#[test]
 fn other_types_have_no_other_family() {
     let room = Room::new();
     let (before, reply) = (room.upstream.count(), room.live.ask("v4.ns.svc.cluster.local.", "TXT"));

@@ -261,7 +261,8 @@ impl Objects<'_> {
             self.declared.insert(name);
         } else if let Some(Value::Object(metadata)) = document.get_mut("metadata") {
             let namespace = metadata.entry("namespace").or_insert(Value::Null);
-            if matches!(namespace.as_str(), None | Some("")) {
+            // `n` and `off` are no texts in YAML: what is neither a text nor nothing is an error.
+            if namespace.is_null() || namespace.as_str() == Some("") {
                 *namespace = "default".into();
             }
         }

@@ -89,6 +89,17 @@ async fn files_are_followed() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_no_text_is_not_taken_for_the_default_one() {
+    let mut room = Room::new(SourceOptions::default());
+    room.write("a.yaml", &WEB.replace("namespace: shop", "namespace: n"));
+    room.write("b.yaml", &WEB.replace("namespace: shop", "namespace: \"n\"").replace("name: web", "name: quoted"));
+    room.write("c.yaml", &WEB.replace("namespace: shop", "namespace: ~").replace("name: web", "name: none"));
+    assert!(room.look().await);
+    assert!(!room.knows("default", "web") && !room.knows("n", "web"));
+    assert!(room.knows("n", "quoted") && room.knows("default", "none"));
+}
+
+#[tokio::test]
 async fn config_maps_are_swapped_as_a_whole() {
     let mut room = Room::new(SourceOptions::default());
     room.write("..1/a.yaml", WEB);
