@@ -3,10 +3,16 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::collections::HashSet;
 use std::net::UdpSocket;
-use std::process::{Command, Output};
+use std::process::Output;
+use std::sync::mpsc;
 use std::thread;
 
+use clap::Parser;
+use signpost::bench::args::{Args, Command};
+use signpost::bench::lane::Standing;
+use signpost::bench::questions::{Edns, Question};
 use support::Server;
 
 const COREFILE: &str = ".:PORT {\n  kubernetes cluster.local {\n    manifests objects.yaml\n  }\n}\n";
@@ -22,7 +28,7 @@ fn load(server: &str, questions: &str, arguments: &[&str]) -> (Output, serde_jso
     let folder = tempfile::tempdir().expect("a folder");
     let (list, json) = (folder.path().join("questions"), folder.path().join("json"));
     std::fs::write(&list, questions).expect("written");
-    let output = Command::new(env!("CARGO_BIN_EXE_signpost-bench"))
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_signpost-bench"))
         .args(["load", "--quiet", "--server", server])
         .arg("--questions")
         .arg(&list)
@@ -39,7 +45,7 @@ fn load(server: &str, questions: &str, arguments: &[&str]) -> (Output, serde_jso
 fn every_reply_is_counted_and_right() {
     let server = Server::start(COREFILE, &[("objects.yaml", OBJECTS)]);
     let objects = server.folder.path().join("objects.yaml");
-    let mixed = Command::new(env!("CARGO_BIN_EXE_signpost-bench"))
+    let mixed = std::process::Command::new(env!("CARGO_BIN_EXE_signpost-bench"))
         .args(["mix", "--count", "100", "--parts", "service=4,aaaa=2,srv=1,nxdomain=4"])
         .arg(objects)
         .output()
@@ -105,6 +111,35 @@ fn what_is_wrong_or_missing_is_said() {
     assert_eq!(count("wrong"), 24, "each lacks its record");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("wrong: example.org. A: NOERROR with 0 answers, not NOERROR with 1"), "{text}");
+}
+
+#[test]
+fn a_lane_that_stays_asks_for_no_name_twice() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("bound");
+    let (told, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+            buffer[2] |= 0x80;
+            let is_over = told.send(buffer[12..len].to_vec()).is_err();
+            if is_over || socket.send_to(&buffer[..len], peer).is_err() {
+                return;
+            }
+        }
+    });
+    let args = format!("signpost-bench load --server {address} --questions - --outstanding 2 --clients 2");
+    let Command::Load(load) = Args::parse_from(args.split(' ')).command else { panic!("load was asked for") };
+    let edns = Edns { size: 0, dnssec_ok: false };
+    let questions =
+        ["n{n}.example.org A", "m{n}.example.org A"].map(|line| Question::read(line, edns).expect("a question"));
+    let mut lane = Standing::connect(&load).expect("a socket");
+    for queries in [1, 4, 3] {
+        let (_, tally) = lane.ask(&questions, queries).expect("replies");
+        assert_eq!((tally.answered, tally.lost, tally.wrong), (queries, 0, 0));
+    }
+    let names: HashSet<Vec<u8>> = heard.try_iter().collect();
+    assert_eq!(names.len(), 8);
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod support;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -137,49 +137,88 @@ endpoints:
     text
 }
 
+//----------- Upstream -------------------------------------------------------
+
 /// Questions that the upstream remembers: one that is repeated, because the answer was late, counts
 /// once.
 const REMEMBERED: usize = 16;
 
 /// The world outside: every name has an address of each family for 300 seconds. Counts who is asked
-/// for addresses: what the server sends on its own behalf asks for other types.
+/// for addresses: what the server sends on its own behalf asks for other types. As a question comes
+/// to the server it is forwarded, over UDP or TCP.
 fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-    let address = socket.local_addr().expect("an address");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let (socket, listener) =
+        (UdpSocket::bind(address).expect("a free port"), TcpListener::bind(address).expect("a free port"));
     let counted = Arc::new(AtomicU64::new(0));
-    let counter = counted.clone();
+    let (over_udp, over_tcp) = (counted.clone(), counted.clone());
     thread::spawn(move || {
-        let (mut packet, mut asked) = ([0; 1500], VecDeque::from([const { Vec::new() }; REMEMBERED]));
+        let (mut packet, mut asked) = ([0; 1500], Asked::new(over_udp));
         while let Ok((len, peer)) = socket.recv_from(&mut packet) {
-            let Some(root) = packet[..len].get(12..).and_then(|rest| rest.iter().position(|&octet| octet == 0)) else {
-                continue;
-            };
-            let end = 12 + root + 5;
-            let data: &[u8] = match &packet[end - 4..end - 2] {
-                [0, 1] => &[192, 0, 2, 1],
-                [0, 28] => &[0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-                _ => &[],
-            };
-            if !data.is_empty() && !asked.iter().any(|known: &Vec<u8>| *known == packet[12..end]) {
-                counter.fetch_add(1, Relaxed);
-                asked.rotate_left(1);
-                asked[REMEMBERED - 1].clear();
-                asked[REMEMBERED - 1].extend_from_slice(&packet[12..end]);
+            if let Some(reply) = asked.reply(&packet[..len]) {
+                // A client that is gone needs no reply.
+                let _ = socket.send_to(&reply, peer);
             }
-            // A response with RD and RA, the question, and at most one answer that points to the
-            // question's name.
-            let mut reply = packet[..end].to_vec();
-            reply[2..4].copy_from_slice(&[0x81, 0x80]);
-            reply[6..12].copy_from_slice(&[0, u8::from(!data.is_empty()), 0, 0, 0, 0]);
-            if !data.is_empty() {
-                reply.extend_from_slice(&[0xC0, 12]);
-                reply.extend_from_slice(&packet[end - 4..end]);
-                reply.extend_from_slice(&[0, 0, 1, 44, 0, data.len() as u8]);
-                reply.extend_from_slice(data);
-            }
-            // A client that is gone needs no reply.
-            let _ = socket.send_to(&reply, peer);
+        }
+    });
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            stream.set_nodelay(true).expect("an option of TCP");
+            let mut asked = Asked::new(over_tcp.clone());
+            thread::spawn(move || {
+                while let Some(reply) = support::receive(&mut stream).and_then(|packet| asked.reply(&packet)) {
+                    let frame = [&(reply.len() as u16).to_be_bytes(), reply.as_slice()].concat();
+                    if stream.write_all(&frame).is_err() {
+                        return;
+                    }
+                }
+            });
         }
     });
     (address, counted)
+}
+
+/// What the upstream was asked lately, and how much in all.
+struct Asked {
+    lately: VecDeque<Vec<u8>>,
+    count: Arc<AtomicU64>,
+}
+
+impl Asked {
+    fn new(count: Arc<AtomicU64>) -> Self {
+        Self { lately: VecDeque::from([const { Vec::new() }; REMEMBERED]), count }
+    }
+
+    /// A response with RD and RA, the question, and for A and AAAA an answer that points to the
+    /// question's name. Nothing to what is no question.
+    fn reply(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        let end = 12 + packet.get(12..)?.iter().position(|&octet| octet == 0)? + 5;
+        let question = packet.get(12..end)?;
+        let kind = &question[question.len() - 4..];
+        let data: &[u8] = match kind {
+            [0, 1, ..] => &[192, 0, 2, 1],
+            [0, 28, ..] => &[0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            _ => &[],
+        };
+        let mut reply = packet[..end].to_vec();
+        reply[2..4].copy_from_slice(&[0x81, 0x80]);
+        reply[6..12].copy_from_slice(&[0, u8::from(!data.is_empty()), 0, 0, 0, 0]);
+        if !data.is_empty() {
+            self.note(question);
+            reply.extend_from_slice(&[0xC0, 12]);
+            reply.extend_from_slice(kind);
+            reply.extend_from_slice(&[0, 0, 1, 44, 0, data.len() as u8]);
+            reply.extend_from_slice(data);
+        }
+        Some(reply)
+    }
+
+    fn note(&mut self, question: &[u8]) {
+        if !self.lately.iter().any(|known| known == question) {
+            self.count.fetch_add(1, Relaxed);
+            self.lately.rotate_left(1);
+            self.lately[REMEMBERED - 1].clear();
+            self.lately[REMEMBERED - 1].extend_from_slice(question);
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //!
 //! - [`options`]: the command line
 //! - [`resolv`]: servers and search list of `/etc/resolv.conf`
-//! - [`exchange`]: one question to one server, which `signpost compare` uses as well
-//! - [`print`]: a reply as text
+//! - [`mod@exchange`]: one question to one server, which `signpost compare` uses as well
+//! - [`mod@print`]: a reply as text
 //! - [`tls`]: a client that takes any certificate
 
 pub mod exchange;

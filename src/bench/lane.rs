@@ -89,7 +89,9 @@ impl<'a> Standing<'a> {
     /// # Errors
     /// A server that cannot be connected to.
     pub fn connect(load: &'a Load) -> Result<Self, String> {
-        Lane::new(load, &[], (0, 1)).map(Self)
+        let mut lane = Lane::new(load, &[], (0, 1))?;
+        lane.window = (Duration::ZERO, Duration::MAX);
+        Ok(Self(lane))
     }
 
     /// Asks these questions in turn, `queries` in all; how long it took from the first query to the
@@ -115,6 +117,8 @@ impl<'a> Standing<'a> {
 
 struct Lane<'a> {
     load: &'a Load,
+    /// From when on queries count, and when the last one is due; from the start.
+    window: (Duration, Duration),
     tls: Option<Arc<ClientConfig>>,
     pace: Pace,
     questions: &'a [Question],
@@ -152,6 +156,7 @@ impl<'a> Lane<'a> {
         let places = most.div_ceil(threads * clients).max(BATCH) * 2;
         let mut lane = Self {
             load,
+            window: load.window(),
             tls,
             pace,
             questions,
@@ -190,7 +195,7 @@ impl<'a> Lane<'a> {
         // Sleeps end when they should, not up to 50 µs later.
         nix::sys::prctl::set_timerslack(1).map_err(|errno| errno.to_string())?;
         self.start = Instant::now();
-        let (_, end) = self.load.window();
+        let (_, end) = self.window;
         let mut swept = Duration::ZERO;
         let mut asked_for = None;
         loop {
@@ -211,7 +216,7 @@ impl<'a> Lane<'a> {
             self.wait(now, end);
         }
         self.give_up(Duration::MAX);
-        if let (Pace::Every(_), None) = (self.pace, self.load.queries) {
+        if matches!(self.pace, Pace::Every(_)) && end < Duration::MAX {
             self.tally.unsent = self.pace.due(end, self.sent, 0).saturating_sub(1) as u64;
         }
         Ok(std::mem::take(&mut self.tally))
@@ -291,7 +296,7 @@ impl<'a> Lane<'a> {
                 firsts: &mut self.firsts,
                 flights,
                 tally: &mut self.tally,
-                counts_from: self.load.window().0,
+                counts_from: self.window.0,
             };
             if receiver.receive(&mut |message| judge.reply(message, now)).is_err() {
                 self.reconnect(client)?;
@@ -301,7 +306,7 @@ impl<'a> Lane<'a> {
     }
 
     fn give_up(&mut self, before: Duration) {
-        let (counts_from, _) = self.load.window();
+        let (counts_from, _) = self.window;
         for (_, flights) in &mut self.clients {
             flights.give_up(before, |flight| self.tally.lost += u64::from(flight.due >= counts_from));
         }
