@@ -1,7 +1,7 @@
 //! Sockets and everything around them: workers, publishing, reload, signals, the end.
 //!
-//! - [`run`]: the life of the process
-//! - [`load`]: reading the Corefile
+//! - [`run`], [`signals`]: the life of the process, and what it obeys
+//! - [`load`], [`reload`]: reading the Corefile; one attempt to make a configuration of it
 //! - [`publish`]: a configuration goes live, or nothing has happened
 //! - [`worker`], [`udp`], [`stream`]: the loops
 //! - [`bind`], [`sys`]: sockets
@@ -9,7 +9,9 @@
 mod bind;
 pub mod load;
 pub mod publish;
+mod reload;
 pub mod run;
+mod signals;
 mod stream;
 mod sys;
 mod udp;

@@ -17,8 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::sys;
-use super::worker::{Local, Place};
+use super::worker::{Closing, Local, Place};
 use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use crate::corefile::address::Transport;
 use crate::error::words;
 use crate::host::log;
 use crate::wire::answer::recycle;
@@ -31,6 +32,9 @@ const MESSAGE: Duration = Duration::from_secs(3);
 
 /// How long a connection may be idle (RFC 7766 section 6.2.3 asks for seconds).
 const IDLE: Duration = Duration::from_secs(10);
+
+/// How long a connection may take from its first packet to where it can be accepted, when its door closes.
+const ON_THEIR_WAY: Duration = Duration::from_secs(1);
 
 /// How long a client may take to read.
 const WRITE: Duration = Duration::from_secs(5);
@@ -140,13 +144,19 @@ fn tell_refused(local: &Local, error: &io::Error) {
     }
 }
 
-/// Accepts connections until the door closes.
-pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener, mut closing: watch::Receiver<bool>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+/// Accepts connections until the door closes, and those that were on their way then.
+pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut closing: watch::Receiver<Closing>) {
+    let Ok(ear) = tokio::net::TcpListener::from_std(ear) else { return };
+    let closed = async move {
+        let _ = closing.wait_for(Option::is_some).await;
+        tokio::time::sleep(ON_THEIR_WAY).await;
+    };
+    tokio::pin!(closed);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = closing.wait_for(|closing| *closing) => return,
+            biased;
+            accepted = ear.accept() => accepted,
+            () = &mut closed => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -166,9 +176,9 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener,
             local.shared.evicted.inc();
         }
         let live = local.shared.live.load();
-        let Some(Some(listener)) = live.listeners.get(door) else { continue };
+        let Some(listener) = live.of_stream(door, client.local, None) else { continue };
         let config = listener.secure.as_ref().map(|secure| secure.config());
-        let session = Session::new(local.clone(), door, client, connection);
+        let session = Session::new(local.clone(), (door, listener.transport), client, connection);
         tokio::task::spawn_local(async move {
             match config {
                 None => session.run(stream).await,
@@ -191,7 +201,8 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 /// One connection with its buffers.
 struct Session {
     local: Rc<Local>,
-    door: usize,
+    /// The door it came through, and how it speaks.
+    door: (usize, Transport),
     client: Client,
     connection: Rc<Connection>,
     input: Vec<u8>,
@@ -213,7 +224,7 @@ enum Event {
 }
 
 impl Session {
-    fn new(local: Rc<Local>, door: usize, client: Client, connection: Rc<Connection>) -> Self {
+    fn new(local: Rc<Local>, door: (usize, Transport), client: Client, connection: Rc<Connection>) -> Self {
         let (late, replies) = mpsc::unbounded_channel();
         Self {
             local,
@@ -320,7 +331,8 @@ impl Session {
             Gate::Pass(request) => request,
         };
         let live = self.local.shared.live.load_full();
-        let Some(Some(listener)) = live.listeners.get(self.door) else { return self.connection.close() };
+        let ((door, transport), here) = (self.door, self.client.local);
+        let Some(listener) = live.of_stream(door, here, Some(transport)) else { return self.connection.close() };
         let mut query = Query::new(message, request, self.client, Instant::now());
         match listener.ask(&mut query) {
             Outcome::Reply(reply) => self.reply(&query, reply),

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::{TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +13,13 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::bind::Ear;
 use super::stream::Connections;
 use super::{stream, udp};
 use crate::chain::site::Listener;
+use crate::corefile::address::Transport;
 use crate::error::{Error, Result};
+use crate::host::listen;
 use crate::host::log;
 use crate::host::metrics::{self, Counter};
 use crate::host::repeats::Repeats;
@@ -34,6 +37,32 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(super) struct Live {
     /// Nothing at a door that is closed.
     pub(super) listeners: Vec<Option<Arc<Listener>>>,
+    /// The address of each door.
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+impl Live {
+    /// The listener that now serves `address`, whichever door it has: the most specific one. With a transport, one that
+    /// speaks it.
+    pub(super) fn heir(&self, address: SocketAddr, transport: Option<Transport>) -> Option<&Arc<Listener>> {
+        let open = self.listeners.iter().zip(&self.addresses);
+        let ranked = open.filter_map(|(listener, door)| Some((listen::rank(*door, address)?, listener.as_ref()?)));
+        let fitting = ranked.filter(|(_, listener)| transport.is_none_or(|transport| transport == listener.transport));
+        fitting.max_by_key(|(rank, _)| *rank).map(|(_, listener)| listener)
+    }
+
+    /// The listener for a connection to `address` that came through this door, possibly before a reload. With a transport,
+    /// one that speaks it: a connection cannot change from plain to TLS.
+    pub(super) fn of_stream(
+        &self,
+        door: usize,
+        address: SocketAddr,
+        transport: Option<Transport>,
+    ) -> Option<&Arc<Listener>> {
+        let own = self.listeners.get(door).and_then(Option::as_ref);
+        let fitting = own.filter(|own| transport.is_none_or(|transport| transport == own.transport));
+        fitting.or_else(|| self.heir(address, transport))
+    }
 }
 
 /// What all workers see.
@@ -52,6 +81,9 @@ pub(super) struct Shared {
     pub(super) refused: Repeats,
 }
 
+/// Whether a door is to close: the listener that answers what has arrived there.
+pub(super) type Closing = Option<Arc<Listener>>;
+
 //----------- Worker ---------------------------------------------------------
 
 /// A running worker, as the rest of the process sees it.
@@ -61,19 +93,10 @@ pub(super) struct Worker {
 
 /// What a worker can be told.
 pub(super) enum Command {
-    /// Serve these sockets as a door.
-    Open {
-        /// The number of the door.
-        door: usize,
-        /// Datagrams, where they are taken.
-        udp: Option<UdpSocket>,
-        /// Streams.
-        tcp: TcpListener,
-        /// Whether datagrams tell the address they were sent to.
-        wildcard: bool,
-    },
-    /// Stop serving a door, once what has arrived is answered.
-    Close(usize),
+    /// Serve this socket as the door with this number.
+    Open(usize, Ear),
+    /// Stop serving a door, once this listener has answered what has arrived there.
+    Close(usize, Arc<Listener>),
     /// Go on, and tell when nobody has asked for a second.
     Linger(oneshot::Sender<()>),
     /// Stop serving all doors; tell when what has arrived is answered.
@@ -170,20 +193,24 @@ impl Drop for Place {
 }
 
 async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) {
-    let mut doors: HashMap<usize, watch::Sender<bool>> = HashMap::new();
+    let mut doors: HashMap<usize, watch::Sender<Closing>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Open { door, udp, tcp, wildcard } => {
-                let (open, closing) = watch::channel(false);
-                if let Some(udp) = udp {
-                    tokio::task::spawn_local(udp::serve(local.clone(), door, udp, wildcard, closing.clone()));
+            Command::Open(door, ear) => {
+                let (open, closing) = watch::channel(None);
+                match ear {
+                    Ear::Udp { socket, wildcard } => {
+                        tokio::task::spawn_local(udp::serve(local.clone(), door, socket, wildcard, closing));
+                    }
+                    Ear::Tcp(listener) => {
+                        tokio::task::spawn_local(stream::accept(local.clone(), door, listener, closing));
+                    }
                 }
-                tokio::task::spawn_local(stream::accept(local.clone(), door, tcp, closing));
                 doors.insert(door, open);
             }
-            Command::Close(door) => {
+            Command::Close(door, last) => {
                 if let Some(open) = doors.remove(&door) {
-                    open.send_replace(true);
+                    open.send_replace(Some(last));
                 }
             }
             Command::Linger(done) => {
@@ -194,8 +221,9 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
                 });
             }
             Command::Drain(done) => {
-                for (_, open) in doors.drain() {
-                    open.send_replace(true);
+                let live = local.shared.live.load_full();
+                for (door, open) in doors.drain() {
+                    open.send_replace(live.listeners.get(door).cloned().flatten());
                 }
                 let local = local.clone();
                 tokio::task::spawn_local(async move {

@@ -1,0 +1,130 @@
+//! One attempt at a configuration, at the start and at each reload: the Corefile is read, built and prepared.
+//!
+//! An attempt runs beside everything else and has no effect, so the process can give it up at any moment: when it is told to
+//! stop, neither a file system that does not answer nor a source that does not sync may delay it.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::load::Loader;
+use crate::args::Args;
+use crate::chain::build::{Configuration, build};
+use crate::chain::setup::{Fact, Registration};
+use crate::error::{Error, Result, words};
+use crate::host::Host;
+use crate::host::http::{self, Places};
+
+/// Why an attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Nothing is served yet.
+    Start,
+    /// It is wished for, even if the Corefile is the same.
+    Wish,
+    /// It is time to look whether the Corefile has changed.
+    Look,
+}
+
+/// What an attempt came to.
+pub(super) enum Outcome {
+    /// Nothing has changed.
+    Same,
+    /// This can go live.
+    Made(Box<Made>),
+    /// What failed, and why.
+    Failed(&'static str, Error),
+}
+
+/// A configuration that can go live.
+pub(super) struct Made {
+    pub(super) configuration: Configuration,
+    /// Where its pages are served.
+    pub(super) places: Places,
+    /// What to tell the user although it is no error.
+    pub(super) warnings: Vec<String>,
+    pub(super) version: Version,
+}
+
+/// What makes a configuration differ from the one before it.
+#[derive(Clone)]
+pub(super) struct Version {
+    /// Of the Corefile with its imports.
+    pub(super) hash: String,
+    facts: Arc<Vec<Fact>>,
+}
+
+/// Makes configurations.
+#[derive(Clone)]
+pub(super) struct Maker {
+    loader: Arc<Loader>,
+    plugins: &'static [Registration],
+    host: Arc<Host>,
+    port: String,
+}
+
+impl Maker {
+    pub(super) fn new(
+        args: &Args,
+        plugins: &'static [Registration],
+        elsewhere: &'static [&'static str],
+        host: &Arc<Host>,
+    ) -> Self {
+        let loader = Arc::new(Loader::new(args, plugins, elsewhere, &host.metrics));
+        Self { loader, plugins, host: host.clone(), port: args.port.clone() }
+    }
+
+    /// Reads a Corefile and builds what it says, without opening or asking anything: the lines that name its servers.
+    pub(super) fn validate(&self) -> Result<Vec<String>> {
+        Ok(build(&self.loader.load()?, self.plugins, &self.host, &self.port)?.servers)
+    }
+
+    /// Makes a configuration; `live` is the one that is served.
+    pub(super) async fn attempt(self, why: Why, live: Option<Version>, runtime: Handle) -> Outcome {
+        let built = runtime.spawn_blocking(move || self.build(why, live.as_ref())).await;
+        let mut made = match built {
+            Ok(Outcome::Made(made)) => made,
+            Ok(outcome) => return outcome,
+            Err(error) => return Outcome::Failed("Restart failed", Error::Other(format!("panic: {error}"))),
+        };
+        match made.configuration.prepare(&runtime, why == Why::Start).await {
+            Ok(()) => Outcome::Made(made),
+            Err(error) => Outcome::Failed("Restart failed", error),
+        }
+    }
+
+    /// What may have to wait for a disk or for the resolver of this host.
+    fn build(&self, why: Why, live: Option<&Version>) -> Outcome {
+        let corefile = match self.loader.load() {
+            Ok(corefile) => corefile,
+            Err(error) => return Outcome::Failed("Corefile parse failed", error),
+        };
+        let hash = corefile.sha512_hex();
+        let is_same = live.is_some_and(|live| live.hash == hash);
+        if why == Why::Look && is_same && !live.is_some_and(|live| live.facts.iter().any(Fact::has_changed)) {
+            return Outcome::Same;
+        }
+        if corefile.built_in && live.is_some() && !is_same {
+            return Outcome::Failed("Corefile parse failed", self.empty());
+        }
+        let made = || {
+            let mut configuration = build(&corefile, self.plugins, &self.host, &self.port)?;
+            let places = http::places(&configuration.endpoints);
+            let places =
+                places.map_err(|(address, error)| Error::Other(format!("listen tcp {address}: {}", words(&error))))?;
+            let facts = Arc::new(std::mem::take(&mut configuration.facts));
+            let version = Version { hash, facts };
+            Ok(Made { configuration, places, warnings: corefile.warnings.clone(), version })
+        };
+        made().map_or_else(|error| Outcome::Failed("Restart failed", error), |made| Outcome::Made(Box::new(made)))
+    }
+
+    /// At the start such a Corefile means the built-in one. Later it is one that somebody is writing, most likely.
+    fn empty(&self) -> Error {
+        let name = self.loader.name();
+        Error::Other(format!(
+            "{name}: there is no server block in it\nhelp: it is taken for a file that is being written; write at least one \
+             server block"
+        ))
+    }
+}
