@@ -48,11 +48,12 @@ pub fn open(wish: Wish, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Resu
     let make = || socket(&wish).and_then(|socket| prepare(&socket).map(|()| socket));
     let mut first = make()?;
     if let Err(error) = first.bind(&wish.address.into()) {
-        if error.kind() != ErrorKind::AddrInUse || !may_share(&wish) {
+        let holder = if error.kind() == ErrorKind::AddrInUse { holder(&wish) } else { Holder::Another };
+        if holder == Holder::Another {
             return Err(error);
         }
         first = make()?;
-        first.set_reuse_port(true)?;
+        first.set_reuse_port(holder == Holder::Us)?;
         first.bind(&wish.address.into())?;
     }
     first.set_reuse_port(true)?;
@@ -99,20 +100,35 @@ pub fn rank(outer: SocketAddr, inner: SocketAddr) -> Option<u8> {
 
 //----------- Whose sockets they are -----------------------------------------
 
-/// Whether the sockets that keep this address from us are all our own. Without /proc it is taken for granted, since
-/// otherwise some changes of a Corefile could never be loaded.
-fn may_share(wish: &Wish) -> bool {
-    let Ok(holders) = holders(wish.protocol, wish.address.port()) else { return true };
+/// Who keeps an address from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// The socket was closed in this moment.
+    Nobody,
+    Us,
+    /// Another process, or another user of this module.
+    Another,
+}
+
+/// Tells whose sockets overlap with a wish. Without /proc they are taken for our own, since otherwise some changes of a
+/// Corefile could never be loaded.
+fn holder(wish: &Wish) -> Holder {
+    // In this order: one of ours that is closed meanwhile must not look like another's.
     let ours = own_sockets();
+    let Ok(sockets) = sockets(wish.protocol, wish.address.port()) else { return Holder::Us };
     let overlaps = |other: SocketAddr| rank(other, wish.address).or(rank(wish.address, other)).is_some();
-    let mut overlapping = holders.into_iter().filter(|(address, _)| overlaps(*address)).peekable();
-    overlapping.peek().is_some()
-        && overlapping
-            .all(|(address, inode)| ours.contains(&inode) && (wish.again || address.ip() != wish.address.ip()))
+    let mut holder = Holder::Nobody;
+    for (address, inode) in sockets.into_iter().filter(|(address, _)| overlaps(*address)) {
+        if !ours.contains(&inode) || (address.ip() == wish.address.ip() && !wish.again) {
+            return Holder::Another;
+        }
+        holder = Holder::Us;
+    }
+    holder
 }
 
 /// The sockets of all processes that receive at a port, each with its number.
-fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> {
+fn sockets(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> {
     let files = match protocol {
         Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
         Protocol::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
@@ -125,8 +141,10 @@ fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> 
             Err(error) if error.kind() == ErrorKind::NotFound && file.ends_with('6') => continue,
             Err(error) => return Err(error),
         };
-        for line in BufReader::new(file).lines() {
-            all.extend(holder(&line?, protocol).filter(|(address, _)| address.port() == port));
+        for line in BufReader::new(file).lines().skip(1) {
+            // Those that listen stand first, and of others a node may have a hundred thousand.
+            let Some((address, inode)) = socket_of(&line?, protocol) else { break };
+            all.extend(Some((address, inode)).filter(|_| address.port() == port));
         }
     }
     Ok(all)
@@ -136,7 +154,7 @@ fn holders(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> 
 const LISTENING: &str = "0A";
 
 /// Reads a line of /proc/net/udp or tcp (proc_net_tcp.txt in the kernel's documentation): address and number of a socket.
-fn holder(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
+fn socket_of(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (address, state, inode) = (words.next()?, words.nth(1)?, words.nth(5)?);
     if protocol == Protocol::Tcp && state != LISTENING {
@@ -196,13 +214,13 @@ mod tests {
         let line =
             "  12: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0";
         if cfg!(target_endian = "little") {
-            assert_eq!(holder(line, Protocol::Tcp), Some((([127, 0, 0, 1], 8080).into(), 4711)));
+            assert_eq!(socket_of(line, Protocol::Tcp), Some((([127, 0, 0, 1], 8080).into(), 4711)));
         }
-        assert_eq!(holder(&line.replace(" 0A ", " 01 "), Protocol::Tcp), None);
-        assert_eq!(holder("  sl  local_address rem_address   st", Protocol::Tcp), None);
+        assert_eq!(socket_of(&line.replace(" 0A ", " 01 "), Protocol::Tcp), None);
+        assert_eq!(socket_of("  sl  local_address rem_address   st", Protocol::Tcp), None);
         let socket = std::net::UdpSocket::bind("[::1]:0").or_else(|_| std::net::UdpSocket::bind("127.0.0.1:0"));
         let own = socket.as_ref().expect("binds").local_addr().expect("bound");
-        let all = holders(Protocol::Udp, own.port()).expect("tables");
+        let all = sockets(Protocol::Udp, own.port()).expect("tables");
         let found = all.iter().find(|(address, _)| *address == own);
         assert!(found.is_some_and(|(_, inode)| own_sockets().contains(inode)), "{all:?}");
     }

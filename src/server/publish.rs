@@ -123,16 +123,18 @@ impl Stage {
 
         // From here on nothing can fail.
         self.host.http.publish(pages, endpoints, &self.runtime);
-        let before = self.shared.live.swap(Arc::new(change.live));
-        for (door, ears) in change.fresh {
-            self.hand_out(door, ears);
-        }
-        for (at, door) in change.doors.iter().enumerate() {
-            if !door.is_open
-                && let Some(Some(last)) = before.listeners.get(at)
+        // Before the new ones are served: what is left in old sockets belongs to those who have served them.
+        let before = self.shared.live.load_full();
+        for (at, last) in before.listeners.iter().enumerate() {
+            if let Some(last) = last
+                && !change.doors[at].is_open
             {
                 self.close(at, last);
             }
+        }
+        self.shared.live.store(Arc::new(change.live));
+        for (door, ears) in change.fresh {
+            self.hand_out(door, ears);
         }
         crate::host::log::set_debug(configuration.debug);
         state.doors = change.doors;

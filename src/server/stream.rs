@@ -18,8 +18,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::sys;
 use super::worker::{Closing, Local, Place};
+use crate::chain::site::Listener;
 use crate::chain::{Client, Outcome, Proto, Query, Reply};
-use crate::corefile::address::Transport;
 use crate::error::words;
 use crate::host::log;
 use crate::wire::answer::recycle;
@@ -178,7 +178,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut 
         let live = local.shared.live.load();
         let Some(listener) = live.of_stream(door, client.local, None) else { continue };
         let config = listener.secure.as_ref().map(|secure| secure.config());
-        let session = Session::new(local.clone(), (door, listener.transport), client, connection);
+        let session = Session::new(local.clone(), (door, listener.clone()), client, connection);
         tokio::task::spawn_local(async move {
             match config {
                 None => session.run(stream).await,
@@ -201,8 +201,8 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 /// One connection with its buffers.
 struct Session {
     local: Rc<Local>,
-    /// The door it came through, and how it speaks.
-    door: (usize, Transport),
+    /// The door it came through, and who has served it last.
+    door: (usize, Arc<Listener>),
     client: Client,
     connection: Rc<Connection>,
     input: Vec<u8>,
@@ -224,7 +224,7 @@ enum Event {
 }
 
 impl Session {
-    fn new(local: Rc<Local>, door: (usize, Transport), client: Client, connection: Rc<Connection>) -> Self {
+    fn new(local: Rc<Local>, door: (usize, Arc<Listener>), client: Client, connection: Rc<Connection>) -> Self {
         let (late, replies) = mpsc::unbounded_channel();
         Self {
             local,
@@ -331,15 +331,21 @@ impl Session {
             Gate::Pass(request) => request,
         };
         let live = self.local.shared.live.load_full();
-        let ((door, transport), here) = (self.door, self.client.local);
-        let Some(listener) = live.of_stream(door, here, Some(transport)) else { return self.connection.close() };
+        let (door, last) = &mut self.door;
+        match live.of_stream(*door, self.client.local, Some(last.transport)) {
+            Some(listener) if Arc::ptr_eq(listener, last) => {}
+            Some(listener) => last.clone_from(listener),
+            // Its address or its protocol is not served any more: this question is the last one.
+            None => self.connection.close(),
+        }
+        let listener = last.clone();
         let mut query = Query::new(message, request, self.client, Instant::now());
         match listener.ask(&mut query) {
             Outcome::Reply(reply) => self.reply(&query, reply),
             Outcome::Drop => {}
             Outcome::Wait(pending) => match self.local.place() {
                 Some(place) => {
-                    let (listener, query) = (listener.clone(), query.into_owned());
+                    let query = query.into_owned();
                     self.later(place, async move {
                         let mut query = query;
                         let reply = listener.finish(&mut query, pending).await?;

@@ -18,6 +18,7 @@ use super::sys::{self, BATCH, Inbox, Received, Transmit};
 use super::worker::{Closing, Local, Place};
 use crate::chain::site::Listener;
 use crate::chain::{Client, Outcome, Pending, Proto, Query, Reply};
+use crate::corefile::address::Transport;
 use crate::host::interest::registered;
 use crate::wire::answer::recycle;
 use crate::wire::request::{Gate, gate};
@@ -153,7 +154,9 @@ fn answer_batch(
     count: usize,
 ) {
     let live = local.shared.live.load();
-    let Some(listener) = last.or_else(|| live.listeners.get(door)?.as_ref()) else { return };
+    let own = last.or_else(|| live.listeners.get(door)?.as_ref());
+    // A door that was opened in vain serves what has come to it meanwhile for those who would have got it.
+    let Some(listener) = own.or_else(|| live.heir(port.own, Some(Transport::Dns))) else { return };
     let now = Instant::now();
     local.hear(now);
     let outbox = &mut *port.outbox.borrow_mut();

@@ -3,6 +3,7 @@
 //! - `api`: the API server is away or refuses, and what is said of it
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
+//! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and whoever does not read them delays no query
 //! - `start`: what keeps it from starting, and how it says so
 //! - `reload`: nothing is lost, and a failed reload changes nothing
@@ -21,6 +22,7 @@ mod support_tls;
 
 mod api;
 mod compare;
+mod listeners;
 mod log;
 mod reload;
 mod scenarios;
