@@ -94,6 +94,11 @@ pub struct Fact {
 }
 
 impl Fact {
+    /// What was `then`, and what tells it `now`.
+    pub fn new(then: String, now: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { then, now: Box::new(now) }
+    }
+
     /// Whether it is not what it was any more.
     #[must_use]
     pub fn has_changed(&self) -> bool {
@@ -267,7 +272,7 @@ impl<'a> Setup<'a> {
     /// Says that the configuration was made from something outside of the Corefile, which was `then`. When `now` tells
     /// something else, a look for a changed Corefile takes it for a change.
     pub fn made_from(&mut self, then: String, now: impl Fn() -> String + Send + Sync + 'static) {
-        self.common.facts.push(Fact { then, now: Box::new(now) });
+        self.common.facts.push(Fact::new(then, now));
     }
 
     /// Lets debug lines through.

@@ -1,7 +1,7 @@
 //! A configuration goes live: what is new is opened first, then everything is swapped at once.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -123,12 +123,12 @@ impl Stage {
 
         // From here on nothing can fail.
         self.host.http.publish(pages, endpoints, &self.runtime);
-        // Before the new ones are served: what is left in old sockets belongs to those who have served them.
-        let before = self.shared.live.load_full();
-        for (at, last) in before.listeners.iter().enumerate() {
+        for (at, last) in self.shared.live.load().listeners.iter().enumerate() {
             if let Some(last) = last
                 && !change.doors[at].is_open
             {
+                // The order to close keeps it until the worker has followed it.
+                change.live.last[at] = Arc::downgrade(last);
                 self.close(at, last);
             }
         }
@@ -212,6 +212,7 @@ impl Stage {
         if at == change.doors.len() {
             change.live.listeners.push(None);
             change.live.addresses.push(address);
+            change.live.last.push(Weak::new());
             change.doors.push(door);
         } else {
             change.live.addresses[at] = address;
@@ -259,7 +260,11 @@ impl Door {
 impl Change {
     fn from(doors: &[Door]) -> Self {
         let addresses = doors.iter().map(|door| door.address).collect();
-        Self { doors: doors.to_vec(), live: Live { listeners: vec![None; doors.len()], addresses }, fresh: Vec::new() }
+        Self {
+            doors: doors.to_vec(),
+            live: Live { listeners: vec![None; doors.len()], addresses, last: vec![Weak::new(); doors.len()] },
+            fresh: Vec::new(),
+        }
     }
 
     /// Leaves a door open if what comes to it would now come to a less specific one: `bind 127.0.0.1` was taken away, and

@@ -128,3 +128,116 @@ impl Maker {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugins::{ALL, ELSEWHERE};
+    use std::path::Path;
+
+    const GOOD: &str = ". {\n reload 10s\n whoami\n}\n";
+
+    fn maker(path: &Path) -> Maker {
+        let conf = Some(path.display().to_string());
+        Maker::new(&Args { conf, ..Args::default() }, ALL, ELSEWHERE, &Arc::new(Host::default()))
+    }
+
+    /// What a look comes to; the reason if it fails.
+    fn look(maker: &Maker, live: &Version) -> String {
+        match maker.build(Why::Look, Some(live)) {
+            Outcome::Same => "same".into(),
+            Outcome::Made(_) => "made".into(),
+            Outcome::Failed(what, error) => format!("{what}: {error}"),
+        }
+    }
+
+    fn start(maker: &Maker) -> Made {
+        match maker.build(Why::Start, None) {
+            Outcome::Made(made) => *made,
+            Outcome::Failed(_, error) => panic!("{error}"),
+            Outcome::Same => panic!("there is nothing that it could be the same as"),
+        }
+    }
+
+    #[test]
+    fn a_look_at_a_file_that_is_being_written_fails_and_is_repeated() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Corefile");
+        let write = |text: &str| std::fs::write(&path, text).expect("writes");
+        write(GOOD);
+        let maker = maker(&path);
+        let live = start(&maker).version;
+        assert_eq!(look(&maker, &live), "same");
+        for empty in
+            ["", "\n \t\n", "# nothing yet\n", "(snippet) {\n errors\n}\n", "import conf.d/*.conf\n", "\u{feff}"]
+        {
+            write(empty);
+            let said = look(&maker, &live);
+            assert!(said.contains("Corefile: there is no server block in it\nhelp: "), "{empty:?}: {said}");
+        }
+        for (half, why) in
+            [(". {\n reload", "not closed"), (". {\n reload 10s\n who\n}\n", "who"), ("import nowhere\n", "nowhere")]
+        {
+            write(half);
+            let said = look(&maker, &live);
+            assert!(said.starts_with("Corefile parse failed: ") && said.contains(why), "{half:?}: {said}");
+        }
+        std::fs::remove_file(&path).expect("removes");
+        assert!(look(&maker, &live).contains("no such file"));
+        write(GOOD);
+        assert_eq!(look(&maker, &live), "same");
+        write(". {\n whoami\n}\n");
+        assert_eq!(look(&maker, &live), "made");
+    }
+
+    #[test]
+    fn imports_and_the_folder_of_a_config_map_are_looked_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let version = |name: &str, text: &str| {
+            std::fs::create_dir(at(name)).expect("a folder");
+            std::fs::write(at(name).join("Corefile"), text).expect("writes");
+            std::os::unix::fs::symlink(name, at("new")).expect("a link");
+            std::fs::rename(at("new"), at("..data")).expect("renames");
+        };
+        std::os::unix::fs::symlink("..data/Corefile", at("Corefile")).expect("a link");
+        version("..1", ". {\n import more/*.override\n whoami\n}\n");
+        let maker = maker(&at("Corefile"));
+        let live = start(&maker).version;
+        assert_eq!(look(&maker, &live), "same");
+        std::fs::create_dir(at("more")).expect("a folder");
+        std::fs::write(at("more").join("a.override"), "errors\n").expect("writes");
+        assert_eq!(look(&maker, &live), "made");
+        std::fs::remove_dir_all(at("more")).expect("removes");
+        assert_eq!(look(&maker, &live), "same", "a pattern may find nothing");
+        version("..2", "# nothing\n");
+        assert!(look(&maker, &live).contains("there is no server block"));
+        version("..3", ". {\n errors\n whoami\n}\n");
+        assert_eq!(look(&maker, &live), "made");
+    }
+
+    #[test]
+    fn an_empty_corefile_is_the_built_in_one_at_the_start_and_stays_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Corefile");
+        std::fs::write(&path, "# nothing\n").expect("writes");
+        let maker = maker(&path);
+        let made = start(&maker);
+        assert_eq!(made.configuration.servers, [".:53"]);
+        assert_eq!(made.warnings.len(), 1);
+        assert_eq!(look(&maker, &made.version), "same");
+        assert!(matches!(maker.build(Why::Wish, Some(&made.version)), Outcome::Made(_)));
+    }
+
+    #[test]
+    fn what_a_configuration_was_made_from_beside_the_corefile_is_looked_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Corefile");
+        std::fs::write(&path, ". {\n bind lo\n whoami\n}\n").expect("writes");
+        let maker = maker(&path);
+        let mut live = start(&maker).version;
+        assert_eq!(look(&maker, &live), "same");
+        live.facts = Arc::new(vec![Fact::new("10.0.0.1".into(), || "10.0.0.2".into())]);
+        assert_eq!(look(&maker, &live), "made");
+    }
+}

@@ -176,9 +176,10 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut 
             local.shared.evicted.inc();
         }
         let live = local.shared.live.load();
-        let Some(listener) = live.of_stream(door, client.local, None) else { continue };
+        let served = live.of_stream(door, client.local, None).cloned();
+        let Some(listener) = served.or_else(|| live.last_of(door)) else { continue };
         let config = listener.secure.as_ref().map(|secure| secure.config());
-        let session = Session::new(local.clone(), (door, listener.clone()), client, connection);
+        let session = Session::new(local.clone(), (door, listener), client, connection);
         tokio::task::spawn_local(async move {
             match config {
                 None => session.run(stream).await,

@@ -155,8 +155,16 @@ fn answer_batch(
 ) {
     let live = local.shared.live.load();
     let own = last.or_else(|| live.listeners.get(door)?.as_ref());
-    // A door that was opened in vain serves what has come to it meanwhile for those who would have got it.
-    let Some(listener) = own.or_else(|| live.heir(port.own, Some(Transport::Dns))) else { return };
+    let rest;
+    let listener = match own {
+        Some(own) => own,
+        None => {
+            // It is to close in this moment; or it was opened in vain, and serves what has come to it for who would have got it.
+            rest = live.last_of(door).or_else(|| live.heir(port.own, Some(Transport::Dns)).cloned());
+            let Some(rest) = &rest else { return };
+            rest
+        }
+    };
     let now = Instant::now();
     local.hear(now);
     let outbox = &mut *port.outbox.borrow_mut();

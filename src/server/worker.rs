@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -39,6 +39,8 @@ pub(super) struct Live {
     pub(super) listeners: Vec<Option<Arc<Listener>>>,
     /// The address of each door.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Who has served a door that was open until now, and is there until the workers have closed it.
+    pub(super) last: Vec<Weak<Listener>>,
 }
 
 impl Live {
@@ -62,6 +64,11 @@ impl Live {
         let own = self.listeners.get(door).and_then(Option::as_ref);
         let fitting = own.filter(|own| transport.is_none_or(|transport| transport == own.transport));
         fitting.or_else(|| self.heir(address, transport))
+    }
+
+    /// The listener for what is left at a door that is closed.
+    pub(super) fn last_of(&self, door: usize) -> Option<Arc<Listener>> {
+        self.last.get(door).and_then(Weak::upgrade)
     }
 }
 

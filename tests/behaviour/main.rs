@@ -7,6 +7,7 @@
 //! - `log`: lines arrive, and whoever does not read them delays no query
 //! - `start`: what keeps it from starting, and how it says so
 //! - `reload`: nothing is lost, and a failed reload changes nothing
+//! - `signals`: obeyed at any moment
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
 //! - `tls`: the same inside of TLS
@@ -26,6 +27,7 @@ mod listeners;
 mod log;
 mod reload;
 mod scenarios;
+mod signals;
 mod start;
 mod stop;
 mod streams;
