@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::place::{self, Place, zone_name};
 use super::query::SEATS;
 use super::secure::Secure;
-use super::setup::{BlockDraft, Common, Preparation, Registration, Setup, Start};
+use super::setup::{BlockDraft, Common, Fact, Preparation, Registration, Setup, Start};
 use super::site::{Chain, Listener, Site, server_label};
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
@@ -40,6 +40,8 @@ pub struct Configuration {
     pub servers: Vec<String>,
     /// Warnings and notes about the Corefile.
     pub findings: Vec<Finding>,
+    /// What it was made from beside the Corefile.
+    pub facts: Vec<Fact>,
     starts: Vec<Start>,
     preparations: Vec<Preparation>,
 }
@@ -117,7 +119,8 @@ fn settle(blocks: &mut [Block<'_>]) -> Result<()> {
     let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
     overlap::check_ports(&wanted)?;
     check_transports(blocks)?;
-    overlap::check_overlaps(&wanted)
+    overlap::check_overlaps(&wanted)?;
+    check_protocols(blocks)
 }
 
 fn assemble(blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration> {
@@ -131,6 +134,7 @@ fn assemble(blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration> {
         debug: common.debug,
         servers,
         findings: Vec::new(),
+        facts: common.facts,
         starts: common.starts,
         preparations: common.preparations,
     })
@@ -226,6 +230,28 @@ fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
     }
 }
 
+/// Refuses two protocols at one TCP port of one address: a connection does not say which one it is for.
+fn check_protocols(blocks: &[Block<'_>]) -> Result<()> {
+    let mut taken: BTreeMap<(&str, String), &Key> = BTreeMap::new();
+    for block in blocks {
+        for (key, host) in
+            block.keys.iter().flat_map(|key| place::hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
+        {
+            let other = *taken.entry((&key.port, place::socket_host(&host).to_owned())).or_insert(key);
+            // Any free port is another one each time.
+            if other.transport != key.transport && key.port != "0" {
+                let (file, line) = (other.word.file(), other.word.line);
+                let complaint = key.word.complain(format!("{key} and {other} cannot share the TCP port {}", key.port));
+                let hint = format!(
+                    "{other} stands at {file}:{line}; give one of them another port, or another address with `bind`"
+                );
+                return Err(complaint.hint(hint).into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The zones as they are announced at start, with a warning in front of those that are no host names.
 fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
     let mut places: BTreeMap<(Transport, &str, String), Vec<&Key>> = BTreeMap::new();
@@ -262,9 +288,9 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         for (ordinal, Place { transport, port, host, zones }) in served.into_iter().enumerate() {
             let secure = block.draft.secure.as_ref().filter(|_| transport == Transport::Tls);
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
-            let place = places.entry((transport, host, port));
-            let server = server_label(transport, &place.key().1, port);
-            let (shared, _, sites) = place.or_insert_with(|| (secure.cloned(), written.clone(), Vec::new()));
+            let server = server_label(transport, &host, port);
+            let place = places.entry((transport, place::socket_host(&host).to_owned(), port));
+            let (_, shared, _, sites) = place.or_insert_with(|| (host, secure.cloned(), written.clone(), Vec::new()));
             if let Some(why) = Secure::difference(shared.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &sites[0], &site, why);
                 return Err(written.map_or_else(|| Complaint::new(&why), |written| written.about(&why)).into());
@@ -272,14 +298,15 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             sites.push(site);
         }
     }
-    let listener = |((transport, host, port), (secure, written, sites))| {
+    let listener = |((transport, _, port), (host, secure, written, sites))| {
         Arc::new(Listener::new(transport, host, port, sites).secured(secure).written(written))
     };
     Ok(places.into_iter().map(listener).collect())
 }
 
-/// What shares a listener: its TLS, the word that asks for it first, and the sites of its blocks.
-type Together = (Option<Arc<Secure>>, Option<Complaint>, Vec<Arc<Site>>);
+/// What shares a listener: its address as it is named first, its TLS, the word that asks for it first, and the sites of its
+/// blocks.
+type Together = (String, Option<Arc<Secure>>, Option<Complaint>, Vec<Arc<Site>>);
 
 /// Two server blocks want different things of one listener.
 fn conflict(server: &str, one: &Site, other: &Site, why: &str) -> String {

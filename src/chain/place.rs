@@ -33,6 +33,13 @@ pub(super) fn hosts(bind: &[String]) -> Vec<String> {
     if bind.is_empty() { vec![String::new()] } else { bind.to_vec() }
 }
 
+/// The host as far as sockets tell it apart: `0.0.0.0` and `::` are all addresses of both families, as in Go, and so is no
+/// host at all.
+#[must_use]
+pub fn socket_host(host: &str) -> &str {
+    if matches!(host, "0.0.0.0" | "::") { "" } else { host }
+}
+
 /// The places of a block; the index of each is the `ordinal` of its site.
 pub(super) fn places(keys: &[Key], bind: &[String]) -> Result<Vec<Place>> {
     let mut by_port: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();

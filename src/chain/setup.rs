@@ -85,9 +85,29 @@ pub(super) struct Common {
     pub(super) lameduck: Duration,
     pub(super) reload: Option<(Duration, Duration)>,
     pub(super) debug: bool,
+    pub(super) facts: Vec<Fact>,
     pub(super) starts: Vec<Start>,
     pub(super) preparations: Vec<Preparation>,
     pub(super) probes: Arc<Probes>,
+}
+
+/// Something outside of the Corefile that a configuration was made from, and that may change.
+pub struct Fact {
+    then: String,
+    now: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Fact {
+    /// What was `then`, and what tells it `now`.
+    pub fn new(then: String, now: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { then, now: Box::new(now) }
+    }
+
+    /// Whether it is not what it was any more.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        (self.now)() != self.then
+    }
 }
 
 /// A task to be started when the configuration goes live; it ends with the configuration.
@@ -275,6 +295,12 @@ impl<'a> Setup<'a> {
     /// Looks for a changed Corefile at this interval, with this jitter; the first block that says so counts.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
         self.common.reload.get_or_insert((interval, jitter));
+    }
+
+    /// Says that the configuration was made from something outside of the Corefile, which was `then`. When `now` tells
+    /// something else, a look for a changed Corefile takes it for a change.
+    pub fn made_from(&mut self, then: String, now: impl Fn() -> String + Send + Sync + 'static) {
+        self.common.facts.push(Fact::new(then, now));
     }
 
     /// Lets debug lines through.

@@ -1,7 +1,8 @@
 //! GET endpoints for people and probes: `/health`, `/ready`, `/metrics`.
 //!
 //! Addresses are bound before anything is published, so a reload that cannot bind changes nothing; an
-//! address that old and new configuration share stays open, and all plugins on one address share it.
+//! address that old and new configuration share stays open, and all plugins on one address share it, whatever
+//! they call it. Where addresses overlap (`:8080` and `127.0.0.1:8080`) the pages of both are found at the more specific.
 //!
 //! - [`serve`]: connections, with limits on what a client may take
 //! - [`places`]: how many there may be, and which one goes when there are too many
@@ -13,17 +14,20 @@ mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
+use super::listen::{self, Protocol, Wish};
 use super::log;
 use super::tasks::Tasks;
-use places::Places;
 pub(in crate::host) use places::collect;
 use press::{Make, Press};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 //----------- Endpoints ------------------------------------------------------
 
@@ -69,92 +73,171 @@ pub type Endpoints = BTreeMap<(String, String), Handler>;
 /// The content type of plain pages.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
+/// The addresses that a configuration names for its pages, and what each of them stands for: in order of preference.
+pub type Places = BTreeMap<String, Vec<SocketAddr>>;
+
 /// All HTTP listeners of the process.
 #[derive(Default)]
 pub struct Http {
     live: Arc<ArcSwap<Endpoints>>,
-    open: Mutex<BTreeMap<String, Tasks>>,
-    places: Arc<Places>,
+    state: Mutex<State>,
+    connections: Arc<places::Places>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the address that was asked for, which may leave the port open.
+    open: BTreeMap<SocketAddr, Tasks>,
+    /// All that were ever open: those that were closed may be so only in a moment.
+    known: BTreeSet<SocketAddr>,
 }
 
 /// Listeners that are bound, and not yet in use.
 #[derive(Debug)]
-pub struct Bound(BTreeMap<String, TcpListener>);
+pub struct Bound {
+    /// What each address as in the Corefile came to.
+    places: BTreeMap<String, SocketAddr>,
+    fresh: BTreeMap<SocketAddr, TcpListener>,
+}
+
+/// How long the listener of an address that is not wanted any more takes connections that were on their way to it.
+const ON_THEIR_WAY: Duration = Duration::from_secs(1);
+
+/// Finds out what the addresses of `endpoints` stand for. A host name is looked up, so this may take its time.
+///
+/// `:8080`, `0.0.0.0:8080` and `[::]:8080` are every address of both families, as with CoreDNS; a host name prefers its
+/// IPv4 addresses.
+///
+/// # Errors
+/// The first one that stands for nothing, and why.
+pub fn places(endpoints: &Endpoints) -> Result<Places, (String, io::Error)> {
+    let names: BTreeSet<&String> = endpoints.keys().map(|(address, _)| address).collect();
+    let place = |name: &String| match addresses(name) {
+        Ok(addresses) => Ok((name.clone(), addresses)),
+        Err(error) => Err((name.clone(), error)),
+    };
+    names.into_iter().map(place).collect()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a host name here is the user's own wish, before a configuration is used")]
+fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
+    // Without a port any free one is taken, as in CoreDNS.
+    let name = if name.ends_with(':') { format!("{name}0") } else { name.to_owned() };
+    let name = if name.starts_with(':') { format!("[::]{name}") } else { name };
+    let mut all: Vec<SocketAddr> = name.to_socket_addrs()?.collect();
+    all.sort_by_key(SocketAddr::is_ipv6);
+    match all.iter().find(|address| address.ip().is_unspecified()) {
+        Some(wide) => {
+            Ok(vec![(Ipv6Addr::UNSPECIFIED, wide.port()).into(), (Ipv4Addr::UNSPECIFIED, wide.port()).into()])
+        }
+        None => Ok(all),
+    }
+}
 
 impl Http {
-    /// Binds every address of `endpoints` that is not open already.
+    /// Binds every one of `places` that is not open already.
     ///
     /// # Errors
-    /// The address that cannot be bound, and why.
-    pub fn bind(&self, endpoints: &Endpoints) -> Result<Bound, (String, io::Error)> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted: BTreeSet<&String> = endpoints.keys().map(|(address, _)| address).collect();
-        let fresh = wanted.into_iter().filter(|address| !open.contains_key(*address));
-        let bound = fresh.map(|address| Ok((address.clone(), listen(address).map_err(|e| (address.clone(), e))?)));
-        bound.collect::<Result<_, _>>().map(Bound)
+    /// The address that cannot be bound, as the Corefile has it, and why.
+    pub fn bind(&self, places: &Places) -> Result<Bound, (String, io::Error)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bound = Bound { places: BTreeMap::new(), fresh: BTreeMap::new() };
+        for (name, candidates) in places {
+            let at = bound.place(candidates, &state).map_err(|error| (name.clone(), error))?;
+            bound.places.insert(name.clone(), at);
+        }
+        Ok(bound)
     }
 
     /// Serves `endpoints` from now on; addresses that they do not name are closed.
+    ///
+    /// A listener stays open for the pages of a less specific address, if there are any: what arrives there comes to it.
     pub fn publish(&self, bound: Bound, endpoints: Endpoints, runtime: &Handle) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|address, _| endpoints.keys().any(|(wanted, _)| wanted == address));
-        tell_free_ports(&bound, &endpoints);
-        self.live.store(Arc::new(endpoints));
-        for (address, listener) in bound.0 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_wanted = |at: &SocketAddr| bound.places.values().any(|place| listen::rank(*place, *at).is_some());
+        let (open, closed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut state.open).into_iter().partition(|(at, _)| is_wanted(at));
+        state.open = open;
+        let pages = bound.pages(state.open.keys().chain(bound.fresh.keys()), &endpoints);
+        bound.tell_free_ports(&endpoints);
+        self.replace(pages, closed, runtime);
+        for (at, listener) in bound.fresh {
             let mut tasks = Tasks::default();
-            tasks.spawn(
-                runtime,
-                "http",
-                serve::serve(listener, address.clone(), self.live.clone(), self.places.clone()),
-            );
-            open.insert(address, tasks);
+            let serving = serve::serve(listener, at.to_string(), self.live.clone(), self.connections.clone());
+            tasks.spawn(runtime, "http", serving);
+            state.open.insert(at, tasks);
+            state.known.insert(at);
         }
+    }
+
+    /// Serves `pages`, and for a moment those that the closed listeners had.
+    fn replace(&self, pages: Endpoints, closed: BTreeMap<SocketAddr, Tasks>, runtime: &Handle) {
+        if closed.is_empty() {
+            return self.live.store(Arc::new(pages));
+        }
+        let names: BTreeSet<String> = closed.keys().map(SocketAddr::to_string).collect();
+        let before = self.live.load_full();
+        let old =
+            before.iter().filter(|((at, _), _)| names.contains(at)).map(|(key, page)| (key.clone(), page.clone()));
+        let both = Arc::new(old.chain(pages.clone()).collect::<Endpoints>());
+        self.live.store(both.clone());
+        let live = self.live.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(ON_THEIR_WAY).await;
+            drop(closed);
+            // Unless there are newer ones.
+            live.compare_and_swap(&both, Arc::new(pages));
+        });
     }
 }
 
-/// Says where pages are that were given any free port: nobody else can tell.
-fn tell_free_ports(bound: &Bound, endpoints: &Endpoints) {
-    for (address, listener) in bound.0.iter().filter(|(address, _)| address.ends_with(":0")) {
-        let Ok(local) = listener.local_addr() else { continue };
-        for (_, path) in endpoints.keys().filter(|(of, _)| of == address) {
-            log::info("", format_args!("{path} is served at http://{local}{path}"));
+impl Bound {
+    /// The first of `candidates` that is open or can be opened.
+    fn place(&mut self, candidates: &[SocketAddr], state: &State) -> io::Result<SocketAddr> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address");
+        for &address in candidates {
+            if state.open.contains_key(&address) || self.fresh.contains_key(&address) {
+                return Ok(address);
+            }
+            let again = state.known.contains(&address);
+            let wish = Wish { protocol: Protocol::Tcp, address, count: 1, backlog: BACKLOG, again };
+            match listen::open(wish, |_| Ok(())) {
+                Ok(sockets) => {
+                    self.fresh.extend(sockets.into_iter().map(|socket| (address, socket.into())));
+                    return Ok(address);
+                }
+                // Without IPv6 there is still IPv4; a port that is taken is taken for both.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+                Err(error) => last = error,
+            }
         }
+        Err(last)
     }
-}
 
-/// `:8080` is every address of both families, as with CoreDNS; a host name takes its first IPv4 address.
-#[allow(clippy::disallowed_methods, reason = "a host name here is the user's own wish, at start only")]
-fn listen(address: &str) -> io::Result<TcpListener> {
-    let addresses: Vec<SocketAddr> = match address.strip_prefix(':') {
-        Some(port) => {
-            [format!("[::]:{port}"), format!("0.0.0.0:{port}")].iter().filter_map(|a| a.parse().ok()).collect()
-        }
-        None => {
-            let mut all: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-            all.sort_by_key(SocketAddr::is_ipv6);
-            all
-        }
-    };
-    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address");
-    for address in addresses {
-        match bind(address) {
-            Ok(listener) => return Ok(listener),
-            // Without IPv6 there is still IPv4; a port that is taken is taken for both.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
-            Err(error) => last = error,
+    /// Says where pages are that were given any free port: nothing else tells.
+    fn tell_free_ports(&self, endpoints: &Endpoints) {
+        for (at, listener) in self.fresh.iter().filter(|(at, _)| at.port() == 0) {
+            let Ok(local) = listener.local_addr() else { continue };
+            for (_, path) in endpoints.keys().filter(|(name, _)| self.places.get(name) == Some(at)) {
+                log::info("", format_args!("{path} is served at http://{local}{path}"));
+            }
         }
     }
-    Err(last)
-}
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+    /// The pages of each listener, by its address: those that the Corefile has for it, and those for less specific ones.
+    fn pages<'a>(&self, listeners: impl Iterator<Item = &'a SocketAddr>, endpoints: &Endpoints) -> Endpoints {
+        let mut pages = BTreeMap::new();
+        for at in listeners {
+            let fitting = endpoints.iter().filter_map(|((name, path), handler)| {
+                Some((listen::rank(*self.places.get(name)?, *at)?, path, handler))
+            });
+            let mut fitting: Vec<_> = fitting.collect();
+            // The most specific one is put in last, and stays.
+            fitting.sort_by_key(|(rank, ..)| *rank);
+            for (_, path, handler) in fitting {
+                pages.insert((at.to_string(), path.clone()), handler.clone());
+            }
+        }
+        pages
     }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(64)?;
-    Ok(socket.into())
 }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod files;
 pub mod http;
 pub mod interest;
+pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod repeats;

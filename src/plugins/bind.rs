@@ -1,7 +1,11 @@
 //! # bind — listen on some addresses only
 //!
 //! Without it a server block listens on all addresses of the host. An interface stands for all addresses that it
-//! has when the Corefile is read; a link-local IPv6 address gets its interface's name, `fe80::1%eth0`.
+//! has when the Corefile is read; a link-local IPv6 address gets its interface's name, `fe80::1%eth0`. With `reload`
+//! an address that an interface gets or loses is found at the next look.
+//!
+//! Blocks may listen on overlapping addresses of one port. A question goes to the block that names its address, or else
+//! to one that listens on all: without `bind`, or with `0.0.0.0` or `::`, which mean both families.
 //!
 //! ## Syntax
 //! ```text
@@ -24,6 +28,7 @@
 //! ## Differences from CoreDNS
 //! - A block that has no address left is refused; CoreDNS starts and serves it nowhere.
 //! - An address that is named twice, or as an address and by its interface, counts once; CoreDNS refuses it.
+//! - A new address of an interface is found by `reload`; CoreDNS waits until the text of the Corefile changes.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -38,29 +43,42 @@ pub const PLUGIN: Registration = Registration { name: "bind", setup };
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
     let interfaces = interfaces();
+    let mut named = Vec::new();
     while cursor.next_occurrence() {
         let words = cursor.args();
         if words.is_empty() {
             return Err(cursor.error("at least one address or interface name is expected"));
         }
-        let mut except = Vec::new();
+        let mut except_words = Vec::new();
         while cursor.next_option() {
             if cursor.word().as_str() != "except" {
                 let message = format!("Error during parsing: invalid option {}", value::quote(cursor.word().as_str()));
                 return Err(cursor.unknown(cursor.word(), message, &["except"]));
             }
-            except = cursor.args();
-            if except.is_empty() {
+            except_words = cursor.args();
+            if except_words.is_empty() {
                 return Err(cursor.error("at least one address or interface must be given to except subdirective"));
             }
         }
-        let (wanted, except) = (addresses(&cursor, &words, &interfaces)?, addresses(&cursor, &except, &interfaces)?);
+        let wanted = addresses(&cursor, &words, &interfaces)?;
+        let except = addresses(&cursor, &except_words, &interfaces)?;
+        named.extend(words.iter().chain(&except_words).map(|word| word.as_str().to_owned()));
         s.bind(wanted.into_iter().filter(|address| !except.contains(address)));
     }
     if s.bound().is_empty() {
         return Err(cursor.error("no address is left to listen on"));
     }
+    named.retain(|name| value::ip(name).is_none());
+    if !named.is_empty() {
+        s.made_from(state(&named, &interfaces), move || state(&named, &self::interfaces()));
+    }
     Ok(())
+}
+
+/// The addresses of these interfaces as a text that can be compared.
+fn state(names: &[String], interfaces: &[(String, String)]) -> String {
+    let of_these: BTreeSet<_> = interfaces.iter().filter(|(name, _)| names.contains(name)).collect();
+    format!("{of_these:?}")
 }
 
 /// The addresses that `words` stand for.
@@ -73,7 +91,7 @@ fn addresses(cursor: &Cursor<'_>, words: &[&Word], interfaces: &[(String, String
         if all.len() > before || is_interface(text) {
             continue;
         }
-        if value::ip(text).is_none() {
+        let Some(address) = value::ip(text) else {
             let quoted = value::quote(text);
             let names: BTreeSet<_> = interfaces.iter().map(|(name, _)| name.as_str()).collect();
             let names = names.into_iter().collect::<Vec<_>>().join(", ");
@@ -81,8 +99,9 @@ fn addresses(cursor: &Cursor<'_>, words: &[&Word], interfaces: &[(String, String
                 .complain(word, format!("Error during parsing: not a valid IP address or interface name: {quoted}"))
                 .hint(format!("interfaces with addresses here: {names}"))
                 .into());
-        }
-        all.push(text.to_owned());
+        };
+        // However it is written: one address has one socket.
+        all.push(address.to_canonical().to_string());
     }
     Ok(all)
 }
@@ -122,10 +141,30 @@ mod tests {
             hosts("bind 127.0.0.1 ::1\nbind 127.0.0.1 127.0.0.2"),
             Ok(vec!["127.0.0.1".into(), "127.0.0.2".into(), "::1".into()])
         );
+        assert_eq!(hosts("bind ::1 0:0::1 ::ffff:127.0.0.1 127.0.0.1"), Ok(vec!["127.0.0.1".into(), "::1".into()]));
         assert_eq!(hosts("bind 127.0.0.1 127.0.0.2 {\nexcept 127.0.0.1\n}"), Ok(vec!["127.0.0.2".into()]));
         assert!(
             hosts("bind 127.0.0.1 {\nexcept 127.0.0.1\n}").is_err_and(|error| error.contains("no address is left"))
         );
+    }
+
+    #[test]
+    fn addresses_of_named_interfaces_are_a_fact_that_may_change() {
+        let interfaces = |all: &[(&str, &str)]| {
+            all.iter().map(|(name, address)| ((*name).to_owned(), (*address).to_owned())).collect::<Vec<_>>()
+        };
+        let names = ["eth0".to_owned()];
+        let state = |all: &[(&str, &str)]| super::state(&names, &interfaces(all));
+        let before = state(&[("eth0", "10.0.0.1"), ("lo", "127.0.0.1"), ("eth0", "10.0.0.2")]);
+        assert_eq!(before, state(&[("eth0", "10.0.0.2"), ("eth0", "10.0.0.1")]), "in whatever order");
+        assert_ne!(before, state(&[("eth0", "10.0.0.1")]));
+        assert_ne!(before, state(&[("eth0", "10.0.0.1"), ("eth0", "10.0.0.2"), ("eth0", "10.0.0.3")]));
+        let facts = |text: &str| Server::new(&format!(". {{\n{text}\nwhoami\n}}\n")).configuration.facts;
+        assert!(facts("bind 127.0.0.1 ::1").is_empty());
+        for text in ["bind lo", "bind 127.0.0.1 127.0.0.2 {\nexcept lo\n}\nbind 127.0.0.3"] {
+            let facts = facts(text);
+            assert_eq!((facts.len(), facts.iter().any(crate::chain::setup::Fact::has_changed)), (1, false), "{text}");
+        }
     }
 
     #[test]

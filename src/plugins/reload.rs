@@ -1,7 +1,10 @@
 //! # reload — take over a changed Corefile
 //!
-//! Looks at the Corefile, and all that it imports, at an interval, and takes over what has changed. What this
-//! plugin says here is done by the server itself: see `server/reload`.
+//! Looks at the Corefile, and all that it imports, at an interval, and takes over what has changed: also the addresses of
+//! interfaces that `bind` names. What this plugin says here is done by the server itself: see `server/reload`.
+//!
+//! A Corefile that cannot be taken over changes nothing, and is looked at again: one with an error, one that is missing, and
+//! one without a server block, which a file that is being written can be for a moment.
 //!
 //! ## Syntax
 //! ```text
@@ -19,7 +22,7 @@
 //! ```
 //!
 //! ## Differences from CoreDNS
-//! None here.
+//! - A Corefile without a server block is not taken over; CoreDNS then serves `whoami` and never looks again.
 
 use std::time::Duration;
 

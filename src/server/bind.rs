@@ -1,15 +1,17 @@
-//! Opening sockets: one for each worker, and a port that somebody else has is noticed.
+//! The sockets of a listener: one for each worker.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 
 use super::sys;
+use crate::chain::place::socket_host;
 use crate::chain::site::Listener;
 use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
+use crate::host::listen::{self, Protocol, Wish};
 
 /// Octets that the kernel may hold for us between two turns of a worker, if it lets us.
 const BUFFER: usize = 4 << 20;
@@ -17,58 +19,73 @@ const BUFFER: usize = 4 << 20;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The sockets of one listener, one pair for each worker.
-pub(super) struct Sockets {
-    /// Whether datagrams come with the address they were sent to.
-    pub(super) wildcard: bool,
-    /// One for each worker; none where messages come in streams alone.
-    pub(super) udp: Vec<UdpSocket>,
-    /// One for each worker.
-    pub(super) tcp: Vec<TcpListener>,
+/// A socket of one worker.
+pub(super) enum Ear {
+    /// Datagrams.
+    Udp {
+        /// The socket.
+        socket: UdpSocket,
+        /// Whether datagrams come with the address they were sent to.
+        wildcard: bool,
+    },
+    /// Streams.
+    Tcp(TcpListener),
 }
 
-/// Opens the sockets of a listener for so many workers.
+/// The protocols of a transport. TCP comes first: where any free port may be taken, UDP gets the same.
+pub(super) fn protocols(transport: Transport) -> &'static [Protocol] {
+    match transport {
+        Transport::Dns => &[Protocol::Tcp, Protocol::Udp],
+        _ => &[Protocol::Tcp],
+    }
+}
+
+/// Opens the sockets of a listener for one protocol, one for each of so many workers, and tells their address.
 ///
-/// The first socket is bound without SO_REUSEPORT, so a port that another process has is an error: two sockets
-/// that both have the option would share the port in silence. Then the first gets the option as well and the
-/// others join it.
+/// `beside` is where the listener's other sockets are. `again` says of an address whether we had a socket there before.
 ///
 /// # Errors
 /// Which address, and what is wrong with it.
-pub(super) fn open(listener: &Listener, workers: usize) -> Result<Sockets> {
+pub(super) fn open(
+    listener: &Listener,
+    protocol: Protocol,
+    beside: Option<SocketAddr>,
+    workers: usize,
+    again: impl Fn(SocketAddr) -> bool,
+) -> Result<(SocketAddr, Vec<Ear>)> {
+    let failed = |error| failed(protocol, listener, error);
+    let candidates = match beside {
+        Some(address) => vec![address],
+        None => addresses(&listener.host, listener.port).map_err(failed)?,
+    };
     let mut last = None;
-    for mut address in
-        addresses(&listener.host, listener.port).map_err(|e| failed("Listen: listen tcp", listener, e))?
-    {
-        let streams = match group(address, Type::STREAM, workers) {
-            Ok(streams) => streams,
-            // A machine without IPv6 still has IPv4.
-            Err(error) if listener.host.is_empty() && error.kind() != io::ErrorKind::AddrInUse && address.is_ipv6() => {
-                last = Some(error);
-                continue;
+    for address in candidates {
+        let wish = Wish { protocol, address, count: workers, backlog: BACKLOG, again: again(address) };
+        match listen::open(wish, |socket| prepare(socket, &wish)) {
+            Ok(sockets) => {
+                let bound = sockets[0].local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(address);
+                let wildcard = address.ip().is_unspecified();
+                let ear = |socket: Socket| match protocol {
+                    Protocol::Udp => Ear::Udp { socket: socket.into(), wildcard },
+                    Protocol::Tcp => Ear::Tcp(socket.into()),
+                };
+                return Ok((bound, sockets.into_iter().map(ear).collect()));
             }
-            Err(error) => return Err(failed("Listen: listen tcp", listener, error)),
-        };
-        if let Some(bound) = streams[0].local_addr().ok().and_then(|address| address.as_socket()) {
-            address.set_port(bound.port());
+            // A machine without IPv6 still has IPv4.
+            Err(error)
+                if address.ip().is_unspecified() && error.kind() != io::ErrorKind::AddrInUse && address.is_ipv6() =>
+            {
+                last = Some(error);
+            }
+            Err(error) => return Err(failed(error)),
         }
-        let datagrams = match listener.transport {
-            Transport::Dns => group(address, Type::DGRAM, workers),
-            _ => Ok(Vec::new()),
-        };
-        let datagrams = datagrams.map_err(|e| failed("ListenPacket: listen udp", listener, e))?;
-        return Ok(Sockets {
-            wildcard: address.ip().is_unspecified(),
-            udp: datagrams.into_iter().map(UdpSocket::from).collect(),
-            tcp: streams.into_iter().map(TcpListener::from).collect(),
-        });
     }
-    Err(failed("Listen: listen tcp", listener, last.unwrap_or_else(|| io::Error::other("no address"))))
+    Err(failed(last.unwrap_or_else(|| io::Error::other("no address"))))
 }
 
 /// What to bind, in order of preference.
 fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if host.is_empty() {
+    if socket_host(host).is_empty() {
         return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]);
     }
     let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is no address"));
@@ -83,49 +100,23 @@ fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(vec![address])
 }
 
-/// Sockets for all workers at one address.
-fn group(address: SocketAddr, kind: Type, workers: usize) -> io::Result<Vec<Socket>> {
-    let first = socket(address, kind)?;
-    first.bind(&address.into())?;
-    first.set_reuse_port(true)?;
-    let bound = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..workers {
-        let another = socket(address, kind)?;
-        another.set_reuse_port(true)?;
-        another.bind(&bound)?;
-        sockets.push(another);
+fn prepare(socket: &Socket, wish: &Wish) -> io::Result<()> {
+    if wish.protocol == Protocol::Tcp {
+        return Ok(());
     }
-    for socket in sockets.iter().filter(|_| kind == Type::STREAM) {
-        socket.listen(BACKLOG)?;
+    // More than the kernel allows is cut to what it allows.
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    let _ = socket.set_send_buffer_size(BUFFER);
+    if wish.address.ip().is_unspecified() {
+        sys::want_local_address(socket.as_fd(), wish.address.is_ipv6())?;
     }
-    Ok(sockets)
+    Ok(())
 }
 
-fn socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), kind, None)?;
-    let wildcard = address.ip().is_unspecified();
-    if address.is_ipv6() {
-        socket.set_only_v6(!wildcard)?;
-    }
-    socket.set_nonblocking(true)?;
-    if kind == Type::STREAM {
-        // Connections of a predecessor that linger must not keep its port from us.
-        socket.set_reuse_address(true)?;
-    } else {
-        // More than the kernel allows is cut to what it allows.
-        let _ = socket.set_recv_buffer_size(BUFFER);
-        let _ = socket.set_send_buffer_size(BUFFER);
-        if wildcard {
-            sys::want_local_address(socket.as_fd(), address.is_ipv6())?;
-        }
-    }
-    Ok(socket)
-}
-
-fn failed(what: &str, listener: &Listener, error: io::Error) -> Error {
+fn failed(protocol: Protocol, listener: &Listener, error: io::Error) -> Error {
     let address = listener.server.split_once("://").map_or("", |(_, address)| address);
-    let is_stream = what.ends_with("tcp");
+    let is_stream = protocol == Protocol::Tcp;
+    let what = if is_stream { "Listen: listen tcp" } else { "ListenPacket: listen udp" };
     let advice = advice(&error, listener.port, is_stream, "`bind` in the Corefile, or another port (`-dns.port 1053`)");
     let message = format!("{what} {address}: bind: {}{advice}", words(&error));
     listener.written.as_ref().map_or_else(|| Complaint::new(&message), |written| written.about(&message)).into()

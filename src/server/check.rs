@@ -22,7 +22,7 @@ pub fn findings(
 ) -> (Vec<String>, Vec<Finding>) {
     raise_limit();
     let host = Arc::new(Host::default());
-    let loaded = Loader::new(args, plugins, elsewhere, &host.metrics).and_then(|loader| loader.load());
+    let loaded = Loader::new(args, plugins, elsewhere, &host.metrics).load();
     match loaded {
         Ok(corefile) => {
             let (configuration, findings) = examine(&corefile, plugins, &host, &args.port);

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::args::Args;
 use crate::chain::setup::Registration;
@@ -21,42 +22,40 @@ enum Source {
     File(String),
     /// Made from the template of a node cache.
     Node(Box<source::Source>),
-    /// Standard input can be read once.
-    Text(String),
+    /// Standard input can be read once: its text, when that has happened.
+    Stdin(OnceLock<String>),
     BuiltIn,
 }
 
 impl Loader {
     /// A loader for what the command line names.
-    ///
-    /// # Errors
-    /// Standard input cannot be read.
-    pub fn new(
-        args: &Args,
-        plugins: &[Registration],
-        elsewhere: &'static [&'static str],
-        metrics: &Metrics,
-    ) -> Result<Self> {
+    #[must_use]
+    pub fn new(args: &Args, plugins: &[Registration], elsewhere: &'static [&'static str], metrics: &Metrics) -> Self {
         let conf = args.conf.as_deref();
         let source = match conf {
             _ if let Some(flags) = &args.node => {
                 Source::Node(Box::new(source::Source::new(flags, conf, &args.port, metrics)))
             }
-            Some("stdin") if !io::stdin().is_terminal() => {
-                let mut text = Vec::new();
-                let read = io::stdin().read_to_end(&mut text);
-                read.map_err(|source| Error::Io { what: "read the Corefile from standard input".into(), source })?;
-                Source::Text(corefile::decode(&text))
-            }
+            Some("stdin") if !io::stdin().is_terminal() => Source::Stdin(OnceLock::new()),
             Some("stdin") => Source::BuiltIn,
             Some(path) => Source::File(path.to_owned()),
             None if Path::new("Corefile").exists() => Source::File("Corefile".into()),
             None => Source::BuiltIn,
         };
-        Ok(Self { source, served: plugins.iter().map(|plugin| plugin.name).collect(), elsewhere })
+        Self { source, served: plugins.iter().map(|plugin| plugin.name).collect(), elsewhere }
     }
 
-    /// Reads and parses the Corefile as it is now.
+    /// The Corefile's name for messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.source {
+            Source::File(path) => path,
+            Source::Node(_) | Source::BuiltIn => "the Corefile",
+            Source::Stdin(_) => "stdin",
+        }
+    }
+
+    /// Reads and parses the Corefile as it is now. This may take as long as a file system does.
     ///
     /// # Errors
     /// It is missing, or the first thing in it that is wrong.
@@ -67,12 +66,22 @@ impl Loader {
                 let (name, bytes) = source.read()?;
                 (name, corefile::decode(&bytes))
             }
-            Source::Text(text) => ("stdin".into(), text.clone()),
+            Source::Stdin(text) => ("stdin".into(), from_stdin(text)?),
             Source::BuiltIn => (String::new(), String::new()),
         };
         let vocabulary = Vocabulary { served: &self.served, elsewhere: self.elsewhere };
         corefile::parse(&text, &name, &|name: &str| std::env::var(name).ok(), &vocabulary)
     }
+}
+
+fn from_stdin(text: &OnceLock<String>) -> Result<String> {
+    if let Some(text) = text.get() {
+        return Ok(text.clone());
+    }
+    let mut bytes = Vec::new();
+    let read = io::stdin().read_to_end(&mut bytes);
+    read.map_err(|source| Error::Io { what: "read the Corefile from standard input".into(), source })?;
+    Ok(text.get_or_init(|| corefile::decode(&bytes)).clone())
 }
 
 fn read(path: &str) -> Result<String> {

@@ -1,8 +1,8 @@
 //! Sockets and everything around them: workers, publishing, reload, signals, the end.
 //!
-//! - [`run`]: the life of the process
+//! - [`run`], [`signals`]: the life of the process, and what it obeys
 //! - [`check`]: what `-validate` does
-//! - [`load`]: reading the Corefile
+//! - [`load`], [`reload`]: reading the Corefile; one attempt to make a configuration of it
 //! - [`publish`]: a configuration goes live, or nothing has happened
 //! - [`worker`], [`udp`], [`stream`]: the loops
 //! - [`turns`], [`waiting`]: who may use a worker's time, and its places for queries that wait
@@ -12,7 +12,9 @@ mod bind;
 pub mod check;
 pub mod load;
 pub mod publish;
+mod reload;
 pub mod run;
+mod signals;
 mod stream;
 mod sys;
 mod turns;

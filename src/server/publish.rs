@@ -1,19 +1,22 @@
 //! A configuration goes live: what is new is opened first, then everything is swapped at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::bind::{self, Sockets};
+use super::bind::{self, Ear};
 use super::worker::{Command, Live, Shared, Worker};
 use crate::chain::build::Configuration;
+use crate::chain::place::socket_host;
 use crate::chain::site::Listener;
 use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
 use crate::host::Host;
-use crate::host::http::Endpoints;
+use crate::host::http::{Endpoints, Places};
+use crate::host::listen::Protocol;
 use crate::host::tasks::Tasks;
 
 //----------- Stage ----------------------------------------------------------
@@ -29,19 +32,34 @@ pub struct Stage {
 
 #[derive(Default)]
 struct State {
-    /// What each door is for; a door that was closed keeps its number.
-    doors: Vec<Option<Door>>,
+    /// A door keeps its number when it is closed, and has it again when it is opened again.
+    doors: Vec<Door>,
     /// The tasks of what is live.
     tasks: Tasks,
     lameduck: Duration,
 }
 
-/// What makes a listener the same before and after a reload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where one protocol comes in: a socket for each worker.
+///
+/// An address has one door for each protocol, whatever is spoken there. So a port whose scheme changes keeps its TCP
+/// sockets, and a connection meets the protocol that is right when it is accepted.
+#[derive(Debug, Clone)]
 struct Door {
-    transport: Transport,
+    protocol: Protocol,
+    /// Host and port as the Corefile has them, where it makes a difference to a socket.
     host: String,
     port: u16,
+    /// The address that they came to.
+    address: SocketAddr,
+    is_open: bool,
+}
+
+/// What is to become of the doors.
+struct Change {
+    doors: Vec<Door>,
+    live: Live,
+    /// The doors that were opened for it.
+    fresh: Vec<(usize, Vec<Ear>)>,
 }
 
 impl Stage {
@@ -57,33 +75,42 @@ impl Stage {
 
     /// Makes a configuration live. On an error nothing has changed.
     ///
+    /// `places` is where its pages are served.
+    ///
     /// # Errors
     /// Something cannot be opened.
-    pub fn publish(&self, mut configuration: Configuration) -> Result<()> {
+    pub fn publish(&self, mut configuration: Configuration, places: &Places) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoints = std::mem::take(&mut configuration.endpoints);
         let pages = self
             .host
             .http
-            .bind(&endpoints)
+            .bind(places)
             .map_err(|(address, source)| page_error(&configuration, &endpoints, &address, &source))?;
-        let mut doors = state.doors.clone();
-        let (live, fresh) = self.open_doors(&configuration.listeners, &mut doors)?;
+        let mut change = Change::from(&state.doors);
+        if let Err(error) = self.open_doors(&configuration.listeners, &mut change) {
+            state.doors = self.give_up(change);
+            return Err(error);
+        }
+        change.keep_covered();
 
         // From here on nothing can fail.
-        let closed: Vec<usize> =
-            (0..doors.len()).filter(|&door| live.listeners[door].is_none() && doors[door].is_some()).collect();
         self.host.http.publish(pages, endpoints, &self.runtime);
-        self.shared.live.store(Arc::new(live));
-        for (door, sockets) in fresh {
-            self.hand_out(door, sockets);
+        for (at, last) in self.shared.live.load().listeners.iter().enumerate() {
+            if let Some(last) = last
+                && !change.doors[at].is_open
+            {
+                // The order to close keeps it until the worker has followed it.
+                change.live.last[at] = Arc::downgrade(last);
+                self.close(at, last);
+            }
         }
-        for door in closed {
-            doors[door] = None;
-            self.tell_all(|| Command::Close(door));
+        self.shared.live.store(Arc::new(change.live));
+        for (door, ears) in change.fresh {
+            self.hand_out(door, ears);
         }
         crate::host::log::set_debug(configuration.debug);
-        state.doors = doors;
+        state.doors = change.doors;
         state.lameduck = configuration.lameduck;
         state.tasks = configuration.start(&self.runtime);
         Ok(())
@@ -120,40 +147,110 @@ impl Stage {
         self.shared.live.store(Arc::default());
     }
 
-    /// Gives every listener a door: the one it had, or a new one with sockets.
-    fn open_doors(
-        &self,
-        listeners: &[Arc<Listener>],
-        doors: &mut Vec<Option<Door>>,
-    ) -> Result<(Live, Vec<(usize, Sockets)>)> {
-        let (mut live, mut fresh) = (Live { listeners: vec![None; doors.len()] }, Vec::new());
+    /// Gives every listener its doors: those it had, or new ones.
+    fn open_doors(&self, listeners: &[Arc<Listener>], change: &mut Change) -> Result<()> {
         for listener in listeners {
-            let wanted = Door { transport: listener.transport, host: listener.host.clone(), port: listener.port };
-            let known = doors.iter().position(|door| door.as_ref() == Some(&wanted));
-            let door = match known {
-                Some(door) => door,
-                None => {
-                    fresh.push((doors.len(), bind::open(listener, self.workers.len())?));
-                    doors.push(Some(wanted));
-                    live.listeners.push(None);
-                    doors.len() - 1
-                }
-            };
-            live.listeners[door] = Some(listener.clone());
+            let mut beside = None;
+            for &protocol in bind::protocols(listener.transport) {
+                let known = change.doors.iter().position(|door| door.is_open && door.is_for(protocol, listener));
+                let at = match known {
+                    Some(at) => at,
+                    None => self.open_door(listener, protocol, beside, change)?,
+                };
+                beside = Some(change.doors[at].address);
+                change.live.listeners[at] = Some(listener.clone());
+            }
         }
-        Ok((live, fresh))
+        Ok(())
     }
 
-    fn hand_out(&self, door: usize, sockets: Sockets) {
-        let wildcard = sockets.wildcard;
-        let mut udp = sockets.udp.into_iter();
-        for (worker, tcp) in self.workers.iter().zip(sockets.tcp) {
-            worker.tell(Command::Open { door, udp: udp.next(), tcp, wildcard });
+    fn open_door(
+        &self,
+        listener: &Listener,
+        protocol: Protocol,
+        beside: Option<SocketAddr>,
+        change: &mut Change,
+    ) -> Result<usize> {
+        let again = |address| change.doors.iter().any(|door| (door.protocol, door.address) == (protocol, address));
+        let (address, ears) = bind::open(listener, protocol, beside, self.workers.len(), again)?;
+        let door = Door {
+            protocol,
+            host: socket_host(&listener.host).to_owned(),
+            port: listener.port,
+            address,
+            is_open: true,
+        };
+        // The number that it had before, if it had one: connections from that time find it again.
+        let at = change.doors.iter().position(|door| door.is_for(protocol, listener)).unwrap_or(change.doors.len());
+        if at == change.doors.len() {
+            change.live.listeners.push(None);
+            change.live.addresses.push(address);
+            change.live.last.push(Weak::new());
+            change.doors.push(door);
+        } else {
+            change.live.addresses[at] = address;
+            change.doors[at] = door;
+        }
+        change.fresh.push((at, ears));
+        Ok(at)
+    }
+
+    /// Closes what was opened for a change that cannot be made. What has come to these sockets meanwhile is answered by
+    /// those who would have got it without them. Returns the doors as they stay.
+    fn give_up(&self, change: Change) -> Vec<Door> {
+        let (mut doors, live) = (change.doors, self.shared.live.load());
+        for (at, ears) in change.fresh {
+            doors[at].is_open = false;
+            let transport = (doors[at].protocol == Protocol::Udp).then_some(Transport::Dns);
+            if let Some(heir) = live.heir(doors[at].address, transport) {
+                self.hand_out(at, ears);
+                self.close(at, heir);
+            }
+        }
+        doors
+    }
+
+    fn hand_out(&self, door: usize, ears: Vec<Ear>) {
+        for (worker, ear) in self.workers.iter().zip(ears) {
+            worker.tell(Command::Open(door, ear));
         }
     }
 
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        self.workers.iter().for_each(|worker| worker.tell(command()));
+    fn close(&self, door: usize, last: &Arc<Listener>) {
+        for worker in &self.workers {
+            worker.tell(Command::Close(door, last.clone()));
+        }
+    }
+}
+
+impl Door {
+    fn is_for(&self, protocol: Protocol, listener: &Listener) -> bool {
+        let is_same_place = self.host == socket_host(&listener.host) && self.port == listener.port;
+        self.protocol == protocol && is_same_place
+    }
+}
+
+impl Change {
+    fn from(doors: &[Door]) -> Self {
+        let addresses = doors.iter().map(|door| door.address).collect();
+        Self {
+            doors: doors.to_vec(),
+            live: Live { listeners: vec![None; doors.len()], addresses, last: vec![Weak::new(); doors.len()] },
+            fresh: Vec::new(),
+        }
+    }
+
+    /// Leaves a door open if what comes to it would now come to a less specific one: `bind 127.0.0.1` was taken away, and
+    /// its sockets serve the listener for all addresses from now on. Closing them could lose connections that are being
+    /// made; the other way round the kernel has led new ones to the more specific door before this one closes.
+    fn keep_covered(&mut self) {
+        for (at, door) in self.doors.iter_mut().enumerate().filter(|(_, door)| door.is_open) {
+            if self.live.listeners[at].is_none() {
+                let transport = (door.protocol == Protocol::Udp).then_some(Transport::Dns);
+                self.live.listeners[at] = self.live.heir(door.address, transport).cloned();
+                door.is_open = self.live.listeners[at].is_some();
+            }
+        }
     }
 }
 

@@ -1,21 +1,22 @@
 //! The life of the process: start, signals, reload, the end.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::{Handle, Runtime};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::load::Loader;
 use super::publish::Stage;
+use super::reload::{Made, Maker, Outcome, Version, Why};
+use super::signals::{Asked, Signals};
 use super::sys::share_heaps;
 use crate::args::Args;
-use crate::chain::build::{Configuration, build};
 use crate::chain::setup::Registration;
-use crate::corefile::{Corefile, Finding, Severity};
+use crate::corefile::{Finding, Severity};
 use crate::error::{Error, Result};
 use crate::host::files::raise_limit;
 use crate::host::metrics::{Family, Gauge};
@@ -71,10 +72,12 @@ pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
     let runtime = runtime.map_err(io)?;
+    // Before anything that may have to wait.
+    let signals = runtime.block_on(async { Signals::new() })?;
     let host = Arc::new(Host::default());
     let mut node = args.node.as_ref().map(|flags| runtime.block_on(Node::start(flags, &args.port, &host)));
-    let loader = Loader::new(args, plugins, elsewhere, &host.metrics);
-    let code = loader.and_then(|loader| live(args, plugins, loader, host, &runtime, &mut node));
+    let maker = Maker::new(args, plugins, elsewhere, &host);
+    let code = live(args, maker, signals, host, &runtime, &mut node);
     if let Some(node) = &mut node {
         runtime.block_on(node.leave());
     }
@@ -92,29 +95,16 @@ fn workers() -> usize {
 /// Serves from the first look at the Corefile to the signal to stop.
 fn live(
     args: &Args,
-    plugins: &'static [Registration],
-    loader: Loader,
+    maker: Maker,
+    signals: Signals,
     host: Arc<Host>,
     runtime: &Runtime,
     node: &mut Option<Node>,
 ) -> Result<ExitCode> {
-    let corefile = loader.load()?;
-    let mut configuration = build(&corefile, plugins, &host, &args.port)?;
     let stage = Stage::new(host.clone(), runtime.handle().clone(), workers())?;
-    let (hash, told) = (String::new(), BTreeSet::new());
-    let mut process = Process { args, plugins, loader, host, stage, node, watch: None, hash, told };
-    let code = runtime.block_on(async {
-        // Before anything else: until its handler is set, a signal kills.
-        let mut signals = Signals::new().map_err(|source| Error::Io { what: "listen for signals".into(), source })?;
-        process.start(&mut configuration, runtime).await?;
-        let servers = std::mem::take(&mut configuration.servers);
-        process.go_live(&corefile, configuration)?;
-        process.announce(&servers);
-        if let Some(node) = process.node {
-            node.serving().await;
-        }
-        process.obey(&mut signals, runtime).await
-    });
+    let (version, told) = (None, BTreeSet::new());
+    let mut process = Process { args, maker, signals, host, stage, node, watch: None, version, told };
+    let code = runtime.block_on(process.obey(runtime.handle()));
     process.stage.clear();
     code
 }
@@ -129,21 +119,21 @@ fn remove_pidfile(args: &Args) {
 
 struct Process<'a> {
     args: &'a Args,
-    plugins: &'static [Registration],
-    loader: Loader,
+    maker: Maker,
+    signals: Signals,
     host: Arc<Host>,
     stage: Stage,
     node: &'a mut Option<Node>,
     watch: Option<Watch>,
-    /// The hash of the Corefile that is live.
-    hash: String,
-    /// What was said about it.
+    /// What is live.
+    version: Option<Version>,
+    /// What was said about its Corefile.
     told: BTreeSet<String>,
 }
 
 /// Looking for a changed Corefile.
 struct Watch {
-    timer: tokio::time::Interval,
+    timer: Interval,
     /// Shows the hash as long as this configuration is live.
     _version: Gauge,
     /// The last reason for which a reload failed: said once.
@@ -152,24 +142,135 @@ struct Watch {
 
 /// What wakes the process.
 enum Event {
-    Stop,
-    Interrupt,
-    Quit,
-    Reload,
+    Asked(Asked),
     Look,
     Node(Due),
+    Attempt(Outcome),
 }
 
+/// A configuration that is being made.
+type Attempt = Pin<Box<dyn Future<Output = Outcome>>>;
+
 impl Process<'_> {
-    /// Starts what has to be prepared. At the first start the server answers meanwhile.
-    async fn start(&mut self, configuration: &mut Configuration, runtime: &Runtime) -> Result<()> {
-        if let Some(path) = &self.args.pidfile
-            && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
-        {
-            log::error("", format_args!("cannot write the pidfile {}: {error}", path.display()));
+    /// Does what signals, the clock and changes of the Corefile ask for, from the start to the end.
+    ///
+    /// Nothing here waits for an attempt: dropping it gives it up.
+    async fn obey(&mut self, runtime: &Handle) -> Result<ExitCode> {
+        let mut attempt = Some(self.attempt(Why::Start, runtime));
+        // Wished for while another one was made. However often, it is one: it reads what there is then.
+        let mut again = false;
+        loop {
+            match self.next(attempt.as_mut()).await {
+                Event::Asked(Asked::Reload) => {
+                    log::info("", format_args!("SIGUSR1: Reloading"));
+                    again = true;
+                }
+                Event::Asked(asked) => {
+                    drop(attempt);
+                    return Ok(self.end(asked).await);
+                }
+                Event::Look | Event::Node(Due::Look) => {
+                    attempt = attempt.or_else(|| Some(self.attempt(Why::Look, runtime)));
+                }
+                Event::Node(Due::Sync) => {
+                    if let Some(node) = self.node {
+                        node.sync().await;
+                    }
+                }
+                Event::Attempt(outcome) => {
+                    attempt = None;
+                    self.take(outcome).await?;
+                }
+            }
+            if again && attempt.is_none() {
+                again = false;
+                attempt = Some(self.attempt(Why::Wish, runtime));
+            }
         }
-        self.tell(&configuration.findings);
-        configuration.prepare(runtime.handle(), true).await
+    }
+
+    fn attempt(&self, why: Why, runtime: &Handle) -> Attempt {
+        Box::pin(self.maker.clone().attempt(why, self.version.clone(), runtime.clone()))
+    }
+
+    async fn next(&mut self, attempt: Option<&mut Attempt>) -> Event {
+        let is_busy = attempt.is_some();
+        let made = async {
+            match attempt {
+                Some(attempt) => attempt.await,
+                None => std::future::pending().await,
+            }
+        };
+        let look = async {
+            match self.watch.as_mut().filter(|_| !is_busy) {
+                Some(watch) => watch.timer.tick().await,
+                None => std::future::pending().await,
+            }
+        };
+        let due = async {
+            match &mut self.node {
+                Some(node) => node.due().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            asked = self.signals.next() => Event::Asked(asked),
+            outcome = made => Event::Attempt(outcome),
+            _ = look => Event::Look,
+            due = due => Event::Node(due),
+        }
+    }
+
+    /// Takes over what an attempt has made, if it has. One that fails changes nothing; at the start it is the end.
+    async fn take(&mut self, outcome: Outcome) -> Result<()> {
+        let is_start = self.version.is_none();
+        let (what, error) = match outcome {
+            Outcome::Same => {
+                if let Some(watch) = &mut self.watch {
+                    watch.complaint.clear();
+                }
+                return Ok(());
+            }
+            Outcome::Made(made) => match self.go_live(*made) {
+                Ok(()) if is_start => {
+                    if let Some(node) = self.node {
+                        node.serving().await;
+                    }
+                    return Ok(());
+                }
+                Ok(()) => {
+                    log::info("", format_args!("Reloading complete"));
+                    return Ok(());
+                }
+                Err(error) => ("Restart failed", error),
+            },
+            Outcome::Failed(what, error) => (what, error),
+        };
+        if is_start {
+            return Err(error);
+        }
+        self.complain(&error, what);
+        Ok(())
+    }
+
+    fn go_live(&mut self, mut made: Made) -> Result<()> {
+        let is_start = self.version.is_none();
+        if is_start {
+            self.write_pidfile();
+        }
+        let findings = std::mem::take(&mut made.configuration.findings);
+        let servers = std::mem::take(&mut made.configuration.servers);
+        let interval = made.configuration.reload;
+        self.stage.publish(made.configuration, &made.places)?;
+        self.tell(&findings);
+        self.watch = interval.map(|(interval, jitter)| self.watch(&made.version.hash, jittered(interval, jitter)));
+        self.version = Some(made.version);
+        if is_start && !self.args.quiet {
+            log::plain(&servers.join("\n"));
+            log::plain(&banner());
+        }
+        Ok(())
     }
 
     /// Logs what was found in a Corefile that is served, unless the one before it said the same.
@@ -186,109 +287,23 @@ impl Process<'_> {
         self.told = told;
     }
 
-    fn go_live(&mut self, corefile: &Corefile, mut configuration: Configuration) -> Result<()> {
-        let interval = configuration.reload;
-        let findings = std::mem::take(&mut configuration.findings);
-        self.stage.publish(configuration)?;
-        self.tell(&findings);
-        self.hash = corefile.sha512_hex();
-        self.watch = interval.map(|(interval, jitter)| {
-            // Shown from the start, at 0.
-            let _ = self.host.metrics.counter(&RELOAD_FAILED, &[]);
-            let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", &self.hash]);
-            version.set(1.0);
-            log::info("plugin/reload", format_args!("Running configuration SHA512 = {}", self.hash));
-            let period = jittered(interval, jitter);
-            let start = tokio::time::Instant::now() + period;
-            Watch { timer: tokio::time::interval_at(start, period), _version: version, complaint: String::new() }
-        });
-        Ok(())
+    fn watch(&self, hash: &str, period: Duration) -> Watch {
+        // Shown from the start, at 0.
+        let _ = self.host.metrics.counter(&RELOAD_FAILED, &[]);
+        let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", hash]);
+        version.set(1.0);
+        log::info("plugin/reload", format_args!("Running configuration SHA512 = {hash}"));
+        let mut timer = interval_at(Instant::now() + period, period);
+        // An attempt may take longer than the interval.
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Watch { timer, _version: version, complaint: String::new() }
     }
 
-    fn announce(&self, servers: &[String]) {
-        if !self.args.quiet {
-            log::plain(&servers.join("\n"));
-            log::plain(&banner());
-        }
-    }
-
-    /// Does what signals and the clock say, until the end.
-    async fn obey(&mut self, signals: &mut Signals, runtime: &Runtime) -> Result<ExitCode> {
-        loop {
-            match signals.next(self.watch.as_mut(), self.node.as_mut()).await {
-                Event::Stop => {
-                    log::info("", format_args!("SIGTERM: Shutting down servers then terminating"));
-                    self.stop(signals).await;
-                    return Ok(ExitCode::SUCCESS);
-                }
-                Event::Interrupt => {
-                    log::info("", format_args!("SIGINT: Shutting down"));
-                    self.host.shutting_down.store(true, Ordering::Relaxed);
-                    tokio::select! {
-                        () = tokio::time::sleep(self.stage.lameduck()) => return Ok(ExitCode::SUCCESS),
-                        _ = signals.interrupt.recv() => return Ok(ExitCode::from(2)),
-                    }
-                }
-                Event::Quit => return Ok(ExitCode::SUCCESS),
-                Event::Reload => {
-                    log::info("", format_args!("SIGUSR1: Reloading"));
-                    self.reload(runtime, true).await;
-                }
-                Event::Look | Event::Node(Due::Look) => self.reload(runtime, false).await,
-                Event::Node(Due::Sync) => {
-                    if let Some(node) = self.node {
-                        node.sync().await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Unready at once; serving goes on for the lameduck time, and for a little longer if clients still ask; then what
-    /// has arrived is answered.
-    async fn stop(&mut self, signals: &mut Signals) {
-        self.host.shutting_down.store(true, Ordering::Relaxed);
-        let lameduck = self.stage.lameduck();
-        if !lameduck.is_zero() {
-            log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
-            let serve_on = async {
-                tokio::time::sleep(lameduck).await;
-                if let Some(node) = &mut *self.node {
-                    node.hand_over();
-                }
-                self.stage.linger(LINGER).await;
-            };
-            tokio::select! {
-                () = serve_on => {}
-                _ = signals.quit.recv() => return,
-            }
-        }
-        if let Some(node) = self.node {
-            node.hand_over();
-        }
-        self.stage.drain(GRACE).await;
-    }
-
-    /// Reads the Corefile again. `forced`: even if it is the same. A failure changes nothing.
-    async fn reload(&mut self, runtime: &Runtime, forced: bool) {
-        let corefile = match self.loader.load() {
-            Ok(corefile) => corefile,
-            Err(error) => return self.complain(&error, "Corefile parse failed"),
-        };
-        if !forced && corefile.sha512_hex() == self.hash {
-            if let Some(watch) = &mut self.watch {
-                watch.complaint.clear();
-            }
-            return;
-        }
-        let built = async {
-            let mut configuration = build(&corefile, self.plugins, &self.host, &self.args.port)?;
-            configuration.prepare(runtime.handle(), false).await?;
-            Ok(configuration)
-        };
-        match built.await.and_then(|configuration| self.go_live(&corefile, configuration)) {
-            Ok(()) => log::info("", format_args!("Reloading complete")),
-            Err(error) => self.complain(&error, "Restart failed"),
+    fn write_pidfile(&self) {
+        if let Some(path) = &self.args.pidfile
+            && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+        {
+            log::error("", format_args!("cannot write the pidfile {}: {error}", path.display()));
         }
     }
 
@@ -303,58 +318,79 @@ impl Process<'_> {
         }
         log::failed(what, error, "the configuration before it stays in use");
     }
+
+    //------- The end --------------------------------------------------------
+
+    /// Unready at once; serving goes on for the lameduck time. After SIGTERM it goes on for a little longer if clients still
+    /// ask, and what has arrived is answered; after SIGINT it is over. SIGQUIT ends all of it, a second SIGINT with status 2.
+    async fn end(&mut self, asked: Asked) -> ExitCode {
+        if asked == Asked::Quit {
+            return ExitCode::SUCCESS;
+        }
+        self.host.shutting_down.store(true, Ordering::Relaxed);
+        let mut is_interrupted = asked == Asked::Interrupt;
+        tell_end(asked);
+        let lameduck = self.stage.lameduck();
+        if !lameduck.is_zero() {
+            log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
+        }
+        let over = tokio::time::sleep(lameduck);
+        tokio::pin!(over);
+        loop {
+            let asked = tokio::select! {
+                () = &mut over => break,
+                asked = self.signals.next() => asked,
+            };
+            match asked {
+                Asked::Quit => return ExitCode::SUCCESS,
+                Asked::Interrupt if is_interrupted => {
+                    log::info("", format_args!("SIGINT: Force quit"));
+                    return ExitCode::from(2);
+                }
+                Asked::Interrupt => {
+                    is_interrupted = true;
+                    tell_end(asked);
+                }
+                // It ends already.
+                Asked::Stop | Asked::Reload => {}
+            }
+        }
+        if !is_interrupted {
+            let Self { stage, node, signals, .. } = self;
+            tokio::select! {
+                () = wind_down(stage, node, lameduck) => {}
+                () = final_word(signals) => {}
+            }
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn tell_end(asked: Asked) {
+    match asked {
+        Asked::Interrupt => log::info("", format_args!("SIGINT: Shutting down")),
+        _ => log::info("", format_args!("SIGTERM: Shutting down servers then terminating")),
+    }
+}
+
+/// After the lameduck time: clients that are still sent here are served, then what has arrived is answered.
+async fn wind_down(stage: &Stage, node: &mut Option<Node>, lameduck: Duration) {
+    if let Some(node) = node {
+        node.hand_over();
+    }
+    if !lameduck.is_zero() {
+        stage.linger(LINGER).await;
+    }
+    stage.drain(GRACE).await;
+}
+
+/// Waits for a signal that ends also what is left.
+async fn final_word(signals: &mut Signals) {
+    while !matches!(signals.next().await, Asked::Quit | Asked::Interrupt) {}
 }
 
 /// The interval, somewhere within half the jitter to either side.
 fn jittered(interval: Duration, jitter: Duration) -> Duration {
     let shift = jitter.mul_f64(fastrand::f64());
     (interval + shift).saturating_sub(jitter / 2).max(Duration::from_secs(1))
-}
-
-struct Signals {
-    stop: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    reload: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            stop: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            reload: signal(SignalKind::user_defined1())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self, watch: Option<&mut Watch>, node: Option<&mut Node>) -> Event {
-        let look = async {
-            match watch {
-                Some(watch) => watch.timer.tick().await,
-                None => std::future::pending().await,
-            }
-        };
-        let due = async {
-            match node {
-                Some(node) => node.due().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(look, due);
-        loop {
-            tokio::select! {
-                _ = self.stop.recv() => return Event::Stop,
-                _ = self.interrupt.recv() => return Event::Interrupt,
-                _ = self.quit.recv() => return Event::Quit,
-                _ = self.reload.recv() => return Event::Reload,
-                // SIGHUP is ignored, as in CoreDNS.
-                _ = self.hangup.recv() => {}
-                _ = &mut look => return Event::Look,
-                due = &mut due => return Event::Node(due),
-            }
-        }
-    }
 }

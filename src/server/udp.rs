@@ -3,12 +3,12 @@
 //! A query that has to wait goes on in a task of its own; its reply goes out with those that are ready at the same time.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -16,9 +16,10 @@ use tokio::sync::{Notify, watch};
 
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
 use super::waiting::Place;
-use super::worker::Local;
+use super::worker::{Closing, Local};
 use crate::chain::site::Listener;
 use crate::chain::{Client, Outcome, Pending, Proto, Query, Reply};
+use crate::corefile::address::Transport;
 use crate::host::interest::registered;
 use crate::wire::answer::recycle;
 use crate::wire::request::{Gate, gate};
@@ -28,6 +29,12 @@ use crate::wire::write::{Writer, refusal};
 /// Octets of replies that are gathered before they are sent.
 const GATHER: usize = 256 << 10;
 
+/// How long a datagram that the kernel had for a socket already may take to be found there.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// The port of the discard protocol (RFC 863), which is served nowhere.
+const DISCARD: u16 = 9;
+
 //----------- The loop -------------------------------------------------------
 
 /// Serves a socket until the door closes, and then what has arrived.
@@ -36,25 +43,33 @@ pub(super) async fn serve(
     door: usize,
     socket: UdpSocket,
     wildcard: bool,
-    mut closing: watch::Receiver<bool>,
+    mut closing: watch::Receiver<Closing>,
 ) {
     let Ok(own) = socket.local_addr() else { return };
     let Ok(socket) = registered(socket, Interest::READABLE) else { return };
     let port = Rc::new(Port { socket, own, wildcard, outbox: RefCell::default(), news: Notify::new() });
     let (mut inbox, mut outgoing) = (Inbox::default(), Outbox::default());
-    let mut is_open = true;
+    let (mut is_open, mut is_settling, mut last, mut place) = (true, false, None, None);
+    let settled = tokio::time::sleep(SETTLE);
+    tokio::pin!(settled);
     // Whoever waits for an answer has the port as well.
-    while is_open || Rc::strong_count(&port) > 1 {
+    while is_open || is_settling || Rc::strong_count(&port) > 1 {
         tokio::select! {
             readable = port.socket.readable(), if is_open => is_open = readable.is_ok(),
-            _ = closing.wait_for(|closing| *closing), if is_open => is_open = false,
+            closed = closing.wait_for(Option::is_some), if is_open => {
+                (is_open, last) = (false, closed.ok().and_then(|listener| listener.clone()));
+                port.turn_away();
+                (is_settling, place) = (true, Some(local.settling.clone()));
+                settled.as_mut().reset(tokio::time::Instant::now() + SETTLE);
+            }
+            () = &mut settled, if is_settling => is_settling = false,
             () = port.news.notified() => {}
         }
         while let Ok(count) = if is_open { port.receive(&mut inbox) } else { port.receive_rest(&mut inbox) } {
             if count < BATCH {
                 port.is_drained();
             }
-            answer_batch(&local, door, &port, &inbox, count);
+            answer_batch(&local, door, last.as_ref(), &port, &inbox, count);
             port.flush(&mut outgoing).await;
             if is_open {
                 break;
@@ -62,6 +77,8 @@ pub(super) async fn serve(
         }
         port.flush(&mut outgoing).await;
     }
+    // Until now the worker has counted it as waiting.
+    drop(place);
 }
 
 /// A socket and what is known of it.
@@ -85,6 +102,22 @@ impl Port {
     /// What has arrived, also what tokio has not heard of yet: when the door closes nobody comes back for it.
     fn receive_rest(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
         inbox.receive(self.socket.get_ref().as_fd())
+    }
+
+    /// Lets the kernel give the socket nothing more, from one datagram to the next: what follows goes to another socket of
+    /// ours, or is refused where there is none. A connected socket hears its peer alone, and at port 9 of this host there is
+    /// none. Closing it instead would lose what has come since it was read last.
+    fn turn_away(&self) {
+        let here = match self.own.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            own => own,
+        };
+        let mut nobody = self.own;
+        nobody.set_ip(here);
+        nobody.set_port(DISCARD);
+        // Where it fails (an address that is gone), nothing comes either.
+        let _ = self.socket.get_ref().connect(nobody);
     }
 
     /// A batch that was not full has emptied the socket: the next datagram wakes the loop, and nobody has to ask the kernel
@@ -112,9 +145,27 @@ impl Port {
     }
 }
 
-fn answer_batch(local: &Rc<Local>, door: usize, port: &Rc<Port>, inbox: &Inbox, count: usize) {
+/// `last` is the listener of a door that is closed.
+fn answer_batch(
+    local: &Rc<Local>,
+    door: usize,
+    last: Option<&Arc<Listener>>,
+    port: &Rc<Port>,
+    inbox: &Inbox,
+    count: usize,
+) {
     let live = local.shared.live.load();
-    let Some(Some(listener)) = live.listeners.get(door) else { return };
+    let own = last.or_else(|| live.listeners.get(door)?.as_ref());
+    let rest;
+    let listener = match own {
+        Some(own) => own,
+        None => {
+            // It is to close in this moment; or it was opened in vain, and serves what has come to it for who would have got it.
+            rest = live.last_of(door).or_else(|| live.heir(port.own, Some(Transport::Dns)).cloned());
+            let Some(rest) = &rest else { return };
+            rest
+        }
+    };
     let now = Instant::now();
     local.hear(now);
     let outbox = &mut *port.outbox.borrow_mut();

@@ -4,23 +4,26 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::{TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::bind::Ear;
 use super::stream::{Connections, Limits};
 use super::turns::Turns;
 use super::waiting::{Place, Waiting};
 use super::{stream, udp};
 use crate::chain::site::Listener;
 use crate::chain::{Pending, Query};
+use crate::corefile::address::Transport;
 use crate::error::{Error, Result};
+use crate::host::listen;
 use crate::host::metrics::{self, Counter, Family, Metrics};
 use crate::host::repeats::Repeats;
 use crate::host::{files, log};
@@ -70,6 +73,39 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(super) struct Live {
     /// Nothing at a door that is closed.
     pub(super) listeners: Vec<Option<Arc<Listener>>>,
+    /// The address of each door.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Who has served a door that was open until now, and is there until the workers have closed it.
+    pub(super) last: Vec<Weak<Listener>>,
+}
+
+impl Live {
+    /// The listener that now serves `address`, whichever door it has: the most specific one. With a transport, one that
+    /// speaks it.
+    pub(super) fn heir(&self, address: SocketAddr, transport: Option<Transport>) -> Option<&Arc<Listener>> {
+        let open = self.listeners.iter().zip(&self.addresses);
+        let ranked = open.filter_map(|(listener, door)| Some((listen::rank(*door, address)?, listener.as_ref()?)));
+        let fitting = ranked.filter(|(_, listener)| transport.is_none_or(|transport| transport == listener.transport));
+        fitting.max_by_key(|(rank, _)| *rank).map(|(_, listener)| listener)
+    }
+
+    /// The listener for a connection to `address` that came through this door, possibly before a reload. With a transport,
+    /// one that speaks it: a connection cannot change from plain to TLS.
+    pub(super) fn of_stream(
+        &self,
+        door: usize,
+        address: SocketAddr,
+        transport: Option<Transport>,
+    ) -> Option<&Arc<Listener>> {
+        let own = self.listeners.get(door).and_then(Option::as_ref);
+        let fitting = own.filter(|own| transport.is_none_or(|transport| transport == own.transport));
+        fitting.or_else(|| self.heir(address, transport))
+    }
+
+    /// The listener for what is left at a door that is closed.
+    pub(super) fn last_of(&self, door: usize) -> Option<Arc<Listener>> {
+        self.last.get(door).and_then(Weak::upgrade)
+    }
 }
 
 /// What all workers see.
@@ -124,6 +160,8 @@ impl Shared {
         }
     }
 }
+/// Whether a door is to close: the listener that answers what has arrived there.
+pub(super) type Closing = Option<Arc<Listener>>;
 
 //----------- Worker ---------------------------------------------------------
 
@@ -134,19 +172,10 @@ pub(super) struct Worker {
 
 /// What a worker can be told.
 pub(super) enum Command {
-    /// Serve these sockets as a door.
-    Open {
-        /// The number of the door.
-        door: usize,
-        /// Datagrams, where they are taken.
-        udp: Option<UdpSocket>,
-        /// Streams.
-        tcp: TcpListener,
-        /// Whether datagrams tell the address they were sent to.
-        wildcard: bool,
-    },
-    /// Stop serving a door, once what has arrived is answered.
-    Close(usize),
+    /// Serve this socket as the door with this number.
+    Open(usize, Ear),
+    /// Stop serving a door, once this listener has answered what has arrived there.
+    Close(usize, Arc<Listener>),
     /// Go on, and tell when nobody has asked for a second.
     Linger(oneshot::Sender<()>),
     /// Stop serving all doors; tell when what has arrived is answered.
@@ -192,6 +221,8 @@ pub(super) struct Local {
     pub(super) connections: Connections,
     pub(super) turns: Turns,
     waiting: Rc<Waiting>,
+    /// Held for each socket that closes, until it is read to its end.
+    pub(super) settling: Rc<()>,
     /// When a client last asked.
     heard: Cell<Instant>,
 }
@@ -200,7 +231,8 @@ impl Local {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let connections = Connections::new(shared.limits);
         let waiting = Rc::new(Waiting::new(WAITING));
-        Self { shared, connections, turns: Turns::default(), waiting, heard: Cell::new(Instant::now()) }
+        let (turns, settling) = (Turns::default(), Rc::default());
+        Self { shared, connections, turns, waiting, settling, heard: Cell::new(Instant::now()) }
     }
 
     /// Lets connections have no more files than everything else leaves them, as of now.
@@ -236,7 +268,7 @@ impl Local {
     }
 
     fn is_idle(&self) -> bool {
-        self.waiting.taken() == 0 && self.connections.are_quiet()
+        self.waiting.taken() == 0 && Rc::strong_count(&self.settling) == 1 && self.connections.are_quiet()
     }
 
     /// How many places for queries that wait are taken.
@@ -249,20 +281,24 @@ impl Local {
 async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) {
     let pacing = local.clone();
     tokio::task::spawn_local(async move { pacing.turns.pace().await });
-    let mut doors: HashMap<usize, watch::Sender<bool>> = HashMap::new();
+    let mut doors: HashMap<usize, watch::Sender<Closing>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Open { door, udp, tcp, wildcard } => {
-                let (open, closing) = watch::channel(false);
-                if let Some(udp) = udp {
-                    tokio::task::spawn_local(udp::serve(local.clone(), door, udp, wildcard, closing.clone()));
+            Command::Open(door, ear) => {
+                let (open, closing) = watch::channel(None);
+                match ear {
+                    Ear::Udp { socket, wildcard } => {
+                        tokio::task::spawn_local(udp::serve(local.clone(), door, socket, wildcard, closing));
+                    }
+                    Ear::Tcp(listener) => {
+                        tokio::task::spawn_local(stream::accept(local.clone(), door, listener, closing));
+                    }
                 }
-                tokio::task::spawn_local(stream::accept(local.clone(), door, tcp, closing));
                 doors.insert(door, open);
             }
-            Command::Close(door) => {
+            Command::Close(door, last) => {
                 if let Some(open) = doors.remove(&door) {
-                    open.send_replace(true);
+                    open.send_replace(Some(last));
                 }
             }
             Command::Linger(done) => {
@@ -273,8 +309,9 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
                 });
             }
             Command::Drain(done) => {
-                for (_, open) in doors.drain() {
-                    open.send_replace(true);
+                let live = local.shared.live.load_full();
+                for (door, open) in doors.drain() {
+                    open.send_replace(live.listeners.get(door).cloned().flatten());
                 }
                 let local = local.clone();
                 tokio::task::spawn_local(async move {

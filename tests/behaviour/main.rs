@@ -4,11 +4,13 @@
 //! - `ask`: a question on the command line, and its reply as text
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
+//! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and whoever does not read them delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
 //! - `panics`: one in a plugin costs one query
 //! - `start`: what keeps it from starting, and how it says so
 //! - `reload`: nothing is lost, and a failed reload changes nothing
+//! - `signals`: obeyed at any moment
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
 //! - `unread`: what clients of streams that do not read may cost
@@ -30,11 +32,13 @@ mod support_upstream;
 mod api;
 mod ask;
 mod compare;
+mod listeners;
 mod log;
 mod pages;
 mod panics;
 mod reload;
 mod scenarios;
+mod signals;
 mod start;
 mod stop;
 mod streams;

@@ -285,3 +285,28 @@ fn without_the_right_to_change_the_network_it_says_what_to_do() {
         assert_eq!(rules(), None);
     });
 }
+
+/// `reload` looks at the addresses of the interfaces that `bind` names, not at the text alone.
+#[test]
+fn a_new_address_of_an_interface_is_found() {
+    inside("a_new_address_of_an_interface_is_found", || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let corefile = ".:53 {\n bind out {\n except 192.0.2.9\n }\n reload 2s 0s\n whoami\n}\n";
+        std::fs::write(folder.path().join("Corefile"), corefile).expect("writes");
+        let server = Running::start(folder.path(), "server", "-conf Corefile");
+        ask_until("192.0.2.1:53", NAME, "NOERROR");
+        shell("ip addr add 192.0.2.7/24 dev out && ip addr add 192.0.2.9/24 dev out");
+        ask_until("192.0.2.7:53", NAME, "NOERROR");
+        assert!(ask("192.0.2.9:53", NAME).contains("refused"), "it is excepted");
+        // The first one is the primary address: with it the others would go.
+        shell("sysctl -qw net.ipv4.conf.out.promote_secondaries=1 && ip addr del 192.0.2.1/24 dev out");
+        server.wait_for("Reloading complete", 2);
+        ask_until("192.0.2.7:53", NAME, "NOERROR");
+        // An interface without an address cannot be listened on: what was before stays, and is looked at again.
+        shell("ip addr flush dev out");
+        server.wait_for("stays in use", 1);
+        shell("ip addr add 192.0.2.8/24 dev out");
+        ask_until("192.0.2.8:53", NAME, "NOERROR");
+        assert_eq!(server.end("TERM").code(), Some(0));
+    });
+}

@@ -17,7 +17,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The program that is tested.
-const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
+pub const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
 
 //----------- Server ---------------------------------------------------------
 

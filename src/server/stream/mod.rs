@@ -27,10 +27,13 @@ use tokio::task::{spawn_local, yield_now};
 
 pub(super) use self::connections::{Connections, Limits};
 use self::session::Session;
-use super::worker::Local;
+use super::worker::{Closing, Local};
 use crate::chain::{Client, Proto};
 use crate::error::{is_out_of_files, words};
 use crate::host::log;
+
+/// How long a connection may take from its first packet to where it can be accepted, when its door closes.
+const ON_THEIR_WAY: Duration = Duration::from_secs(1);
 
 /// Connections that are accepted in a row; then the worker looks for datagrams.
 const ROW: usize = 16;
@@ -49,18 +52,24 @@ fn tell_refused(local: &Local, error: &io::Error) {
     }
 }
 
-/// Accepts connections until the door closes.
-pub(super) async fn accept(local: Rc<Local>, door: usize, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+/// Accepts connections until the door closes, and those that were on their way then.
+pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut closing: watch::Receiver<Closing>) {
     // Connections have what their listener has.
-    let _ = SockRef::from(&listener).set_recv_buffer_size(BUFFERS.0);
-    let _ = SockRef::from(&listener).set_send_buffer_size(BUFFERS.1);
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let _ = SockRef::from(&ear).set_recv_buffer_size(BUFFERS.0);
+    let _ = SockRef::from(&ear).set_send_buffer_size(BUFFERS.1);
+    let Ok(ear) = tokio::net::TcpListener::from_std(ear) else { return };
     local.count_files();
+    let closed = async move {
+        let _ = closing.wait_for(Option::is_some).await;
+        tokio::time::sleep(ON_THEIR_WAY).await;
+    };
+    tokio::pin!(closed);
     let mut row = 0;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = closing.wait_for(|closing| *closing) => return,
+            biased;
+            accepted = ear.accept() => accepted,
+            () = &mut closed => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -93,14 +102,15 @@ async fn has_failed(local: &Local, error: &io::Error) {
 
 /// Begins to serve a connection.
 fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
-    let live = local.shared.live.load();
-    let Some(Some(listener)) = live.listeners.get(door) else { return };
     let _ = stream.set_nodelay(true);
     let here = stream.local_addr().unwrap_or(peer);
     let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };
+    let live = local.shared.live.load();
+    let served = live.of_stream(door, client.local, None).cloned();
+    let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
     let member = Connections::join(local, client.peer.ip(), stream.as_raw_fd());
     let config = listener.secure.as_ref().map(|secure| secure.config());
-    let (local, session) = (local.clone(), Session::new(local.clone(), door, client, member));
+    let (local, session) = (local.clone(), Session::new(local.clone(), (door, listener), client, member));
     spawn_local(async move {
         let serve = async {
             match config {

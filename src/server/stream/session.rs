@@ -78,7 +78,8 @@ impl Carrier for TlsStream<TcpStream> {
 /// One connection with its buffers.
 pub(super) struct Session {
     local: Rc<Local>,
-    door: usize,
+    /// The door it came through, and the listener that has served it last.
+    door: (usize, Arc<Listener>),
     client: Client,
     member: Member,
     input: Vec<u8>,
@@ -121,7 +122,7 @@ enum End {
 }
 
 impl Session {
-    pub(super) fn new(local: Rc<Local>, door: usize, client: Client, member: Member) -> Self {
+    pub(super) fn new(local: Rc<Local>, door: (usize, Arc<Listener>), client: Client, member: Member) -> Self {
         let (late, replies) = mpsc::unbounded_channel();
         Self {
             local,
@@ -344,20 +345,32 @@ impl Session {
             Gate::Refuse(why) => return self.output.put(now, |_, out| refusal(message, &why, out)),
             Gate::Pass(request) => request,
         };
-        let live = self.local.shared.live.load();
-        let Some(Some(listener)) = live.listeners.get(self.door) else { return self.member.close() };
+        let listener = self.listener();
         let mut query = Query::new(message, request, self.client, now.into_std());
         match listener.ask(&mut query) {
             Outcome::Reply(reply) => self.reply(now, &query, reply),
             Outcome::Drop => {}
             Outcome::Wait(pending) => match self.local.place(&query, &pending) {
-                Some(place) => self.wait(listener.clone(), Box::new(query.into_owned()), pending, place),
+                Some(place) => self.wait(listener, Box::new(query.into_owned()), pending, place),
                 None => {
                     let shed = Reply::failure(rcode::SERVFAIL, "too many queries are waiting");
                     self.reply(now, &query, shed);
                 }
             },
         }
+    }
+
+    /// Who answers now.
+    fn listener(&mut self) -> Arc<Listener> {
+        let live = self.local.shared.live.load();
+        let (door, last) = &mut self.door;
+        match live.of_stream(*door, self.client.local, Some(last.transport)) {
+            Some(listener) if Arc::ptr_eq(listener, last) => {}
+            Some(listener) => last.clone_from(listener),
+            // Its address or its protocol is not served any more: this question is the last one.
+            None => self.member.close(),
+        }
+        last.clone()
     }
 
     /// Lets a query wait. Its reply comes to this session, and is written when there is room.

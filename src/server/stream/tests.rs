@@ -49,8 +49,9 @@ impl Worker {
         ));
         let mut shared = Shared::new(&Metrics::default(), 1);
         change(&mut shared);
-        let listeners = server.configuration.listeners.iter().cloned().map(Some).collect();
-        shared.live.store(Arc::new(Live { listeners }));
+        let listeners: Vec<_> = server.configuration.listeners.iter().cloned().map(Some).collect();
+        let addresses = listeners.iter().map(|_| ([127, 0, 0, 1], 53).into()).collect();
+        shared.live.store(Arc::new(Live { listeners, addresses, ..Live::default() }));
         let local = Rc::new(Local::new(Arc::new(shared)));
         let pacing = local.clone();
         spawn_local(async move { pacing.turns.pace().await });
@@ -63,7 +64,9 @@ impl Worker {
         let peer = std::net::SocketAddr::from(([10, 0, 0, last], 4000));
         let here = "10.96.0.10:53".parse().expect("an address");
         let member = Connections::join(&self.local, peer.ip(), -1);
-        let session = Session::new(self.local.clone(), 0, Client { peer, local: here, proto: Proto::Tcp }, member);
+        let listener = self.local.shared.live.load().listeners[0].clone().expect("served");
+        let session =
+            Session::new(self.local.clone(), (0, listener), Client { peer, local: here, proto: Proto::Tcp }, member);
         let local = self.local.clone();
         (client, spawn_local(async move { local.turns.work(session.run(server)).await }))
     }
