@@ -11,7 +11,7 @@ use super::load::Loader;
 use crate::args::Args;
 use crate::chain::build::{Configuration, build};
 use crate::chain::setup::{Fact, Registration};
-use crate::error::{Error, Result, words};
+use crate::error::{Error, words};
 use crate::host::Host;
 use crate::host::http::{self, Places};
 
