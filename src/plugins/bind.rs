@@ -54,8 +54,12 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
                 return Err(cursor.error("at least one address or interface must be given to except subdirective"));
             }
         }
-        let (wanted, except) = (addresses(&cursor, &words, &interfaces)?, addresses(&cursor, &except, &interfaces)?);
-        s.bind(wanted.into_iter().filter(|address| !except.contains(address)));
+        let wanted = words.iter().map(|word| Ok((word, addresses(&cursor, &[word], &interfaces)?)));
+        let wanted: Vec<_> = wanted.collect::<Result<_>>()?;
+        let except = addresses(&cursor, &except, &interfaces)?;
+        for (word, wanted) in wanted {
+            s.bind(word, wanted.into_iter().filter(|address| !except.contains(address)));
+        }
     }
     if s.bound().is_empty() {
         return Err(cursor.error("no address is left to listen on"));
