@@ -2,6 +2,9 @@
 //! that are about a plugin we have, whose words may be better than CoreDNS's, and the words as well of a list of our
 //! own.
 
+#[path = "plugins_grammar/warned.rs"]
+mod warned;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,60 +101,6 @@ fn every_case_about_our_plugins_has_coredns_verdict_and_line() {
     }
     assert!(wrong.is_empty(), "{} of {judged} cases differ:\n{}", wrong.len(), wrong.join("\n"));
     assert!(judged > 45, "only {judged} cases");
-}
-
-/// Lines in a block that CoreDNS takes in silence, and the words of them that are warned about.
-const WARNED: &[(&str, &str)] = &[
-    ("acl bad..zone good {\nblock\n}", "bad..zone"),
-    ("autopath bad..zone /dev/null", "bad..zone"),
-    ("cache bad..zone", "bad..zone"),
-    ("cache {\ndisable success good bad..zone\n}", "bad..zone"),
-    ("forward . 192.0.2.53 {\nexcept a..b good c..d\n}", "a..b c..d"),
-    ("hosts /dev/null bad..zone", "bad..zone"),
-    ("hosts {\n10.0.0.1 a\nfallthrough bad..zone\n}", "bad..zone"),
-    ("hosts /none/such", "/none/such"),
-    ("hosts {\n10.0.0.1 bad..name\n}", "10.0.0.1"),
-    ("kubernetes cluster.local bad..zone {\nmulticluster a..b\nfallthrough c..d\n}", "bad..zone a..b c..d"),
-    ("kubernetes cluster.local {\nmulticluster\n}", "multicluster"),
-    ("kubernetes cluster.local\nk8s_external bad..zone {\nfallthrough a..b\n}", "bad..zone a..b"),
-    ("loadbalance weighted /none/such", "/none/such"),
-    ("log bad..zone good", "bad..zone"),
-    ("rewrite name a..b c..d", "c..d a..b"),
-    ("rewrite ttl a..b 30", "a..b"),
-    ("rewrite rcode exact a..b 2 3", "a..b"),
-    ("root /none/such", "/none/such"),
-    ("template IN A bad..zone {\nrcode NXDOMAIN\nfallthrough a..b\n}", "bad..zone a..b"),
-    ("health dns.example.org:8080", "dns.example.org:8080"),
-];
-
-#[test]
-fn what_has_no_effect_is_warned_about_with_its_word() {
-    let label = "a".repeat(64);
-    let mut wrong = Vec::new();
-    for (options, words) in WARNED {
-        for (bad, words) in [("bad..zone", (*words).to_owned()), (&*label, words.replace("bad..zone", &label))] {
-            let text = format!(".:1053 {{\n{}\n}}\n", options.replace("bad..zone", bad));
-            let vocabulary =
-                Vocabulary { served: &ALL.iter().map(|plugin| plugin.name).collect::<Vec<_>>(), elsewhere: &[] };
-            let corefile = parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-            let configuration = build(&corefile, ALL, &Arc::new(Host::default()), "53").expect("a configuration");
-            let told = configuration.findings.iter().map(|finding| {
-                let parts = finding.what.parts();
-                let place = parts.place.expect("a place");
-                assert!(
-                    parts.plugin.is_some() && place.text.contains(&place.word()),
-                    "{parts:?}",
-                    parts = parts.message
-                );
-                place.word()
-            });
-            let told = told.collect::<Vec<_>>().join(" ");
-            if told != words {
-                wrong.push(format!("{text:?}: {told:?}, not {words:?}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Options in a block, and the end of what CoreDNS 1.15.0 says; empty where it accepts them. Seen running.

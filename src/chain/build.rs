@@ -284,8 +284,9 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         }
         let served = place::places(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));
-        let written = block.keys.first().map(|key| key.word.complain(""));
+        let first = block.keys.first().map(|key| key.word.complain(""));
         for (ordinal, Place { transport, port, host, zones }) in served.into_iter().enumerate() {
+            let written = block.draft.bound.get(&host).or(first.as_ref()).cloned();
             let secure = block.draft.secure.as_ref().filter(|_| transport == Transport::Tls);
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
             let server = server_label(transport, &host, port);
@@ -293,7 +294,7 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             let (_, shared, _, sites) = place.or_insert_with(|| (host, secure.cloned(), written.clone(), Vec::new()));
             if let Some(why) = Secure::difference(shared.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &sites[0], &site, why);
-                return Err(written.map_or_else(|| Complaint::new(&why), |written| written.about(&why)).into());
+                return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
             sites.push(site);
         }

@@ -58,6 +58,8 @@ pub struct Setup<'a> {
 pub(super) struct BlockDraft {
     pub(super) seats: Vec<(&'static str, Arc<dyn Plugin>)>,
     pub(super) bind: Vec<String>,
+    /// The word that names each of them.
+    pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
     pub(super) from_memory: Vec<Name>,
@@ -176,9 +178,11 @@ impl<'a> Setup<'a> {
     }
 
     /// Listens on these addresses only, in addition to those named before. An IPv6 address may end in `%INTERFACE`.
-    pub fn bind(&mut self, addresses: impl IntoIterator<Item = String>) {
+    /// `written` is the word to blame if nothing can listen there.
+    pub fn bind(&mut self, written: &Word, addresses: impl IntoIterator<Item = String>) {
         for address in addresses {
             if !self.draft.bind.contains(&address) {
+                self.draft.bound.insert(address.clone(), written.complain(""));
                 self.draft.bind.push(address);
             }
         }

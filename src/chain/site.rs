@@ -76,7 +76,7 @@ pub struct Listener {
     pub port: u16,
     /// How connections are secured, if they are.
     pub secure: Option<Arc<Secure>>,
-    /// The word to blame if nothing can listen there: the first key of the first server block.
+    /// The word to blame if nothing can listen there: the address, or the first key of the first server block.
     pub written: Option<Complaint>,
     sites: Vec<Arc<Site>>,
     zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,

@@ -60,10 +60,13 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
                 return Err(cursor.error("at least one address or interface must be given to except subdirective"));
             }
         }
-        let wanted = addresses(&cursor, &words, &interfaces)?;
+        let wanted = words.iter().map(|word| Ok((word, addresses(&cursor, &[word], &interfaces)?)));
+        let wanted: Vec<_> = wanted.collect::<Result<_>>()?;
         let except = addresses(&cursor, &except_words, &interfaces)?;
         named.extend(words.iter().chain(&except_words).map(|word| word.as_str().to_owned()));
-        s.bind(wanted.into_iter().filter(|address| !except.contains(address)));
+        for (word, wanted) in wanted {
+            s.bind(word, wanted.into_iter().filter(|address| !except.contains(address)));
+        }
     }
     if s.bound().is_empty() {
         return Err(cursor.error("no address is left to listen on"));

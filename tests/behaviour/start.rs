@@ -63,7 +63,15 @@ fn a_port_that_somebody_has_is_noticed() {
 fn an_address_that_is_not_here_is_refused_with_those_that_are() {
     let port = free_port();
     let wanted = ["cannot assign requested address", "help: this machine has ", "127.0.0.1"];
-    refused(&format!(".:{port} {{\n    bind 192.0.2.77\n    whoami\n}}\n"), &wanted);
+    let address = format!(".:{port} {{\n    bind 127.0.0.1 192.0.2.77\n    whoami\n}}\n");
+    refused(
+        &address,
+        &[
+            &wanted[..],
+            &["Corefile:2 - Listen", "  2 |     bind 127.0.0.1 192.0.2.77\n    |                    ^^^^^^^^^^\n"],
+        ]
+        .concat(),
+    );
     let page = format!(".:{port} {{\n    bind 127.0.0.1\n    ready 192.0.2.77:8181\n    whoami\n}}\n");
     refused(&page, &["listen tcp 192.0.2.77:8181", wanted[0], wanted[1], "/ready in the Corefile"]);
     refused(
@@ -277,7 +285,7 @@ fn with_json_whatever_keeps_it_from_starting_is_one_record() {
         ("a..b {\n}\n", "", "", "Corefile:1", "error inspecting server blocks: Corefile:1 - "),
         (".:1053 {\n  kubernetes cluster.local\n}\n", "", "kubernetes", "Corefile:2", "KUBERNETES_SERVICE_HOST"),
         (&*page, "", "health", "Corefile:3", "address already in use"),
-        (&*blocked, "", "", "Corefile:1", "address already in use"),
+        (&*blocked, "", "", "Corefile:2", "address already in use"),
         ("", "-conf nowhere", "", "", "open nowhere: no such file"),
         ("", "-nonsense", "", "", "flag provided but not defined: -nonsense"),
         ("", "-p", "", "", "flag needs an argument: -p"),
