@@ -1,6 +1,7 @@
 //! A running server as its users see it. Each module is one promise.
 //!
 //! - `api`: the API server is away or refuses, and what is said of it
+//! - `asker`: no promise, but who asks meanwhile
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `listeners`: those that overlap, and each layout after each other one
@@ -22,6 +23,7 @@ mod support_api;
 mod support_tls;
 
 mod api;
+mod asker;
 mod compare;
 mod listeners;
 mod log;
