@@ -43,14 +43,16 @@ pub struct Wish {
 ///
 /// # Errors
 /// What the kernel says: [`ErrorKind::AddrInUse`] if another process has the port, or another user of this module has
-/// exactly this address.
+/// exactly this address ([`is_own`]).
 pub fn open(wish: Wish, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Vec<Socket>> {
     let make = || socket(&wish).and_then(|socket| prepare(&socket).map(|()| socket));
     let mut first = make()?;
     if let Err(error) = first.bind(&wish.address.into()) {
         let holder = if error.kind() == ErrorKind::AddrInUse { holder(&wish) } else { Holder::Another };
-        if holder == Holder::Another {
-            return Err(error);
+        match holder {
+            Holder::Nobody | Holder::Us => {}
+            Holder::Another => return Err(error),
+            Holder::Same => return Err(io::Error::new(ErrorKind::AddrInUse, Own)),
         }
         first = make()?;
         first.set_reuse_port(holder == Holder::Us)?;
@@ -100,13 +102,32 @@ pub fn rank(outer: SocketAddr, inner: SocketAddr) -> Option<u8> {
 
 //----------- Whose sockets they are -----------------------------------------
 
+/// An address is in use by this process itself, for something else.
+#[derive(Debug)]
+struct Own;
+
+impl std::error::Error for Own {}
+
+impl std::fmt::Display for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("address already in use")
+    }
+}
+
+/// Whether an address is in use by this process itself, for something else.
+#[must_use]
+pub fn is_own(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Own>())
+}
+
 /// Who keeps an address from us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
     /// The socket was closed in this moment.
     Nobody,
     Us,
-    /// Another process, or another user of this module.
+    /// Us, at exactly this address and for another use.
+    Same,
     Another,
 }
 
@@ -119,10 +140,11 @@ fn holder(wish: &Wish) -> Holder {
     let overlaps = |other: SocketAddr| rank(other, wish.address).or(rank(wish.address, other)).is_some();
     let mut holder = Holder::Nobody;
     for (address, inode) in sockets.into_iter().filter(|(address, _)| overlaps(*address)) {
-        if !ours.contains(&inode) || (address.ip() == wish.address.ip() && !wish.again) {
+        if !ours.contains(&inode) {
             return Holder::Another;
         }
-        holder = Holder::Us;
+        let is_same = address.ip() == wish.address.ip() && !wish.again;
+        holder = if is_same || holder == Holder::Same { Holder::Same } else { Holder::Us };
     }
     holder
 }

@@ -125,6 +125,9 @@ fn failed(protocol: Protocol, listener: &Listener, error: io::Error) -> Error {
 /// What to do about a port that cannot be bound; `change` says where another one is named. Starts on a line of its own.
 pub(super) fn advice(error: &io::Error, port: u16, is_stream: bool, change: &str) -> String {
     match error.kind() {
+        io::ErrorKind::AddrInUse if listen::is_own(error) => {
+            format!("\nhelp: Signpost itself has it already, for questions or another page; change {change}")
+        }
         io::ErrorKind::AddrInUse => {
             let protocol = if is_stream { 't' } else { 'u' };
             format!(

@@ -2,13 +2,11 @@
 //!
 //! `LISTENERS=long` asks 2,000 questions a second over UDP, and stays for a while after each reload.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::asker::{Asker, over};
 use super::support::{PATIENCE, Server, connect, decode, exchange, free_port, query, receive, run, send, text};
 
 const NAME: &str = "x.a.example.";
@@ -81,125 +79,6 @@ fn pairs() -> Vec<(&'static Layout, &'static Layout)> {
     kept.map(|(one, other)| (&LAYOUTS[one], &LAYOUTS[other])).collect()
 }
 
-//----------- Questions ------------------------------------------------------
-
-/// Questions that are asked all the time, each a short while after the one before it was answered.
-struct Asker {
-    asked: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<String>>,
-    dropped_before: u64,
-}
-
-impl Asker {
-    fn start(ask: impl FnOnce(&AtomicBool, &AtomicU64) -> Vec<String> + Send + 'static) -> Self {
-        let (asked, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, stopped) = (asked.clone(), stop.clone());
-        let dropped_before = dropped();
-        Self { asked, stop, dropped_before, thread: std::thread::spawn(move || ask(&stopped, &count)) }
-    }
-
-    /// Over UDP from so many sockets, so that each worker gets some: so many a second in all.
-    fn datagrams(server: SocketAddr, sockets: usize, rate: f64) -> Self {
-        Self::start(move |stop, asked| {
-            let mut clients: Vec<_> =
-                (0..sockets).map(|_| (UdpSocket::bind("127.0.0.1:0").expect("binds"), None)).collect();
-            for (socket, _) in &clients {
-                socket.connect(server).and_then(|()| socket.set_nonblocking(true)).expect("connects");
-            }
-            let (start, packet, mut buffer, mut lost) = (Instant::now(), query(NAME, "A"), [0; 4096], Vec::new());
-            while !stop.load(Ordering::Relaxed) || clients.iter().any(|(_, since)| since.is_some()) {
-                for (socket, since) in &mut clients {
-                    match since {
-                        None if stop.load(Ordering::Relaxed) => {}
-                        None => {
-                            let due = (start.elapsed().as_secs_f64() * rate) as u64;
-                            if asked.load(Ordering::Relaxed) < due {
-                                asked.fetch_add(1, Ordering::Relaxed);
-                                *since = Some(Instant::now());
-                                lost.extend(socket.send(&packet).err().map(|error| error.to_string()));
-                            }
-                        }
-                        Some(then) => match socket.recv(&mut buffer) {
-                            Ok(_) if buffer[3] & 15 == 0 => *since = None,
-                            Err(error) if error.kind() == ErrorKind::WouldBlock && then.elapsed() < PATIENCE => {}
-                            other => {
-                                lost.push(format!("UDP: {other:?}, RCODE {}", buffer[3] & 15));
-                                *since = None;
-                            }
-                        },
-                    }
-                }
-                std::thread::sleep(Duration::from_micros(500));
-            }
-            lost
-        })
-    }
-
-    /// Over TCP with a connection for each question.
-    fn connections(server: SocketAddr) -> Self {
-        Self::start(move |stop, asked| {
-            let mut lost = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                lost.extend(
-                    over(&mut TcpStream::connect(server)).err().map(|error| format!("a new connection: {error}")),
-                );
-                asked.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            lost
-        })
-    }
-
-    /// Over one TCP connection.
-    fn connection(server: SocketAddr) -> Self {
-        Self::start(move |stop, asked| {
-            let mut stream = TcpStream::connect(server);
-            while !stop.load(Ordering::Relaxed) {
-                if let Err(error) = over(&mut stream) {
-                    return vec![format!("the old connection: {error}")];
-                }
-                asked.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Vec::new()
-        })
-    }
-
-    /// Waits for so many more questions.
-    fn wait_for(&self, more: u64) {
-        let (until, end) = (self.asked.load(Ordering::Relaxed) + more, Instant::now() + PATIENCE);
-        while self.asked.load(Ordering::Relaxed) < until && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Stops asking; nothing may have been lost but what the kernel says that it dropped on its way.
-    #[track_caller]
-    fn finish(self, what: &str) {
-        self.stop.store(true, Ordering::Relaxed);
-        let lost = self.thread.join().expect("no panic");
-        let dropped = dropped() - self.dropped_before;
-        let (count, asked) = (lost.len(), self.asked.load(Ordering::Relaxed));
-        assert!(count as u64 <= dropped, "{what}: {count} of {asked}, the kernel dropped {dropped}: {lost:?}");
-    }
-}
-
-/// Packets that the kernel has dropped between sockets of this machine, because too many waited. On a quiet one it drops none.
-fn dropped() -> u64 {
-    let text = std::fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
-    text.lines().filter_map(|cpu| u64::from_str_radix(cpu.split(' ').nth(1)?, 16).ok()).sum()
-}
-
-/// Asks over a connection.
-fn over(stream: &mut std::io::Result<TcpStream>) -> Result<(), String> {
-    let stream = stream.as_mut().map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-    send(stream, &query(NAME, "A"));
-    let reply = receive(stream).ok_or("it was closed without an answer")?;
-    if reply[3] & 15 == 0 { Ok(()) } else { Err(format!("RCODE {}", reply[3] & 15)) }
-}
-
 //----------- Reloads --------------------------------------------------------
 
 /// Reloads, and waits until that is done or has failed.
@@ -248,12 +127,15 @@ fn there_and_back(one: &Layout, other: &Layout) {
     let server = Server::start(&ports.corefile(one), &[]);
     let address = server.address();
     let with_datagrams = one.name != "TLS" && other.name != "TLS";
-    let mut askers = vec![Asker::connections(address)];
+    let mut askers = vec![Asker::connections(address, &query(NAME, "A"))];
     if with_datagrams {
         // TCP is open first.
         until(|| answers("127.0.0.1", server.port));
         let (sockets, rate) = if is_long() { (128, 2000.0) } else { (16, 500.0) };
-        askers.extend([Asker::datagrams(address, sockets, rate), Asker::connection(address)]);
+        askers.extend([
+            Asker::datagrams(address, &query(NAME, "A"), sockets, rate),
+            Asker::connection(address, &query(NAME, "A")),
+        ]);
     }
     let known = format!("{} <-> {}", one.name, other.name);
     for layout in [other, one, other] {
@@ -263,7 +145,7 @@ fn there_and_back(one: &Layout, other: &Layout) {
         assert_eq!(page("127.0.0.1", ports.page, "/health"), "200", "{known}");
         // What closes is closed by the workers, a moment later.
         until(|| !with_datagrams || answers("127.0.0.2", server.port) == layout.serves_more);
-        askers.iter().for_each(|asker| asker.wait_for(if is_long() { 500 } else { 5 }));
+        askers.iter().for_each(|asker| asker.wait_for(if is_long() { 150 } else { 5 }));
     }
     for asker in askers {
         asker.finish(&known);
@@ -292,7 +174,8 @@ fn each_layout_starts_and_is_valid() {
         let (status, printed) = run(&corefile.replace("PORT", &free_port().to_string()), &[], &["-validate"]);
         assert_eq!(status, 0, "{}: {printed}", layout.name);
         let server = Server::start(&corefile, &[]);
-        over(&mut TcpStream::connect(server.address())).unwrap_or_else(|why| panic!("{}: {why}", layout.name));
+        over(&mut TcpStream::connect(server.address()), &query(NAME, "A"))
+            .unwrap_or_else(|why| panic!("{}: {why}", layout.name));
         assert_eq!(page("127.0.0.1", ports.page, "/health"), "200", "{}", layout.name);
     }
 }
@@ -357,7 +240,7 @@ fn pages_are_found_by_whatever_their_address_is_called() {
 fn a_port_that_another_process_has_is_an_error_although_we_overlap_with_it() {
     let server = Server::start(".:PORT {\n bind 127.0.0.1\n whoami\n}\n", &[]);
     until(|| answers("127.0.0.1", server.port));
-    let asker = Asker::datagrams(server.address(), 8, 500.0);
+    let asker = Asker::datagrams(server.address(), &query(NAME, "A"), 8, 500.0);
     let everywhere = ".:PORT {\n whoami\n}\n";
     for is_stream in [false, true] {
         let kind = if is_stream { socket2::Type::STREAM } else { socket2::Type::DGRAM };
@@ -387,8 +270,8 @@ fn a_reload_that_fails_at_its_last_socket_leaves_nothing_open_and_loses_nothing(
     let _taken = UdpSocket::bind(("127.0.0.1", taken)).expect("binds");
     let server = Server::start(".:PORT {\n whoami\n}\n", &[]);
     until(|| answers("127.0.0.1", server.port));
-    let asker = Asker::datagrams(server.address(), 16, 1000.0);
-    let connections = Asker::connections(server.address());
+    let asker = Asker::datagrams(server.address(), &query(NAME, "A"), 16, 1000.0);
+    let connections = Asker::connections(server.address(), &query(NAME, "A"));
     // In this order: what is more specific takes questions as soon as it is bound.
     let broken = format!(
         ".:PORT {{\n bind 127.0.0.1\n whoami\n}}\n.:{free} {{\n bind 127.0.0.1\n whoami\n}}\n.:{taken} {{\n bind 127.0.0.1\n whoami\n}}\n"
@@ -402,6 +285,19 @@ fn a_reload_that_fails_at_its_last_socket_leaves_nothing_open_and_loses_nothing(
         asker.finish("reloads that fail");
     }
     assert_eq!(server.output().matches("Restart failed").count(), if is_long() { 100 } else { 10 });
+}
+
+#[test]
+fn a_page_and_questions_cannot_share_an_address() {
+    let port = free_port();
+    for (bind, page) in [("127.0.0.1", "localhost"), ("127.0.0.1", "127.0.0.1"), ("0.0.0.0", ""), ("::", "0.0.0.0")] {
+        let corefile = format!(".:{port} {{\n bind {bind}\n health {page}:{port}\n whoami\n}}\n");
+        let (status, printed) = run(&corefile, &[], &[]);
+        assert_eq!(status, 1, "{printed}");
+        let wanted =
+            "address already in use\nhelp: Signpost itself has it already, for questions or another page; change";
+        assert!(printed.contains(wanted), "{bind} {page}: {printed}");
+    }
 }
 
 #[test]

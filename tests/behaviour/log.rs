@@ -5,11 +5,12 @@ use std::process::ChildStdout;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::stop::Load;
+use super::asker::Asker;
+use super::stop::load;
 use super::support::{PATIENCE, Server, connect, exchange, free_port, query};
 
 /// Queries in a second: far from what a server takes, also on a machine that does something else.
-const RATE: u32 = 2_000;
+const RATE: f64 = 2_000.0;
 
 /// How many lines of 4 KB nobody reads: 16 MB.
 const MANY: u64 = 4_000;
@@ -64,20 +65,18 @@ fn ask_many(server: &Server, name: &str, many: u64) -> u64 {
     finished(started(server, name, many))
 }
 
-fn started(server: &Server, name: &str, many: u64) -> Load {
-    let load = Load::start(server.address(), &query(name, "A"), RATE);
+fn started(server: &Server, name: &str, many: u64) -> Asker {
+    let load = load(server.address(), &query(name, "A"), RATE);
     let end = Instant::now() + 6 * PATIENCE;
-    while load.sent() < many {
+    while load.asked() < many {
         assert!(Instant::now() < end, "the load does not come off the ground");
         std::thread::sleep(Duration::from_millis(1));
     }
     load
 }
 
-fn finished(load: Load) -> u64 {
-    let (asked, lost, failed) = load.finish();
-    assert_eq!((lost, failed), (0, 0), "of {asked} queries, lost and answered with an error");
-    asked
+fn finished(load: Asker) -> u64 {
+    load.finish("queries that are logged")
 }
 
 /// Hands over what the server prints, line by line.
@@ -143,7 +142,7 @@ fn who_asks_in_the_lameduck_time_is_in_the_log() {
     server.signal("TERM");
     // It serves on for a second and while it is asked, and then writes what it has to say.
     let end = Instant::now() + 6 * PATIENCE;
-    while load.sent() < 2_000 && Instant::now() < end {
+    while load.asked() < 2_000 && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));
     }
     let asked = finished(load);

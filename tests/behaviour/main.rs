@@ -2,6 +2,7 @@
 //!
 //! - `api`: the API server is away or refuses, and what is said of it
 //! - `ask`: a question on the command line, and its reply as text
+//! - `asker`: no promise, but who asks meanwhile
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `listeners`: those that overlap, and each layout after each other one
@@ -31,6 +32,7 @@ mod support_upstream;
 
 mod api;
 mod ask;
+mod asker;
 mod compare;
 mod listeners;
 mod log;

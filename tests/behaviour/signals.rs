@@ -219,7 +219,7 @@ fn a_second_signal_does_what_it_should() {
         scope.spawn(|| assert_eq!(after("1h", &[term, quit]), Some(0)));
         scope.spawn(|| assert_eq!(after("1h", &[int, quit]), Some(0)));
         scope.spawn(|| assert_eq!(after("1h", &[term, term, int, ("INT", "Force quit")]), Some(2)));
-        scope.spawn(|| assert_eq!(after("1h", &[int, term, ("USR1", ""), ("INT", "Force quit")]), Some(2)));
+        scope.spawn(|| assert_eq!(after("1h", &[int, ("TERM", ""), ("USR1", ""), ("INT", "Force quit")]), Some(2)));
         // And without another one it ends by itself.
         scope.spawn(|| assert_eq!(after("1s", &[term, ("USR1", ""), ("TERM", "")]), Some(0)));
         scope.spawn(|| assert_eq!(after("1s", &[term, int]), Some(0)));

@@ -1,75 +1,14 @@
 //! SIGTERM: what was asked is answered.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::asker::Asker;
 use super::support::{Server, query};
 
-/// One question asked again and again at a steady rate, every answer awaited.
-pub(crate) struct Load {
-    sent: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    asker: JoinHandle<(u64, u64, u64)>,
-}
-
-impl Load {
-    /// Asks `rate` times a second.
-    pub(crate) fn start(server: SocketAddr, packet: &[u8], rate: u32) -> Self {
-        let (sent, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, stopped, packet) = (sent.clone(), stop.clone(), packet.to_vec());
-        Self { sent, stop, asker: std::thread::spawn(move || ask(server, packet, rate, (&count, &stopped))) }
-    }
-
-    /// How many were asked so far.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Stops asking and waits for late answers: how many were asked, lost, and answered with an error.
-    pub(crate) fn finish(self) -> (u64, u64, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.asker.join().expect("no panic")
-    }
-}
-
-fn ask(
-    server: SocketAddr,
-    mut packet: Vec<u8>,
-    rate: u32,
-    (count, stop): (&AtomicU64, &AtomicBool),
-) -> (u64, u64, u64) {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.connect(server).expect("connects");
-    socket.set_nonblocking(true).expect("an option");
-    let (start, mut sent, mut answered, mut failed) = (Instant::now(), 0, 0, 0);
-    let mut buffer = [0; 4096];
-    let mut drain = |answered: &mut u64, failed: &mut u64| {
-        while let Ok(len) = socket.recv(&mut buffer) {
-            *answered += 1;
-            *failed += u64::from(len < 12 || buffer[3] & 0xF != 0);
-        }
-    };
-    while !stop.load(Ordering::Relaxed) {
-        let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-        while sent < due {
-            packet[..2].copy_from_slice(&(sent as u16).to_be_bytes());
-            if socket.send(&packet).is_ok() {
-                sent += 1;
-            }
-        }
-        count.store(sent, Ordering::Relaxed);
-        drain(&mut answered, &mut failed);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let end = Instant::now() + Duration::from_secs(3);
-    while answered < sent && Instant::now() < end {
-        drain(&mut answered, &mut failed);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    (sent, sent - answered, failed)
+/// 64 clients that ask so often in all.
+pub(crate) fn load(server: SocketAddr, packet: &[u8], rate: f64) -> Asker {
+    Asker::datagrams(server, packet, 64, rate)
 }
 
 const COREFILE: &str = ".:PORT {
@@ -84,14 +23,13 @@ const COREFILE: &str = ".:PORT {
 #[test]
 fn sigterm_under_load_loses_nothing() {
     let mut server = Server::start(COREFILE, &[]);
-    let load = Load::start(server.address(), &query("a.example.", "A"), 5_000);
+    let asker = load(server.address(), &query("a.example.", "A"), 5_000.0);
     std::thread::sleep(Duration::from_millis(300));
     server.signal("TERM");
     server.wait_for("lameduck");
     // It serves on; what is asked in this time is answered.
     std::thread::sleep(Duration::from_millis(500));
-    let (sent, lost, failed) = load.finish();
-    assert_eq!((lost, failed), (0, 0), "of {sent}");
+    asker.finish("after SIGTERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.output());
 }
 
@@ -99,21 +37,20 @@ fn sigterm_under_load_loses_nothing() {
 #[test]
 fn who_still_asks_after_lameduck_is_answered_but_not_for_ever() {
     let mut server = Server::start(COREFILE, &[]);
-    let load = Load::start(server.address(), &query("a.example.", "A"), 1_000);
+    let asker = load(server.address(), &query("a.example.", "A"), 1_000.0);
     server.signal("TERM");
     server.wait_for("lameduck");
-    let before = load.sent();
+    let before = asker.asked();
     std::thread::sleep(Duration::from_millis(2_500));
-    let (sent, lost, failed) = load.finish();
-    assert!(sent > before);
-    assert_eq!((lost, failed), (0, 0), "of {sent}");
+    assert!(asker.asked() > before);
+    asker.finish("after the lameduck time");
     assert_eq!(server.wait().code(), Some(0), "{}", server.output());
 
     let mut server = Server::start(COREFILE, &[]);
-    let load = Load::start(server.address(), &query("a.example.", "A"), 1_000);
+    let asker = load(server.address(), &query("a.example.", "A"), 1_000.0);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.output());
-    load.finish();
+    asker.give_up();
 }
 
 #[test]

@@ -295,18 +295,30 @@ fn a_new_address_of_an_interface_is_found() {
         std::fs::write(folder.path().join("Corefile"), corefile).expect("writes");
         let server = Running::start(folder.path(), "server", "-conf Corefile");
         ask_until("192.0.2.1:53", NAME, "NOERROR");
-        shell("ip addr add 192.0.2.7/24 dev out && ip addr add 192.0.2.9/24 dev out");
+        // The first one is the primary address: with it the others would go.
+        shell("sysctl -qw net.ipv4.conf.out.promote_secondaries=1");
+        shell("for last in 7 9; do ip addr add 192.0.2.$last/24 dev out; done; ip addr del 192.0.2.1/24 dev out");
         ask_until("192.0.2.7:53", NAME, "NOERROR");
         assert!(ask("192.0.2.9:53", NAME).contains("refused"), "it is excepted");
-        // The first one is the primary address: with it the others would go.
-        shell("sysctl -qw net.ipv4.conf.out.promote_secondaries=1 && ip addr del 192.0.2.1/24 dev out");
-        server.wait_for("Reloading complete", 2);
-        ask_until("192.0.2.7:53", NAME, "NOERROR");
         // An interface without an address cannot be listened on: what was before stays, and is looked at again.
         shell("ip addr flush dev out");
+        server.signal("USR1");
         server.wait_for("stays in use", 1);
         shell("ip addr add 192.0.2.8/24 dev out");
         ask_until("192.0.2.8:53", NAME, "NOERROR");
         assert_eq!(server.end("TERM").code(), Some(0));
+    });
+}
+
+/// A template that cannot be read yet keeps nobody from ending the process, which takes its interface with it.
+#[test]
+fn a_node_cache_that_waits_for_its_corefile_can_be_ended() {
+    inside("a_node_cache_that_waits_for_its_corefile_can_be_ended", || {
+        let folder = tempfile::tempdir().expect("a folder");
+        shell(&format!("mkfifo {}", folder.path().join("Corefile.base").display()));
+        let server = Running::start(folder.path(), "node", ARGUMENTS);
+        place::until("the interface is there", || addresses("nodelocaldns").is_some());
+        assert_eq!(server.end("TERM").code(), Some(0));
+        assert_eq!(addresses("nodelocaldns"), None);
     });
 }

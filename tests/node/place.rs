@@ -169,9 +169,14 @@ impl Running {
         Self::start_as(folder, name, &program, arguments)
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        shell(&format!("kill -{signal} {}", self.process.id()));
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) fn end(mut self, signal: &str) -> ExitStatus {
-        shell(&format!("kill -{signal} {}", self.process.id()));
+        self.signal(signal);
         self.wait()
     }
 
