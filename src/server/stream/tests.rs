@@ -9,9 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
+use super::carrier::Carrier;
 use super::connections::Connections;
 use super::output::{READ, UNREAD};
-use super::session::{Carrier, IDLE, IN_FLIGHT, MESSAGE, Session};
+use super::session::{IDLE, IN_FLIGHT, MESSAGE, Session};
 use crate::chain::{Client, Proto};
 use crate::host::metrics::Metrics;
 use crate::server::turns::Turns;
