@@ -161,13 +161,16 @@ fn ask(stream: &mut impl Write, kind: &str, name: impl Fn(usize) -> String, most
     }
 }
 
+/// The name that a client asks for with each of its questions.
+type Names = fn(usize) -> String;
+
 /// Questions that each of the clients below asks; the answers have 2.4 MB.
 const EACH: usize = 40;
 
 #[test]
 fn who_asks_and_does_not_read_costs_little() {
     let bed = Bed::start();
-    let names: [(&str, fn(usize) -> String); 3] = [
+    let names: [(&str, Names); 3] = [
         ("SRV", |_| "big.default.svc.cluster.local.".into()),
         ("TXT", |_| "kept.test.".into()),
         ("TXT", |at| format!("n{at}-{}.new.test.", fastrand::u32(..))),

@@ -5,9 +5,11 @@
 //!
 //! - [`session`]: one connection. Messages are answered one by one, a slice at a time ([`Turns`](super::turns)), and only
 //!   while the replies that the client has not read are few
+//! - [`carrier`]: TCP, or TLS on TCP
 //! - [`output`]: those replies, and how fast they have to be read
 //! - [`connections`]: all of a worker. Who goes when there are too many, or when they hold too much
 
+mod carrier;
 mod connections;
 mod output;
 mod session;

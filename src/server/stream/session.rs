@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::carrier::{Carrier, SEALED};
 use super::connections::{Member, wait_for_room};
 use super::output::{Output, READ};
 use crate::chain::site::Listener;
@@ -40,38 +41,8 @@ pub(super) const IN_FLIGHT: usize = 128;
 /// message has what it needs.
 const INPUT: (usize, usize) = (512, 4096);
 
-/// Octets of encrypted replies that TLS may keep for a client that does not read.
-const SEALED: usize = 16 << 10;
-
 /// Octets that may be left to the kernel when a connection ends.
 const LEFT: usize = 4096;
-
-//----------- Carrier --------------------------------------------------------
-
-/// What carries messages.
-pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin {
-    /// Octets that it may keep before they come to the kernel.
-    const KEEPS: usize;
-
-    /// Lets the end of the connection drop what the client has not read.
-    fn abort(&self);
-}
-
-impl Carrier for TcpStream {
-    const KEEPS: usize = 0;
-
-    fn abort(&self) {
-        let _ = self.set_zero_linger();
-    }
-}
-
-impl Carrier for TlsStream<TcpStream> {
-    const KEEPS: usize = SEALED;
-
-    fn abort(&self) {
-        self.get_ref().0.abort();
-    }
-}
 
 //----------- Session --------------------------------------------------------
 

@@ -1,18 +1,21 @@
 //! What one client may make a worker hold and do, with a clock that the tests move.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
+use super::carrier::Carrier;
 use super::connections::Connections;
 use super::output::{READ, UNREAD};
-use super::session::{Carrier, IDLE, IN_FLIGHT, MESSAGE, Session};
+use super::session::{IDLE, IN_FLIGHT, MESSAGE, Session};
 use crate::chain::{Client, Proto};
 use crate::host::metrics::Metrics;
+use crate::server::turns::Turns;
 use crate::server::worker::{Live, Local, Shared};
 use crate::testing::{self, packet};
 
@@ -39,6 +42,10 @@ impl Worker {
     }
 
     fn with(change: impl FnOnce(&mut Shared)) -> Self {
+        Self::with_turns(Turns::default(), change)
+    }
+
+    fn with_turns(turns: Turns, change: impl FnOnce(&mut Shared)) -> Self {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
         let texts = format!(" \"{}\"", "x".repeat(250)).repeat(80);
         let server = testing::Server::new(&format!(
@@ -52,7 +59,9 @@ impl Worker {
         let listeners: Vec<_> = server.configuration.listeners.iter().cloned().map(Some).collect();
         let addresses = listeners.iter().map(|_| ([127, 0, 0, 1], 53).into()).collect();
         shared.live.store(Arc::new(Live { listeners, addresses, ..Live::default() }));
-        let local = Rc::new(Local::new(Arc::new(shared)));
+        let mut local = Local::new(Arc::new(shared));
+        local.turns = turns;
+        let local = Rc::new(local);
         let pacing = local.clone();
         spawn_local(async move { pacing.turns.pace().await });
         Self { local, _server: server, _silent: silent }
@@ -199,6 +208,31 @@ async fn when_all_hold_too_much_the_slowest_reader_goes() {
         assert_eq!(worker.local.shared.evicted.memory.get(), first_kept as u64);
         assert!(!busy.is_finished(), "the one that reads stays");
         reading.abort();
+    })
+    .await;
+}
+
+//----------- Clients that ask without end -----------------------------------
+
+/// With slices of no length, datagrams are looked for after each answer, however many questions came at once.
+#[tokio::test(start_paused = true)]
+async fn datagrams_are_looked_for_between_answers() {
+    local(async {
+        let worker = Worker::with_turns(Turns::new(Duration::ZERO), |_| {});
+        let looks = Rc::new(Cell::new(0));
+        let looking = looks.clone();
+        spawn_local(async move {
+            loop {
+                yield_now().await;
+                looking.set(looking.get() + 1);
+            }
+        });
+        let (mut client, _session) = worker.connect(1);
+        client.write_all(&frame("a.test.", "A").repeat(50)).await.expect("open");
+        for answered in 0..50 {
+            assert!(receive(&mut client).await.is_some());
+            assert!(looks.get() >= answered, "{} looks before answer {answered}", looks.get());
+        }
     })
     .await;
 }

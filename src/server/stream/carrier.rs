@@ -1,0 +1,33 @@
+//! What carries messages: TCP, or TLS on TCP.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// Octets of encrypted replies that TLS may keep for a client that does not read.
+pub(super) const SEALED: usize = 16 << 10;
+
+/// A stream of octets, as a session needs it.
+pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin {
+    /// Octets that it may keep before they come to the kernel.
+    const KEEPS: usize;
+
+    /// Lets the end of the connection drop what the client has not read. Otherwise the kernel would go on offering it.
+    fn abort(&self);
+}
+
+impl Carrier for TcpStream {
+    const KEEPS: usize = 0;
+
+    fn abort(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Carrier for TlsStream<TcpStream> {
+    const KEEPS: usize = SEALED;
+
+    fn abort(&self) {
+        self.get_ref().0.abort();
+    }
+}
