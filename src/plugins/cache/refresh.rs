@@ -134,7 +134,7 @@ impl Inner {
             self.store.forget(asked.key().as_slice());
         }
         if matches!(ruling.keeps, Keeps::New | Keeps::Neither) {
-            // Though its successor may be queued yet, whoever asks from now on shall not find it.
+            // Though its successor may be queued yet, nobody shall ask about it again.
             old.supersede();
         }
         Renewed { reply: ruling.gives_news.then_some(reply), entry, pause: ruling.pause }

@@ -206,9 +206,12 @@ impl Store {
 }
 
 /// A look-up that moka makes a note of only if it finds something: names that are asked for once are many, and each
-/// note is work for its housekeeping. An entry that was given up is not found, though its successor may still be queued.
+/// note is work for its housekeeping.
+///
+/// An entry that is superseded while it is being looked up, or whose successor is queued yet, is served once more: that
+/// is better than a miss, and nobody refreshes it again.
 fn get(half: &Half, key: &[u8]) -> Option<Arc<Entry>> {
-    if half.contains_key(key) { half.get(key).filter(|entry| !entry.is_superseded()) } else { None }
+    if half.contains_key(key) { half.get(key) } else { None }
 }
 
 fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
