@@ -10,7 +10,7 @@ use signpost::chain::walk::panics;
 use signpost::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use signpost::corefile::{self, Vocabulary};
 use signpost::error::Result;
-use signpost::host::Host;
+use signpost::host::{Host, http};
 use signpost::server::publish::Stage;
 use signpost::wire::name::Name;
 use signpost::wire::types::{rcode, rtype};
@@ -115,7 +115,8 @@ impl Served {
         let configuration = build(&parsed, &plugins, &host, "53").expect("a configuration");
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let stage = Stage::new(host, runtime.handle().clone(), 2).expect("workers");
-        stage.publish(configuration).expect("opens");
+        let places = http::places(&configuration.endpoints).expect("addresses");
+        stage.publish(configuration, &places).expect("opens");
         Self { stage, runtime, address }
     }
 }
