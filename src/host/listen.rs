@@ -117,7 +117,7 @@ impl std::fmt::Display for Own {
 /// Whether an address is in use by this process itself, for something else.
 #[must_use]
 pub fn is_own(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Own>())
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Own>()).is_some()
 }
 
 /// Who keeps an address from us.
