@@ -1,11 +1,12 @@
-//! Opening sockets, for questions and for pages: a port that another process has is an error, and a socket of our own
-//! is not.
+//! Opening sockets, for questions and for pages: a port that another process has is an error, and a
+//! socket of our own is not.
 //!
-//! Sockets of one process may overlap: one for all addresses and one for 127.0.0.1, at the same port. The kernel gives
-//! what arrives to the most specific of them, over UDP and TCP: the address itself, then all IPv4 addresses, then all
-//! addresses of both families ([`rank`]). For that both need SO_REUSEPORT, with which two processes of one user would
-//! share a port in silence as well, and each would lose half of the questions. So the first attempt is made without it;
-//! only if the address is in use, the kernel's tables tell whether it is we who use it.
+//! Sockets of one process may overlap: one for all addresses and one for 127.0.0.1, at the same
+//! port. The kernel gives what arrives to the most specific of them, over UDP and TCP: the address
+//! itself, then all IPv4 addresses, then all addresses of both families ([`rank`]). For that both
+//! need SO_REUSEPORT, with which two processes of one user would share a port in silence as well,
+//! and each would lose half of the questions. So the first attempt is made without it; only if the
+//! address is in use, the kernel's tables tell whether it is we who use it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -34,8 +35,9 @@ pub struct Wish {
     pub count: usize,
     /// Connections that may wait to be accepted.
     pub backlog: i32,
-    /// Whether the same user of this module had the very address before, so that a socket of it may still be closing.
-    /// Without it a second socket for exactly the same address is refused: two users would share what arrives.
+    /// Whether the same user of this module had the very address before, so that a socket of it may
+    /// still be closing. Without it a second socket for exactly the same address is refused: two
+    /// users would share what arrives.
     pub again: bool,
 }
 
@@ -87,8 +89,8 @@ fn socket(wish: &Wish) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether what arrives for `inner` may come to a socket that is bound to `outer`, and how specific that is: of several
-/// sockets the kernel takes the one with the highest rank.
+/// Whether what arrives for `inner` may come to a socket that is bound to `outer`, and how specific
+/// that is: of several sockets the kernel takes the one with the highest rank.
 #[must_use]
 pub fn rank(outer: SocketAddr, inner: SocketAddr) -> Option<u8> {
     match (outer.ip(), inner.ip()) {
@@ -117,7 +119,7 @@ impl std::fmt::Display for Own {
 /// Whether an address is in use by this process itself, for something else.
 #[must_use]
 pub fn is_own(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Own>())
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Own>()).is_some()
 }
 
 /// Who keeps an address from us.
@@ -131,8 +133,8 @@ enum Holder {
     Another,
 }
 
-/// Tells whose sockets overlap with a wish. Without /proc they are taken for our own, since otherwise some changes of a
-/// Corefile could never be loaded.
+/// Tells whose sockets overlap with a wish. Without /proc they are taken for our own, since
+/// otherwise some changes of a Corefile could never be loaded.
 fn holder(wish: &Wish) -> Holder {
     // In this order: one of ours that is closed meanwhile must not look like another's.
     let ours = own_sockets();
@@ -175,7 +177,8 @@ fn sockets(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> 
 /// The state of a TCP socket that accepts connections, as the kernel writes it.
 const LISTENING: &str = "0A";
 
-/// Reads a line of /proc/net/udp or tcp (proc_net_tcp.txt in the kernel's documentation): address and number of a socket.
+/// Reads a line of /proc/net/udp or tcp (proc_net_tcp.txt in the kernel's documentation): address
+/// and number of a socket.
 fn socket_of(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (address, state, inode) = (words.next()?, words.nth(1)?, words.nth(5)?);

@@ -235,7 +235,11 @@ impl Change {
         let addresses = doors.iter().map(|door| door.address).collect();
         Self {
             doors: doors.to_vec(),
-            live: Live { listeners: vec![None; doors.len()], addresses, last: vec![Weak::new(); doors.len()] },
+            live: Live {
+                listeners: vec![None; doors.len()],
+                addresses,
+                last: doors.iter().map(|_| Weak::new()).collect(),
+            },
             fresh: Vec::new(),
         }
     }

@@ -1,7 +1,9 @@
-//! One attempt at a configuration, at the start and at each reload: the Corefile is read, built and prepared.
+//! One attempt at a configuration, at the start and at each reload: the Corefile is read, built and
+//! prepared.
 //!
-//! An attempt runs beside everything else and has no effect, so the process can give it up at any moment: when it is told to
-//! stop, neither a file system that does not answer nor a source that does not sync may delay it.
+//! An attempt runs beside everything else and has no effect, so the process can give it up at any
+//! moment: when it is told to stop, neither a file system that does not answer nor a source that
+//! does not sync may delay it.
 
 use std::sync::Arc;
 
@@ -112,7 +114,8 @@ impl Maker {
         made().map_or_else(|error| Outcome::Failed("Restart failed", error), |made| Outcome::Made(Box::new(made)))
     }
 
-    /// At the start such a Corefile means the built-in one. Later it is one that somebody is writing, most likely.
+    /// At the start such a Corefile means the built-in one. Later it is one that somebody is
+    /// writing, most likely.
     fn empty(&self) -> Error {
         let name = self.loader.name();
         Error::Other(format!(

@@ -17,8 +17,8 @@ pub(super) enum Asked {
     Reload,
 }
 
-/// The signals of the process, from when this is made: until then each of them kills, or is lost where the process is the
-/// first one of a container.
+/// The signals of the process, from when this is made: until then each of them kills, or is lost
+/// where the process is the first one of a container.
 pub(super) struct Signals {
     stop: Signal,
     interrupt: Signal,

@@ -1,7 +1,8 @@
-//! Questions that are asked all the time while something happens to the server, and none of them may be lost.
+//! Questions that are asked all the time while something happens to the server, and none of them
+//! may be lost.
 //!
-//! Each client asks when it has got its last answer. So however busy the machine is, no more wait than there are clients,
-//! and none is lost for lack of room in a socket.
+//! Each client asks when it has got its last answer. So however busy the machine is, no more wait
+//! than there are clients, and none is lost for lack of room in a socket.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -119,8 +120,8 @@ impl Asker {
         }
     }
 
-    /// Stops asking and returns how often it has asked. Nothing may have been lost but what the kernel says that it dropped
-    /// on its way.
+    /// Stops asking and returns how often it has asked. Nothing may have been lost but what the
+    /// kernel says that it dropped on its way.
     #[track_caller]
     pub(crate) fn finish(self, what: &str) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
@@ -132,7 +133,8 @@ impl Asker {
     }
 }
 
-/// Packets that the kernel has dropped between sockets of this machine, because too many waited. On a quiet one it drops none.
+/// Packets that the kernel has dropped between sockets of this machine, because too many waited. On
+/// a quiet one it drops none.
 fn dropped() -> u64 {
     let text = std::fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
     text.lines().filter_map(|cpu| u64::from_str_radix(cpu.split(' ').nth(1)?, 16).ok()).sum()

@@ -1,6 +1,8 @@
-//! Listeners that overlap: each layout can start, and each can be reloaded into each other one without a question lost.
+//! Listeners that overlap: each layout can start, and each can be reloaded into each other one
+//! without a question lost.
 //!
-//! `LISTENERS=long` asks 2,000 questions a second over UDP, and stays for a while after each reload.
+//! `LISTENERS=long` asks 2,000 questions a second over UDP, and stays for a while after each
+//! reload.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Mutex;
@@ -17,7 +19,8 @@ fn is_long() -> bool {
 
 //----------- Layouts --------------------------------------------------------
 
-/// A Corefile by its listeners; each serves 127.0.0.1 at `PORT`. `OTHER` is another port, `PAGE` that of a page.
+/// A Corefile by its listeners; each serves 127.0.0.1 at `PORT`. `OTHER` is another port, `PAGE`
+/// that of a page.
 struct Layout {
     name: &'static str,
     corefile: &'static str,
@@ -185,7 +188,8 @@ fn each_layout_starts_and_is_valid() {
 #[test]
 fn the_most_specific_block_answers_from_the_address_that_was_asked() {
     let metrics = free_port();
-    // As in CoreDNS, one zone cannot be served at an address and at all of them: here a zone and its parent are.
+    // As in CoreDNS, one zone cannot be served at an address and at all of them: here a zone and
+    // its parent are.
     let corefile = format!(
         "example:PORT {{\n bind 127.0.0.2\n prometheus 127.0.0.1:{metrics}\n template ANY ANY {{\n rcode NXDOMAIN\n }}\n}}\n\
          a.example:PORT {{\n whoami\n}}\n"
@@ -245,7 +249,8 @@ fn a_port_that_another_process_has_is_an_error_although_we_overlap_with_it() {
     for is_stream in [false, true] {
         let kind = if is_stream { socket2::Type::STREAM } else { socket2::Type::DGRAM };
         let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).expect("a socket");
-        // Without this option the kernel refuses; with it the same user would share the port in silence.
+        // Without this option the kernel refuses; with it the same user would share the port in
+        // silence.
         socket.set_reuse_port(true).expect("an option");
         socket.bind(&SocketAddr::from(([127, 0, 0, 3], server.port)).into()).expect("binds");
         if is_stream {

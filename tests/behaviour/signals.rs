@@ -48,7 +48,8 @@ async fn sigterm_is_obeyed_at_fifty_moments_of_a_reload() {
             for _ in 0..16 {
                 scope.spawn(|| {
                     while let Some(moment) = { moments.lock().expect("no panic").next() } {
-                        // The first milliseconds are when it is read, built and made live; then some of them wait.
+                        // The first milliseconds are when it is read, built and made live; then
+                        // some of them wait.
                         let pause = Duration::from_micros(fastrand::u64(0..2_000) * (1 + moment % 25));
                         stop_within_a_reload(&api, moment % 2 == 0, pause);
                     }
