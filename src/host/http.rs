@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use super::listen::{self, Protocol, Wish};
 use super::log;
 use super::tasks::Tasks;
+use places::Places;
 pub(in crate::host) use places::collect;
 use press::{Make, Press};
 
@@ -75,14 +76,14 @@ pub type Endpoints = BTreeMap<(String, String), Handler>;
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The addresses that a configuration names for its pages, and what each of them stands for: in order of preference.
-pub type Places = BTreeMap<String, Vec<SocketAddr>>;
+pub type Resolved = BTreeMap<String, Vec<SocketAddr>>;
 
 /// All HTTP listeners of the process.
 #[derive(Default)]
 pub struct Http {
     live: Arc<ArcSwap<Endpoints>>,
     state: Mutex<State>,
-    connections: Arc<places::Places>,
+    connections: Arc<Places>,
 }
 
 #[derive(Default)]
@@ -111,7 +112,7 @@ const ON_THEIR_WAY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The first one that stands for nothing, and why.
-pub fn places(endpoints: &Endpoints) -> Result<Places, (String, io::Error)> {
+pub fn resolve(endpoints: &Endpoints) -> Result<Resolved, (String, io::Error)> {
     let names: BTreeSet<&String> = endpoints.keys().map(|(address, _)| address).collect();
     let place = |name: &String| match addresses(name) {
         Ok(addresses) => Ok((name.clone(), addresses)),
@@ -136,14 +137,14 @@ fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 impl Http {
-    /// Binds every one of `places` that is not open already.
+    /// Binds every one of these addresses that is not open already.
     ///
     /// # Errors
     /// The address that cannot be bound, as the Corefile has it, and why.
-    pub fn bind(&self, places: &Places) -> Result<Bound, (String, io::Error)> {
+    pub fn bind(&self, resolved: &Resolved) -> Result<Bound, (String, io::Error)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bound = Bound { places: BTreeMap::new(), fresh: BTreeMap::new() };
-        for (name, candidates) in places {
+        for (name, candidates) in resolved {
             let at = bound.place(candidates, &state).map_err(|error| (name.clone(), error))?;
             bound.places.insert(name.clone(), at);
         }

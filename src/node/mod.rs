@@ -251,7 +251,7 @@ fn metrics_page(address: &str, host: &Arc<Host>) -> Http {
         (200, "text/plain; version=0.0.4; charset=utf-8", text)
     };
     let endpoints = Endpoints::from([((address.to_owned(), "/metrics".to_owned()), http::Handler::heavy(page))]);
-    match http::places(&endpoints).and_then(|places| listener.bind(&places)) {
+    match http::resolve(&endpoints).and_then(|resolved| listener.bind(&resolved)) {
         Ok(bound) => listener.publish(bound, endpoints, &Handle::current()),
         Err((address, error)) => {
             log::error("", format_args!("Failed to start metrics handler: listen tcp {address}: {error}"));

@@ -15,7 +15,7 @@ use crate::chain::site::Listener;
 use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
 use crate::host::Host;
-use crate::host::http::{Endpoints, Places};
+use crate::host::http::{Endpoints, Resolved};
 use crate::host::listen::Protocol;
 use crate::host::tasks::Tasks;
 
@@ -75,17 +75,17 @@ impl Stage {
 
     /// Makes a configuration live. On an error nothing has changed.
     ///
-    /// `places` is where its pages are served.
+    /// `resolved` are the addresses of its pages.
     ///
     /// # Errors
     /// Something cannot be opened.
-    pub fn publish(&self, mut configuration: Configuration, places: &Places) -> Result<()> {
+    pub fn publish(&self, mut configuration: Configuration, resolved: &Resolved) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoints = std::mem::take(&mut configuration.endpoints);
         let pages = self
             .host
             .http
-            .bind(places)
+            .bind(resolved)
             .map_err(|(address, source)| page_error(&configuration, &endpoints, &address, &source))?;
         let mut change = Change::from(&state.doors);
         if let Err(error) = self.open_doors(&configuration.listeners, &mut change) {
@@ -258,7 +258,12 @@ impl Change {
     }
 }
 
-fn page_error(configuration: &Configuration, endpoints: &Endpoints, address: &str, error: &std::io::Error) -> Error {
+pub(super) fn page_error(
+    configuration: &Configuration,
+    endpoints: &Endpoints,
+    address: &str,
+    error: &std::io::Error,
+) -> Error {
     let pages: Vec<_> = endpoints.keys().filter(|(of, _)| of == address).map(|(_, path)| path.as_str()).collect();
     let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
     let advice = bind::advice(error, port, true, &format!("the address of {} in the Corefile", pages.join(" and ")));

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::load::Loader;
+use super::publish::page_error;
 use crate::args::Args;
 use crate::chain::build::{Configuration, build};
 use crate::chain::setup::{Fact, Registration};
-use crate::error::{Error, words};
+use crate::error::Error;
 use crate::host::Host;
-use crate::host::http::{self, Places};
+use crate::host::http::{self, Resolved};
 
 /// Why an attempt is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub(super) enum Outcome {
 /// A configuration that can go live.
 pub(super) struct Made {
     pub(super) configuration: Configuration,
-    /// Where its pages are served.
-    pub(super) places: Places,
+    /// The addresses of its pages.
+    pub(super) pages: Resolved,
     pub(super) version: Version,
 }
 
@@ -104,12 +105,12 @@ impl Maker {
         }
         let made = || {
             let mut configuration = build(&corefile, self.plugins, &self.host, &self.port)?;
-            let places = http::places(&configuration.endpoints);
-            let places =
-                places.map_err(|(address, error)| Error::Other(format!("listen tcp {address}: {}", words(&error))))?;
+            let pages = http::resolve(&configuration.endpoints);
+            let pages = pages
+                .map_err(|(address, error)| page_error(&configuration, &configuration.endpoints, &address, &error))?;
             let facts = Arc::new(std::mem::take(&mut configuration.facts));
             let version = Version { hash, facts };
-            Ok(Made { configuration, places, version })
+            Ok(Made { configuration, pages, version })
         };
         made().map_or_else(|error| Outcome::Failed("Restart failed", error), |made| Outcome::Made(Box::new(made)))
     }

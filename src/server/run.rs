@@ -262,7 +262,7 @@ impl Process<'_> {
         let findings = std::mem::take(&mut made.configuration.findings);
         let servers = std::mem::take(&mut made.configuration.servers);
         let interval = made.configuration.reload;
-        self.stage.publish(made.configuration, &made.places)?;
+        self.stage.publish(made.configuration, &made.pages)?;
         self.tell(&findings);
         self.watch = interval.map(|(interval, jitter)| self.watch(&made.version.hash, jittered(interval, jitter)));
         self.version = Some(made.version);

@@ -115,8 +115,8 @@ impl Served {
         let configuration = build(&parsed, &plugins, &host, "53").expect("a configuration");
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let stage = Stage::new(host, runtime.handle().clone(), 2).expect("workers");
-        let places = http::places(&configuration.endpoints).expect("addresses");
-        stage.publish(configuration, &places).expect("opens");
+        let pages = http::resolve(&configuration.endpoints).expect("addresses");
+        stage.publish(configuration, &pages).expect("opens");
         Self { stage, runtime, address }
     }
 }

@@ -31,9 +31,6 @@ const HEAD: usize = 32 << 10;
 const SEND_BUFFER: usize = 16 << 10;
 const RECEIVE_BUFFER: usize = 8 << 10;
 
-/// Connections that wait to be accepted, in the kernel. Beyond it clients lose a second until they try again.
-const BACKLOG: i32 = 1024;
-
 /// How long to wait before the next try to accept, when there is no file left for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,8 +41,6 @@ const NEVER: Duration = Duration::from_secs(86_400);
 
 /// Serves the pages of one address. When this ends, so do the connections.
 pub(super) async fn serve(listener: TcpListener, address: String, live: Arc<ArcSwap<Endpoints>>, places: Arc<Places>) {
-    // On a socket that listens already this changes the number alone.
-    let _ = SockRef::from(&listener).listen(BACKLOG);
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let (door, pages) = (places.door(), Arc::new(Pages { address, live }));
     loop {

@@ -111,7 +111,7 @@ fn what_is_not_http_or_too_long_gets_the_status_that_says_so() {
     runtime().block_on(async {
         for (octets, wanted) in cases {
             let reply = House::light().say(&octets).await;
-            assert!(reply.starts_with(wanted), "{:.60}: {reply}", octets);
+            assert!(reply.starts_with(wanted), "{octets:.60}: {reply}");
         }
     });
 }
