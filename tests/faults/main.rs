@@ -1,4 +1,4 @@
-//! The fault bench: what upstreams do wrong, row by row, against Signpost and against a real CoreDNS with the same
+//! The fault bench: what upstreams and clients do wrong, row by row, against Signpost and against a real CoreDNS with the same
 //! Corefile in the same run.
 //!
 //! `cargo test --test faults` runs the short form: a row fails when Signpost's counts or answers are wrong; times are

@@ -71,11 +71,11 @@ fn machine() -> String {
 }
 
 const HEAD: &str = "
-# What upstreams do wrong, and what becomes of it
+# What upstreams and clients do wrong, and what becomes of it
 
 Written by `just faults` (tests/faults); do not edit. Each row is one fault, injected on loopback by an upstream that is
-scripted to the octet, into Signpost and into a real CoreDNS with the same Corefile, one after the other in one run. The
-short form of each row is a test that every change has to pass.
+scripted to the octet, or (rows K) by clients, into Signpost and into a real CoreDNS with the same Corefile, one after the
+other in one run. The short form of each row is a test that every change has to pass.
 
 Only Signpost is judged: `NOT MET` in its column says what was wanted and is not so. CoreDNS is measured. \"lost\" is no
 reply within 5.5 s. Times are those of one busy virtual machine and compare the two columns, no more.
