@@ -28,8 +28,9 @@ use places::Places;
 pub(in crate::host) use places::collect;
 use press::{Make, Press};
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// Connections that may wait to be accepted, if the kernel allows as many (net.core.somaxconn is 4096
+/// by default). Beyond it a client waits for a second until it tries again, a probe among them.
+const BACKLOG: i32 = 4096;
 
 //----------- Endpoints ------------------------------------------------------
 
