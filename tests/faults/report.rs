@@ -37,21 +37,35 @@ impl Table {
         self.0.push((row, found));
     }
 
-    /// The whole page.
-    pub(crate) fn text(&self) -> String {
-        let mut text = format!("{}\n\n{}\n\n", HEAD.trim(), machine());
-        text.push_str("| row | injected | wanted | Signpost | CoreDNS 1.15.0 |\n|---|---|---|---|---|\n");
-        let mut rows: Vec<_> = self.0.iter().collect();
-        rows.sort_by_key(|(row, _)| (row.id.get(..1), row.id.get(1..).and_then(|number| number.parse::<u32>().ok())));
-        for (row, found) in rows {
-            let [ours, theirs] = [0, 1].map(|at| words(&found[at], KINDS[at]).replace('|', "\\|").replace('\n', " "));
-            let _ = writeln!(text, "| {} | {} | {} | {ours} | {theirs} |", row.id, row.injected, row.wanted);
+    /// The whole page. Rows of `all` that were not run stay as they are in the page `before`.
+    pub(crate) fn text(&self, before: &str, all: &[&Row]) -> String {
+        let mut rows: Vec<(&str, String)> = self.0.iter().map(|(row, found)| (row.id, line(row, found))).collect();
+        let ran: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
+        for row in all.iter().filter(|row| !ran.contains(&row.id)) {
+            let start = format!("| {} |", row.id);
+            rows.extend(before.lines().find(|line| line.starts_with(&start)).map(|line| (row.id, line.to_owned())));
+        }
+        rows.sort_by_key(|(id, _)| (id.get(..1), id.get(1..).and_then(|number| number.parse::<u32>().ok())));
+        let mut text = format!("{}\n\n{}", HEAD.trim(), machine());
+        if ran.len() < rows.len() {
+            let ran: Vec<_> = rows.iter().map(|(id, _)| *id).filter(|id| ran.contains(id)).collect();
+            let _ = write!(text, "\nIts rows are {}; the others are of earlier runs.", ran.join(", "));
+        }
+        text.push_str("\n\n| row | injected | wanted | Signpost | CoreDNS 1.15.0 |\n|---|---|---|---|---|\n");
+        for (_, line) in rows {
+            let _ = writeln!(text, "{line}");
         }
         text.push('\n');
         text.push_str(TAIL.trim());
         text.push('\n');
         text
     }
+}
+
+/// A row of the page.
+fn line(row: &Row, found: &[Found; 2]) -> String {
+    let [ours, theirs] = [0, 1].map(|at| words(&found[at], KINDS[at]).replace('|', "\\|").replace('\n', " "));
+    format!("| {} | {} | {} | {ours} | {theirs} |", row.id, row.injected, row.wanted)
 }
 
 /// When and where the run was made.
