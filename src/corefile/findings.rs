@@ -8,7 +8,7 @@ use crate::error::Error;
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is wrong, but somebody may want to know.
+    /// Nothing is wrong; the operator may want to know.
     Note,
     /// The Corefile can be served, and a part of it does probably not do what it was written for.
     Warning,

@@ -126,7 +126,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             rule.policies.push(policy(&mut cursor)?);
         }
         if rule.zones.is_empty() && !rule.policies.is_empty() {
-            // Whoever wrote it believes that it protects something.
+            // An operator who wrote it relies on it.
             let complaint = cursor.complain(directive, "this rule holds for no name: none of its zones is valid");
             return Err(complaint.hint("name a zone, or leave the zones out for those of the server block").into());
         }

@@ -115,8 +115,8 @@ impl Maker {
         made().map_or_else(|error| Outcome::Failed("Restart failed", error), |made| Outcome::Made(Box::new(made)))
     }
 
-    /// At the start such a Corefile means the built-in one. Later it is one that somebody is
-    /// writing, most likely.
+    /// At the start such a Corefile means the built-in one. Later it is most likely one that is being
+    /// written.
     fn empty(&self) -> Error {
         let name = self.loader.name();
         Error::Other(format!(

@@ -3,7 +3,7 @@
 //! A query that waits holds memory for as long as another server takes to answer, so a worker has a number of places.
 //! Neither one client nor one cause may take them all: an address that asks for names that nobody answers, or questions
 //! for a cluster whose data have not come yet, would keep all others out. The rule for both: nobody holds more than
-//! [`SHARE`] times as many places as are free. So somebody who is alone may have three quarters of them, two at the same
+//! [`SHARE`] times as many places as are free. So one client alone may have three quarters of them, two at the same
 //! time may have three sevenths each, and what is over is there for the next one. It says nothing as long as few wait.
 
 use std::cell::RefCell;

@@ -123,15 +123,15 @@ impl Entry {
         self.retry_at_ms.store(until.as_millis() as u64, Ordering::Release);
     }
 
-    /// Takes the one place of whoever refreshes the entry, unless it is taken or paused, or the entry was replaced.
+    /// Takes the one place for a refresh of the entry, unless it is taken or paused, or the entry was replaced.
     pub(super) fn begin_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
         let is_over = || self.is_paused(now) || self.is_superseded();
         if is_over() || self.refreshing.swap(true, Ordering::AcqRel) {
             return None;
         }
         let refresh = Refresh { entry: self.clone(), is_alone: true };
-        // Asked once more with the place in hand: the refresh before may have ended in between, and whoever ends says
-        // what came of it before he gives the place back.
+        // Asked once more with the place in hand: the refresh before may have ended in between, and a refresh says
+        // what came of it before it gives the place back.
         (!is_over()).then_some(refresh)
     }
 
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(entry.hit(s(60), s(1122)), 1);
     }
 
-    /// Whoever comes while a refresh ends sees its end: two for one entry would be two questions upstream.
+    /// A thread that comes while a refresh ends sees its end: two for one entry would be two questions upstream.
     #[test]
     fn a_refresh_that_ends_is_not_begun_again() {
         for round in 0..2_000_u32 {

@@ -95,7 +95,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Shows it as long as somebody keeps what this returns.
+    /// Shows it until what this returns is dropped.
     pub(super) fn shown(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Arc<Self> {
         let entries = Arc::new(Self { server: server.to_owned(), zones: zones.to_owned(), store: store.clone() });
         host.metrics.register(&entries);

@@ -197,7 +197,7 @@ fn verifying_has_an_end_without_a_timeout() {
     }
 }
 
-/// Answers while it is open; whoever asks meanwhile waits until it is.
+/// Answers while it is open; questions that come before that wait.
 struct Door {
     open: watch::Sender<bool>,
     asked: AtomicUsize,

@@ -2,7 +2,7 @@
 //!
 //! The rule is that of Go's resolver, which never asks for other names (letters, digits, hyphens and underscores, no hyphen
 //! at the edge of a label), so what CoreDNS finds is found here. Beyond it no name ends in a number, and placeholders that
-//! nobody has filled in are refused: where a resolver answers everything, users' questions would go to whoever it names.
+//! nobody has filled in are refused: where a resolver answers everything, users' questions would go to that address.
 
 use crate::wire::name::Name;
 

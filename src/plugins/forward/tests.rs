@@ -260,7 +260,7 @@ fn files_of_upstreams_are_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("resolv.conf");
     std::fs::write(&path, "nameserver 127.0.0.2\n").expect("written");
-    // Nor is it asked: somebody else may listen there.
+    // Nor is it asked: another process may listen there.
     let text = format!(". {{\nforward . {} {} {} {{\npolicy sequential\n}}\n}}", a.address, b.address, path.display());
     let live = Live::new(&text);
     let failures = || live.metric(&format!("coredns_forward_file_failures_total{{file=\"{}\"}}", path.display()));

@@ -97,7 +97,7 @@ impl Walk {
         }))
     }
 
-    /// The aliases and what somebody else said of their target.
+    /// The aliases, and what another plugin said of their target.
     pub(super) fn reply_with(&self, Target { reply, has_failed }: &Target) -> Reply {
         let answer = self.answer(&self.chain, |e, names| {
             e.flags(reply.flags() & flag::TC);

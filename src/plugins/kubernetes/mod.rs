@@ -283,7 +283,7 @@ impl Kubernetes {
             End::Inside(answer) => return Step::Answer(walk.reply(answer)),
             End::Nowhere => return Step::Answer(walk.reply(&Answer::empty(rcode::SERVFAIL))),
             End::Outside => None,
-            // As for the name itself: it may become known, or somebody else may know it.
+            // As for the name itself: it may become known, or another plugin may know it.
             End::Missing => match self.later(query, here) {
                 Some(later) => return later,
                 None => Some(walk.target().lowered()),
