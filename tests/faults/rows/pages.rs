@@ -43,7 +43,7 @@ fn serve(run: &Run) -> (Server, [(SocketAddr, &'static str); 3]) {
 fn k4(run: &Run) -> Found {
     let (server, pages) = serve(run);
     let (before, count, rounds) = (server.memory("VmHWM"), run.pick(300, 10_000), run.pick(1, 3));
-    let (mut took, mut open) = (Vec::new(), count);
+    let (mut took, mut missed, mut open) = (Vec::new(), String::new(), count);
     for habit in HABITS {
         let crowd = Crowd::gather(habit, count, &pages, Ipv4Addr::LOCALHOST);
         open = open.min(crowd.count);
@@ -51,8 +51,14 @@ fn k4(run: &Run) -> Found {
             crowd.wait();
             for (address, path) in pages {
                 let start = Instant::now();
-                let answered = get(address, path, PATIENCE).is_ok_and(|(status, _)| status == 200);
-                took.push(answered.then(|| start.elapsed()));
+                let answered = get(address, path, PATIENCE);
+                if !matches!(answered, Ok((200, _))) {
+                    let why = answered.map_or_else(|error| error.to_string(), |(status, _)| status.to_string());
+                    missed += &format!("; {path} beside {habit:?}: {why} after {}", millis(start.elapsed()));
+                    took.push(None);
+                } else {
+                    took.push(Some(start.elapsed()));
+                }
             }
         }
     }
@@ -60,7 +66,7 @@ fn k4(run: &Run) -> Found {
     let answered: Vec<Duration> = took.into_iter().flatten().collect();
     let late = answered.iter().filter(|took| **took > IN_TIME).count();
     Found::new(format!(
-        "{open} connections of each kind: {} of {asked} answered, {late} later than a second, the slowest after {}; memory +{:.1} MiB",
+        "{open} connections of each kind: {} of {asked} answered, {late} later than a second, the slowest after {}; memory +{:.1} MiB{missed}",
         answered.len(),
         millis(answered.iter().max().copied().unwrap_or_default()),
         grown as f64 / 1024.0
