@@ -105,8 +105,8 @@ fn skip(cursor: &Cursor<'_>, word: &Word, wrong: &str, last: bool) {
 
 //----------- Fallthrough ----------------------------------------------------
 
-/// The option `fallthrough [ZONES...]`: the names that the next plugin is asked for when they do not exist here. By
-/// default there are none.
+/// The option `fallthrough [ZONES...]`: the names that the next plugin is asked for when they do not exist here.
+/// Without the option no name falls through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fallthrough(Zones);
 

@@ -105,8 +105,8 @@ impl Port {
     }
 
     /// Lets the kernel give the socket nothing more, from one datagram to the next: what follows goes to another socket of
-    /// ours, or is refused where there is none. A connected socket hears its peer alone, and at port 9 of this host there is
-    /// none. Closing it instead would lose what has come since it was read last.
+    /// ours, or is refused. A connected socket hears only its peer, and no server has port 9 of this host. Closing the socket
+    /// instead would lose what has come since it was last read.
     fn turn_away(&self) {
         let here = match self.own.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),

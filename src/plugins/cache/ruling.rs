@@ -30,7 +30,7 @@ pub(super) enum News {
     Answer,
     /// The name or its records do not exist.
     Denial,
-    /// Neither records nor a SOA that says that there are none.
+    /// NOERROR without records and without a SOA.
     Empty,
     /// A server failed or refused, or what came is of no use.
     Failure,

@@ -152,7 +152,7 @@ impl Pool {
         Ok((connection, ticket, false))
     }
 
-    /// The connection with the fewest questions, or nothing if a new one should be opened for this one.
+    /// Returns the connection with the fewest questions, or `None` if this question should open a new one.
     fn pick(&self, connections: &mut Connections<Connection>, runtime: &Handle) -> Option<Arc<Connection>> {
         if let Some(most) = self.link.max_idle {
             connections.keep_idle(most);
@@ -238,7 +238,7 @@ struct Flow {
     opened: Instant,
     /// Its handshakes are done.
     is_open: AtomicBool,
-    /// Since when a message is there in part: milliseconds from `opened`, 0 while there is none.
+    /// When the message that is incomplete now began: milliseconds from `opened`, 0 between messages.
     partial: AtomicU64,
 }
 
@@ -387,7 +387,7 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut inbox: Inbox, last: &Not
         writer.flush().await?;
         buffer.clear();
     }
-    // Nobody can ask any more, but some may still wait: the reader ends it.
+    // No more questions can come, but some may still wait for answers: the reader ends it.
     last.notify_one();
     std::future::pending().await
 }

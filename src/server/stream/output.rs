@@ -61,7 +61,7 @@ impl Output {
         self.bytes.is_empty() && !self.unflushed
     }
 
-    /// What to hand over next; nothing if there is only something to be flushed.
+    /// What to hand over next; empty if the rest only has to be flushed.
     pub(super) fn chunk(&self) -> &[u8] {
         &self.bytes[..self.bytes.len().min(CHUNK)]
     }

@@ -55,7 +55,7 @@ impl Race<'_> {
         self.held.as_ref().is_some_and(|held| held.why == why)
     }
 
-    /// When the answer in hand is given. Returns `None` if there is none, or if an upstream is still to be asked.
+    /// Returns when the answer in hand is given, or `None` without an answer or while an upstream is still to be asked.
     pub(super) fn settle(&self, now: Instant) -> Option<Instant> {
         let held = self.held.as_ref()?;
         // A client that came over TCP has no use for a truncated answer.
