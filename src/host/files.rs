@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::set_file_limit;
 
-/// Files that are kept for everything other than clients' connections, as far as a quarter of the limit has room for
-/// them: sockets to upstreams and API servers, pages, the Corefile and what it names.
+/// Files that client connections must leave free, at most a quarter of the limit: for sockets to
+/// upstreams and API servers, for pages, the Corefile and the files that it names.
 const RESERVE: usize = 128;
 
 /// Raises the soft limit of open files to the hard limit, as Go does. Each connection is a file,
