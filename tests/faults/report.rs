@@ -1,4 +1,4 @@
-//! What was found: lines as rows end, and the table of docs/faults.md.
+//! The findings: lines as rows end, and the table of docs/faults.md.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ const KINDS: [Kind; 2] = [Kind::Signpost, Kind::CoreDns];
 #[derive(Default)]
 pub(crate) struct Table(Vec<(&'static Row, [Found; 2])>);
 
-/// One line for each server.
+/// Returns one line for each server.
 pub(crate) fn lines(row: &Row, found: &[Found; 2]) -> String {
     let mut text = String::new();
     for (kind, found) in KINDS.iter().zip(found) {
@@ -20,7 +20,7 @@ pub(crate) fn lines(row: &Row, found: &[Found; 2]) -> String {
     text
 }
 
-/// What was found in words. What is wrong is said of Signpost alone: CoreDNS is not judged.
+/// Returns a finding in words. Only Signpost is judged, so `NOT MET` is only said of it.
 fn words(found: &Found, kind: Kind) -> String {
     match &found.skipped {
         Some(why) => format!("skipped: {why}"),
@@ -37,7 +37,7 @@ impl Table {
         self.0.push((row, found));
     }
 
-    /// The whole page. Rows of `all` that were not run stay as they are in the page `before`.
+    /// Returns the whole page. Rows of `all` that were not run are kept from the page `before`.
     pub(crate) fn text(&self, before: &str, all: &[&Row]) -> String {
         let mut rows: Vec<(&str, String)> = self.0.iter().map(|(row, found)| (row.id, line(row, found))).collect();
         let ran: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
@@ -62,13 +62,13 @@ impl Table {
     }
 }
 
-/// A row of the page.
+/// Returns a row of the page.
 fn line(row: &Row, found: &[Found; 2]) -> String {
     let [ours, theirs] = [0, 1].map(|at| words(&found[at], KINDS[at]).replace('|', "\\|").replace('\n', " "));
     format!("| {} | {} | {} | {ours} | {theirs} |", row.id, row.injected, row.wanted)
 }
 
-/// When and where the run was made.
+/// Returns when and where the run was made.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");

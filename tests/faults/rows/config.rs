@@ -1,4 +1,4 @@
-//! What changes around the server, or turns against it: files of upstreams, loops, ports.
+//! Changes and traps around the server: files of upstreams, loops, ports.
 
 use std::time::{Duration, Instant};
 
@@ -70,13 +70,13 @@ fn c11(run: &Run) -> Found {
     .must(failed == 0, "a query failed")
 }
 
-/// Whether a question about a new name gets its answer.
+/// Returns whether a question about a new name gets its answer.
 fn fresh_reply(server: &crate::server::Server) -> bool {
     let name = fresh("c11-", 1).remove(0);
     question(&name).ask(server.address()).is_some_and(|reply| is_right(&name, &reply))
 }
 
-/// Asks until this upstream is asked, and tells how long that took.
+/// Asks until this upstream is asked; returns how long that took.
 fn until_used(upstream: &Upstream, server: &crate::server::Server, asked: &mut Vec<bool>) -> Option<Duration> {
     let (start, before) = (Instant::now(), upstream.count());
     while start.elapsed() < PATIENCE {
@@ -107,7 +107,7 @@ fn c12(run: &Run) -> Found {
         Times::of(replies.iter().map(|reply| reply.as_ref().map_or(PATIENCE, |reply| reply.after))).within(1.0);
     let later_lives = server.0.is_running();
     drop(server);
-    // From the start: the server's own port is its upstream.
+    // From the start, the server's own port is its upstream.
     let port = free_port();
     let corefile = format!(".:{port} .:PORT {{\n    bind 127.0.0.1\n    loop\n    forward . 127.0.0.1:{port}\n}}\n");
     let mut looped = run.try_serve(&corefile);
@@ -133,7 +133,7 @@ fn c12(run: &Run) -> Found {
 
 //----------- C15 ------------------------------------------------------------
 
-/// The ports that the kernel hands out in this namespace.
+/// The ephemeral ports of this namespace.
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 fn c15(run: &Run) -> Found {
@@ -156,7 +156,7 @@ fn c15(run: &Run) -> Found {
         names.len(),
         first.map_or("nothing".to_owned(), |reply| millis(reply.after)),
     ))
-    // Some are lost in full buffers of sockets, on both sides, when the machine is busy.
+    // On a busy machine some are lost in full socket buffers, on both sides.
     .must(lost * 20 <= names.len(), "too many queries were not answered")
     .must(!server.0.output().contains("panic"), "it panicked")
     .must(right == after.len(), "not well again afterwards")

@@ -1,4 +1,4 @@
-//! Clients of `/health`, `/ready` and `/metrics` that would keep probes and scrapers out.
+//! Clients of `/health`, `/ready` and `/metrics` that would block probes and scrapers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,10 +27,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-/// From a probe to its reply, at the latest.
+/// The longest time from a probe to its reply.
 const IN_TIME: Duration = Duration::from_secs(1);
 
-/// A server with its three pages.
+/// Starts a server with its three pages.
 fn serve(run: &Run) -> (Server, [(SocketAddr, &'static str); 3]) {
     let pages = ["/health", "/ready", "/metrics"].map(|path| (SocketAddr::from(([127, 0, 0, 1], free_port())), path));
     let [health, ready, metrics] = pages.map(|(address, _)| address);

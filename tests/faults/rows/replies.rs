@@ -1,4 +1,4 @@
-//! Replies that are not what was asked for: errors, forgeries, duplicates; and many who ask the same.
+//! Wrong replies: errors, forgeries, duplicates; and many clients that ask the same.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn c5(run: &Run) -> Found {
         .must(twice == 0, "a query was answered twice")
 }
 
-/// RCODEs that upstreams say when they will not or cannot answer.
+/// RCODEs of upstreams that cannot or will not answer.
 const REFUSALS: [u8; 4] = [2, 5, 1, 4];
 
 fn c9(run: &Run) -> Found {

@@ -1,4 +1,4 @@
-//! Upstreams behind TLS that cannot be trusted.
+//! Upstreams with TLS that cannot be trusted.
 
 use crate::ask::{PATIENCE, SERVFAIL, ask_all};
 use crate::load::{Times, millis};
