@@ -85,32 +85,38 @@ fn machine() -> String {
 }
 
 const HEAD: &str = "
-# What upstreams and clients do wrong, and what becomes of it
+# What upstreams and clients do wrong, and what happens then
 
-Written by `just faults` (tests/faults); do not edit. Each row is one fault, injected on loopback by an upstream that is
-scripted to the octet, or (rows K) by clients, into Signpost and into a real CoreDNS with the same Corefile, one after the
-other in one run. The short form of each row is a test that every change has to pass.
+Written by `just faults` (tests/faults); do not edit. Each row is one fault. An upstream that is
+scripted to the octet, or (rows K) a client, injects it on loopback into Signpost and into a real
+CoreDNS with the same Corefile, one after the other in one run. The short form of each row is a test
+that every change has to pass.
 
-Only Signpost is judged: `NOT MET` in its column says what was wanted and is not so. CoreDNS is measured. \"lost\" is no
-reply within 5.5 s. Times are those of one busy virtual machine and compare the two columns, no more.
+Only Signpost is judged: `NOT MET` in its column names the wanted result that it missed. CoreDNS is
+measured. \"lost\" is no reply within 5.5 s. Times are those of one busy virtual machine: use them
+only to compare the two columns.
 ";
 
 const TAIL: &str = "
 ## Where CoreDNS is better
 
-- C7: CoreDNS sends one question at a time on a connection, so nobody waits behind a slow answer. Signpost's connections
-  carry many questions; those behind one that drips ask again elsewhere after 100 to 200 ms.
-- M3: CoreDNS asks for a stale name with every query, so that it notices the return a little sooner. Signpost sends nothing
-  but probes to an upstream that is known to be gone.
+- C7: CoreDNS sends one question at a time on a connection, so no question waits behind a slow
+  answer. Signpost's connections carry many questions; those behind a slow one are sent again
+  elsewhere after 100 to 200 ms.
+- M3: CoreDNS asks for a stale name with every query, so it notices the return a little sooner.
+  Signpost sends only probes to an upstream that is known to be down.
 
 ## What the rows do not show
 
-- Loss and delay are the script's, for each datagram; TCP connections to the upstream lose nothing.
-- The load, the upstreams and the server share the cores of one machine; at the highest rates the load is part of what is
-  measured.
-- D1 does not tell which thread a query came from. A socket belongs to the worker that opened it; that its port says nothing
-  about that worker rests on its life of 16 queries (`udp.rs`), not on a test.
-- D8 floods one part of CoreDNS's cache; names with equal 64-bit hashes, which take days to find, are not tried.
-- D12 looks at the size that the upstream is told, not at fragments: loopback does not fragment.
-- An hour without an upstream passes in a unit test with a clock that the test moves (`plugins/cache`), here it is a minute.
+- The script loses and delays single datagrams; TCP connections to the upstream lose nothing.
+- The load, the upstreams and the server share the cores of one machine; at the highest rates the
+  load is part of what is measured.
+- D1 does not show which thread a query came from. A socket belongs to the worker that opened it.
+  Its port says nothing about that worker because a socket lives for only 16 queries (`udp.rs`); no
+  test checks this.
+- D8 floods one part of CoreDNS's cache; names with equal 64-bit hashes, which take days to find,
+  are not tried.
+- D12 records the size announced to the upstream, not fragments: loopback does not fragment.
+- An hour without an upstream passes in a unit test that moves its own clock (`plugins/cache`); here
+  it is a minute.
 ";

@@ -24,15 +24,15 @@ use crate::upstream::{Act, Answer, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "K1",
-        injected: "8 connections that ask for answers of 60 kB again and again and read nothing, over TCP and over TLS; from the cache (TXT), in the long form also of the cluster (SRV of 4,000 endpoints), within 170 MiB",
-        wanted: "at most 10 MiB more than in quiet; the process lives, no query over UDP is lost",
+        injected: "8 connections, over TCP and over TLS, that ask repeatedly for answers of 60 kB and do not read; from the cache (TXT), in the long form also from the cluster (SRV of 4,000 endpoints), within 170 MiB",
+        wanted: "at most 10 MiB more than without load; the process survives, no query over UDP is lost",
         place: Place::Here,
         run: k1,
     },
     Row {
         id: "K2",
-        injected: "4 TCP connections that ask for SRV of a headless Service with 1,000 endpoints without a pause, and read",
-        wanted: "UDP does not notice: all answered; p99 at most 3 times that of quiet and 2 ms",
+        injected: "4 TCP connections that ask without a pause for SRV of a headless Service with 1,000 endpoints, and read",
+        wanted: "UDP is not affected: all answered; p99 at most 3 times that without load, and 2 ms",
         place: Place::Here,
         run: k2,
     },
@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "K6",
-        injected: "an API server that says nothing at the start, and 8,000 questions a second for unknown names of the cluster; beside them names outside of it",
+        injected: "an API server that does not reply at the start, and 8,000 questions a second for unknown names of the cluster, beside names outside it",
         wanted: "all names outside answered",
         place: Place::Here,
         run: k6,

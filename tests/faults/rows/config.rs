@@ -13,22 +13,22 @@ use crate::upstream::{Act, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C11",
-        injected: "the resolv.conf behind `forward` names another upstream, is emptied, and is swapped by a symbolic link",
+        injected: "the resolv.conf of `forward` names another upstream, is emptied, and is replaced through a symbolic link",
         wanted: "the new upstream is used, an empty file changes nothing; no query fails",
         place: Place::Namespace,
         run: c11,
     },
     Row {
         id: "C12",
-        injected: "the server is its own upstream from the start; later on, an upstream sends every query back (200 at a time)",
-        wanted: "every query is answered, the process lives, and a question does not go round for long",
+        injected: "the server is its own upstream from the start; later, an upstream sends every query back (200 at a time)",
+        wanted: "every query is answered, the process survives, and no question circulates for long",
         place: Place::Here,
         run: c12,
     },
     Row {
         id: "C15",
         injected: "10 ephemeral ports for everything and 5,000 questions a second whose answers take 500 ms; then a second of quiet",
-        wanted: "no panic, 95 % of the queries answered, be it with SERVFAIL; well again after that second",
+        wanted: "no panic, 95 % of the queries answered, SERVFAIL included; back to normal after that second",
         place: Place::Namespace,
         run: c15,
     },

@@ -13,7 +13,7 @@ use crate::upstream::{Act, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C3",
-        injected: "two upstreams lose 10, 30 or 50 % of the queries that come by UDP",
+        injected: "two upstreams lose 10, 30 or 50 % of the queries over UDP",
         wanted: "99.99, 99.9 and 99 % answered within 5 s; at most 3 sends of a question to an upstream and transport",
         place: Place::Here,
         run: c3,
@@ -27,7 +27,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "C10",
-        injected: "nobody listens at the first of two upstreams (ICMP port unreachable)",
+        injected: "the port of the first of two upstreams is closed (ICMP port unreachable)",
         wanted: "every query answered; within 50 ms",
         place: Place::Here,
         run: c10,

@@ -13,7 +13,7 @@ use crate::support::{PATIENCE, free_port};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "K4",
-        injected: "10,000 connections (300 in the short form) to `/health`, `/ready` and `/metrics` that pipeline and do not read, drip a header, are silent, send half a request, a header or a body without end, read an octet at a time, come again and again, or stay idle: one kind after the other",
+        injected: "10,000 connections (300 in the short form) to `/health`, `/ready` and `/metrics` that pipeline and do not read, drip a header, are silent, send half a request, send an endless header or body, read an octet at a time, reconnect repeatedly, or stay idle: one kind after the other",
         wanted: "every probe and scrape on a new connection is answered, within a second; memory hardly grows",
         place: Place::Here,
         run: k4,
@@ -21,7 +21,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "K5",
         injected: "16 clients ask for `/metrics` as fast as they can for 10 s (100 pages each in the short form)",
-        wanted: "every one is answered, and `/health` beside them; at most half a core",
+        wanted: "every request is answered, and so is `/health`; at most half a core",
         place: Place::Here,
         run: k5,
     },

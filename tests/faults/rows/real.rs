@@ -14,22 +14,22 @@ use crate::upstream::{Act, Answer, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "M3",
-        injected: "names with a TTL of 1 s, and an upstream that is dead for a minute (3 s in the short form) and returns (`serve_stale`)",
-        wanted: "every name answered all the time with TTL 30 or less and EDE 3; fresh again soon after the return",
+        injected: "names with a TTL of 1 s, and an upstream that is down for a minute (3 s in the short form) and recovers (`serve_stale`)",
+        wanted: "every name always answered with TTL 30 or less and EDE 3; fresh again soon after the recovery",
         place: Place::Here,
         run: m3,
     },
     Row {
         id: "R1",
         injected: "nothing: Unbound as the upstream; addresses, long TXT, CNAME, other types, denials",
-        wanted: "what Unbound says, word by word",
+        wanted: "exactly Unbound's answers",
         place: Place::Here,
         run: unbound,
     },
     Row {
         id: "R2",
         injected: "nothing: NSD as the upstream; the same",
-        wanted: "what NSD says, word by word",
+        wanted: "exactly NSD's answers",
         place: Place::Here,
         run: nsd,
     },

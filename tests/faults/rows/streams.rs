@@ -15,21 +15,21 @@ use crate::upstream::{Act, Answer, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C6",
-        injected: "every reply over UDP is truncated, the whole answer of 2,000 octets is there over TCP",
-        wanted: "every client has the whole answer in the end; at most one connection for 100 queries",
+        injected: "every reply over UDP is truncated; the whole answer of 2,000 octets is available over TCP",
+        wanted: "every client finally has the whole answer; at most one connection for 100 queries",
         place: Place::Here,
         run: c6,
     },
     Row {
         id: "C7",
-        injected: "over TCP (`force_tcp`), one name in ten is answered octet by octet, one each 500 ms",
-        wanted: "the other names do not notice: all answered",
+        injected: "over TCP (`force_tcp`), one name in ten is answered octet by octet, one every 500 ms",
+        wanted: "the other names are not affected: all answered",
         place: Place::Here,
         run: c7,
     },
     Row {
         id: "C8",
-        injected: "over TCP, a reset in the middle of an answer, a length that lies, a FIN after each answer",
+        injected: "over TCP, a reset in the middle of an answer, a wrong length, a FIN after each answer",
         wanted: "the right answer after at most one retry; none wrong",
         place: Place::Here,
         run: c8,
@@ -37,7 +37,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C19",
         injected: "nothing is wrong: thousands of queries over TCP (`force_tcp`), to an upstream behind a Service",
-        wanted: "all answered; no connection carries more than 2,000 queries, so that all pods of the Service have their part",
+        wanted: "all answered; no connection carries more than 2,000 queries, so that all pods of the Service get their share",
         place: Place::Here,
         run: c19,
     },
