@@ -171,7 +171,7 @@ fn a_chain_of_nine_allocates_nothing() {
 #[test]
 fn answers_in_the_cache_allocate_nothing() {
     let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
-    // Answers and denials; now and then the store is asked behind the thread's own table.
+    // Answers and denials; occasionally the store behind the thread's own table is asked.
     let names = ["web.example.org", "wEB.example.org", "other.example.org"];
     let packets = names.iter().flat_map(|name| [query(name, rtype::A), query(name, rtype::AAAA)]);
     for packet in packets {

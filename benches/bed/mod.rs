@@ -143,7 +143,7 @@ endpoints:
 /// counts once.
 const REMEMBERED: usize = 16;
 
-/// Starts the names outside: every name has an address of each family for 300 seconds. Counts
+/// Starts the upstream: every outside name has an address of each family for 300 seconds. Counts
 /// address queries only, because the server's own queries have other types. Queries arrive over UDP
 /// or TCP, as the server got them.
 fn upstream() -> (SocketAddr, Arc<AtomicU64>) {

@@ -5,8 +5,7 @@
 //! here are taken from their code (glibc 2.36 `resolv/res_query.c`, musl 1.2.3
 //! `src/network/lookup_name.c`, Go 1.26 `net/dnsclient_unix.go`), and `tests/resolvers.rs` compares
 //! them with all three as they run:
-//! - **glibc** asks for A and AAAA of each name, and goes on until one of them has an address. What
-//!   exists without
+//!
 //! - **glibc** asks for A and AAAA of each name, and continues until one of them has an address. A
 //!   name that exists without addresses (NODATA) does not end the walk. A name with enough dots is
 //!   asked for unchanged first, and then with the search list.

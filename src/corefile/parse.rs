@@ -4,7 +4,7 @@
 //! corefile  := { block | snippet | "import" NAME }
 //! block     := keys "{" directives "}" | keys NEWLINE directives (to the end of the file)
 //! snippet   := "(" NAME ")" "{" ... "}"
-//! keys      := KEY { [","] KEY }         on one line, or on the next behind a comma
+//! keys      := KEY { [","] KEY }         on one line, or on the next after a comma
 //! directive := NAME arguments... [ "{" ... "}" ]
 //! ```
 

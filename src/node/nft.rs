@@ -35,7 +35,7 @@ const APPEND: u16 = 0x800;
 /// Marks an attribute that holds attributes.
 const NESTED: u16 = 0x8000;
 
-/// Octets in front of the attributes: the header of netlink and that of netfilter.
+/// Octets before the attributes: the headers of netlink and netfilter.
 const HEADER: usize = 20;
 
 //----------- Attributes -----------------------------------------------------

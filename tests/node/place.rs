@@ -12,7 +12,7 @@ use super::support::{self, PATIENCE};
 
 const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
 
-/// Set inside of a namespace.
+/// Set inside a namespace.
 const INSIDE: &str = "NODE_TEST_INSIDE";
 
 /// What the namespace needs: loopback, and a default route to nowhere, which drops every packet.

@@ -143,7 +143,7 @@ fn connect(address: SocketAddr) -> Option<TcpStream> {
 
 //----------- K1 -------------------------------------------------------------
 
-/// Asks again and again without reading; connects anew when the server closes the connection.
+/// Asks again and again without reading; connects again when the server closes the connection.
 fn stare(bed: &Bed, secure: bool, question: &Question, is_over: &AtomicBool) {
     let padded = framed(&question.clone().option(12, &vec![0; 60_000]));
     let frames = framed(question).repeat(100);
