@@ -1,4 +1,4 @@
-//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, certificates, files, the clock.
+//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, certificates, files, resolv.conf, the clock.
 //!
 //! One [`Host`] lives as long as the process; what one configuration adds to it goes when its site is dropped.
 
@@ -9,7 +9,9 @@ pub mod interest;
 pub mod listen;
 pub mod log;
 pub mod metrics;
+pub mod permit;
 pub mod repeats;
+pub mod resolv;
 pub mod shared;
 pub mod tasks;
 pub mod tls;
