@@ -4,21 +4,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::tls::Complaint;
+use super::complaint::Complaint;
 use crate::wire::reply::ede;
 
 /// A try that failed, in the words of CoreDNS, which people look for in their logs.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// What kind of failure it is.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// `read udp 10.1.2.3:51353->192.0.2.53:53: i/o timeout`
-    pub(super) text: Arc<str>,
+    pub(crate) text: Arc<str>,
 }
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Nothing came in time.
     Timeout,
     /// The peer closed the connection.
@@ -38,7 +38,7 @@ impl Failure {
     }
 
     /// Nothing came in time from the upstream of this name.
-    pub(super) fn late(proto: &str, to: &str) -> Self {
+    pub(crate) fn late(proto: &str, to: &str) -> Self {
         Self::new(Kind::Timeout, format!("read {proto} {to}: i/o timeout"))
     }
 
@@ -81,7 +81,7 @@ impl Failure {
     }
 
     /// The code and the words of an extended error for the client.
-    pub(super) fn extended(&self) -> (u16, &'static str) {
+    pub(crate) fn extended(&self) -> (u16, &'static str) {
         match self.kind {
             Kind::Timeout => (ede::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
             Kind::Closed | Kind::Network | Kind::Forged => (ede::NETWORK_ERROR, "no upstream can be reached"),
@@ -100,7 +100,7 @@ impl Failure {
     }
 
     /// Anything that needs no more than a sentence.
-    pub(super) fn other(text: &str) -> Self {
+    pub(crate) fn other(text: &str) -> Self {
         Self::new(Kind::Network, text.to_owned())
     }
 

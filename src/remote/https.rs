@@ -15,11 +15,12 @@ use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 
 use super::failure::{Failure, Kind};
-use super::link::{Link, Place, idle};
+use super::link::{Link, idle};
 use super::message::Sent;
 use super::table::Outcome;
 use super::term::{Carrier, Connections, Term};
 use super::{tcp, tls};
+use crate::host::permit::Permit;
 
 /// The media type of a message.
 const MESSAGE: &str = "application/dns-message";
@@ -105,7 +106,7 @@ impl Pool {
 
     async fn ask(&self, connection: &Connection, sent: &Sent) -> Outcome {
         // Counted from here, so that the connection does not end as idle.
-        let _place = Place::take(&connection.in_flight, usize::MAX);
+        let _permit = Permit::take(&connection.in_flight, usize::MAX);
         let mut requests = connection.requests.wait().await.clone()?;
         let closed = |_| Failure::closed(self.link.peer);
         let response = requests.send_request(self.request(sent)?).await.map_err(closed)?;

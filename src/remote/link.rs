@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,29 +40,11 @@ impl Link {
 
 /// Counts sockets that were found open, and those that had to be opened.
 #[derive(Clone)]
-pub(super) struct Reuse {
+pub(crate) struct Reuse {
     /// An open one was taken.
-    pub(super) hits: Counter,
+    pub(crate) hits: Counter,
     /// A new one was opened.
-    pub(super) misses: Counter,
-}
-
-/// Counts what is open; dropping it counts down.
-pub(super) struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    /// One more, unless that makes more than `most`.
-    pub(super) fn take(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let one_more = |n: usize| (n < most).then_some(n + 1);
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Self(count.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    pub(crate) misses: Counter,
 }
 
 /// How often a connection looks whether it is still needed.

@@ -1,20 +1,19 @@
-//! The query as it goes upstream, and whether a message is the reply to it.
+//! The query as another server gets it, and whether a message is the reply to it.
 
 use std::hash::{Hash, Hasher};
 
 use rand::RngExt;
 
-use crate::chain::Query;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
 use crate::wire::relay;
-use crate::wire::request::{HEADER, flag};
+use crate::wire::request::{Edns, HEADER, Request, flag};
 use crate::wire::types::{class, rcode, rtype};
 
 /// Octets of an OPT from its type to its options.
 const OPT_HEAD: usize = 10;
 
-/// The largest UDP reply that an upstream may send: what fits every path in one piece (RFC 9715).
+/// The largest UDP reply that a server may send: what fits every path in one piece (RFC 9715).
 const LARGEST: u16 = 1232;
 
 /// Options between two neighbours, which are not passed on: client subnet (it splits answers, and with them makes
@@ -23,20 +22,18 @@ const OF_NEIGHBOURS: [u16; 4] = [8, 10, 11, 12];
 
 //----------- Sent -----------------------------------------------------------
 
-/// A query on its way upstream. The id is not part of it: each try has another one.
+/// A query to another server. The id is not part of it: each try has another one.
+///
+/// Two are equal if they ask the same: the case of the name does not count.
 #[derive(Debug, Clone)]
-pub(super) struct Sent {
-    /// The whole message, with 0 for an id.
+pub(crate) struct Sent {
+    /// The whole message, with 0 as its id.
     bytes: Vec<u8>,
     name: Name,
     qtype: u16,
     qclass: u16,
-    /// Whether a reply must have the question in the very case in which it was sent.
+    /// Whether a reply must repeat the case of the question.
     strict: bool,
-    /// Octets of the largest reply that the client takes.
-    limit: usize,
-    /// Whether no client waits for the answer, or has an older one: something is asked again in time.
-    in_background: bool,
 }
 
 /// What a message is to a query.
@@ -50,37 +47,43 @@ pub(super) enum Read {
 }
 
 impl Sent {
-    /// The query as it was received, with what the chain has changed: the question, the flags, and the payload
-    /// size that the client is said to take, but for what is between the client and us.
-    pub(super) fn new(query: &Query<'_>) -> Self {
-        let bytes = if query.is_as_asked() { as_received(query) } else { asked_anew(query) };
-        let (limit, in_background) = (query.limit(), query.client.is_nobody() || query.has_spare);
-        Self { bytes, name: query.name, qtype: query.qtype, qclass: query.qclass, strict: false, limit, in_background }
+    /// Passes on a query as it was received, with the flags and the payload size that `request` has now, and without
+    /// the options that are between the client and us. `name` is the name of `packet` in lower case.
+    pub(crate) fn as_received(packet: &[u8], request: &Request, name: Name) -> Self {
+        Self::new(as_received(packet, request), name, request.qtype, request.qclass)
     }
 
-    /// The question that tells whether an upstream lives: `name` NS.
-    pub(super) fn probe(name: &Name, recursion: bool) -> Self {
-        const NS: u16 = 2;
-        Self::question(name, (NS, class::IN), recursion)
+    /// Passes on a query with another question. Only OPT is kept: other records may point into the name that is gone.
+    pub(crate) fn asked_anew(packet: &[u8], request: &Request, name: Name, qtype: u16, qclass: u16) -> Self {
+        let edns = request.edns.as_ref();
+        let mut sent = Self::new(header(request.flags, [0, 0, u16::from(edns.is_some())]), name, qtype, qclass);
+        push_question(&mut sent.bytes, &name, qtype, qclass);
+        if let Some(edns) = edns {
+            let options = &packet[usize::from(edns.options.start)..usize::from(edns.options.end)];
+            push_opt(&mut sent.bytes, edns, &without_neighbours(options));
+        }
+        sent
     }
 
-    /// A question of our own.
-    pub(super) fn question(name: &Name, (qtype, qclass): (u16, u16), recursion: bool) -> Self {
+    /// The question that tells whether a server is alive: `name` NS.
+    pub(crate) fn probe(name: &Name, recursion: bool) -> Self {
+        Self::question(name, rtype::NS, recursion)
+    }
+
+    /// A question of our own, of class IN and without OPT.
+    pub(crate) fn question(name: &Name, qtype: u16, recursion: bool) -> Self {
         let flags = if recursion { flag::RD } else { 0 };
-        let mut bytes = header(flags, [0, 0, 0]);
-        push_question(&mut bytes, name, qtype, qclass);
-        let limit = usize::from(u16::MAX);
-        Self { bytes, name: name.lowered(), qtype, qclass, strict: false, limit, in_background: false }
+        let mut sent = Self::new(header(flags, [0, 0, 0]), name.lowered(), qtype, class::IN);
+        push_question(&mut sent.bytes, name, qtype, class::IN);
+        sent
     }
 
-    /// The same for a client that takes so many octets.
-    #[cfg(test)]
-    pub(super) fn for_client(self, limit: usize) -> Self {
-        Self { limit, ..self }
+    fn new(bytes: Vec<u8>, name: Name, qtype: u16, qclass: u16) -> Self {
+        Self { bytes, name, qtype, qclass, strict: false }
     }
 
-    /// The same with each letter of the name in a case drawn at random, which the reply must repeat: one more bit
-    /// a letter for a forger to guess (draft-vixie-dnsext-dns0x20).
+    /// The same with each letter of the name in a case drawn at random, which the reply must repeat: for each letter
+    /// a forger has one more bit to guess (draft-vixie-dnsext-dns0x20).
     pub(super) fn in_random_case(&self) -> Self {
         let mut drawn = Self { strict: true, ..self.clone() };
         let mut random = rand::rng();
@@ -93,27 +96,17 @@ impl Sent {
         drawn
     }
 
-    /// Whether a reply in the same case tells that the upstream keeps it: a name without letters does not, nor one
+    /// Whether a reply in the same case shows that the server keeps it. A name without letters does not, nor does one
     /// in a single case.
     pub(super) fn tells_of_case(&self) -> bool {
         let name = &self.bytes[HEADER..HEADER + self.name.len()];
         self.strict && name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase)
     }
 
-    /// Whether no client waits for the answer, or has an older one.
-    pub(super) fn is_in_background(&self) -> bool {
-        self.in_background
-    }
-
-    /// Whether the client takes the whole of this answer, with question and OPT around it.
-    pub(super) fn has_room_for(&self, answer: &Answer) -> bool {
+    /// Returns the octets of a message with this answer, its question and OPT included.
+    pub(crate) fn reply_len(&self, answer: &Answer) -> usize {
         let opt = 1 + OPT_HEAD + answer.options.len();
-        HEADER + self.name.len() + 4 + answer.wire_len() + opt <= self.limit
-    }
-
-    /// Whether the client came in a datagram, so that it can take a truncated answer and ask again over TCP.
-    pub(super) fn may_come_over_tcp(&self) -> bool {
-        self.limit < usize::from(u16::MAX)
+        HEADER + self.name.len() + 4 + answer.wire_len() + opt
     }
 
     /// Whether it asks for a whole zone, or what has changed in it.
@@ -132,13 +125,12 @@ impl Sent {
         out.extend_from_slice(self.behind_id());
     }
 
-    /// The message without id, and the name in it in lower case: what makes two queries one, if their clients take as
-    /// much.
+    /// The message without its id, and with the name in lower case: two queries with equal parts ask the same.
     fn parts(&self) -> [&[u8]; 3] {
         [&self.bytes[2..HEADER], self.name.wire(), &self.bytes[HEADER + self.name.len()..]]
     }
 
-    /// The answer in `message`, for those who ask where nobody can forge.
+    /// The answer in `message`, for transports on which nobody can forge replies.
     pub(super) fn answer(&self, message: &[u8]) -> Option<Answer> {
         if let Read::Answer(answer) = self.read(message) { Some(answer) } else { None }
     }
@@ -162,7 +154,7 @@ impl Sent {
 
 impl PartialEq for Sent {
     fn eq(&self, other: &Self) -> bool {
-        self.limit == other.limit && self.parts() == other.parts()
+        self.parts() == other.parts()
     }
 }
 
@@ -184,11 +176,11 @@ fn bare_error(message: &[u8]) -> Option<u16> {
 
 //----------- Writing --------------------------------------------------------
 
-fn as_received(query: &Query<'_>) -> Vec<u8> {
-    let mut bytes = query.packet().to_vec();
+fn as_received(packet: &[u8], request: &Request) -> Vec<u8> {
+    let mut bytes = packet.to_vec();
     bytes[..2].fill(0);
-    bytes[2..4].copy_from_slice(&query.request.flags.to_be_bytes());
-    if let Some(edns) = &query.request.edns {
+    bytes[2..4].copy_from_slice(&request.flags.to_be_bytes());
+    if let Some(edns) = &request.edns {
         let options = usize::from(edns.options.start)..usize::from(edns.options.end);
         let size = options.start - OPT_HEAD + 2;
         bytes[size..size + 2].copy_from_slice(&edns.size.min(LARGEST).to_be_bytes());
@@ -201,21 +193,12 @@ fn as_received(query: &Query<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Another question: only OPT is kept, since other records may point into the name that is gone.
-fn asked_anew(query: &Query<'_>) -> Vec<u8> {
-    let edns = query.request.edns.as_ref();
-    let mut bytes = header(query.request.flags, [0, 0, u16::from(edns.is_some())]);
-    push_question(&mut bytes, &query.name, query.qtype, query.qclass);
-    if let Some(edns) = edns {
-        let options = &query.packet()[usize::from(edns.options.start)..usize::from(edns.options.end)];
-        let kept = without_neighbours(options);
-        let [high, low] = edns.size.min(LARGEST).to_be_bytes();
-        let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-        bytes.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec_ok, 0]);
-        bytes.extend_from_slice(&(kept.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(&kept);
-    }
-    bytes
+fn push_opt(bytes: &mut Vec<u8>, edns: &Edns, options: &[u8]) {
+    let [high, low] = edns.size.min(LARGEST).to_be_bytes();
+    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+    bytes.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec_ok, 0]);
+    bytes.extend_from_slice(&(options.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(options);
 }
 
 /// Options without those that are between two neighbours. What cannot be read is left out.
@@ -251,44 +234,40 @@ fn push_question(bytes: &mut Vec<u8>, name: &Name, qtype: u16, qclass: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::{Client, Proto};
     use crate::wire::request::{Gate, gate};
-    use std::time::Instant;
 
-    fn query(packet: &[u8]) -> Query<'_> {
+    fn request(packet: &[u8]) -> Request {
         let Gate::Pass(request) = gate(packet) else { panic!("not a query") };
-        let address = "127.0.0.1:53".parse().expect("an address");
-        Query::new(packet, request, Client { peer: address, local: address, proto: Proto::Udp }, Instant::now())
+        request
+    }
+
+    fn as_it_came(packet: &[u8]) -> Sent {
+        let request = request(packet);
+        Sent::as_received(packet, &request, request.name(packet))
+    }
+
+    fn renamed(packet: &[u8]) -> Sent {
+        let name = Name::from_text("other.example.").expect("a name");
+        Sent::asked_anew(packet, &request(packet), name, rtype::AAAA, class::IN)
     }
 
     #[test]
-    fn a_query_goes_upstream_as_it_came() {
-        let mut packet = crate::testing::packet("wWw.Example.org.", "A");
-        let at = packet.len();
-        packet[at - 1] = 4;
-        packet.extend_from_slice(&[0, 3, 0, 0]);
-        let mut query = query(&packet);
-        let sent = Sent::new(&query);
-        assert_eq!(sent.behind_id(), &packet[2..]);
-        query.request.flags |= flag::AD;
-        query.request.edns.as_mut().expect("OPT").size = 512;
-        let sent = Sent::new(&query);
-        let Gate::Pass(request) = gate(&sent.bytes) else { panic!("refused") };
-        assert_eq!((request.flags & flag::AD, request.edns.map(|edns| edns.size)), (flag::AD, Some(512)));
+    fn a_query_is_passed_on_as_it_came() {
+        let packet = with_options(&[0, 3, 0, 0]);
+        let mut changed = request(&packet);
+        assert_eq!(as_it_came(&packet).behind_id(), &packet[2..]);
+        changed.flags |= flag::AD;
+        changed.edns.as_mut().expect("OPT").size = 512;
+        let sent = Sent::as_received(&packet, &changed, changed.name(&packet));
+        let sent = request(&sent.bytes);
+        assert_eq!((sent.flags & flag::AD, sent.edns.map(|edns| edns.size)), (flag::AD, Some(512)));
     }
 
     #[test]
     fn a_changed_question_is_written_anew_with_the_clients_options() {
-        let mut packet = crate::testing::packet("www.example.org.", "A");
-        let at = packet.len();
-        packet[at - 1] = 4;
-        packet.extend_from_slice(&[0, 3, 0, 0]);
-        let mut query = query(&packet);
-        query.name = Name::from_text("other.example.").expect("a name");
-        query.qtype = 28;
-        let sent = Sent::new(&query);
-        let Gate::Pass(request) = gate(&sent.bytes) else { panic!("refused") };
-        assert_eq!((request.qtype, usize::from(request.name_len)), (28, query.name.len()));
+        let sent = renamed(&with_options(&[0, 3, 0, 0]));
+        let request = request(&sent.bytes);
+        assert_eq!((request.qtype, usize::from(request.name_len)), (rtype::AAAA, sent.name.len()));
         assert_eq!(request.edns.map(|edns| edns.options.len()), Some(4));
     }
 
@@ -297,7 +276,7 @@ mod tests {
         let sent = |text: &str, cd: bool| {
             let mut packet = crate::testing::packet(text, "A");
             packet[3] |= if cd { 0x10 } else { 0 };
-            Sent::new(&query(&packet))
+            as_it_came(&packet)
         };
         assert_eq!(sent("a.example.", false), sent("A.eXample.", false));
         assert_ne!(sent("a.example.", false), sent("b.example.", false));
@@ -307,7 +286,7 @@ mod tests {
     #[test]
     fn an_error_without_a_question_is_a_reply() {
         let packet = crate::testing::packet("a.example.", "A");
-        let sent = Sent::new(&query(&packet));
+        let sent = as_it_came(&packet);
         let bare = |flags: [u8; 2]| match sent.read(&[&[0, 0][..], &flags, &[0; 8]].concat()) {
             Read::Answer(answer) => Some(answer.rcode),
             Read::OtherCase | Read::NoReply => None,
@@ -334,21 +313,18 @@ mod tests {
         let mut packet = with_options(&[COOKIE, SUBNET, NSID, &[0, 11, 0, 0], &[0, 12, 0, 1, 0]].concat());
         let size = packet.iter().position(|&octet| octet == 41).expect("OPT") + 1;
         packet[size..size + 2].copy_from_slice(&4096u16.to_be_bytes());
-        let mut renamed = query(&packet);
-        renamed.name = Name::from_text("other.example.").expect("a name");
-        for sent in [Sent::new(&query(&packet)), Sent::new(&renamed)] {
-            let Gate::Pass(request) = gate(&sent.bytes) else { panic!("refused") };
-            let edns = request.edns.expect("OPT");
+        for sent in [as_it_came(&packet), renamed(&packet)] {
+            let edns = request(&sent.bytes).edns.expect("OPT");
             assert_eq!(edns.size, 1232);
             assert_eq!(&sent.bytes[usize::from(edns.options.start)..], NSID);
         }
-        assert_eq!(Sent::new(&query(&with_options(SUBNET))), Sent::new(&query(&with_options(COOKIE))), "one question");
+        assert_eq!(as_it_came(&with_options(SUBNET)), as_it_came(&with_options(COOKIE)), "one question");
     }
 
     #[test]
     fn d4_a_reply_in_another_case_is_known() {
         let packet = crate::testing::packet("abcdefghijklmnopqrstuvwxyz.example.", "A");
-        let sent = Sent::new(&query(&packet));
+        let sent = as_it_came(&packet);
         let drawn = sent.in_random_case();
         assert_ne!(sent.bytes, drawn.bytes, "once in 2^33 the same");
         assert_eq!(sent, drawn);

@@ -7,14 +7,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use super::address::{Address, Scheme};
 use super::message::Sent;
-use super::to::{self, upstream_at};
-use super::upstream::Address;
-use crate::corefile::address::Transport as Scheme;
+use crate::host::resolv::RESOLV_CONF;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::name::Name;
 use crate::wire::request::flag;
-use crate::wire::types::{class, rcode, rtype};
+use crate::wire::types::{rcode, rtype};
 
 /// How long one name server may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,28 +31,27 @@ const AGAIN_MOST: Duration = Duration::from_secs(3600);
 const HOSTS_FILE_TTL: Duration = Duration::from_secs(30);
 
 const HOSTS_FILE: &str = "/etc/hosts";
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 //----------- Host -----------------------------------------------------------
 
 /// An upstream that is named by its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HostName {
+pub(crate) struct HostName {
     /// The name as it is written.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// The name, absolute.
-    pub(super) name: Name,
+    pub(crate) name: Name,
     /// The port of all its addresses.
-    pub(super) port: u64,
+    pub(crate) port: u64,
     /// How queries travel.
-    pub(super) scheme: Scheme,
+    pub(crate) scheme: Scheme,
     /// The name that its certificate has to show.
-    pub(super) server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
 }
 
 /// Why a name has no addresses.
 #[derive(Debug)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     /// It has none, for sure.
     NoSuchHost(String),
     /// Nobody could say.
@@ -66,22 +64,21 @@ impl HostName {
     ///
     /// # Errors
     /// There are no addresses, or nobody said.
-    pub(super) async fn upstreams(&self, resolvers: &[SocketAddr]) -> Result<(Vec<Address>, Duration), Lost> {
+    pub(super) async fn look_up(&self, resolvers: &[SocketAddr]) -> Result<(Vec<Address>, Duration), Lost> {
         let (addresses, good_for) = if resolvers.is_empty() {
             let found = from_hosts_file(&std::fs::read_to_string(HOSTS_FILE).unwrap_or_default(), &self.name);
             if found.is_empty() {
-                let servers = to::name_servers(RESOLV_CONF, Scheme::Dns).unwrap_or_default();
+                let servers = Address::of_file(RESOLV_CONF, Scheme::Dns).unwrap_or_default();
                 let servers: Vec<SocketAddr> = servers.iter().map(|server| server.socket).collect();
-                look_up(&self.name, &servers).await?
+                addresses(&self.name, &servers).await?
             } else {
                 (found, HOSTS_FILE_TTL)
             }
         } else {
-            look_up(&self.name, resolvers).await?
+            addresses(&self.name, resolvers).await?
         };
-        let upstream =
-            |ip| Address { server_name: self.server_name.clone(), ..upstream_at(ip, self.port, self.scheme) };
-        Ok((addresses.into_iter().map(upstream).collect(), good_for.clamp(AGAIN_LEAST, AGAIN_MOST)))
+        let server = |ip| Address { server_name: self.server_name.clone(), ..Address::at(ip, self.port, self.scheme) };
+        Ok((addresses.into_iter().map(server).collect(), good_for.clamp(AGAIN_LEAST, AGAIN_MOST)))
     }
 }
 
@@ -97,7 +94,7 @@ fn from_hosts_file(text: &str, name: &Name) -> Vec<IpAddr> {
 
 //----------- Look-up --------------------------------------------------------
 
-async fn look_up(name: &Name, servers: &[SocketAddr]) -> Result<(Vec<IpAddr>, Duration), Lost> {
+async fn addresses(name: &Name, servers: &[SocketAddr]) -> Result<(Vec<IpAddr>, Duration), Lost> {
     let mut last = "no name server to ask".to_owned();
     for server in servers.iter().cycle().take(ROUNDS * servers.len()) {
         let (v4, v6) = tokio::join!(ask(name, rtype::A, *server), ask(name, rtype::AAAA, *server));
@@ -135,7 +132,7 @@ fn address(rtype: u16, data: &[u8]) -> Option<IpAddr> {
 
 /// Asks one name server; an answer says what there is or that there is nothing.
 async fn ask(name: &Name, qtype: u16, server: SocketAddr) -> Result<Answer, String> {
-    let sent = Sent::question(name, (qtype, class::IN), true);
+    let sent = Sent::question(name, qtype, true);
     let exchange = async {
         let answer = over_udp(&sent, server).await?;
         if answer.flags & flag::TC != 0 { over_tcp(&sent, server).await } else { Ok(answer) }

@@ -31,7 +31,7 @@ const LOST: Duration = Duration::from_millis(300);
 const CLOSED: &str = "the socket is closed";
 
 /// What is sent back to whoever asked.
-pub(super) type Outcome = Result<Answer, Failure>;
+pub(crate) type Outcome = Result<Answer, Failure>;
 
 //----------- Table ----------------------------------------------------------
 

@@ -1,4 +1,4 @@
-//! TLS to upstreams: whom to trust, who we are, and what a handshake failed of.
+//! TLS to other servers: which certificates to trust, and which one to show.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,35 +10,34 @@ use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::complaint::Complaint;
 use super::failure::Failure;
 use crate::host::tls::{authorities, identity, machine_authorities, provider, roots};
 
 //----------- Options --------------------------------------------------------
 
-/// What `tls` and `tls_servername` say.
-#[derive(Debug, Default)]
-pub(super) struct Options {
+/// How encrypted servers are trusted, and what is shown to them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsOptions {
     /// Shown to upstreams that ask who we are.
     identity: Option<Arc<CertifiedKey>>,
     /// Trusted in place of the machine's authorities.
     authorities: Option<Vec<CertificateDer<'static>>>,
     /// The name that certificates have to show.
-    pub(super) server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
 }
 
-impl Options {
+impl TlsOptions {
     /// Reads the files of `tls [CERT KEY] [CA]`.
     ///
     /// # Errors
     /// A sentence that says what is wrong with which.
-    pub(super) fn read(&mut self, files: &[PathBuf]) -> Result<(), String> {
+    pub(crate) fn read(&mut self, files: &[PathBuf]) -> Result<(), String> {
         (self.identity, self.authorities) = match files {
             [] => (None, None),
             [ca] => (None, Some(authorities(ca)?)),
@@ -58,7 +57,7 @@ impl Options {
         Arc::new(Verifier::new(self.authorities.clone().unwrap_or_else(machine_authorities)))
     }
 
-    /// The same as [`Options::config`] with somebody else who checks.
+    /// The same as [`TlsOptions::config`] with somebody else who checks.
     pub(super) fn config_with(
         &self,
         verifier: Arc<dyn ServerCertVerifier>,
@@ -175,85 +174,3 @@ impl Client {
         connector.connect(name, stream).await.map_err(|error| Failure::tls(peer, &error))
     }
 }
-
-//----------- Words ----------------------------------------------------------
-
-/// Why the other side is not believed: for our log as Go says it, and for the client in short.
-pub(super) struct Complaint {
-    /// `tls: failed to verify certificate: x509: certificate has expired or is not yet valid`
-    pub(super) long: String,
-    /// `the upstream's certificate has expired`
-    pub(super) short: &'static str,
-}
-
-impl Complaint {
-    /// No server can have this name.
-    pub(super) fn no_name(name: &str) -> Self {
-        let long = format!("tls: failed to verify certificate: x509: \"{name}\" can be no server's name");
-        Self { long, short: "the upstream's certificate cannot be for the name that is asked for" }
-    }
-
-    /// What an error of rustls means, however it is wrapped.
-    pub(super) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(error) = error.downcast_ref::<Error>() {
-                return Some(Self::of_tls(error));
-            }
-            // An I/O error hides what it was made of from `source`.
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
-        }
-        None
-    }
-
-    /// What an error of rustls means.
-    pub(super) fn of_tls(error: &Error) -> Self {
-        match error {
-            Error::NoApplicationProtocol | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Self {
-                long: "tls: no application protocol in common".into(),
-                short: "the upstream does not speak this kind of encrypted DNS",
-            },
-            Error::InvalidCertificate(why) => {
-                let (long, short) = certificate(why);
-                Self { long: format!("tls: failed to verify certificate: x509: {long}"), short }
-            }
-            Error::AlertReceived(alert) => {
-                Self { long: format!("remote error: tls: {alert:?}"), short: "the upstream ended the TLS handshake" }
-            }
-            Error::InvalidMessage(_) => Self {
-                long: "tls: first record does not look like a TLS handshake".into(),
-                short: "the upstream does not speak TLS",
-            },
-            other => Self { long: format!("tls: {other}"), short: "no TLS with the upstream" },
-        }
-    }
-}
-
-fn certificate(why: &CertificateError) -> (String, &'static str) {
-    use CertificateError as E;
-    match why {
-        E::Expired | E::ExpiredContext { .. } => {
-            ("certificate has expired or is not yet valid".into(), "the upstream's certificate has expired")
-        }
-        E::NotValidYet | E::NotValidYetContext { .. } => {
-            ("certificate has expired or is not yet valid".into(), "the upstream's certificate is not valid yet")
-        }
-        E::NotValidForName => ("certificate is valid for another name".into(), OTHER_NAME),
-        E::NotValidForNameContext { expected, presented } => {
-            // `DnsName("dns.example.org")`, `IpAddress(192.0.2.1)`: what is inside counts.
-            let bare = |name: &String| name.split(['(', ')']).nth(1).unwrap_or(name).trim_matches('"').to_owned();
-            let presented: Vec<String> = presented.iter().map(bare).collect();
-            let presented = if presented.is_empty() { "no name".into() } else { presented.join(", ") };
-            (format!("certificate is valid for {presented}, not {}", expected.to_str()), OTHER_NAME)
-        }
-        E::UnknownIssuer => (
-            "certificate signed by unknown authority".into(),
-            "the upstream's certificate is signed by an authority that is not trusted",
-        ),
-        E::Other(OtherError(why)) => (why.to_string(), "the upstream's certificate cannot be trusted"),
-        other => (other.to_string(), "the upstream's certificate cannot be trusted"),
-    }
-}
-
-const OTHER_NAME: &str = "the upstream's certificate is for another name";

@@ -15,21 +15,6 @@ const LATES: u32 = 3;
 /// How long silence is believed where no probe can end it.
 const TRUCE: Duration = Duration::from_secs(1);
 
-/// Before anything is known, another upstream is asked after this.
-const UNKNOWN: Duration = Duration::from_millis(250);
-
-/// Never late before this: a moment in which this machine was busy is no sign of anything.
-const SOONEST: Duration = Duration::from_millis(10);
-
-/// The same where nobody else can be asked, so that asking again helps against loss alone.
-const SOONEST_ALONE: Duration = Duration::from_millis(50);
-
-/// Beyond this, another upstream is asked, however slow this one usually is.
-const LATEST: Duration = Duration::from_millis(400);
-
-/// Beyond this, the only upstream that there is is asked again; as long as nothing is known of it, not before.
-const ALONE: Duration = Duration::from_secs(1);
-
 /// Replies in another case than the query's, one after the other, after which it is doubtful whether the upstream
 /// keeps it.
 const WRONG_CASES: u32 = 3;
@@ -39,7 +24,7 @@ const WINDOW: u32 = 512;
 
 /// The signs of life of one upstream.
 #[derive(Default)]
-pub(super) struct Vitals {
+pub(crate) struct Vitals {
     rtt: Rtt,
     /// Late queries since something was heard.
     lates: AtomicU32,
@@ -58,7 +43,7 @@ pub(super) struct Vitals {
 
 impl Vitals {
     /// An answer came, `took` after its query was sent.
-    pub(super) fn heard(&self, took: Duration, now: Instant) {
+    pub(crate) fn heard(&self, took: Duration, now: Instant) {
         self.heard_at.store(micros(now), Ordering::Relaxed);
         // Mostly 0 already: reading is cheaper than writing where many write.
         for count in [&self.lates, &self.fails] {
@@ -71,7 +56,7 @@ impl Vitals {
     }
 
     /// No answer came in the usual time, or the port is said to be closed.
-    pub(super) fn late(&self, now: Instant) {
+    pub(crate) fn late(&self, now: Instant) {
         self.late_at.store(micros(now), Ordering::Relaxed);
         let one_more = |lates: u32| Some(lates.saturating_add(1));
         if self.lates.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) == Ok(0) {
@@ -80,70 +65,52 @@ impl Vitals {
     }
 
     /// A query was never answered.
-    pub(super) fn lost(&self) {
+    pub(crate) fn lost(&self) {
         self.remember(&self.lost);
     }
 
     /// A probe got no answer.
-    pub(super) fn failed_probe(&self) {
+    pub(crate) fn failed_probe(&self) {
         let one_more = |fails: u32| fails.checked_add(1);
         let _ = self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
     }
 
     /// Probes that failed, one after the other, with nothing heard since.
-    pub(super) fn fails(&self) -> u32 {
+    pub(crate) fn fails(&self) -> u32 {
         self.fails.load(Ordering::Relaxed)
     }
 
     /// Whether several queries in a row were late and nothing was heard since. Where it is not probed, somebody has
     /// to find out whether that is still so: then it is believed for a second only.
-    pub(super) fn is_silent(&self, is_probed: bool, now: Instant) -> bool {
+    pub(crate) fn is_silent(&self, is_probed: bool, now: Instant) -> bool {
         let since = || micros(now).saturating_sub(self.late_at.load(Ordering::Relaxed));
         self.lates.load(Ordering::Relaxed) >= LATES && (is_probed || since() < TRUCE.as_micros() as u64)
     }
 
-    /// Whether it has been silent for so long that it is not only busy for a moment: then no answer of another upstream
-    /// waits for it. Three queries of a quick upstream are late within 40 ms.
-    pub(super) fn is_long_silent(&self, is_probed: bool, now: Instant) -> bool {
+    /// The same for at least `least`, counted from the first of those late queries.
+    pub(crate) fn is_silent_for(&self, least: Duration, is_probed: bool, now: Instant) -> bool {
         let since = micros(now).saturating_sub(self.late_since.load(Ordering::Relaxed));
-        self.is_silent(is_probed, now) && since >= LATEST.as_micros() as u64
+        self.is_silent(is_probed, now) && since >= least.as_micros() as u64
     }
 
     /// Whether anything was heard since `then`.
-    pub(super) fn is_heard_since(&self, then: Instant) -> bool {
+    pub(crate) fn is_heard_since(&self, then: Instant) -> bool {
         self.heard_at.load(Ordering::Relaxed) >= micros(then)
     }
 
-    /// After how long an answer of this upstream, the only one or one of several, is late.
-    pub(super) fn lateness(&self, is_alone: bool) -> Duration {
-        let usual = self.most_come_within();
-        if is_alone {
-            return usual.unwrap_or(ALONE).clamp(SOONEST_ALONE, ALONE);
-        }
-        usual.unwrap_or(UNKNOWN).clamp(SOONEST, LATEST)
-    }
-
-    /// How long another upstream's answer, which is in hand, waits for one of this upstream: longer than until it is
-    /// late, since what is given in its place is given for good. Over a connection, which may have to be made first, twice
-    /// as long.
-    pub(super) fn worth_waiting(&self, is_connected: bool) -> Duration {
-        let usual = self.most_come_within().map(|usual| if is_connected { usual * 2 } else { usual });
-        usual.unwrap_or(ALONE).max(LATEST)
-    }
-
     /// The time in which most answers come, and a quarter more; nothing before some have come.
-    pub(super) fn most_come_within(&self) -> Option<Duration> {
+    pub(crate) fn most_come_within(&self) -> Option<Duration> {
         self.rtt.usual().map(|usual| usual * 5 / 4)
     }
 
     /// Whether it loses 1 of 20 queries and more, so that what is late is likely to be lost.
-    pub(super) fn is_lossy(&self) -> bool {
+    pub(crate) fn is_lossy(&self) -> bool {
         let (lost, answered) = (self.lost.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
         lost >= 4 && lost >= answered / 20
     }
 
     /// A datagram came in another case than its query's, or in the same.
-    pub(super) fn case_came(&self, is_kept: bool) {
+    pub(crate) fn case_came(&self, is_kept: bool) {
         if is_kept {
             self.wrong_cases.store(0, Ordering::Relaxed);
         } else {
@@ -153,18 +120,18 @@ impl Vitals {
     }
 
     /// Whether to find out over a connection, where nobody can forge, if it keeps the case or is being forged.
-    pub(super) fn doubts_case(&self) -> bool {
+    pub(crate) fn doubts_case(&self) -> bool {
         self.keeps_case() && self.wrong_cases.load(Ordering::Relaxed) >= WRONG_CASES
     }
 
     /// That was found out.
-    pub(super) fn settle_case(&self, is_kept: bool) {
+    pub(crate) fn settle_case(&self, is_kept: bool) {
         self.wrong_cases.store(0, Ordering::Relaxed);
         self.ignores_case.store(!is_kept, Ordering::Relaxed);
     }
 
     /// Whether its replies repeat the case of the question, as far as is known.
-    pub(super) fn keeps_case(&self) -> bool {
+    pub(crate) fn keeps_case(&self) -> bool {
         !self.ignores_case.load(Ordering::Relaxed)
     }
 
@@ -206,33 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn a_short_silence_is_no_reason_to_give_up() {
-        let (vitals, start) = (Vitals::default(), Instant::now());
-        (0..3).for_each(|n| vitals.late(start + n * 10 * MS));
-        assert!(vitals.is_silent(true, start + 30 * MS) && !vitals.is_long_silent(true, start + 30 * MS));
-        assert!(vitals.is_long_silent(true, start + LATEST) && vitals.is_long_silent(false, start + LATEST));
-        vitals.heard(MS, start);
-        (0..3).for_each(|_| vitals.late(start + 500 * MS));
-        assert!(!vitals.is_long_silent(true, start + 510 * MS), "counted from the first late query since");
-    }
-
-    #[test]
     fn without_probes_silence_is_believed_for_a_second() {
         let (vitals, start) = (Vitals::default(), Instant::now());
         (0..3).for_each(|_| vitals.late(start));
         assert!(vitals.is_silent(false, start + 500 * MS) && !vitals.is_silent(false, start + 1500 * MS));
-    }
-
-    #[test]
-    fn c4_an_answer_is_late_when_most_would_have_come() {
-        let (vitals, now) = (Vitals::default(), Instant::now());
-        assert_eq!((vitals.lateness(false), vitals.lateness(true)), (UNKNOWN, ALONE));
-        (0..1000u32).for_each(|n| vitals.heard((150 + n % 101) * MS, now));
-        assert!(vitals.lateness(false) > 250 * MS && vitals.lateness(false) < LATEST, "{:?}", vitals.lateness(false));
-        (0..5000).for_each(|_| vitals.heard(MS, now));
-        assert_eq!((vitals.lateness(false), vitals.lateness(true)), (SOONEST, SOONEST_ALONE));
-        (0..5000).for_each(|_| vitals.heard(2000 * MS, now));
-        assert_eq!((vitals.lateness(false), vitals.lateness(true)), (LATEST, ALONE));
     }
 
     #[test]

@@ -16,12 +16,14 @@ use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 
 use self::trust::Witness;
+use super::complaint::Complaint;
 use super::failure::{Failure, Kind};
-use super::link::{Link, Place, Reuse, idle};
+use super::link::{Link, Reuse, idle};
 use super::message::Sent;
 use super::table::Outcome;
 use super::term::{Carrier, Connections, Term};
-use super::tls;
+use super::tls::TlsOptions;
+use crate::host::permit::Permit;
 use crate::wire::answer::Answer;
 use crate::wire::types::rcode;
 
@@ -134,7 +136,7 @@ impl Pool {
     async fn ask(&self, connection: &Connection, sent: &Sent) -> Outcome {
         let crowded = || Failure::other("too many questions are open on the connection to the upstream");
         // Counted from here, so that the connection does not end as idle.
-        let _place = Place::take(&connection.in_flight, MOST).ok_or_else(crowded)?;
+        let _permit = Permit::take(&connection.in_flight, MOST).ok_or_else(crowded)?;
         let quic = connection.quic.wait().await.clone()?;
         let lost = |error| self.client.witness.failure(self.link.peer, &error);
         let (send, receive) = quic.open_bi().await.map_err(lost)?;
@@ -291,7 +293,7 @@ pub(super) struct Client {
 
 impl Client {
     /// `name` is what the certificate has to show: a host name, or an address.
-    pub(super) fn new(tls: &tls::Options, trust: &Arc<dyn ServerCertVerifier>, name: String, expire: Duration) -> Self {
+    pub(super) fn new(tls: &TlsOptions, trust: &Arc<dyn ServerCertVerifier>, name: String, expire: Duration) -> Self {
         let witness = Arc::new(Witness::new(trust.clone()));
         // Sessions are taken up again, but nothing is sent before the handshake is over: that could be sent again by
         // anybody (0-RTT).
@@ -307,7 +309,7 @@ impl Client {
         let endpoint = endpoint(link).map_err(|error| Failure::dial("quic", link.peer, &error))?;
         let connecting = endpoint.connect_with(self.config.clone(), link.peer, &self.name);
         let connecting = connecting.map_err(|error| match error {
-            ConnectError::InvalidServerName(name) => Failure::untrusted(&tls::Complaint::no_name(&name)),
+            ConnectError::InvalidServerName(name) => Failure::untrusted(&Complaint::no_name(&name)),
             other => Failure::other(&format!("dial quic {}: {other}", link.peer)),
         })?;
         connecting.await.map_err(|error| self.witness.failure(link.peer, &error))

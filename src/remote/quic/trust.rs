@@ -8,8 +8,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, DigitallySignedStruct, Error, SignatureScheme};
 
+use super::super::complaint::Complaint;
 use super::super::failure::Failure;
-use super::super::tls::Complaint;
 
 /// Codes of QUIC that stand for an alert of TLS: its number is the last octet (RFC 9001, 4.8).
 const ALERTS: std::ops::Range<u64> = 0x100..0x200;

@@ -1,6 +1,9 @@
 //! Queries over TCP or TLS: connections that stay open, with many questions at a time and answers in any order
 //! (RFC 7766, RFC 7858).
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +15,14 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
+use super::complaint::Complaint;
 use super::failure::{Failure, Kind};
-use super::link::{Link, Place, Reuse};
+use super::link::{Link, Reuse};
 use super::message::Sent;
 use super::table::{Closer, Outcome, Table, Ticket};
 use super::term::{Carrier, Connections, Term};
 use super::tls;
+use crate::host::permit::Permit;
 use crate::wire::answer::Answer;
 
 /// Questions on one connection before another one is opened: some servers answer them one after another.
@@ -166,12 +171,12 @@ impl Pool {
 
     fn open(&self, runtime: &Handle) -> Result<Arc<Connection>, Failure> {
         self.reuse.misses.inc();
-        let place = Place::take(&self.open, MOST).ok_or_else(|| Failure::other("too many connections"))?;
+        let permit = Permit::take(&self.open, MOST).ok_or_else(|| Failure::other("too many connections"))?;
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (table, flow) = (Arc::<Table>::default(), Arc::new(Flow::new()));
         let questions = if self.tls.is_some() { QUESTIONS_TLS } else { QUESTIONS };
         let term = Term::draw(&self.link, questions, flow.opened);
-        runtime.spawn(run((self.link.clone(), self.tls.clone()), (table.clone(), flow.clone()), inbox, place));
+        runtime.spawn(run((self.link.clone(), self.tls.clone()), (table.clone(), flow.clone()), inbox, permit));
         Ok(Arc::new(Connection { table, outbox, term, retired: AtomicBool::new(false), flow }))
     }
 
@@ -276,7 +281,7 @@ async fn run(
     (link, tls): (Link, Option<tls::Client>),
     (table, flow): (Arc<Table>, Arc<Flow>),
     inbox: Inbox,
-    _place: Place,
+    _permit: Permit,
 ) {
     let _closer = Closer(table.clone());
     let end = match in_time(connect(&link), &link).await {
@@ -322,7 +327,7 @@ async fn carry(
         end = write(writer, inbox, &last) => end,
     };
     match end {
-        Err(error) if tls::Complaint::of(&error).is_some() => Failure::tls(link.peer, &error),
+        Err(error) if Complaint::of(&error).is_some() => Failure::tls(link.peer, &error),
         _ => Failure::closed(link.peer),
     }
 }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::link::Link;
-use super::message::Sent;
-use super::metrics::Counts;
-use super::tcp::Pool;
+use super::Pool;
 use crate::host::Host;
+use crate::host::metrics::Family;
+use crate::remote::link::{Link, Reuse};
+use crate::remote::message::Sent;
 use crate::wire::name::Name;
 
 /// A server that repeats every question as the answer to it; the one for `slow.` when it is told to.
@@ -70,6 +70,13 @@ impl Server {
     }
 }
 
+static COUNTS: Family = Family { name: "connections_total", help: "Connections.", labels: &["how"] };
+
+fn reuse() -> Reuse {
+    let host = Host::default();
+    Reuse { hits: host.metrics.counter(&COUNTS, &["hit"]), misses: host.metrics.counter(&COUNTS, &["miss"]) }
+}
+
 fn sent(name: &str) -> Arc<Sent> {
     Arc::new(Sent::probe(&Name::from_text(name).expect("a name"), true))
 }
@@ -83,8 +90,7 @@ fn a_connection_takes_so_many_questions_and_ends_with_its_last_answer() {
     // No connection is idle for so long.
     let (expire, patience) = (Duration::from_secs(3600), Duration::from_secs(20));
     let link = Link { peer, source: None, expire, max_age: None, max_idle: None, random_case: false };
-    let counts = Counts::new(&Arc::new(Host::default()), "upstream");
-    let pool = Arc::new(Pool::new(link, None, counts.reuse("tcp")));
+    let pool = Arc::new(Pool::new(link, None, reuse()));
     let (slow_pool, handle) = (pool.clone(), runtime.handle().clone());
     let slow = runtime.spawn(async move { slow_pool.exchange(&sent("slow."), patience, &handle).await });
     server.is_within("the slow one is asked", |server| server.slow.lock().expect("no panic").is_some());
@@ -132,7 +138,7 @@ fn without_a_successor_no_question_is_lost() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let expire = Duration::from_secs(3600);
     let link = Link { peer, source: None, expire, max_age: None, max_idle: None, random_case: false };
-    let pool = Pool::new(link, None, Counts::new(&Arc::new(Host::default()), "upstream").reuse("tcp"));
+    let pool = Pool::new(link, None, reuse());
     for n in 0..2_500 {
         let outcome = runtime.block_on(pool.exchange(&sent(&format!("n{n}.")), expire, runtime.handle()));
         assert!(outcome.is_ok(), "{n}");

@@ -22,19 +22,20 @@ mod socket;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use tokio::runtime::Handle;
 
-pub(super) use self::socket::Exchange;
-use self::socket::Socket;
+pub(crate) use self::socket::Exchange;
+use self::socket::{Socket, lock};
 use super::failure::Failure;
-use super::link::{Link, Place, Reuse};
+use super::link::{Link, Reuse};
 use super::message::Sent;
 use super::table::Ticket;
 use super::vitals::Vitals;
+use crate::host::permit::Permit;
 
 /// Sockets of one thread in use at a time.
 const ACTIVE: usize = 4;
@@ -153,8 +154,8 @@ impl Pool {
     }
 
     fn open(&self) -> Result<Arc<Socket>, Failure> {
-        let place = Place::take(&self.open, MOST).ok_or_else(|| Failure::other("too many sockets"))?;
-        Socket::open(&self.link, &self.vitals, place)
+        let permit = Permit::take(&self.open, MOST).ok_or_else(|| Failure::other("too many sockets"))?;
+        Socket::open(&self.link, &self.vitals, permit)
     }
 
     /// Sockets of one thread in use at a time.
@@ -227,8 +228,4 @@ impl Shelves {
                 .find_map(|socket| Some((socket.clone(), socket.table.enter(sent)?)))
         })
     }
-}
-
-fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::super::failure::Failure;
-use super::super::link::{Link, Place};
+use super::super::link::Link;
 use super::super::message::Sent;
 use super::super::table::{Closer, Outcome, Table, Ticket};
 use super::super::vitals::Vitals;
-use super::lock;
 use super::outbox::Outbox;
+use crate::host::permit::Permit;
 use crate::host::interest::registered;
 
 /// Queries that one socket sends from one port. Where there are many of them the port ends with the last, soon. Fewer would be
@@ -62,7 +62,7 @@ pub(super) struct Socket {
     /// There is something in the outbox.
     news: Notify,
     carrier: OnceLock<AbortHandle>,
-    _place: Place,
+    _permit: Permit,
 }
 
 /// What the kernel has drawn.
@@ -80,7 +80,7 @@ impl Port {
 
 impl Socket {
     /// A socket that this thread sends from and reads until it is not needed any more.
-    pub(super) fn open(link: &Arc<Link>, vitals: &Arc<Vitals>, place: Place) -> Result<Arc<Self>, Failure> {
+    pub(super) fn open(link: &Arc<Link>, vitals: &Arc<Vitals>, permit: Permit) -> Result<Arc<Self>, Failure> {
         let connect = || {
             let socket = link.socket(Type::DGRAM)?;
             socket.connect(&link.peer.into())?;
@@ -99,7 +99,7 @@ impl Socket {
             outbox: Mutex::default(),
             news: Notify::new(),
             carrier: OnceLock::new(),
-            _place: place,
+            _permit: permit,
         });
         let carrier = tokio::spawn(socket.clone().carry());
         let _ = socket.carrier.set(carrier.abort_handle());
@@ -263,7 +263,7 @@ impl Socket {
 //----------- Exchange -------------------------------------------------------
 
 /// A query that was sent, and the wait for its answer. An error may be a hint: see [`Exchange::wait_on`].
-pub(in super::super) struct Exchange {
+pub(crate) struct Exchange {
     socket: Arc<Socket>,
     ticket: Ticket,
 }
@@ -274,12 +274,12 @@ impl Exchange {
     }
 
     /// Goes on waiting after an error. Returns whether an answer may still come.
-    pub(in super::super) fn wait_on(&mut self) -> bool {
+    pub(crate) fn wait_on(&mut self) -> bool {
         self.ticket.wait_on()
     }
 
     /// What to say when the answer did not come in time.
-    pub(in super::super) fn timeout(&self) -> Failure {
+    pub(crate) fn timeout(&self) -> Failure {
         Failure::timeout("udp", self.socket.local(), self.socket.link.peer)
     }
 }
@@ -290,6 +290,11 @@ impl Future for Exchange {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         self.ticket.poll(cx)
     }
+}
+
+/// Locks, whatever happened to the thread that had the lock before.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -304,8 +309,8 @@ mod tests {
         for source in [None, Some(peer.ip())] {
             let expire = Duration::from_secs(10);
             let link = Link { peer, source, expire, max_age: None, max_idle: None, random_case: false };
-            let place = Place::take(&Arc::default(), 1).expect("a place");
-            let socket = Socket::open(&Arc::new(link), &Arc::default(), place).unwrap_or_else(|_| panic!("no socket"));
+            let permit = Permit::take(&Arc::default(), 1).expect("a place");
+            let socket = Socket::open(&Arc::new(link), &Arc::default(), permit).unwrap_or_else(|_| panic!("no socket"));
             let (io, mut buffer) = (SockRef::from(&socket.io), [0; 16]);
             let old = socket.local().expect("bound");
             upstream.send_to(b"late", old).expect("sent");
