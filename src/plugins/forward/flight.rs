@@ -9,15 +9,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::exchange::Resolved;
-use super::message::Sent;
+use super::forwarded::Forwarded;
+use super::resolved::Resolved;
+use crate::remote::Sent;
 
 /// Different questions at a time. Each costs a few KiB; the waiting table of the server is the other bound.
 const MOST: usize = 16_384;
 
-/// What makes two questions one: the whole message but its id and the case of its name, and whether it goes over
-/// a connection whatever happens.
-type Key = (Arc<Sent>, bool);
+/// What makes two questions one: the whole message but its id and the case of its name, what the client takes, and
+/// whether it goes over a connection in any case.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    sent: Arc<Sent>,
+    limit: usize,
+    is_tcp: bool,
+}
 
 /// Those who wait for one answer. More than these would fill the waiting table of the server, and others suffer.
 const FOLLOWERS: usize = 2_500;
@@ -65,8 +71,8 @@ pub(super) struct Lead<'f> {
 
 impl Flights {
     /// Joins those who ask the same.
-    pub(super) fn join(&self, sent: &Arc<Sent>, tcp: bool) -> Part<'_> {
-        let key = (sent.clone(), tcp);
+    pub(super) fn join(&self, query: &Forwarded, is_tcp: bool) -> Part<'_> {
+        let key = Key { sent: query.sent.clone(), limit: query.limit, is_tcp };
         let mut inner = self.lock();
         if !inner.failed.is_empty() {
             inner.forget(Instant::now());
@@ -114,12 +120,12 @@ impl Inner {
 
 impl Lead<'_> {
     /// Tells the others what came. That nothing came is remembered for a moment.
-    pub(super) fn land(mut self, resolved: &Resolved, is_failure: bool) {
+    pub(super) fn land(mut self, resolved: &Resolved) {
         let Some(key) = self.key.take() else { return };
         let mut inner = self.flights.lock();
         let followers = inner.end(&key);
         // Half of the places stay for questions.
-        if is_failure && inner.failed.len() < MOST / 2 {
+        if resolved.is_failure() && inner.failed.len() < MOST / 2 {
             inner.failed.push_back((Instant::now() + FAILURE, key.clone()));
             inner.open.insert(key, Flight::Failed(resolved.clone()));
         }
@@ -145,10 +151,15 @@ impl Drop for Lead<'_> {
 mod tests {
     use super::*;
     use crate::chain::Reply;
-    use crate::wire::name::Name;
+    use crate::wire::answer::Answer;
+    use crate::wire::types::rcode;
 
-    fn sent(name: &str) -> Arc<Sent> {
-        Arc::new(Sent::probe(&Name::from_text(name).expect("a name"), true))
+    fn sent(name: &str) -> Forwarded {
+        Forwarded::of(name, 1232)
+    }
+
+    fn answer(rcode: u16) -> Resolved {
+        Reply::fetched(Arc::new(Answer::empty(rcode))).into()
     }
 
     #[test]
@@ -158,7 +169,7 @@ mod tests {
         let Part::Follow(mut first) = flights.join(&sent("A."), false) else { panic!("somebody asks") };
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
         assert!(matches!(flights.join(&sent("a."), true), Part::Lead(_)));
-        lead.land(&Reply::server(5).into(), false);
+        lead.land(&answer(rcode::REFUSED));
         assert!(matches!(first.try_recv(), Ok(Resolved { reply, .. }) if reply.rcode() == 5));
         assert!(matches!(flights.join(&sent("a."), false), Part::Lead(_)), "the next one asks anew");
     }
@@ -167,7 +178,7 @@ mod tests {
     fn c17_a_failure_is_remembered_for_a_moment() {
         let flights = Flights::default();
         let Part::Lead(lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
-        lead.land(&Reply::failure(2, "nobody answers").into(), true);
+        lead.land(&Reply::failure(2, "nobody answers").into());
         let Part::Known(resolved) = flights.join(&sent("A."), false) else { panic!("it failed just now") };
         assert_eq!(resolved.reply.rcode(), 2);
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));

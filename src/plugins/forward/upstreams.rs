@@ -1,55 +1,81 @@
-//! Which upstreams there are: files and host names say so, and may say something else later.
+//! The upstreams of one directive: addresses, and what files and host names say, which may change.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::exchange::Forward;
-use super::metrics::{self, Counts};
-use super::names::Lost;
-use super::to::{self, To};
-use super::upstream::{Address, Upstream};
-use super::vitals::Vitals;
-use crate::error::{Error, Result};
-use crate::host::log;
+use arc_swap::ArcSwap;
 
-/// How often files of upstreams are read, and names asked for that have no addresses yet.
+use super::metrics;
+use super::to::To;
+use super::upstream::Upstream;
+use crate::error::{Error, Result};
+use crate::host::{Host, log};
+use crate::remote::{self, Address, Dialer, Lost};
+
+/// The plugin, as log lines and errors name it.
+const FROM: &str = "plugin/forward";
+
+/// Interval between reads of a file, and between look-ups of a name that has no addresses yet.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long the first start waits for addresses before it goes on without.
+/// How long the first start waits for addresses before it goes on without them.
 const AT_START: Duration = Duration::from_secs(2);
+
+/// The upstreams of one directive. A query takes the list of that moment.
+pub(super) struct Upstreams {
+    /// The TO arguments.
+    entries: Vec<To>,
+    /// What each of the entries names now.
+    lists: Mutex<Vec<Listed>>,
+    current: ArcSwap<Vec<Arc<Upstream>>>,
+    dialer: Dialer,
+    host: Arc<Host>,
+}
 
 /// What one TO argument names now.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Listed {
+struct Listed {
     addresses: Vec<Address>,
-    /// How long to leave it at that.
+    /// When to look again.
     good_for: Duration,
 }
 
-impl Listed {
-    /// What an argument names before anybody was asked.
-    pub(super) fn of(to: &To) -> Self {
-        Self { addresses: to.addresses(), good_for: POLL }
+impl Upstreams {
+    pub(super) fn new(entries: Vec<To>, options: Arc<remote::Options>, host: &Arc<Host>) -> Self {
+        let listed = |to: &To| Listed { addresses: to.addresses(), good_for: POLL };
+        let lists: Vec<Listed> = entries.iter().map(listed).collect();
+        let addresses: Vec<Address> = lists.iter().flat_map(|listed| listed.addresses.clone()).collect();
+        let upstreams = Self {
+            entries,
+            lists: Mutex::new(lists),
+            current: ArcSwap::default(),
+            dialer: Dialer::new(options),
+            host: host.clone(),
+        };
+        upstreams.replace(&addresses);
+        upstreams
     }
-}
 
-impl Forward {
-    /// The arguments that may name other upstreams later.
-    pub(super) fn changeable(&self) -> impl Iterator<Item = usize> + use<> {
+    /// The upstreams of this moment.
+    pub(super) fn load(&self) -> Arc<Vec<Arc<Upstream>>> {
+        self.current.load_full()
+    }
+
+    /// The arguments that may name other upstreams later, as places among all arguments.
+    pub(super) fn changeable(&self) -> Vec<usize> {
         let is_fixed = |to: &To| matches!(to, To::Address(_));
-        let all: Vec<usize> = (0..self.entries.len()).filter(|&at| !is_fixed(&self.entries[at])).collect();
-        all.into_iter()
+        (0..self.entries.len()).filter(|&at| !is_fixed(&self.entries[at])).collect()
     }
 
-    /// Finds the addresses of host names before the configuration goes live. At the first start a name server that
-    /// does not answer keeps nobody waiting for long: what needs no upstream is served, and the name is asked for again.
+    /// Looks up host names before the configuration goes live. At the first start a name server that does not answer
+    /// delays it by no more than 2 s: names that need no upstream are served, and the host name is looked up again.
     ///
     /// # Errors
-    /// A name has no addresses; at a reload also that nobody said.
-    pub(super) async fn find_hosts(self: Arc<Self>, first: bool) -> Result<()> {
+    /// A name has no addresses; at a reload also that no name server answered.
+    pub(super) async fn find_hosts(&self, first: bool) -> Result<()> {
         for (at, to) in self.entries.iter().enumerate() {
             let To::Host(host) = to else { continue };
-            let found = host.upstreams(&self.options.resolvers);
+            let found = self.dialer.look_up(host);
             let found = if first {
                 let late = |_| Err(Lost::NoAnswer(format!("no answer within {AT_START:?}")));
                 tokio::time::timeout(AT_START, found).await.unwrap_or_else(late)
@@ -58,23 +84,20 @@ impl Forward {
             };
             match found {
                 Ok((addresses, good_for)) => _ = self.list(at, Listed { addresses, good_for }),
-                Err(Lost::NoAnswer(why)) if first => log::error(
-                    "plugin/forward",
-                    format_args!(
-                        "failed to resolve \"{}\": {why}; it is asked for again, all else is served",
-                        host.text
-                    ),
-                ),
+                Err(Lost::NoAnswer(why)) if first => {
+                    let what = format_args!("failed to resolve \"{}\": {why}", host.text);
+                    log::error(FROM, format_args!("{what}; it is asked for again, all else is served"));
+                }
                 Err(Lost::NoSuchHost(why) | Lost::NoAnswer(why)) => {
-                    return Err(Error::Other(format!("plugin/forward: failed to resolve \"{}\": {why}", host.text)));
+                    return Err(Error::Other(format!("{FROM}: failed to resolve \"{}\": {why}", host.text)));
                 }
             }
         }
         Ok(())
     }
 
-    /// Looks again and again what one argument names; it keeps its last good list.
-    pub(super) async fn follow(self: Arc<Self>, at: usize) {
+    /// Keeps the list of one argument up to date. While that fails, the last good list stays.
+    pub(super) async fn follow(&self, at: usize) {
         let mut complained = false;
         let mut pause = self.lists.lock().unwrap_or_else(PoisonError::into_inner)[at].good_for;
         loop {
@@ -84,16 +107,16 @@ impl Forward {
                     complained = false;
                     pause = listed.good_for;
                     if self.list(at, listed) {
-                        let upstreams = self.upstreams.load();
+                        let upstreams = self.load();
                         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.address.to.as_str()).collect();
-                        log::info("plugin/forward", format_args!("upstreams have changed: {}", names.join(" ")));
+                        log::info(FROM, format_args!("upstreams have changed: {}", names.join(" ")));
                     }
                 }
                 Err(why) => {
                     pause = POLL;
                     if !std::mem::replace(&mut complained, true) {
                         metrics::list_failures(&self.host, self.entries[at].text()).inc();
-                        log::warning("plugin/forward", format_args!("{why}; the last good list is kept"));
+                        log::warning(FROM, format_args!("{why}; the last good list is kept"));
                     }
                 }
             }
@@ -103,19 +126,20 @@ impl Forward {
     async fn look(&self, at: usize) -> std::result::Result<Listed, String> {
         match &self.entries[at] {
             To::Address(address) => Ok(Listed { addresses: vec![address.clone()], good_for: Duration::MAX }),
-            To::File(path, scheme, _) => match to::name_servers(path, *scheme) {
+            To::File(path, scheme, _) => match Address::of_file(path, *scheme) {
                 Ok(servers) if servers.is_empty() => Err(format!("{path}: no name servers in it")),
                 Ok(addresses) => Ok(Listed { addresses, good_for: POLL }),
                 Err(error) => Err(format!("{path}: {error}")),
             },
-            To::Host(host) => match host.upstreams(&self.options.resolvers).await {
+            To::Host(host) => match self.dialer.look_up(host).await {
                 Ok((addresses, good_for)) => Ok(Listed { addresses, good_for }),
                 Err(Lost::NoSuchHost(why) | Lost::NoAnswer(why)) => Err(format!("{}: {why}", host.text)),
             },
         }
     }
 
-    /// Takes what an argument names now; returns whether it is something else than before, in whatever order.
+    /// Takes what an argument names now. Returns whether that differs from before; the order does not count, since name
+    /// servers rotate it.
     fn list(&self, at: usize, listed: Listed) -> bool {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut lists[at], listed);
@@ -123,27 +147,24 @@ impl Forward {
             || lists[at].addresses.iter().any(|address| !old.addresses.contains(address));
         if is_new {
             let all: Vec<Address> = lists.iter().flat_map(|listed| listed.addresses.clone()).collect();
-            self.use_upstreams(&all);
+            self.replace(&all);
         } else {
-            // Name servers turn the order: that is no news.
             lists[at].addresses = old.addresses;
         }
         is_new
     }
 
-    /// Uses these upstreams from now on, each once; those that are known already keep sockets and health.
-    pub(super) fn use_upstreams(&self, addresses: &[Address]) {
-        let current = self.upstreams.load();
+    /// Uses these upstreams from now on, each once. Those that were in use before keep their sockets and health.
+    fn replace(&self, addresses: &[Address]) {
+        let current = self.load();
         let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
         for address in addresses {
             if upstreams.iter().any(|upstream| upstream.address == *address) {
                 continue;
             }
             let known = current.iter().find(|upstream| upstream.address == *address).cloned();
-            let transport =
-                |counts: &Counts, vitals: &Arc<Vitals>| self.dialer.transport(address, &self.options, (counts, vitals));
-            upstreams.push(known.unwrap_or_else(|| Arc::new(Upstream::new(address, &self.host, transport))));
+            upstreams.push(known.unwrap_or_else(|| Arc::new(Upstream::new(address, &self.dialer, &self.host))));
         }
-        self.upstreams.store(Arc::new(upstreams));
+        self.current.store(Arc::new(upstreams));
     }
 }

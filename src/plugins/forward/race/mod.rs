@@ -1,21 +1,23 @@
-//! One question, asked again where it has to be: whom, when, how often, and which answer counts.
+//! One question, asked again where it has to be: which upstream, when, how often, and which answer counts.
 //!
 //! The first send goes where the policy says. Once it is later than most answers of that upstream, the next upstream is
 //! asked, or the same one over another socket; earlier sends stay open, and the first good answer wins. What is sent
 //! beyond the first is bounded three times:
 //!
-//! - by the question: three sends, as long as somebody is alive; three for each transport to an upstream that is not
-//!   (RFC 9520). The third, if somebody is alive, goes over TCP, where nothing gets lost;
+//! - by the question: three sends as long as any upstream is alive; three over each transport to an upstream that is not
+//!   (RFC 9520). The third, if any upstream is alive, goes over TCP, where nothing gets lost;
 //! - by the [budget](super::budget), unless the question leaves an upstream that is out for one that is not: that is
-//!   no repeat. Without budget one waits a second, as any stub resolver would;
+//!   no repeat. Without budget it waits a second, as a stub resolver would;
 //! - by time: 4.5 s, or 1.9 s if nothing at all was heard of any upstream, not even the answer to a probe.
 //!
-//! News is never a verdict where it can be forged: after an ICMP message the next one is asked at once, and the first is
-//! still listened to. Only when all of them are said to be closed, waiting ends early. With an [answer in hand](held) it
+//! News that can be forged is never a verdict: after an ICMP message the next upstream is asked at once, and the first is
+//! still listened to. Waiting ends early only if all of them are said to be closed. With an [answer in hand](settle) it
 //! ends when no upstream that is in can have a better one.
 
-mod held;
+mod lane;
 mod run;
+mod settle;
+mod state;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -28,14 +30,16 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use self::held::{Held, Why};
-use self::run::{Io, Run, poll_runs};
-use super::exchange::{Forward, Resolved, failed};
-use super::failure::{Failure, Kind};
-use super::message::Sent;
-use super::table::Outcome;
-use super::udp::Exchange;
-use super::upstream::{Upstream, Way};
+use self::lane::{Lane, Standing};
+use self::run::{Hope, Io, Run, poll_runs};
+use self::state::State;
+use super::budget::Budget;
+use super::forwarded::Forwarded;
+use super::options::Options;
+use super::resolved::Resolved;
+use super::upstream::Upstream;
+use crate::remote::{Exchange, Failure, Kind, Outcome, Way};
+use crate::wire::answer::Answer;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
 
@@ -45,13 +49,13 @@ const LONGEST: Duration = Duration::from_millis(4_500);
 /// The longest look-up with all upstreams down.
 const ALL_DOWN: Duration = Duration::from_millis(1_500);
 
-/// The longest look-up in which nobody gives a sign of life.
+/// The longest look-up in which no upstream gives a sign of life.
 const SILENCE: Duration = Duration::from_millis(1_900);
 
-/// How long an answer is waited for that all news is against.
+/// How long to keep waiting once every open send has been refused.
 const GRACE: Duration = Duration::from_millis(400);
 
-/// How soon is looked again whether there is budget by now, or the upstream is out; each time twice as long.
+/// First delay before budget and the state of upstreams are checked again; doubled each time.
 const RECHECK: Duration = Duration::from_millis(40);
 
 /// Tries for each upstream that bound the time of a look-up, unless `max_connect_attempts` says otherwise.
@@ -59,67 +63,66 @@ const TRIES_PER_UPSTREAM: usize = 2;
 
 //----------- Race -----------------------------------------------------------
 
+/// What a race keeps to.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    /// What the directive says.
+    pub(super) options: &'a Options,
+    /// Pays for repeats.
+    pub(super) budget: &'a Budget,
+}
+
 /// A look-up that the first datagram has not settled.
 pub(super) struct Race<'a> {
-    forward: &'a Forward,
-    sent: &'a Arc<Sent>,
+    rules: Rules<'a>,
+    query: &'a Forwarded,
     way: Way,
     runtime: &'a Handle,
     start: Instant,
     limit: Instant,
+    state: State,
     lanes: Vec<Lane>,
     runs: Vec<Run>,
     sends: usize,
     /// Sends that had an answer or bad news at once: they do not count against others.
     excused: usize,
     last_send: Instant,
-    /// There was news: the next one is to be asked at once.
+    /// There was news: the next upstream is to be asked at once.
     is_eager: bool,
     recheck: Duration,
-    /// An answer that is better than none.
-    held: Option<Held>,
     failure: Option<Failure>,
-}
-
-/// An upstream, and what it was sent.
-struct Lane {
-    upstream: Arc<Upstream>,
-    udp: usize,
-    tcp: usize,
-    /// It has answered, and is not asked again.
-    answered: bool,
-    /// Its datagrams are not to be trusted.
-    forged: bool,
 }
 
 impl<'a> Race<'a> {
     /// Asks `upstreams`, in the order that the policy gives from `first` on.
     pub(super) fn new(
-        forward: &'a Forward,
-        (sent, way, start): (&'a Arc<Sent>, Way, Instant),
-        (upstreams, first): (&[Arc<Upstream>], usize),
+        rules: Rules<'a>,
+        query: &'a Forwarded,
+        way: Way,
+        start: Instant,
+        upstreams: &[Arc<Upstream>],
+        first: usize,
         runtime: &'a Handle,
     ) -> Self {
-        let lane = |at: usize| Lane { upstream: upstreams[at].clone(), udp: 0, tcp: 0, answered: false, forged: false };
-        let options = &forward.options;
+        let options = rules.options;
         let tries = options.max_tries.unwrap_or(TRIES_PER_UPSTREAM * upstreams.len());
         let longest = if upstreams.iter().all(|up| up.is_down(&options.health)) { ALL_DOWN } else { LONGEST };
         let by_tries = if tries == 0 { longest } else { options.read_timeout.saturating_mul(tries as u32) };
         Self {
-            forward,
-            sent,
+            rules,
+            query,
             way,
             runtime,
             start,
             limit: start + longest.min(by_tries),
-            lanes: options.policy.order(first, upstreams.len()).into_iter().map(lane).collect(),
+            state: State::Asking,
+            lanes: options.policy.order(first, upstreams.len()).iter().map(|&at| Lane::new(&upstreams[at])).collect(),
             runs: Vec::new(),
             sends: 0,
             excused: 0,
             last_send: start,
             is_eager: false,
             recheck: RECHECK,
-            held: None,
             failure: None,
         }
     }
@@ -140,11 +143,11 @@ impl<'a> Race<'a> {
         match (sent_off, outcome) {
             (Err(failure), _) => self.news(0, failure, now),
             (Ok(exchange), None) => {
-                self.enter(0, Io::Datagram(exchange), self.start);
-                self.mark_late(self.runs[0].late_at);
+                self.enter(0, Hope::Answer, Io::Datagram(exchange), self.start);
+                self.mark_late(self.runs[0].late_at.unwrap_or(now));
             }
             (Ok(exchange), Some(outcome)) => {
-                self.enter(0, Io::Datagram(exchange), self.start);
+                self.enter(0, Hope::Answer, Io::Datagram(exchange), self.start);
                 if let Some(resolved) = self.take(0, outcome, now) {
                     return Box::pin(std::future::ready(resolved));
                 }
@@ -185,19 +188,19 @@ impl<'a> Race<'a> {
 
     /// When to look again, whatever happens.
     fn times(&self, now: Instant) -> impl Iterator<Item = Instant> {
-        let late = self.runs.iter().filter(|run| !run.is_late).map(|run| run.late_at);
+        let late = self.runs.iter().filter_map(|run| run.late_at);
         late.chain(self.settle(now)).chain([self.deadline(now)])
     }
 
     fn deadline(&self, now: Instant) -> Instant {
         let is_heard = || self.lanes.iter().any(|lane| lane.upstream.vitals().is_heard_since(self.start));
-        let is_probed = self.forward.options.health.max_fails > 0;
+        let is_probed = self.rules.options.health.max_fails > 0;
         let mut end = self.limit;
         // Whether that is over is asked once more when it is over.
         if is_probed && (now < self.start + SILENCE || !is_heard()) {
             end = end.min(self.start + SILENCE);
         }
-        if !self.runs.is_empty() && self.runs.iter().all(|run| run.refused) {
+        if !self.runs.is_empty() && self.runs.iter().all(Run::is_refused) {
             end = end.min(self.last_send + GRACE);
         }
         end
@@ -210,28 +213,28 @@ impl<'a> Race<'a> {
         if !is_over {
             return None;
         }
-        // Whoever is not waited for any longer has not answered in time.
-        self.runs.iter_mut().for_each(|run| run.late_at = now);
+        // Upstreams that are not waited for any longer have not answered in time.
+        self.runs.iter_mut().for_each(|run| run.late_at = run.late_at.map(|_| now));
         self.mark_late(now);
-        let failure = failed(self.why()).into();
-        Some(self.held.take().map_or(failure, |held| self.forward.relay(held.answer)))
+        let failure = Resolved::failed(self.why());
+        Some(self.state.take().map_or(failure, |answer| self.answered(answer)))
     }
 
     fn why(&mut self) -> Option<Failure> {
-        let open = self.runs.iter().find(|run| !run.refused);
+        let open = self.runs.iter().find(|run| !run.is_refused());
         open.map(|run| run.timeout(&self.lanes[run.lane].upstream.address.to)).or(self.failure.take())
     }
 
     fn mark_late(&mut self, now: Instant) {
-        for run in self.runs.iter_mut().filter(|run| !run.is_late && run.late_at <= now) {
-            run.is_late = true;
-            self.lanes[run.lane].upstream.late(&self.forward.options.health, self.runtime, now);
+        for run in self.runs.iter_mut().filter(|run| run.late_at.is_some_and(|late_at| late_at <= now)) {
+            run.late_at = None;
+            self.lanes[run.lane].upstream.late(&self.rules.options.health, self.runtime, now);
         }
     }
 
     /// Sends what is to be sent by now. If something waits for better times, returns when to look again.
     fn send_what_is_due(&mut self, now: Instant) -> Option<Instant> {
-        while !self.is_waiting_only() && (self.is_eager || self.runs.iter().all(|run| run.is_late)) {
+        while self.may_ask() {
             let (lane, way) = self.candidate(now)?;
             let unpaid = self.last_send + self.pause(lane);
             if now < unpaid && !self.may_send(lane, now) {
@@ -244,45 +247,44 @@ impl<'a> Race<'a> {
         None
     }
 
+    /// Whether one more send may be due: there was news, or all answers are late. With an error in hand nothing is sent.
+    fn may_ask(&self) -> bool {
+        let is_due = self.is_eager || self.runs.iter().all(|run| run.late_at.is_none());
+        is_due && !matches!(self.state, State::Error(_))
+    }
+
     //----------- Sends ------------------------------------------------------
 
     fn send(&mut self, at: usize, way: Way, now: Instant) {
         (self.sends, self.last_send) = (self.sends + 1, now);
         let lane = &mut self.lanes[at];
         if way == Way::Udp
-            && let Some(sent_off) = lane.upstream.datagram(self.sent, self.runtime)
+            && let Some(sent_off) = lane.upstream.datagram(&self.query.sent, self.runtime)
         {
             lane.udp += 1;
             match sent_off {
-                Ok(exchange) => self.enter(at, Io::Datagram(exchange), now),
+                Ok(exchange) => self.enter(at, Hope::Answer, Io::Datagram(exchange), now),
                 Err(failure) => self.news(at, failure, now),
             }
             return;
         }
         lane.tcp += 1;
-        self.connect(at, now);
+        self.connect(at, Hope::Answer, now);
     }
 
-    fn connect(&mut self, at: usize, now: Instant) {
-        let (upstream, sent, runtime) = (self.lanes[at].upstream.clone(), self.sent.clone(), self.runtime.clone());
-        let patience = self.forward.options.read_timeout.min(self.limit.saturating_duration_since(now));
+    fn connect(&mut self, at: usize, hope: Hope, now: Instant) {
+        let (upstream, sent) = (self.lanes[at].upstream.clone(), self.query.sent.clone());
+        let runtime = self.runtime.clone();
+        let patience = self.rules.options.read_timeout.min(self.limit.saturating_duration_since(now));
         let ask = Box::pin(async move { upstream.ask(&sent, patience, &runtime).await });
-        self.enter(at, Io::Stream(ask), now);
+        self.enter(at, hope, Io::Stream(ask), now);
     }
 
-    fn enter(&mut self, lane: usize, io: Io, now: Instant) {
-        let late = self.forward.lateness(&self.lanes[lane].upstream, self.lanes.len());
-        // A connection may have to be made first.
+    fn enter(&mut self, lane: usize, hope: Hope, io: Io, now: Instant) {
+        let late = self.lanes[lane].upstream.lateness(self.lanes.len() == 1).min(self.rules.options.read_timeout);
+        // A connection may have to be opened first.
         let late = if matches!(io, Io::Stream(_)) { late * 2 } else { late };
-        self.runs.push(Run {
-            lane,
-            sent_at: now,
-            late_at: now + late,
-            is_late: false,
-            refused: false,
-            after_tc: false,
-            io,
-        });
+        self.runs.push(Run { lane, sent_at: now, late_at: Some(now + late), hope, io });
     }
 
     //----------- Answers ----------------------------------------------------
@@ -294,38 +296,37 @@ impl<'a> Race<'a> {
             Err(failure) => return self.take_news(at, failure, now),
         };
         let run = self.runs.swap_remove(at);
-        if run.after_tc && !self.sent.has_room_for(&answer) {
+        if run.hope == Hope::Whole && !self.query.has_room_for(&answer) {
             // The client has to come over TCP: it gets what says so as it came.
-            return self.held.take().map(|truncated| self.forward.relay(truncated.answer));
+            return self.state.take().map(|truncated| self.answered(truncated));
         }
         let lane = &mut self.lanes[run.lane];
         if let Io::Datagram(_) = run.io {
             lane.upstream.answered(answer.rcode, run.sent_at);
             if answer.flags & flag::TC != 0 {
-                self.hold(answer, Why::Truncated, now);
-                self.connect(run.lane, now);
-                self.runs.iter_mut().last()?.after_tc = true;
+                self.state.hold(State::Truncated, answer, now);
+                self.connect(run.lane, Hope::Whole, now);
                 return None;
             }
         }
-        let is_failover = self.forward.options.failover.contains(&answer.rcode);
+        let is_failover = self.rules.options.failover.contains(&answer.rcode);
         let is_error = matches!(answer.rcode, rcode::SERVFAIL | rcode::REFUSED | rcode::FORMERR | rcode::NOTIMP);
         if !is_failover && !is_error {
-            return Some(self.forward.relay(answer));
+            return Some(self.answered(answer));
         }
-        lane.answered = true;
+        lane.standing = Standing::Answered;
         // It has said what it has to say, however often it was asked.
         self.runs.retain(|other| other.lane != run.lane);
         if is_failover {
             self.excused += 1;
             self.is_eager = true;
-            self.hold(answer, Why::FailedOver, now);
+            self.state.hold(State::FailingOver, answer, now);
             return None;
         }
-        if self.runs.iter().all(|other| other.refused) {
-            return Some(self.forward.relay(answer));
+        if self.runs.iter().all(Run::is_refused) {
+            return Some(self.answered(answer));
         }
-        self.hold(answer, Why::Error, now);
+        self.state.hold(State::Error, answer, now);
         None
     }
 
@@ -336,37 +337,40 @@ impl<'a> Race<'a> {
         if let Io::Datagram(exchange) = &mut run.io
             && exchange.wait_on()
         {
-            run.refused = failure.kind != Kind::Forged;
+            run.hope = if failure.kind == Kind::Forged { Hope::Answer } else { Hope::Refused };
             // It may have answered, in the wrong case: a connection tells.
             let vitals = self.lanes[lane].upstream.vitals();
-            self.lanes[lane].forged |= vitals.doubts_case() || !vitals.keeps_case();
+            if vitals.doubts_case() || !vitals.keeps_case() {
+                self.lanes[lane].distrust();
+            }
             self.news(lane, failure, now);
             return None;
         }
         let run = self.runs.swap_remove(at);
-        if run.after_tc
-            && let Some(truncated) = self.held.take()
+        if run.hope == Hope::Whole
+            && let Some(truncated) = self.state.take()
         {
-            return Some(self.forward.relay(truncated.answer));
+            return Some(self.answered(truncated));
         }
-        self.lanes[lane].forged |= failure.kind == Kind::Forged;
+        if failure.kind == Kind::Forged {
+            self.lanes[lane].distrust();
+        }
         self.news(lane, failure, now);
         None
+    }
+
+    /// The end, with an answer.
+    fn answered(&self, answer: Answer) -> Resolved {
+        Resolved::answered(answer, self.rules.options)
     }
 
     fn news(&mut self, lane: usize, failure: Failure, now: Instant) {
         self.is_eager = true;
         self.excused += usize::from(matches!(failure.kind, Kind::Network | Kind::Untrusted(_)));
-        self.lanes[lane].upstream.late(&self.forward.options.health, self.runtime, now);
+        self.lanes[lane].upstream.late(&self.rules.options.health, self.runtime, now);
         // A connection that was closed says less than whatever else went wrong.
         if self.failure.as_ref().is_none_or(|first| first.kind == Kind::Closed) {
             self.failure = Some(failure);
         }
-    }
-}
-
-impl Lane {
-    fn is_unasked(&self) -> bool {
-        self.udp + self.tcp == 0
     }
 }
