@@ -69,7 +69,11 @@ mod tests {
         nameserver 10.96.0.10\nnameserver fe80::1%eth0\nnameserver fd00::10\noptions single-request ndots:5\n";
 
     fn names(name: &str) -> Vec<String> {
-        Resolver::of(&ResolvConf::parse(POD)).names(&Asked::read(name).expect("a name")).iter().map(Name::to_string).collect()
+        Resolver::of(&ResolvConf::parse(POD))
+            .names(&Asked::read(name).expect("a name"))
+            .iter()
+            .map(Name::to_string)
+            .collect()
     }
 
     #[test]

@@ -22,8 +22,8 @@ use super::super::message::Sent;
 use super::super::table::{Closer, Outcome, Table, Ticket};
 use super::super::vitals::Vitals;
 use super::outbox::Outbox;
-use crate::host::permit::Permit;
 use crate::host::interest::registered;
+use crate::host::permit::Permit;
 
 /// Queries that one socket sends from one port. Where there are many of them the port ends with the last, soon. Fewer would be
 /// dear: another port costs two calls, and only queries that leave from the same one share a call.

@@ -5,17 +5,15 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use super::super::exchange::Forward;
-use super::super::failure::Failure;
-use super::super::message::Sent;
-use super::super::policy::Policy;
-use super::super::setup::Options;
-use super::super::to::To;
-use super::super::upstream::{Upstream, Way};
-use super::{Io, Race};
+use super::{Forwarded, Race};
 use crate::host::Host;
+use crate::plugins::forward::forward::Forward;
+use crate::plugins::forward::options::Options;
+use crate::plugins::forward::policy::Policy;
+use crate::plugins::forward::to::To;
+use crate::plugins::forward::upstream::Upstream;
+use crate::remote::{Failure, Way};
 use crate::wire::answer::Answer;
-use crate::wire::name::Name;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
 
@@ -68,7 +66,7 @@ impl Scene {
     }
 
     fn upstreams(&self) -> Arc<Vec<Arc<Upstream>>> {
-        self.forward.upstreams.load_full()
+        self.forward.upstreams.load()
     }
 
     /// Asks a question. The first upstream is the one that the policy gives, of those that are in.
@@ -78,9 +76,9 @@ impl Scene {
         let turn = self.forward.options.policy.first(upstreams.len());
         let mut turns = (turn..upstreams.len()).chain(0..turn);
         let first = turns.find(|&at| !upstreams[at].is_out(health, start)).unwrap_or(turn);
-        let sent = Arc::new(Sent::probe(&Name::from_text("www.example.").expect("a name"), true).for_client(limit));
+        let query = Forwarded::of("www.example.", limit);
         let _inside = self.runtime.enter();
-        let mut race = Race::new(&self.forward, (&sent, way, start), (&upstreams, first), self.runtime.handle());
+        let mut race = Race::new(self.forward.rules(), &query, way, start, &upstreams, first, self.runtime.handle());
         let lane_of = |to: &Arc<Upstream>| upstreams.iter().position(|one| Arc::ptr_eq(one, to)).expect("known");
         let lanes: Vec<usize> = race.lanes.iter().map(|lane| lane_of(&lane.upstream)).collect();
         let resolved = loop {
@@ -90,9 +88,9 @@ impl Scene {
             };
             // The first thing that any upstream does by then.
             let due = race.runs.iter().enumerate().filter_map(|(at, run)| {
-                let is_stream = matches!(run.io, Io::Stream(_));
+                let is_stream = run.is_stream();
                 let (after, what) = done(self.does[lanes[run.lane]], is_stream)?;
-                (!run.refused || is_stream).then_some((run.sent_at + after * MS, at, is_stream, what))
+                (!run.is_refused() || is_stream).then_some((run.sent_at + after * MS, at, is_stream, what))
             });
             match due.filter(|(at, ..)| *at <= wake).min_by_key(|(at, ..)| *at) {
                 Some((at, run, is_stream, what)) => {
@@ -240,9 +238,9 @@ fn an_error_does_not_wait_for_the_silent() {
 fn the_last_send_goes_over_tcp_whoever_is_out_meanwhile() {
     let scene = Scene::new("", &[Nothing, Nothing], failover(Policy::Sequential, &[]));
     let (upstreams, now) = (scene.upstreams(), scene.now);
-    let sent = Arc::new(Sent::probe(&Name::ROOT, true));
+    let query = Forwarded::of(".", 65_535);
     let _inside = scene.runtime.enter();
-    let mut race = Race::new(&scene.forward, (&sent, Way::Udp, now), (&upstreams, 0), scene.runtime.handle());
+    let mut race = Race::new(scene.forward.rules(), &query, Way::Udp, now, &upstreams, 0, scene.runtime.handle());
     race.send(0, Way::Udp, now);
     race.send(1, Way::Udp, now);
     (0..3).for_each(|_| upstreams[1].late(&scene.forward.options.health, scene.runtime.handle(), now));

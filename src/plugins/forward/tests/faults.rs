@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tests::{cause, live};
+use super::{cause, live};
 use crate::chain::Proto;
+use crate::plugins::forward::Block;
+use crate::plugins::forward::forwarded::Forwarded;
 use crate::testing::live::{Got, Live};
 use crate::testing::packet;
 use crate::testing::upstream::{Act, Answer, Seen, Upstream};
@@ -267,11 +269,7 @@ fn d12_d14_what_is_between_neighbours_stays_there() {
 /// Row E1, in part: tens of thousands may be in flight, and what is larger than this is slow to get as well.
 #[test]
 fn e1_a_question_in_flight_is_small() {
-    let (block, sent) = (super::Block { all: Vec::new(), runtime: tokio::sync::SetOnce::new() }, Arc::new(probe()));
-    let future = Arc::new(block).resolve((0, super::exchange::Slot::none()), sent, Proto::Udp, None);
+    let block = Arc::new(Block { all: Vec::new(), runtime: tokio::sync::SetOnce::new() });
+    let future = block.resolve(0, None, Forwarded::of(".", 65_535), Proto::Udp, None);
     assert!(size_of_val(&future) < 1000, "{}", size_of_val(&future));
-}
-
-fn probe() -> super::message::Sent {
-    super::message::Sent::probe(&crate::wire::name::Name::ROOT, true)
 }

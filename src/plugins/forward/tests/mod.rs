@@ -1,5 +1,11 @@
 //! Queries against scripted upstreams on loopback. What is counted is answers and packets, not seconds.
 
+mod faults;
+mod https;
+mod names;
+mod quic;
+mod tls;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,12 +14,12 @@ use crate::testing::live::Live;
 use crate::testing::upstream::{Act, Answer, Upstream};
 use crate::testing::{Server, packet};
 
-pub(super) fn live(to: &[SocketAddr], options: &str) -> Live {
+fn live(to: &[SocketAddr], options: &str) -> Live {
     let to: Vec<String> = to.iter().map(SocketAddr::to_string).collect();
     Live::new(&format!(". {{\nforward . {} {{\n{options}\n}}\n}}", to.join(" ")))
 }
 
-pub(super) fn cause(reply: &Reply) -> &str {
+fn cause(reply: &Reply) -> &str {
     reply.cause().unwrap_or_default()
 }
 
