@@ -6,7 +6,8 @@ use std::path::Path;
 /// Where the machine has its own.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// What such a file says. Words are kept as they are written: each reader decides which of them it understands.
+/// What such a file says. Words are kept as they are written: each reader decides which of them it
+/// understands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolvConf {
     /// The word of each `nameserver` line, in order.
@@ -26,7 +27,8 @@ impl ResolvConf {
         std::fs::read_to_string(path).map(|text| Self::parse(&text))
     }
 
-    /// Reads a text. Lines that are not understood are skipped, as in glibc; comments are such lines.
+    /// Reads a text. Lines that are not understood are skipped, as in glibc; comments are such
+    /// lines.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut found = Self::default();

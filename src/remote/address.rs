@@ -32,12 +32,13 @@ pub(crate) enum Way {
 pub(crate) struct Address {
     /// The address and port as metrics and messages name them.
     pub(crate) to: String,
-    /// Where to send. The port is 0 if the configured one is above 65535: CoreDNS accepts that and fails later, and
-    /// so do we.
+    /// Where to send. The port is 0 if the configured one is above 65535: CoreDNS accepts that and
+    /// fails later, and so do we.
     pub(crate) socket: SocketAddr,
     /// How queries travel there.
     pub(crate) scheme: Scheme,
-    /// The name that its certificate has to show, if it is not [`TlsOptions::server_name`](super::TlsOptions).
+    /// The name that its certificate has to show, if it is not
+    /// [`TlsOptions::server_name`](super::TlsOptions).
     pub(crate) server_name: Option<String>,
 }
 
@@ -80,8 +81,8 @@ impl Address {
         Some(address)
     }
 
-    /// Reads the name servers of a file in the form of resolv.conf, each once, on the port of `scheme`. Words that
-    /// are not addresses are skipped.
+    /// Reads the name servers of a file in the form of resolv.conf, each once, on the port of
+    /// `scheme`. Words that are not addresses are skipped.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -95,7 +96,8 @@ impl Address {
     }
 }
 
-/// Returns the number of a network interface, or 0, which means none, if there is no such interface.
+/// Returns the number of a network interface, or 0, which means none, if there is no such
+/// interface.
 fn scope_id(name: &str) -> u32 {
     let known = || std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok();
     match name {

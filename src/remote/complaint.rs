@@ -1,10 +1,10 @@
-//! Why the other side of a TLS handshake is not believed, in words.
+//! Why the other side of a TLS handshake is not trusted, in words.
 
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
-/// Why the other side is not believed: for our log as Go says it, and for the client in short.
+/// Why the other side is not trusted: for the log in the words of Go, and for the client in short.
 pub(super) struct Complaint {
     /// `tls: failed to verify certificate: x509: certificate has expired or is not yet valid`
     pub(super) long: String,

@@ -1,4 +1,4 @@
-//! Why an upstream gave no answer.
+//! Why a server gave no answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Closed,
     /// The network or the system refused.
     Network,
-    /// The other side of a TLS connection is not believed; why, in words for the client.
+    /// The other side of a TLS connection is not trusted; why, in words for the client.
     Untrusted(&'static str),
     /// Replies are forged, or may be.
     Forged,
@@ -37,7 +37,7 @@ impl Failure {
         Self::new(Kind::Timeout, format!("read {proto} {}: i/o timeout", ends(local, peer)))
     }
 
-    /// Nothing came in time from the upstream of this name.
+    /// Nothing came in time from the server `to`.
     pub(crate) fn late(proto: &str, to: &str) -> Self {
         Self::new(Kind::Timeout, format!("read {proto} {to}: i/o timeout"))
     }
@@ -52,7 +52,7 @@ impl Failure {
         Self::new(Kind::Network, format!("{call} {proto} {}: {call}: {}", ends(local, peer), words(error)))
     }
 
-    /// No connection came about.
+    /// No connection was established.
     pub(super) fn dial(proto: &str, peer: SocketAddr, error: &io::Error) -> Self {
         Self::new(Kind::Network, format!("dial {proto} {peer}: connect: {}", words(error)))
     }
@@ -67,7 +67,7 @@ impl Failure {
         Self::new(Kind::Closed, format!("read {proto} {peer}: {why}"))
     }
 
-    /// No TLS came about.
+    /// The TLS handshake failed.
     pub(super) fn tls(peer: SocketAddr, error: &io::Error) -> Self {
         match Complaint::of(error) {
             Some(complaint) => Self::untrusted(&complaint),
@@ -75,7 +75,7 @@ impl Failure {
         }
     }
 
-    /// The other side is not believed.
+    /// The other side is not trusted.
     pub(super) fn untrusted(complaint: &Complaint) -> Self {
         Self::new(Kind::Untrusted(complaint.short), complaint.long.clone())
     }
@@ -89,7 +89,7 @@ impl Failure {
         }
     }
 
-    /// Many replies on one socket are to nothing that was asked.
+    /// Many replies on one socket belong to no question.
     pub(super) fn forged(local: Option<SocketAddr>, peer: SocketAddr) -> Self {
         Self::new(Kind::Forged, format!("read udp {}: too many forged replies", ends(local, peer)))
     }
@@ -99,7 +99,7 @@ impl Failure {
         Self::new(Kind::Forged, "the question of a reply is in another case".to_owned())
     }
 
-    /// Anything that needs no more than a sentence.
+    /// A failure that one sentence describes.
     pub(crate) fn other(text: &str) -> Self {
         Self::new(Kind::Network, text.to_owned())
     }

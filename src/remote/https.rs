@@ -1,4 +1,4 @@
-//! Queries over HTTPS (RFC 8484): one connection of HTTP/2 to each upstream, a stream for each question.
+//! Queries over HTTPS (RFC 8484): one HTTP/2 connection to each server, a stream for each question.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,18 +33,19 @@ const QUESTIONS: u32 = if cfg!(test) { 1_000 } else { 20_000 };
 
 //----------- Pool -----------------------------------------------------------
 
-/// The connection to one upstream, opened when it is needed, and another one when its term is over.
+/// The connection to one server. It is opened when it is needed, and replaced when its term is
+/// over.
 pub(super) struct Pool {
     link: Link,
     tls: tls::Client,
-    /// Whom requests are for: a host name, or address and port.
+    /// The authority of requests: a host name, or address and port.
     authority: String,
     is_get: bool,
     connections: Mutex<Connections<Connection>>,
 }
 
 struct Connection {
-    /// The way in, or why there is none; known when the handshake is over.
+    /// Set when the handshake is over: where requests go in, or why it failed.
     requests: SetOnce<Result<SendRequest<Full<Bytes>>, Failure>>,
     in_flight: Arc<AtomicUsize>,
     term: Term,
@@ -53,13 +54,14 @@ struct Connection {
 }
 
 impl Pool {
-    /// `is_get`: questions stand in the address of the request, so that they can be cached on the way.
+    /// `is_get`: questions stand in the address of the request, so that they can be cached on the
+    /// way.
     pub(super) fn new(link: Link, tls: tls::Client, authority: String, is_get: bool) -> Self {
         Self { link, tls, authority, is_get, connections: Mutex::default() }
     }
 
-    /// Asks and waits for the answer for `patience`. What was lost with a connection that was open before is asked
-    /// again over a new one, once.
+    /// Asks and waits for the answer for `patience`. A query that was lost with a connection that
+    /// was open before is asked again over a new one, once.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         let both = async {
             let (connection, was_open) = self.connection(runtime);
@@ -73,13 +75,13 @@ impl Pool {
         };
         let outcome = tokio::time::timeout(patience, both).await;
         outcome.unwrap_or_else(|_| {
-            // A connection that keeps somebody waiting for too long is not used again.
+            // A connection that keeps a query waiting for too long is not used again.
             self.connections.lock().unwrap_or_else(PoisonError::into_inner).retire();
             Err(Failure::timeout("tcp", None, self.link.peer))
         })
     }
 
-    /// The connection, and whether it was there before.
+    /// Returns the connection, and whether it was there before.
     fn connection(&self, runtime: &Handle) -> (Arc<Connection>, bool) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let known = connections.choose(Instant::now(), |_| true, || Some(self.open(runtime)));
@@ -171,7 +173,7 @@ impl Carrier for Connection {
     }
 }
 
-/// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
+/// The life of one connection: it ends when it is idle, or when the peer closes it.
 async fn run(link: Link, tls: tls::Client, connection: Arc<Connection>) {
     let opened = async {
         let stream = tcp::in_time(tcp::connect(&link), &link).await?;
@@ -186,11 +188,11 @@ async fn run(link: Link, tls: tls::Client, connection: Arc<Connection>) {
         Ok((requests, http)) => (Ok(requests), Some(http)),
         Err(failure) => (Err(failure), None),
     };
-    // It is the first and only time.
+    // The cell is set once, here.
     let _ = connection.requests.set(requests);
     if let Some(http) = http {
         tokio::select! {
-            // Whoever waits for an answer hears how it ended.
+            // Queries that wait for an answer get the error of their stream.
             _ = http => {}
             () = idle(&connection.in_flight, &connection.retired, link.expire) => connection.retire(),
         }

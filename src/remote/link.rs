@@ -1,4 +1,4 @@
-//! What all sockets to one upstream have in common.
+//! What all sockets to one server have in common.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::host::metrics::Counter;
 
-/// How to reach an upstream.
+/// How to reach a server.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     /// Where it listens.
@@ -27,7 +27,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A socket that is bound if there is an address to leave from, and not connected yet.
+    /// Makes a socket that is not connected yet. It is bound if there is an address to leave from.
     pub(super) fn socket(&self, kind: Type) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(self.peer), kind, None)?;
         socket.set_nonblocking(true)?;
@@ -47,10 +47,11 @@ pub(crate) struct Reuse {
     pub(crate) misses: Counter,
 }
 
-/// How often a connection looks whether it is still needed.
+/// Interval between checks for idle connections.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Comes back when there was no question for `expire`, or when the last one is answered of a connection that takes no more.
+/// Returns when there was no question for `expire`, or when a retired connection has answered its
+/// last one.
 pub(super) async fn idle(in_flight: &AtomicUsize, retired: &AtomicBool, expire: Duration) {
     let mut busy = Instant::now();
     loop {

@@ -16,8 +16,9 @@ const OPT_HEAD: usize = 10;
 /// The largest UDP reply that a server may send: what fits every path in one piece (RFC 9715).
 const LARGEST: u16 = 1232;
 
-/// Options between two neighbours, which are not passed on: client subnet (it splits answers, and with them makes
-/// forging easier: CVE-2025-5994), cookie, keepalive, padding (RFC 7871, 7873, 7828, 7830).
+/// Options between two neighbours, which are not passed on: client subnet (it splits answers, and
+/// with them makes forging easier: CVE-2025-5994), cookie, keepalive, padding (RFC 7871, 7873,
+/// 7828, 7830).
 const OF_NEIGHBOURS: [u16; 4] = [8, 10, 11, 12];
 
 //----------- Sent -----------------------------------------------------------
@@ -42,18 +43,20 @@ pub(super) enum Read {
     Answer(Answer),
     /// The reply, but for the case of its question: forged, or from a server that does not keep it.
     OtherCase,
-    /// No reply to this query, whoever sent it: the right one may still come.
+    /// Not a reply to this query. The right one may still come.
     NoReply,
 }
 
 impl Sent {
-    /// Passes on a query as it was received, with the flags and the payload size that `request` has now, and without
-    /// the options that are between the client and us. `name` is the name of `packet` in lower case.
+    /// Passes on a query as it was received, with the flags and the payload size that `request` has
+    /// now, and without the options that are between the client and us. `name` is the name of
+    /// `packet` in lower case.
     pub(crate) fn as_received(packet: &[u8], request: &Request, name: Name) -> Self {
         Self::new(as_received(packet, request), name, request.qtype, request.qclass)
     }
 
-    /// Passes on a query with another question. Only OPT is kept: other records may point into the name that is gone.
+    /// Passes on a query with another question. Only OPT is kept: other records may point into the
+    /// name that is gone.
     pub(crate) fn asked_anew(packet: &[u8], request: &Request, name: Name, qtype: u16, qclass: u16) -> Self {
         let edns = request.edns.as_ref();
         let mut sent = Self::new(header(request.flags, [0, 0, u16::from(edns.is_some())]), name, qtype, qclass);
@@ -82,13 +85,13 @@ impl Sent {
         Self { bytes, name, qtype, qclass, strict: false }
     }
 
-    /// The same with each letter of the name in a case drawn at random, which the reply must repeat: for each letter
-    /// a forger has one more bit to guess (draft-vixie-dnsext-dns0x20).
+    /// The same with each letter of the name in a case drawn at random, which the reply must
+    /// repeat: for each letter a forger has one more bit to guess (draft-vixie-dnsext-dns0x20).
     pub(super) fn in_random_case(&self) -> Self {
         let mut drawn = Self { strict: true, ..self.clone() };
         let mut random = rand::rng();
         for octet in &mut drawn.bytes[HEADER..HEADER + self.name.len()] {
-            // Length octets are no letters: they are 63 at most.
+            // Length octets are at most 63, so they are not letters.
             if octet.is_ascii_alphabetic() && random.random() {
                 *octet ^= 0x20;
             }
@@ -96,8 +99,8 @@ impl Sent {
         drawn
     }
 
-    /// Whether a reply in the same case shows that the server keeps it. A name without letters does not, nor does one
-    /// in a single case.
+    /// Whether a reply in the same case shows that the server keeps it. A name without letters does
+    /// not, nor does one in a single case.
     pub(super) fn tells_of_case(&self) -> bool {
         let name = &self.bytes[HEADER..HEADER + self.name.len()];
         self.strict && name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase)
@@ -125,17 +128,18 @@ impl Sent {
         out.extend_from_slice(self.behind_id());
     }
 
-    /// The message without its id, and with the name in lower case: two queries with equal parts ask the same.
+    /// The message without its id, and with the name in lower case: two queries with equal parts
+    /// ask the same.
     fn parts(&self) -> [&[u8]; 3] {
         [&self.bytes[2..HEADER], self.name.wire(), &self.bytes[HEADER + self.name.len()..]]
     }
 
-    /// The answer in `message`, for transports on which nobody can forge replies.
+    /// Reads the answer in `message`, for transports on which replies cannot be forged.
     pub(super) fn answer(&self, message: &[u8]) -> Option<Answer> {
         if let Read::Answer(answer) = self.read(message) { Some(answer) } else { None }
     }
 
-    /// What `message` is to this query.
+    /// Reads what `message` is to this query.
     pub(super) fn read(&self, message: &[u8]) -> Read {
         if let Some(rcode) = bare_error(message) {
             return Read::Answer(Answer::empty(rcode));

@@ -1,11 +1,11 @@
 //! How one other DNS server is asked: over UDP, TCP, TLS, HTTPS or QUIC.
 //!
 //! ```text
-//! Dialer -> Remote -> Transport -> udp, tcp, https, quic   sockets and connections
-//!              |                     |    |                 -> link: what they have in common
-//!              |                     table                  -> term: how long a connection is used
-//!              |                     |                      -> tls, complaint: whom to believe
-//!              vitals, rtt <---------+-> message            what was sent; which reply belongs to it
+//! Dialer -> Remote -> Transport -> udp, tcp, https, quic -> link: what sockets have in common
+//!              |                      |    |                term: how long a connection is used
+//!              |                      table                 tls, complaint: who is trusted
+//!              |                      |    |
+//!              +-> vitals -> rtt  <---+    +-> message: what was sent, and its reply
 //! ```
 //!
 //! - [`Address`] says where a server is; a [`HostName`] is looked up first.
@@ -13,8 +13,9 @@
 //! - An [`Outcome`] is the answer or the [`Failure`] of one try.
 //! - [`Vitals`] are what is known of a server from its answers.
 //!
-//! Nothing here repeats a query that a server did not answer: whom to ask, when and how often is decided by the room's
-//! users. They hand in [`Options`] and the counters of [`Reuse`]; the room knows no plugin and writes no log lines.
+//! Nothing here repeats a query that a server did not answer: its users decide which server to ask,
+//! when and how often. They hand in [`Options`] and the counters of [`Reuse`]; the room knows no
+//! plugin and writes no log lines.
 
 mod address;
 mod complaint;
@@ -73,7 +74,8 @@ pub(crate) struct Options {
     pub(crate) doh_get: bool,
     /// How encrypted servers are trusted.
     pub(crate) tls: TlsOptions,
-    /// The name servers that are asked for host names of servers; those of the machine if this is empty.
+    /// The name servers that are asked for host names of servers; those of the machine if this is
+    /// empty.
     pub(crate) resolvers: Vec<SocketAddr>,
 }
 
@@ -94,12 +96,14 @@ impl Default for Options {
 
 //----------- Dialer ---------------------------------------------------------
 
-/// Makes [`Remote`]s that share options and TLS settings, and with them the TLS sessions that can be resumed.
+/// Makes [`Remote`]s that share options and TLS settings, and with them the TLS sessions that can
+/// be resumed.
 pub(crate) struct Dialer {
     options: Arc<Options>,
     tls: OnceLock<Arc<ClientConfig>>,
     https: OnceLock<Arc<ClientConfig>>,
-    /// QUIC keeps its sessions with each server, which also has a verifier of its own around this one.
+    /// QUIC keeps its sessions with each server, which also has a verifier of its own around this
+    /// one.
     quic: OnceLock<Arc<dyn ServerCertVerifier>>,
 }
 
@@ -116,8 +120,8 @@ impl Dialer {
         host.look_up(&self.options.resolvers).await
     }
 
-    /// The server at this address; nothing is opened yet. `reuse` gives the counters for the sockets of one protocol:
-    /// `udp`, `tcp`, `tcp-tls` or `quic`.
+    /// The server at this address; nothing is opened yet. `reuse` gives the counters for the
+    /// sockets of one protocol: `udp`, `tcp`, `tcp-tls` or `quic`.
     pub(crate) fn remote(&self, address: &Address, reuse: impl Fn(&str) -> Reuse) -> Remote {
         let options = &self.options;
         let vitals = Arc::<Vitals>::default();
@@ -167,7 +171,8 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Sends a datagram; the caller waits for its answer. Returns `None` if the server is not asked in datagrams.
+    /// Sends a datagram; the caller waits for its answer. Returns `None` if the server is not asked
+    /// in datagrams.
     pub(crate) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<Exchange, Failure>> {
         self.transport.datagram(sent, runtime)
     }
@@ -177,8 +182,8 @@ impl Remote {
         self.transport.exchange(sent, way, patience, runtime).await
     }
 
-    /// Asks once over a connection and waits for `patience`. If it is doubtful whether the server repeats the case of
-    /// a question, this finds it out: nobody can forge the reply there.
+    /// Asks once over a connection and waits for `patience`. If it is doubtful whether the server
+    /// repeats the case of a question, this finds it out: replies cannot be forged there.
     pub(crate) async fn connected(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         if !self.vitals.doubts_case() {
             return self.transport.exchange(sent, Way::Tcp, patience, runtime).await;
@@ -199,7 +204,8 @@ impl Remote {
         }
     }
 
-    /// Whether a reply may come in a datagram, truncated or forged. If not, [`Way`] makes no difference.
+    /// Whether a reply may come in a datagram, truncated or forged. If not, [`Way`] makes no
+    /// difference.
     pub(crate) fn has_datagrams(&self) -> bool {
         self.transport.has_datagrams()
     }

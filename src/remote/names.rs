@@ -1,4 +1,4 @@
-//! Host names of upstreams become addresses: asked for when a configuration starts, and again when they get old.
+//! The addresses of servers that are named by their host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::wire::types::{rcode, rtype};
 /// How long one name server may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often each name server is asked.
+/// Queries to each name server.
 const ROUNDS: usize = 2;
 
 /// Addresses are looked up again when their TTL is over, but not more often than this,
@@ -27,14 +27,14 @@ const AGAIN_LEAST: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 
 /// and not less often than this.
 const AGAIN_MOST: Duration = Duration::from_secs(3600);
 
-/// What addresses out of the machine's hosts file are worth.
+/// How long addresses from the machine's hosts file are good for.
 const HOSTS_FILE_TTL: Duration = Duration::from_secs(30);
 
 const HOSTS_FILE: &str = "/etc/hosts";
 
 //----------- Host -----------------------------------------------------------
 
-/// An upstream that is named by its host.
+/// A server that is named by its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostName {
     /// The name as it is written.
@@ -52,18 +52,18 @@ pub(crate) struct HostName {
 /// Why a name has no addresses.
 #[derive(Debug)]
 pub(crate) enum Lost {
-    /// It has none, for sure.
+    /// It has none.
     NoSuchHost(String),
-    /// Nobody could say.
+    /// No name server could say.
     NoAnswer(String),
 }
 
 impl HostName {
-    /// The upstreams at its addresses, IPv4 first, and how long they are good for. `resolvers` are asked, or if there
-    /// are none, what the machine asks.
+    /// Looks up the servers at its addresses, IPv4 first, and how long they are good for.
+    /// `resolvers` are asked; without any, the machine's hosts file and name servers.
     ///
     /// # Errors
-    /// There are no addresses, or nobody said.
+    /// There are no addresses, or no name server answered.
     pub(super) async fn look_up(&self, resolvers: &[SocketAddr]) -> Result<(Vec<Address>, Duration), Lost> {
         let (addresses, good_for) = if resolvers.is_empty() {
             let found = from_hosts_file(&std::fs::read_to_string(HOSTS_FILE).unwrap_or_default(), &self.name);
@@ -130,7 +130,7 @@ fn address(rtype: u16, data: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Asks one name server; an answer says what there is or that there is nothing.
+/// Asks one name server. NXDOMAIN is an answer as well.
 async fn ask(name: &Name, qtype: u16, server: SocketAddr) -> Result<Answer, String> {
     let sent = Sent::question(name, qtype, true);
     let exchange = async {
@@ -157,7 +157,7 @@ async fn over_udp(sent: &Sent, server: SocketAddr) -> std::io::Result<Answer> {
     let mut buffer = vec![0; 4096];
     loop {
         let len = socket.recv(&mut buffer).await?;
-        // Anything else is no reply; the right one may still come.
+        // Other datagrams are ignored; the reply may still come.
         if let Some(answer) = buffer[..len].starts_with(&id).then(|| sent.answer(&buffer[..len])).flatten() {
             return Ok(answer);
         }

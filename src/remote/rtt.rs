@@ -1,9 +1,9 @@
-//! How long an upstream usually takes to answer: the time within which 95 of 100 answers come.
+//! How long a server usually takes to answer: the time within which 95 of 100 answers come.
 //!
-//! A mean and its deviation would follow the few names that take an upstream seconds. A histogram does not, and
-//! costs two additions an answer: its buckets are quarters of octaves (each is at most 25 % wide), and all are
-//! halved now and then, so that what was long ago counts less and less. Nobody locks: a sample that is lost or
-//! counted twice while the buckets are halved changes nothing that matters.
+//! A mean and its deviation would follow the few names that take a server seconds. A histogram does
+//! not, and costs two additions an answer: its buckets are quarters of octaves (each is at most 25
+//! % wide), and all are halved now and then, so that old samples count less and less. There is no
+//! lock: a sample that is lost or counted twice while the buckets are halved does not matter.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const MANY: u32 = 512;
 /// Of 100 answers, how many are to come in the usual time.
 const MOST: u32 = 95;
 
-/// The times of one upstream.
+/// The times of one server.
 pub(super) struct Rtt {
     buckets: [AtomicU32; BUCKETS],
     seen: AtomicU32,
@@ -50,7 +50,8 @@ impl Rtt {
         }
     }
 
-    /// The time within which 95 of 100 answers come, rounded up by at most 25 %; nothing while too few are known.
+    /// The time within which 95 of 100 answers come, rounded up by at most 25 %. Returns `None`
+    /// while too few are known.
     pub(super) fn usual(&self) -> Option<Duration> {
         Some(self.usual.load(Ordering::Relaxed)).filter(|&usual| usual > 0).map(Duration::from_micros)
     }
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(rtt.usual(), None, "too few");
         rtt.record(ms(200));
         assert!(rtt.usual().is_some_and(|usual| usual > ms(200) && usual <= ms(250)));
-        // 3 of 100 take seconds: no upstream is slow because of a few names.
+        // 3 of 100 take seconds: a few slow names do not make a server slow.
         (0..2000).for_each(|n| rtt.record(if n % 33 == 0 { ms(3000) } else { ms(1) }));
         assert!(rtt.usual().is_some_and(|usual| usual <= ms(2)), "{:?}", rtt.usual());
         (0..2000).for_each(|n| rtt.record(if n % 10 == 0 { ms(300) } else { ms(1) }));

@@ -1,8 +1,8 @@
 //! Questions in flight on one socket, by id.
 //!
-//! Over datagrams, a question that nobody waits for any more stays for a while: its answer tells how quick the upstream
-//! is, and must not look like a forgery. And there, bad news is only a hint (anybody can forge an ICMP message, or
-//! a reply): whoever waits hears it, and may go on waiting for the answer.
+//! In a table for datagrams, a question stays for a while after its query has given up: its answer
+//! tells how quick the server is, and must not look like a forgery. Bad news is only a hint there,
+//! since ICMP messages and replies can be forged: the query hears it, and may go on waiting.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -19,18 +19,20 @@ use super::message::{Read, Sent};
 use super::vitals::Vitals;
 use crate::wire::answer::Answer;
 
-/// Questions on one socket at a time: ids stay sparse, so that finding a free one is quick and guessing one is not.
+/// Questions on one socket at a time: ids stay sparse, so that finding a free one is quick and
+/// guessing one is not.
 const LIMIT: usize = 4096;
 
-/// How long a question that nobody waits for is remembered after it was sent.
+/// How long an abandoned question is remembered after it was sent.
 const MEMORY: Duration = Duration::from_secs(3);
 
-/// What has no answer in eight times the time in which most come is lost, but not before this.
+/// A question without an answer after eight times the time in which most come is lost, but not
+/// before this.
 const LOST: Duration = Duration::from_millis(300);
 
 const CLOSED: &str = "the socket is closed";
 
-/// What is sent back to whoever asked.
+/// What became of one try: the answer, or why there is none.
 pub(crate) type Outcome = Result<Answer, Failure>;
 
 //----------- Table ----------------------------------------------------------
@@ -49,7 +51,7 @@ struct Inner {
     waiting: HashMap<u16, Waiter, foldhash::fast::RandomState>,
     /// The number of the next waiter: ids are used again.
     next: u32,
-    /// Nobody is let in any more, for this reason.
+    /// Set if the table takes no more questions: why.
     closed: Option<Failure>,
 }
 
@@ -60,14 +62,14 @@ struct Waiter {
     reply: Reply,
 }
 
-/// Who wants the answer.
+/// Whether the answer is waited for.
 enum Reply {
     Wanted(oneshot::Sender<Outcome>),
-    /// A hint was given, and whoever waits has not come back yet; the answer, if it was quicker.
+    /// A hint was given, and the query does not wait again yet. Holds the answer if it was quicker.
     Hinted(Option<Box<Answer>>),
-    /// Nobody waits any more.
+    /// The query has given up.
     Left,
-    /// Nor is an answer to be expected.
+    /// It has given up, and no answer is expected any more.
     Lost,
 }
 
@@ -106,7 +108,8 @@ impl Table {
         Some(Ticket { table: self.clone(), id, number, reply, done: false })
     }
 
-    /// Hands a message to whoever waits for it. Returns whether it is a reply to something that was asked.
+    /// Hands a message to the query that waits for it. Returns whether it is a reply to a question
+    /// of this table.
     pub(super) fn arrived(&self, message: &[u8]) -> bool {
         let Some(id) = message.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return false };
         let Some((sent, number)) = self.lock().waiting.get(&id).map(|waiter| (waiter.sent.clone(), waiter.number))
@@ -159,24 +162,24 @@ impl Table {
         }
     }
 
-    /// Tells everybody what may be wrong. They go on waiting.
+    /// Tells all queries what may be wrong. They may go on waiting.
     pub(super) fn hint(&self, failure: &Failure) {
         self.lock().waiting.values_mut().for_each(|waiter| waiter.hint(failure));
     }
 
-    /// Tells whoever asked under this id that it could not be sent.
+    /// Tells the query with this id that it could not be sent.
     pub(super) fn refuse(&self, id: u16, failure: Failure) {
         let mut inner = self.lock();
         let waiter = inner.waiting.remove(&id);
         self.note_len(&inner);
         drop(inner);
         if let Some(Waiter { reply: Reply::Wanted(sender), .. }) = waiter {
-            // He may have gone away.
+            // The query may have given up.
             let _ = sender.send(Err(failure));
         }
     }
 
-    /// Tells everybody that there will be no answer.
+    /// Tells all queries that there will be no answer.
     pub(super) fn fail(&self, failure: &Failure) {
         let mut inner = self.lock();
         for (_, waiter) in inner.waiting.drain() {
@@ -187,7 +190,7 @@ impl Table {
         self.note_len(&inner);
     }
 
-    /// Forgets those for whom it is too late.
+    /// Forgets abandoned questions that are too old.
     pub(super) fn forget(&self, now: Instant) {
         let Some(vitals) = &self.vitals else { return };
         let is_lost_after = vitals.most_come_within().map_or(MEMORY, |usual| (usual * 8).clamp(LOST, MEMORY));
@@ -203,13 +206,13 @@ impl Table {
         self.note_len(&inner);
     }
 
-    /// Lets nobody in any more, and tells those who wait.
+    /// Takes no more questions, and tells the queries that wait.
     pub(super) fn close(&self, failure: &Failure) {
         self.lock().closed.get_or_insert_with(|| failure.clone());
         self.fail(failure);
     }
 
-    /// Lets nobody in any more if nobody waits. Returns whether it is closed.
+    /// Takes no more questions if none is open. Returns whether the table is closed.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut inner = self.lock();
         if inner.waiting.is_empty() && inner.closed.is_none() {
@@ -218,12 +221,12 @@ impl Table {
         inner.closed.is_some()
     }
 
-    /// Whether nobody is let in any more.
+    /// Whether it takes no more questions.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed.is_some()
     }
 
-    /// Why nobody is let in, if that is so.
+    /// Why it takes no more questions. Returns `None` if it does.
     pub(super) fn why_closed(&self) -> Option<Failure> {
         self.lock().closed.clone()
     }
@@ -233,7 +236,7 @@ impl Table {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Gives a place back that somebody leaves without an answer.
+    /// Gives back the place of a query that gives up.
     fn leave(&self, (id, number): (u16, u32)) {
         let mut inner = self.lock();
         let Some(waiter) = inner.waiting.get_mut(&id).filter(|waiter| waiter.number == number) else { return };
@@ -264,7 +267,8 @@ impl Waiter {
     }
 }
 
-/// Closes a table however its reader ends, a panic included: nobody shall wait for what nobody reads.
+/// Closes a table when its reader ends, even by a panic: no query may wait on a socket that is not
+/// read.
 pub(super) struct Closer(pub(super) Arc<Table>);
 
 impl Drop for Closer {

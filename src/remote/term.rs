@@ -1,11 +1,12 @@
-//! Which connection to an upstream takes the next question, and for how long each of them does.
+//! Which connection to a server takes the next question, and for how long each of them does.
 //!
-//! Behind a Service of Kubernetes a connection leads to the same pod for as long as it lives, and one that is never idle
-//! would live for ever: all questions of a node would stay with one pod of the upstream, also when there are more by now.
-//! So each connection takes questions for a time and up to a number, both drawn at random, so that many servers do not
-//! change at the same moment. Then a successor is opened. Questions go on over the old connection until the new one is
-//! open, so none waits for a handshake; the old one ends with its last answer. If no successor can be opened, the old
-//! one stays in use, and another is tried a second later.
+//! Behind a Service of Kubernetes a connection leads to the same pod for as long as it lives, and
+//! one that is never idle would live for ever: all questions of a node would stay with one pod of
+//! the upstream, even after more have been added. So each connection takes questions for a time and
+//! up to a number, both drawn at random, so that many servers do not change at the same moment.
+//! Then a successor is opened. Questions go on over the old connection until the new one is open,
+//! so none waits for a handshake; the old one ends with its last answer. If no successor can be
+//! opened, the old one stays in use, and another is tried a second later.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::link::Link;
 /// How long a connection takes questions, at most: half of this at least.
 const LIFE: Duration = Duration::from_secs(30);
 
-/// From a successor that could not be opened to the next try.
+/// Delay between a successor that could not be opened and the next try.
 const AGAIN: Duration = Duration::from_secs(1);
 
 //----------- Term -----------------------------------------------------------
@@ -28,15 +29,15 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Term {
     /// Then a successor is opened.
     ends: Instant,
-    /// Then it takes nothing any more, whatever becomes of the successor: `max_age`.
+    /// Then it takes no more questions, whether or not there is a successor: `max_age`.
     dies: Option<Instant>,
     /// Questions until a successor is opened.
     left: AtomicU32,
 }
 
 impl Term {
-    /// A term that begins now: half of the longest that is allowed, and a random part of the other half; the same for
-    /// `questions`.
+    /// A term that begins now: half of the longest that is allowed, and a random part of the other
+    /// half; the same for `questions`.
     pub(super) fn draw(link: &Link, questions: u32, now: Instant) -> Self {
         let (mut random, most) = (rand::rng(), link.max_age.map_or(LIFE, |age| age.min(LIFE)));
         Self {
@@ -80,7 +81,7 @@ pub(super) trait Carrier {
     fn retire(&self);
 }
 
-/// The connections to one upstream that take questions.
+/// The connections to one server that take questions.
 pub(super) struct Connections<C> {
     all: Vec<Arc<C>>,
     /// It takes over from the oldest whose term is over, once it is open.
@@ -96,17 +97,17 @@ impl<C> Default for Connections<C> {
 }
 
 impl<C: Carrier> Connections<C> {
-    /// Adds one that was opened for a question.
+    /// Adds a connection that was opened for a question.
     pub(super) fn add(&mut self, connection: Arc<C>) {
         self.all.push(connection);
     }
 
-    /// Gives all of them up.
+    /// Retires all of them.
     pub(super) fn retire(&mut self) {
         self.all.drain(..).chain(self.successor.take()).for_each(|connection| connection.retire());
     }
 
-    /// Keeps so many of those without questions.
+    /// Keeps at most `most` connections without questions.
     pub(super) fn keep_idle(&mut self, most: usize) {
         let mut idle = 0;
         self.all.retain(|connection| {
@@ -115,8 +116,9 @@ impl<C: Carrier> Connections<C> {
         });
     }
 
-    /// The connection that takes the next question: the one with the fewest, of several the one that has taken the
-    /// fewest in its term. Those for which `is_ready` is not true are left out. `open` opens a successor when a term is over.
+    /// The connection that takes the next question: the one with the fewest, of several the one
+    /// that has taken the fewest in its term. Those for which `is_ready` is not true are left out.
+    /// `open` opens a successor when a term is over.
     pub(super) fn choose(
         &mut self,
         now: Instant,

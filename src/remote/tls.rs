@@ -24,7 +24,7 @@ use crate::host::tls::{authorities, identity, machine_authorities, provider, roo
 /// How encrypted servers are trusted, and what is shown to them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TlsOptions {
-    /// Shown to upstreams that ask who we are.
+    /// Shown to servers that ask for a client certificate.
     identity: Option<Arc<CertifiedKey>>,
     /// Trusted in place of the machine's authorities.
     authorities: Option<Vec<CertificateDer<'static>>>,
@@ -36,7 +36,7 @@ impl TlsOptions {
     /// Reads the files of `tls [CERT KEY] [CA]`.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with which.
+    /// A sentence that says which file is wrong, and why.
     pub(crate) fn read(&mut self, files: &[PathBuf]) -> Result<(), String> {
         (self.identity, self.authorities) = match files {
             [] => (None, None),
@@ -47,17 +47,18 @@ impl TlsOptions {
         Ok(())
     }
 
-    /// How to speak TLS, and which protocol inside of it. Sessions are remembered with it, so upstreams share one.
+    /// The TLS settings for a protocol inside TLS. They hold the sessions that can be resumed, so
+    /// servers share them.
     pub(super) fn config(&self, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
         self.config_with(self.verifier(), protocol)
     }
 
-    /// Who checks the certificates of upstreams.
+    /// The verifier for the certificates of servers.
     pub(super) fn verifier(&self) -> Arc<dyn ServerCertVerifier> {
         Arc::new(Verifier::new(self.authorities.clone().unwrap_or_else(machine_authorities)))
     }
 
-    /// The same as [`TlsOptions::config`] with somebody else who checks.
+    /// The same as [`TlsOptions::config`] with another verifier.
     pub(super) fn config_with(
         &self,
         verifier: Arc<dyn ServerCertVerifier>,
@@ -77,12 +78,12 @@ impl TlsOptions {
 
 //----------- Trust ----------------------------------------------------------
 
-/// Checks certificates as the usual verifier does, and takes as Go does one that is in the file of authorities
-/// itself: a self-signed one of the upstream's own.
+/// Checks certificates as the usual verifier does. Like Go it also accepts a certificate that is
+/// itself in the file of authorities: the server's own self-signed one.
 #[derive(Debug)]
 struct Verifier {
     trusted: Vec<CertificateDer<'static>>,
-    /// Nothing if nobody is trusted.
+    /// `None` if no authority is trusted.
     usual: Option<Arc<WebPkiServerVerifier>>,
 }
 
@@ -111,7 +112,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.usual()?.verify_server_cert(shown, intermediates, name, ocsp, now) {
-            // Its dates have been checked by then.
+            // The verifier has checked its dates before this error.
             Err(error) if is_authority(&error) && self.trusted.iter().any(|trusted| trusted == shown) => {
                 verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -144,7 +145,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a certificate was refused for being an authority's.
+/// Whether a certificate was refused because it is that of an authority.
 fn is_authority(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(OtherError(why))) = error else { return false };
     matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
@@ -152,7 +153,7 @@ fn is_authority(error: &Error) -> bool {
 
 //----------- Client ---------------------------------------------------------
 
-/// Our side of TLS to one upstream.
+/// Our side of TLS to one server.
 #[derive(Clone)]
 pub(super) struct Client {
     config: Arc<ClientConfig>,
@@ -167,7 +168,7 @@ impl Client {
         Self { config, name: parsed.map_err(|_| name.to_owned()) }
     }
 
-    /// Shakes hands; nothing is sent in the clear, whatever happens.
+    /// Performs the handshake. Nothing is ever sent in the clear.
     pub(super) async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Result<TlsStream<TcpStream>, Failure> {
         let name = self.name.clone().map_err(|name| Failure::untrusted(&Complaint::no_name(&name)))?;
         let connector = TlsConnector::from(self.config.clone());

@@ -1,7 +1,8 @@
-//! What is known of an upstream from its answers: how quick it is, what it loses, whether it is silent.
+//! What is known of a server from its answers: how quick it is, what it loses, whether it is
+//! silent.
 //!
-//! All of it is counted by whoever sends and receives, without locks. The answers to queries that nobody waits for
-//! any more count as well: or else an upstream would look as quick as the answers that were waited for.
+//! The tasks that send and receive count without locks. Answers that come too late for their query
+//! count as well; otherwise a server would look as quick as the answers that were waited for.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -9,26 +10,27 @@ use std::time::{Duration, Instant};
 
 use super::rtt::Rtt;
 
-/// Late queries in a row, with nothing heard since, that make an upstream silent.
+/// Late queries in a row, with nothing heard since, that make a server silent.
 const LATES: u32 = 3;
 
-/// How long silence is believed where no probe can end it.
+/// How long a server that is not probed counts as silent.
 const TRUCE: Duration = Duration::from_secs(1);
 
-/// Replies in another case than the query's, one after the other, after which it is doubtful whether the upstream
-/// keeps it.
+/// Consecutive replies in another case than the query's after which it is doubtful whether the
+/// server keeps it.
 const WRONG_CASES: u32 = 3;
 
 /// Queries whose end is remembered; older ones count less and less.
 const WINDOW: u32 = 512;
 
-/// The signs of life of one upstream.
+/// The signs of life of one server.
 #[derive(Default)]
 pub(crate) struct Vitals {
     rtt: Rtt,
     /// Late queries since something was heard.
     lates: AtomicU32,
-    /// When something was heard last, and when a query was late last: microseconds of the process, 0 for never.
+    /// When something was heard last, and when a query was late last: microseconds of the process,
+    /// 0 for never.
     heard_at: AtomicU64,
     late_at: AtomicU64,
     /// When the first of those late queries was late.
@@ -42,7 +44,7 @@ pub(crate) struct Vitals {
 }
 
 impl Vitals {
-    /// An answer came, `took` after its query was sent.
+    /// Notes an answer that came `took` after its query was sent.
     pub(crate) fn heard(&self, took: Duration, now: Instant) {
         self.heard_at.store(micros(now), Ordering::Relaxed);
         // Mostly 0 already: reading is cheaper than writing where many write.
@@ -55,7 +57,7 @@ impl Vitals {
         self.remember(&self.answered);
     }
 
-    /// No answer came in the usual time, or the port is said to be closed.
+    /// Notes that no answer came in the usual time, or that the port is said to be closed.
     pub(crate) fn late(&self, now: Instant) {
         self.late_at.store(micros(now), Ordering::Relaxed);
         let one_more = |lates: u32| Some(lates.saturating_add(1));
@@ -64,24 +66,24 @@ impl Vitals {
         }
     }
 
-    /// A query was never answered.
+    /// Notes a query that was never answered.
     pub(crate) fn lost(&self) {
         self.remember(&self.lost);
     }
 
-    /// A probe got no answer.
+    /// Notes a probe that got no answer.
     pub(crate) fn failed_probe(&self) {
         let one_more = |fails: u32| fails.checked_add(1);
         let _ = self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
     }
 
-    /// Probes that failed, one after the other, with nothing heard since.
+    /// Consecutive probes that failed, with nothing heard since.
     pub(crate) fn fails(&self) -> u32 {
         self.fails.load(Ordering::Relaxed)
     }
 
-    /// Whether several queries in a row were late and nothing was heard since. Where it is not probed, somebody has
-    /// to find out whether that is still so: then it is believed for a second only.
+    /// Whether several queries in a row were late and nothing was heard since. A server that is not
+    /// probed counts as silent for a second only: then a query has to find out whether it still is.
     pub(crate) fn is_silent(&self, is_probed: bool, now: Instant) -> bool {
         let since = || micros(now).saturating_sub(self.late_at.load(Ordering::Relaxed));
         self.lates.load(Ordering::Relaxed) >= LATES && (is_probed || since() < TRUCE.as_micros() as u64)
@@ -98,7 +100,8 @@ impl Vitals {
         self.heard_at.load(Ordering::Relaxed) >= micros(then)
     }
 
-    /// The time in which most answers come, and a quarter more; nothing before some have come.
+    /// The time in which most answers come, and a quarter more. Returns `None` before some have
+    /// come.
     pub(crate) fn most_come_within(&self) -> Option<Duration> {
         self.rtt.usual().map(|usual| usual * 5 / 4)
     }
@@ -109,7 +112,7 @@ impl Vitals {
         lost >= 4 && lost >= answered / 20
     }
 
-    /// A datagram came in another case than its query's, or in the same.
+    /// Notes that a datagram came in the case of its query, or in another one.
     pub(crate) fn case_came(&self, is_kept: bool) {
         if is_kept {
             self.wrong_cases.store(0, Ordering::Relaxed);
@@ -119,12 +122,13 @@ impl Vitals {
         }
     }
 
-    /// Whether to find out over a connection, where nobody can forge, if it keeps the case or is being forged.
+    /// Whether to find out over a connection, where replies cannot be forged, if the server keeps
+    /// the case.
     pub(crate) fn doubts_case(&self) -> bool {
         self.keeps_case() && self.wrong_cases.load(Ordering::Relaxed) >= WRONG_CASES
     }
 
-    /// That was found out.
+    /// Notes what a connection has shown: whether the server keeps the case.
     pub(crate) fn settle_case(&self, is_kept: bool) {
         self.wrong_cases.store(0, Ordering::Relaxed);
         self.ignores_case.store(!is_kept, Ordering::Relaxed);
@@ -144,10 +148,10 @@ impl Vitals {
     }
 }
 
-/// Microseconds since the process began to forward, at least 1.
+/// Microseconds since the first call in this process, at least 1.
 fn micros(at: Instant) -> u64 {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
-    // What was a moment before is as good as the beginning.
+    // A time before the first call counts as the first call.
     at.saturating_duration_since(*BEGIN.get_or_init(Instant::now)).as_micros() as u64 + 1
 }
 

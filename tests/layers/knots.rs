@@ -1,4 +1,5 @@
-//! Modules of one room, or of one plugin, that use each other in a ring: none but those that are named here.
+//! Modules of one room, or of one plugin, that use each other in a ring: none but those that are
+//! named here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,8 @@ use super::source::{Source, Use};
 /// Folders that are not looked at yet, each with its reason.
 const EXEMPT: &[(&str, &str)] = &[("plugins::kubernetes", "is being untangled on a branch of its own")];
 
-/// Rings that may stand, each with its reason: (modules, why). An entry that is not a ring any more fails the test.
+/// Rings that may stand, each with its reason: (modules, why). An entry that is not a ring any more
+/// fails the test.
 const NAMED: &[(&[&str], &str)] = &[
     (&["args", "args::node"], "the flags of a node cache are a part of all flags, and are read with their helpers"),
     (&["bench::args", "bench::ndots"], "the model of ndots is one of the things that the flags choose"),

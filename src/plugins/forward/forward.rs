@@ -1,4 +1,5 @@
-//! One `forward` directive: the queries that it takes, and how one is asked until an upstream answers.
+//! One `forward` directive: the queries that it takes, and how one is asked until an upstream
+//! answers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -51,7 +52,8 @@ impl Forward {
         from.iter().any(is_below) && (from.contains(&query.name) || !except.iter().any(is_below))
     }
 
-    /// Counts a query for `max_concurrent`, until the permit is dropped. Without that option there is nothing to count.
+    /// Counts a query for `max_concurrent`, until the permit is dropped. Without that option there
+    /// is nothing to count.
     ///
     /// # Errors
     /// The reply when there are too many.
@@ -80,8 +82,8 @@ impl Forward {
 
     /// Asks, or waits for another task that asks the same.
     ///
-    /// Queries in the background are not sent to upstreams that are known to be down: their probes find out when they
-    /// are back, however many names wait for that.
+    /// Queries in the background are not sent to upstreams that are known to be down: their probes
+    /// find out when they are back, however many names wait for that.
     pub(super) async fn resolve(&self, query: &Forwarded, way: Way, runtime: &Handle) -> Resolved {
         if query.in_background && self.are_all_out() {
             return Resolved::failed(None);
@@ -105,8 +107,8 @@ impl Forward {
         }
     }
 
-    /// Asks the upstream whose turn it is. Most questions are settled by one datagram and its answer; the others
-    /// become a race.
+    /// Asks the upstream whose turn it is. Most questions are settled by one datagram and its
+    /// answer; the others become a race.
     async fn exchange(&self, query: &Forwarded, way: Way, runtime: &Handle) -> Resolved {
         let (upstreams, start) = (self.upstreams.load(), Instant::now());
         if upstreams.is_empty() {

@@ -12,7 +12,8 @@ pub(super) struct Forwarded {
     pub(super) sent: Arc<Sent>,
     /// Octets of the largest reply that the client takes.
     pub(super) limit: usize,
-    /// Whether no client waits for the answer, or the client already has an older one: the cache refreshes an entry.
+    /// Whether no client waits for the answer, or the client already has an older one: the cache
+    /// refreshes an entry.
     pub(super) in_background: bool,
 }
 
@@ -33,7 +34,8 @@ impl Forwarded {
         self.sent.reply_len(answer) <= self.limit
     }
 
-    /// Whether the client came in a datagram, so that it can take a truncated answer and ask again over TCP.
+    /// Whether the client came in a datagram, so that it can take a truncated answer and ask again
+    /// over TCP.
     pub(super) fn may_come_over_tcp(&self) -> bool {
         self.limit < usize::from(u16::MAX)
     }

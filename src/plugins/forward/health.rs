@@ -1,4 +1,5 @@
-//! How the health of upstreams is watched: `max_fails`, `health_check`, and the transport of probes.
+//! How the health of upstreams is watched: `max_fails`, `health_check`, and the transport of
+//! probes.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use crate::wire::name::Name;
 /// How the health of upstreams is watched.
 #[derive(Debug, Clone)]
 pub(super) struct Health {
-    /// Failed probes that an upstream may have before it counts as down; 0 for any number, and no probes.
+    /// Failed probes that an upstream may have before it counts as down; 0 for any number, and no
+    /// probes.
     pub(super) max_fails: u32,
     /// From one probe to the next.
     pub(super) interval: Duration,

@@ -1,5 +1,5 @@
-//! When an answer is late, and for how long one is worth waiting: decided by the time in which most answers of an
-//! upstream come.
+//! When an answer is late, and for how long one is worth waiting: decided by the time in which most
+//! answers of an upstream come.
 
 use std::time::Duration;
 
@@ -8,20 +8,24 @@ use crate::remote::Vitals;
 /// How long an upstream of which nothing is known is waited for before another one is asked.
 const UNKNOWN: Duration = Duration::from_millis(250);
 
-/// No answer is late before this: a moment in which this machine was busy says nothing about an upstream.
+/// No answer is late before this: a moment in which this machine was busy says nothing about an
+/// upstream.
 const SOONEST: Duration = Duration::from_millis(10);
 
 /// The same for the only upstream. Asking it again helps against loss alone.
 const SOONEST_ALONE: Duration = Duration::from_millis(50);
 
-/// The longest wait before another upstream is asked, however slow this one usually is. An upstream that has been
-/// silent for as long is not only busy for a moment: three queries to a quick upstream are late within 40 ms.
+/// The longest wait before another upstream is asked, however slow this one usually is. An upstream
+/// that has been silent for as long is not only busy for a moment: three queries to a quick
+/// upstream are late within 40 ms.
 pub(super) const LATEST: Duration = Duration::from_millis(400);
 
-/// The longest wait before the only upstream is asked again, and the wait as long as nothing is known of it.
+/// The longest wait before the only upstream is asked again, and the wait as long as nothing is
+/// known of it.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// Returns after how long an answer of an upstream is late. `is_alone` if no other upstream can be asked.
+/// Returns after how long an answer of an upstream is late. `is_alone` if no other upstream can be
+/// asked.
 pub(super) fn lateness(vitals: &Vitals, is_alone: bool) -> Duration {
     let usual = vitals.most_come_within();
     if is_alone {
@@ -30,9 +34,9 @@ pub(super) fn lateness(vitals: &Vitals, is_alone: bool) -> Duration {
     usual.unwrap_or(UNKNOWN).clamp(SOONEST, LATEST)
 }
 
-/// Returns how long the answer of another upstream is held back for one of this upstream. That is longer than until it
-/// is late, since what is given in its place is given for good. Over a connection, which may have to be opened first,
-/// it is twice as long.
+/// Returns how long the answer of another upstream is held back for one of this upstream. That is
+/// longer than until it is late, since what is given in its place is given for good. Over a
+/// connection, which may have to be opened first, it is twice as long.
 pub(super) fn worth_waiting(vitals: &Vitals, is_connected: bool) -> Duration {
     let usual = vitals.most_come_within().map(|usual| if is_connected { usual * 2 } else { usual });
     usual.unwrap_or(ALONE).max(LATEST)

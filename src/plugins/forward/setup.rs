@@ -70,7 +70,8 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
     let mut entries = entries(cursor, &arguments)?;
     check_server_names(cursor, &arguments, &entries, &options)?;
     for host in entries.iter_mut().filter_map(To::host) {
-        // A certificate has to be for whom the Corefile names; an address may be anybody's.
+        // A certificate has to be for the host that the Corefile names: an address may be that of
+        // another host.
         let written = options.remote.tls.server_name.clone().or_else(|| host.server_name.take());
         host.server_name = written.or_else(|| Some(host.text.trim_end_matches('.').to_owned()));
     }
@@ -108,7 +109,7 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     Ok(entries)
 }
 
-/// Says what an upstream depends on, so that a word that was to be an address is noticed.
+/// Reports what an upstream depends on, so that a mistyped address is noticed.
 fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
     if entry.has_no_port() {
         cursor.warn(word, format!("nothing can be sent to {word}: ports are 1 to 65535"));
@@ -189,7 +190,8 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
     Ok(())
 }
 
-/// Options about upstreams that are encrypted, or named by their host; without effect on others.
+/// Reads options about upstreams that are encrypted or named by their host. They have no effect on
+/// others.
 fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Result<()> {
     match cursor.word().as_str() {
         "tls" => {
@@ -233,7 +235,8 @@ fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup
     Ok(())
 }
 
-/// The options about how upstreams are reached. They are shared only once the directive has been read.
+/// The options about how upstreams are reached. They are shared only once the directive has been
+/// read.
 fn remote_mut(options: &mut Options) -> &mut remote::Options {
     Arc::make_mut(&mut options.remote)
 }

@@ -16,7 +16,8 @@ const NO_HOST: &str = "not an IP address, file, or valid domain";
 pub(super) enum To {
     /// An upstream.
     Address(Address),
-    /// A file that names upstreams, how queries travel there, and those that it named when it was read first.
+    /// A file that names upstreams, how queries travel there, and those that it named when it was
+    /// read first.
     File(String, Scheme, Vec<Address>),
     /// A host name; its addresses are asked for when the configuration starts.
     Host(Box<HostName>),
@@ -78,7 +79,8 @@ impl To {
         if let Self::Host(host) = self { Some(host) } else { None }
     }
 
-    /// The upstream, and the name that stands with it for its certificate, if one does.
+    /// Returns the upstream, and the name for its certificate that is written with it. Returns
+    /// `None` without one.
     pub(super) fn server_name(&self) -> Option<(String, &str)> {
         let (scheme, to, name) = match self {
             Self::Address(Address { to, scheme, server_name, .. }) => (scheme, to.clone(), server_name),
@@ -130,7 +132,7 @@ impl From<String> for Wrong {
     }
 }
 
-/// Returns how a server behind this scheme is asked, or `None` if it cannot be.
+/// Returns how a server with this scheme is asked, or `None` if it cannot be.
 fn known(scheme: Transport) -> Option<Scheme> {
     Some(match scheme {
         Transport::Dns => Scheme::Dns,
@@ -141,7 +143,8 @@ fn known(scheme: Transport) -> Option<Scheme> {
     })
 }
 
-/// Takes `%NAME` off an encrypted upstream, wherever it stands: in front of the port, behind it, or inside of brackets.
+/// Takes `%NAME` off an encrypted upstream, wherever it stands: in front of the port, behind it, or
+/// inside of brackets.
 fn server_name(text: &str) -> (String, Option<String>) {
     let Some((before, behind)) = text.rsplit_once('%') else { return (text.to_owned(), None) };
     let end = behind.find([':', ']']).unwrap_or(behind.len());

@@ -16,7 +16,8 @@ use crate::remote::{Address, Dialer, Exchange, Failure, Outcome, Remote, Sent, V
 /// The plugin, as log lines name it.
 const FROM: &str = "plugin/forward";
 
-/// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends the probing.
+/// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends
+/// the probing.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Probes are not sent more often than this, whatever the Corefile says.
@@ -50,8 +51,8 @@ impl Upstream {
         }
     }
 
-    /// Sends a datagram. Its answer is noted with [`Upstream::answered`]. Returns `None` if the upstream is not asked
-    /// in datagrams.
+    /// Sends a datagram. Its answer is noted with [`Upstream::answered`]. Returns `None` if the
+    /// upstream is not asked in datagrams.
     pub(super) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<Exchange, Failure>> {
         let exchange = self.remote.datagram(sent, runtime)?;
         self.counts.request();
@@ -104,7 +105,8 @@ impl Upstream {
         self.is_down(health) || self.vitals().is_silent(health.max_fails > 0, now)
     }
 
-    /// Whether a reply may come in a datagram, truncated or forged. If not, `Way` makes no difference.
+    /// Whether a reply may come in a datagram, truncated or forged. If not, `Way` makes no
+    /// difference.
     pub(super) fn has_datagrams(&self) -> bool {
         self.remote.has_datagrams()
     }

@@ -67,8 +67,9 @@ impl Upstreams {
         (0..self.entries.len()).filter(|&at| !is_fixed(&self.entries[at])).collect()
     }
 
-    /// Looks up host names before the configuration goes live. At the first start a name server that does not answer
-    /// delays it by no more than 2 s: names that need no upstream are served, and the host name is looked up again.
+    /// Looks up host names before the configuration goes live. At the first start a name server
+    /// that does not answer delays it by no more than 2 s: names that need no upstream are served,
+    /// and the host name is looked up again.
     ///
     /// # Errors
     /// A name has no addresses; at a reload also that no name server answered.
@@ -138,8 +139,8 @@ impl Upstreams {
         }
     }
 
-    /// Takes what an argument names now. Returns whether that differs from before; the order does not count, since name
-    /// servers rotate it.
+    /// Takes what an argument names now. Returns whether that differs from before; the order does
+    /// not count, since name servers rotate it.
     fn list(&self, at: usize, listed: Listed) -> bool {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut lists[at], listed);
@@ -154,7 +155,8 @@ impl Upstreams {
         is_new
     }
 
-    /// Uses these upstreams from now on, each once. Those that were in use before keep their sockets and health.
+    /// Uses these upstreams from now on, each once. Those that were in use before keep their
+    /// sockets and health.
     fn replace(&self, addresses: &[Address]) {
         let current = self.load();
         let mut upstreams: Vec<Arc<Upstream>> = Vec::new();

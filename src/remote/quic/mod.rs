@@ -1,4 +1,4 @@
-//! Queries over QUIC (RFC 9250): one connection to each upstream, a stream for each question.
+//! Queries over QUIC (RFC 9250): one connection to each server, a stream for each question.
 
 mod trust;
 
@@ -30,22 +30,25 @@ use crate::wire::types::rcode;
 /// Octets of a message with its length in front, at most.
 const LARGEST: usize = 2 + 65_535;
 
-/// Octets of answers that may be on their way, over all streams: what an upstream can make us keep.
+/// Octets of answers that may be on their way, over all streams: what a server can make us keep.
 const WINDOW: u32 = 4 << 20;
 
-/// Questions on one connection. The upstream says how many streams may be open; the others wait for one.
+/// Questions on one connection. The server limits how many streams may be open; the others wait for
+/// one.
 const MOST: usize = 4_096;
 
 /// Questions that one connection takes, at most, before another one does.
 const QUESTIONS: u32 = if cfg!(test) { 1_000 } else { 20_000 };
 
-/// How long a handshake may take. Whoever waits for it goes elsewhere sooner.
+/// The longest that a handshake may take. Queries go elsewhere sooner.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// A handshake that takes so long is not joined by others: the next one begins anew, with a peer that may be back.
+/// After this time a handshake is not joined by more queries: the next one begins anew, with a peer
+/// that may be back.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// A connection that is silent for so long after a question, without even an acknowledgement, is not used again.
+/// A connection that is silent for so long after a question, without even an acknowledgement, is
+/// not used again.
 const SILENT: Duration = Duration::from_millis(400);
 
 /// Nothing is wrong (RFC 9250, 4.3, as all codes).
@@ -54,12 +57,13 @@ const NO_ERROR: VarInt = VarInt::from_u32(0);
 /// The peer does not keep to DNS over QUIC.
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 
-/// Nobody waits for the answer any more.
+/// The query has given up.
 const REQUEST_CANCELLED: VarInt = VarInt::from_u32(3);
 
 //----------- Pool -----------------------------------------------------------
 
-/// The connection to one upstream, opened when it is needed, and another one when its term is over.
+/// The connection to one server. It is opened when it is needed, and replaced when its term is
+/// over.
 pub(super) struct Pool {
     link: Link,
     client: Client,
@@ -68,7 +72,7 @@ pub(super) struct Pool {
 }
 
 struct Connection {
-    /// The way in, or why there is none; known when the handshake is over.
+    /// Set when the handshake is over: the connection, or why it failed.
     quic: SetOnce<Result<quinn::Connection, Failure>>,
     in_flight: Arc<AtomicUsize>,
     opened: Instant,
@@ -82,8 +86,8 @@ impl Pool {
         Self { link, client, reuse, connections: Mutex::default() }
     }
 
-    /// Asks and waits for the answer for `patience`. What was lost with a connection that was open before, or
-    /// is not even acknowledged there, is asked again over a new one, once.
+    /// Asks and waits for the answer for `patience`. A query that was lost with a connection that
+    /// was open before, or is not even acknowledged there, is asked again over a new one, once.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         // A transfer may take many messages, and a stream carries one here.
         if sent.is_transfer() {
@@ -105,7 +109,7 @@ impl Pool {
         outcome.unwrap_or_else(|_| Err(Failure::timeout("quic", None, self.link.peer)))
     }
 
-    /// The connection, and whether it was there before.
+    /// Returns the connection, and whether it was there before.
     fn connection(&self, runtime: &Handle) -> (Arc<Connection>, bool) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = connections.choose(Instant::now(), |_| true, || Some(self.open(runtime))) {
@@ -158,7 +162,7 @@ impl Pool {
     }
 }
 
-/// The one message of a stream: its length in front, nothing behind, and id 0.
+/// Returns the one message of a stream: its length in front, nothing behind, and id 0.
 fn message(octets: &[u8]) -> Option<&[u8]> {
     let (len, message) = octets.split_first_chunk()?;
     let is_whole = message.len() == usize::from(u16::from_be_bytes(*len));
@@ -167,7 +171,8 @@ fn message(octets: &[u8]) -> Option<&[u8]> {
 
 //----------- Stream ---------------------------------------------------------
 
-/// The stream of one question; whoever drops it before its end has given up, and the upstream hears that.
+/// The stream of one question. If it is dropped before its end, the server is told that the query
+/// has given up.
 struct Stream {
     send: quinn::SendStream,
     receive: quinn::RecvStream,
@@ -178,7 +183,7 @@ struct Stream {
 enum End {
     /// It was lost with its connection.
     Lost(quinn::ConnectionError),
-    /// The upstream will not answer; its code.
+    /// The server will not answer; its code.
     GivenUp(VarInt),
     /// It carries more than a message.
     TooLong,
@@ -195,7 +200,7 @@ impl Stream {
         match self.send.write_all(&query).await {
             Err(WriteError::ConnectionLost(error)) => return Err(End::Lost(error)),
             Err(WriteError::Stopped(code)) => return Err(End::GivenUp(code)),
-            // Nobody else has the stream, so it cannot be closed yet.
+            // Nothing else uses the stream, so it cannot be closed yet.
             Err(_) | Ok(()) => {}
         }
         let _ = self.send.finish();
@@ -222,8 +227,8 @@ impl Drop for Stream {
 //----------- Connection -----------------------------------------------------
 
 impl Connection {
-    /// Comes back if nothing arrives for a while after a question: the peer may have begun anew, and know nothing of
-    /// this connection. A slow answer is no silence, for the question is acknowledged.
+    /// Returns if nothing arrives for a while after a question: the peer may have restarted, and
+    /// not know this connection. A slow answer is not silence, since the question is acknowledged.
     async fn silence(&self) {
         if let Ok(quic) = self.quic.wait().await {
             let heard = quic.stats().udp_rx.datagrams;
@@ -263,16 +268,16 @@ impl Carrier for Connection {
     }
 }
 
-/// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
+/// The life of one connection: it ends when it is idle, or when the peer closes it.
 async fn run(link: Link, client: Client, connection: Arc<Connection>) {
     let opened = tokio::time::timeout(HANDSHAKE, client.dial(&link)).await;
     let opened = opened.unwrap_or_else(|_| Err(Failure::timeout("quic", None, link.peer)));
     let quic = opened.clone().ok();
-    // It is the first and only time.
+    // The cell is set once, here.
     let _ = connection.quic.set(opened);
     let Some(quic) = quic else { return };
     tokio::select! {
-        // Whoever waits for an answer hears how it ended.
+        // Queries that wait for an answer get the error of their stream.
         _ = quic.closed() => {}
         () = idle(&connection.in_flight, &connection.retired, link.expire) => {
             connection.retire();
@@ -283,7 +288,7 @@ async fn run(link: Link, client: Client, connection: Arc<Connection>) {
 
 //----------- Client ---------------------------------------------------------
 
-/// Our side of QUIC to one upstream.
+/// Our side of QUIC to one server.
 #[derive(Clone)]
 pub(super) struct Client {
     config: quinn::ClientConfig,
@@ -295,8 +300,8 @@ impl Client {
     /// `name` is what the certificate has to show: a host name, or an address.
     pub(super) fn new(tls: &TlsOptions, trust: &Arc<dyn ServerCertVerifier>, name: String, expire: Duration) -> Self {
         let witness = Arc::new(Witness::new(trust.clone()));
-        // Sessions are taken up again, but nothing is sent before the handshake is over: that could be sent again by
-        // anybody (0-RTT).
+        // Sessions are resumed, but nothing is sent before the handshake is over: 0-RTT data can be
+        // replayed.
         let config = QuicClientConfig::try_from(tls.config_with(witness.clone(), Some(b"doq")));
         let config = config.expect("the provider has the suite that QUIC begins with");
         let mut config = quinn::ClientConfig::new(Arc::new(config));
@@ -304,7 +309,7 @@ impl Client {
         Self { config, witness, name }
     }
 
-    /// Shakes hands; nothing is asked before it is known who is there.
+    /// Performs the handshake. Nothing is asked before the server's certificate is checked.
     async fn dial(&self, link: &Link) -> Result<quinn::Connection, Failure> {
         let endpoint = endpoint(link).map_err(|error| Failure::dial("quic", link.peer, &error))?;
         let connecting = endpoint.connect_with(self.config.clone(), link.peer, &self.name);
@@ -326,10 +331,10 @@ fn endpoint(link: &Link) -> io::Result<quinn::Endpoint> {
     quinn::Endpoint::new(EndpointConfig::default(), None, socket.into(), Arc::new(TokioRuntime))
 }
 
-/// What we allow the upstream: answers on streams of ours, and nothing of its own accord.
+/// What a server may send: answers on our streams, and nothing else.
 fn transport(expire: Duration) -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
-    // For peers that are gone without a word; we ourselves say so when we have no more questions.
+    // For peers that vanish without closing. Our side closes when it has no more questions.
     transport.max_idle_timeout(expire.max(HANDSHAKE).try_into().ok());
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0)).max_concurrent_uni_streams(VarInt::from_u32(0));
     transport.datagram_receive_buffer_size(None);

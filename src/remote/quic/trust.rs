@@ -1,4 +1,4 @@
-//! Why a connection of QUIC ended, in words: the library passes on no more than the number of an alert.
+//! Why a QUIC connection ended, in words: the library passes on only the number of an alert.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use super::super::failure::Failure;
 /// Codes of QUIC that stand for an alert of TLS: its number is the last octet (RFC 9001, 4.8).
 const ALERTS: std::ops::Range<u64> = 0x100..0x200;
 
-/// Checks the certificates of one upstream, and remembers why it refused one.
+/// Checks the certificates of one server, and remembers why it refused one.
 #[derive(Debug)]
 pub(super) struct Witness {
     usual: Arc<dyn ServerCertVerifier>,
@@ -26,7 +26,7 @@ impl Witness {
         Self { usual, refused: Mutex::default() }
     }
 
-    /// What the end of a connection means for whoever waits.
+    /// What the end of a connection means for the queries that wait.
     pub(super) fn failure(&self, peer: SocketAddr, error: &ConnectionError) -> Failure {
         let tls = match error {
             ConnectionError::TransportError(ours) => alert(ours.code).map(|alert| match (self.refused(), alert) {
@@ -43,7 +43,8 @@ impl Witness {
         }
     }
 
-    /// Why the last certificate was refused. It is not taken away: all who wait for the connection hear it.
+    /// Why the last certificate was refused. It is kept, because all queries that wait for the
+    /// connection report it.
     fn refused(&self) -> Option<Error> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,5 +1,5 @@
-//! Queries over TCP or TLS: connections that stay open, with many questions at a time and answers in any order
-//! (RFC 7766, RFC 7858).
+//! Queries over TCP or TLS: connections that stay open, with many questions at a time and answers
+//! in any order (RFC 7766, RFC 7858).
 
 #[cfg(test)]
 mod tests;
@@ -25,37 +25,40 @@ use super::tls;
 use crate::host::permit::Permit;
 use crate::wire::answer::Answer;
 
-/// Questions on one connection before another one is opened: some servers answer them one after another.
+/// Questions on one connection before another one is opened: some servers answer them one after
+/// another.
 const PIPELINE: usize = 16;
 
 /// The same over TLS, where another connection costs a handshake.
 const PIPELINE_TLS: usize = 64;
 
-/// Questions that one connection takes, at most, before another one does: many for one handshake, and few enough that a
-/// busy server changes its connection within a second or two.
+/// Questions that one connection takes, at most, before another one does: many for one handshake,
+/// and few enough that a busy server changes its connection within a second or two.
 const QUESTIONS: u32 = 2_000;
 
 /// The same over TLS.
 const QUESTIONS_TLS: u32 = 20_000;
 
-/// Connections to one upstream.
+/// Connections to one server.
 const MOST: usize = 32;
 
-/// How long somebody waits at least before his giving up tells something about the connection.
+/// A query that gives up sooner than this says nothing about the connection.
 const SUSPICIOUS: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to come about, a TLS handshake included. Whoever waits for it goes elsewhere sooner.
+/// The longest that opening a connection may take, its TLS handshake included. Queries go elsewhere
+/// sooner.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A message of which a part has come for so long holds up all that are behind it: they go elsewhere.
+/// A message that stays incomplete for this long holds up all messages behind it: their queries are
+/// asked elsewhere.
 const STALLED: Duration = Duration::from_millis(100);
 
-/// How often a connection looks whether it is still needed.
+/// Interval between checks for idle connections.
 const TICK: Duration = Duration::from_millis(500);
 
 //----------- Pool -----------------------------------------------------------
 
-/// The connections to one upstream.
+/// The connections to one server.
 pub(super) struct Pool {
     link: Link,
     /// Our side of TLS, if queries travel inside of it.
@@ -65,7 +68,7 @@ pub(super) struct Pool {
     open: Arc<AtomicUsize>,
 }
 
-/// A connection as those see it who ask over it. When the last of them is gone, it ends with the last answer.
+/// A connection as its users see it. When the last of them is gone, it ends with the last answer.
 struct Connection {
     table: Arc<Table>,
     outbox: mpsc::UnboundedSender<(u16, Arc<Sent>)>,
@@ -80,10 +83,10 @@ impl Pool {
         Self { link, tls, reuse, connections: Mutex::default(), open: Arc::default() }
     }
 
-    /// Asks over some connection and waits for the answer for `patience`.
+    /// Asks over one of the connections and waits for the answer for `patience`.
     ///
-    /// An upstream may close an idle connection at any moment: a query that was lost with one is asked again
-    /// over a new one, once.
+    /// A server may close an idle connection at any moment. A query that was lost with one is asked
+    /// again over a new one, once.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         let both = async {
             let suspicious = Instant::now() + SUSPICIOUS.min(patience * 3 / 4);
@@ -99,13 +102,13 @@ impl Pool {
         outcome.unwrap_or_else(|_| Err(Failure::timeout("tcp", None, self.link.peer)))
     }
 
-    /// Asks once; says as well whether the connection was open before.
+    /// Asks once. Also returns whether the connection was open before.
     async fn ask(&self, sent: &Arc<Sent>, (fresh, suspicious): (bool, Instant), runtime: &Handle) -> (Outcome, bool) {
         let (connection, ticket, was_open) = match self.enter(sent, fresh, runtime) {
             Ok(entered) => entered,
             Err(failure) => return (Err(failure), false),
         };
-        // A connection that keeps somebody waiting for too long is not used again.
+        // A connection that keeps a query waiting for too long is not used again.
         let mut suspect = Suspect(Some(connection.clone()), suspicious);
         let mut ticket = ticket;
         let outcome = tokio::select! {
@@ -116,8 +119,9 @@ impl Pool {
         (outcome, was_open)
     }
 
-    /// Asks again over another connection, once this one is stalled. It may be our own answer that is slow: whichever
-    /// comes first counts. Whoever has made the connection stall may have come along, so that a third one is ours first.
+    /// Asks again over another connection once this one is stalled. It may be this query's own
+    /// answer that is slow, so the first answer counts. The query that made the connection stall
+    /// may have moved to the same other connection; a third one is opened for this query.
     async fn overtake(&self, first: Arc<Connection>, sent: &Arc<Sent>, runtime: &Handle) -> Outcome {
         let (mut connection, mut other) = (first, None::<Ticket>);
         for is_own in [false, true] {
@@ -140,7 +144,7 @@ impl Pool {
         fresh: bool,
         runtime: &Handle,
     ) -> Result<(Arc<Connection>, Ticket, bool), Failure> {
-        // Until there is one: many who come at once share it.
+        // The lock is held until there is a connection, so that many queries at once share it.
         let mut connections = self.lock();
         if !fresh
             && let Some(connection) = self.pick(&mut connections, runtime)
@@ -151,13 +155,14 @@ impl Pool {
         }
         let connection = self.open(runtime)?;
         connections.add(connection.clone());
-        // It may have failed already.
+        // The connection may have failed already.
         let why = || connection.table.why_closed().unwrap_or_else(|| Failure::closed(self.link.peer));
         let ticket = connection.send(sent).ok_or_else(why)?;
         Ok((connection, ticket, false))
     }
 
-    /// Returns the connection with the fewest questions, or `None` if this question should open a new one.
+    /// Returns the connection with the fewest questions, or `None` if this question should open a
+    /// new one.
     fn pick(&self, connections: &mut Connections<Connection>, runtime: &Handle) -> Option<Arc<Connection>> {
         if let Some(most) = self.link.max_idle {
             connections.keep_idle(most);
@@ -216,14 +221,15 @@ impl Carrier for Connection {
     }
 }
 
-/// The answer that a ticket is for. Bad news from there says nothing about what is on its way elsewhere.
+/// Waits for the answer that a ticket is for. Bad news is ignored: it says nothing about the other
+/// connections.
 async fn answer_of(ticket: &mut Option<Ticket>) -> Option<Answer> {
     let outcome = (&mut ticket.as_mut()?.reply).await;
     outcome.ok()?.ok()
 }
 
-/// A connection that somebody waits for; retired if he gives up, unless that is so soon that it says nothing: he
-/// may have found another answer.
+/// A connection that a query waits for. It is retired if the query gives up, unless that is so soon
+/// that it says nothing: the query may have found another answer.
 struct Suspect(Option<Arc<Connection>>, Instant);
 
 impl Drop for Suspect {
@@ -238,12 +244,13 @@ impl Drop for Suspect {
 
 type Inbox = mpsc::UnboundedReceiver<(u16, Arc<Sent>)>;
 
-/// What a connection tells about itself.
+/// What a connection reports about itself.
 struct Flow {
     opened: Instant,
     /// Its handshakes are done.
     is_open: AtomicBool,
-    /// When the message that is incomplete now began: milliseconds from `opened`, 0 between messages.
+    /// When the message that is incomplete now began: milliseconds from `opened`, 0 between
+    /// messages.
     partial: AtomicU64,
 }
 
@@ -265,7 +272,8 @@ impl Flow {
         }
     }
 
-    /// Octets have come; `whole` if they ended a message, `rest` if they began another one.
+    /// Notes that octets have come; `whole` if they ended a message, `rest` if they began another
+    /// one.
     fn note(&self, whole: bool, rest: bool) {
         if whole || !rest {
             self.partial.store(0, Ordering::Relaxed);
@@ -276,7 +284,7 @@ impl Flow {
     }
 }
 
-/// The life of one connection: it ends when nobody needs it, or when the peer has had enough.
+/// The life of one connection: it ends when it is idle, or when the peer closes it.
 async fn run(
     (link, tls): (Link, Option<tls::Client>),
     (table, flow): (Arc<Table>, Arc<Flow>),
@@ -307,7 +315,7 @@ pub(super) async fn connect(link: &Link) -> Result<TcpStream, Failure> {
     connect.await.map_err(|error| Failure::dial("tcp", link.peer, &error))
 }
 
-/// A step on the way to a connection, which may take [`CONNECT`].
+/// Runs a step on the way to a connection, which may take [`CONNECT`].
 pub(super) async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>, link: &Link) -> Result<T, Failure> {
     let done = tokio::time::timeout(CONNECT, step).await;
     done.unwrap_or_else(|_| Err(Failure::timeout("tcp", None, link.peer)))
@@ -332,8 +340,8 @@ async fn carry(
     }
 }
 
-/// Reads messages until the peer closes, or nothing is to come any more: no question for `expire`, or an answer to the
-/// `last` one that can be asked.
+/// Reads messages until the peer closes, or nothing more is expected: there was no question for
+/// `expire`, or the `last` one that can be asked is answered.
 async fn read(
     mut reader: impl AsyncRead + Unpin,
     (table, flow): (&Table, &Flow),
@@ -363,7 +371,7 @@ async fn read(
     }
 }
 
-/// Hands over the whole messages in `buffer`; returns the octets that they took.
+/// Hands over the complete messages in `buffer`. Returns the octets that they took.
 fn take_messages(buffer: &[u8], table: &Table) -> usize {
     let mut at = 0;
     while let Some(len) = buffer[at..].first_chunk().map(|len| usize::from(u16::from_be_bytes(*len)))
@@ -375,7 +383,8 @@ fn take_messages(buffer: &[u8], table: &Table) -> usize {
     at
 }
 
-/// Writes queries as they come, several at once if they come fast; tells when the `last` one is written.
+/// Writes queries as they come, several at once if they come fast. Notifies `last` when no more can
+/// come.
 async fn write(mut writer: impl AsyncWrite + Unpin, mut inbox: Inbox, last: &Notify) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(512);
     while let Some(first) = inbox.recv().await {

@@ -13,7 +13,8 @@ use crate::remote::link::{Link, Reuse};
 use crate::remote::message::Sent;
 use crate::wire::name::Name;
 
-/// A server that repeats every question as the answer to it; the one for `slow.` when it is told to.
+/// A server that repeats every question as the answer to it; the one for `slow.` when it is told
+/// to.
 #[derive(Default)]
 struct Server {
     opened: AtomicUsize,

@@ -1,21 +1,25 @@
 //! Queries over UDP: connected sockets, each with a port of its own and a short life.
 //!
-//! A forger must guess port and id. The kernel draws the port when a socket is connected, from all that there are, and
-//! after a few queries a socket gives its port up and is connected anew. That costs a third of a new socket, which
-//! would have to be registered, and closed, as well. A socket is read by the thread that opened it, so that an answer
-//! wakes nobody on another core; since a port is drawn anew for each few queries, it says nothing about the thread
-//! that will have it next (what CVE-2026-50252 needs are ports that stay with their thread). Being connected, a socket
-//! takes nothing from other addresses and learns from ICMP that nobody listens. That is a hint and no more: ICMP
-//! messages can be forged. Neither network nor host unreachable are told to such a socket unless it asks for the error
-//! queue (IP_RECVERR), which no safe crate reads; they end like silence, within the time of a late answer.
+//! A forger must guess port and id. The kernel draws the port when a socket is connected, from all
+//! that there are, and after a few queries a socket gives its port up and is connected anew. That
+//! costs a third of a new socket, which would have to be registered, and closed, as well. A socket
+//! is read by the thread that opened it, so that an answer wakes no thread on another core. Since a
+//! port is drawn anew for each few queries, it says nothing about the thread that will have it next
+//! (CVE-2026-50252 needs ports that stay with their thread). Being connected, a socket takes
+//! nothing from other addresses and learns from ICMP that the port is closed. That is only a hint:
+//! ICMP messages can be forged. Neither network nor host unreachable are told to such a socket
+//! unless it asks for the error queue (IP_RECVERR), which no safe crate reads; they end like
+//! silence, within the time of a late answer.
 //!
-//! A query leaves with those that are asked at the same time: the task that reads a socket also sends, and its turn comes
-//! when all who stood before it have asked. A datagram of its own costs each of them a call.
+//! A query leaves with those that are asked at the same time: the task that reads a socket also
+//! sends, and its turn comes when all tasks before it have asked. A datagram of its own would cost
+//! each of them a call.
 //!
-//! What a socket has no room for is lost like what a router has no room for, and asked again when it is late.
+//! A query that the socket has no room for is lost, as on a full router, and asked again when it is
+//! late.
 //!
-//! Datagrams that answer nothing are ignored. After a hundred of them somebody is guessing: the socket is given up, and
-//! whoever waits asks over TCP.
+//! Datagrams that answer nothing are ignored. A hundred of them mean that a forger is guessing: the
+//! socket is given up, and its questions move to TCP.
 
 mod outbox;
 mod socket;
@@ -40,17 +44,18 @@ use crate::host::permit::Permit;
 /// Sockets of one thread in use at a time.
 const ACTIVE: usize = 4;
 
-/// Sockets to one upstream, those included that wait for their last replies. Beyond that sockets live longer.
+/// Sockets to one server, including those that wait for their last replies. Beyond that sockets
+/// live longer.
 const MOST: usize = 256;
 
-/// How many of the sockets that wait for their last replies are looked at, those first that wait for the longest, before
-/// a new one is opened.
+/// How many of the sockets that wait for their last replies are looked at, those first that wait
+/// for the longest, before a new one is opened.
 const LOOKS: usize = 4;
 
 /// Threads that have sockets of their own; others share with one of them.
 const THREADS: usize = 16;
 
-/// How often is looked which sockets are needed still.
+/// Interval between checks for idle sockets.
 const TICK: Duration = Duration::from_millis(500);
 
 thread_local! {
@@ -62,7 +67,7 @@ thread_local! {
 
 //----------- Pool -----------------------------------------------------------
 
-/// The sockets to one upstream.
+/// The sockets to one server.
 pub(super) struct Pool {
     link: Arc<Link>,
     reuse: Reuse,
@@ -81,7 +86,8 @@ struct Shelves {
 #[derive(Default)]
 struct Shelf {
     active: Vec<Arc<Socket>>,
-    /// They have sent enough from their port. When their last replies have come they get another one.
+    /// They have sent enough from their port, and get another one when their last replies have
+    /// come.
     leaving: VecDeque<Arc<Socket>>,
 }
 
@@ -130,7 +136,7 @@ impl Pool {
         Ok(entered)
     }
 
-    /// A random socket of those in use, or nothing if a new one should be opened.
+    /// Picks a random socket of those in use. Returns `None` if a new one should be opened.
     fn pick(&self, shelf: &mut Shelf) -> Option<Arc<Socket>> {
         let can_renew = || shelf.leaving.iter().take(LOOKS).any(|socket| socket.is_idle());
         let is_full = self.open.load(Ordering::Relaxed) >= MOST && !can_renew();
@@ -174,7 +180,7 @@ impl Drop for Pool {
     }
 }
 
-/// Looks now and then what is not needed any more, as long as there is anything.
+/// Closes sockets that are not needed any more, until there are none.
 async fn tend(shelves: Arc<Shelves>, expire: Duration) {
     let tick = TICK.min(expire.max(Duration::from_millis(20)));
     loop {
@@ -188,7 +194,7 @@ async fn tend(shelves: Arc<Shelves>, expire: Duration) {
         }
         if shelves.are_empty() {
             shelves.is_tended.store(false, Ordering::Release);
-            // Whoever has opened a socket just now may have found it tended.
+            // A socket that was opened just now may have found this task still running.
             if shelves.are_empty() || shelves.is_tended.swap(true, Ordering::AcqRel) {
                 return;
             }
@@ -218,7 +224,7 @@ impl Shelves {
         self.all.iter().map(lock).all(|shelf| shelf.active.is_empty() && shelf.leaving.is_empty())
     }
 
-    /// A place on any socket at all.
+    /// Enters the query on any socket that takes it.
     fn enter_any(&self, sent: &Arc<Sent>) -> Option<(Arc<Socket>, Ticket)> {
         self.all.iter().map(lock).find_map(|shelf| {
             shelf

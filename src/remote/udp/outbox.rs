@@ -23,7 +23,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Puts a query in. Returns whether it is the first, so that somebody has to be told.
+    /// Puts a query in. Returns whether it is the first, so that the sender must be notified.
     pub(super) fn put(&mut self, id: u16, sent: &Sent) -> bool {
         let start = self.bytes.len();
         sent.write_with_id(id, &mut self.bytes);
@@ -38,8 +38,8 @@ impl Outbox {
         self.letters.clear();
     }
 
-    /// Sends everything. `failed` hears the id of a query that the kernel did not take, and says whether it makes sense to try
-    /// once more. What the socket has no room for is lost.
+    /// Sends everything. `failed` gets the id of a query that the kernel did not take, and returns
+    /// whether to try once more. What the socket has no room for is lost.
     pub(super) fn send(&mut self, socket: impl AsFd, mut failed: impl FnMut(u16, &io::Error) -> bool) {
         let (mut done, mut is_repeat) = (0, false);
         while let Some((id, _)) = self.letters.get(done) {
@@ -53,7 +53,7 @@ impl Outbox {
         self.clear();
     }
 
-    /// Sends a batch from the letter at `done` on; returns how many went.
+    /// Sends a batch from the letter at `done` on. Returns how many went.
     fn send_some(&self, socket: impl AsFd, done: usize) -> io::Result<usize> {
         let letters = &self.letters[done..self.letters.len().min(done + BATCH)];
         let mut parts = [[IoSlice::new(&[])]; BATCH];

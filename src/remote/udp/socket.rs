@@ -25,12 +25,12 @@ use super::outbox::Outbox;
 use crate::host::interest::registered;
 use crate::host::permit::Permit;
 
-/// Queries that one socket sends from one port. Where there are many of them the port ends with the last, soon. Fewer would be
-/// dear: another port costs two calls, and only queries that leave from the same one share a call.
+/// Queries that one socket sends from one port. Fewer would be expensive: another port costs two
+/// calls, and only queries from the same port share a call.
 const QUERIES: u32 = 16;
 
-/// How long one socket sends queries from one port. Where there are few of them this ends it: whoever looks for the port must
-/// find it among thousands, and guess an id as well, by then.
+/// How long one socket sends queries from one port. It ends the port where queries are few: by then
+/// a forger must have found it among thousands, and guessed an id as well.
 const LIFE: Duration = Duration::from_secs(3);
 
 /// Datagrams that answer nothing, after which a socket is given up.
@@ -47,25 +47,25 @@ thread_local! {
 
 /// A connected socket, and the questions that are open on it.
 pub(super) struct Socket {
-    /// The kernel tells when it can be read and of errors, not that there is room to send: each datagram that leaves makes
-    /// some, and would wake the thread.
+    /// The kernel reports that it can be read, and errors, but not that there is room to send: each
+    /// datagram that leaves makes room, and would wake the thread.
     io: AsyncFd<UdpSocket>,
     pub(super) table: Arc<Table>,
     link: Arc<Link>,
     port: Mutex<Port>,
     left: AtomicU32,
     strangers: AtomicU32,
-    /// No longer in use.
+    /// Sends no more queries.
     retired: AtomicBool,
-    /// Queries that go out when whoever runs now has asked what he has to ask.
+    /// Queries that go out when the tasks that run now have asked.
     outbox: Mutex<Outbox>,
-    /// There is something in the outbox.
+    /// Notified when the outbox is no longer empty.
     news: Notify,
     carrier: OnceLock<AbortHandle>,
     _permit: Permit,
 }
 
-/// What the kernel has drawn.
+/// The port that the kernel has drawn.
 #[derive(Clone, Copy)]
 struct Port {
     number: u16,
@@ -79,7 +79,7 @@ impl Port {
 }
 
 impl Socket {
-    /// A socket that this thread sends from and reads until it is not needed any more.
+    /// Opens a socket that this thread sends from and reads until it is not needed any more.
     pub(super) fn open(link: &Arc<Link>, vitals: &Arc<Vitals>, permit: Permit) -> Result<Arc<Self>, Failure> {
         let connect = || {
             let socket = link.socket(Type::DGRAM)?;
@@ -106,12 +106,12 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A query more is sent.
+    /// Counts a query that is sent.
     pub(super) fn count_down(&self) {
         let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
     }
 
-    /// Whether nobody waits.
+    /// Whether no query waits.
     pub(super) fn is_idle(&self) -> bool {
         self.table.len() == 0
     }
@@ -127,17 +127,17 @@ impl Socket {
         now.saturating_duration_since(lock(&self.port).since)
     }
 
-    /// Draws another port, for a socket that nobody waits on and nobody can enter meanwhile. Returns whether it is another one
-    /// indeed.
+    /// Draws another port. No query may wait on the socket, and none may enter it meanwhile.
+    /// Returns whether the port differs from the old one.
     pub(super) fn renew(&self) -> io::Result<bool> {
         if self.is_lost() {
             return Ok(false);
         }
-        // Whoever asked has his answer: somebody has guessed it.
+        // A query in here that is answered already has a forged answer.
         lock(&self.outbox).clear();
         rustix::net::connect_unspec(&self.io)?;
-        // Without a port it receives nothing. What came to the old one must not be taken for something that came to
-        // the new one, or else that would not have to be guessed.
+        // Without a port it receives nothing. What came to the old port must not be taken for
+        // something that came to the new one: a forger would not have to guess it.
         let socket = SockRef::from(&self.io);
         let is_empty =
             || matches!((&*socket).read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
@@ -164,7 +164,7 @@ impl Socket {
         self.retire_if_idle()
     }
 
-    /// Ends if nobody waits. Returns whether it has.
+    /// Ends if no query waits. Returns whether it has.
     pub(super) fn retire_if_idle(&self) -> bool {
         let is_over = self.table.close_if_empty();
         if is_over && let Some(carrier) = self.carrier.get() {
@@ -185,7 +185,7 @@ impl Socket {
         let _closer = Closer(self.table.clone());
         loop {
             tokio::select! {
-                // What is to be sent has waited for its turn already.
+                // What is to be sent has waited for its turn.
                 biased;
                 () = self.news.notified() => self.flush(),
                 ready = self.io.ready(Interest::READABLE | Interest::ERROR) => {
@@ -202,10 +202,10 @@ impl Socket {
         }
     }
 
-    /// Sends what is there. Whoever asked what cannot be sent hears it.
+    /// Sends what is in the outbox. Queries that cannot be sent fail.
     fn flush(&self) {
         lock(&self.outbox).send(&self.io, |id, error| {
-            // That is about an earlier query, and now it has been told.
+            // This error is about an earlier query, and is reported only once.
             let is_about_another = error.kind() == io::ErrorKind::ConnectionRefused;
             if is_about_another {
                 self.table.hint(&self.failure("read", error));
@@ -216,16 +216,17 @@ impl Socket {
         });
     }
 
-    /// Takes what ICMP has told: it makes a socket ready for errors alone, not for reading.
+    /// Takes the error that ICMP has reported: it makes a socket ready for errors, not for reading.
     fn take_error(&self) {
         if let Ok(Some(error)) = self.io.get_ref().take_error() {
             self.table.hint(&self.failure("read", &error));
         }
-        // That was all: waits for the next one.
+        // There is one error at most: the socket waits for the next one.
         let _ = self.io.try_io(Interest::ERROR, |_| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 
-    /// Takes the datagrams that are there, as long as somebody waits for one: what comes later says so.
+    /// Takes the datagrams that are there, as long as a query waits for one. Later ones make the
+    /// socket ready again.
     fn drain(&self) {
         let socket = SockRef::from(&self.io);
         let read = |buffer: &mut Vec<u8>| {
@@ -262,7 +263,8 @@ impl Socket {
 
 //----------- Exchange -------------------------------------------------------
 
-/// A query that was sent, and the wait for its answer. An error may be a hint: see [`Exchange::wait_on`].
+/// A query that was sent, and the wait for its answer. An error may be a hint: see
+/// [`Exchange::wait_on`].
 pub(crate) struct Exchange {
     socket: Arc<Socket>,
     ticket: Ticket,
@@ -278,7 +280,7 @@ impl Exchange {
         self.ticket.wait_on()
     }
 
-    /// What to say when the answer did not come in time.
+    /// The failure if the answer did not come in time.
     pub(crate) fn timeout(&self) -> Failure {
         Failure::timeout("udp", self.socket.local(), self.socket.link.peer)
     }

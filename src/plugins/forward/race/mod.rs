@@ -1,18 +1,22 @@
-//! One question, asked again where it has to be: which upstream, when, how often, and which answer counts.
+//! One question, asked again where it has to be: which upstream, when, how often, and which answer
+//! counts.
 //!
-//! The first send goes where the policy says. Once it is later than most answers of that upstream, the next upstream is
-//! asked, or the same one over another socket; earlier sends stay open, and the first good answer wins. What is sent
-//! beyond the first is bounded three times:
+//! The first send goes where the policy says. Once it is later than most answers of that upstream,
+//! the next upstream is asked, or the same one over another socket; earlier sends stay open, and
+//! the first good answer wins. What is sent beyond the first is bounded three times:
 //!
-//! - by the question: three sends as long as any upstream is alive; three over each transport to an upstream that is not
-//!   (RFC 9520). The third, if any upstream is alive, goes over TCP, where nothing gets lost;
-//! - by the [budget](super::budget), unless the question leaves an upstream that is out for one that is not: that is
-//!   no repeat. Without budget it waits a second, as a stub resolver would;
-//! - by time: 4.5 s, or 1.9 s if nothing at all was heard of any upstream, not even the answer to a probe.
+//! - by the question: three sends as long as any upstream is alive; three over each transport to an
+//!   upstream that is not (RFC 9520). The third, if any upstream is alive, goes over TCP, where
+//!   nothing gets lost;
+//! - by the [budget](super::budget), unless the question leaves an upstream that is out for one
+//!   that is not: that is no repeat. Without budget it waits a second, as a stub resolver would;
+//! - by time: 4.5 s, or 1.9 s if nothing at all was heard of any upstream, not even the answer to a
+//!   probe.
 //!
-//! News that can be forged is never a verdict: after an ICMP message the next upstream is asked at once, and the first is
-//! still listened to. Waiting ends early only if all of them are said to be closed. With an [answer in hand](settle) it
-//! ends when no upstream that is in can have a better one.
+//! News that can be forged is never a verdict: after an ICMP message the next upstream is asked at
+//! once, and the first is still listened to. Waiting ends early only if all of them are said to be
+//! closed. With an [answer in hand](settle) it ends when no upstream that is in can have a better
+//! one.
 
 mod lane;
 mod run;
@@ -58,7 +62,8 @@ const GRACE: Duration = Duration::from_millis(400);
 /// First delay before budget and the state of upstreams are checked again; doubled each time.
 const RECHECK: Duration = Duration::from_millis(40);
 
-/// Tries for each upstream that bound the time of a look-up, unless `max_connect_attempts` says otherwise.
+/// Tries for each upstream that bound the time of a look-up, unless `max_connect_attempts` says
+/// otherwise.
 const TRIES_PER_UPSTREAM: usize = 2;
 
 //----------- Race -----------------------------------------------------------
@@ -132,7 +137,8 @@ impl<'a> Race<'a> {
         Box::pin(self.run())
     }
 
-    /// Goes on with what was sent to the first upstream: it failed, is late, or has given an answer that settles nothing.
+    /// Goes on with what was sent to the first upstream: it failed, is late, or has given an answer
+    /// that settles nothing.
     pub(super) fn go_on(
         mut self,
         sent_off: Result<Exchange, Failure>,
@@ -232,7 +238,8 @@ impl<'a> Race<'a> {
         }
     }
 
-    /// Sends what is to be sent by now. If something waits for better times, returns when to look again.
+    /// Sends what is to be sent by now. If something waits for better times, returns when to look
+    /// again.
     fn send_what_is_due(&mut self, now: Instant) -> Option<Instant> {
         while self.may_ask() {
             let (lane, way) = self.candidate(now)?;
@@ -247,7 +254,8 @@ impl<'a> Race<'a> {
         None
     }
 
-    /// Whether one more send may be due: there was news, or all answers are late. With an error in hand nothing is sent.
+    /// Whether one more send may be due: there was news, or all answers are late. With an error in
+    /// hand nothing is sent.
     fn may_ask(&self) -> bool {
         let is_due = self.is_eager || self.runs.iter().all(|run| run.late_at.is_none());
         is_due && !matches!(self.state, State::Error(_))

@@ -1,8 +1,9 @@
 //! How long an answer in hand is held back for a better one.
 //!
-//! An error waits for upstreams that were asked before it came, a truncated answer for the whole one over TCP, and an
-//! answer that `failover` names for every upstream that may have a better one. None of them waits for an upstream
-//! that has been out for a while: its probes find out when it is back.
+//! An error waits for upstreams that were asked before it came, a truncated answer for the whole
+//! one over TCP, and an answer that `failover` names for every upstream that may have a better one.
+//! None of them waits for an upstream that has been out for a while: its probes find out when it is
+//! back.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ use super::state::{Held, State};
 const HOLD: Duration = Duration::from_millis(400);
 
 impl Race<'_> {
-    /// Returns when the answer in hand is given, or `None` without an answer or while an upstream is still to be asked.
+    /// Returns when the answer in hand is given, or `None` without an answer or while an upstream
+    /// is still to be asked.
     pub(super) fn settle(&self, now: Instant) -> Option<Instant> {
         let held = self.state.held()?;
         let waits = match self.state {
@@ -31,7 +33,8 @@ impl Race<'_> {
         Some(ends.max().unwrap_or(now))
     }
 
-    /// Until when an upstream may still have a better answer than the one in hand. Returns `None` if it cannot have one.
+    /// Until when an upstream may still have a better answer than the one in hand. Returns `None`
+    /// if it cannot have one.
     fn worth_waiting(&self, held: &Held, at: usize, lane: &Lane, now: Instant) -> Option<Instant> {
         if lane.has_answered() || self.is_out(lane, now) {
             return None;
@@ -46,8 +49,8 @@ impl Race<'_> {
         if let State::Error(_) = self.state {
             return Some(held.since + HOLD);
         }
-        // An answer that is later than most is still the right one: a lost datagram or a short pause of the upstream
-        // must not turn it into the "no such name" of another upstream.
+        // An answer that is later than most is still the right one: a lost datagram or a short
+        // pause of the upstream must not turn it into the "no such name" of another upstream.
         let patience = lane.upstream.worth_waiting(first.is_stream());
         Some(first.sent_at + patience.min(self.rules.options.read_timeout))
     }

@@ -8,7 +8,8 @@ use crate::wire::answer::Answer;
 pub(super) enum State {
     /// There is no answer: upstreams are asked, one after the other.
     Asking,
-    /// An error is in hand. Nothing more is sent: an upstream that was asked before may have a better answer.
+    /// An error is in hand. Nothing more is sent: an upstream that was asked before may have a
+    /// better answer.
     Error(Held),
     /// An answer that `failover` names is in hand. The other upstreams are asked as well.
     FailingOver(Held),
@@ -24,8 +25,9 @@ pub(super) struct Held {
 }
 
 impl State {
-    /// Holds an answer back in the state that `next` makes of it, unless a better one is held already. Of several
-    /// errors the first counts. Of several answers that failed over the last one counts, as in CoreDNS.
+    /// Holds an answer back in the state that `next` makes of it, unless a better one is held
+    /// already. Of several errors the first counts. Of several answers that failed over the last
+    /// one counts, as in CoreDNS.
     pub(super) fn hold(&mut self, next: fn(Held) -> Self, answer: Answer, now: Instant) {
         let since = self.held().map_or(now, |held| held.since);
         let next = next(Held { answer, since });

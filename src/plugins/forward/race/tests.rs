@@ -1,4 +1,5 @@
-//! Races in simulated time: upstreams answer after a time that the test says, or never, and nothing waits for a clock.
+//! Races in simulated time: upstreams answer after a time that the test says, or never, and nothing
+//! waits for a clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -187,7 +188,8 @@ fn failover_asks_all_who_are_in_and_the_last_answer_counts() {
     assert_eq!(scene.ask(Way::Udp, 512), Came { rcode: rcode::SERVFAIL, took: 4 * MS, sends: vec![1, 1] });
 }
 
-/// What is later than most is not yet wrong: a pause of the one that has the name must not make it "no such name".
+/// What is later than most is not yet wrong: a pause of the one that has the name must not make it
+/// "no such name".
 #[test]
 fn failover_waits_for_one_who_is_alive() {
     let mut scene =
@@ -195,7 +197,8 @@ fn failover_waits_for_one_who_is_alive() {
     (0..50).for_each(|_| assert_eq!(scene.ask(Way::Udp, 512).rcode, rcode::NOERROR));
     scene.does[1] = Say(rcode::NOERROR, 300);
     assert_eq!(scene.ask(Way::Udp, 512).rcode, rcode::NOERROR);
-    // It is asked again as soon as it is late, but with an answer in hand not waited for much longer.
+    // It is asked again as soon as it is late, but with an answer in hand not waited for much
+    // longer.
     scene.does[1] = Nothing;
     scene.upstreams()[1].answered(0, Instant::now());
     let came = scene.ask(Way::Udp, 512);
@@ -232,8 +235,8 @@ fn an_error_does_not_wait_for_the_silent() {
     assert!(came.took <= 260 * MS, "{came:?}");
 }
 
-/// Row C3 failed now and then: one upstream was out for a moment, so that there was to be one more send, and when it was
-/// heard of there was none, although all sends had been datagrams.
+/// Row C3 failed now and then: one upstream was out for a moment, so that there was to be one more
+/// send, and when it was heard of there was none, although all sends had been datagrams.
 #[test]
 fn the_last_send_goes_over_tcp_whoever_is_out_meanwhile() {
     let scene = Scene::new("", &[Nothing, Nothing], failover(Policy::Sequential, &[]));
@@ -253,7 +256,8 @@ fn the_last_send_goes_over_tcp_whoever_is_out_meanwhile() {
     assert_eq!(race.candidate(now), None);
 }
 
-/// A firewall lets no TCP through: who came over UDP gets the truncated answer soon, and can do as it likes.
+/// A firewall lets no TCP through: who came over UDP gets the truncated answer soon, and can do as
+/// it likes.
 #[test]
 fn a_truncated_answer_waits_for_the_whole_one() {
     let options = || Options { prefer_udp: true, ..Options::default() };

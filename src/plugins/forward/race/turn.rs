@@ -1,4 +1,5 @@
-//! Whose turn it is in a race: which upstream is asked next, how, and whether one more send is right.
+//! Whose turn it is in a race: which upstream is asked next, how, and whether one more send is
+//! right.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ const SENDS: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Race<'_> {
-    /// Whether others should be asked in place of this one. With an answer in hand that is a reason to give it, and so
-    /// takes longer.
+    /// Whether others should be asked in place of this one. With an answer in hand that is a reason
+    /// to give it, and so takes longer.
     pub(super) fn is_out(&self, lane: &Lane, now: Instant) -> bool {
         let health = &self.rules.options.health;
         if self.state.held().is_some() { lane.upstream.is_gone(health, now) } else { lane.upstream.is_out(health, now) }
@@ -34,8 +35,8 @@ impl Race<'_> {
         if self.sends >= most || self.is_failing_over() && !any_in {
             return None;
         }
-        // An upstream that was out when it was asked may be heard of since. Then the last send has been made already, and
-        // may have been lost like all before it.
+        // An upstream that was out when it was asked may be heard of since. Then the last send has
+        // been made already, and may have been lost like all before it.
         let is_connected = self.lanes.iter().any(|lane| lane.tcp > 0);
         let is_enough = any_in && self.sends >= last && is_connected;
         let is_last = any_in && self.sends + 1 >= last;
@@ -49,7 +50,8 @@ impl Race<'_> {
         least.map(|(_, at, way)| (at, way))
     }
 
-    /// How an upstream is asked next, if it may be; the last time over TCP, where nothing gets lost.
+    /// How an upstream is asked next, if it may be; the last time over TCP, where nothing gets
+    /// lost.
     fn way_of(&self, at: usize, is_out: bool, is_last: bool) -> Option<Way> {
         let lane = &self.lanes[at];
         let mut runs = self.runs.iter().filter(|run| run.lane == at);
@@ -66,7 +68,8 @@ impl Race<'_> {
         if !is_last && lane.udp < SENDS - 1 && lane.tcp == 0 { udp } else { tcp.filter(|_| lane.tcp == 0) }
     }
 
-    /// Whether the other upstreams are asked because `failover` has the RCODE of the answer in hand.
+    /// Whether the other upstreams are asked because `failover` has the RCODE of the answer in
+    /// hand.
     fn is_failing_over(&self) -> bool {
         matches!(self.state, State::FailingOver(_))
     }
