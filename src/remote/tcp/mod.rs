@@ -1,11 +1,12 @@
 //! Queries over TCP or TLS: connections that stay open, with many questions at a time and answers
 //! in any order (RFC 7766, RFC 7858).
 
+mod flow;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
+use self::flow::Flow;
 use super::complaint::Complaint;
 use super::failure::{Failure, Kind};
 use super::link::{Link, Reuse};
@@ -48,10 +50,6 @@ const SUSPICIOUS: Duration = Duration::from_secs(1);
 /// The longest that opening a connection may take, its TLS handshake included. Queries go elsewhere
 /// sooner.
 const CONNECT: Duration = Duration::from_secs(5);
-
-/// A message that stays incomplete for this long holds up all messages behind it: their queries are
-/// asked elsewhere.
-const STALLED: Duration = Duration::from_millis(100);
 
 /// Interval between checks for idle connections.
 const TICK: Duration = Duration::from_millis(500);
@@ -243,46 +241,6 @@ impl Drop for Suspect {
 //----------- Connection -----------------------------------------------------
 
 type Inbox = mpsc::UnboundedReceiver<(u16, Arc<Sent>)>;
-
-/// What a connection reports about itself.
-struct Flow {
-    opened: Instant,
-    /// Its handshakes are done.
-    is_open: AtomicBool,
-    /// When the message that is incomplete now began: milliseconds from `opened`, 0 between
-    /// messages.
-    partial: AtomicU64,
-}
-
-impl Flow {
-    fn new() -> Self {
-        Self { opened: Instant::now(), is_open: AtomicBool::new(false), partial: AtomicU64::new(0) }
-    }
-
-    /// Whether a message has begun to arrive a while ago, and has not ended.
-    fn is_stalled(&self) -> bool {
-        let now = self.opened.elapsed().as_millis() as u64;
-        let since = self.partial.load(Ordering::Relaxed);
-        since > 0 && now.saturating_sub(since) >= STALLED.as_millis() as u64
-    }
-
-    async fn stalls(&self) {
-        while !self.is_stalled() {
-            tokio::time::sleep(STALLED).await;
-        }
-    }
-
-    /// Notes that octets have come; `whole` if they ended a message, `rest` if they began another
-    /// one.
-    fn note(&self, whole: bool, rest: bool) {
-        if whole || !rest {
-            self.partial.store(0, Ordering::Relaxed);
-        }
-        if rest && self.partial.load(Ordering::Relaxed) == 0 {
-            self.partial.store(self.opened.elapsed().as_millis().max(1) as u64, Ordering::Relaxed);
-        }
-    }
-}
 
 /// The life of one connection: it ends when it is idle, or when the peer closes it.
 async fn run(
