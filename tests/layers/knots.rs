@@ -56,14 +56,14 @@ pub(crate) fn rings(sources: &[Source]) -> Vec<Vec<String>> {
     let all: BTreeSet<&Module> = sources.iter().map(|source| &source.module).collect();
     let arrows: BTreeMap<&Module, BTreeSet<&Module>> =
         sources.iter().map(|source| (&source.module, used(source, &all))).collect();
-    let reached: BTreeMap<&Module, BTreeSet<&Module>> = all.iter().map(|from| (*from, reach(from, &arrows))).collect();
+    let reached: BTreeMap<&Module, BTreeSet<&Module>> = all.iter().map(|&from| (from, reach(from, &arrows))).collect();
     // Two modules are in the same ring if each reaches the other.
-    let ring = |from: &&&Module| -> Vec<String> {
-        let others = reached[**from].iter().filter(|to| reached[**to].contains(**from));
+    let ring = |from: &Module| -> Vec<String> {
+        let others = reached[&from].iter().filter(|to| reached[*to].contains(&from));
         others.map(|module| module.join("::")).collect()
     };
-    let rings: BTreeSet<Vec<String>> =
-        all.iter().filter(|one| reached[**one].contains(**one)).map(|one| ring(&one)).collect();
+    let reaches_itself = |module: &&Module| reached[module].contains(module);
+    let rings: BTreeSet<Vec<String>> = all.iter().copied().filter(reaches_itself).map(ring).collect();
     rings.into_iter().collect()
 }
 
@@ -82,7 +82,7 @@ fn used<'a>(source: &Source, all: &BTreeSet<&'a Module>) -> BTreeSet<&'a Module>
 fn reach<'a>(from: &'a Module, arrows: &BTreeMap<&'a Module, BTreeSet<&'a Module>>) -> BTreeSet<&'a Module> {
     let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(module) = next.pop() {
-        next.extend(arrows[module].iter().filter(|to| reached.insert(**to)));
+        next.extend(arrows[&module].iter().filter(|to| reached.insert(**to)));
     }
     reached
 }
