@@ -1,4 +1,4 @@
-//! Which servers to ask for which names, as the resolver of this machine would.
+//! The servers to ask and the names to ask for, as the resolver of this machine would.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,14 +7,14 @@ use hickory_proto::rr::Name;
 use super::options::Asked;
 use crate::host::resolv::{RESOLV_CONF, ResolvConf};
 
-/// What `/etc/resolv.conf` says, as far as it is needed here.
+/// The contents of `/etc/resolv.conf` that `ask` needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolver {
-    /// The servers, in their order; that of this machine if none is named.
+    /// The servers in order; this machine if the file has none.
     pub servers: Vec<IpAddr>,
     /// The search list.
     pub search: Vec<Name>,
-    /// From how many dots on a name is asked for as it is first.
+    /// Names with at least so many dots are first asked for as they are.
     pub ndots: usize,
 }
 
@@ -25,16 +25,16 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// Reads this machine's.
+    /// Reads the resolv.conf of this machine.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// What the system says about the file.
     pub fn read() -> Result<Self, String> {
         let help = |error| format!("{RESOLV_CONF}: {error}\nhelp: name the server: @ADDRESS");
         ResolvConf::read(RESOLV_CONF).map(|conf| Self::of(&conf)).map_err(help)
     }
 
-    /// Takes the words of a file; those that are no addresses or names are skipped.
+    /// Takes the words of a file. Invalid addresses and names are skipped.
     fn of(conf: &ResolvConf) -> Self {
         let default = Self::default();
         let servers: Vec<IpAddr> = conf.name_servers.iter().filter_map(|word| word.parse().ok()).collect();
@@ -45,14 +45,14 @@ impl Resolver {
         }
     }
 
-    /// The names to ask for, one after the other, as glibc walks along the search list.
+    /// Returns the names to ask for, in the order in which glibc uses the search list.
     #[must_use]
     pub fn names(&self, asked: &Asked) -> Vec<Name> {
         let as_it_is = asked.absolute();
         if asked.is_absolute {
             return vec![as_it_is];
         }
-        // Names that become too long with a domain are passed over.
+        // Names that would be too long with the domain are skipped.
         let searched = self.search.iter().filter_map(|domain| asked.relative().append_domain(domain).ok());
         match asked.dots() >= self.ndots {
             true => std::iter::once(as_it_is).chain(searched).collect(),
