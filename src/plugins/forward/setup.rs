@@ -167,7 +167,7 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
             options.read_timeout = value.duration().filter(|value| !value.is_zero()).ok_or_else(wrong)?;
         }
         "max_idle_conns" => {
-            remote_mut(options).max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0)
+            remote_mut(options).max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0);
         }
         "max_concurrent" => {
             options.max_concurrent = Some(count(cursor, "max_concurrent")?).filter(|(most, _)| *most > 0);
