@@ -13,8 +13,8 @@
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
-#[path = "layers/knots.rs"]
-mod knots;
+#[path = "layers/rings.rs"]
+mod rings;
 #[path = "layers/source.rs"]
 mod source;
 
@@ -232,7 +232,7 @@ fn clocks_sockets_and_kube_stay_where_they_belong() {
 
 #[test]
 fn modules_do_not_use_each_other_in_a_ring() {
-    hold("rings", knots::wrong(&house(&["src"])));
+    hold("rings", rings::wrong(&house(&["src"])));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
 fn a_ring_is_found() {
     let rings = |files: &[(&str, &str)]| {
         let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
-        knots::rings(&sources).iter().map(|ring| ring.join(" ")).collect::<Vec<_>>().join("; ")
+        rings::all(&sources).iter().map(|ring| ring.join(" ")).collect::<Vec<_>>().join("; ")
     };
     let (a, c) = (("src/wire/a.rs", "use super::b::B;"), ("src/wire/c.rs", "fn f() { crate::wire::a::g() }"));
     assert_eq!(rings(&[a, ("src/wire/b.rs", "use super::c::{C, D};"), c]), "wire::a wire::b wire::c");

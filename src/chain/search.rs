@@ -1,8 +1,11 @@
 //! Search lists of clients: offered by a plugin that knows them, walked by one that does not.
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::query::Query;
+use crate::host::resolv::ResolvConf;
 use crate::wire::name::Name;
 
 /// Who knows the search list of the resolver that asks (`search` in resolv.conf).
@@ -25,3 +28,27 @@ pub type Lists = Result<Arc<dyn SearchPath>, &'static str>;
 
 /// What a plugin offers; there when all plugins of the block are set up, empty if the block has no such plugin.
 pub type Offered = Arc<OnceLock<Lists>>;
+
+/// Reads the search list of a file in the form of resolv.conf, in lower case. What is not a domain
+/// name is skipped.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn search_list(path: &Path) -> io::Result<Vec<Name>> {
+    let domains = ResolvConf::read(path)?.search;
+    Ok(domains.iter().filter_map(|word| Name::from_text(word).ok()).map(Name::lowered).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_lower_case_and_other_words_are_skipped() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "search A.example b..c d.example.\n").expect("written");
+        let list = search_list(file.path()).expect("read");
+        assert_eq!(list.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a.example.", "d.example."]);
+        assert!(search_list(Path::new("/none")).is_err());
+    }
+}

@@ -65,7 +65,7 @@ impl Scheme {
 
 impl Address {
     /// The server at an IP address. Ports above 65535 are accepted, but nothing can be sent there.
-    pub(crate) fn at(ip: IpAddr, port: u64, scheme: Scheme) -> Self {
+    pub(super) fn at(ip: IpAddr, port: u64, scheme: Scheme) -> Self {
         let socket = SocketAddr::new(ip, u16::try_from(port).unwrap_or(0));
         let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
         Self { to: format!("{host}:{port}"), socket, scheme, server_name: None }

@@ -74,7 +74,7 @@ impl Sent {
     }
 
     /// A question of our own, of class IN and without OPT.
-    pub(crate) fn question(name: &Name, qtype: u16, recursion: bool) -> Self {
+    pub(super) fn question(name: &Name, qtype: u16, recursion: bool) -> Self {
         let flags = if recursion { flag::RD } else { 0 };
         let mut sent = Self::new(header(flags, [0, 0, 0]), name.lowered(), qtype, class::IN);
         push_question(&mut sent.bytes, name, qtype, class::IN);

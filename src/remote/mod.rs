@@ -13,9 +13,10 @@
 //! - An [`Outcome`] is the answer or the [`Failure`] of one try.
 //! - [`Vitals`] are what is known of a server from its answers.
 //!
-//! Nothing here repeats a query that a server did not answer: its users decide which server to ask,
-//! when and how often. They hand in [`Options`] and the counters of [`Reuse`]; the room knows no
-//! plugin and writes no log lines.
+//! A query is sent again here only because of its connection: it was lost or stalls, or its reply
+//! shows that the server does not keep the case of the question. Which server is asked, when and how
+//! often is up to the users of the room. They hand in [`Options`] and the counters of [`Reuse`]; the
+//! room knows no plugin and writes no log lines.
 
 mod address;
 mod complaint;
@@ -99,7 +100,7 @@ impl Default for Options {
 /// Makes [`Remote`]s that share options and TLS settings, and with them the TLS sessions that can
 /// be resumed.
 pub(crate) struct Dialer {
-    options: Arc<Options>,
+    options: Options,
     tls: OnceLock<Arc<ClientConfig>>,
     https: OnceLock<Arc<ClientConfig>>,
     /// QUIC keeps its sessions with each server, which also has a verifier of its own around this
@@ -108,7 +109,8 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    pub(crate) fn new(options: Arc<Options>) -> Self {
+    /// A dialer for servers that are asked with these options.
+    pub(crate) fn new(options: Options) -> Self {
         Self { options, tls: OnceLock::new(), https: OnceLock::new(), quic: OnceLock::new() }
     }
 

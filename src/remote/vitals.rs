@@ -67,7 +67,7 @@ impl Vitals {
     }
 
     /// Notes a query that was never answered.
-    pub(crate) fn lost(&self) {
+    pub(super) fn lost(&self) {
         self.remember(&self.lost);
     }
 
@@ -113,7 +113,7 @@ impl Vitals {
     }
 
     /// Notes that a datagram came in the case of its query, or in another one.
-    pub(crate) fn case_came(&self, is_kept: bool) {
+    pub(super) fn case_came(&self, is_kept: bool) {
         if is_kept {
             self.wrong_cases.store(0, Ordering::Relaxed);
         } else {
@@ -129,7 +129,7 @@ impl Vitals {
     }
 
     /// Notes what a connection has shown: whether the server keeps the case.
-    pub(crate) fn settle_case(&self, is_kept: bool) {
+    pub(super) fn settle_case(&self, is_kept: bool) {
         self.wrong_cases.store(0, Ordering::Relaxed);
         self.ignores_case.store(!is_kept, Ordering::Relaxed);
     }

@@ -44,16 +44,16 @@
 mod tests;
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use crate::chain::search::{Offered, SearchPath};
+use crate::chain::search::{Offered, SearchPath, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
 use crate::chain::{Aside, Here, Plugin, Query, Reply, Step, Turn};
 use crate::corefile::{Cursor, Word};
 use crate::error::{Result, words};
 use crate::host::metrics::{Counter, Family};
-use crate::host::resolv::ResolvConf;
 use crate::host::{Host, log};
 use crate::wire::adopt::as_alias;
 use crate::wire::name::{Name, labels};
@@ -110,7 +110,7 @@ fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, (word, plugin): (&Word, &st
 
 /// One list for all clients.
 fn of_file(cursor: &Cursor<'_>, word: &Word) -> Result<Offered> {
-    let conf = ResolvConf::read(word.as_str()).map_err(|error| {
+    let list = search_list(Path::new(word.as_str())).map_err(|error| {
         let message = format!("failed to parse \"{word}\": open {word}: {}", words(&error));
         let is_missing = error.kind() == ErrorKind::NotFound;
         cursor.complain(word, message).hint(if is_missing {
@@ -119,9 +119,7 @@ fn of_file(cursor: &Cursor<'_>, word: &Word) -> Result<Offered> {
             ""
         })
     })?;
-    // What is not a domain name is skipped.
-    let domains = conf.search.iter().filter_map(|domain| Name::from_text(domain).ok()).map(Name::lowered);
-    let lists: Arc<dyn SearchPath> = Arc::new(FilePath(domains.collect()));
+    let lists: Arc<dyn SearchPath> = Arc::new(FilePath(list));
     Ok(Arc::new(OnceLock::from(Ok(lists))))
 }
 

@@ -133,7 +133,7 @@ impl Forward {
         let Some(mut sent_off) = datagram else { return race().begin().await };
         let mut outcome = None;
         if let Ok(exchange) = &mut sent_off {
-            let late = upstream.lateness(upstreams.len() == 1).min(self.options.read_timeout);
+            let late = self.rules().lateness(upstream, upstreams.len());
             outcome = tokio::time::timeout(late, exchange).await.ok();
         }
         match outcome {

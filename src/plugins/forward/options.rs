@@ -31,7 +31,7 @@ pub(super) struct Options {
     pub(super) next: Vec<u16>,
     pub(super) next_on_nodata: bool,
     /// How upstreams are reached.
-    pub(super) remote: Arc<remote::Options>,
+    pub(super) remote: remote::Options,
 }
 
 impl Default for Options {
@@ -50,7 +50,7 @@ impl Default for Options {
             failover: Vec::new(),
             next: Vec::new(),
             next_on_nodata: false,
-            remote: Arc::default(),
+            remote: remote::Options::default(),
         }
     }
 }

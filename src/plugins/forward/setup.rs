@@ -14,7 +14,7 @@ use crate::chain::zones::Zones;
 use crate::corefile::value::{Span, host_port, ip};
 use crate::corefile::{Cursor, Severity, Word};
 use crate::error::Result;
-use crate::remote::{self, Way};
+use crate::remote::Way;
 use crate::wire::name::Name;
 use crate::wire::types::{rcode, rcode_number};
 
@@ -153,22 +153,20 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
         "force_tcp" => options.force_tcp = flag(cursor)?,
         "prefer_udp" => options.prefer_udp = flag(cursor)?,
         "next_on_nodata" => options.next_on_nodata = flag(cursor)?,
-        "random_case" => remote_mut(options).random_case = flag(cursor)?,
+        "random_case" => options.remote.random_case = flag(cursor)?,
         "failfast_all_unhealthy_upstreams" => options.failfast = flag(cursor)?,
         "max_fails" => Arc::make_mut(&mut options.health).max_fails = unsigned(cursor)? as u32,
         "max_connect_attempts" => options.max_tries = Some(unsigned(cursor)? as usize),
         "health_check" => health_check(cursor, Arc::make_mut(&mut options.health))?,
-        "expire" => remote_mut(options).expire = duration(cursor, "expire")?,
-        "max_age" => remote_mut(options).max_age = Some(duration(cursor, "max_age")?).filter(|age| !age.is_zero()),
+        "expire" => options.remote.expire = duration(cursor, "expire")?,
+        "max_age" => options.remote.max_age = Some(duration(cursor, "max_age")?).filter(|age| !age.is_zero()),
         "read_timeout" => {
             let word = cursor.expect_arg()?;
             let value = cursor.duration(word)?;
             let wrong = || cursor.error_at(word, format!("read_timeout must be positive: {value}"));
             options.read_timeout = value.duration().filter(|value| !value.is_zero()).ok_or_else(wrong)?;
         }
-        "max_idle_conns" => {
-            remote_mut(options).max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0);
-        }
+        "max_idle_conns" => options.remote.max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0),
         "max_concurrent" => {
             options.max_concurrent = Some(count(cursor, "max_concurrent")?).filter(|(most, _)| *most > 0);
         }
@@ -183,7 +181,7 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
         "source_address" => {
             let word = cursor.expect_arg()?;
             let wrong = || cursor.error_at(word, format!("invalid IP address: {word}"));
-            remote_mut(options).source = Some(ip(&word.text).ok_or_else(wrong)?);
+            options.remote.source = Some(ip(&word.text).ok_or_else(wrong)?);
         }
         _ => return option_of_encrypted(cursor, options, s),
     }
@@ -210,17 +208,17 @@ fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup
             let files = words.iter().enumerate().filter_map(|(at, word)| s.file(cursor, word, &what(at, word)));
             let files: Vec<_> = files.collect();
             if files.len() == words.len() {
-                remote_mut(options).tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
+                options.remote.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
             }
         }
-        "tls_servername" => remote_mut(options).tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
+        "tls_servername" => options.remote.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
         "resolver" => {
             for word in some_args(cursor)? {
                 let (host, port) = host_port(&word.text).unwrap_or((&word.text, "53"));
                 let wrong = || cursor.error_at(word, format!("resolver must be an IP address or IP:port: \"{word}\""));
                 // An invalid port is accepted, as in CoreDNS: nothing answers there.
-                let resolver = SocketAddr::new(ip(host).ok_or_else(wrong)?, port.parse().unwrap_or(0));
-                remote_mut(options).resolvers.push(resolver);
+                let ip = ip(host).ok_or_else(wrong)?;
+                options.remote.resolvers.push(SocketAddr::new(ip, port.parse().unwrap_or(0)));
             }
         }
         "doh_method" => {
@@ -228,17 +226,11 @@ fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup
             if !matches!(word.as_str(), "POST" | "GET") {
                 return Err(cursor.error_at(word, "doh_method must be either POST or GET"));
             }
-            remote_mut(options).doh_get = word.as_str() == "GET";
+            options.remote.doh_get = word.as_str() == "GET";
         }
         _ => return Err(cursor.unknown_property(KNOWN)),
     }
     Ok(())
-}
-
-/// The options about how upstreams are reached. They are shared only once the directive has been
-/// read.
-fn remote_mut(options: &mut Options) -> &mut remote::Options {
-    Arc::make_mut(&mut options.remote)
 }
 
 fn health_check(cursor: &mut Cursor<'_>, health: &mut Health) -> Result<()> {

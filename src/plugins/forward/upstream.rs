@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::health::Health;
-use super::lateness::{self, LATEST};
+use super::lateness::LATEST;
 use super::metrics::Counts;
 use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 use crate::remote::{Address, Dialer, Exchange, Failure, Outcome, Remote, Sent, Vitals};
 
-/// The plugin, as log lines name it.
-const FROM: &str = "plugin/forward";
+/// The plugin, as log lines and errors name it.
+pub(super) const FROM: &str = "plugin/forward";
 
 /// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends
 /// the probing.
@@ -82,16 +82,6 @@ impl Upstream {
     /// The signs of life that are known.
     pub(super) fn vitals(&self) -> &Vitals {
         self.remote.vitals()
-    }
-
-    /// Returns after how long an answer is late; `is_alone` if no other upstream can be asked.
-    pub(super) fn lateness(&self, is_alone: bool) -> Duration {
-        lateness::lateness(self.vitals(), is_alone)
-    }
-
-    /// Returns how long an answer of another upstream is held back for one of this upstream.
-    pub(super) fn worth_waiting(&self, is_connected: bool) -> Duration {
-        lateness::worth_waiting(self.vitals(), is_connected)
     }
 
     /// An answer is late, or there is bad news: probing begins.

@@ -7,13 +7,10 @@ use arc_swap::ArcSwap;
 
 use super::metrics;
 use super::to::To;
-use super::upstream::Upstream;
+use super::upstream::{FROM, Upstream};
 use crate::error::{Error, Result};
 use crate::host::{Host, log};
 use crate::remote::{self, Address, Dialer, Lost};
-
-/// The plugin, as log lines and errors name it.
-const FROM: &str = "plugin/forward";
 
 /// Interval between reads of a file, and between look-ups of a name that has no addresses yet.
 const POLL: Duration = Duration::from_secs(1);
@@ -33,15 +30,14 @@ pub(super) struct Upstreams {
 }
 
 /// What one TO argument names now.
-#[derive(Debug, Default, Clone)]
 struct Listed {
     addresses: Vec<Address>,
-    /// When to look again.
+    /// Time until it is looked up again.
     good_for: Duration,
 }
 
 impl Upstreams {
-    pub(super) fn new(entries: Vec<To>, options: Arc<remote::Options>, host: &Arc<Host>) -> Self {
+    pub(super) fn new(entries: Vec<To>, options: remote::Options, host: &Arc<Host>) -> Self {
         let listed = |to: &To| Listed { addresses: to.addresses(), good_for: POLL };
         let lists: Vec<Listed> = entries.iter().map(listed).collect();
         let addresses: Vec<Address> = lists.iter().flat_map(|listed| listed.addresses.clone()).collect();

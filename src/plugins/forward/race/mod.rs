@@ -39,6 +39,7 @@ use self::run::{Hope, Io, Run, poll_runs};
 use self::state::State;
 use super::budget::Budget;
 use super::forwarded::Forwarded;
+use super::lateness::lateness;
 use super::options::Options;
 use super::resolved::Resolved;
 use super::upstream::Upstream;
@@ -75,6 +76,13 @@ pub(super) struct Rules<'a> {
     pub(super) options: &'a Options,
     /// Pays for repeats.
     pub(super) budget: &'a Budget,
+}
+
+impl Rules<'_> {
+    /// Returns after how long an answer of one of `count` upstreams is late.
+    pub(super) fn lateness(&self, upstream: &Upstream, count: usize) -> Duration {
+        lateness(upstream.vitals(), count == 1).min(self.options.read_timeout)
+    }
 }
 
 /// A look-up that the first datagram has not settled.
@@ -289,7 +297,7 @@ impl<'a> Race<'a> {
     }
 
     fn enter(&mut self, lane: usize, hope: Hope, io: Io, now: Instant) {
-        let late = self.lanes[lane].upstream.lateness(self.lanes.len() == 1).min(self.rules.options.read_timeout);
+        let late = self.rules.lateness(&self.lanes[lane].upstream, self.lanes.len());
         // A connection may have to be opened first.
         let late = if matches!(io, Io::Stream(_)) { late * 2 } else { late };
         self.runs.push(Run { lane, sent_at: now, late_at: Some(now + late), hope, io });

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::lateness::worth_waiting;
 use super::Race;
 use super::lane::Lane;
 use super::run::Run;
@@ -51,7 +52,7 @@ impl Race<'_> {
         }
         // An answer that is later than most is still the right one: a lost datagram or a short
         // pause of the upstream must not turn it into the "no such name" of another upstream.
-        let patience = lane.upstream.worth_waiting(first.is_stream());
+        let patience = worth_waiting(lane.upstream.vitals(), first.is_stream());
         Some(first.sent_at + patience.min(self.rules.options.read_timeout))
     }
 }
