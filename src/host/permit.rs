@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One that is counted; dropping it counts down.
+/// A place among the things that are counted; dropping it gives the place back.
 pub struct Permit(Arc<AtomicUsize>);
 
 impl Permit {
-    /// Counts one more, or returns `None` if that makes more than `most`.
+    /// Takes a place. Returns `None` if `most` are taken already.
     #[must_use]
     pub fn take(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         let one_more = |n: usize| (n < most).then_some(n + 1);

@@ -35,7 +35,10 @@ impl Source {
             text: text.to_owned(),
             code: without_tests(&blanked(text)),
             module: module.collect(),
-            is_test: path.ends_with("tests.rs") || path.contains("/tests/") || path.starts_with("src/testing"),
+            is_test: path.ends_with("/tests.rs")
+                || path.ends_with("_tests.rs")
+                || path.contains("/tests/")
+                || path.starts_with("src/testing"),
         }
     }
 
