@@ -264,6 +264,10 @@ impl Plugin for Forwards {
         let forwarded = Forwarded::new(query);
         Step::Wait(Box::pin(self.0.clone().resolve(at, permit, forwarded, query.client.proto, detour)))
     }
+
+    fn takes_any_class(&self) -> bool {
+        true
+    }
 }
 
 /// Where a query goes if its `forward` passes it on.
