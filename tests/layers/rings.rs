@@ -14,7 +14,10 @@ const NAMED: &[(&[&str], &str)] = &[
     (&["args", "args::node"], "the flags of a node cache are a part of all flags, and are read with their helpers"),
     (&["bench::args", "bench::ndots"], "the model of ndots is one of the things that the flags choose"),
     (&["bench::lane", "bench::report", "bench::stream", "bench::udp"], "lanes run transports, which count for them"),
-    (&["chain::plugin", "chain::site", "chain::walk"], "a plugin asks the chain below it, which is made of plugins"),
+    (
+        &["chain::listener", "chain::plugin", "chain::site", "chain::walk"],
+        "a plugin asks the chain below it, which is made of plugins",
+    ),
     (&["corefile", "corefile::cursor", "corefile::parse"], "the folder's own types are read by both"),
     (
         &["host::http", "host::http::places", "host::http::press", "host::http::serve", "host::metrics"],
