@@ -8,7 +8,7 @@ use signpost::chain::listener::Listener;
 use signpost::chain::serve::Desk;
 use signpost::chain::setup::Registration;
 use signpost::chain::site::{Chain, Site};
-use signpost::chain::{Here, Plugin, Query, Reply, Step, Turn};
+use signpost::chain::{Client, Here, Plugin, Query, Reply, Step, Turn};
 use signpost::corefile::address::Transport;
 use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
@@ -121,7 +121,7 @@ impl Whole {
 
     /// Waits for the reply to a packet. Returns it before it is written.
     pub fn reply(&self, packet: &[u8]) -> Option<Reply> {
-        self.runtime.block_on(kept::reply(packet, client(), &self.asker.listener)).map(|(_, reply)| reply)
+        self.runtime.block_on(kept::reply(packet, self.asker.client, &self.asker.listener)).map(|(_, reply)| reply)
     }
 
     /// Waits until the data is there: the packet is answered with NOERROR.
@@ -137,22 +137,23 @@ impl Whole {
 /// What a worker has: it answers packets on its own thread.
 pub struct Asker {
     listener: Arc<Listener>,
+    client: Client,
     desk: Desk,
 }
 
 impl Asker {
     fn new(listener: Arc<Listener>) -> Self {
-        Self { listener, desk: Desk::default() }
+        Self { listener, client: client(), desk: Desk::default() }
     }
 
     /// What a worker does with one datagram, less the socket. Returns `None` for a query that has to wait, or is dropped.
     pub fn ask(&mut self, packet: &[u8], now: Instant) -> Option<&[u8]> {
-        self.desk.ask(packet, client(), &self.listener, now)
+        self.desk.ask(packet, self.client, &self.listener, now)
     }
 
     /// The same for a query that may have to wait, on the runtime of the caller.
     pub async fn ask_and_wait(&mut self, packet: &[u8]) -> Option<&[u8]> {
-        self.desk.ask_and_wait(packet, client(), &self.listener, Instant::now()).await
+        self.desk.ask_and_wait(packet, self.client, &self.listener, Instant::now()).await
     }
 }
 
