@@ -5,13 +5,16 @@
 //! main            -> server, plugins, chain, corefile, args, error, host, compare, ask
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
-//! plugins         -> chain, wire, host, error, and of corefile only what reads options
+//! plugins         -> chain, remote, wire, host, error, and of corefile only what reads options
 //! chain           -> corefile, wire, host, error
+//! remote          -> wire, host
 //! corefile, host  -> error
-//! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire
+//! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire, and host for resolv.conf
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
+#[path = "layers/rings.rs"]
+mod rings;
 #[path = "layers/source.rs"]
 mod source;
 
@@ -24,11 +27,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
-    ("plugins", &["chain", "corefile", "wire", "host", "error"]),
+    ("plugins", &["chain", "remote", "corefile", "wire", "host", "error"]),
     ("chain", &["corefile", "wire", "host", "error"]),
     ("bench", &["wire", "ask"]),
     ("compare", &["wire", "ask"]),
-    ("ask", &["wire"]),
+    // One reader of resolv.conf for the whole house stands in `host`.
+    ("ask", &["wire", "host"]),
+    // Other DNS servers are asked by several plugins: the room knows none of them, nor the Corefile.
+    ("remote", &["wire", "host"]),
     ("bin", &["bench"]),
     ("corefile", &["error"]),
     ("host", &["error"]),
@@ -225,6 +231,11 @@ fn clocks_sockets_and_kube_stay_where_they_belong() {
 }
 
 #[test]
+fn modules_do_not_use_each_other_in_a_ring() {
+    hold("rings", rings::wrong(&house(&["src"])));
+}
+
+#[test]
 fn the_server_serves_any_chain() {
     hold("plugins named by the server", house(&["src"]).iter().flat_map(server_names_no_plugin).collect());
 }
@@ -294,6 +305,23 @@ fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
     }
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "const A: &str = \"kubernetes\";"), 1);
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "//! the \"kubernetes\" plugin"), 0);
+}
+
+#[test]
+fn a_ring_is_found() {
+    let rings = |files: &[(&str, &str)]| {
+        let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+        rings::all(&sources).iter().map(|ring| ring.join(" ")).collect::<Vec<_>>().join("; ")
+    };
+    let (a, c) = (("src/wire/a.rs", "use super::b::B;"), ("src/wire/c.rs", "fn f() { crate::wire::a::g() }"));
+    assert_eq!(rings(&[a, ("src/wire/b.rs", "use super::c::{C, D};"), c]), "wire::a wire::b wire::c");
+    assert_eq!(rings(&[a, ("src/wire/b.rs", "#[cfg(test)]\nmod tests { use super::super::c::C; }"), c]), "");
+    let child = ("src/wire/x/y.rs", "use super::X;");
+    assert_eq!(rings(&[("src/wire/x/mod.rs", "mod y;\nuse self::y::Y;"), child]), "wire::x wire::x::y");
+    assert_eq!(rings(&[("src/wire/x/mod.rs", "mod y;\nfn f() { y::g() }"), child]), "wire::x wire::x::y");
+    assert_eq!(rings(&[("src/wire/x/mod.rs", "mod y;\nfn f(_: other::Y) {}"), child]), "", "only declared");
+    let elsewhere = ("src/plugins/b/mod.rs", "use crate::plugins::a::A;");
+    assert_eq!(rings(&[("src/plugins/a/mod.rs", "use crate::plugins::b::B;"), elsewhere]), "", "arrows find that");
 }
 
 #[test]
