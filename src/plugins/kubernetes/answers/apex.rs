@@ -1,16 +1,20 @@
-//! The top of a zone: NS and the server's own addresses, from where this process runs.
+//! What a zone says of itself: its NS records, the server's own addresses, and the version of the schema.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::addresses::Holders;
-use super::index::{Entry, Index};
-use super::lookup::View;
-use super::model::{LabelRoom, Target};
-use crate::wire::answer::{Answer, Section};
+use super::view::View;
+use crate::plugins::kubernetes::known::addresses::Holders;
+use crate::plugins::kubernetes::known::index::{Entry, Index};
+use crate::plugins::kubernetes::known::label::LabelRoom;
+use crate::plugins::kubernetes::known::model::Target;
+use crate::wire::answer::{Answer, Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::request::flag;
 use crate::wire::types::rtype;
+
+/// The version of the DNS schema (Kubernetes's DNS specification, section 2.2), and its TTL in seconds.
+const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);
 
 /// A name of this server below the zone, and an address of it.
 type Server = (Vec<u8>, IpAddr);
@@ -54,31 +58,42 @@ fn add_service(found: &mut Vec<Server>, entry: &Entry, local: IpAddr) {
     }
 }
 
-/// NS records of the zone with their addresses, or nothing where no address is known.
+/// NS records of the zone with their addresses. Returns `None` if no address is known.
 #[must_use]
-pub(super) fn name_servers(view: &View<'_>, servers: &[Server]) -> Option<Arc<Answer>> {
+pub(super) fn name_servers(view: &View<'_>) -> Option<Arc<Answer>> {
+    let servers = servers(view.index, view.local);
     let zone = Tail::AskedEnd(view.zone.name.len() as u8);
     let ttl = view.options.ttl;
     (!servers.is_empty()).then(|| {
         Arc::new(Encoder::build(view.asked.len(), |e| {
             e.flags(flag::AA);
             let mut last: &[u8] = &[];
-            for (name, _) in servers {
+            for (name, _) in &servers {
                 if *name != *last {
                     e.pointer(Section::Answer, Owner::ASKED, (rtype::NS, ttl), Owner::new(name, zone));
                 }
                 last = name;
             }
-            for (name, address) in servers {
+            for (name, address) in &servers {
                 e.address(Section::Additional, Owner::new(name, zone), ttl, *address);
             }
         }))
     })
 }
 
+/// The TXT record with the version of the schema.
+pub(super) fn version(asked: &[u8]) -> Arc<Answer> {
+    let (text, ttl) = SCHEMA;
+    scratch(asked.len(), |answer| {
+        let mut e = Encoder::new(answer);
+        e.flags(flag::AA);
+        e.record(Section::Answer, Owner::ASKED, (rtype::TXT, ttl), |e| e.put(text));
+    })
+}
+
 /// The addresses of this machine that others can reach.
 #[must_use]
-pub(super) fn local_addresses() -> Vec<IpAddr> {
+pub(crate) fn local_addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let addresses = interfaces.iter().map(if_addrs::Interface::ip);
     addresses.filter(|address| !address.is_loopback() && !is_link_local(*address)).collect()

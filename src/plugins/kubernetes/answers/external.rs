@@ -1,25 +1,25 @@
-//! Where Services are reached from outside of the cluster, for whoever gives them names there.
+//! Where Services are reached from outside of the cluster, for the plugin that gives them names there.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::addresses::Holders;
-use super::endpoints::{AddressRef, EndpointRef};
-use super::index::{Entry, Index};
-use super::lookup::{Selection, is_above_ports, takes_port};
-use super::model::{LabelRoom, Port, Reached, Target};
 use super::name::{Ask, Part, parse_external};
 use super::options::Options;
 use super::patience::Patience;
+use super::selection::{Selection, is_above_ports, takes_port};
+use crate::plugins::kubernetes::known::addresses::Holders;
+use crate::plugins::kubernetes::known::endpoints::{AddressRef, EndpointRef};
+use crate::plugins::kubernetes::known::index::{Entry, Index};
+use crate::plugins::kubernetes::known::label::LabelRoom;
+use crate::plugins::kubernetes::known::model::{Port, Reached, Target};
 use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
 use crate::wire::name::labels;
 use crate::wire::reverse::Octets;
 
 /// The Services of one block, from outside.
-pub(super) struct Outside {
+pub(crate) struct Outside {
     index: Arc<Index>,
     options: Options,
     /// Addresses of this machine that others can reach.
@@ -28,7 +28,7 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    pub(super) fn new(options: &Options, index: Arc<Index>, local: Vec<IpAddr>, patience: Arc<Patience>) -> Self {
+    pub(crate) fn new(options: &Options, index: Arc<Index>, local: Vec<IpAddr>, patience: Arc<Patience>) -> Self {
         Self { index, options: options.clone(), local, patience }
     }
 
@@ -82,7 +82,7 @@ impl Externals for Outside {
     }
 
     fn serial(&self) -> u32 {
-        self.index.serial.load(Ordering::Relaxed)
+        self.index.serial()
     }
 
     fn ttl(&self) -> u32 {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::index::Entry;
-use super::lookup::{Found, Want};
+use super::found::{Found, Want};
+use crate::plugins::kubernetes::known::index::Entry;
 use crate::wire::answer::Answer;
 
 /// Answers that a thread keeps; each has one place, by the hash of its question.

@@ -2,7 +2,8 @@
 //!
 //! The schema is that of Kubernetes's DNS specification 1.1.0, with what CoreDNS adds to it.
 
-use crate::wire::name::MAX_NAME;
+use crate::wire::name::{MAX_NAME, Name};
+use crate::wire::reverse::{self, Reverse};
 
 //----------- Ask ------------------------------------------------------------
 
@@ -39,6 +40,8 @@ pub enum Ask<'q> {
         /// The label of the namespace.
         namespace: &'q [u8],
     },
+    /// An address, or the first octets of addresses. Reverse names are read in any zone that holds them.
+    Reverse(Reverse),
     /// Nothing that can exist.
     Nothing,
 }
@@ -86,11 +89,16 @@ pub struct Schema {
     pub reverse: bool,
 }
 
-/// Reads what stands in front of the zone: labels in wire form, lower case, no root label.
+/// Reads a name in lower case that ends in `zone`.
 #[must_use]
-pub fn parse(base: &[u8], schema: Schema) -> Ask<'_> {
-    let labels = Labels::new(base);
+pub fn parse<'q>(name: &'q Name, zone: &Name, schema: Schema) -> Ask<'q> {
+    let labels = Labels::new(&name.wire()[..name.len() - zone.len()]);
     let Some(kind) = labels.nth_from_right(0) else { return Ask::Apex };
+    if name.wire().ends_with(b"\x04arpa\0")
+        && let Some(reverse) = reverse::parse(name)
+    {
+        return Ask::Reverse(reverse);
+    }
     match (kind, labels.count) {
         (b"dns-version", 1) => Ask::Version,
         (b"dns", 1) => Ask::NameServerParent,
@@ -207,12 +215,13 @@ impl<'q> Labels<'q> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::name::Name;
 
     fn read(text: &str, schema: Schema) -> String {
-        let name = if text.is_empty() { Name::ROOT } else { Name::from_text(text).expect("a name") };
+        let zone = Name::from_text("cluster.local").expect("a name");
+        let name = format!("{text}{}cluster.local", if text.is_empty() { "" } else { "." });
+        let name = Name::from_text(&name).expect("a name");
         let show = |label: &[u8]| String::from_utf8_lossy(label).into_owned();
-        match parse(&name.wire()[..name.len() - 1], schema) {
+        match parse(&name, &zone, schema) {
             Ask::Namespace(ns) => format!("namespace {}", show(ns)),
             Ask::PodNamespace(ns) => format!("pods of {}", show(ns)),
             Ask::Pod { label, namespace } => format!("pod {} of {}", show(label), show(namespace)),
@@ -268,6 +277,22 @@ mod tests {
         for (same, read) in [("svc", "Kind"), ("dns-version", "Version"), ("ns.dns", "NameServer"), ("", "Apex")] {
             assert_eq!(reverse(same), read, "{same}");
         }
+    }
+
+    #[test]
+    fn reverse_names_are_read_in_any_zone_that_holds_them() {
+        let ask = |name: &str, zone: &str| {
+            let name = if name.is_empty() { Name::ROOT } else { Name::from_text(name).expect("a name") };
+            let zone = if zone.is_empty() { Name::ROOT } else { Name::from_text(zone).expect("a name") };
+            format!("{:?}", parse(&name, &zone, Schema::default()))
+        };
+        for zone in ["", "arpa", "in-addr.arpa", "10.in-addr.arpa"] {
+            assert_eq!(ask("1.0.0.10.in-addr.arpa", zone), "Reverse(Address(10.0.0.1))", "{zone}");
+            assert!(ask("0.10.in-addr.arpa", zone).starts_with("Reverse(Prefix("), "{zone}");
+            assert_eq!(ask("x.10.in-addr.arpa", zone), "Nothing", "{zone}");
+            assert_eq!(ask(zone, zone), "Apex");
+        }
+        assert_eq!(ask("1.0.0.10.in-addr.arpa", "1.0.0.10.in-addr.arpa"), "Apex");
     }
 
     #[test]

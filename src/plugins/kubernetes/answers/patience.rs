@@ -3,23 +3,23 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::index::Index;
+use crate::plugins::kubernetes::known::index::Index;
 
 /// Ends a while after the first question that had to wait.
-pub(super) struct Patience {
+pub(crate) struct Patience {
     lasts: Duration,
     end: OnceLock<Instant>,
 }
 
 impl Patience {
     /// Patience for so long: `startup_timeout`.
-    pub(super) fn new(lasts: Duration) -> Self {
+    pub(crate) fn new(lasts: Duration) -> Self {
         Self { lasts, end: OnceLock::new() }
     }
 
-    /// What a question waits for that asks for what is not known yet: the first lists, or the end of patience. Nothing if
-    /// it need not wait.
-    pub(super) fn wait(&self, index: &Arc<Index>) -> Option<impl Future<Output = ()> + Send + 'static> {
+    /// What a question for an unknown name waits for: the first lists, or the end of patience. Returns `None` if it need not
+    /// wait.
+    pub(crate) fn wait(&self, index: &Arc<Index>) -> Option<impl Future<Output = ()> + Send + 'static> {
         if index.is_synced() {
             return None;
         }

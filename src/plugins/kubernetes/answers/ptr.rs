@@ -4,9 +4,9 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::index::Entry;
-use super::lookup::View;
-use super::model::LabelRoom;
+use super::view::View;
+use crate::plugins::kubernetes::known::index::Entry;
+use crate::plugins::kubernetes::known::label::LabelRoom;
 use crate::wire::answer::{Answer, Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
 use crate::wire::name::{MAX_LABEL, Name, labels};
@@ -14,16 +14,14 @@ use crate::wire::request::flag;
 use crate::wire::seen::with_scratch;
 use crate::wire::types::rtype;
 
-/// The PTR records of an address, or nothing when no exposed service has it.
+/// The PTR records of an address. Returns `None` if no exposed service has it.
 ///
 /// A ClusterIP has one name, its service's. Any other address has the names that it has as an endpoint.
 #[must_use]
-pub(super) fn answer(view: &View<'_>, address: IpAddr, zone: &Name) -> Option<Arc<Answer>> {
+pub(super) fn answer(view: &View<'_>, address: IpAddr) -> Option<Arc<Answer>> {
+    let zone = view.primary;
     let answer = view.index.owners.holders.with(&address, |owned| {
-        let exposed = |key: &[u8]| {
-            let namespace = labels(key).nth(1).unwrap_or_default();
-            view.options.exposes(namespace) && view.index.has_namespace(namespace)
-        };
+        let exposed = |key: &[u8]| view.exposes(labels(key).nth(1).unwrap_or_default());
         scratch(view.asked.len(), |answer| {
             let mut e = Encoder::new(answer);
             e.flags(flag::AA);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::index::Index;
+use crate::plugins::kubernetes::known::index::Index;
 use crate::chain::Query;
 use crate::chain::search::SearchPath;
 use crate::wire::name::Name;
@@ -12,11 +12,11 @@ use crate::wire::name::Name;
 const SERVICES: &[u8] = b"svc";
 
 /// The search lists of all Pods with a cluster's DNS policy: NAMESPACE.svc.ZONE, svc.ZONE, ZONE, those of the node.
-pub(super) struct PodPath {
-    pub(super) index: Arc<Index>,
-    pub(super) zones: Vec<Name>,
+pub(crate) struct PodPath {
+    pub(crate) index: Arc<Index>,
+    pub(crate) zones: Vec<Name>,
     /// The node's own search list, which the kubelet puts behind those of the cluster.
-    pub(super) node: Vec<Name>,
+    pub(crate) node: Vec<Name>,
 }
 
 impl PodPath {

@@ -5,10 +5,13 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
-use super::endpoints::EndpointRef;
-use super::index::Entry;
-use super::lookup::{Found, Selection, View, takes_port};
-use super::model::{LabelRoom, Port, Slice};
+use super::found::Found;
+use super::selection::{Selection, takes_port};
+use super::view::View;
+use crate::plugins::kubernetes::known::endpoints::EndpointRef;
+use crate::plugins::kubernetes::known::index::Entry;
+use crate::plugins::kubernetes::known::label::LabelRoom;
+use crate::plugins::kubernetes::known::model::{Port, Slice};
 use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail, Written};
 use crate::wire::name::MAX_LABEL;

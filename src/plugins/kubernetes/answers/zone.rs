@@ -1,12 +1,11 @@
 //! A zone that the plugin serves: its SOA, and the answers that say "no".
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 
-use super::index::Index;
 use super::name::Schema;
+use crate::plugins::kubernetes::known::index::Index;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::Name;
@@ -67,7 +66,7 @@ impl Zone {
     /// The SOA itself, in reply to a question for it.
     #[must_use]
     pub fn soa(&self, index: &Index) -> Arc<Answer> {
-        let serial = index.serial.load(Ordering::Relaxed);
+        let serial = index.serial();
         Arc::new(Encoder::build(self.name.len(), |e| {
             e.flags(flag::AA);
             soa(e, Section::Answer, (self.name.len(), self.ttl, serial));
@@ -75,7 +74,7 @@ impl Zone {
     }
 
     fn denial(&self, index: &Index, pick: impl Fn(&Denials) -> &Arc<Answer>) -> Arc<Answer> {
-        let serial = index.serial.load(Ordering::Relaxed);
+        let serial = index.serial();
         let denials = self.denials.load();
         if denials.serial == serial {
             return own(pick(&denials));
@@ -106,7 +105,7 @@ impl Denials {
 }
 
 /// Adds the SOA of the zone that ends the question, in the client's case (RFC 1035 section 3.3.13).
-pub(super) fn soa(e: &mut Encoder<'_>, section: Section, (zone_len, ttl, serial): (usize, u32, u32)) {
+fn soa(e: &mut Encoder<'_>, section: Section, (zone_len, ttl, serial): (usize, u32, u32)) {
     let zone = Tail::AskedEnd(zone_len as u8);
     e.record(section, Owner::zone(zone_len), (rtype::SOA, ttl.min(SOA_TTL)), |e| {
         e.put_name(Owner::new(b"\x02ns\x03dns", zone));

@@ -77,7 +77,7 @@ pub struct ByAddress {
 
 /// Changes to them that are not published yet.
 #[derive(Default)]
-pub struct AddressDraft {
+pub(super) struct AddressDraft {
     v4: Draft<At<Ipv4Addr>>,
     v6: Draft<At<Ipv6Addr>>,
 }
@@ -124,7 +124,7 @@ impl ByAddress {
 
 impl AddressDraft {
     /// The holders of an address, changes included.
-    pub fn get(&self, table: &ByAddress, address: &IpAddr) -> Option<Holders> {
+    pub(super) fn get(&self, table: &ByAddress, address: &IpAddr) -> Option<Holders> {
         match address {
             IpAddr::V4(address) => self.v4.get(&table.v4, address).map(|at| at.holders),
             IpAddr::V6(address) => self.v6.get(&table.v6, address).map(|at| at.holders),
@@ -132,7 +132,7 @@ impl AddressDraft {
     }
 
     /// Sets the holders of an address; without any it goes.
-    pub fn set(&mut self, table: &ByAddress, address: IpAddr, holders: Option<Holders>) {
+    pub(super) fn set(&mut self, table: &ByAddress, address: IpAddr, holders: Option<Holders>) {
         match (address, holders) {
             (IpAddr::V4(address), Some(holders)) => self.v4.put(&table.v4, At { address, holders }),
             (IpAddr::V6(address), Some(holders)) => self.v6.put(&table.v6, At { address, holders }),
@@ -142,7 +142,7 @@ impl AddressDraft {
     }
 
     /// Shows all changes to the readers.
-    pub fn publish(&mut self, table: &ByAddress) {
+    pub(super) fn publish(&mut self, table: &ByAddress) {
         self.v4.publish(&table.v4);
         self.v6.publish(&table.v6);
     }

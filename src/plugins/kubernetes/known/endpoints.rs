@@ -4,9 +4,30 @@
 //! 150,000 of them that is most of what a large cluster holds.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use super::model::{Address, Endpoint, LabelRoom};
+use super::label::LabelRoom;
 use crate::wire::name::MAX_LABEL;
+
+/// One address of a ready endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: Address,
+    /// Its name below the service, if that is not made from the address.
+    pub name: Option<Box<str>>,
+    /// Its topology zone in lower case, kept with the option `zonal` only.
+    pub zone: Option<Arc<str>>,
+}
+
+/// The address of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A domain name: slices of `addressType: FQDN`.
+    Name(Box<str>),
+}
 
 /// Endpoints, one for each address.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::addresses::ByAddress;
 use super::endpoints::EndpointRef;
 use super::model::{Service, Slice, Target};
 use super::shards::{Keyed, Shards};
-use super::trouble::Troubles;
+use super::troubles::Troubles;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::request::flag;
@@ -33,12 +33,12 @@ pub struct Index {
     pub external: Owners,
     /// The namespaces of the pods that have an address (host-network pods share one), one for each pod; in lower case.
     pub pods: ByAddress,
-    /// Existing namespaces.
-    pub namespaces: ArcSwap<Labels>,
-    /// When something last changed, in seconds since 1970: the serial of the SOA.
-    pub serial: AtomicU32,
     /// Why the data do not come.
     pub troubles: Arc<Troubles>,
+    /// Existing namespaces.
+    namespaces: ArcSwap<Labels>,
+    /// See [`Index::serial`].
+    serial: AtomicU32,
     synced: AtomicBool,
     sync: watch::Sender<bool>,
 }
@@ -53,19 +53,13 @@ pub struct Owners {
 }
 
 /// A set of octet strings. Seeded at random: names come from outside, and must not be made to collide.
-pub type Labels = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
+pub(super) type Labels = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
 
 impl Index {
     /// Whether every list has been read once.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
-    }
-
-    /// Says that every list has been read.
-    pub fn set_synced(&self) {
-        self.synced.store(true, Ordering::Release);
-        self.sync.send_replace(true);
     }
 
     /// Waits until every list has been read.
@@ -90,6 +84,31 @@ impl Index {
     #[must_use]
     pub fn has_namespace(&self, label: &[u8]) -> bool {
         self.namespaces.load().contains(label)
+    }
+
+    /// When something last changed, in seconds since 1970: the serial of the SOA.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.serial.load(Ordering::Relaxed)
+    }
+}
+
+/// What the store alone changes, besides the tables.
+impl Index {
+    /// Marks every list as read once, and wakes those who wait for that.
+    pub(super) fn set_synced(&self) {
+        self.synced.store(true, Ordering::Release);
+        self.sync.send_replace(true);
+    }
+
+    /// Replaces the namespaces that exist; labels in lower case.
+    pub(super) fn set_namespaces(&self, labels: Labels) {
+        self.namespaces.store(Arc::new(labels));
+    }
+
+    /// Sets the time of the last change, in seconds since 1970.
+    pub(super) fn set_serial(&self, serial: u32) {
+        self.serial.store(serial, Ordering::Relaxed);
     }
 }
 
@@ -165,12 +184,6 @@ impl Entry {
     #[must_use]
     pub fn has_endpoints(&self) -> bool {
         self.slices.iter().any(|slice| !slice.endpoints.is_empty())
-    }
-
-    /// Whether nothing is known of this name any more.
-    #[must_use]
-    pub fn is_void(&self) -> bool {
-        self.service.is_none() && self.slices.is_empty()
     }
 
     /// Whether this is one of the service's ClusterIPs.

@@ -70,7 +70,7 @@ fn shard_of<T: Keyed>(hash: u64) -> usize {
 //----------- Draft ----------------------------------------------------------
 
 /// Changes that are not published yet.
-pub struct Draft<T> {
+pub(super) struct Draft<T> {
     changed: HashMap<usize, HashTable<T>, RandomState>,
 }
 
@@ -82,7 +82,7 @@ impl<T> Default for Draft<T> {
 
 impl<T: Keyed> Draft<T> {
     /// The entry of `key`, changes included.
-    pub fn get(&self, table: &Shards<T>, key: &T::Key) -> Option<T> {
+    pub(super) fn get(&self, table: &Shards<T>, key: &T::Key) -> Option<T> {
         let hash = table.hasher.hash_one(key);
         match self.changed.get(&shard_of::<T>(hash)) {
             Some(shard) => shard.find(hash, |entry| entry.key() == key).cloned(),
@@ -91,7 +91,7 @@ impl<T: Keyed> Draft<T> {
     }
 
     /// Puts an entry in, in place of the one with the same key.
-    pub fn put(&mut self, table: &Shards<T>, entry: T) {
+    pub(super) fn put(&mut self, table: &Shards<T>, entry: T) {
         let hash = table.hasher.hash_one(entry.key());
         let shard = self.shard(table, hash);
         match shard.find_mut(hash, |known| known.key() == entry.key()) {
@@ -103,7 +103,7 @@ impl<T: Keyed> Draft<T> {
     }
 
     /// Takes the entry of `key` out.
-    pub fn remove(&mut self, table: &Shards<T>, key: &T::Key) {
+    pub(super) fn remove(&mut self, table: &Shards<T>, key: &T::Key) {
         let hash = table.hasher.hash_one(key);
         if let Ok(entry) = self.shard(table, hash).find_entry(hash, |known| known.key() == key) {
             entry.remove();
@@ -111,7 +111,7 @@ impl<T: Keyed> Draft<T> {
     }
 
     /// Shows all changes to the readers.
-    pub fn publish(&mut self, table: &Shards<T>) {
+    pub(super) fn publish(&mut self, table: &Shards<T>) {
         for (at, mut shard) in self.changed.drain() {
             shard.shrink_to_fit(|entry| table.hasher.hash_one(entry.key()));
             table.shards[at].store(Arc::new(shard));

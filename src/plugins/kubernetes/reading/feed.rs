@@ -10,10 +10,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::decode::Found;
-use super::model::{Kind, ObjectKey};
-use super::store::{Implausible, Store};
-use super::trouble::Troubles;
+use crate::plugins::kubernetes::known::model::{Kind, News, ObjectKey};
+use crate::plugins::kubernetes::known::store::{Implausible, Store};
+use crate::plugins::kubernetes::known::troubles::Troubles;
 
 /// Events that may wait; streams wait when there are more.
 const ROOM: usize = 1024;
@@ -25,11 +24,11 @@ const FIRST: Duration = Duration::from_millis(200);
 
 /// What streams tell.
 #[derive(Debug)]
-pub enum Event {
+enum Event {
     /// A list begins.
     Begin(Kind),
     /// An object of a list or of a change.
-    Found(Kind, Found),
+    News(Kind, News),
     /// A list is complete.
     End {
         /// Of this kind.
@@ -65,13 +64,13 @@ impl Feed {
     }
 
     /// An object was read.
-    pub async fn found(&self, kind: Kind, found: Found) -> Result<(), Closed> {
-        self.send(Event::Found(kind, found)).await
+    pub async fn object(&self, kind: Kind, news: News) -> Result<(), Closed> {
+        self.send(Event::News(kind, news)).await
     }
 
-    /// An object is gone.
+    /// An object was deleted.
     pub async fn gone(&self, kind: Kind, key: ObjectKey) -> Result<(), Closed> {
-        self.send(Event::Found(kind, Found::Gone(key))).await
+        self.object(kind, News::Gone(key)).await
     }
 
     /// A list is complete; says how many objects differed from what was known.
@@ -144,11 +143,11 @@ impl Intake {
                 self.store.begin(kind);
                 self.differing.insert(kind, 0);
             }
-            Event::Found(kind, found) => {
-                self.count_changes(kind, |store| match found {
-                    Found::Is(object) => store.apply(kind, object),
-                    Found::Kept(key) => store.touch(kind, &key),
-                    Found::Gone(key) => store.delete(kind, &key),
+            Event::News(kind, news) => {
+                self.count_changes(kind, |store| match news {
+                    News::Is(object) => store.apply(kind, object),
+                    News::Kept(key) => store.touch(kind, &key),
+                    News::Gone(key) => store.delete(kind, &key),
                 });
             }
             Event::End { kind, believe, verdict } => {
@@ -192,12 +191,12 @@ impl Intake {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::index::Index;
-    use super::super::model::Object;
+    use crate::plugins::kubernetes::known::index::Index;
+    use crate::plugins::kubernetes::known::model::Object;
     use super::*;
 
-    fn namespace(name: &str) -> Found {
-        Found::Is(Object::Namespace(name.into()))
+    fn namespace(name: &str) -> News {
+        News::Is(Object::Namespace(name.into()))
     }
 
     #[tokio::test]
@@ -206,17 +205,17 @@ mod tests {
         let (feed, task) = feed(Store::new(index.clone(), 5, &[Kind::Namespace], None));
         let task = tokio::spawn(task);
         feed.begin(Kind::Namespace).await.expect("open");
-        feed.found(Kind::Namespace, namespace("a")).await.expect("open");
-        feed.found(Kind::Namespace, namespace("b")).await.expect("open");
+        feed.object(Kind::Namespace, namespace("a")).await.expect("open");
+        feed.object(Kind::Namespace, namespace("b")).await.expect("open");
         assert_eq!(feed.end(Kind::Namespace, false).await, Ok(Ok(2)));
         assert!(index.is_synced() && index.has_namespace(b"a"));
-        feed.found(Kind::Namespace, namespace("c")).await.expect("open");
+        feed.object(Kind::Namespace, namespace("c")).await.expect("open");
         assert_eq!(feed.count(Kind::Namespace).await, Ok(3));
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(index.has_namespace(b"c"));
         feed.begin(Kind::Namespace).await.expect("open");
         for name in ["a", "c", "d"] {
-            feed.found(Kind::Namespace, namespace(name)).await.expect("open");
+            feed.object(Kind::Namespace, namespace(name)).await.expect("open");
         }
         assert_eq!(feed.end(Kind::Namespace, false).await, Ok(Ok(2)), "b is gone, d is new");
         assert!(!index.has_namespace(b"b") && index.has_namespace(b"d"));
@@ -228,13 +227,13 @@ mod tests {
     fn the_next_publication_waits_as_long_as_the_last_one_took() {
         let store = Store::new(Arc::new(Index::default()), 5, &[Kind::Namespace], None);
         let mut intake = Intake { store, differing: BTreeMap::new(), dirty: false };
-        intake.take(Event::Found(Kind::Namespace, namespace("a")));
+        intake.take(Event::News(Kind::Namespace, namespace("a")));
         let began = Instant::now();
         assert!(intake.publish() >= began + FIRST, "a first list");
         intake.take(Event::Begin(Kind::Namespace));
         let (verdict, _) = oneshot::channel();
         assert!(intake.take(Event::End { kind: Kind::Namespace, believe: true, verdict }).is_some());
-        intake.take(Event::Found(Kind::Namespace, namespace("b")));
+        intake.take(Event::News(Kind::Namespace, namespace("b")));
         let began = Instant::now();
         let due = intake.publish();
         assert!(due <= began + began.elapsed() * (1 + SHARE), "nothing but the time that was spent makes it wait");

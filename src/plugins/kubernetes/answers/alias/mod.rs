@@ -18,7 +18,7 @@ const HOPS: usize = 11;
 
 /// The aliases from a name to where they end, as far as the cluster's own data lead.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(crate) struct Walk {
     /// The name that was asked, in the client's case.
     asked: Name,
     /// The targets in order, in the case of the objects. At least one.
@@ -31,7 +31,7 @@ pub(super) struct Walk {
 
 /// What the cluster has of one target.
 #[derive(Debug)]
-pub(super) enum Link {
+pub(crate) enum Link {
     /// It is an alias itself.
     Alias(Box<Name>),
     /// The aliases end there.
@@ -40,7 +40,7 @@ pub(super) enum Link {
 
 /// Where aliases end.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// At a name of the cluster, with its whole answer.
     Inside(Arc<Answer>),
     /// At a name that would be one of the cluster, and is not known.
@@ -55,7 +55,7 @@ pub(super) enum End {
 
 impl Walk {
     /// Follows the alias of `asked` to `first`; `link` says what the cluster has of a target.
-    pub(super) fn new((asked, qtype): (Name, u16), ttl: u32, first: Name, link: impl Fn(&Name) -> Link) -> Self {
+    pub(crate) fn new((asked, qtype): (Name, u16), ttl: u32, first: Name, link: impl Fn(&Name) -> Link) -> Self {
         let mut chain = vec![first];
         let end = loop {
             let (before, last) = (&chain[..chain.len() - 1], chain[chain.len() - 1]);
@@ -75,22 +75,22 @@ impl Walk {
     }
 
     /// Where the aliases end.
-    pub(super) fn end(&self) -> &End {
+    pub(crate) fn end(&self) -> &End {
         &self.end
     }
 
     /// The name where the aliases end.
-    pub(super) fn target(&self) -> &Name {
+    pub(crate) fn target(&self) -> &Name {
         &self.chain[self.chain.len() - 1]
     }
 
     /// Only the first alias: what a question for CNAME gets.
-    pub(super) fn first(&self) -> Reply {
+    pub(crate) fn first(&self) -> Reply {
         Reply::memory(self.answer(&self.chain[..1], |_, _| {}))
     }
 
     /// The aliases and the whole answer that their target has in the cluster.
-    pub(super) fn reply(&self, of_target: &Answer) -> Reply {
+    pub(crate) fn reply(&self, of_target: &Answer) -> Reply {
         Reply::memory(self.answer(&self.chain, |e, names| {
             e.rcode(of_target.rcode);
             adopt::append_all(e, names, of_target, (self.target(), self.qtype));
@@ -98,7 +98,7 @@ impl Walk {
     }
 
     /// The aliases, and what another plugin said of their target.
-    pub(super) fn reply_with(&self, Target { reply, has_failed }: &Target) -> Reply {
+    pub(crate) fn reply_with(&self, Target { reply, has_failed }: &Target) -> Reply {
         let answer = self.answer(&self.chain, |e, names| {
             e.flags(reply.flags() & flag::TC);
             if *has_failed {
@@ -124,5 +124,4 @@ impl Walk {
 }
 
 #[cfg(test)]
-#[path = "alias_tests.rs"]
 mod tests;

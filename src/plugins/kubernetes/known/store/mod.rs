@@ -5,7 +5,8 @@
 //! that breaks off changes nothing that it did not reach. A list that would drop most of what is known is
 //! not believed at once ([`Implausible`]).
 
-mod known;
+mod names;
+mod objects;
 mod owners;
 mod pods;
 mod ports;
@@ -13,13 +14,12 @@ mod services;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use self::known::{Id, Ids, Known, Link};
+use self::names::Names;
+use self::objects::{Id, Ids, Known, Link};
 use self::owners::OwnersDraft;
 use self::ports::Ports;
-use self::services::Names;
 use super::addresses::{AddressDraft, Holders};
 use super::index::Index;
 use super::model::{Kind, Object, ObjectKey, Service};
@@ -186,10 +186,10 @@ impl Store {
                     Link::Namespace(name) => Some(name.to_ascii_lowercase().into_bytes().into_boxed_slice()),
                     _ => None,
                 });
-            index.namespaces.store(Arc::new(names.collect()));
+            index.set_namespaces(names.collect());
         }
         if std::mem::take(&mut self.changed) {
-            index.serial.store(now().as_secs() as u32, Ordering::Relaxed);
+            index.set_serial(now().as_secs() as u32);
         }
         self.observe_latency();
         if !index.is_synced() && self.kinds.values().all(|known| known.complete) {

@@ -1,10 +1,14 @@
 //! Who has which address, while it changes: the table itself, and which reverse names lie above its addresses.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
 
 use super::super::addresses::{AddressDraft, Holders};
 use super::super::index::Owners;
-use super::pods::Prefixes;
+use super::super::shards::{Draft, Shards};
+use crate::wire::reverse::Octets;
 
 /// Changes to [`Owners`] that are not published yet.
 #[derive(Default)]
@@ -41,5 +45,43 @@ impl OwnersDraft {
     pub(super) fn publish(&mut self, table: &Owners) {
         self.draft.publish(&table.holders);
         self.prefixes.publish(&table.prefixes);
+    }
+}
+
+//----------- Prefixes -------------------------------------------------------
+
+/// Counts owned IPv4 addresses below each octet boundary: such reverse names exist without data (RFC 8020).
+#[derive(Default)]
+struct Prefixes {
+    counts: HashMap<Octets, u32, RandomState>,
+    draft: Draft<Octets>,
+}
+
+impl Prefixes {
+    fn add(&mut self, table: &Shards<Octets>, address: IpAddr) {
+        let IpAddr::V4(address) = address else { return };
+        for prefix in Octets::prefixes(address) {
+            let count = self.counts.entry(prefix).or_insert(0);
+            *count += 1;
+            if *count == 1 {
+                self.draft.put(table, prefix);
+            }
+        }
+    }
+
+    fn remove(&mut self, table: &Shards<Octets>, address: IpAddr) {
+        let IpAddr::V4(address) = address else { return };
+        for prefix in Octets::prefixes(address) {
+            let Some(count) = self.counts.get_mut(&prefix) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&prefix);
+                self.draft.remove(table, &prefix);
+            }
+        }
+    }
+
+    fn publish(&mut self, table: &Shards<Octets>) {
+        self.draft.publish(table);
     }
 }

@@ -1,16 +1,11 @@
-//! Pods by address, and the prefixes of owned addresses.
+//! Pods, and the namespaces of the Pods at each address.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-
-use foldhash::fast::RandomState;
 
 use super::super::addresses::Holders;
 use super::super::model::{Kind, Pod};
-use super::super::shards::{Draft, Shards};
 use super::Store;
-use super::known::{Few, Id, Link};
-use crate::wire::reverse::Octets;
+use super::objects::{Few, Id, Link};
 
 impl Store {
     pub(super) fn apply_pod(&mut self, id: Id, pod: Pod) -> Link {
@@ -54,43 +49,5 @@ impl Store {
         let holder = Holders::one(name.to_ascii_lowercase().as_bytes());
         self.pod_namespaces.insert(name.into(), holder.clone());
         holder
-    }
-}
-
-//----------- Prefixes -------------------------------------------------------
-
-/// Counts owned IPv4 addresses below each octet boundary: such reverse names exist without data (RFC 8020).
-#[derive(Default)]
-pub(super) struct Prefixes {
-    counts: HashMap<Octets, u32, RandomState>,
-    draft: Draft<Octets>,
-}
-
-impl Prefixes {
-    pub(super) fn add(&mut self, table: &Shards<Octets>, address: IpAddr) {
-        let IpAddr::V4(address) = address else { return };
-        for prefix in Octets::prefixes(address) {
-            let count = self.counts.entry(prefix).or_insert(0);
-            *count += 1;
-            if *count == 1 {
-                self.draft.put(table, prefix);
-            }
-        }
-    }
-
-    pub(super) fn remove(&mut self, table: &Shards<Octets>, address: IpAddr) {
-        let IpAddr::V4(address) = address else { return };
-        for prefix in Octets::prefixes(address) {
-            let Some(count) = self.counts.get_mut(&prefix) else { continue };
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&prefix);
-                self.draft.remove(table, &prefix);
-            }
-        }
-    }
-
-    pub(super) fn publish(&mut self, table: &Shards<Octets>) {
-        self.draft.publish(table);
     }
 }

@@ -1,7 +1,8 @@
 //! Lists and changes, and what the index shows of them.
 
+use super::super::endpoints::{Address, Endpoint};
 use super::super::index::service_key;
-use super::super::model::{Address, Endpoint, Port, Slice, Target};
+use super::super::model::{Port, Slice, Target};
 use super::*;
 use crate::wire::name::Name;
 use crate::wire::reverse::{self, Reverse};
@@ -54,14 +55,14 @@ fn a_list_that_repeats_what_is_known_changes_nothing() {
     list(&mut store, Kind::Slice, slices(), false).expect("believed");
     assert!(index.is_synced());
     assert_eq!(store.changes(), 3);
-    index.serial.store(7, Ordering::Relaxed);
+    index.set_serial(7);
     let key = service_key("n", "a").expect("a key");
     let before = index.services.with(&key, Arc::clone).expect("known");
     list(&mut store, Kind::Service, vec![service("b"), service("a")], false).expect("believed");
     list(&mut store, Kind::Slice, slices(), false).expect("believed");
     let after = index.services.with(&key, Arc::clone).expect("known");
     assert!(Arc::ptr_eq(&before, &after));
-    assert_eq!((store.changes(), index.serial.load(Ordering::Relaxed)), (3, 7));
+    assert_eq!((store.changes(), index.serial()), (3, 7));
     list(&mut store, Kind::Slice, vec![unlabelled.clone()], false).expect("believed");
     let changes = store.changes();
     list(&mut store, Kind::Slice, vec![unlabelled], false).expect("believed");

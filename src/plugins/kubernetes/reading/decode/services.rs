@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny};
 
-use super::super::model::{Object, Reached, Service, Target};
-use super::{Found, Meta, RawPort, addresses, ports};
+use super::metadata::Meta;
+use super::parts::{RawPort, addresses, ports};
+use crate::plugins::kubernetes::known::model::{Reached, Service, Target};
 
 //----------- Services -------------------------------------------------------
 
@@ -68,17 +69,16 @@ struct Ingress {
 pub(super) fn service<'de, D: Deserializer<'de>>(
     from: D,
     flaw: &mut Option<String>,
-) -> Result<(Found, Box<str>), D::Error> {
+) -> Result<(Service, Box<str>), D::Error> {
     let raw = RawService::<IgnoredAny, IgnoredAny>::deserialize(from)?;
-    let (service, version) = trimmed(raw.metadata, raw.spec.unwrap_or_default(), flaw)?;
-    Ok((Found::Is(Object::Service(service)), version))
+    trimmed(raw.metadata, raw.spec.unwrap_or_default(), flaw)
 }
 
 /// A Service, with the addresses and names under which it is reached from outside.
 pub(super) fn exposed<'de, D: Deserializer<'de>>(
     from: D,
     flaw: &mut Option<String>,
-) -> Result<(Found, Box<str>), D::Error> {
+) -> Result<(Service, Box<str>), D::Error> {
     let raw = RawService::<Vec<Box<str>>, ServiceStatus>::deserialize(from)?;
     let mut spec = raw.spec.unwrap_or_default();
     let external_ips = spec.external_ips.take().unwrap_or_default();
@@ -95,7 +95,7 @@ pub(super) fn exposed<'de, D: Deserializer<'de>>(
     }
     let (mut service, version) = trimmed(raw.metadata, spec, flaw)?;
     service.external = (!reached.is_empty()).then(|| Box::new(reached));
-    Ok((Found::Is(Object::Service(service)), version))
+    Ok((service, version))
 }
 
 fn trimmed<I, E: de::Error>(
@@ -144,7 +144,7 @@ struct ImportSpec {
 pub(super) fn import<'de, D: Deserializer<'de>>(
     from: D,
     flaw: &mut Option<String>,
-) -> Result<(Found, Box<str>), D::Error> {
+) -> Result<(Service, Box<str>), D::Error> {
     let raw = RawImport::deserialize(from)?;
     let (key, version) = raw.metadata.identify()?;
     let spec = raw.spec.unwrap_or_default();
@@ -156,5 +156,5 @@ pub(super) fn import<'de, D: Deserializer<'de>>(
     let ports = ports(spec.ports, flaw);
     let service =
         Service { namespace: key.namespace, name: key.name, target, ports, has_selector: false, external: None };
-    Ok((Found::Is(Object::Service(service)), version))
+    Ok((service, version))
 }

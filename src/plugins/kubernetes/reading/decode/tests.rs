@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::super::model::{Reached, Service, Target};
 use super::*;
+use crate::plugins::kubernetes::known::endpoints::{Address, Endpoint};
+use crate::plugins::kubernetes::known::model::{Port, Reached, Service, Slice, Target};
 
 const POD_NAMES: Keep = Keep { endpoint_pod_names: true, zonal: true, external: false };
 
@@ -12,16 +13,16 @@ fn read(kind: Kind, json: &serde_json::Value) -> Decoded {
 }
 
 fn service_of(json: &serde_json::Value) -> Service {
-    match read(Kind::Service, json).found {
-        Found::Is(Object::Service(service)) => service,
+    match read(Kind::Service, json).news {
+        News::Is(Object::Service(service)) => service,
         other => panic!("{other:?}"),
     }
 }
 
 fn slice_of(kind: Kind, json: &serde_json::Value, keep: Keep) -> (Slice, Option<String>) {
     let decoded = decode(kind, json, keep).expect("a good object");
-    match decoded.found {
-        Found::Is(Object::Slice(slice)) => (slice, decoded.flaw),
+    match decoded.news {
+        News::Is(Object::Slice(slice)) => (slice, decoded.flaw),
         other => panic!("{other:?}"),
     }
 }
@@ -57,8 +58,8 @@ fn what_is_seen_from_outside_is_kept_where_it_is_asked_for() {
         "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}, {"hostname": "lb.example"}, {}]}}});
     assert_eq!(service_of(&service).external, None);
     let keep = Keep { external: true, ..Keep::default() };
-    let reached = |json: &serde_json::Value| match decode(Kind::Service, json, keep).expect("a good object").found {
-        Found::Is(Object::Service(service)) => service.external.map(|all| *all),
+    let reached = |json: &serde_json::Value| match decode(Kind::Service, json, keep).expect("a good object").news {
+        News::Is(Object::Service(service)) => service.external.map(|all| *all),
         other => panic!("{other:?}"),
     };
     let address = Reached::Ip("198.51.100.1".parse().expect("an address"));
@@ -74,10 +75,10 @@ fn what_is_seen_from_outside_is_kept_where_it_is_asked_for() {
 fn imports_are_services() {
     let meta = json!({"namespace": "shop", "name": "web"});
     let set = json!({"metadata": meta, "spec": {"type": "ClusterSetIP", "ips": ["10.9.0.1"], "ports": [{"port": 80}]}});
-    let Found::Is(Object::Service(service)) = read(Kind::Import, &set).found else { panic!("no service") };
+    let News::Is(Object::Service(service)) = read(Kind::Import, &set).news else { panic!("no service") };
     assert_eq!(service.target, Target::Addresses(["10.9.0.1".parse().expect("an address")].into()));
     let headless = json!({"metadata": meta, "spec": {"type": "Headless"}});
-    let Found::Is(Object::Service(service)) = read(Kind::Import, &headless).found else { panic!("no service") };
+    let News::Is(Object::Service(service)) = read(Kind::Import, &headless).news else { panic!("no service") };
     assert_eq!((service.target, service.ports), (Target::Endpoints, Port::none()));
 }
 
@@ -129,13 +130,13 @@ fn pods_count_while_they_run() {
             r#"{{"metadata": {{"namespace": "shop", "name": "p"{more}}},
                 "status": {{"phase": "{phase}", "podIPs": [{{"ip": "10.1.0.1"}}, {{"ip": "fd00::1"}}, {{}}]}}}}"#
         );
-        read(Kind::Pod, &serde_json::from_str(&text).expect("JSON")).found
+        read(Kind::Pod, &serde_json::from_str(&text).expect("JSON")).news
     };
-    let Found::Is(Object::Pod(running)) = pod("Running", "") else { panic!("not running") };
+    let News::Is(Object::Pod(running)) = pod("Running", "") else { panic!("not running") };
     assert_eq!(running.addresses.len(), 2);
     let key = ObjectKey { namespace: "shop".into(), name: "p".into() };
-    assert_eq!(pod("Running", r#", "deletionTimestamp": "2026-01-01T00:00:00Z""#), Found::Kept(key.clone()));
-    assert_eq!(pod("Failed", ""), Found::Gone(key));
+    assert_eq!(pod("Running", r#", "deletionTimestamp": "2026-01-01T00:00:00Z""#), News::Kept(key.clone()));
+    assert_eq!(pod("Failed", ""), News::Gone(key));
 }
 
 #[test]

@@ -18,10 +18,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::decode::{Found, decode, identify};
+use crate::plugins::kubernetes::known::model::{Kind, News, Object, ObjectKey};
+use super::decode::{decode, identify};
 use super::feed::{Closed, Feed};
-use super::model::{Kind, Object, ObjectKey};
-use super::source::{FROM, SourceOptions};
+use super::options::SourceOptions;
+use super::prefix::FROM;
 use crate::error::words;
 use crate::host::log;
 use crate::host::tasks::Tasks;
@@ -51,7 +52,7 @@ pub fn start(
 ///
 /// # Errors
 /// A sentence that says why it cannot.
-pub(super) fn check(path: &Path) -> Result<(), String> {
+pub(crate) fn check(path: &Path) -> Result<(), String> {
     let metadata = std::fs::metadata(path);
     let readable = metadata.and_then(|m| if m.is_dir() { path.read_dir().map(drop) } else { open(path) });
     readable.map_err(|error| format!("manifests {}: {}", path.display(), words(&error)))
@@ -80,8 +81,8 @@ async fn tell(files: &Files, options: &SourceOptions, feed: &Feed) -> Result<(),
     let mut lists = files.lists(options);
     for kind in options.kinds() {
         feed.begin(kind).await?;
-        for (_, found) in lists.remove(&kind).unwrap_or_default() {
-            feed.found(kind, found).await?;
+        for (_, news) in lists.remove(&kind).unwrap_or_default() {
+            feed.object(kind, news).await?;
         }
         // Files are what they are.
         let _ = feed.end(kind, true).await?;
@@ -200,7 +201,7 @@ fn read(path: &Path) -> Result<Vec<Value>, String> {
 
 //----------- Lists ----------------------------------------------------------
 
-type Lists = BTreeMap<Kind, HashMap<ObjectKey, Found>>;
+type Lists = BTreeMap<Kind, HashMap<ObjectKey, News>>;
 
 impl Files {
     /// One list of each kind; of objects that are there twice the last file's is taken.
@@ -269,23 +270,19 @@ impl Objects<'_> {
         if !self.options.selector(kind).matches(&labels) {
             return Ok(());
         }
-        let found = match decode(kind, &document, self.options.keep()) {
-            Ok(decoded) => decoded.found,
+        let news = match decode(kind, &document, self.options.keep()) {
+            Ok(decoded) => decoded.news,
             // What it said before stays, if it is known.
             Err(error) => {
                 let mut key = identify(&document)?.key;
                 if kind == Kind::Namespace {
                     key.namespace = Box::default();
                 }
-                self.lists.entry(kind).or_default().insert(key.clone(), Found::Kept(key));
+                self.lists.entry(kind).or_default().insert(key.clone(), News::Kept(key));
                 return Err(error);
             }
         };
-        let key = match &found {
-            Found::Is(object) => object.key(),
-            Found::Kept(key) | Found::Gone(key) => key.clone(),
-        };
-        self.lists.entry(kind).or_default().insert(key, found);
+        self.lists.entry(kind).or_default().insert(news.key(), news);
         Ok(())
     }
 
@@ -297,7 +294,7 @@ impl Objects<'_> {
             let labels = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_string())]);
             if self.options.selector(Kind::Namespace).matches(&labels) {
                 let object = Object::Namespace(name.clone());
-                self.lists.entry(Kind::Namespace).or_default().insert(object.key(), Found::Is(object));
+                self.lists.entry(Kind::Namespace).or_default().insert(object.key(), News::Is(object));
             }
         }
     }
@@ -310,5 +307,4 @@ fn labels(document: &Value) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-#[path = "manifests_tests.rs"]
 mod tests;

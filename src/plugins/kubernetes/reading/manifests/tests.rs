@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::plugins::kubernetes::known::index::{Index, service_key};
+use crate::plugins::kubernetes::known::store::Store;
 use super::super::feed::feed;
-use super::super::index::{Index, service_key};
 use super::super::selector::Selector;
-use super::super::store::Store;
 use super::*;
 
 const WEB: &str = "

@@ -13,7 +13,7 @@ use serde::forward_to_deserialize_any;
 
 use self::schema::{Message, Type};
 use self::wire::{Fields, Malformed};
-use super::model::Kind;
+use crate::plugins::kubernetes::known::model::Kind;
 
 /// What is wrong with octets that should be protobuf, or with what they say.
 pub type Error = serde::de::value::Error;

@@ -3,7 +3,7 @@
 //! From the `generated.proto` of k8s.io/api and k8s.io/apimachinery. A number is never given to another field, so this
 //! holds for every version of the API group. Names are those of JSON.
 
-use super::super::model::Kind;
+use crate::plugins::kubernetes::known::model::Kind;
 
 /// A message: name, number and type of the fields that are read.
 pub(super) struct Message(pub(super) &'static [(&'static str, u64, Type)]);

@@ -6,8 +6,7 @@
 
 use tokio::time::Instant;
 
-use super::Timing;
-use super::api::between;
+use super::timing::{Timing, between};
 
 /// The comparison of one stream.
 pub(super) struct Audit {

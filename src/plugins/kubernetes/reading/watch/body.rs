@@ -7,7 +7,7 @@ use hyper::Response;
 use kube::client::Body;
 use memchr::memchr;
 
-use super::api::Failure;
+use super::failure::Failure;
 use super::form::Form;
 use super::words::root_cause;
 
@@ -15,7 +15,7 @@ use super::words::root_cause;
 const LONGEST: usize = 256 << 20;
 
 /// A body that is being read.
-pub(super) struct Reading {
+pub(super) struct BodyReader {
     /// How it is written.
     pub(super) form: Form,
     body: Body,
@@ -26,7 +26,7 @@ pub(super) struct Reading {
     searched: usize,
 }
 
-impl Reading {
+impl BodyReader {
     pub(super) fn new(response: Response<Body>) -> Self {
         let form = Form::of(response.headers());
         Self { form, body: response.into_body(), buffer: Vec::new(), taken: 0, searched: 0 }
@@ -117,7 +117,7 @@ mod tests {
 
     async fn events(form: &str, body: &[u8]) -> Result<Vec<String>, Failure> {
         let response = Response::builder().header(CONTENT_TYPE, form).body(Body::from(body.to_vec()));
-        let mut reading = Reading::new(response.expect("a response"));
+        let mut reading = BodyReader::new(response.expect("a response"));
         let mut events = Vec::new();
         while let Some(event) = reading.event().await? {
             events.push(String::from_utf8_lossy(event).into_owned());

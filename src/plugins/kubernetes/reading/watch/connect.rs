@@ -11,14 +11,12 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceExt as _};
 
-use super::super::source::{ApiFrom, FROM};
+use super::super::options::ApiFrom;
+use super::super::prefix::FROM;
+use super::server::{CA, Server, TOKEN};
 use super::token::TokenFile;
-use super::words::Server;
 use crate::error::words;
 use crate::host::log;
-
-pub(super) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-pub(super) const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// Makes the client, and says which server it talks to. Nothing is sent yet.
 ///
@@ -51,7 +49,7 @@ pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Clie
 ///
 /// # Errors
 /// As for [`connect`].
-pub(in crate::plugins::kubernetes) fn check(from: &ApiFrom) -> Result<(), String> {
+pub(crate) fn check(from: &ApiFrom) -> Result<(), String> {
     // There may be one already; it is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match from {

@@ -8,9 +8,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::decode::{Decoded, Keep, decode};
-use super::super::model::Kind;
 use super::super::protobuf;
 use super::form::{Form, Raw};
+use crate::plugins::kubernetes::known::model::Kind;
 
 /// What a watch tells.
 pub(super) struct Event<'a> {

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::decode::{Decoded, Identity, Keep, decode, identify};
-use super::super::model::Kind;
 use super::super::protobuf;
-use super::api::{Failure, Status};
+use super::failure::{Failure, Status};
+use crate::plugins::kubernetes::known::model::Kind;
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 

@@ -1,11 +1,11 @@
-//! When to try again, and when to list again: pure, time is an argument.
+//! When to try again, when to list again, and when a missing collection counts as empty: pure, time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Timing;
-use super::api::Failure;
+use super::failure::Failure;
+use super::timing::Timing;
 
 //----------- Pace -----------------------------------------------------------
 
@@ -84,6 +84,41 @@ impl Relists {
     }
 }
 
+//----------- Absence --------------------------------------------------------
+
+/// How long a collection that clusters may lack has been missing.
+#[derive(Default)]
+pub(super) struct Absence {
+    since: Option<Instant>,
+    known: bool,
+}
+
+/// What a missing collection means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// Nothing yet: the server may only be starting.
+    Briefly,
+    /// The cluster lacks it. This is said once in the life of a stream.
+    First,
+    /// The same, said before.
+    Still,
+}
+
+impl Absence {
+    /// The server has the collection.
+    pub(super) fn over(&mut self) {
+        self.since = None;
+    }
+
+    /// The server does not have the collection.
+    pub(super) fn lasts(&mut self, now: Instant, timing: &Timing) -> Absent {
+        if now < *self.since.get_or_insert(now) + timing.missing {
+            return Absent::Briefly;
+        }
+        if std::mem::replace(&mut self.known, true) { Absent::Still } else { Absent::First }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +172,18 @@ mod tests {
             relists.server_was_away(now);
             assert!(relists.wait(now, &timing).is_zero());
         }
+    }
+
+    #[test]
+    fn a_collection_is_missing_after_a_while() {
+        let (mut absence, timing, start) = (Absence::default(), Timing::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(absence.lasts(start, &timing), Absent::Briefly);
+        assert_eq!(absence.lasts(after(9), &timing), Absent::Briefly);
+        assert_eq!(absence.lasts(after(10), &timing), Absent::First);
+        assert_eq!(absence.lasts(after(40), &timing), Absent::Still);
+        absence.over();
+        assert_eq!(absence.lasts(after(70), &timing), Absent::Briefly, "it was there in between");
+        assert_eq!(absence.lasts(after(80), &timing), Absent::Still);
     }
 }

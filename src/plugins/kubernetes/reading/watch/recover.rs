@@ -5,17 +5,20 @@ use std::sync::atomic::Ordering;
 use tokio::time::{Instant, sleep};
 
 use super::super::feed::Closed;
-use super::super::source::FROM;
-use super::super::store::Implausible;
-use super::api::{Failure, between, random};
+use super::super::prefix::FROM;
+use super::failure::Failure;
+use super::pace::Absent;
+use super::phase::{Attempt, Phase, Stop};
 use super::resource::Resource;
-use super::stream::{Stop, Stream};
+use super::stream::Stream;
+use super::timing::between;
 use super::words::Words;
 use crate::host::log;
+use crate::plugins::kubernetes::known::store::Implausible;
 
 impl Stream {
     /// Waits and decides what comes next.
-    pub(super) async fn recover(&mut self, stop: Stop) -> Result<(), Closed> {
+    pub(super) async fn recover(&mut self, stop: Stop, attempt: Attempt) -> Result<(), Closed> {
         let now = Instant::now();
         match stop {
             Stop::Closed => return Err(Closed),
@@ -23,14 +26,16 @@ impl Stream {
             Stop::NoBookmark => self.only_pages("the list did not end"),
             Stop::Held(list) => self.hold(list).await,
             Stop::Missed(gap) => {
-                (self.version, self.gap) = (None, Some(gap));
+                self.phase = Phase::Listing { gap: Some(gap), held: None };
                 sleep(self.relists.wait(now, &self.api.timing)).await;
             }
             Stop::Failed(Failure::Gone(_)) => {
-                self.version = None;
+                self.phase.expire();
                 sleep(self.relists.wait(now, &self.api.timing)).await;
             }
-            Stop::Failed(Failure::Refused { status: 400 | 405 | 406 | 415 | 422, message, .. }) if self.streaming => {
+            Stop::Failed(Failure::Refused { status: 400 | 405 | 406 | 415 | 422, message, .. })
+                if attempt == Attempt::StreamingList =>
+            {
                 self.only_pages(&message);
             }
             Stop::Failed(Failure::Refused { status: 404, .. }) if self.resource.is_optional() => {
@@ -40,8 +45,8 @@ impl Stream {
                 if matches!(failure, Failure::Unreachable(_)) {
                     self.relists.server_was_away(now);
                 }
-                let wait = self.pace.failed(&failure, now, &self.api.timing, random());
-                self.tell(&failure);
+                let wait = self.pace.failed(&failure, now, &self.api.timing, fastrand::f64());
+                self.tell(&failure, attempt);
                 sleep(wait).await;
             }
         }
@@ -69,13 +74,13 @@ impl Stream {
     /// The collection does not exist. It may be that the server is only starting.
     async fn missing(&mut self, now: Instant) -> Result<(), Closed> {
         let (kind, timing) = (self.resource.kind, self.api.timing.clone());
-        if now < *self.missing_since.get_or_insert(now) + timing.missing {
+        let absent = self.absence.lasts(now, &timing);
+        if absent == Absent::Briefly {
             sleep(between(timing.retry)).await;
             return Ok(());
         }
         self.heard.now();
-        if !self.told_missing {
-            self.told_missing = true;
+        if absent == Absent::First {
             let Resource { plural, group, .. } = &*self.resource;
             log::info(FROM, format_args!("this cluster has no {plural}.{group}: multicluster zones are empty for now"));
             self.feed.begin(kind).await?;
@@ -87,11 +92,10 @@ impl Stream {
     }
 
     /// Says what is wrong, where `/ready` finds it and in the log.
-    pub(super) fn tell(&mut self, failure: &Failure) {
+    fn tell(&mut self, failure: &Failure, attempt: Attempt) {
         let now = Instant::now();
         let Resource { kind, plural, go_type, .. } = *self.resource;
-        let verb = if self.streaming || self.version.is_some() { "watch" } else { "list" };
-        let words = Words::of(failure, &self.resource, verb, &self.api.server);
+        let words = Words::of(failure, &self.resource, attempt.verb(), &self.api.server);
         self.feed.troubles.set(kind, &words.alone());
         // All streams have the same server and the same credentials.
         let topic = match failure {
@@ -105,14 +109,14 @@ impl Stream {
             self.api.repeats.end(&before, now);
         }
         if let Some(held_back) = self.api.repeats.allow(&topic, now) {
-            let stays = if self.version.is_some() { "; what is known stays" } else { "" };
+            let stays = if self.phase.is_listing() { "" } else { "; what is known stays" };
             log::error(FROM, format_args!("Failed to watch {go_type}: {words}{stays}{held_back}"));
         }
     }
 
     /// A watch cannot be compared with the collection. It goes on, but what it does not tell is not noticed.
     pub(super) fn tell_audit(&self, failure: &Failure) {
-        let words = Words::of(failure, &self.resource, "list", &self.api.server);
+        let words = Words::of(failure, &self.resource, Attempt::Pages.verb(), &self.api.server);
         let Resource { plural, go_type, .. } = *self.resource;
         if let Some(held_back) = self.api.repeats.allow(&format!("{plural} audit"), Instant::now()) {
             log::warning(FROM, format_args!("{go_type} is watched but cannot be compared: {words}{held_back}"));

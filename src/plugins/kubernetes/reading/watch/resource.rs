@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::super::model::Kind;
+use super::super::options::SourceOptions;
 use super::super::selector::RUNNING_PODS;
-use super::super::source::SourceOptions;
 use super::form::ACCEPTED;
+use crate::plugins::kubernetes::known::model::Kind;
 
 /// A collection of the API server.
 pub(super) struct Resource {
