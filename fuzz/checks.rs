@@ -256,7 +256,7 @@ pub(crate) fn check_objects(data: &[u8]) {
     for kind in [Kind::Namespace, Kind::Service, Kind::Slice, Kind::Pod, Kind::Import, Kind::ImportSlice] {
         let mut from = serde_json::Deserializer::from_slice(data);
         let read = decode(kind, &mut from, keep).ok().or_else(|| decode(kind, protobuf::object(kind, data), keep).ok());
-        let Some(Decoded { found: Found::Is(object), .. }) = read else { continue };
+        let Some(Decoded { news: News::Is(object), .. }) = read else { continue };
         let mut cluster = Cluster::empty().synced();
         let key = object.key();
         cluster.apply(kind, object);

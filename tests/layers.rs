@@ -39,6 +39,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
+/// Who may use whom inside of a folder: (folder, its parts and what each may use of it). What is not among the parts, such
+/// as `mod.rs`, stands above them and may use all; no part may use it.
+const INNER: &[(&str, &[(&str, &[&str])])] = &[
+    // Reading writes what is known, answers are read from it.
+    ("plugins::kubernetes", &[("known", &[]), ("reading", &["known"]), ("answers", &["known"])]),
+];
+
 /// What plugins may use of `corefile`: the cursor, words, values and addresses. Not blocks, not the parser.
 const OPTIONS: &[&str] = &["Cursor", "Severity", "Word", "Source", "cursor", "word", "value", "address", "nearest"];
 
@@ -115,14 +122,36 @@ fn between_plugins(source: &Source, path: &[String]) -> Option<String> {
     (own != other).then(|| format!("the plugin {own} may not use {}", path.join("::")))
 }
 
+/// Arrows between the parts of one folder.
+fn inner_arrows(source: &Source) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (folder, parts) in INNER {
+        let folder: Vec<&str> = folder.split("::").collect();
+        let below = |path: &[String]| {
+            (path.len() > folder.len() && path.iter().zip(&folder).all(|(a, b)| a == b))
+                .then(|| path[folder.len()].clone())
+        };
+        let Some(own) = below(&source.module) else { continue };
+        let Some((_, allowed)) = parts.iter().find(|(part, _)| *part == own) else { continue };
+        for Use { line, path, .. } in source.uses().into_iter().filter(|used| used.own) {
+            let other = below(&path);
+            let is_above = path == folder;
+            if is_above || other.is_some_and(|other| other != own && !allowed.contains(&other.as_str())) {
+                wrong.push(format!("{}:{line}: {own} may not use {}", source.path, path.join("::")));
+            }
+        }
+    }
+    wrong
+}
+
 /// Clocks, sockets and packages where they do not belong.
 fn foreign(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
-    let is_watch = source.path.starts_with("src/plugins/kubernetes/watch");
+    let is_watch = source.path.starts_with("src/plugins/kubernetes/reading/watch");
     for Use { line, path, .. } in source.uses().into_iter().filter(|used| !used.own) {
         let (place, whole) = (format!("{}:{line}", source.path), path.join("::"));
         if KUBE.contains(&path[0].as_str()) && !is_watch {
-            wrong.push(format!("{place}: only plugins/kubernetes/watch knows {whole}"));
+            wrong.push(format!("{place}: only plugins/kubernetes/reading/watch knows {whole}"));
         }
         for (_, _, why) in FOREIGN.iter().filter(|(room, what, _)| *room == source.room() && begins(&whole, what)) {
             wrong.push(format!("{place}: {whole}: {why}"));
@@ -220,6 +249,19 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn arrows_inside_a_folder_point_one_way() {
+    let all = house(&["src"]);
+    for (folder, parts) in INNER {
+        let has = |part: &str| {
+            let folder = folder.split("::").chain([part]);
+            all.iter().any(|source| folder.clone().eq(source.module.iter().take(folder.clone().count())))
+        };
+        assert!(parts.iter().all(|(part, _)| has(part)), "{folder} lacks one of its parts");
+    }
+    hold("inner arrows", all.iter().filter(|source| !source.is_test).flat_map(inner_arrows).collect());
+}
+
+#[test]
 fn clocks_sockets_and_kube_stay_where_they_belong() {
     hold("foreign", house(&["src"]).iter().filter(|source| !source.is_test).flat_map(foreign).collect());
 }
@@ -282,13 +324,33 @@ fn a_wrong_arrow_is_found() {
 }
 
 #[test]
+fn a_wrong_arrow_inside_a_folder_is_found() {
+    let folder = "src/plugins/kubernetes";
+    for (path, text, wrong) in [
+        ("known/index.rs", "use super::model::Service;", 0),
+        ("known/index.rs", "use super::super::reading::feed::Feed;", 1),
+        ("known/store/mod.rs", "use crate::plugins::kubernetes::answers::zone::Zone;", 1),
+        ("reading/feed.rs", "use crate::plugins::kubernetes::known::store::Store;", 0),
+        ("reading/feed.rs", "use crate::plugins::kubernetes::{answers::name, known::index};", 1),
+        ("answers/zone.rs", "use super::super::reading::options::SourceOptions;", 1),
+        ("answers/zone.rs", "fn f() { crate::plugins::kubernetes::setup::read(); }", 1),
+        ("answers/zone.rs", "use super::super::Kubernetes;", 1),
+        ("setup.rs", "use super::reading::watch; use super::answers::zone::Zone;", 0),
+        ("mod.rs", "use self::reading::start; use crate::plugins::kubernetes::known::index::Index;", 0),
+    ] {
+        assert_eq!(broken(inner_arrows, &format!("{folder}/{path}"), text), wrong, "{path}: {text}");
+    }
+}
+
+#[test]
 fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
     for (path, text, wrong) in [
         ("src/wire/name.rs", "use std::time::Instant;", 1),
         ("src/wire/name.rs", "use std::net::{IpAddr, UdpSocket};", 1),
         ("src/wire/name.rs", "use std::net::IpAddr;", 0),
         ("src/wire/name.rs", "#[cfg(test)]\nmod tests { use hickory_proto::op::Message; }", 0),
-        ("src/plugins/kubernetes/watch/api.rs", "use kube::Client;", 0),
+        ("src/plugins/kubernetes/reading/watch/api.rs", "use kube::Client;", 0),
+        ("src/plugins/kubernetes/reading/feed.rs", "use kube::Client;", 1),
     ] {
         assert_eq!(broken(foreign, path, text), wrong, "{path}: {text}");
     }

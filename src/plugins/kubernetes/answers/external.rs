@@ -9,12 +9,12 @@ use super::name::{Ask, Part, parse_external};
 use super::options::Options;
 use super::patience::Patience;
 use super::selection::{Selection, is_above_ports, takes_port};
+use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
 use crate::plugins::kubernetes::known::addresses::Holders;
 use crate::plugins::kubernetes::known::endpoints::{AddressRef, EndpointRef};
 use crate::plugins::kubernetes::known::index::{Entry, Index};
 use crate::plugins::kubernetes::known::label::LabelRoom;
 use crate::plugins::kubernetes::known::model::{Port, Reached, Target};
-use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
 use crate::wire::name::labels;
 use crate::wire::reverse::Octets;
 

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::plugins::kubernetes::known::index::Index;
 use crate::chain::Query;
 use crate::chain::search::SearchPath;
+use crate::plugins::kubernetes::known::index::Index;
 use crate::wire::name::Name;
 
 /// The label below which Services have their names.

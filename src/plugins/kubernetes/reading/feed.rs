@@ -191,9 +191,9 @@ impl Intake {
 mod tests {
     use std::sync::Arc;
 
+    use super::*;
     use crate::plugins::kubernetes::known::index::Index;
     use crate::plugins::kubernetes::known::model::Object;
-    use super::*;
 
     fn namespace(name: &str) -> News {
         News::Is(Object::Namespace(name.into()))

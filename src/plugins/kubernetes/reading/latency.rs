@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::host::metrics::{Family, Histogram, Metrics};
 use crate::plugins::kubernetes::known::model::{Service, Target};
 use crate::plugins::kubernetes::known::store::Observe;
-use crate::host::metrics::{Family, Histogram, Metrics};
 
 static PROGRAMMING: Family = Family {
     name: "coredns_kubernetes_dns_programming_duration_seconds",

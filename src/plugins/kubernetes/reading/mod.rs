@@ -23,10 +23,10 @@ use self::feed::feed;
 use self::latency::Latency;
 use self::options::{Origin, SourceOptions};
 use self::watch::timing::Timing;
-use crate::plugins::kubernetes::known::index::Index;
-use crate::plugins::kubernetes::known::store::Store;
 use crate::host::Host;
 use crate::host::tasks::Tasks;
+use crate::plugins::kubernetes::known::index::Index;
+use crate::plugins::kubernetes::known::store::Store;
 
 /// Starts to read into `index`; reading ends when the tasks are dropped.
 ///

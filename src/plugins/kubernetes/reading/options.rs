@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::plugins::kubernetes::known::model::Kind;
 use super::decode::Keep;
 use super::selector::{IMPORTED, Selector};
+use crate::plugins::kubernetes::known::model::Kind;
 
 /// Everything that the data of a block depend on. Blocks with equal options share them; `Debug` is the key.
 #[derive(Debug, Clone, PartialEq, Eq)]

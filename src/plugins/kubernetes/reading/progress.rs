@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::plugins::kubernetes::known::index::Index;
 use super::prefix::FROM;
 use crate::host::log;
+use crate::plugins::kubernetes::known::index::Index;
 
 /// How long the data may take before the first line.
 const FIRST_WORD: Duration = Duration::from_millis(500);

@@ -59,7 +59,8 @@ pub fn decode<'de, D: Deserializer<'de>>(kind: Kind, from: D, keep: Keep) -> Res
         Kind::Service => is(services::service(from, &mut flaw)?),
         Kind::Import => is(services::import(from, &mut flaw)?),
         Kind::Slice | Kind::ImportSlice => {
-            let (slice, version) = slices::slice(RawSlice::deserialize(from)?, kind == Kind::ImportSlice, keep, &mut flaw)?;
+            let (slice, version) =
+                slices::slice(RawSlice::deserialize(from)?, kind == Kind::ImportSlice, keep, &mut flaw)?;
             (News::Is(Object::Slice(slice)), version)
         }
         Kind::Pod => pods::pod(RawPod::deserialize(from)?, &mut flaw)?,

@@ -18,7 +18,6 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use crate::plugins::kubernetes::known::model::{Kind, News, Object, ObjectKey};
 use super::decode::{decode, identify};
 use super::feed::{Closed, Feed};
 use super::options::SourceOptions;
@@ -26,6 +25,7 @@ use super::prefix::FROM;
 use crate::error::words;
 use crate::host::log;
 use crate::host::tasks::Tasks;
+use crate::plugins::kubernetes::known::model::{Kind, News, Object, ObjectKey};
 
 /// Between two looks at the files.
 const EVERY: Duration = Duration::from_secs(1);

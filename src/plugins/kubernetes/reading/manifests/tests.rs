@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::plugins::kubernetes::known::index::{Index, service_key};
-use crate::plugins::kubernetes::known::store::Store;
 use super::super::feed::feed;
 use super::super::selector::Selector;
 use super::*;
+use crate::plugins::kubernetes::known::index::{Index, service_key};
+use crate::plugins::kubernetes::known::store::Store;
 
 const WEB: &str = "
 apiVersion: v1

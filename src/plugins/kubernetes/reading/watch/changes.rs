@@ -8,8 +8,8 @@ use super::follow::Following;
 use super::form::{Form, Raw};
 use super::phase::{Gap, Phase, Stop};
 use super::stream::Stream;
-use crate::plugins::kubernetes::known::model::{News, ObjectKey};
 use crate::host::log;
+use crate::plugins::kubernetes::known::model::{News, ObjectKey};
 
 /// Bad objects that are remembered, so that each is logged once.
 const BAD: usize = 1000;

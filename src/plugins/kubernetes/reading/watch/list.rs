@@ -6,8 +6,8 @@ use super::super::prefix::FROM;
 use super::event::Payload;
 use super::phase::{Gap, Held, Phase, Stop};
 use super::stream::Stream;
-use crate::plugins::kubernetes::known::store::Implausible;
 use crate::host::log;
+use crate::plugins::kubernetes::known::store::Implausible;
 
 /// Objects in a page.
 const PAGE: u32 = 500;
