@@ -39,8 +39,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-/// Who may use whom inside of a folder: (folder, its parts and what each may use of it). What is not among the parts, such
-/// as `mod.rs`, stands above them and may use all; no part may use it.
+/// Who may use whom inside of a folder: (folder, its parts and what each may use of it). What is
+/// not among the parts, such as `mod.rs`, stands above them and may use all; no part may use it.
 const INNER: &[(&str, &[(&str, &[&str])])] = &[
     // Reading writes what is known, answers are read from it.
     ("plugins::kubernetes", &[("known", &[]), ("reading", &["known"]), ("answers", &["known"])]),

@@ -1,4 +1,5 @@
-//! What a zone says of itself: its NS records, the server's own addresses, and the version of the schema.
+//! What a zone says of itself: its NS records, the server's own addresses, and the version of the
+//! schema.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,14 +14,15 @@ use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::request::flag;
 use crate::wire::types::rtype;
 
-/// The version of the DNS schema (Kubernetes's DNS specification, section 2.2), and its TTL in seconds.
+/// The version of the DNS schema (Kubernetes's DNS specification, section 2.2), and its TTL in
+/// seconds.
 const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);
 
 /// A name of this server below the zone, and an address of it.
 type Server = (Vec<u8>, IpAddr);
 
-/// The addresses under which the cluster reaches this server: those of the services whose endpoints have one of
-/// `local`, or `local` itself where no service has.
+/// The addresses under which the cluster reaches this server: those of the services whose endpoints
+/// have one of `local`, or `local` itself where no service has.
 #[must_use]
 pub(super) fn servers(index: &Index, local: &[IpAddr]) -> Vec<Server> {
     let mut found = Vec::new();

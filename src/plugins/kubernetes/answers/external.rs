@@ -1,4 +1,5 @@
-//! Where Services are reached from outside of the cluster, for the plugin that gives them names there.
+//! Where Services are reached from outside of the cluster, for the plugin that gives them names
+//! there.
 
 use std::future::Future;
 use std::net::IpAddr;

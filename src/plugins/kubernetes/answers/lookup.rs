@@ -77,7 +77,7 @@ impl View<'_> {
         }
     }
 
-    /// What the entry holds encoded is taken from there; what has to be made is made once for a while.
+    /// Takes the answer that the entry holds encoded; others are encoded, and kept for a while.
     fn kept_service(&self, entry: &Arc<Entry>, part: Part<'_>, want: Want) -> Found {
         if matches!(part, Part::Whole) && want != Want::Srv {
             return self.service(entry, part, want);
@@ -129,7 +129,8 @@ impl View<'_> {
         }
     }
 
-    /// Address records of the name that was asked, each once; NODATA if there is none of the family.
+    /// Address records of the name that was asked, each once. Returns NODATA if no address has the
+    /// family.
     fn addresses(&self, want: Want, all: impl Iterator<Item = IpAddr>) -> Found {
         let answer = with_scratch(|seen| {
             scratch(self.asked.len(), |answer| {
@@ -145,7 +146,7 @@ impl View<'_> {
         if answer.counts[0] == 0 { Found::NoData } else { Found::Answer(answer) }
     }
 
-    /// What the endpoints give that `part` selects. None of them: the name does not exist.
+    /// What the endpoints give that `part` selects. If it selects none, the name does not exist.
     fn endpoints(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
         let selected = || Selection { slices: &entry.slices, part };
         let Some((_, first)) = selected().pairs().next() else { return Found::NameError };
@@ -163,7 +164,7 @@ fn stored(answer: &Option<Arc<Answer>>) -> Found {
     answer.as_ref().map_or(Found::NoData, |answer| Found::Answer(own(answer)))
 }
 
-/// An alias that looks like an address is none: there is no such domain name.
+/// An alias that looks like an address is invalid: no domain name looks like that.
 fn alias(target: &str) -> Found {
     if target.parse::<IpAddr>().is_ok() { Found::NameError } else { Found::Alias(target.into()) }
 }

@@ -1,8 +1,10 @@
-//! Answers that are encoded when somebody asks, such as SRV, kept by each thread as long as the service stays as it is.
+//! Answers that are encoded when they are asked for, such as SRV. Each thread keeps them as long as
+//! the service stays as it is.
 //!
-//! The index holds what most clients ask for. All that could be asked of a service (each port, each endpoint, each zone, in
-//! each case of letters) would be many times as much, and most of it is never asked. A change makes a new [`Entry`], so an
-//! answer that was made from the very entry that is found now is as good as a new one.
+//! The index holds what most clients ask for. All that could be asked of a service (each port, each
+//! endpoint, each zone, in each case of letters) would be many times as much, and most of it is
+//! never asked. A change makes a new [`Entry`], so an answer that was made from the very entry that
+//! is found now is as good as a new one.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
@@ -20,7 +22,8 @@ const PLACES: usize = 256;
 /// Octets that an answer may take.
 const MOST: usize = 4096;
 
-/// What an answer depends on beside the entry: the name as the client wrote it, and what the block wants.
+/// What an answer depends on beside the entry: the name as the client wrote it, and what the block
+/// wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked<'a> {
     pub(super) name: &'a [u8],
@@ -30,7 +33,7 @@ pub(super) struct Asked<'a> {
     pub(super) ignore_empty_service: bool,
 }
 
-/// Who had this place last, and what was kept.
+/// The question that had this place last, and the answer if it was kept.
 #[derive(Default)]
 struct Place {
     hash: u64,
@@ -56,8 +59,8 @@ thread_local! {
 
 /// The answer that was made from this entry before, or what `make` finds.
 ///
-/// Only what is asked twice in a row at its place is kept: many names in turn would otherwise drive each other out, and
-/// each would be copied for nothing.
+/// Only what is asked twice in a row at its place is kept: many names in turn would otherwise drive
+/// each other out, and each would be copied for nothing.
 pub(super) fn kept(entry: &Arc<Entry>, asked: Asked<'_>, make: impl FnOnce() -> Found) -> Found {
     let (hash, known) = TABLE.with_borrow_mut(|table| table.find(entry, asked));
     if let Some(answer) = known {

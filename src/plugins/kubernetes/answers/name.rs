@@ -40,7 +40,8 @@ pub enum Ask<'q> {
         /// The label of the namespace.
         namespace: &'q [u8],
     },
-    /// An address, or the first octets of addresses. Reverse names are read in any zone that holds them.
+    /// An address, or the first octets of addresses. Reverse names are read in any zone that holds
+    /// them.
     Reverse(Reverse),
     /// Nothing that can exist.
     Nothing,
@@ -111,7 +112,8 @@ pub fn parse<'q>(name: &'q Name, zone: &Name, schema: Schema) -> Ask<'q> {
     }
 }
 
-/// Reads what stands in front of a zone of services as they are reached from outside: as below `svc`, without it.
+/// Reads what stands in front of a zone of services as they are reached from outside: as below
+/// `svc`, without it.
 #[must_use]
 pub fn parse_external(base: &[u8]) -> Ask<'_> {
     let labels = Labels::new(base);

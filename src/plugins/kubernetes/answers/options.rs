@@ -1,4 +1,4 @@
-//! The options of a `kubernetes` block, as far as answers depend on them.
+//! The options of a `kubernetes` block that answers depend on.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -12,13 +12,13 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Patience for so long: `startup_timeout`.
+    /// Patience that lasts for `startup_timeout`.
     pub(crate) fn new(lasts: Duration) -> Self {
         Self { lasts, end: OnceLock::new() }
     }
 
-    /// What a question for an unknown name waits for: the first lists, or the end of patience. Returns `None` if it need not
-    /// wait.
+    /// What a question for an unknown name waits for: the first lists, or the end of patience.
+    /// Returns `None` if it need not wait.
     pub(crate) fn wait(&self, index: &Arc<Index>) -> Option<impl Future<Output = ()> + Send + 'static> {
         if index.is_synced() {
             return None;

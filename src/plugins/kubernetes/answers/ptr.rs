@@ -16,7 +16,8 @@ use crate::wire::types::rtype;
 
 /// The PTR records of an address. Returns `None` if no exposed service has it.
 ///
-/// A ClusterIP has one name, its service's. Any other address has the names that it has as an endpoint.
+/// A ClusterIP has one name, its service's. Any other address has the names that it has as an
+/// endpoint.
 #[must_use]
 pub(super) fn answer(view: &View<'_>, address: IpAddr) -> Option<Arc<Answer>> {
     let zone = view.primary;
@@ -53,7 +54,8 @@ fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): 
         for endpoint in entry.endpoints().filter(|endpoint| endpoint.ip() == Some(address)) {
             let mut room = LabelRoom::default();
             let label = endpoint.label(&mut room).as_bytes();
-            // Several endpoints of a service may have one address and one name: a pod that is in two slices.
+            // Several endpoints of a service may have one address and one name: a pod that is in
+            // two slices.
             if !seen.targets.insert((seen.hasher.hash_one(label), 0)) {
                 continue;
             }

@@ -11,7 +11,8 @@ use crate::wire::name::Name;
 /// The label below which Services have their names.
 const SERVICES: &[u8] = b"svc";
 
-/// The search lists of all Pods with a cluster's DNS policy: NAMESPACE.svc.ZONE, svc.ZONE, ZONE, those of the node.
+/// The search lists of all Pods with a cluster's DNS policy: NAMESPACE.svc.ZONE, svc.ZONE, ZONE,
+/// those of the node.
 pub(crate) struct PodPath {
     pub(crate) index: Arc<Index>,
     pub(crate) zones: Vec<Name>,
@@ -20,7 +21,8 @@ pub(crate) struct PodPath {
 }
 
 impl PodPath {
-    /// Whether a Pod with this address lives in the namespace. Pods on the node's network share its address.
+    /// Whether a Pod with this address lives in the namespace. Pods on the node's network share its
+    /// address.
     fn lives_in(&self, address: IpAddr, namespace: &[u8]) -> bool {
         self.index.pods.with(&address, |pods| pods.names().any(|label| label == namespace)).unwrap_or(false)
     }

@@ -54,7 +54,8 @@ fn is_zone(name: &str, zone: &[u8]) -> bool {
     rest.is_empty()
 }
 
-/// Whether a label such as `_tcp` stands above the ports of a service (RFC 8020: such a name exists).
+/// Whether a label such as `_tcp` stands above the ports of a service (RFC 8020: such a name
+/// exists).
 pub(super) fn is_above_ports(entry: &Entry, service: &Service, label: &[u8]) -> bool {
     let Some(protocol) = label.strip_prefix(b"_") else { return false };
     let named = |port: &Port| !port.name.is_empty() && port.protocol.as_bytes() == protocol;

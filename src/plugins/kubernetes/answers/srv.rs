@@ -120,8 +120,8 @@ impl View<'_> {
         }
     }
 
-    /// The name of `front` below a service, root label left out: the cluster's data in their own case, the zone
-    /// in the client's.
+    /// The name of `front` below a service, root label left out: the cluster's data in their own
+    /// case, the zone in the client's.
     fn with_target<R>(&self, entry: &Entry, front: &[u8], take: impl FnOnce(&[u8]) -> R) -> R {
         let zone = &self.asked[self.asked.len() - self.zone.name.len()..self.asked.len() - 1];
         let (mut room, mut at) = ([0; 512], 0);
@@ -138,7 +138,8 @@ fn weight(items: usize) -> u16 {
     (100 / items.max(1)).max(1) as u16
 }
 
-/// The labels of an endpoint in front of its service: its own, and its cluster's in a multicluster zone.
+/// The labels of an endpoint in front of its service: its own, and its cluster's in a multicluster
+/// zone.
 struct Front {
     len: usize,
     octets: [u8; 128],

@@ -13,7 +13,7 @@ use crate::wire::own::own;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
-/// A SOA record lives at most so long (seconds), whatever `ttl` says.
+/// The longest TTL of a SOA record in seconds, whatever `ttl` says.
 const SOA_TTL: u32 = 300;
 
 /// One zone.

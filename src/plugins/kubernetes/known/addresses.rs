@@ -1,4 +1,5 @@
-//! Tables by IP address, and who has one: 16 octets for an IPv4 address with all its holders, since there are as many as Pods.
+//! Tables of the holders of IP addresses. An IPv4 address takes 16 octets with all its holders,
+//! since there are as many as Pods.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,7 +9,8 @@ use super::shards::{Draft, Keyed, Shards};
 
 //----------- Holders --------------------------------------------------------
 
-/// The octet strings that stand for the holders of an address: one as a rule, and then shared by all its addresses.
+/// The octet strings that stand for the holders of an address: one as a rule, and then shared by
+/// all its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holders(Arc<Held>);
 
@@ -39,7 +41,7 @@ impl Holders {
         Self(Arc::new(Held::Many(self.each().iter().chain([one]).cloned().collect())))
     }
 
-    /// These without one that has this name; nothing when it was the last.
+    /// These without one that has this name. Returns `None` if it was the last.
     #[must_use]
     pub fn without(&self, name: &[u8]) -> Option<Self> {
         let each = self.each();
@@ -52,7 +54,7 @@ impl Holders {
         }
     }
 
-    /// Whether nobody else shares this.
+    /// Whether this is the only reference to it.
     #[must_use]
     pub fn is_unshared(&self) -> bool {
         Arc::strong_count(&self.0) == 1
@@ -89,8 +91,8 @@ struct At<A> {
 }
 
 impl<A: Clone + Hash + Eq> Keyed for At<A> {
-    /// 150 entries each with 150,000 addresses: each has an Arc, to be counted when the shard is copied. More of them would
-    /// cost a small cluster more than they save a large one.
+    /// 150 entries each with 150,000 addresses: each has an Arc, to be counted when the shard is
+    /// copied. More of them would cost a small cluster more than they save a large one.
     const SHARDS: usize = 1024;
 
     type Key = A;
@@ -115,7 +117,7 @@ impl ByAddress {
         self.v4.len() + self.v6.len()
     }
 
-    /// Whether there is nothing.
+    /// Whether no address has a holder.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -131,7 +133,7 @@ impl AddressDraft {
         }
     }
 
-    /// Sets the holders of an address; without any it goes.
+    /// Sets the holders of an address; `None` removes it.
     pub(super) fn set(&mut self, table: &ByAddress, address: IpAddr, holders: Option<Holders>) {
         match (address, holders) {
             (IpAddr::V4(address), Some(holders)) => self.v4.put(&table.v4, At { address, holders }),

@@ -1,7 +1,7 @@
 //! The ready endpoints of a slice, in as little room as they need.
 //!
-//! Nearly every slice has IPv4 addresses and nothing else that DNS needs: 4 octets an endpoint instead of 56. With
-//! 150,000 of them that is most of what a large cluster holds.
+//! Nearly every slice has IPv4 addresses and nothing else that DNS needs: 4 octets an endpoint
+//! instead of 56. With 150,000 of them that is most of what a large cluster holds.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ enum Form {
     Any(Box<[Endpoint]>),
 }
 
-/// One of them, as it is looked at.
+/// One of them, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointRef<'a> {
     /// Where it is.
@@ -86,7 +86,7 @@ impl Endpoints {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no endpoints.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -131,8 +131,8 @@ impl<'a> EndpointRef<'a> {
 
     /// The endpoint's label below its service.
     ///
-    /// `hostname`, or what the address gives: IPv4 with dashes for dots, IPv6 with dashes for colons and a 0
-    /// behind a trailing dash. Never more octets than a label may have.
+    /// `hostname`, or what the address gives: IPv4 with dashes for dots, IPv6 with dashes for
+    /// colons and a 0 behind a trailing dash. Never more octets than a label may have.
     pub fn label(self, room: &'a mut LabelRoom) -> &'a str {
         match (self.name, self.address) {
             (Some(name), _) | (None, AddressRef::Name(name)) => &name[..name.floor_char_boundary(MAX_LABEL)],

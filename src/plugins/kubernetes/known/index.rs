@@ -1,4 +1,5 @@
-//! What readers look at: services with their answers, who has an address, which namespaces exist.
+//! What answers are read from: services with their records encoded, the holders of addresses, and
+//! the namespaces.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -27,11 +28,12 @@ pub struct Index {
     pub services: Shards<Arc<Entry>>,
     /// ServiceImports likewise.
     pub imports: Shards<Arc<Entry>>,
-    /// Who has an address, as ClusterIP or as that of a ready endpoint.
+    /// The services that have an address, as ClusterIP or as that of a ready endpoint.
     pub owners: Owners,
-    /// Who is reached under an address from outside of the cluster.
+    /// The services that are reached under an address from outside of the cluster.
     pub external: Owners,
-    /// The namespaces of the pods that have an address (host-network pods share one), one for each pod; in lower case.
+    /// The namespaces of the pods that have an address (host-network pods share one), one for each
+    /// pod; in lower case.
     pub pods: ByAddress,
     /// Why the data do not come.
     pub troubles: Arc<Troubles>,
@@ -48,11 +50,12 @@ pub struct Index {
 pub struct Owners {
     /// Keys of services, each once.
     pub holders: ByAddress,
-    /// Leading octets of the IPv4 addresses that somebody has, as one, two or three of them.
+    /// The first one, two and three octets of each IPv4 address that a service has.
     pub prefixes: Shards<Octets>,
 }
 
-/// A set of octet strings. Seeded at random: names come from outside, and must not be made to collide.
+/// A set of octet strings. Seeded at random: names come from outside, and must not be made to
+/// collide.
 pub(super) type Labels = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
 
 impl Index {
@@ -68,10 +71,10 @@ impl Index {
         let _ = self.sync.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Whether every list has been read once; if not, what is in the way, a line for each reason.
+    /// Whether every list has been read once.
     ///
     /// # Errors
-    /// Those lines.
+    /// The reasons why not, a line for each.
     pub fn readiness(&self) -> Result<(), Vec<String>> {
         if self.is_synced() {
             return Ok(());
@@ -95,7 +98,7 @@ impl Index {
 
 /// What the store alone changes, besides the tables.
 impl Index {
-    /// Marks every list as read once, and wakes those who wait for that.
+    /// Marks every list as read once, and wakes the tasks that wait for that.
     pub(super) fn set_synced(&self) {
         self.synced.store(true, Ordering::Release);
         self.sync.send_replace(true);
@@ -119,7 +122,7 @@ impl Index {
 pub struct Entry {
     /// The labels of service and namespace as they stand in a name in wire form.
     pub key: Box<[u8]>,
-    /// The service, or nothing while only slices are known.
+    /// The service. `None` while only slices are known.
     pub service: Option<Arc<Service>>,
     /// Its slices, ready endpoints only.
     pub slices: Box<[Arc<Slice>]>,
@@ -196,7 +199,7 @@ impl Entry {
     }
 }
 
-/// All addresses as records of the name that was asked; nothing without addresses.
+/// All addresses as records of the name that was asked. Returns `None` without addresses.
 fn addresses_answer(addresses: &[IpAddr], ttl: u32) -> Option<Arc<Answer>> {
     (!addresses.is_empty()).then(|| {
         Arc::new(Encoder::build(0, |e| {
@@ -210,7 +213,7 @@ fn addresses_answer(addresses: &[IpAddr], ttl: u32) -> Option<Arc<Answer>> {
 
 /// The key of a service: its label and its namespace's, as they stand in a name in wire form.
 ///
-/// Nothing when one of them cannot be a label.
+/// Returns `None` if one of them cannot be a label.
 #[must_use]
 pub fn service_key(namespace: &str, name: &str) -> Option<Box<[u8]>> {
     let mut key = Vec::with_capacity(2 + name.len() + namespace.len());

@@ -22,7 +22,8 @@ impl LabelRoom {
     }
 }
 
-/// The label for an endpoint address as it is spelled in the object, if that differs from our own spelling.
+/// The label for an endpoint address as it is spelled in the object, if that differs from our own
+/// spelling.
 #[must_use]
 pub fn odd_label(spelled: &str, address: IpAddr) -> Option<Box<str>> {
     let mut label: String = spelled.chars().map(|c| if matches!(c, '.' | ':') { '-' } else { c }).collect();

@@ -1,4 +1,5 @@
-//! Kubernetes objects as far as DNS needs them; everything else is dropped where it arrives.
+//! Kubernetes objects with the fields that DNS needs. Everything else is dropped while objects are
+//! decoded.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -51,7 +52,8 @@ pub struct ObjectKey {
 pub enum News {
     /// The object is like this from now on.
     Is(Object),
-    /// The object exists, and what is known of it stays: a Pod that is being deleted, or an object that cannot be read.
+    /// The object exists, and what is known of it stays: a Pod that is being deleted, or an object
+    /// that cannot be read.
     Kept(ObjectKey),
     /// The object does not count any more: it was deleted, or it is a Pod that has ended.
     Gone(ObjectKey),
@@ -66,12 +68,14 @@ pub struct Service {
     pub name: Box<str>,
     /// What its name leads to.
     pub target: Target,
-    /// Its ports. A service without any has one without a number: its name exists, SRV has no records.
+    /// Its ports. A service without any has one without a number: its name exists, SRV has no
+    /// records.
     pub ports: Arc<[Port]>,
     /// Whether it has a selector: metrics tell the two apart.
     pub has_selector: bool,
-    /// Where it is reached from outside of the cluster, each once, if anywhere. Kept only where somebody asks for it, and boxed:
-    /// few services have one, and a slice would take a word more in all of them.
+    /// Where it is reached from outside of the cluster, each once, if anywhere. Kept only if a
+    /// plugin asks for it, and boxed: few services have one, and a slice would take a word more in
+    /// all of them.
     pub external: Option<Box<Vec<Reached>>>,
 }
 
@@ -121,8 +125,8 @@ pub struct Slice {
     pub endpoints: Endpoints,
     /// Its ports; as with [`Service::ports`], one without a number stands for none.
     pub ports: Arc<[Port]>,
-    /// When the change happened that made the controller write it (nanoseconds since 1970), from the annotation
-    /// `endpoints.kubernetes.io/last-change-trigger-time`.
+    /// When the change happened that made the controller write it (nanoseconds since 1970), from
+    /// the annotation `endpoints.kubernetes.io/last-change-trigger-time`.
     pub triggered: Option<i64>,
 }
 
@@ -192,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_service_shared_takes_no_more_for_what_few_have() {
-        // With the two counts of its Arc and glibc's word it fills 112 octets, as it did without `external`.
+        // With the two counts of its Arc and glibc's word it fills 112 octets, as it did without
+        // `external`.
         assert_eq!((size_of::<Service>() + 16 + 8).next_multiple_of(16), 112);
         assert_eq!(size_of_val(&None::<Box<Vec<Reached>>>), 8);
     }

@@ -1,7 +1,7 @@
 //! A hash table that one thread writes and any number read without a lock.
 //!
-//! The table is cut into shards. A change copies the shards that it touches, and only when it is published;
-//! readers see each shard as it was before or after, never in between.
+//! The table is cut into shards. A change copies the shards that it touches, and only when it is
+//! published; readers see each shard as it was before or after, never in between.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -13,7 +13,8 @@ use hashbrown::HashTable;
 
 /// An entry that knows its key.
 pub trait Keyed: Clone {
-    /// Shards of a table of these: a change copies one of them, and each takes a word also while it is empty.
+    /// Shards of a table of these: a change copies one of them, and each takes a word also while it
+    /// is empty.
     const SHARDS: usize;
 
     /// What it is found by.
@@ -55,7 +56,7 @@ impl<T: Keyed> Shards<T> {
         self.shards.iter().map(|shard| shard.load().len()).sum()
     }
 
-    /// Whether there is nothing.
+    /// Whether the table has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

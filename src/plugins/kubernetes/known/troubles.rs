@@ -1,4 +1,4 @@
-//! Why the data do not come, in words for people: `/ready` shows them, and who waits for the data says them.
+//! Why the data do not come, in words for operators: `/ready` and a reload that fails show them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ const LONGEST: usize = 400;
 pub struct Troubles(Mutex<BTreeMap<Kind, String>>);
 
 impl Troubles {
-    /// The data of `kind` do not come; one line is made of `why`.
+    /// The data of `kind` do not come. `why` is made one line.
     pub fn set(&self, kind: Kind, why: &str) {
         let words: Vec<_> = why.split_whitespace().collect();
         let mut line = words.join(" ");
@@ -24,7 +24,7 @@ impl Troubles {
         self.lock().insert(kind, line);
     }
 
-    /// They do.
+    /// The data of `kind` have come.
     pub fn clear(&self, kind: Kind) {
         self.lock().remove(&kind);
     }

@@ -1,7 +1,9 @@
-//! The one task that owns a [`Store`]: objects of all streams in, published answers out.
+//! The one task that owns a [`Store`]: it takes in the objects of all streams, and publishes
+//! answers.
 //!
-//! A change is published at once. Under a flood publishing may take a fifth of the time at most, so that a list of
-//! 150,000 objects does not copy the growing tables a thousand times, and nothing waits longer than it must.
+//! A change is published at once. Under a flood publishing may take a fifth of the time at most, so
+//! that a list of 150,000 objects does not copy the growing tables a thousand times, and nothing
+//! waits longer than it must.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +18,10 @@ use crate::plugins::kubernetes::known::troubles::Troubles;
 
 /// Events that may wait; streams wait when there are more.
 const ROOM: usize = 1024;
-/// After a publication the next one waits for so many times as long as it took …
+/// After a publication the next one waits for this many times as long as it took …
 const SHARE: u32 = 4;
-/// … and at least so long while not everything has been read once: each time the growing tables are copied, and stand in
-/// memory twice.
+/// … and at least this long while not everything has been read once: each time the growing tables
+/// are copied, and stand in memory twice.
 const FIRST: Duration = Duration::from_millis(200);
 
 /// What streams tell.
@@ -50,7 +52,7 @@ pub struct Feed {
     pub troubles: Arc<Troubles>,
 }
 
-/// The store is gone, and with it the reason to go on.
+/// The task of the store has ended, and with it the reason to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
@@ -155,7 +157,7 @@ impl Intake {
                 let result = result.map(|()| self.differing.remove(&kind).unwrap_or_default());
                 // A list without objects changes nothing, but completes its kind.
                 let next = self.publish();
-                // Who asked may have gone away.
+                // The stream that asked may have ended.
                 let _ = verdict.send(result);
                 return Some(next);
             }

@@ -1,8 +1,10 @@
 //! How the data of a block are read: from an API server or from files, into the store.
 //!
-//! [`options`] say what to read. [`watch`] and [`manifests`] are the two sources; both hand each object to [`decode`],
-//! which keeps what DNS needs ([`protobuf`] presents the API server's messages to it as JSON), and tell [`feed`] the
-//! result. The feed owns the store. [`progress`] and `latency` say how it goes, in the log and in a metric.
+//! [`options`] say what to read. [`watch`] and [`manifests`] are the two sources; both hand each
+//! object to [`decode`], which keeps what DNS needs ([`protobuf`] presents the API server's
+//! messages to it as JSON), and tell [`feed`] the result. The feed owns the store. [`progress`]
+//! logs that the first lists are waited for, and `latency` measures how old changes are when they
+//! show.
 
 pub mod decode;
 pub mod feed;
@@ -31,8 +33,8 @@ use crate::plugins::kubernetes::known::store::Store;
 /// Starts to read into `index`; reading ends when the tasks are dropped.
 ///
 /// # Errors
-/// What CoreDNS takes as a reason not to start: no service account, a kubeconfig, certificate or manifest path
-/// that cannot be read. An API server that does not answer is not an error.
+/// What CoreDNS takes as a reason not to start: no service account, a kubeconfig, certificate or
+/// manifest path that cannot be read. An API server that does not answer is not an error.
 pub fn start(options: &SourceOptions, index: Arc<Index>, host: &Arc<Host>, runtime: &Handle) -> Result<Tasks, String> {
     start_with(options, Timing::default(), index, host, runtime)
 }

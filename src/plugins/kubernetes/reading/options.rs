@@ -1,4 +1,5 @@
-//! What the data of a block depend on: where they are read from, which objects count, and what is kept of them.
+//! What the data of a block depend on: where they are read from, which objects count, and what is
+//! kept of them.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,8 @@ use super::decode::Keep;
 use super::selector::{IMPORTED, Selector};
 use crate::plugins::kubernetes::known::model::Kind;
 
-/// Everything that the data of a block depend on. Blocks with equal options share them; `Debug` is the key.
+/// Everything that the data of a block depend on. Blocks with equal options share them; `Debug` is
+/// the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceOptions {
     /// The API server or files.
@@ -23,7 +25,7 @@ pub struct SourceOptions {
     pub endpoint_pod_names: bool,
     /// `zonal`.
     pub zonal: bool,
-    /// Somebody asks where Services are reached from outside of the cluster.
+    /// A plugin asks where Services are reached from outside of the cluster.
     pub external: bool,
     /// There are `multicluster` zones: ServiceImports and imported EndpointSlices are read.
     pub multicluster: bool,

@@ -1,4 +1,5 @@
-//! Label selectors: `a=b,c!=d,e in (f,g),h notin (i),j,!k`, with the grammar and the errors of Kubernetes.
+//! Label selectors: `a=b,c!=d,e in (f,g),h notin (i),j,!k`, with the grammar and the errors of
+//! Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,7 +37,8 @@ impl Selector {
     /// Reads a selector.
     ///
     /// # Errors
-    /// In the words of Kubernetes: what was found and what was expected there, or what is wrong with a key or value.
+    /// In the words of Kubernetes: what was found and what was expected there, or what is wrong
+    /// with a key or value.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut requirements = Parser { tokens: tokens(text), at: 0 }
             .selector()

@@ -16,7 +16,7 @@ const HOPS: usize = 11;
 
 //----------- Walk -----------------------------------------------------------
 
-/// The aliases from a name to where they end, as far as the cluster's own data lead.
+/// The aliases from a name to where they end, or to where they leave the cluster.
 #[derive(Debug)]
 pub(crate) struct Walk {
     /// The name that was asked, in the client's case.
@@ -45,9 +45,9 @@ pub(crate) enum End {
     Inside(Arc<Answer>),
     /// At a name that would be one of the cluster, and is not known.
     Missing,
-    /// At a name that somebody else knows.
+    /// At a name outside of the cluster's zones.
     Outside,
-    /// In a circle, or too far away.
+    /// In a loop, or after too many aliases.
     Nowhere,
     /// At the name itself or below it: there is nothing to follow.
     Itself,

@@ -46,7 +46,8 @@ fn upstream() -> Upstream {
     })
 }
 
-/// A server in which each target has three aliases: of an ExternalName, of a load balancer, and of a template.
+/// A server in which each target has three aliases: of an ExternalName, of a load balancer, and of
+/// a template.
 struct Room {
     live: Live,
     upstream: Upstream,

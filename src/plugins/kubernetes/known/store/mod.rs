@@ -1,9 +1,9 @@
-//! The one writer of an [`Index`]: objects come in, changed answers go out.
+//! The one writer of an [`Index`]: it takes in objects and publishes changed answers.
 //!
-//! Lists are taken in place. Each list is an epoch: objects are stamped as they are seen, and what was not
-//! seen is dropped when the list is complete, so old and new never stand side by side in memory and a list
-//! that breaks off changes nothing that it did not reach. A list that would drop most of what is known is
-//! not believed at once ([`Implausible`]).
+//! Lists are taken in place. Each list is an epoch: objects are stamped as they are seen, and what
+//! was not seen is dropped when the list is complete, so old and new never stand side by side in
+//! memory and a list that breaks off changes nothing that it did not reach. A list that would drop
+//! most of what is known is not believed at once ([`Implausible`]).
 
 mod names;
 mod objects;
@@ -24,7 +24,7 @@ use super::addresses::{AddressDraft, Holders};
 use super::index::Index;
 use super::model::{Kind, Object, ObjectKey, Service};
 
-/// A list may silently drop so many objects of a kind …
+/// How many objects of a kind a list may drop and be believed at once.
 const FEW: usize = 20;
 
 //----------- Store ----------------------------------------------------------
@@ -94,7 +94,7 @@ impl Store {
         self.known(kind).begin();
     }
 
-    /// An object is there, in a list or by an event.
+    /// An object exists, by a list or by an event.
     pub fn apply(&mut self, kind: Kind, object: Object) {
         let (namespace, name) = object.names();
         let id = self.ids.of(namespace, name);
@@ -113,13 +113,13 @@ impl Store {
         self.known(kind).put(id, link);
     }
 
-    /// An object is there, but says nothing new (or nothing that we can use): what is known of it stays.
+    /// An object exists, but what it says is not new or cannot be used: what is known of it stays.
     pub fn touch(&mut self, kind: Kind, key: &ObjectKey) {
         let id = self.ids.of(&key.namespace, &key.name);
         self.known(kind).touch(id);
     }
 
-    /// An object is gone.
+    /// An object was deleted.
     pub fn delete(&mut self, kind: Kind, key: &ObjectKey) {
         let id = self.ids.of(&key.namespace, &key.name);
         self.remove(kind, id);
@@ -140,8 +140,9 @@ impl Store {
     /// A list of `kind` is complete: what it lacks is dropped.
     ///
     /// # Errors
-    /// Without `believe`, when the list lacks more than 20 objects and more than half of what is known: then
-    /// nothing is dropped. The caller reads the list again, and believes the second one.
+    /// Without `believe`, when the list lacks more than 20 objects and more than half of what is
+    /// known: then nothing is dropped. The caller reads the list again, and believes the second
+    /// one.
     pub fn end(&mut self, kind: Kind, believe: bool) -> Result<(), Implausible> {
         let known = self.known(kind);
         let gone = known.unseen();
@@ -155,7 +156,7 @@ impl Store {
         Ok(())
     }
 
-    /// Where it is shown.
+    /// The index that it fills.
     #[must_use]
     pub fn index(&self) -> &Arc<Index> {
         &self.index
@@ -173,7 +174,8 @@ impl Store {
         self.changes
     }
 
-    /// Shows everything to the readers, and says so when all lists have been read once.
+    /// Shows all changes to the readers, and marks the index as synced when all lists have been
+    /// read once.
     pub fn publish(&mut self) {
         let (ttl, index) = (self.ttl, self.index.clone());
         self.changed |= self.services.publish(&index.services, ttl) | self.imports.publish(&index.imports, ttl);

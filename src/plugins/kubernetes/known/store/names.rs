@@ -1,4 +1,5 @@
-//! Services by name while they change: each with its slices, until its entry is built and published.
+//! Services by name while they change: each with its slices, until its entry is built and
+//! published.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -64,7 +65,8 @@ impl Names {
 }
 
 impl Parts {
-    /// The addresses that reverse questions find. As in CoreDNS, slices whose service is gone still count.
+    /// The addresses that reverse questions find. As in CoreDNS, slices whose service is gone still
+    /// count.
     pub(super) fn owned(&self) -> Vec<IpAddr> {
         let endpoints = self.slices.iter().flat_map(|slice| slice.endpoints.ips());
         self.service.as_deref().map(cluster_ips).unwrap_or_default().iter().copied().chain(endpoints).collect()

@@ -9,8 +9,8 @@ use super::super::addresses::Holders;
 
 /// An object of a kind: 128 bits made from its namespace and name with seeds of this process.
 ///
-/// The names themselves would take more room than all else that is known of a Pod. Two of a million objects are taken
-/// for one with a probability of 10^-27.
+/// The names themselves would take more room than everything else that is known of a Pod. Two of a
+/// million objects are taken for one with a probability of 10^-27.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Id([u64; 2]);
 
@@ -40,7 +40,7 @@ struct Held {
     link: Link,
 }
 
-/// What has to be found again when an object goes.
+/// What is needed to remove an object that was deleted.
 #[derive(Debug)]
 pub(super) enum Link {
     Nothing,

@@ -1,4 +1,5 @@
-//! Who has which address, while it changes: the table itself, and which reverse names lie above its addresses.
+//! The owners of addresses while they change: the table itself, and the reverse names above its
+//! addresses.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,7 +32,7 @@ impl OwnersDraft {
         self.draft.set(&table.holders, address, Some(holders));
     }
 
-    /// `key` has the address no more.
+    /// `key` does not have the address any more.
     pub(super) fn disown(&mut self, table: &Owners, address: IpAddr, key: &[u8]) {
         let Some(known) = self.draft.get(&table.holders, &address) else { return };
         let left = known.without(key);
@@ -50,7 +51,8 @@ impl OwnersDraft {
 
 //----------- Prefixes -------------------------------------------------------
 
-/// Counts owned IPv4 addresses below each octet boundary: such reverse names exist without data (RFC 8020).
+/// Counts owned IPv4 addresses below each octet boundary: such reverse names exist without data
+/// (RFC 8020).
 #[derive(Default)]
 struct Prefixes {
     counts: HashMap<Octets, u32, RandomState>,

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use super::super::model::Port;
 
-/// Room for so many before it is looked which are still in use.
+/// How many lists are kept before those that are not in use any more are dropped.
 const FEW: usize = 64;
 
 /// All lists of ports that are in use.
 #[derive(Default)]
 pub(super) struct Ports {
     known: HashSet<Arc<[Port]>>,
-    /// When to look again.
+    /// At how many lists to drop the unused ones again.
     full: usize,
 }
 
 impl Ports {
-    /// A list that is equal to `ports`, shared with everybody who has it.
+    /// A list that is equal to `ports`, shared by all services and slices that have it.
     pub(super) fn shared(&mut self, ports: Arc<[Port]>) -> Arc<[Port]> {
         if let Some(known) = self.known.get(&ports) {
             return known.clone();

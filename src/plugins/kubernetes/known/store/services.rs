@@ -1,4 +1,4 @@
-//! Services with their slices, and who owns which address.
+//! Services with their slices, and the addresses that they own.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -99,7 +99,8 @@ impl Store {
         self.change_owners(kind, key, &before, &after);
     }
 
-    /// A service had the addresses `before` and has those of `after`; in between it may have others as well.
+    /// A service had the addresses `before` and has those of `after`; in between it may have others
+    /// as well.
     fn change_owners(&mut self, kind: Kind, key: &[u8], before: &[IpAddr], after: &[IpAddr]) {
         // Addresses of other clusters have no reverse names here.
         if matches!(kind, Kind::Import | Kind::ImportSlice) {

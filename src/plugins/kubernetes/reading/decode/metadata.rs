@@ -1,4 +1,4 @@
-//! The metadata of an object, as far as they are read.
+//! The fields of an object's metadata that are read.
 
 use serde::Deserialize;
 use serde::de::{self, IgnoredAny};

@@ -1,8 +1,9 @@
-//! Kubernetes objects as they come over the wire or out of a manifest, trimmed to the model while they are read.
+//! Kubernetes objects as they come over the wire or out of a manifest, trimmed to the model while
+//! they are read.
 //!
-//! A field that we do not know is skipped without a copy. What is wrong with an object costs as little as
-//! possible: one unusable address costs that address, a field of the wrong type costs the object, and neither
-//! costs another object.
+//! A field that we do not know is skipped without a copy. What is wrong with an object costs as
+//! little as possible: one unusable address costs that address, a field of the wrong type costs the
+//! object, and neither costs another object.
 
 mod keep;
 mod metadata;

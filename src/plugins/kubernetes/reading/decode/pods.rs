@@ -26,7 +26,8 @@ struct PodIp {
     ip: Option<Box<str>>,
 }
 
-/// A Pod: one that has ended does not count any more, and one that is being deleted stays as it was.
+/// A Pod: one that has ended does not count any more, and one that is being deleted stays as it
+/// was.
 pub(super) fn pod<E: de::Error>(mut raw: RawPod, flaw: &mut Option<String>) -> Result<(News, Box<str>), E> {
     let leaving = raw.metadata.deletion_timestamp.take().is_some();
     let (key, version) = raw.metadata.identify()?;

@@ -11,7 +11,7 @@ use crate::plugins::kubernetes::known::model::{Reached, Service, Target};
 
 //----------- Services -------------------------------------------------------
 
-/// A Service. What nobody asks for is passed over: `I` and `S` are then [`IgnoredAny`].
+/// A Service. Fields that are not asked for are skipped: `I` and `S` are then [`IgnoredAny`].
 #[derive(Deserialize)]
 struct RawService<I, S> {
     metadata: Meta,
@@ -87,7 +87,8 @@ pub(super) fn exposed<'de, D: Deserializer<'de>>(
     let ingress = ingress.filter_map(|one| one.ip.filter(|ip| !ip.is_empty()).or(one.hostname));
     let mut reached = Vec::new();
     for text in external_ips.into_iter().chain(ingress).filter(|text| !text.is_empty()) {
-        // What a load balancer says is an address or a name: whatever is no address is taken for a name, as in CoreDNS.
+        // What a load balancer says is an address or a name: whatever is no address is taken for a
+        // name, as in CoreDNS.
         let one = text.parse().map_or_else(|_| Reached::Name(text), Reached::Ip);
         if !reached.contains(&one) {
             reached.push(one);

@@ -1,14 +1,16 @@
-//! Manifests as a source: Services, EndpointSlices, Pods, Namespaces and ServiceImports out of files.
+//! Manifests as a source: Services, EndpointSlices, Pods, Namespaces and ServiceImports out of
+//! files.
 //!
-//! `.yaml`, `.yml` and `.json` files, with several documents and with `List`s; other kinds are passed over, and
-//! so are hidden files. Folders are read with everything below them. All files together are one list of
-//! each kind: what is in none of them is not there. They are looked at once a second, by their time of change,
-//! size and inode, so that ConfigMaps (which swap a symbolic link) are followed too. A file that cannot be
-//! read says where, and what it said before stays.
+//! `.yaml`, `.yml` and `.json` files, with several documents and with `List`s; other kinds are
+//! passed over, and so are hidden files. Folders are read with everything below them. All files
+//! together are one list of each kind: an object that is in no file does not exist. They are
+//! checked once a second, by their time of change, size and inode, so that ConfigMaps (which swap a
+//! symbolic link) are followed too. A file that cannot be read says where, and what it said before
+//! stays.
 //!
-//! What the API server does, where the data need it: selectors are applied here; an object without a namespace
-//! is in `default`; a namespace has the label `kubernetes.io/metadata.name`, and one that only occurs as the
-//! namespace of an object exists, so that a file with one Service works.
+//! What the API server does, where the data need it: selectors are applied here; an object without
+//! a namespace is in `default`; a namespace has the label `kubernetes.io/metadata.name`, and one
+//! that only occurs as the namespace of an object exists, so that a file with one Service works.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt as _;
@@ -84,7 +86,7 @@ async fn tell(files: &Files, options: &SourceOptions, feed: &Feed) -> Result<(),
         for (_, news) in lists.remove(&kind).unwrap_or_default() {
             feed.object(kind, news).await?;
         }
-        // Files are what they are.
+        // Files are believed as they are.
         let _ = feed.end(kind, true).await?;
     }
     Ok(())
@@ -119,7 +121,7 @@ impl Files {
         let mut found = BTreeSet::new();
         for path in &self.paths {
             if let Err((below, error)) = collect(path, DEEPEST, &mut found) {
-                // What cannot be listed for the moment is not gone.
+                // A folder that cannot be listed for the moment keeps its files.
                 log::error(FROM, format_args!("manifests {}: {error}", below.display()));
                 found.extend(self.known.keys().filter(|known| known.starts_with(&below)).cloned());
             }
@@ -147,7 +149,7 @@ impl File {
                 true
             }
             Err(error) => {
-                // One that is away is told once, not every second.
+                // A missing file is logged once, not every second.
                 if stamp.is_some() || !first {
                     let stays = if self.documents.is_empty() { "" } else { "; what it said before stays" };
                     log::error(FROM, format_args!("manifests {}{error}{stays}", path.display()));
@@ -172,7 +174,8 @@ fn collect(path: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result<(
         let below = entry.map_err(failed)?.path();
         let name = below.file_name().unwrap_or_default().to_string_lossy();
         let fits = below.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
-        // ConfigMaps keep their files in hidden folders and show links to them. A link to nothing is no file.
+        // ConfigMaps keep their files in hidden folders and show links to them. A link to nothing
+        // is no file.
         let Ok(metadata) = std::fs::metadata(&below) else { continue };
         if !name.starts_with('.') && (metadata.is_dir() || fits) {
             collect(&below, depth - 1, found)?;

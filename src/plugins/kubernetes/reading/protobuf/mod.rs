@@ -1,8 +1,9 @@
-//! Objects as the API server writes them in protobuf, given to serde as if they were JSON: the same trimmed types take both.
+//! Objects as the API server writes them in protobuf, given to serde as if they were JSON: the same
+//! trimmed types take both.
 //!
-//! Protobuf is about half as long as JSON, the API server has it ready, and what nobody keeps is stepped over without
-//! being looked at: that is most of a Pod. Texts are borrowed. A generated codec would make a second set of types, and
-//! own each text of an object before it is trimmed.
+//! Protobuf is about half as long as JSON, the API server has it ready, and fields that are not
+//! kept are skipped without being parsed: that is most of a Pod. Texts are borrowed. A generated
+//! codec would make a second set of types, and own each text of an object before it is trimmed.
 
 mod schema;
 mod wire;

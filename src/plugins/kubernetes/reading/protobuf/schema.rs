@@ -1,7 +1,7 @@
 //! The numbers that the fields of Kubernetes' messages have in protobuf, for those that are read.
 //!
-//! From the `generated.proto` of k8s.io/api and k8s.io/apimachinery. A number is never given to another field, so this
-//! holds for every version of the API group. Names are those of JSON.
+//! From the `generated.proto` of k8s.io/api and k8s.io/apimachinery. A number is never given to
+//! another field, so this holds for every version of the API group. Names are those of JSON.
 
 use crate::plugins::kubernetes::known::model::Kind;
 
@@ -25,7 +25,8 @@ pub(super) enum Type {
 
 use Type::{Map, Message as One, Messages as Many, Number, Text, Texts, Truth};
 
-/// The message that an object of `kind` is. ServiceImports are custom resources, for which there is no protobuf.
+/// The message that an object of `kind` is. ServiceImports are custom resources, for which there is
+/// no protobuf.
 pub(super) fn of(kind: Kind) -> Option<&'static Message> {
     match kind {
         Kind::Namespace => Some(&OBJECT),

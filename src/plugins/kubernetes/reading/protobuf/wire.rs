@@ -11,7 +11,7 @@ pub(super) struct Field<'a> {
     pub(super) value: Value<'a>,
 }
 
-/// What a field holds, as far as the wire tells.
+/// What a field holds. The wire form says no more of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     /// A number or a truth.
@@ -22,7 +22,8 @@ pub(super) enum Value<'a> {
     Fixed,
 }
 
-/// The fields of a message, in the order in which they stand. Behind one that is malformed come no others.
+/// The fields of a message, in the order in which they stand. Behind one that is malformed come no
+/// others.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 

@@ -58,7 +58,8 @@ impl Api {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// Reads the credentials again: kube does so by itself for token and CA files, but not for the rest.
+    /// Reads the credentials again: kube does so by itself for token and CA files, but not for the
+    /// rest.
     fn renew(&self) {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if client.1.elapsed() < self.timing.renew {
@@ -84,7 +85,7 @@ impl Api {
         Ok((reading.form, all))
     }
 
-    /// The beginning of an answer that goes on.
+    /// The beginning of an answer, to be read event by event.
     pub(super) async fn open(&self, url: &str, accepted: &'static str) -> Result<BodyReader, Failure> {
         Ok(BodyReader::new(self.send(url, accepted).await?))
     }

@@ -1,8 +1,10 @@
-//! Whether a watch tells everything: from time to time it is compared with what the server says of the collection.
+//! Whether a watch tells everything: from time to time it is compared with what the server says of
+//! the collection.
 //!
-//! A list of one object costs the server little and tells the resourceVersion of the collection and how many
-//! objects follow. The watch has to come to that version, by an event or by a bookmark (which servers send once
-//! a minute), and then there have to be as many objects here as there. Pure, time is an argument.
+//! A list of one object costs the server little and tells the resourceVersion of the collection and
+//! how many objects follow. The watch has to come to that version, by an event or by a bookmark
+//! (which servers send once a minute), and then there have to be as many objects here as there.
+//! Pure, time is an argument.
 
 use tokio::time::Instant;
 
@@ -11,7 +13,8 @@ use super::timing::{Timing, between};
 /// The comparison of one stream.
 pub(super) struct Audit {
     phase: Phase,
-    /// Objects that the server counts and we do not; they were there when a list had just been read.
+    /// Objects that the server counts and we do not; they were there when a list had just been
+    /// read.
     offset: i64,
     /// Waiting times are multiplied by this, where watches are slow to tell their version.
     stretch: u32,
@@ -21,7 +24,8 @@ pub(super) struct Audit {
 enum Phase {
     /// Nothing is going on until then.
     Idle(Instant),
-    /// The server has been asked. The watch may have to come to an earlier claim's version by then already.
+    /// The server has been asked. The watch may have to come to an earlier claim's version by then
+    /// already.
     Asking { until: Option<Instant> },
     /// The watch has to come to this version by then.
     Awaiting { version: u64, count: Option<i64>, until: Instant },
@@ -115,7 +119,8 @@ impl Audit {
         matches!(self.phase, Phase::Awaiting { version: wanted, .. } if version > wanted || (version == wanted && !before))
     }
 
-    /// Compares; returns how many objects the server has more than `known` if that is not as it should be.
+    /// Compares; returns how many objects the server has more than `known` if that is not as it
+    /// should be.
     pub(super) fn compare(&mut self, known: usize, now: Instant, timing: &Timing) -> Option<i64> {
         let Phase::Awaiting { count, .. } = self.phase else { return None };
         self.stretch = 1;
@@ -125,14 +130,15 @@ impl Audit {
             return None;
         }
         if std::mem::take(&mut self.disagreed) {
-            // It was the same after a fresh list: objects that we do not take, not objects that we missed.
+            // It was the same after a fresh list: objects that we do not take, not objects that we
+            // missed.
             self.offset = difference;
             return None;
         }
         Some(difference)
     }
 
-    /// A list was read because of what was found, and found so many objects to set right.
+    /// A list was read because of what was found; it corrected `repaired` objects.
     pub(super) fn relisted(&mut self, late: bool, repaired: u64, now: Instant, timing: &Timing) {
         if repaired == 0 {
             if late {

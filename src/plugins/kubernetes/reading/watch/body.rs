@@ -11,7 +11,8 @@ use super::failure::Failure;
 use super::form::Form;
 use super::words::root_cause;
 
-/// The longest event and the longest page that are believed (etcd takes objects up to 1.5 MB by default).
+/// The longest event and the longest page that are believed (etcd takes objects up to 1.5 MB by
+/// default).
 const LONGEST: usize = 256 << 20;
 
 /// A body that is being read.
@@ -20,9 +21,9 @@ pub(super) struct BodyReader {
     pub(super) form: Form,
     body: Body,
     buffer: Vec<u8>,
-    /// So much of the buffer has been given out.
+    /// How much of the buffer has been given out.
     taken: usize,
-    /// So much of it has no more line ends than were given out.
+    /// How much of it has been searched for line ends.
     searched: usize,
 }
 
@@ -43,7 +44,7 @@ impl BodyReader {
         }
     }
 
-    /// The next event of a watch, or nothing at the end. May be dropped and called again.
+    /// The next event of a watch. Returns `None` at the end. May be dropped and called again.
     pub(super) async fn event(&mut self) -> Result<Option<&[u8]>, Failure> {
         let (start, end, next) = loop {
             let found = match self.form {
@@ -59,7 +60,7 @@ impl BodyReader {
                 self.taken = 0;
             }
             if !self.more().await? {
-                // What was cut off is no event.
+                // An event that was cut off is dropped.
                 return Ok(None);
             }
         };

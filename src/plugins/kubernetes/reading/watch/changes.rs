@@ -96,7 +96,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads an object of a list or a watch, as far as it is good; with its version.
+    /// Reads an object of a list or a watch, and its version. Invalid parts are left out.
     fn read(&mut self, object: Payload<'_>) -> (Option<News>, Box<str>) {
         let decoded = match object {
             Payload::Decoded(decoded) => Ok(decoded),

@@ -36,7 +36,7 @@ pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Clie
         let host = proxy.host().unwrap_or_default();
         log::warning(FROM, format_args!("the proxy {host} is not used: the Kubernetes API is reached directly"));
     }
-    // Waiting and trying again is our business, and is seen in the log.
+    // The stream waits and tries again itself, and logs it.
     config.default_retry = false;
     let token = config.auth_info.token_file.as_ref().map(|file| TokenFile::open(Path::new(file))).transpose()?;
     let client = client(&config, token, connect_timeout);
@@ -44,8 +44,8 @@ pub(super) fn connect(from: &ApiFrom, connect_timeout: Duration) -> Result<(Clie
     Ok((client, Server::new(from, &config)))
 }
 
-/// Checks without a network what [`connect`] needs: the URL, and the files of a kubeconfig or of `tls`. What only a Pod has
-/// is not looked for.
+/// Checks without a network what [`connect`] needs: the URL, and the files of a kubeconfig or of
+/// `tls`. What only a Pod has is not looked for.
 ///
 /// # Errors
 /// As for [`connect`].
@@ -61,8 +61,9 @@ pub(crate) fn check(from: &ApiFrom) -> Result<(), String> {
 
 /// kube's own stack without its retries, on connections that notice when their peer is gone.
 ///
-/// kube sets no keepalive: a watch whose packets are silently dropped would hang for ever. A token that stands in a file
-/// is put in by [`TokenFile`]; as in client-go it goes before other credentials.
+/// kube sets no keepalive: a watch whose packets are silently dropped would hang for ever. A token
+/// that stands in a file is put in by [`TokenFile`]; as in client-go it goes before other
+/// credentials.
 fn client(config: &Config, token: Option<TokenFile>, connect_timeout: Duration) -> Result<Client, kube::Error> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
@@ -88,7 +89,8 @@ fn client(config: &Config, token: Option<TokenFile>, connect_timeout: Duration) 
     })
 }
 
-/// What `Config::incluster` does, with the errors of CoreDNS and without the namespace file, which we need not.
+/// What `Config::incluster` does, with the errors of CoreDNS and without the namespace file, which
+/// we need not.
 fn in_cluster() -> Result<Config, String> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (Some(host), Some(port)) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT")) else {
@@ -122,7 +124,7 @@ fn endpoint(url: &str, tls: Option<&[PathBuf; 3]>) -> Result<Config, String> {
         return Err(format!("endpoint {url:?} names no host"));
     }
     if config.cluster_url.scheme_str() == Some("http") {
-        // Else kube reads all certificates of the system, which nobody asks for.
+        // Otherwise kube reads all certificates of the system, which are not needed.
         config.root_cert = Some(Vec::new());
     }
     if let Some([certificate, key, ca]) = tls {
@@ -151,7 +153,8 @@ fn kubeconfig(file: &Path, context: Option<String>) -> Result<Config, String> {
     has_context(&known, context.as_ref()).map_err(failed)?;
     files_of(&known, context.as_ref()).into_iter().try_for_each(|file| readable(Path::new(&file))).map_err(failed)?;
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    // kube reads this asynchronously (a plugin for credentials may run); we are called from a runtime's thread.
+    // kube reads this asynchronously (a plugin for credentials may run); we are called from a
+    // runtime's thread.
     let load = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         runtime.block_on(Config::from_custom_kubeconfig(known, &options)).map_err(|error| plain(&error))
@@ -162,7 +165,8 @@ fn kubeconfig(file: &Path, context: Option<String>) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Leaves out the white space around a token that stands in the kubeconfig: `token: |` adds a line break.
+/// Leaves out the white space around a token that stands in the kubeconfig: `token: |` adds a line
+/// break.
 fn trim_token(config: &mut Config) {
     // The secret itself is shown to serde alone.
     let known = serde_json::to_value(&config.auth_info).unwrap_or_default();

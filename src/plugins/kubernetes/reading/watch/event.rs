@@ -1,5 +1,5 @@
-//! An event of a watch. In JSON its object is trimmed while the line is read, so that a Pod of 8 KB is looked at once; in
-//! protobuf its end is known before.
+//! An event of a watch. In JSON its object is trimmed while the line is read, so that a Pod of 8 KB
+//! is looked at once; in protobuf its end is known before.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,7 +28,7 @@ pub(super) enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// As it came. `null` for one that was decoded: nobody asks for that.
+    /// As it came. Returns `null` for one that was decoded, which is not asked for.
     pub(super) fn raw(&self) -> Raw<'a> {
         match self {
             Self::Raw(raw) => *raw,
@@ -37,7 +37,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Reads an event; nothing if it is none.
+/// Reads an event. Returns `None` if it is invalid.
 pub(super) fn read(event: &[u8], form: Form, kind: Kind, keep: Keep) -> Option<Event<'_>> {
     if form == Form::Json {
         return read_line(event, kind, keep);

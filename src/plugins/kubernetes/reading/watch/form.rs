@@ -1,4 +1,5 @@
-//! The two forms in which the API server answers: protobuf, which is asked for, and JSON, which every resource has.
+//! The two forms in which the API server answers: protobuf, which is asked for, and JSON, which
+//! every resource has.
 
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
@@ -24,7 +25,8 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// As the headers of an answer say. What they do not say is JSON, or the word of somebody in between.
+    /// The form that the headers of an answer name. Without one it is JSON, or the answer comes
+    /// from a proxy in between.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let content = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         match content {

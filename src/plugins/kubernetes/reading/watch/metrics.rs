@@ -57,12 +57,13 @@ pub(super) struct Requests {
 impl Requests {
     pub(super) fn new(host: &Arc<Host>, server: &str) -> Self {
         let took = host.metrics.histogram(&DURATION, SECONDS, &["GET", server]);
-        // We limit nothing: each request has waited for 0 s, but who asks for the family finds it.
+        // There is no limiter, so each request has waited for 0 s. The family exists for
+        // dashboards.
         host.metrics.histogram(&LIMITER, SECONDS, &["GET", server]).observe(Duration::ZERO);
         Self { host: host.clone(), server: server.to_owned(), took, by_code: Mutex::default() }
     }
 
-    /// A list or page took so long.
+    /// Counts the time that a list or page took.
     pub(super) fn took(&self, time: Duration) {
         self.took.observe(time);
     }

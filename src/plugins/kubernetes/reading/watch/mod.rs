@@ -1,24 +1,27 @@
-//! The API server as a source: LIST and WATCH of each kind, nothing else. The only folder that names `kube`.
+//! The API server as a source: LIST and WATCH of each kind, nothing else. The only folder that
+//! names `kube`.
 //!
-//! `kube` gives us the client: configuration, TLS, credentials that are read again. Its `watcher` we do not use.
-//! It cannot fall back from streaming lists to pages, hides `Retry-After`, fails a whole page for one bad
-//! object, begins a list before it knows whether there is an answer, and tells neither bookmarks nor where it
-//! stands, which is what it takes to notice that a watch has gone silent. So [`stream`] is our own machine:
+//! `kube` gives us the client: configuration, TLS, credentials that are read again. Its `watcher`
+//! we do not use. It cannot fall back from streaming lists to pages, hides `Retry-After`, fails a
+//! whole page for one bad object, begins a list before it knows whether there is an answer, and
+//! tells neither bookmarks nor where it stands, which is what it takes to notice that a watch has
+//! gone silent. So [`stream`] is our own machine:
 //!
-//! 1. **List**: as a streaming list (a watch that begins with everything there is), or page by page where the
-//!    server refuses that or never says that it is through. Objects go straight into the store, which notes
-//!    what it has seen; only a complete list drops the rest.
-//! 2. **Watch** from where the list ended. A watch that ends is begun again from the last version heard; one
-//!    whose version has expired lists again, a few times at once and then twice a minute.
-//! 3. **Audit** ([`audit`]): every few minutes, and after each outage, the server is asked for the version and
-//!    size of the collection. A watch that does not come there is repaired by a list.
+//! 1. **List**: as a streaming list (a watch that begins with everything there is), or page by page
+//!    where the server refuses that or never reports that it is complete. Objects go straight into
+//!    the store, which notes what it has seen; only a complete list drops the rest.
+//! 2. **Watch** from where the list ended. A watch that ends is begun again from the last version
+//!    heard; one whose version has expired lists again, a few times at once and then twice a
+//!    minute.
+//! 3. **Audit** ([`audit`]): every few minutes, and after each outage, the server is asked for the
+//!    version and size of the collection. A watch that does not come there is repaired by a list.
 //!
 //! Answers are asked for in protobuf, as CoreDNS does, and taken in JSON as well ([`form`]).
 //!
-//! While the API server is away nothing that is known changes. A list that lacks most of what is known is read
-//! again from etcd itself before it is believed. A ServiceImport collection that does not exist (no such CRD)
-//! counts as empty after ten seconds and is looked for every half minute: unlike CoreDNS, which then never
-//! becomes ready.
+//! While the API server cannot be reached, what is known stays. A list that lacks most of what is
+//! known is read again from etcd itself before it is believed. A ServiceImport collection that does
+//! not exist (no such CRD) counts as empty after ten seconds and is looked for every half minute:
+//! unlike CoreDNS, which then never becomes ready.
 
 mod api;
 mod audit;

@@ -1,4 +1,5 @@
-//! When to try again, when to list again, and when a missing collection counts as empty: pure, time is an argument.
+//! When to try again, when to list again, and when a missing collection counts as empty: pure, time
+//! is an argument.
 
 use std::time::Duration;
 
@@ -29,9 +30,9 @@ impl Pace {
 
     /// How long to wait after this failure; `random` is between 0 and 1.
     ///
-    /// A server that is not there is tried all the time, so that we are back at once when it is. One that
-    /// refuses in the moments after it came up is still starting. Else we wait longer each time, but at
-    /// least as long as it asks for.
+    /// A server that is not there is tried all the time, so that we are back at once when it is.
+    /// One that refuses in the moments after it came up is still starting. Else we wait longer each
+    /// time, but at least as long as it asks for.
     pub(super) fn failed(&mut self, failure: &Failure, now: Instant, timing: &Timing, random: f64) -> Duration {
         let (least, most) = timing.retry;
         let soon = least + (most - least).mul_f64(random);
@@ -55,13 +56,14 @@ impl Pace {
 
 /// Lets lists through that are read again because the old place in the stream has expired.
 ///
-/// A few at once, then one in a while: servers that have lost their memory get all clients at the same time.
+/// A few at once, then one in a while: servers that have lost their memory get all clients at the
+/// same time.
 pub(super) struct Relists {
     tokens: f64,
     at: Instant,
 }
 
-/// So many at once.
+/// How many lists may be read at once.
 const RELISTS: f64 = 3.0;
 
 impl Relists {
@@ -69,7 +71,8 @@ impl Relists {
         Self { tokens: RELISTS, at: now }
     }
 
-    /// A server that comes back has forgotten old places in the stream: the list that follows is no storm.
+    /// A server that comes back has forgotten old places in the stream: the list that follows is no
+    /// storm.
     pub(super) fn server_was_away(&mut self, now: Instant) {
         *self = Self::new(now);
     }

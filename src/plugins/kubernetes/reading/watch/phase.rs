@@ -39,7 +39,7 @@ pub(super) enum Attempt {
 pub(super) enum Gap {
     /// The watch did not come to the version of the collection.
     Late,
-    /// There are so many more objects in the collection (or fewer).
+    /// The collection has so many more objects than are known (or fewer, if negative).
     Count(i64),
     /// The collection is at an older version than the watch: the server's data were restored.
     Rewound,
@@ -54,7 +54,7 @@ pub(super) struct Held {
 
 /// Why a request has ended.
 pub(super) enum Stop {
-    /// The store has ended: there is nobody to read for.
+    /// The store has ended, and with it the reason to read.
     Closed,
     /// The server did not answer as it should.
     Failed(Failure),
@@ -77,7 +77,8 @@ impl Phase {
         matches!(self, Self::Listing { .. })
     }
 
-    /// The version as a number (Kubernetes promises that since 1.35; it always was one). Returns `None` in a list.
+    /// The version as a number (Kubernetes promises that since 1.35; it always was one). Returns
+    /// `None` in a list.
     pub(super) fn number(&self) -> Option<u64> {
         match self {
             Self::Watching { version } => version.parse().ok(),
@@ -85,7 +86,8 @@ impl Phase {
         }
     }
 
-    /// The version has expired. A list goes on to be the one that it was.
+    /// The version has expired, so a list is needed. A list that is being read already keeps its
+    /// reason.
     pub(super) fn expire(&mut self) {
         if let Self::Watching { .. } = self {
             *self = Self::FIRST;

@@ -6,7 +6,8 @@ use super::failure::Failure;
 use super::form::Page;
 use super::resource::Resource;
 
-/// Asks for version and size of a collection. Returns `None` if the server does not say its version as a number.
+/// Asks for version and size of a collection. Returns `None` if the server does not say its version
+/// as a number.
 pub(super) async fn probe(api: &Api, resource: &Resource) -> Result<Option<Claim>, Failure> {
     let (form, body) = api.fetch(&resource.probe(), resource.accepted()).await?;
     let Page { metadata, items } = form.page(&body)?;

@@ -114,7 +114,8 @@ impl Stream {
         }
     }
 
-    /// A watch cannot be compared with the collection. It goes on, but what it does not tell is not noticed.
+    /// A watch cannot be compared with the collection. It goes on, but changes that it misses are
+    /// not noticed.
     pub(super) fn tell_audit(&self, failure: &Failure) {
         let words = Words::of(failure, &self.resource, Attempt::Pages.verb(), &self.api.server);
         let Resource { plural, go_type, .. } = *self.resource;

@@ -48,7 +48,8 @@ impl Resource {
 
     /// The forms in which it is asked for.
     pub(super) fn accepted(&self) -> &'static str {
-        // Custom resources have none but JSON, and servers differ in what they do when asked for more.
+        // Custom resources have none but JSON, and servers differ in what they do when asked for
+        // more.
         if self.kind == Kind::Import { "application/json" } else { ACCEPTED }
     }
 
@@ -67,7 +68,8 @@ impl Resource {
         url
     }
 
-    /// A list of one object of the whole collection: it tells the resourceVersion and how many more there are.
+    /// A list of one object of the whole collection: it tells the resourceVersion and how many more
+    /// there are.
     ///
     /// Without selectors, with which the server might have to look at everything.
     pub(super) fn probe(&self) -> String {

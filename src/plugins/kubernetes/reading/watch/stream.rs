@@ -74,7 +74,8 @@ impl Stream {
         }
     }
 
-    /// Watches from the version that is known, or from the beginning: then the watch begins with a list.
+    /// Watches from the version that is known, or from the beginning: then the watch begins with a
+    /// list.
     async fn watch(&mut self) -> Result<(), Stop> {
         let life = between(self.api.timing.watch);
         let url = match &self.phase {
@@ -93,7 +94,7 @@ impl Stream {
         self.heard.now();
         self.absence.over();
         if self.pace.is_outage() {
-            // What came back may know less than what went away.
+            // A server that comes back may know less than it did before.
             self.audit.soon(Instant::now(), &self.api.timing);
         }
     }

@@ -9,7 +9,7 @@ pub struct Timing {
     pub retry: (Duration, Duration),
     /// The most between attempts after other failures.
     pub backoff_max: Duration,
-    /// A server that could not be reached so long ago may still be starting.
+    /// How long a server counts as starting after it could not be reached.
     pub starting: Duration,
     /// For a connection to come about.
     pub connect: Duration,

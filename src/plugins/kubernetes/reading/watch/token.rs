@@ -1,6 +1,8 @@
-//! A bearer token that stands in a file, as client-go takes it: read again for each request, white space around it left out.
+//! A bearer token that stands in a file, as client-go takes it: read again for each request, white
+//! space around it left out.
 //!
-//! kube sends the file as it is. A token that ends in a newline (`kubectl create token web >file`) is no header then.
+//! kube sends the file as it is. A token that ends in a newline (`kubectl create token web >file`)
+//! is not a valid header then.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +48,8 @@ impl TokenFile {
         })
     }
 
-    /// The header with the token of now. While the file is missing or half written, the last one goes on to be used.
+    /// The header with the current token. While the file is missing or half written, the last token
+    /// is used.
     async fn header(&self) -> HeaderValue {
         let now = tokio::fs::read_to_string(&self.file).await.ok().and_then(|text| header(&text).ok());
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,8 @@
-//! What is wrong between us and the API server, and what to do, in words for people.
+//! What is wrong with the connection to the API server, and what to do, in words for operators.
 //!
-//! The causes of a lost connection come as text alone: kube wraps hyper's errors, and those wrap rustls's and the
-//! system's. So they are known by what they say, and `tests/behaviour/api.rs` holds the words of today's crates.
+//! The causes of a lost connection come as text alone: kube wraps hyper's errors, and those wrap
+//! rustls's and the system's. So they are told apart by their text, and `tests/behaviour/api.rs`
+//! holds the words of today's crates.
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +18,7 @@ use super::server::{Server, TOKEN};
 pub(super) struct Words {
     /// What is wrong, as the server says it where it says something.
     pub(super) said: String,
-    /// The same for somebody who has not seen the question.
+    /// The same for readers who do not know the request.
     pub(super) wrong: String,
     /// What to do, if that is known.
     pub(super) advice: String,
@@ -56,7 +57,7 @@ impl Words {
         }
     }
 
-    /// For somebody who has not seen the question.
+    /// The message for readers who do not know the request.
     pub(super) fn alone(&self) -> String {
         join(&self.wrong, &self.advice)
     }
@@ -76,7 +77,8 @@ fn refused(status: u16, message: &str, resource: &Resource, server: &Server) -> 
     let Resource { plural, group, .. } = resource;
     match status {
         403 => {
-            // `pods is forbidden: User "system:serviceaccount:kube-system:coredns" cannot list resource ...`
+            // `pods is forbidden: User "system:serviceaccount:kube-system:coredns" cannot list
+            // resource ...`
             let user = message.split_once("User \"").and_then(|(_, rest)| rest.split_once('"'));
             let user = user.map_or("our service account", |(user, _)| user);
             format!("grant the verbs list and watch on {plural} in API group \"{group}\" to {user}")
@@ -132,7 +134,8 @@ pub(super) fn root_cause(error: &kube::Error) -> String {
     if let Some((system, _)) = last.split_once(" (os error") {
         return system.to_lowercase();
     }
-    // Some errors quote their cause; the last that does not is the context, unless it is hyper's for everything.
+    // Some errors quote their cause; the last that does not is the context, unless it is hyper's
+    // for everything.
     let is_context =
         |text: &String| !text.contains(last) && !text.contains("client error") && text != "connection error";
     match texts.into_iter().rev().find(is_context) {
