@@ -12,6 +12,8 @@
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
+#[path = "layers/folders.rs"]
+mod folders;
 #[path = "layers/source.rs"]
 mod source;
 
@@ -19,8 +21,11 @@ use std::path::Path;
 
 use source::{Source, Use};
 
+/// Who may use whom: (name, the names that it may use).
+type Arrows = &'static [(&'static str, &'static [&'static str])];
+
 /// Who may use whom.
-const ARROWS: &[(&str, &[&str])] = &[
+const ARROWS: Arrows = &[
     ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
@@ -37,13 +42,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     // The map of the house names no more than its rooms.
     ("lib", &[]),
-];
-
-/// Who may use whom inside of a folder: (folder, its parts and what each may use of it). What is
-/// not among the parts, such as `mod.rs`, stands above them and may use all; no part may use it.
-const INNER: &[(&str, &[(&str, &[&str])])] = &[
-    // Reading writes what is known, answers are read from it.
-    ("plugins::kubernetes", &[("known", &[]), ("reading", &["known"]), ("answers", &["known"])]),
 ];
 
 /// What plugins may use of `corefile`: the cursor, words, values and addresses. Not blocks, not the parser.
@@ -120,28 +118,6 @@ fn between_plugins(source: &Source, path: &[String]) -> Option<String> {
     let own = (source.room() == "plugins").then(|| source.module.get(1)).flatten()?;
     let other = path.get(1).filter(|_| path[0] == "plugins")?;
     (own != other).then(|| format!("the plugin {own} may not use {}", path.join("::")))
-}
-
-/// Arrows between the parts of one folder.
-fn inner_arrows(source: &Source) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (folder, parts) in INNER {
-        let folder: Vec<&str> = folder.split("::").collect();
-        let below = |path: &[String]| {
-            (path.len() > folder.len() && path.iter().zip(&folder).all(|(a, b)| a == b))
-                .then(|| path[folder.len()].clone())
-        };
-        let Some(own) = below(&source.module) else { continue };
-        let Some((_, allowed)) = parts.iter().find(|(part, _)| *part == own) else { continue };
-        for Use { line, path, .. } in source.uses().into_iter().filter(|used| used.own) {
-            let other = below(&path);
-            let is_above = path == folder;
-            if is_above || other.is_some_and(|other| other != own && !allowed.contains(&other.as_str())) {
-                wrong.push(format!("{}:{line}: {own} may not use {}", source.path, path.join("::")));
-            }
-        }
-    }
-    wrong
 }
 
 /// Clocks, sockets and packages where they do not belong.
@@ -251,14 +227,8 @@ fn arrows_point_one_way() {
 #[test]
 fn arrows_inside_a_folder_point_one_way() {
     let all = house(&["src"]);
-    for (folder, parts) in INNER {
-        let has = |part: &str| {
-            let folder = folder.split("::").chain([part]);
-            all.iter().any(|source| folder.clone().eq(source.module.iter().take(folder.clone().count())))
-        };
-        assert!(parts.iter().all(|(part, _)| has(part)), "{folder} lacks one of its parts");
-    }
-    hold("inner arrows", all.iter().filter(|source| !source.is_test).flat_map(inner_arrows).collect());
+    hold("parts of a folder", folders::missing(&all));
+    hold("inner arrows", all.iter().filter(|source| !source.is_test).flat_map(folders::arrows).collect());
 }
 
 #[test]
@@ -338,7 +308,7 @@ fn a_wrong_arrow_inside_a_folder_is_found() {
         ("setup.rs", "use super::reading::watch; use super::answers::zone::Zone;", 0),
         ("mod.rs", "use self::reading::start; use crate::plugins::kubernetes::known::index::Index;", 0),
     ] {
-        assert_eq!(broken(inner_arrows, &format!("{folder}/{path}"), text), wrong, "{path}: {text}");
+        assert_eq!(broken(folders::arrows, &format!("{folder}/{path}"), text), wrong, "{path}: {text}");
     }
 }
 
