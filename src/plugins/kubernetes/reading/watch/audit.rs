@@ -12,7 +12,7 @@ use super::timing::{Timing, between};
 
 /// The comparison of one stream.
 pub(super) struct Audit {
-    phase: Phase,
+    state: State,
     /// Objects that the server counts and we do not; they were there when a list had just been
     /// read.
     offset: i64,
@@ -21,7 +21,8 @@ pub(super) struct Audit {
     disagreed: bool,
 }
 
-enum Phase {
+/// Where the comparison stands.
+enum State {
     /// Nothing is going on until then.
     Idle(Instant),
     /// The server has been asked. The watch may have to come to an earlier claim's version by then
@@ -52,50 +53,50 @@ pub(super) enum Due {
 
 impl Audit {
     pub(super) fn new(now: Instant, timing: &Timing) -> Self {
-        Self { phase: Phase::Idle(now + between(timing.sweep)), offset: 0, stretch: 1, disagreed: false }
+        Self { state: State::Idle(now + between(timing.sweep)), offset: 0, stretch: 1, disagreed: false }
     }
 
     /// Whether the watch is on its way to a version.
     pub(super) fn is_awaiting(&self) -> bool {
-        matches!(self.phase, Phase::Awaiting { .. })
+        matches!(self.state, State::Awaiting { .. })
     }
 
     /// A new watch begins: what the old one asked is not answered any more.
     pub(super) fn begin(&mut self, now: Instant, timing: &Timing) {
-        if matches!(self.phase, Phase::Asking { .. }) {
+        if matches!(self.state, State::Asking { .. }) {
             self.later(now, timing);
         }
     }
 
     /// Something happened after which the comparison should be made soon.
     pub(super) fn soon(&mut self, now: Instant, timing: &Timing) {
-        self.phase = Phase::Idle(now + between(timing.recheck));
+        self.state = State::Idle(now + between(timing.recheck));
     }
 
     /// Makes the comparison later.
     pub(super) fn later(&mut self, now: Instant, timing: &Timing) {
-        self.phase = Phase::Idle(now + between(timing.sweep) * self.stretch);
+        self.state = State::Idle(now + between(timing.sweep) * self.stretch);
     }
 
     /// When [`Audit::due`] has something to say.
     pub(super) fn wake(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Idle(at) | Phase::Awaiting { until: at, .. } => Some(at),
-            Phase::Asking { .. } => None,
+        match self.state {
+            State::Idle(at) | State::Awaiting { until: at, .. } => Some(at),
+            State::Asking { .. } => None,
         }
     }
 
     /// What is to be done now; `at_once` asks the server before it is time.
     pub(super) fn due(&mut self, now: Instant, at_once: bool) -> Due {
-        match self.phase {
-            Phase::Awaiting { until, .. } if now >= until => Due::Late,
-            Phase::Idle(at) if at_once || now >= at => {
-                self.phase = Phase::Asking { until: None };
+        match self.state {
+            State::Awaiting { until, .. } if now >= until => Due::Late,
+            State::Idle(at) if at_once || now >= at => {
+                self.state = State::Asking { until: None };
                 Due::Ask
             }
-            Phase::Awaiting { until, .. } if at_once => {
+            State::Awaiting { until, .. } if at_once => {
                 // Asking once more must not put off the time by which the watch has to be there.
-                self.phase = Phase::Asking { until: Some(until) };
+                self.state = State::Asking { until: Some(until) };
                 Due::Ask
             }
             _ => Due::Nothing,
@@ -105,24 +106,24 @@ impl Audit {
     /// The server has answered.
     pub(super) fn claimed(&mut self, claim: Claim, now: Instant, timing: &Timing) {
         let Claim { version, count } = claim;
-        let until = match self.phase {
-            Phase::Asking { until: Some(until) } => until,
+        let until = match self.state {
+            State::Asking { until: Some(until) } => until,
             _ => now + timing.sweep_patience,
         };
-        self.phase = Phase::Awaiting { version, count, until };
+        self.state = State::Awaiting { version, count, until };
     }
 
     /// The watch comes to `version`. `before` says that what it tells has not been taken in yet.
     ///
     /// Returns whether the number of known objects is to be compared now, by [`Audit::compare`].
     pub(super) fn reached(&mut self, version: u64, before: bool) -> bool {
-        matches!(self.phase, Phase::Awaiting { version: wanted, .. } if version > wanted || (version == wanted && !before))
+        matches!(self.state, State::Awaiting { version: wanted, .. } if version > wanted || (version == wanted && !before))
     }
 
     /// Compares; returns how many objects the server has more than `known` if that is not as it
     /// should be.
     pub(super) fn compare(&mut self, known: usize, now: Instant, timing: &Timing) -> Option<i64> {
-        let Phase::Awaiting { count, .. } = self.phase else { return None };
+        let State::Awaiting { count, .. } = self.state else { return None };
         self.stretch = 1;
         self.later(now, timing);
         let difference = count? - known as i64;
