@@ -13,6 +13,8 @@
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
+#[path = "layers/folders.rs"]
+mod folders;
 #[path = "layers/rings.rs"]
 mod rings;
 #[path = "layers/source.rs"]
@@ -22,8 +24,11 @@ use std::path::Path;
 
 use source::{Source, Use};
 
+/// Who may use whom: (name, the names that it may use).
+type Arrows = &'static [(&'static str, &'static [&'static str])];
+
 /// Who may use whom.
-const ARROWS: &[(&str, &[&str])] = &[
+const ARROWS: Arrows = &[
     ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
@@ -124,11 +129,11 @@ fn between_plugins(source: &Source, path: &[String]) -> Option<String> {
 /// Clocks, sockets and packages where they do not belong.
 fn foreign(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
-    let is_watch = source.path.starts_with("src/plugins/kubernetes/watch");
+    let is_watch = source.path.starts_with("src/plugins/kubernetes/reading/watch");
     for Use { line, path, .. } in source.uses().into_iter().filter(|used| !used.own) {
         let (place, whole) = (format!("{}:{line}", source.path), path.join("::"));
         if KUBE.contains(&path[0].as_str()) && !is_watch {
-            wrong.push(format!("{place}: only plugins/kubernetes/watch knows {whole}"));
+            wrong.push(format!("{place}: only plugins/kubernetes/reading/watch knows {whole}"));
         }
         for (_, _, why) in FOREIGN.iter().filter(|(room, what, _)| *room == source.room() && begins(&whole, what)) {
             wrong.push(format!("{place}: {whole}: {why}"));
@@ -226,6 +231,13 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn arrows_inside_a_folder_point_one_way() {
+    let all = house(&["src"]);
+    hold("parts of a folder", folders::missing(&all));
+    hold("inner arrows", all.iter().filter(|source| !source.is_test).flat_map(folders::arrows).collect());
+}
+
+#[test]
 fn clocks_sockets_and_kube_stay_where_they_belong() {
     hold("foreign", house(&["src"]).iter().filter(|source| !source.is_test).flat_map(foreign).collect());
 }
@@ -293,13 +305,33 @@ fn a_wrong_arrow_is_found() {
 }
 
 #[test]
+fn a_wrong_arrow_inside_a_folder_is_found() {
+    let folder = "src/plugins/kubernetes";
+    for (path, text, wrong) in [
+        ("known/index.rs", "use super::model::Service;", 0),
+        ("known/index.rs", "use super::super::reading::feed::Feed;", 1),
+        ("known/store/mod.rs", "use crate::plugins::kubernetes::answers::zone::Zone;", 1),
+        ("reading/feed.rs", "use crate::plugins::kubernetes::known::store::Store;", 0),
+        ("reading/feed.rs", "use crate::plugins::kubernetes::{answers::name, known::index};", 1),
+        ("answers/zone.rs", "use super::super::reading::options::SourceOptions;", 1),
+        ("answers/zone.rs", "fn f() { crate::plugins::kubernetes::setup::read(); }", 1),
+        ("answers/zone.rs", "use super::super::Kubernetes;", 1),
+        ("setup.rs", "use super::reading::watch; use super::answers::zone::Zone;", 0),
+        ("mod.rs", "use self::reading::start; use crate::plugins::kubernetes::known::index::Index;", 0),
+    ] {
+        assert_eq!(broken(folders::arrows, &format!("{folder}/{path}"), text), wrong, "{path}: {text}");
+    }
+}
+
+#[test]
 fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
     for (path, text, wrong) in [
         ("src/wire/name.rs", "use std::time::Instant;", 1),
         ("src/wire/name.rs", "use std::net::{IpAddr, UdpSocket};", 1),
         ("src/wire/name.rs", "use std::net::IpAddr;", 0),
         ("src/wire/name.rs", "#[cfg(test)]\nmod tests { use hickory_proto::op::Message; }", 0),
-        ("src/plugins/kubernetes/watch/api.rs", "use kube::Client;", 0),
+        ("src/plugins/kubernetes/reading/watch/api.rs", "use kube::Client;", 0),
+        ("src/plugins/kubernetes/reading/feed.rs", "use kube::Client;", 1),
     ] {
         assert_eq!(broken(foreign, path, text), wrong, "{path}: {text}");
     }

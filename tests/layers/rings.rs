@@ -5,9 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Source, Use};
 
-/// Folders that are not looked at yet, each with its reason.
-const EXEMPT: &[(&str, &str)] = &[("plugins::kubernetes", "its modules are still one large ring")];
-
 /// Rings that may stand, each with its reason: (modules, why). An entry that is not a ring any more
 /// fails the test.
 const NAMED: &[(&[&str], &str)] = &[
@@ -46,8 +43,7 @@ type Arrows<'a> = BTreeMap<&'a Module, BTreeSet<&'a Module>>;
 
 /// The rings that are not named, and the names that are not rings any more.
 pub(crate) fn wrong(sources: &[Source]) -> Vec<String> {
-    let is_exempt = |ring: &Vec<String>| EXEMPT.iter().any(|(folder, _)| ring[0].starts_with(folder));
-    let found: Vec<Vec<String>> = all(sources).into_iter().filter(|ring| !is_exempt(ring)).collect();
+    let found = all(sources);
     let is_named = |ring: &&Vec<String>| NAMED.iter().any(|(modules, _)| modules == &ring.as_slice());
     let unnamed = found.iter().filter(|ring| !is_named(ring));
     let unnamed = unnamed.map(|ring| format!("these use each other in a ring: {}", ring.join(", ")));
