@@ -2,8 +2,8 @@
 //!
 //! # One query, in order
 //!
-//! [`server`]`/udp` takes a datagram and what is live → [`wire`] reads header, question and OPT in place →
-//! [`chain`]`/site` finds the server block by its longest zone → the chain goes down, plugin by plugin, until one
+//! [`server`]`/udp` takes a datagram and what is live → [`chain`]`/serve` has [`wire`] read header, question and OPT
+//! in place → [`chain`]`/listener` finds the server block by its longest zone → the chain goes down, plugin by plugin, until one
 //! answers → the reply comes up through the same seats → [`wire`] writes it behind the question, cut to what the
 //! client takes → it is sent from the address that was asked.
 //!
@@ -12,6 +12,7 @@
 //! - [`wire`]: bytes and their meaning; pure
 //! - [`corefile`]: text to server blocks, every word with its line; knows no plugin
 //! - [`host`]: what a plugin may ask of the process
+//! - `remote`: how one other DNS server is asked; knows no plugin
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`node`]: interface, rules and Corefile of a NodeLocal DNSCache
@@ -33,7 +34,11 @@ pub mod error;
 pub mod host;
 pub mod node;
 pub mod plugins;
+mod remote;
 pub mod server;
+// Unit tests share files with the tests outside, which name the crate.
+#[cfg(test)]
+extern crate self as signpost;
 #[cfg(test)]
 mod testing;
 pub mod wire;

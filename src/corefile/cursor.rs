@@ -249,7 +249,7 @@ impl<'a> Cursor<'a> {
         self.complain(word, "this plugin can only be used once per Server Block").hint(hint).into()
     }
 
-    /// Returns a complaint with the plugin's name and a place; the caller may add hints.
+    /// Returns a complaint with the plugin's name and a position; the caller may add hints.
     pub fn complain(&self, word: &Word, message: impl Into<String>) -> Complaint {
         word.complain(message).from_context(format!("plugin/{}", self.plugin))
     }

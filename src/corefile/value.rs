@@ -1,7 +1,7 @@
 //! Values in a Corefile, with the syntax that Go's standard library gives them.
 //!
 //! Errors are Go's messages (`time: missing unit in duration "5"`), because people search for them.
-//! A [`super::Cursor`] adds the place and a hint.
+//! A [`super::Cursor`] adds the position and a hint.
 
 use std::fmt;
 use std::net::IpAddr;
