@@ -7,7 +7,8 @@ use signpost::args::{Command, USAGE, USAGE_STATUS, parse, wants_json};
 use signpost::compare::options;
 use signpost::error::Error;
 use signpost::host::log::{self, Level};
-use signpost::plugins::{ALL, ELSEWHERE};
+use signpost::manual::manual;
+use signpost::plugins::{ALL, COREDNS, names};
 use signpost::server::{check, run};
 
 fn main() -> ExitCode {
@@ -31,18 +32,20 @@ fn main() -> ExitCode {
         }
     };
     let result = match command {
-        Command::Serve(args) => run::serve(&args, ALL, ELSEWHERE),
-        Command::Validate(args) => Ok(check::validate(&args, ALL, ELSEWHERE)),
+        Command::Serve(args) => run::serve(&args, ALL, COREDNS),
+        Command::Validate(args) => Ok(check::validate(&args, ALL, COREDNS)),
         Command::Version => {
             println!("{}", run::banner());
             Ok(ExitCode::SUCCESS)
         }
         Command::Plugins => {
-            let mut names: Vec<_> = ALL.iter().map(|plugin| plugin.name).collect();
-            names.sort_unstable();
-            names.iter().for_each(|name| println!("{name}"));
+            names().iter().for_each(|name| println!("{name}"));
             Ok(ExitCode::SUCCESS)
         }
+        Command::Manual(name) => manual(&name).map(|page| {
+            print!("{page}");
+            ExitCode::SUCCESS
+        }),
         Command::Help => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

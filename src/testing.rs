@@ -39,7 +39,7 @@ impl Server {
     /// Builds what `text` says, or tells what is wrong with it.
     pub(crate) fn try_new(text: &str) -> Result<Self> {
         let served: Vec<&str> = plugins::ALL.iter().map(|plugin| plugin.name).collect();
-        let vocabulary = Vocabulary { served: &served, elsewhere: plugins::ELSEWHERE };
+        let vocabulary = Vocabulary { served: &served, elsewhere: plugins::COREDNS };
         let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary)?;
         // What tests wait for is moved, and does not come because the machine is busy.
         let host = Arc::new(Host { clock: Clock::stopped(), ..Host::default() });

@@ -1,4 +1,4 @@
-//! The watches against a scripted API server: what the fault matrix (rows A7 to A18) demands, seen in the index.
+//! The watches against a scripted API server: what an API server may do wrong, and what the index shows then.
 //!
 //! Waiting times are short here; their lengths and the arithmetic of backing off are tested beside the code.
 
@@ -434,7 +434,7 @@ async fn a_silent_hang_is_noticed() {
     until("noticed", || room.has("unseen")).await;
 }
 
-/// Row A6: a server that answers no more is noticed while the watch still waits for a bookmark, too.
+/// A server that answers no more is noticed while the watch still waits for a bookmark, too.
 #[tokio::test]
 async fn a6_a_hang_after_the_last_answer_is_noticed() {
     let api = with_services(3).await;

@@ -5,10 +5,7 @@
 //! while cursor.next_occurrence() {
 //!     let zones = cursor.args();
 //!     while cursor.next_option() {
-//!         match cursor.word().as_str() {
-//!             "ttl" => { let ttl = cursor.expect_arg()?; .. cursor.integer(ttl)? .. }
-//!             _ => return Err(cursor.unknown_property(&["ttl"])),
-//!         }
+//!         let (option, values) = (cursor.word(), cursor.args());
 //!     }
 //! }
 //! ```
@@ -18,6 +15,8 @@
 //!   further options, its `}` ends the reading, and what follows is taken for another occurrence of the
 //!   directive: [`Cursor::next_occurrence`] then stands on some word that is not the directive's name.
 //! - [`Cursor::next_arg`] takes a `{` for an argument; [`Cursor::args`] stops in front of it.
+
+use std::ops::RangeBounds;
 
 use crate::error::{Complaint, Error, Result};
 
@@ -121,6 +120,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The only argument on the line.
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] if there is none, or more than one.
+    pub fn one_arg(&mut self) -> Result<&'a Word> {
+        let [word] = self.args()[..] else { return Err(self.arg_err()) };
+        Ok(word)
+    }
+
+    /// The arguments that are left on the line.
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] if there are fewer or more than `count` allows.
+    pub fn args_of(&mut self, count: impl RangeBounds<usize>) -> Result<Vec<&'a Word>> {
+        let args = self.args();
+        if count.contains(&args.len()) { Ok(args) } else { Err(self.arg_err()) }
+    }
+
     /// Moves to the name of the next option in the directive's block; false at its end, or if there is no
     /// block. `NextBlock` in CoreDNS.
     pub fn next_option(&mut self) -> bool {
@@ -207,12 +224,6 @@ impl<'a> Cursor<'a> {
     /// A complaint about another word of the directive.
     pub fn error_at(&self, word: &Word, message: impl AsRef<str>) -> Error {
         self.complain(word, format!("Error during parsing: {}", message.as_ref())).into()
-    }
-
-    /// An option that the plugin does not have; `known` are those that it has.
-    pub fn unknown_property(&self, known: &[&str]) -> Error {
-        let word = self.word();
-        self.unknown(word, format!("Error during parsing: unknown property '{word}'"), known)
     }
 
     /// A word that is none of some `known` ones, with the plugin's own message and a "did you mean".

@@ -84,7 +84,7 @@ impl ServerBlock {
 pub struct Vocabulary<'a> {
     /// Plugins that Signpost has.
     pub served: &'a [&'a str],
-    /// Plugins that CoreDNS has beyond those: refused, but by name.
+    /// Plugins that CoreDNS has: those that are not served are refused by name.
     pub elsewhere: &'a [&'a str],
 }
 

@@ -18,6 +18,7 @@
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
@@ -26,7 +27,7 @@ use crate::wire::encode::{Encoder, Owner};
 use crate::wire::types::rtype;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "any", setup };
+pub const PLUGIN: Registration = Registration { name: "any", setup, doc: doc_of!("any.rs"), options: &[] };
 
 /// The TTL of the record in seconds: the number of the RFC, as in CoreDNS.
 const TTL: u32 = 8482;

@@ -16,17 +16,15 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! None.
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::value;
 use crate::error::Result;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "bufsize", setup };
+pub const PLUGIN: Registration = Registration { name: "bufsize", setup, doc: doc_of!("bufsize.rs"), options: &[] };
 
 /// What crosses any network without being cut (DNS flag day 2020).
 const DEFAULT: u16 = 1232;

@@ -16,20 +16,17 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - Every plugin that waits obeys; in CoreDNS only those that look at the query's context do.
-//! - The client is answered at once when the time is over; CoreDNS waits for the plugin to notice.
 
 use std::time::Duration;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::value;
 use crate::error::Result;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "cancel", setup };
+pub const PLUGIN: Registration = Registration { name: "cancel", setup, doc: doc_of!("cancel.rs"), options: &[] };
 
 /// Just longer than any client waits.
 const DEFAULT: Duration = Duration::from_millis(5001);

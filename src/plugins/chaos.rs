@@ -21,12 +21,11 @@
 //! }
 //! ```
 //! `dig @10.96.0.10 CH TXT hostname.bind` tells which Pod answers.
-//!
-//! ## Differences from CoreDNS
-//! - The authors come in their order, not shuffled; without AUTHORS there are none, in place of CoreDNS's own.
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::unknown_property;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
@@ -37,7 +36,7 @@ use crate::wire::name::Name;
 use crate::wire::types::{class, rtype};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "chaos", setup };
+pub const PLUGIN: Registration = Registration { name: "chaos", setup, doc: doc_of!("chaos.rs"), options: &[] };
 
 /// The most octets of a text (RFC 1035 section 3.3).
 const MAX_TEXT: usize = 255;
@@ -54,7 +53,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     cursor.next_occurrence();
     let args: Vec<&str> = cursor.args().iter().map(|word| word.as_str()).collect();
     if cursor.next_option() {
-        return Err(cursor.unknown_property(&[]));
+        return Err(cursor.unknown(cursor.word(), unknown_property(cursor.word()), &[]));
     }
     let coredns = format!("CoreDNS-{}", host::COREDNS);
     let (version, authors) = args.split_first().map_or((&*coredns, [].as_slice()), |(version, rest)| (*version, rest));

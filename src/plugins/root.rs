@@ -16,18 +16,16 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! None.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::error::{Result, words};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "root", setup };
+pub const PLUGIN: Registration = Registration { name: "root", setup, doc: doc_of!("root.rs"), options: &[] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();

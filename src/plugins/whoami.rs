@@ -15,10 +15,8 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - The SRV record is left out where its owner would be longer than a name may be; CoreDNS sends no reply then.
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
 use crate::error::Result;
@@ -29,7 +27,7 @@ use crate::wire::request::flag;
 use crate::wire::types::{class, rtype};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "whoami", setup };
+pub const PLUGIN: Registration = Registration { name: "whoami", setup, doc: doc_of!("whoami.rs"), options: &[] };
 
 struct Whoami;
 

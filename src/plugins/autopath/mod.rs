@@ -32,13 +32,6 @@
 //!
 //! ## Metrics
 //! - `coredns_autopath_success_total{server}`: replies with a name that exists, the first one included.
-//!
-//! ## Differences from CoreDNS
-//! - A question for the first domain itself is left alone; CoreDNS answers SERVFAIL.
-//! - An ExternalName that the first domain finds has its alias once; CoreDNS adds a second one.
-//! - Pods on their node's network share its address: the one of the namespace that the name ends in counts. CoreDNS takes any.
-//! - Without `pods verified`, or without the plugin behind `@`, a warning at the start says that there is no effect.
-//! - A domain with which a name would be too long is passed over; CoreDNS answers SERVFAIL.
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +40,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use crate::chain::doc::doc_of;
 use crate::chain::search::{Offered, SearchPath, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
@@ -61,7 +55,7 @@ use crate::wire::reply::Origin;
 use crate::wire::types::{class, rcode};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "autopath", setup };
+pub const PLUGIN: Registration = Registration { name: "autopath", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 static SUCCESSES: Family = Family {
     name: "coredns_autopath_success_total",

@@ -178,7 +178,7 @@ impl Plugin for Silent {
 /// RFC 8767 section 5: a client does not wait for long while there is something to give.
 #[test]
 fn verifying_has_an_end_without_a_timeout() {
-    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration { name: "whoami", setup }];
+    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];
     fn setup(s: &mut Setup<'_>) -> Result<()> {
         s.chain(Silent(AtomicBool::new(false)));
         Ok(())
@@ -222,7 +222,7 @@ impl Plugin for Doorway {
 /// Everything becomes stale in the same second, and everything is asked for.
 #[test]
 fn a_mass_expiry_makes_no_burst() {
-    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration { name: "whoami", setup }];
+    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];
     fn door(host: &Host) -> Arc<Door> {
         host.shared.get_or_make("door", || Door { open: watch::Sender::new(true), asked: AtomicUsize::new(0) })
     }

@@ -4,28 +4,6 @@
 //!
 //! ```text
 //! forward FROM TO... {
-//!     except ZONE...
-//!     policy random|round_robin|sequential
-//!     force_tcp
-//!     prefer_udp
-//!     read_timeout DURATION
-//!     expire DURATION
-//!     max_age DURATION
-//!     max_idle_conns N
-//!     max_fails N
-//!     health_check DURATION [no_rec] [domain NAME]
-//!     failfast_all_unhealthy_upstreams
-//!     max_connect_attempts N
-//!     max_concurrent N
-//!     failover RCODE...
-//!     next RCODE...
-//!     next_on_nodata
-//!     source_address IP
-//!     random_case
-//!     tls [CERT KEY] [CA]
-//!     tls_servername NAME
-//!     doh_method POST|GET
-//!     resolver IP[:PORT]...
 //! }
 //! ```
 //!
@@ -37,37 +15,6 @@
 //!   show. At most 15. Files are read again when they change; one that is empty or gone changes nothing. Host names are
 //!   absolute; they are looked up when the server starts and again when the TTL of their addresses is over (5 s at
 //!   least, an hour at most), and keep their addresses as long as there are no others.
-//! - `except`: zones below FROM that are not forwarded.
-//! - `policy`: which upstream is asked first (`random`).
-//! - `force_tcp`, `prefer_udp`: TCP or UDP, whatever the client uses. A truncated reply is asked for again over TCP.
-//! - `read_timeout`: how long one try may take (2s). A look-up takes at most as long as all its tries one after the
-//!   other, and 4.5 s.
-//! - `expire`, `max_age`, `max_idle_conns`: how long sockets without questions are kept (10s), how long they are used
-//!   at all (0, as long as they are of use), and how many idle ones are kept (0, any number). A connection hands over to a
-//!   new one in any case after 15 to 30 s, or 1,000 to 2,000 questions (10,000 to 20,000 if it is encrypted), so that the
-//!   load of a node does not stay with one pod of an upstream Service. No question waits for that: the old connection is used
-//!   until the new one is open, and ends with its last answer.
-//! - `max_fails`, `health_check`: after a late answer or a failed try an upstream is probed (`NS` of `.` or `domain`,
-//!   every 500ms, with RD unless `no_rec`) until it answers; with more than `max_fails` (2) failed probes it is down and
-//!   not asked. 0 means never, and no probes.
-//! - `failfast_all_unhealthy_upstreams`: SERVFAIL at once when all are down, instead of one last try.
-//! - `max_connect_attempts`: tries of one query (as many as make sense, in the time of two for each upstream); 0 means
-//!   as many as make sense in 4.5 s.
-//! - `max_concurrent`: more queries at a time are REFUSED (0, any number).
-//! - `failover`: RCODEs with which the other upstreams are asked, each in its turn. If none of them has another answer, the
-//!   last one counts. Upstreams that have been silent for a while are neither asked nor waited for.
-//! - `next`, `next_on_nodata`: RCODEs, or an empty answer, with which the next matching `forward` of the block is asked.
-//! - `source_address`: the address that queries leave from.
-//! - `random_case` (not in CoreDNS): the letters of a question are in random case, and a reply counts only if it
-//!   repeats that (0x20). After three that do not the upstream is asked over TCP, where nobody can forge: if it does not
-//!   repeat the case there either, it is asked as always from then on.
-//! - `tls`: PEM files for encrypted upstreams: a certificate of our own and its key, if upstreams ask for one, and the
-//!   authorities to trust. Without CA those of the machine are trusted: `SSL_CERT_FILE`, `SSL_CERT_DIR`, or where
-//!   distributions keep them. An image without any needs one of these. A certificate in CA is also trusted itself.
-//! - `tls_servername`: the name that certificates of encrypted upstreams have to show. Without it, it is the upstream's
-//!   host name or address.
-//! - `resolver`: who is asked for host names of upstreams, in place of the name servers in `/etc/resolv.conf`.
-//! - `doh_method`: how `https://` upstreams are asked (`POST`).
 //!
 //! An upstream that cannot show the right certificate gets no query: the reply is SERVFAIL, with the reason as an
 //! extended error. `force_tcp` and `prefer_udp` make no difference to encrypted upstreams.
@@ -147,36 +94,6 @@
 //!   `coredns_forward_request_duration_seconds{to, rcode}`, `coredns_forward_healthcheck_failures_total{to}`: dropped by
 //!   CoreDNS 1.11, asked for by dashboards still
 //! - `coredns_forward_file_failures_total{file}`: a file of upstreams was empty or gone, or a host name not found
-//!
-//! ## Differences from CoreDNS
-//!
-//! - A reply with another question is ignored, and waiting goes on; CoreDNS answers FORMERR. An error without a
-//!   question is passed on.
-//! - Equal questions at the same time are one question upstream.
-//! - Files of upstreams are read again when they change.
-//! - A network as FROM means all its reverse zones, not the first alone.
-//! - A link-local upstream (`fe80::1%eth0`) works.
-//! - A look-up ends after 4.5 s instead of 5, after 1.9 s if nothing at all was heard of any upstream, and after 1.5 s
-//!   with all upstreams down, so that a client that waits 5 s hears SERVFAIL and, as an extended error, why.
-//! - The next upstream is asked when an answer is late, not after `read_timeout`; see above. Silent upstreams are not
-//!   asked, and probes begin at the first late answer and wait 500 ms.
-//! - What no client waits for (the cache's stale and prefetched answers) is not asked while all upstreams are out.
-//! - A truncated reply is asked again over TCP for every client; CoreDNS passes it on to a client that came by UDP. If
-//!   TCP fails, or the client has no room for the whole answer, so do we.
-//! - ICMP errors end no try. Host and net unreachable are not seen at all: they end like silence, soon.
-//! - Payload sizes above 1232 and the options of neighbours do not go upstream, nor do the latter come back.
-//! - An answer of an upstream ends its being down, not only a probe.
-//! - A UDP socket sends 16 queries or for 3 s, and then another port is drawn; CoreDNS keeps ports in use while there are
-//!   queries.
-//! - Connections over TCP and TLS carry many queries at a time: many queries cost one handshake. They are changed after
-//!   30 s or 2,000 queries at most, as above; CoreDNS keeps a connection that is never idle.
-//! - A file behind `tls://` names upstreams that are reached over TLS; CoreDNS reaches them without.
-//! - At most 16,384 different questions are open at a time; beyond that it is SERVFAIL.
-//! - Host names are looked up again. At the first start a name server that does not answer within 2 s keeps only what
-//!   is forwarded to that name from being served; CoreDNS ends. A name that has no address is refused by both.
-//! - The certificate of an encrypted upstream that is named by its host has to be for that name; in CoreDNS for the
-//!   address that was found.
-//! - Upstreams over HTTPS must speak HTTP/2; CoreDNS also takes HTTP/1.1.
 
 mod budget;
 mod exchange;
@@ -195,6 +112,7 @@ mod metrics;
 mod names;
 #[cfg(test)]
 mod names_tests;
+mod options;
 mod policy;
 mod quic;
 #[cfg(test)]
@@ -226,12 +144,14 @@ use tokio::sync::SetOnce;
 
 use self::exchange::{Forward, Slot};
 use self::message::Sent;
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Later, Plugin, Proto, Query, Reply, Step};
 use crate::error::Result;
 
 /// The plugin.
-pub const PLUGIN: Registration = Registration { name: "forward", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "forward", setup, doc: doc_of!("mod.rs"), options: &[&options::OPTIONS] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::link::Link;
 use super::message::Sent;
 use super::metrics::Counts;
-use super::setup::Options;
+use super::options::Options;
 use super::table::Outcome;
 use super::upstream::{Address, Way};
 use super::vitals::Vitals;

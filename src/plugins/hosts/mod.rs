@@ -6,12 +6,7 @@
 //! ## Syntax
 //! ```text
 //! hosts [FILE [ZONES...]] {
-//!     [ADDRESS NAMES...]      # entries; they come behind those of the file
-//!     ttl SECONDS             # of every record, 1 to 65535, default 3600
-//!     no_reverse              # no PTR records
-//!     reload DURATION         # how often the file is looked at, default 5s; 0s: it is read once
-//!     fallthrough [ZONES...]  # names that are not here are asked of the next plugin
-//!     fallthrough_unsupported # so are all questions for other types than A, AAAA and PTR
+//!     ADDRESS NAMES...
 //! }
 //! ```
 //! - **FILE** defaults to `/etc/hosts`. One that is missing is a warning, and is read when it comes. One that goes away
@@ -20,7 +15,8 @@
 //!   plugin. PTR records are there for every address.
 //! - `*.example.org` is a wildcard: it stands for every name that is one label longer than `example.org` and has no
 //!   addresses of that family itself. It has no PTR record.
-//! - Entries stand above `fallthrough`; below it they are refused.
+//! - **ADDRESS NAMES** is an entry; it comes behind those of the file. Entries stand above `fallthrough`; below it they are
+//!   refused.
 //!
 //! A name with addresses of the other family only is NODATA, without a SOA. A name that is not here is SERVFAIL without
 //! `fallthrough`: NXDOMAIN would need a SOA. An address that is not here goes to the next plugin.
@@ -52,14 +48,6 @@
 //! ## Metrics
 //! - `coredns_hosts_entries{hostsfile}`: addresses of names and names of addresses, those in the Corefile included.
 //! - `coredns_hosts_reload_timestamp_seconds`: when the file that was read last was written.
-//!
-//! ## Differences from CoreDNS
-//! - Addresses and names that are given twice come once in an answer.
-//! - `coredns_hosts_entries` is there without a file too.
-//! - What cannot be read is told, with its line; CoreDNS tells only words of more than 1024 octets.
-//! - Files that may be half written, see above. CoreDNS takes what it finds.
-//! - A change is also seen by inode and status time, where size and time of writing stay.
-//! - Questions of other classes than IN and ANY go to the next plugin.
 
 mod file;
 pub mod parse;
@@ -68,6 +56,7 @@ pub mod table;
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -83,7 +72,8 @@ use crate::wire::types::{class, rcode, rtype};
 use file::{Gauges, HostsFile};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "hosts", setup: set_up };
+pub const PLUGIN: Registration =
+    Registration { name: "hosts", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 static ENTRIES: Family = Family {
     name: "coredns_hosts_entries",

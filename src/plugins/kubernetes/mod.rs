@@ -7,25 +7,11 @@
 //!
 //! ```text
 //! kubernetes [ZONES...] {
-//!     endpoint URL                    # default: the service account of this pod
-//!     tls CERT KEY CACERT             # files, for endpoint
-//!     kubeconfig FILE [CONTEXT]       # in place of endpoint and tls
-//!     manifests PATH...               # in place of an API server: files and folders of YAML or JSON
-//!     namespaces NAMESPACE...         # only these (default: all)
-//!     namespace_labels EXPRESSION     # only namespaces with these labels
-//!     labels EXPRESSION               # only Services, EndpointSlices and Pods with these labels
-//!     pods disabled|insecure|verified # default: disabled
-//!     endpoint_pod_names              # endpoints without hostname are named after their pod
-//!     ttl SECONDS                     # 0 to 3600, default 5
-//!     noendpoints                     # do not watch EndpointSlices
-//!     fallthrough [ZONES...]          # names that do not exist are asked of the next plugin
-//!     ignore empty_service            # ClusterIP services without ready endpoints do not exist
-//!     multicluster [ZONES...]         # zones of ServiceImports
-//!     zonal                           # ZONE.pin._zone.SERVICE and ZONE.prefer._zone.SERVICE
-//!     startup_timeout DURATION        # how long questions may wait for the data at start, default 5s
-//!     apiserver_qps, apiserver_burst, apiserver_max_inflight N   # read, without effect
 //! }
 //! ```
+//!
+//! **ZONES** are the zones that are served; those of the server block if there are none. PTR records end in the first one
+//! that is not a reverse zone.
 //!
 //! ## Examples
 //!
@@ -44,13 +30,12 @@
 //!
 //! `coredns_kubernetes_dns_programming_duration_seconds`, `coredns_kubernetes_rest_client_*`, and
 //! `signpost_kubernetes_*` for what is repaired, held back or stale.
-//!
-//! ## From the watch to the answer
-//!
-//! `source` (`watch` or `manifests`) → `decode` (of JSON, YAML or [`protobuf`]) → [`model`] → [`store`] (the one writer) → [`index`] (read by
-//! everybody) → [`lookup`], where `memo` keeps what had to be encoded; [`name`] and [`mod@reverse`] read the question, [`alias`]
-//! follows ExternalNames, [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod,
-//! [`external`] tells `k8s_external` where Services are reached from outside.
+
+// From the watch to the answer: `source` (`watch` or `manifests`) → `decode` (JSON, YAML or
+// `protobuf`) → `model` → `store` (the one writer) → `index` (any number of readers) → `lookup`, where
+// `memo` keeps what had to be encoded. `name` and `wire::reverse` read the question, `alias` follows
+// ExternalNames, `apex` knows our own names, `zone` makes denials. `search` tells `autopath` the search
+// list of a Pod, `external` tells `k8s_external` where Services are reached from outside.
 
 pub mod addresses;
 mod alias;
@@ -93,6 +78,7 @@ use self::options::{Options, Pods};
 use self::patience::Patience;
 use self::search::PodPath;
 use self::zone::Zone;
+use crate::chain::doc::doc_of;
 use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -106,7 +92,8 @@ use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.
-pub const PLUGIN: Registration = Registration { name: "kubernetes", setup: set_up };
+pub const PLUGIN: Registration =
+    Registration { name: "kubernetes", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 /// The version of the DNS schema (Kubernetes's DNS specification, section 2.2), and its TTL in seconds.
 const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);

@@ -6,15 +6,12 @@
 //! ## Syntax
 //! ```text
 //! log [NAMES...] [FORMAT] {
-//!     class CLASSES...
 //! }
 //! ```
 //! - NAMES are the names (and all below them) that are logged; all if there are none. With a single argument it is a
 //!   name, whatever it looks like; with more, the last one is the format if it contains a `{`.
 //! - FORMAT is `{common}`, `{combined}` (the same with the opcode behind), or a text of your own with the
 //!   placeholders that `format.rs` lists.
-//! - CLASSES are `success` (an answer or a delegation), `denial` (no such name, or no such data), `error` (anything
-//!   else, a query that was dropped too) and `all`, which is the default.
 //!
 //! May stand several times: the first rule whose name fits decides, even if its classes do not fit.
 //!
@@ -30,21 +27,18 @@
 //! ```
 //!
 //! With `-log-format json` a line is one object: FORMAT makes its `msg`, and all facts stand beside it.
-//!
-//! ## Differences from CoreDNS
-//! - Printing never makes a query wait: when nobody reads standard output, lines are dropped and counted.
-//! - `{local}` is the address that was asked, where CoreDNS prints `[::]` for a server on all addresses.
-//! - The duration counts from the query's arrival, so a waiting query shows its waiting.
 
 mod format;
 mod text;
 
 use std::cell::LazyCell;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones;
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
-use crate::corefile::Cursor;
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::host::log::{self, Level};
 use crate::wire::answer::Section;
@@ -53,7 +47,7 @@ use crate::wire::types::{rcode, rtype};
 use format::{Facts, Format};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "log", setup };
+pub const PLUGIN: Registration = Registration { name: "log", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
 /// One name of one `log` line.
 struct Rule {
@@ -90,38 +84,44 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             [] => vec![Name::ROOT],
             _ => words.iter().filter_map(|word| zones::name(&cursor, word)).collect(),
         };
-        let classes = classes(&mut cursor)?;
+        let mut classes = 0;
+        OPTIONS.read(&mut cursor, &mut classes, s)?;
+        let classes = if classes == 0 { ALL } else { classes };
         rules.extend(scopes.into_iter().map(|scope| Rule { scope, format: Format::parse(&format), classes }));
     }
     s.chain(Log { rules });
     Ok(())
 }
 
-/// The classes in the block, as bits.
-fn classes(cursor: &mut Cursor<'_>) -> Result<u8> {
-    let mut classes = 0;
-    while cursor.next_option() {
-        if cursor.word().as_str() != "class" {
-            return Err(cursor.unknown_property(&["class"]));
+/// What is read are classes, as bits.
+static OPTIONS: OptionsOf<u8> = OptionsOf {
+    all: &[OptionOf {
+        name: "class",
+        form: "CLASSES...",
+        about: "The queries that are logged: `success` (an answer or a delegation), `denial` (the name or the data do \
+                not exist), `error` (everything else, also a query that was dropped) or `all` (the default).",
+        read: |cursor, classes, _| {
+            for word in cursor.args_of(1..)? {
+                *classes |= class(cursor, word)?;
+            }
+            Ok(())
+        },
+    }],
+    unknown: unknown_property,
+};
+
+/// The bits of a class.
+fn class(cursor: &Cursor<'_>, word: &Word) -> Result<u8> {
+    Ok(match word.as_str() {
+        "all" => ALL,
+        "success" => Class::Success as u8,
+        "denial" => Class::Denial as u8,
+        "error" => Class::Error as u8,
+        other => {
+            let known = ["all", "success", "denial", "error"];
+            return Err(cursor.unknown(word, format!("Error during parsing: invalid Class: {other}"), &known));
         }
-        let words = cursor.args();
-        if words.is_empty() {
-            return Err(cursor.arg_err());
-        }
-        for word in words {
-            classes |= match word.as_str() {
-                "all" => ALL,
-                "success" => Class::Success as u8,
-                "denial" => Class::Denial as u8,
-                "error" => Class::Error as u8,
-                other => {
-                    let known = ["all", "success", "denial", "error"];
-                    return Err(cursor.unknown(word, format!("Error during parsing: invalid Class: {other}"), &known));
-                }
-            };
-        }
-    }
-    Ok(if classes == 0 { ALL } else { classes })
+    })
 }
 
 //----------- Log ------------------------------------------------------------

@@ -26,11 +26,6 @@
 //!
 //! ## Metrics
 //! - `signpost_loop_detected{zone}`: 1 while queries are answered with SERVFAIL because of a loop, 0 otherwise.
-//!
-//! ## Differences from CoreDNS
-//! - CoreDNS ends the process, so cluster names fail too and the Pod restarts again and again. Here the process
-//!   lives on, and the loop is reported as an error.
-//! - A loop that is closed while the server runs is noticed as well.
 
 mod detector;
 
@@ -41,6 +36,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::chain::doc::doc_of;
 use crate::chain::place::Place;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -56,7 +52,7 @@ use crate::wire::types::{class, rcode, rtype};
 use detector::{Change, Detector, Verdict};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "loop", setup };
+pub const PLUGIN: Registration = Registration { name: "loop", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 static DETECTED: Family = Family {
     name: "signpost_loop_detected",

@@ -32,14 +32,6 @@
 //!     forward . /etc/resolv.conf
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - `edns0`, `cname` and `name regex FROM TO metadata` are refused as not yet served.
-//! - Expressions are those of the `regex` crate: RE2's, without `\Q...\E` and `\C`; a literal `{` is written `\{`.
-//! - `auto` compares names without regard to case, and the client's own name comes back in its case.
-//! - The client gets its own question back whatever matched; CoreDNS forgets that where only `continue` rules for a type or
-//!   class did.
-//! - An answer whose new names would be none (too long, an empty label) keeps the old ones; CoreDNS sends no reply.
 
 mod parse;
 mod pattern;
@@ -49,6 +41,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::error::Result;
@@ -58,7 +51,7 @@ use crate::wire::types::rcode;
 use rule::{Changes, Invalid, Question, Rule, run};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "rewrite", setup };
+pub const PLUGIN: Registration = Registration { name: "rewrite", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 /// The mark of a query that some rule matched.
 const MATCHED: u32 = 1;

@@ -6,13 +6,6 @@
 //! ## Syntax
 //! ```text
 //! template CLASS TYPE [ZONES...] {
-//!     match REGEX...            # default .*: what the name has to look like
-//!     answer RECORD...          # one text for each record
-//!     additional RECORD...
-//!     authority RECORD...
-//!     rcode RCODE               # default NOERROR
-//!     ederror CODE [TEXT]       # an extended error (RFC 8914) for clients with EDNS
-//!     fallthrough [ZONES...]    # names that nothing matches are asked of the next plugin
 //! }
 //! ```
 //! - **CLASS** and **TYPE** in upper case; `ANY` stands for all. **ZONES** default to those of the server block.
@@ -50,14 +43,6 @@
 //! - `coredns_template_matches_total{server,zone,view,class,type}`: questions that a template matched.
 //! - `coredns_template_template_failures_total{...,section,template}`: texts that could not be filled in.
 //! - `coredns_template_rr_failures_total{...,section,template}`: texts that were no record.
-//!
-//! ## Differences from CoreDNS
-//! - `var` and `expr` are refused as not yet served, and so is what is not named above of text/template, `.Message` too.
-//! - A field that does not exist is refused when the Corefile is loaded; CoreDNS fails each question.
-//! - `.Meta` is always empty: there is no *metadata*.
-//! - Records of other types than A, AAAA, CAA, CNAME, DNAME, HINFO, MX, NAPTR, NS, PTR, SOA, SPF, SRV and TXT are written
-//!   as octets (`\# LENGTH HEX`).
-//! - An alias whose target fails for both families is SERVFAIL with the alias, as for *kubernetes*; CoreDNS says NOERROR.
 
 mod expression;
 mod format;
@@ -70,6 +55,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::target::Target;
 use crate::chain::zones::{Fallthrough, Zones};
@@ -88,7 +74,8 @@ use expression::Subject;
 use text::Text;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "template", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "template", setup, doc: doc_of!("mod.rs"), options: &[&parse::OPTIONS] };
 
 static MATCHES: Family = Family {
     name: "coredns_template_matches_total",

@@ -1,7 +1,7 @@
 //! What is wrong between us and the API server, and what to do, in words for people.
 //!
 //! The causes of a lost connection come as text alone: kube wraps hyper's errors, and those wrap rustls's and the
-//! system's. So they are known by what they say, and `tests/api_words.rs` holds the words of today's crates.
+//! system's. So they are known by what they say, and `tests/behaviour/api.rs` holds the words of today's crates.
 
 use std::error::Error;
 use std::fmt;
