@@ -1,4 +1,5 @@
-//! Floods, dead upstreams and everything becoming stale at once: rows C2, C17 and E2 of the fault table.
+//! Floods, dead upstreams and everything becoming stale at once: rows C2 and C17 of docs/faults.md,
+//! and names that would drive out others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,7 +44,7 @@ fn flood(live: &Live, letter: char, count: usize, mut between: impl FnMut()) -> 
     all
 }
 
-/// Row E2: neither names that do not exist nor names that do drive out what is asked for often.
+/// Neither names that do not exist nor names that do drive out what is asked for often.
 #[test]
 fn hot_names_survive_a_flood() {
     let upstream = Upstream::start(|seen| {

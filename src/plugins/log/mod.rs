@@ -11,7 +11,17 @@
 //! - NAMES are the names (and all below them) that are logged; all if there are none. With a single argument it is a
 //!   name, whatever it looks like; with more, the last one is the format if it contains a `{`.
 //! - FORMAT is `{common}`, `{combined}` (the same with the opcode behind), or a text of your own with the
-//!   placeholders that `format.rs` lists.
+//!   placeholders below. Anything else in braces stays as it is.
+//!
+//! | placeholder | fact |
+//! |---|---|
+//! | `{type}` `{class}` `{name}` | what was asked; the name in lower case |
+//! | `{proto}` `{remote}` `{port}` `{local}` | udp or tcp; who asked, and where; IPv6 addresses in brackets |
+//! | `{size}` | octets of the query, without EDNS options |
+//! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated; `-`, `-` and `0` where a query was dropped |
+//! | `{duration}` | seconds since the query arrived |
+//! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
+//! | `{/LABEL}` | metadata: `-`, since there is none |
 //!
 //! May stand several times: the first rule whose name fits decides, even if its classes do not fit.
 //!
