@@ -1,4 +1,4 @@
-//! The error of the crate, and the complaint about a Corefile that shows the line and marks the word.
+//! The error type of the crate, and Corefile errors, which show the line and mark the word.
 
 use std::fmt;
 use std::io;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
-/// Result of anything that may fail in Signpost.
+/// The result of anything that may fail in Signpost.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong before and beside the answering of queries.
+/// Any error outside of query processing.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The Corefile cannot be served as it is written.
+    /// The Corefile is invalid.
     #[error(transparent)]
     Corefile(Box<Complaint>),
     /// The operating system refused something.
@@ -24,13 +24,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// Anything that needs no more than a sentence.
+    /// Any other error, as a sentence.
     #[error("{0}")]
     Other(String),
 }
 
-/// What the system says, in lower case and without its number: `connection refused`. Where too many files are open,
-/// also how many there may be and who sets that, because the file that was to be opened is not to blame.
+/// Returns what the system says, in lower case and without its number: `connection refused`. If too
+/// many files are open, it adds the limit and how to raise it, because the file that could not be
+/// opened is not the cause.
 #[must_use]
 pub fn words(error: &io::Error) -> String {
     let text = error.to_string();
@@ -44,7 +45,7 @@ pub fn words(error: &io::Error) -> String {
     }
 }
 
-/// Whether the process, or the whole machine, has too many files open.
+/// Returns whether the process or the machine has too many files open.
 #[must_use]
 pub fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
@@ -55,13 +56,14 @@ pub fn set_file_limit(limit: u64) {
     FILE_LIMIT.store(limit, Ordering::Relaxed);
 }
 
-/// How many files the process may have open; 0 if nobody has said so. It is asked for at the start, since it cannot be
-/// read from `/proc` when no file can be opened.
+/// How many files the process may have open; 0 if unknown. It is read at the start, because `/proc`
+/// cannot be read once no file can be opened.
 static FILE_LIMIT: AtomicU64 = AtomicU64::new(0);
 
 const RAISED_BY: &str = "`ulimit -n`, LimitNOFILE in systemd";
 
-/// The process has too many files open, and the machine has (Linux, all architectures).
+/// The errors for too many open files, of the process and of the machine (Linux, all
+/// architectures).
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
@@ -75,25 +77,26 @@ impl From<Complaint> for Error {
 
 /// What is wrong with a Corefile, where, and what would be right.
 ///
-/// The first line of its display has CoreDNS's shape, `plugin/NAME: FILE:LINE - MESSAGE`, so that
-/// scripts that look for it go on to work. Below stand the line itself with the word marked, and
-/// one `help:` line for each hint.
+/// The first line of its display has CoreDNS's form, `plugin/NAME: FILE:LINE - MESSAGE`, so that
+/// scripts that look for it still work. Then follow the line itself with the word marked, and one
+/// `help:` line for each hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// Who complains, in front of the place: `plugin/cache`, or a stage such as `error inspecting server blocks`.
+    /// The source of the error, shown before the place: `plugin/cache`, or a stage such as `error
+    /// inspecting server blocks`.
     pub context: Option<String>,
-    /// Where, if a place is to blame.
+    /// The place of the error, if it has one.
     pub place: Option<Place>,
-    /// What is wrong, without place and hints.
+    /// The message, without place and hints.
     pub message: String,
-    /// What would be right; a line each.
+    /// What would be right, one hint each.
     pub hints: Vec<String>,
 }
 
-/// A word in a configuration file, as far as a complaint needs it.
+/// The position of a word in a configuration file, for error messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// File name as the user gave it; imported files by absolute path.
+    /// The file name as the user gave it; the absolute path for imported files.
     pub file: Arc<str>,
     /// Line, from 1.
     pub line: u32,
@@ -106,7 +109,7 @@ pub struct Place {
 }
 
 impl Complaint {
-    /// A complaint that blames no place yet. Lines of `message` that begin with `help: ` become hints.
+    /// Makes an error without a place. Lines of `message` that begin with `help: ` become hints.
     pub fn new(message: impl Into<String>) -> Self {
         let message: String = message.into();
         let mut parts = message.split("\nhelp: ");
@@ -114,27 +117,27 @@ impl Complaint {
         Complaint { context: None, place: None, message: first, hints: parts.map(str::to_owned).collect() }
     }
 
-    /// A complaint by the same plugin about the same word.
+    /// Makes another error of the same plugin about the same word.
     #[must_use]
     pub fn about(&self, message: impl Into<String>) -> Self {
         Complaint { context: self.context.clone(), place: self.place.clone(), ..Complaint::new(message) }
     }
 
-    /// Says who complains: `plugin/cache`.
+    /// Sets the source, such as `plugin/cache`.
     #[must_use]
     pub fn from_context(mut self, context: impl Into<String>) -> Self {
         self.context = Some(context.into());
         self
     }
 
-    /// Says where.
+    /// Sets the place.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// Adds what would be right. An empty hint adds nothing.
+    /// Adds a hint. Empty hints are ignored.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         let hint = hint.into();
@@ -152,18 +155,18 @@ impl std::error::Error for Complaint {}
 /// An error in parts, for a log line or a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
-    /// The plugin that complains, without `plugin/`.
+    /// The plugin that reports it, without `plugin/`.
     pub plugin: Option<String>,
-    /// What is wrong, with `FILE:LINE - ` in front if a place is to blame.
+    /// The message, with `FILE:LINE - ` in front if there is a place.
     pub message: String,
-    /// Where.
+    /// The place.
     pub place: Option<Place>,
-    /// What would be right.
+    /// The hints.
     pub hints: Vec<String>,
 }
 
 impl Error {
-    /// The error in parts.
+    /// Returns the error in parts.
     #[must_use]
     pub fn parts(&self) -> Parts {
         let complaint = match self {
@@ -181,7 +184,7 @@ impl Error {
 }
 
 impl Parts {
-    /// Message and hints in one line.
+    /// Returns message and hints in one line.
     #[must_use]
     pub fn line(&self) -> String {
         let parts = std::iter::once(&self.message).chain(&self.hints).map(String::as_str);
@@ -190,7 +193,7 @@ impl Parts {
 }
 
 impl Complaint {
-    /// The first line: context, place and message.
+    /// Returns the first line: source, place and message.
     fn headline(&self) -> String {
         let context = self.context.iter().map(|context| format!("{context}: "));
         let place = self.place.iter().map(|place| format!("{}:{} - ", place.file, place.line));
@@ -214,7 +217,7 @@ impl fmt::Display for Complaint {
 // ------------------------------------------------------------------------------------------------
 
 impl Place {
-    /// The word, as far as it stands on its first line.
+    /// Returns the part of the word that is on its first line.
     #[must_use]
     pub fn word(&self) -> String {
         self.text.chars().skip(self.column).take(self.width).collect()
@@ -233,7 +236,7 @@ impl Place {
         write!(f, "\n  {} | {indent}{caret}", " ".repeat(line.len()))
     }
 
-    /// The line in three parts, cut to what fits a terminal and cleaned of control characters.
+    /// Returns the line in three parts, cut to fit a terminal and without control characters.
     fn window(&self) -> (String, String, String) {
         let clean = |c: char| {
             if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
@@ -257,7 +260,7 @@ impl Place {
     }
 }
 
-/// Characters that are shown in front of a marked word, of the word, and behind it.
+/// How many characters are shown before the marked word, of the word, and after it.
 const MOST_BEFORE: usize = 80;
 const MOST_OF_WORD: usize = 80;
 const MOST_AFTER: usize = 40;

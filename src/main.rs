@@ -58,17 +58,18 @@ fn main() -> ExitCode {
     })
 }
 
-/// Says on standard error why the process ends: with the line and the word marked, or as one record.
+/// Prints on standard error why the process ends: with the line and the word marked, or as one
+/// record.
 fn fail(error: &Error) {
     if log::is_json() {
-        // Nobody can be told that nobody reads.
+        // If standard error is closed, there is no other place to report it.
         let _ = std::io::stderr().write_all(&log::line_of(Level::Fatal, error));
     } else {
         eprintln!("{error}");
     }
 }
 
-/// `signpost compare`: exit status 2 where it could not be tried.
+/// `signpost compare`: exit status 2 if it could not compare.
 fn compare(arguments: impl Iterator<Item = String>) -> ExitCode {
     options::parse(arguments).and_then(|options| signpost::compare::run(&options)).unwrap_or_else(|error| {
         eprintln!("{error}");

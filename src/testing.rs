@@ -31,23 +31,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Builds what `text` says.
+    /// Builds the Corefile `text`.
     pub(crate) fn new(text: &str) -> Self {
         Self::try_new(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
     }
 
-    /// Builds what `text` says, or tells what is wrong with it.
+    /// Builds the Corefile `text`.
     pub(crate) fn try_new(text: &str) -> Result<Self> {
         let served: Vec<&str> = plugins::ALL.iter().map(|plugin| plugin.name).collect();
         let vocabulary = Vocabulary { served: &served, elsewhere: plugins::COREDNS };
         let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary)?;
-        // What tests wait for is moved, and does not come because the machine is busy.
+        // Tests move the clock, so nothing depends on how busy the machine is.
         let host = Arc::new(Host { clock: Clock::stopped(), ..Host::default() });
         let configuration = build(&corefile, plugins::ALL, &host, "53")?;
         Ok(Self { host, configuration })
     }
 
-    /// Asks the first listener over UDP, with EDNS; nothing if there is no reply.
+    /// Asks the first listener over UDP, with EDNS. Returns `None` if there is no reply.
     pub(crate) fn ask(&self, name: &str, qtype: &str) -> Option<Message> {
         let packet = packet(name, qtype);
         let (query, reply) = self.outcome(&packet, "127.0.0.1:5353".parse().expect("an address"))?;
@@ -56,7 +56,7 @@ impl Server {
         Some(Message::from_vec(&out).expect("a message"))
     }
 
-    /// The reply to a packet before it is written.
+    /// Returns the reply to a packet before it is written.
     pub(crate) fn outcome(&self, packet: &[u8], peer: SocketAddr) -> Option<(Query<'static>, Reply)> {
         let Gate::Pass(request) = gate(packet) else { panic!("not a query") };
         let local = "127.0.0.1:53".parse().expect("an address");
@@ -76,7 +76,7 @@ impl Server {
     }
 }
 
-/// A query with RD and an OPT of 1232 octets.
+/// Makes a query with RD and an OPT of 1232 octets.
 pub(crate) fn packet(name: &str, qtype: &str) -> Vec<u8> {
     let mut packet = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     packet.extend_from_slice(Name::from_text(name).expect("a name").wire());

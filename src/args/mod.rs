@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 pub use node::NodeFlags;
 
-/// What was asked for.
+/// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Serve a Corefile.
@@ -26,17 +26,18 @@ pub enum Command {
 /// Settings of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Args {
-    /// The Corefile; `stdin` is standard input; nothing means `./Corefile`, or the built-in one.
+    /// The path of the Corefile; `stdin` is standard input. `None` means `./Corefile`, or the
+    /// built-in one if that does not exist.
     pub conf: Option<String>,
     /// Where to write the process id.
     pub pidfile: Option<PathBuf>,
-    /// The port of keys that name none.
+    /// The port of server block keys without one.
     pub port: String,
-    /// Whether to keep the zones and the version to itself.
+    /// Whether the server leaves out its zones and version at the start.
     pub quiet: bool,
     /// Whether log lines are JSON.
     pub json: bool,
-    /// What a node cache is to do; nothing where no flag of node-cache was given.
+    /// The settings of a node cache; `None` if no flag of node-cache is given.
     pub node: Option<NodeFlags>,
 }
 
@@ -46,10 +47,10 @@ impl Default for Args {
     }
 }
 
-/// Why a command line is refused: the exit status, and what to print on standard error.
+/// Why a command line is refused: the exit status and the text for standard error.
 pub type Refusal = (u8, String);
 
-/// The exit status of a flag that does not exist or has no value: the usage is printed with it.
+/// The exit status for an unknown flag or a missing value; the usage is printed as well.
 pub const USAGE_STATUS: u8 = 2;
 
 /// How to use the program.
@@ -86,8 +87,8 @@ signpost compare -h: ask two servers the same questions and print what differs
 /// Reads arguments (without the program's own name): `-name value`, `-name=value`, one dash or two.
 ///
 /// # Errors
-/// With exit status 2 for a flag that does not exist or lacks its value, 1 for a value that is wrong or an
-/// argument too many, as in CoreDNS.
+/// Exit status 2 for an unknown flag or a missing value, 1 for an invalid value or a surplus
+/// argument, as in CoreDNS.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Refusal> {
     let mut arguments = arguments.into_iter();
     let (mut args, mut mode) = (Args::default(), None);
@@ -147,7 +148,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
     })
 }
 
-/// Whether the command line asks for JSON lines, also if something else in it is wrong: then the complaint is one.
+/// Returns whether the command line asks for JSON lines, even if another part of it is invalid:
+/// then the complaint is JSON as well.
 #[must_use]
 pub fn wants_json(arguments: &[String]) -> bool {
     let names = ["-log-format", "--log-format"];
@@ -165,7 +167,7 @@ fn flag_name(argument: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The value behind `=`, or the next argument.
+/// Returns the value behind `=`, or the next argument.
 fn value(name: &str, inline: Option<String>, arguments: &mut impl Iterator<Item = String>) -> Result<String, Refusal> {
     inline.or_else(|| arguments.next()).ok_or_else(|| (USAGE_STATUS, format!("flag needs an argument: -{name}")))
 }

@@ -25,36 +25,36 @@ pub(super) const VALUES: &[&str] = &[
     "health-port",
 ];
 
-/// What a node cache is to do.
+/// The settings of a node cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFlags {
     /// The addresses to answer on; at least one. They may be of both families.
     pub addresses: Vec<IpAddr>,
-    /// Whether to give the addresses to an interface.
+    /// Whether to add the addresses to an interface.
     pub setup_interface: bool,
     /// The name of that interface.
     pub interface: String,
-    /// Whether to keep connection tracking away from the addresses.
+    /// Whether to add rules that keep connection tracking away from the addresses.
     pub setup_rules: bool,
-    /// Rules of ebtables were asked for; there are none.
+    /// Whether ebtables rules are asked for; Signpost has none.
     pub setup_ebtables: bool,
     /// Whether interface and rules stay when the process ends.
     pub skip_teardown: bool,
-    /// Whether changed files are taken over without the *reload* plugin.
+    /// Whether changed files are loaded without the *reload* plugin.
     pub reload_unasked: bool,
-    /// How often interface and rules are looked after.
+    /// Interval between checks of interface and rules.
     pub sync_interval: Duration,
     /// Where the metrics of the node cache are served, as `HOST:PORT`.
     pub metrics: String,
-    /// What `__PROMETHEUS__ENDPOINT__` in the template stands for, as `[HOST]:PORT`.
+    /// The value of `__PROMETHEUS__ENDPOINT__` in the template, as `[HOST]:PORT`.
     pub prometheus: String,
     /// The template of the Corefile.
     pub base: PathBuf,
-    /// The Corefile where there is neither a template nor `-conf`.
+    /// The Corefile that is used without a template and without `-conf`.
     pub corefile: String,
-    /// The folder of the ConfigMap kube-dns; nothing means the usual one, if it is there.
+    /// The folder of the ConfigMap kube-dns; `None` means the usual one, if it exists.
     pub kube_dns: Option<PathBuf>,
-    /// The Service whose ClusterIP is asked for cluster names.
+    /// The Service whose ClusterIP is the upstream of cluster names.
     pub upstream_service: String,
     /// The port of the *health* plugin.
     pub health_port: u16,
@@ -83,7 +83,7 @@ impl Default for NodeFlags {
 }
 
 impl NodeFlags {
-    /// Takes one of the [`SWITCHES`].
+    /// Sets one of the [`SWITCHES`].
     pub(super) fn switch(&mut self, name: &str, on: bool) {
         match name {
             "setupinterface" => self.setup_interface = on,
@@ -94,7 +94,7 @@ impl NodeFlags {
         }
     }
 
-    /// Takes one of the [`VALUES`].
+    /// Sets one of the [`VALUES`].
     pub(super) fn set(&mut self, name: &str, value: String) -> Result<(), Refusal> {
         match name {
             "localip" => self.addresses = addresses(&value)?,
@@ -116,7 +116,7 @@ impl NodeFlags {
         Ok(())
     }
 
-    /// What can be told when all flags are known.
+    /// Checks what depends on several flags.
     pub(super) fn check(&self, port: &str) -> Result<(), Refusal> {
         if self.addresses.is_empty() {
             return Err((
@@ -132,7 +132,7 @@ fn refusal(name: &str, value: &str, right: &str) -> Refusal {
     (1, format!("invalid value \"{value}\" for -{name}\nhelp: {right} would be right"))
 }
 
-/// Whether a text is `[HOST]:PORT`, and would be one word in a Corefile.
+/// Returns whether a text is `[HOST]:PORT` and would be one word in a Corefile.
 fn is_listen_address(value: &str) -> bool {
     let is_host = |host: &str| host.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_:[]%".contains(&octet));
     value.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
@@ -151,7 +151,8 @@ fn addresses(value: &str) -> Result<Vec<IpAddr>, Refusal> {
     Ok(all)
 }
 
-/// `60s`, `1m`, `60`, and what node-cache itself has to be told, since it counts nanoseconds as seconds: `60ns`.
+/// Reads an interval: `60s`, `1m` or `60`; also `60ns`, which node-cache needs for 60 s because it
+/// counts nanoseconds as seconds.
 fn interval(name: &str, value: &str) -> Result<Duration, Refusal> {
     let digits = value.trim_end_matches(|c: char| c.is_ascii_lowercase());
     let scale = match &value[digits.len()..] {

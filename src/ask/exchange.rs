@@ -1,4 +1,4 @@
-//! One question to one server: a datagram, again if it is lost, and a connection where the answer
+//! One question to one server: a datagram, repeated if it is lost, and a connection if the reply
 //! does not fit.
 
 use std::fmt;
@@ -14,17 +14,17 @@ use tokio_rustls::TlsConnector;
 
 use super::tls;
 
-/// The UDP size that is announced, in octets.
+/// The UDP size that queries announce, in octets.
 const SIZE: u16 = 1232;
 
 /// How a query travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// Datagrams; TCP where the reply is truncated.
+    /// Datagrams; TCP if the reply is truncated.
     Udp,
-    /// A connection.
+    /// A TCP connection.
     Tcp,
-    /// A connection under TLS (RFC 7858). The certificate is not checked.
+    /// A connection with TLS (RFC 7858). The certificate is not checked.
     Tls,
 }
 
@@ -38,14 +38,14 @@ impl fmt::Display for Transport {
     }
 }
 
-/// How to ask.
+/// How to send a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct How {
     /// How the query travels.
     pub transport: Transport,
     /// How long one try waits.
     pub patience: Duration,
-    /// Tries; at least one.
+    /// Number of tries; at least one.
     pub tries: u32,
     /// Whether an OPT goes with the query.
     pub edns: bool,
@@ -68,25 +68,25 @@ impl Default for How {
     }
 }
 
-/// A reply, and how it came.
+/// A reply and how it arrived.
 #[derive(Debug)]
 pub struct Reply {
-    /// What it says.
+    /// The message.
     pub message: Message,
     /// Its length in octets.
     pub len: usize,
-    /// How it came in the end.
+    /// The transport of the final reply.
     pub transport: Transport,
-    /// Whether a truncated reply came first, over UDP.
+    /// Whether a truncated reply arrived first, over UDP.
     pub was_truncated: bool,
-    /// From the first query to the reply.
+    /// Time from the first query to the reply.
     pub took: Duration,
 }
 
-/// Asks a server.
+/// Sends a question to a server and returns the reply.
 ///
 /// # Errors
-/// Why there is no reply, in words.
+/// A sentence that says why there is no reply.
 pub async fn exchange(server: SocketAddr, question: &Query, how: &How) -> Result<Reply, String> {
     let packet = packet(question, how)?;
     let start = Instant::now();
@@ -124,7 +124,7 @@ fn packet(question: &Query, how: &How) -> Result<Vec<u8>, String> {
     query.to_vec().map_err(|error| error.to_string())
 }
 
-/// One try; the reply and its length.
+/// Tries once; returns the reply and its length.
 async fn carry(server: SocketAddr, packet: &[u8], transport: Transport) -> std::io::Result<(Message, usize)> {
     let reply = match transport {
         Transport::Udp => over_udp(server, packet).await?,

@@ -25,15 +25,16 @@ use exchange::{Reply, exchange};
 use options::Options;
 use resolv::ResolvConf;
 
-/// The exit status without a reply from any server; that of `dig`.
+/// The exit status if no server replies, as in `dig`.
 const SILENCE: u8 = 9;
 
-/// The exit status of a wrong command line.
+/// The exit status of an invalid command line.
 const USAGE: u8 = 2;
 
-/// Asks, and prints what came: the reply on standard output, everything else on standard error.
+/// Asks, and prints the reply on standard output and everything else on standard error.
 ///
-/// The exit status is 0 for a reply of any RCODE, 9 without one, and 2 if the arguments are wrong.
+/// The exit status is 0 for a reply with any RCODE, 9 without a reply, and 2 if the arguments are
+/// invalid.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     let options = match options::parse(arguments) {
@@ -53,14 +54,14 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     said(&asked.out, &asked.err, if asked.has_reply { 0 } else { SILENCE })
 }
 
-/// Prints both texts. A reader that went away is no failure of ours.
+/// Prints both texts. A closed pipe is not an error.
 fn said(out: &str, err: &str, status: u8) -> ExitCode {
     let _ = std::io::stdout().write_all(out.as_bytes());
     let _ = std::io::stderr().write_all(err.as_bytes());
     ExitCode::from(status)
 }
 
-/// What is to be printed.
+/// What to print.
 #[derive(Debug, Default)]
 struct Asked {
     out: String,
@@ -68,7 +69,7 @@ struct Asked {
     has_reply: bool,
 }
 
-/// Walks along the search list if that was asked for; the last reply is printed whole.
+/// Asks, for each name of the search list if that is wanted; prints the last reply in full.
 async fn ask(options: &Options, resolv: &ResolvConf) -> Asked {
     let servers: Vec<SocketAddr> = match options.server {
         Some(server) => vec![server],
@@ -82,7 +83,7 @@ async fn ask(options: &Options, resolv: &ResolvConf) -> Asked {
     for (at, name) in names.iter().enumerate() {
         let is_last = at + 1 == names.len();
         let Some((server, reply)) = first_reply(options, &servers, name, &mut asked.err).await else { break };
-        // As glibc walks: the list ends where there is data.
+        // glibc also stops at the first name that has data.
         if is_last || !reply.message.answers.is_empty() {
             asked.out += &match options.short {
                 true => print::short(&reply),
@@ -92,14 +93,14 @@ async fn ask(options: &Options, resolv: &ResolvConf) -> Asked {
             break;
         }
         if !options.short {
-            // A `String` takes whatever is written.
+            // Writing to a `String` cannot fail.
             let _ = writeln!(asked.out, ";; {name}: {}, next in the search list", print::outcome(&reply));
         }
     }
     asked
 }
 
-/// The reply of the first server that sends one.
+/// Returns the reply of the first server that sends one.
 async fn first_reply(
     options: &Options,
     servers: &[SocketAddr],

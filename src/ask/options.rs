@@ -8,7 +8,7 @@ use hickory_proto::rr::{DNSClass, Name, RecordType};
 use super::exchange::{How, Transport};
 use crate::wire::types::{class_number, type_number};
 
-/// How to use it.
+/// The usage text.
 pub const USAGE: &str = "Usage of signpost ask: asks a DNS server one question and prints its reply
   signpost ask [@ADDRESS[:PORT]] NAME [TYPE] [CLASS] [+OPTION]...
   @ADDRESS[:PORT]  the server (default: those of /etc/resolv.conf; port 53, 853 with +tls)
@@ -22,11 +22,11 @@ pub const USAGE: &str = "Usage of signpost ask: asks a DNS server one question a
 Exit status: 0 for a reply of any RCODE, 9 without one, 2 for wrong arguments
 ";
 
-/// The name in question.
+/// The name in question, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     name: Name,
-    /// Whether it was written with a dot at its end.
+    /// Whether it ends in a dot.
     pub is_absolute: bool,
 }
 
@@ -40,7 +40,7 @@ impl Asked {
         Ok(Self { is_absolute: name.is_fqdn(), name })
     }
 
-    /// The name as it is, with a dot at its end.
+    /// Returns the name as it is, made absolute.
     #[must_use]
     pub fn absolute(&self) -> Name {
         let mut name = self.name.clone();
@@ -48,23 +48,23 @@ impl Asked {
         name
     }
 
-    /// The name to append a domain to.
+    /// Returns the relative name, to which a domain can be appended.
     #[must_use]
     pub fn relative(&self) -> Name {
         self.name.clone()
     }
 
-    /// The dots between its labels.
+    /// Returns the number of dots between labels.
     #[must_use]
     pub fn dots(&self) -> usize {
         usize::from(self.name.num_labels()).saturating_sub(1)
     }
 }
 
-/// What to ask, whom, and how.
+/// What to ask, which server, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The server; `None` stands for those of resolv.conf.
+    /// The server; `None` means those of resolv.conf.
     pub server: Option<SocketAddr>,
     /// The name.
     pub name: Asked,
@@ -72,33 +72,33 @@ pub struct Options {
     pub qtype: RecordType,
     /// The class.
     pub class: DNSClass,
-    /// How.
+    /// How to send it.
     pub how: How,
-    /// Whether to walk along the search list.
+    /// Whether to use the search list.
     pub search: bool,
-    /// Whether to print the data of the answer alone.
+    /// Whether to print only the data of the answer.
     pub short: bool,
     port: Option<u16>,
 }
 
 impl Options {
-    /// Whether server or search list come from resolv.conf.
+    /// Returns whether server or search list come from resolv.conf.
     #[must_use]
     pub fn needs_resolv_conf(&self) -> bool {
         self.server.is_none() || self.search
     }
 
-    /// The port of servers that were named without one.
+    /// Returns the port of servers that are given without one.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(if self.how.transport == Transport::Tls { 853 } else { 53 })
     }
 }
 
-/// Reads the arguments behind `ask`; `None` where help was asked for.
+/// Reads the arguments after `ask`. Returns `None` if help is asked for.
 ///
 /// # Errors
-/// The word that is wrong, what would be right, and how to use it.
+/// The invalid word, what would be right, and the usage.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Options>, String> {
     let mut arguments = arguments.into_iter();
     let (mut server, mut name, mut qtype, mut class) = (None, None, None, None);
@@ -141,7 +141,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Optio
     Ok(Some(options))
 }
 
-/// Takes a word that begins with `+`.
+/// Reads a word that begins with `+`.
 fn switch(options: &mut Options, word: &str) -> Result<(), String> {
     let how = &mut options.how;
     match word.split_once('=').unwrap_or((word, "")) {
@@ -167,14 +167,14 @@ fn number<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(|_| usage(&format!("{what} {text}: not a number that fits")))
 }
 
-/// The type of a mnemonic, or of `TYPE65` (RFC 3597 section 5).
+/// Returns the type of a mnemonic or of `TYPE65` (RFC 3597 section 5).
 fn record_type(word: &str) -> Option<RecordType> {
     let word = word.to_ascii_uppercase();
     let number = type_number(&word).or_else(|| word.strip_prefix("TYPE")?.parse().ok());
     number.map(RecordType::from)
 }
 
-/// `192.0.2.1`, `192.0.2.1:5353`, `fd00::1`, `[fd00::1]:5353`.
+/// Reads `192.0.2.1`, `192.0.2.1:5353`, `fd00::1` or `[fd00::1]:5353`.
 fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
     let bare = || text.trim_matches(['[', ']']).parse::<IpAddr>().map(|address| SocketAddr::new(address, port));
     text.parse().or_else(|_| bare()).map_err(|_| {

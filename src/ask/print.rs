@@ -1,4 +1,4 @@
-//! A reply as text: a header, the records of each section in presentation form, and how it came.
+//! A reply as text: a header, the records of each section in presentation form, and how it arrived.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::wire::types::{class_name, rcode_name, type_name};
 /// The EDNS option of extended errors (RFC 8914).
 const EXTENDED_ERROR: u16 = 15;
 
-/// Purposes of extended errors, by their code (RFC 8914 section 5.2, and IANA's list).
+/// Names of extended errors, by code (RFC 8914 section 5.2, and IANA's list).
 const PURPOSES: [&str; 30] = [
     "Other",
     "Unsupported DNSKEY Algorithm",
@@ -48,20 +48,20 @@ const PURPOSES: [&str; 30] = [
     "Synthesized",
 ];
 
-/// The data of the records in the answer, one a line.
+/// Returns the data of the answer's records, one a line.
 #[must_use]
 pub fn short(reply: &Reply) -> String {
     reply.message.answers.iter().map(|record| data(&record.data) + "\n").collect()
 }
 
-/// The RCODE, and whether there is an answer to NOERROR.
+/// Returns the RCODE, or that NOERROR has no answer.
 #[must_use]
 pub fn outcome(reply: &Reply) -> String {
     let rcode = rcode(&reply.message);
     if rcode == "NOERROR" && reply.message.answers.is_empty() { "NOERROR without data".to_owned() } else { rcode }
 }
 
-/// Everything. Lines that are no records begin with `;`, as in `dig`.
+/// Returns the whole reply. Lines that are not records begin with `;`, as in `dig`.
 #[must_use]
 pub fn long(reply: &Reply, server: SocketAddr) -> String {
     let message = &reply.message;
@@ -112,7 +112,7 @@ fn flags(message: &Message) -> String {
     flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
-/// The OPT: one line, and one for each of its options.
+/// Returns the OPT as one line, and a line for each of its options.
 fn edns(edns: &Edns) -> Vec<String> {
     let dnssec_ok = if edns.flags().dnssec_ok { ", do" } else { "" };
     let head = format!(";; EDNS: version {}, UDP size {}{dnssec_ok}", edns.version(), edns.max_payload());
@@ -146,9 +146,9 @@ fn class(class: DNSClass) -> String {
     class_name(number).map_or_else(|| format!("CLASS{number}"), str::to_owned)
 }
 
-/// Data in presentation form (RFC 1035 section 5.1, RFC 3597 section 5). hickory-proto writes names
-/// with octal escapes and as IDNA has them, texts without quotes, and unknown data in BASE64: those
-/// are written here.
+/// Returns data in presentation form (RFC 1035 section 5.1, RFC 3597 section 5). hickory-proto
+/// writes names with octal escapes and in IDNA form, texts without quotes, and unknown data in
+/// BASE64, so these are written here.
 fn data(data: &RData) -> String {
     match data {
         RData::CNAME(target) => name(target),
@@ -166,12 +166,12 @@ fn data(data: &RData) -> String {
             format!("\\# {} {}", null.anything.len(), hex(&null.anything)).trim_end().to_owned()
         }
         RData::Update0(_) => "\\# 0".to_owned(),
-        // A terminal must not take orders from a server.
+        // A server must not be able to send control sequences to the terminal.
         _ => data.to_string().replace(char::is_control, "?"),
     }
 }
 
-/// A name as RFC 1035 section 5.1 writes it: what is not plain has a backslash.
+/// Writes a name as RFC 1035 section 5.1 has it: special characters get a backslash.
 fn name(name: &Name) -> String {
     let mut wire = Vec::with_capacity(name.len() + 1);
     for label in name.iter() {
@@ -180,7 +180,7 @@ fn name(name: &Name) -> String {
     }
     wire.push(0);
     let mut text = String::new();
-    // A `String` takes whatever is written.
+    // Writing to a `String` cannot fail.
     let _ = write_text(&wire, &mut text);
     text
 }
@@ -188,7 +188,7 @@ fn name(name: &Name) -> String {
 fn quoted(octets: &[u8]) -> String {
     let mut text = String::from("\"");
     for &octet in octets {
-        // A `String` takes whatever is written.
+        // Writing to a `String` cannot fail.
         let _ = match octet {
             b'"' | b'\\' => write!(text, "\\{}", char::from(octet)),
             b' '..=b'~' => write!(text, "{}", char::from(octet)),

@@ -1,4 +1,5 @@
-//! `/etc/resolv.conf` as far as `ask` needs it: servers, search list, `ndots` (resolv.conf(5)).
+//! The parts of `/etc/resolv.conf` that `ask` needs: servers, search list, `ndots`
+//! (resolv.conf(5)).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,17 +7,17 @@ use hickory_proto::rr::Name;
 
 use super::options::Asked;
 
-/// Where it is.
+/// The path of the file.
 const PATH: &str = "/etc/resolv.conf";
 
-/// What a file says.
+/// The contents of a resolv.conf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvConf {
-    /// The servers, in their order; that of this machine if none is named.
+    /// The servers in order; this machine if the file has none.
     pub servers: Vec<IpAddr>,
     /// The search list.
     pub search: Vec<Name>,
-    /// From how many dots on a name is asked for as it is first.
+    /// Names with at least so many dots are first asked for as they are.
     pub ndots: usize,
 }
 
@@ -27,16 +28,16 @@ impl Default for ResolvConf {
 }
 
 impl ResolvConf {
-    /// Reads this machine's.
+    /// Reads the resolv.conf of this machine.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// What the system says about the file.
     pub fn read() -> Result<Self, String> {
         let text = std::fs::read_to_string(PATH);
         text.map(|text| Self::parse(&text)).map_err(|error| format!("{PATH}: {error}\nhelp: name the server: @ADDRESS"))
     }
 
-    /// Reads a text. As in glibc the last search list counts, and what cannot be read is ignored.
+    /// Reads a text. As in glibc the last search list counts, and invalid lines are ignored.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut found = Self { servers: Vec::new(), ..Self::default() };
@@ -60,14 +61,14 @@ impl ResolvConf {
         found
     }
 
-    /// The names to ask for, one after the other, as glibc walks along the search list.
+    /// Returns the names to ask for, in the order in which glibc uses the search list.
     #[must_use]
     pub fn names(&self, asked: &Asked) -> Vec<Name> {
         let as_it_is = asked.absolute();
         if asked.is_absolute {
             return vec![as_it_is];
         }
-        // Names that become too long with a domain are passed over.
+        // Names that would be too long with the domain are skipped.
         let searched = self.search.iter().filter_map(|domain| asked.relative().append_domain(domain).ok());
         match asked.dots() >= self.ndots {
             true => std::iter::once(as_it_is).chain(searched).collect(),

@@ -1,5 +1,5 @@
-//! A TLS client that takes any certificate: it looks and measures, and trusts nothing that it is
-//! told.
+//! A TLS client that accepts any certificate: it only looks and measures, and relies on nothing
+//! that the server says.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
-/// A configuration for DNS over TLS that takes any certificate.
+/// A configuration for DNS over TLS that accepts any certificate.
 ///
 /// # Errors
 /// What rustls says against its own defaults.

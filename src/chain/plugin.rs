@@ -30,8 +30,8 @@ pub trait Plugin: Send + Sync + 'static {
         Turn::Up
     }
 
-    /// The server answered by itself, without any chain: the name belongs to no server block of `listener`, or
-    /// the class is not served. Returns whether it was counted.
+    /// The server answered by itself: the name belongs to no server block of `listener`, the class is not served, or
+    /// a plugin panicked. Returns whether it was counted.
     fn refused(&self, _query: &Query<'_>, _reply: &Reply, _listener: &Listener) -> bool {
         false
     }

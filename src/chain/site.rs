@@ -126,13 +126,13 @@ impl Listener {
     /// Asks the server: the class, the EDNS version, the server block, its chain.
     pub fn ask(self: &Arc<Self>, query: &mut Query<'_>) -> Outcome {
         if query.qclass != class::IN && !self.any_class {
-            return self.refuse(query, rcode::REFUSED);
+            return self.by_itself(query, Reply::server(rcode::REFUSED));
         }
         if query.request.edns.as_ref().is_some_and(|edns| edns.version != 0) {
             return Outcome::Reply(Reply::server(rcode::BADVERS));
         }
         let Some((at, zone)) = self.route(query) else {
-            return self.refuse(query, rcode::REFUSED);
+            return self.by_itself(query, Reply::server(rcode::REFUSED));
         };
         query.zone = zone;
         self.sites[at].ask(self, query)
@@ -160,10 +160,9 @@ impl Listener {
         if has_length { self.zones.get(wire).copied() } else { None }
     }
 
-    fn refuse(&self, query: &Query<'_>, rcode: u16) -> Outcome {
-        let reply = Reply::server(rcode);
+    /// A reply that no plugin has seen: one of them counts it.
+    pub(super) fn by_itself(&self, query: &Query<'_>, reply: Reply) -> Outcome {
         let plugins = || self.sites.iter().flat_map(|site| site.chain.plugins());
-        // One of them counts it.
         let _ = plugins().any(|plugin| plugin.refused(query, &reply, self));
         Outcome::Reply(reply)
     }

@@ -1,4 +1,4 @@
-//! What two replies tell differently.
+//! The differences between two replies.
 
 use std::net::SocketAddr;
 
@@ -8,19 +8,19 @@ use hickory_proto::rr::{Record, RecordType};
 use super::options::Options;
 use crate::wire::types::rcode_name;
 
-/// What of a reply is compared.
+/// The parts of a reply that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     rcode: String,
     authoritative: bool,
-    /// The records of each section, sorted; aliases first, in their order.
+    /// The records of each section, sorted; aliases come first, in their own order.
     sections: [Vec<String>; 3],
 }
 
 const SECTIONS: [&str; 3] = ["answer", "authority", "additional"];
 
 impl Seen {
-    /// Reads a reply; TTLs are part of it `with_ttl`.
+    /// Reads a reply. TTLs are kept only if `with_ttl`.
     #[must_use]
     pub fn new(message: &Message, with_ttl: bool) -> Self {
         let code = u16::from(message.metadata.response_code);
@@ -41,7 +41,7 @@ impl Seen {
 fn text(record: &Record, with_ttl: bool) -> String {
     let data = record.data.to_string();
     let data = match record.record_type() {
-        // MNAME RNAME SERIAL REFRESH RETRY EXPIRE MINIMUM: the serial is the time.
+        // MNAME RNAME SERIAL REFRESH RETRY EXPIRE MINIMUM: the serial depends on the time only.
         RecordType::SOA => {
             data.split_whitespace().enumerate().filter(|(at, _)| *at != 2).fold(String::new(), |text, (_, word)| {
                 if text.is_empty() { word.to_owned() } else { text + " " + word }
@@ -53,7 +53,7 @@ fn text(record: &Record, with_ttl: bool) -> String {
     format!("{} {ttl}{} {data}", record.name.to_lowercase(), record.record_type())
 }
 
-/// One line for each thing that differs.
+/// Returns one line for each difference.
 #[must_use]
 pub fn differences(options: &Options, ours: &Result<Seen, String>, theirs: &Result<Seen, String>) -> Vec<String> {
     let nothing = |server: SocketAddr, why: &str| format!("{server} does not answer: {why}");
@@ -82,7 +82,7 @@ pub fn differences(options: &Options, ours: &Result<Seen, String>, theirs: &Resu
     lines
 }
 
-/// What of one list is not in the other.
+/// Returns what is in the first list but not in the second.
 fn without<'a>(all: &'a [String], these: &'a [String]) -> impl Iterator<Item = &'a String> {
     all.iter().filter(|record| !these.contains(record))
 }

@@ -1,18 +1,21 @@
 //! `signpost compare`: asks two servers the same questions and prints only what differs.
 //!
-//! For those who want to know before they switch: the questions come from a file, or from the query log of the server
-//! that runs today. Nothing is changed anywhere.
+//! It is for a check before the switch: the questions come from a file, or from the query log of
+//! the server that runs today. It changes nothing.
 //!
 //! - [`options`]: the command line
 //! - [`questions`]: what is asked
-//! - [`differ`]: what two replies tell differently
+//! - [`differ`]: the differences between two replies
 //!
 //! # What counts as a difference
 //!
-//! RCODE, the AA bit, and the records of each section but OPT, in any order; aliases in theirs. Not the serial of a SOA,
-//! which is the time, and not the TTL, which counts down in a cache, unless `-ttl` asks for it. When two replies differ,
-//! both servers are asked once more: what is equal then was a change on its way, and what the other server itself answers
-//! differently from one time to the next (names outside that rotate their addresses) is counted apart.
+//! Compared are the RCODE, the AA bit and the records of each section except OPT. The order does
+//! not matter except for aliases. The serial of a SOA is left out, as it depends on the time. So
+//! are TTLs, which count down in a cache, unless `-ttl` is given.
+//!
+//! If two replies differ, both servers are asked again. If they agree then, a change was on its
+//! way. If the other server's own two replies differ (names outside that rotate their addresses),
+//! the question is counted separately.
 
 pub mod differ;
 pub mod options;
@@ -32,23 +35,23 @@ use differ::{Seen, differences};
 use options::Options;
 use questions::Question;
 
-/// Questions on their way at a time.
+/// Number of questions in flight at a time.
 const WIDTH: usize = 8;
 
 /// How long a change may take to reach both servers.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What became of a question.
+/// The result of one question.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Same,
-    /// Each line says one thing that differs.
+    /// Lines, one for each difference.
     Differs(Vec<String>),
-    /// The other server does not agree with itself.
+    /// The other server's own replies differ.
     Restless,
 }
 
-/// Compares, and prints what differs on standard output; the exit status is 1 if anything does.
+/// Compares, and prints differences on standard output. The exit status is 1 if there are any.
 ///
 /// # Errors
 /// What is wrong with the file of questions.

@@ -1,23 +1,23 @@
-//! The command line of `signpost compare`, with flags as the server has them.
+//! The command line of `signpost compare`, with flags in the server's style.
 
 use std::net::{IpAddr, SocketAddr};
 
 /// What to compare, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The server on trial.
+    /// The server that may replace the other.
     pub server: SocketAddr,
     /// The server that answers today.
     pub against: SocketAddr,
     /// A file of questions or a query log; `-` for standard input.
     pub questions: String,
-    /// Questions a second, to each.
+    /// Questions a second to each server.
     pub rate: f64,
     /// Whether TTLs must be equal.
     pub ttl: bool,
 }
 
-/// How to use it.
+/// The usage text.
 pub const USAGE: &str = "Usage of signpost compare: asks two servers the same questions and prints what differs
   -against ADDRESS  the server that answers today, for instance 10.96.0.10; port 53 unless it says another
   -questions FILE   lines `NAME TYPE`, or a query log as the log plugin writes it; - reads standard input
@@ -27,10 +27,10 @@ pub const USAGE: &str = "Usage of signpost compare: asks two servers the same qu
 Exit status: 0 all the same, 1 something differs, 2 it could not be tried
 ";
 
-/// Reads the arguments behind `compare`.
+/// Reads the arguments after `compare`.
 ///
 /// # Errors
-/// What is wrong with them, and how to use it.
+/// What is wrong with them, and the usage.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Options, String> {
     let mut arguments = arguments.into_iter();
     let (mut against, mut questions) = (None, None);

@@ -1,4 +1,4 @@
-//! What is asked: lines `NAME TYPE`, or the query log of a server.
+//! The questions: lines `NAME TYPE`, or the query log of a server.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,10 +20,10 @@ impl fmt::Display for Question {
     }
 }
 
-/// Reads a file, or standard input for `-`; each question once, in the order of the file.
+/// Reads a file, or standard input for `-`. Each question is kept once, in the order of the file.
 ///
 /// # Errors
-/// What the system says of the file, or that there is no question in it.
+/// What the system says about the file, or that it has no questions.
 pub fn read(path: &str) -> Result<Vec<Question>, String> {
     let text = if path == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
     let questions = parse(&text.map_err(|error| format!("{path}: {error}"))?);
@@ -33,7 +33,7 @@ pub fn read(path: &str) -> Result<Vec<Question>, String> {
     Ok(questions)
 }
 
-/// The questions in a text; lines that hold none are other lines of a log.
+/// Returns the questions in a text; other lines, such as those of a log, are skipped.
 #[must_use]
 pub fn parse(text: &str) -> Vec<Question> {
     let mut known = HashSet::new();

@@ -1,4 +1,4 @@
-//! The time that TTLs and windows are counted in.
+//! The clock for TTLs and time windows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,27 +17,28 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A clock that stands still unless it is moved, for tests: no busy machine makes them late.
+    /// A clock that stands still until a test moves it, so that a busy machine cannot make a test
+    /// late.
     #[cfg(test)]
     pub(crate) fn stopped() -> Self {
-        // Until then no time has passed.
+        // With a start in the future, no time passes.
         Self { start: Instant::now() + Duration::from_secs(1 << 30), ahead_ms: AtomicU64::new(0) }
     }
 
-    /// Time since the process began.
+    /// Returns the time since the process started.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.start.elapsed() + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// Seconds since 1970, for what has a date on it (signatures).
+    /// Returns the seconds since 1970, for dates in signatures.
     #[must_use]
     pub fn seconds_since_1970(&self) -> u64 {
         let ahead = Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed));
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| (since + ahead).as_secs())
     }
 
-    /// Lets time pass at once; for tests of what happens after hours.
+    /// Moves the clock forward, for tests of what happens after hours.
     pub fn advance(&self, by: Duration) {
         self.ahead_ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
     }

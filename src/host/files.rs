@@ -1,41 +1,44 @@
-//! How many files the process may have open, and a reserve of them that connections of clients leave alone.
+//! How many files the process may have open, and a reserve of them that client connections must
+//! leave free.
 //!
-//! Each connection is an open file. At the limit nothing else works either: no upstream can be asked over a new socket,
-//! no Corefile can be read, no probe is answered. So connections of clients have what is left when everything else has
-//! its files, and a reserve for what everything else will need.
+//! Each connection is an open file. At the limit nothing else works: no upstream can be asked over
+//! a new socket, no Corefile can be read, no probe is answered. So client connections get the files
+//! that nothing else uses now, less a reserve for what will be needed later.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::set_file_limit;
 
-/// Files that are kept for everything other than clients' connections, as far as a quarter of the limit has room for
-/// them: sockets to upstreams and API servers, pages, the Corefile and what it names.
+/// Files that client connections must leave free, at most a quarter of the limit: for sockets to
+/// upstreams and API servers, for pages, the Corefile and the files that it names.
 const RESERVE: usize = 128;
 
-/// Lets the process have as many files open as it may ask for: the limit that counts is often far below the one that an
-/// administrator has set, and each connection is a file. Go does the same.
+/// Raises the soft limit of open files to the hard limit, as Go does. Each connection is a file,
+/// and the soft limit is often far below what an administrator has set.
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // If it is refused, the limit stays as it is.
+    // If this is refused, the limit stays as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     set_file_limit(self::limit() as u64);
 }
 
-/// The number of files that the process may have open.
+/// Returns how many files the process may have open.
 #[must_use]
 pub fn limit() -> usize {
     getrlimit(Resource::Nofile).current.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
 
-/// How many connections clients may have, if `connections` of the files that are open now are such.
+/// Returns how many connections clients may have, if `connections` of the open files are client
+/// connections now.
 #[must_use]
 pub fn for_connections(connections: usize) -> usize {
-    // Without /proc, as if the reserve were in use.
+    // Without /proc, assume that the reserve is in use.
     let open = std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
     left(limit(), open.saturating_sub(connections))
 }
 
-/// Out of `limit` files, of which something else has `open`.
+/// Returns how many of `limit` files are left for connections while `open` files serve other
+/// purposes.
 fn left(limit: usize, open: usize) -> usize {
     limit.saturating_sub(open).saturating_sub(RESERVE.min(limit / 4))
 }

@@ -1,12 +1,13 @@
 //! GET endpoints for people and probes: `/health`, `/ready`, `/metrics`.
 //!
-//! Addresses are bound before anything is published, so a reload that cannot bind changes nothing; an
-//! address that old and new configuration share stays open, and all plugins on one address share it, whatever
-//! they call it. Where addresses overlap (`:8080` and `127.0.0.1:8080`) the pages of both are found at the more specific.
+//! Addresses are bound before anything is published, so a reload that cannot bind changes nothing.
+//! An address that the old and the new configuration share stays open. All plugins on one address
+//! share it, however they write it. If addresses overlap (`:8080` and `127.0.0.1:8080`), the more
+//! specific one serves the pages of both.
 //!
-//! - [`serve`]: connections, with limits on what a client may take
-//! - [`places`]: how many there may be, and which one goes when there are too many
-//! - [`press`]: pages that take long are made one at a time
+//! - [`serve`]: connections, and limits on what a client may use
+//! - [`places`]: how many connections there may be, and which one is closed if there are too many
+//! - [`press`]: slow pages, made one at a time
 
 mod places;
 mod press;
@@ -28,13 +29,14 @@ use places::Places;
 pub(in crate::host) use places::collect;
 use press::{Make, Press};
 
-/// Connections that may wait to be accepted, if the kernel allows as many (net.core.somaxconn is 4096
-/// by default). Beyond it a client waits for a second until it tries again, a probe among them.
+/// Connections that may wait to be accepted, if the kernel allows as many (net.core.somaxconn is
+/// 4096 by default). If the queue is full, a client (a probe among them) tries again after a
+/// second.
 const BACKLOG: i32 = 4096;
 
 //----------- Endpoints ------------------------------------------------------
 
-/// What a handler answers: status code, content type and body.
+/// The answer of a handler: status code, content type and body.
 pub type Page = (u16, &'static str, String);
 
 /// Makes the page of one path.
@@ -43,24 +45,26 @@ pub struct Handler(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    /// On the spot.
+    /// Made at once.
     Light(Make),
-    /// One at a time, where nothing else waits.
+    /// Made one at a time, on a thread that may block.
     Heavy(Arc<Press>),
 }
 
 impl Handler {
-    /// A page that takes microseconds: it is made for each request, and never waits for another page.
+    /// Makes a handler for a page that takes microseconds. It runs for each request and never waits
+    /// for another page.
     pub fn light(make: impl Fn() -> Page + Send + Sync + 'static) -> Self {
         Self(Kind::Light(Arc::new(make)))
     }
 
-    /// A page that may take long: one is made at a time, on a thread that may block, and all who wait share it.
+    /// Makes a handler for a page that may take long. It runs once at a time on a thread that may
+    /// block, and all waiting requests share the page.
     pub fn heavy(make: impl Fn() -> Page + Send + Sync + 'static) -> Self {
         Self(Kind::Heavy(Arc::new(Press::new(Arc::new(make)))))
     }
 
-    /// Makes the page here and now.
+    /// Makes the page now, on this thread.
     #[must_use]
     pub fn page(&self) -> Page {
         match &self.0 {
@@ -70,13 +74,13 @@ impl Handler {
     }
 }
 
-/// The endpoints of one configuration: address as in the Corefile and path, and who answers.
+/// The endpoints of one configuration: address as in the Corefile, and path, with the handler.
 pub type Endpoints = BTreeMap<(String, String), Handler>;
 
 /// The content type of plain pages.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The addresses that a configuration names for its pages, and what each of them stands for: in order of preference.
+/// The socket addresses that each address of a configuration stands for, in order of preference.
 pub type Resolved = BTreeMap<String, Vec<SocketAddr>>;
 
 /// All HTTP listeners of the process.
@@ -89,30 +93,31 @@ pub struct Http {
 
 #[derive(Default)]
 struct State {
-    /// By the address that was asked for, which may leave the port open.
+    /// By the address that was asked for; its port may be 0.
     open: BTreeMap<SocketAddr, Tasks>,
-    /// All that were ever open: those that were closed may be so only in a moment.
+    /// All listeners that were ever open: a closed one may still end a moment later.
     known: BTreeSet<SocketAddr>,
 }
 
-/// Listeners that are bound, and not yet in use.
+/// Bound listeners that are not in use yet.
 #[derive(Debug)]
 pub struct Bound {
-    /// What each address as in the Corefile came to.
+    /// The socket address of each address in the Corefile.
     places: BTreeMap<String, SocketAddr>,
     fresh: BTreeMap<SocketAddr, TcpListener>,
 }
 
-/// How long the listener of an address that is not wanted any more takes connections that were on their way to it.
+/// How long a listener that is not needed any more accepts connections that are already on their
+/// way.
 const ON_THEIR_WAY: Duration = Duration::from_secs(1);
 
-/// Finds out what the addresses of `endpoints` stand for. A host name is looked up, so this may take its time.
+/// Resolves the addresses of `endpoints`. Host names are looked up, so this may take time.
 ///
-/// `:8080`, `0.0.0.0:8080` and `[::]:8080` are every address of both families, as with CoreDNS; a host name prefers its
-/// IPv4 addresses.
+/// `:8080`, `0.0.0.0:8080` and `[::]:8080` stand for all addresses of both families, as in CoreDNS.
+/// Host names prefer their IPv4 addresses.
 ///
 /// # Errors
-/// The first one that stands for nothing, and why.
+/// The first address that cannot be resolved, and why.
 pub fn resolve(endpoints: &Endpoints) -> Result<Resolved, (String, io::Error)> {
     let names: BTreeSet<&String> = endpoints.keys().map(|(address, _)| address).collect();
     let place = |name: &String| match addresses(name) {
@@ -124,7 +129,7 @@ pub fn resolve(endpoints: &Endpoints) -> Result<Resolved, (String, io::Error)> {
 
 #[allow(clippy::disallowed_methods, reason = "a host name here is the user's own wish, before a configuration is used")]
 fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
-    // Without a port any free one is taken, as in CoreDNS.
+    // Without a port, any free one is used, as in CoreDNS.
     let name = if name.ends_with(':') { format!("{name}0") } else { name.to_owned() };
     let name = if name.starts_with(':') { format!("[::]{name}") } else { name };
     let mut all: Vec<SocketAddr> = name.to_socket_addrs()?.collect();
@@ -138,7 +143,7 @@ fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 impl Http {
-    /// Binds every one of these addresses that is not open already.
+    /// Binds all of these addresses that are not open already.
     ///
     /// # Errors
     /// The address that cannot be bound, as the Corefile has it, and why.
@@ -152,9 +157,10 @@ impl Http {
         Ok(bound)
     }
 
-    /// Serves `endpoints` from now on; addresses that they do not name are closed.
+    /// Serves `endpoints` from now on, and closes all other addresses.
     ///
-    /// A listener stays open for the pages of a less specific address, if there are any: what arrives there comes to it.
+    /// A listener stays open if a less specific address has pages, because the kernel still prefers
+    /// this one.
     pub fn publish(&self, bound: Bound, endpoints: Endpoints, runtime: &Handle) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_wanted = |at: &SocketAddr| bound.places.values().any(|place| listen::rank(*place, *at).is_some());
@@ -173,7 +179,7 @@ impl Http {
         }
     }
 
-    /// Serves `pages`, and for a moment those that the closed listeners had.
+    /// Serves `pages`, and for a moment also those of the closed listeners.
     fn replace(&self, pages: Endpoints, closed: BTreeMap<SocketAddr, Tasks>, runtime: &Handle) {
         if closed.is_empty() {
             return self.live.store(Arc::new(pages));
@@ -188,14 +194,14 @@ impl Http {
         runtime.spawn(async move {
             tokio::time::sleep(ON_THEIR_WAY).await;
             drop(closed);
-            // Unless there are newer ones.
+            // If there are newer pages by then, they stay.
             live.compare_and_swap(&both, Arc::new(pages));
         });
     }
 }
 
 impl Bound {
-    /// The first of `candidates` that is open or can be opened.
+    /// Returns the first of `candidates` that is open or can be opened.
     fn place(&mut self, candidates: &[SocketAddr], state: &State) -> io::Result<SocketAddr> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address");
         for &address in candidates {
@@ -209,7 +215,7 @@ impl Bound {
                     self.fresh.extend(sockets.into_iter().map(|socket| (address, socket.into())));
                     return Ok(address);
                 }
-                // Without IPv6 there is still IPv4; a port that is taken is taken for both.
+                // Without IPv6, IPv4 may still work. But a port that is in use is in use for both.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
                 Err(error) => last = error,
             }
@@ -217,7 +223,7 @@ impl Bound {
         Err(last)
     }
 
-    /// Says where pages are that were given any free port: nothing else tells.
+    /// Logs the addresses of pages whose port was chosen by the system; nothing else shows them.
     fn tell_free_ports(&self, endpoints: &Endpoints) {
         for (at, listener) in self.fresh.iter().filter(|(at, _)| at.port() == 0) {
             let Ok(local) = listener.local_addr() else { continue };
@@ -227,7 +233,8 @@ impl Bound {
         }
     }
 
-    /// The pages of each listener, by its address: those that the Corefile has for it, and those for less specific ones.
+    /// Returns the pages of each listener by its address: its own pages in the Corefile, and those
+    /// for less specific addresses.
     fn pages<'a>(&self, listeners: impl Iterator<Item = &'a SocketAddr>, endpoints: &Endpoints) -> Endpoints {
         let mut pages = BTreeMap::new();
         for at in listeners {
@@ -235,7 +242,7 @@ impl Bound {
                 Some((listen::rank(*self.places.get(name)?, *at)?, path, handler))
             });
             let mut fitting: Vec<_> = fitting.collect();
-            // The most specific one is put in last, and stays.
+            // The most specific address is inserted last, so its page wins.
             fitting.sort_by_key(|(rank, ..)| *rank);
             for (_, path, handler) in fitting {
                 pages.insert((at.to_string(), path.clone()), handler.clone());

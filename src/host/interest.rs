@@ -1,7 +1,7 @@
-//! Sockets of datagrams that wake their thread for what it waits for, and for nothing else.
+//! UDP sockets that wake their thread only for the events that it waits for.
 //!
-//! tokio's own `UdpSocket` asks the kernel for both, reading and room to write. Each datagram that leaves makes room for
-//! another one, so with it every reply costs one more wait that returns at once.
+//! tokio's own `UdpSocket` registers for both reading and writing. Each datagram that is sent makes
+//! room for another one, so with it every reply would cost one more wake-up that has nothing to do.
 
 use std::io;
 use std::net::UdpSocket;
@@ -9,7 +9,8 @@ use std::net::UdpSocket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// The socket, registered with the runtime of this thread for these events alone. It must not block.
+/// Registers the socket with the runtime of this thread for these events only. The socket must be
+/// non-blocking.
 ///
 /// # Errors
 /// What the kernel says.
@@ -17,8 +18,9 @@ use tokio::io::unix::AsyncFd;
 /// # Panics
 /// Outside of a runtime.
 pub fn registered(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
-    // Deprecated because a type may give another descriptor each time it is asked; a `UdpSocket` owns one for life. What
-    // has come in its place wants that promised in a way that the file of socket calls alone may promise things.
+    // Deprecated because a type may return another descriptor each time; a `UdpSocket` keeps one
+    // for life. The replacement wants that promised with `unsafe`, which is allowed in the file of
+    // system calls only.
     #[expect(deprecated, reason = "sound for a socket of the standard library")]
     AsyncFd::with_interest(socket, interest)
 }

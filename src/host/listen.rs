@@ -1,12 +1,12 @@
-//! Opening sockets, for questions and for pages: a port that another process has is an error, and a
-//! socket of our own is not.
+//! Opening sockets, for DNS and for pages. A port that another process has is an error; a socket of
+//! our own is not.
 //!
 //! Sockets of one process may overlap: one for all addresses and one for 127.0.0.1, at the same
-//! port. The kernel gives what arrives to the most specific of them, over UDP and TCP: the address
-//! itself, then all IPv4 addresses, then all addresses of both families ([`rank`]). For that both
-//! need SO_REUSEPORT, with which two processes of one user would share a port in silence as well,
-//! and each would lose half of the questions. So the first attempt is made without it; only if the
-//! address is in use, the kernel's tables tell whether it is we who use it.
+//! port. Over UDP and TCP the kernel gives what arrives to the most specific of them: the address
+//! itself, then all IPv4 addresses, then all addresses of both families ([`rank`]). This needs
+//! SO_REUSEPORT on both. But with that option two processes of one user could also share a port
+//! without an error, and each would lose half of the queries. So the first attempt is made without
+//! it. Only if the address is in use, the kernel's tables tell whether this process itself uses it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -24,28 +24,28 @@ pub enum Protocol {
     Tcp,
 }
 
-/// What to open.
+/// The sockets to open.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish {
     /// What the sockets receive.
     pub protocol: Protocol,
     /// The address and port; the unspecified IPv6 address stands for both families.
     pub address: SocketAddr,
-    /// Sockets that share the address.
+    /// Number of sockets that share the address.
     pub count: usize,
     /// Connections that may wait to be accepted.
     pub backlog: i32,
-    /// Whether the same user of this module had the very address before, so that a socket of it may
-    /// still be closing. Without it a second socket for exactly the same address is refused: two
+    /// Whether the same caller had this very address before, so that a socket of it may still be
+    /// closing. Without it a second socket for exactly the same address is refused, because two
     /// users would share what arrives.
     pub again: bool,
 }
 
-/// Opens sockets; `prepare` sets options of its own before they are bound.
+/// Opens sockets; `prepare` sets further options before they are bound.
 ///
 /// # Errors
-/// What the kernel says: [`ErrorKind::AddrInUse`] if another process has the port, or another user of this module has
-/// exactly this address ([`is_own`]).
+/// What the kernel says: [`ErrorKind::AddrInUse`] if another process has the port, or another user
+/// of this module has exactly this address ([`is_own`]).
 pub fn open(wish: Wish, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Vec<Socket>> {
     let make = || socket(&wish).and_then(|socket| prepare(&socket).map(|()| socket));
     let mut first = make()?;
@@ -83,14 +83,14 @@ fn socket(wish: &Wish) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     if wish.protocol == Protocol::Tcp {
-        // Connections of a predecessor that linger must not keep its port from us.
+        // Lingering connections of a predecessor must not block the port.
         socket.set_reuse_address(true)?;
     }
     Ok(socket)
 }
 
-/// Whether what arrives for `inner` may come to a socket that is bound to `outer`, and how specific
-/// that is: of several sockets the kernel takes the one with the highest rank.
+/// Returns whether packets for `inner` may reach a socket bound to `outer`, and how specific that
+/// socket is: the kernel chooses the socket with the highest rank.
 #[must_use]
 pub fn rank(outer: SocketAddr, inner: SocketAddr) -> Option<u8> {
     match (outer.ip(), inner.ip()) {
@@ -104,7 +104,7 @@ pub fn rank(outer: SocketAddr, inner: SocketAddr) -> Option<u8> {
 
 //----------- Whose sockets they are -----------------------------------------
 
-/// An address is in use by this process itself, for something else.
+/// The error that this process itself uses an address, for another purpose.
 #[derive(Debug)]
 struct Own;
 
@@ -116,27 +116,28 @@ impl std::fmt::Display for Own {
     }
 }
 
-/// Whether an address is in use by this process itself, for something else.
+/// Returns whether the error says that this process itself uses the address, for another purpose.
 #[must_use]
 pub fn is_own(error: &io::Error) -> bool {
     error.get_ref().and_then(|inner| inner.downcast_ref::<Own>()).is_some()
 }
 
-/// Who keeps an address from us.
+/// The holder of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
-    /// The socket was closed in this moment.
+    /// Nobody: the socket has just been closed.
     Nobody,
     Us,
-    /// Us, at exactly this address and for another use.
+    /// This process, at exactly this address and for another purpose.
     Same,
     Another,
 }
 
-/// Tells whose sockets overlap with a wish. Without /proc they are taken for our own, since
-/// otherwise some changes of a Corefile could never be loaded.
+/// Finds out who has the sockets that overlap with a wish. Without /proc they count as our own,
+/// because otherwise some changes of a Corefile could never be loaded.
 fn holder(wish: &Wish) -> Holder {
-    // In this order: one of ours that is closed meanwhile must not look like another's.
+    // In this order: a socket of ours that is closed meanwhile must not look like another
+    // process's.
     let ours = own_sockets();
     let Ok(sockets) = sockets(wish.protocol, wish.address.port()) else { return Holder::Us };
     let overlaps = |other: SocketAddr| rank(other, wish.address).or(rank(wish.address, other)).is_some();
@@ -151,7 +152,7 @@ fn holder(wish: &Wish) -> Holder {
     holder
 }
 
-/// The sockets of all processes that receive at a port, each with its number.
+/// Returns the sockets of all processes that receive at a port, each with its inode number.
 fn sockets(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> {
     let files = match protocol {
         Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
@@ -161,12 +162,12 @@ fn sockets(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> 
     for file in files {
         let file = match fs::File::open(file) {
             Ok(file) => file,
-            // A kernel without IPv6.
+            // The kernel has no IPv6.
             Err(error) if error.kind() == ErrorKind::NotFound && file.ends_with('6') => continue,
             Err(error) => return Err(error),
         };
         for line in BufReader::new(file).lines().skip(1) {
-            // Those that listen stand first, and of others a node may have a hundred thousand.
+            // Listening sockets come first, and a node may have a hundred thousand others.
             let Some((address, inode)) = socket_of(&line?, protocol) else { break };
             all.extend(Some((address, inode)).filter(|_| address.port() == port));
         }
@@ -174,11 +175,11 @@ fn sockets(protocol: Protocol, port: u16) -> io::Result<Vec<(SocketAddr, u64)>> 
     Ok(all)
 }
 
-/// The state of a TCP socket that accepts connections, as the kernel writes it.
+/// The state of a listening TCP socket, as the kernel writes it.
 const LISTENING: &str = "0A";
 
 /// Reads a line of /proc/net/udp or tcp (proc_net_tcp.txt in the kernel's documentation): address
-/// and number of a socket.
+/// and inode number of a socket.
 fn socket_of(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (address, state, inode) = (words.next()?, words.nth(1)?, words.nth(5)?);
@@ -186,7 +187,7 @@ fn socket_of(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
         return None;
     }
     let (address, port) = address.split_once(':')?;
-    // Words of 32 bits in the order of this machine.
+    // 32-bit words in the byte order of this machine.
     let word = |at: usize| Some(u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
     let address: IpAddr = if address.len() == 8 {
         word(0)?.into()
@@ -197,7 +198,7 @@ fn socket_of(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
     Some((SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?), inode.parse().ok()?))
 }
 
-/// The numbers of this process's sockets.
+/// Returns the inode numbers of this process's sockets.
 fn own_sockets() -> HashSet<u64> {
     let files = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
@@ -223,7 +224,7 @@ mod tests {
     fn sockets_of_our_own_may_overlap_but_not_be_the_same() {
         for protocol in [Protocol::Udp, Protocol::Tcp] {
             for (one, other) in EVERY.iter().flat_map(|one| EVERY.map(|other| (*one, other))) {
-                // Others on this machine may have one of these ports, but not all.
+                // Other processes may have one of these ports, but not all.
                 let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..30_000)).take(50);
                 let both = ports.find_map(|port| {
                     let first = open(wish(protocol, one, port), |_| Ok(())).ok()?;

@@ -1,8 +1,8 @@
 //! Counters, histograms and gauges, and how a scrape reads them.
 //!
-//! What is counted per query is counted by each worker in its own copy of a [`Block`], without a locked
-//! instruction, and added up when somebody scrapes. Text exposition and the process's own figures
-//! come from the `prometheus` crate.
+//! Each worker counts queries in its own copy of a [`Block`], without a locked instruction; a
+//! scrape adds the copies up. The `prometheus` crate writes the text format and measures the
+//! process.
 
 mod block;
 
@@ -20,9 +20,9 @@ pub use self::block::{Block, claim_copy};
 /// The name, help text and label names of a metric.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Family {
-    /// Full name, `coredns_...`.
+    /// The full name, `coredns_...`.
     pub name: &'static str,
-    /// One line for people.
+    /// One line of help.
     pub help: &'static str,
     /// Label names.
     pub labels: &'static [&'static str],
@@ -54,10 +54,10 @@ impl Counter {
 #[derive(Clone)]
 pub struct Histogram(Arc<Buckets>);
 
-/// The cells of a distribution: one for each bound, one for what lies above, and the sum.
+/// The cells of a distribution: one for each bound, one for larger values, and the sum.
 pub struct Buckets {
     bounds: &'static [f64],
-    /// The same in units: whole numbers compare faster.
+    /// The bounds in units: whole numbers compare faster.
     limits: Box<[u64]>,
     unit: f64,
     block: Arc<Block>,
@@ -65,19 +65,20 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Buckets with upper `bounds`. Values are kept as multiples of `unit` (1e-9 for seconds, 1 for octets).
+    /// Makes buckets with upper `bounds`. Values are kept as multiples of `unit` (1e-9 for seconds,
+    /// 1 for octets).
     #[must_use]
     pub fn new(bounds: &'static [f64], unit: f64) -> Self {
         Self::within(&Arc::new(Block::new(Self::cells(bounds))), 0, bounds, unit)
     }
 
-    /// Cells that buckets with these bounds take.
+    /// Returns the number of cells that buckets with these bounds need.
     #[must_use]
     pub const fn cells(bounds: &[f64]) -> usize {
         bounds.len() + 2
     }
 
-    /// Buckets in the cells of `block` from `first` on.
+    /// Makes buckets in the cells of `block` from `first` on.
     #[must_use]
     pub fn within(block: &Arc<Block>, first: usize, bounds: &'static [f64], unit: f64) -> Self {
         let limits = bounds.iter().map(|bound| (bound / unit).round() as u64).collect();
@@ -121,7 +122,7 @@ impl Histogram {
     }
 }
 
-/// A number that goes up and down; it is gone when its last owner is.
+/// A number that goes up and down. It is shown until its last owner drops it.
 #[derive(Clone)]
 pub struct Gauge(Arc<AtomicU64>);
 
@@ -164,14 +165,14 @@ enum Source {
     Gauge(Weak<AtomicU64>),
 }
 
-/// Something with many series of its own, such as the counters of one server block.
+/// A source of many series, such as the counters of one server block.
 pub trait Collect: Send + Sync {
-    /// Adds every series that has something to tell.
+    /// Adds every series that has values.
     fn collect(&self, page: &mut Page);
 }
 
 impl Metrics {
-    /// The counter of these label values, made at 0 when it is new.
+    /// Returns the counter with these label values; a new one starts at 0.
     pub fn counter(&self, family: &'static Family, labels: &[&str]) -> Counter {
         let mut state = self.lock();
         match state.source(family, labels, || Source::Counter(Counter(Arc::new(Block::new(1))))) {
@@ -180,7 +181,7 @@ impl Metrics {
         }
     }
 
-    /// The histogram (of seconds) of these label values, with upper `bounds`.
+    /// Returns the histogram (of seconds) with these label values and upper `bounds`.
     pub fn histogram(&self, family: &'static Family, bounds: &'static [f64], labels: &[&str]) -> Histogram {
         let fresh = || Histogram(Arc::new(Buckets::new(bounds, 1e-9)));
         match self.lock().source(family, labels, || Source::Histogram(fresh())) {
@@ -189,7 +190,7 @@ impl Metrics {
         }
     }
 
-    /// A gauge with these label values; it is shown as long as the caller keeps it.
+    /// Makes a gauge with these label values. It is shown as long as the caller keeps it.
     pub fn gauge(&self, family: &'static Family, labels: &[&str]) -> Gauge {
         let mut state = self.lock();
         if let Source::Gauge(known) = state.source(family, labels, || Source::Gauge(Weak::new()))
@@ -202,19 +203,19 @@ impl Metrics {
         gauge
     }
 
-    /// Shows what `collector` tells as long as somebody keeps it.
+    /// Shows the series of `collector` as long as it is alive.
     pub fn register<T: Collect + 'static>(&self, collector: &Arc<T>) {
         let weak: Weak<dyn Collect> = Arc::<T>::downgrade(collector);
         self.lock().collectors.push(weak);
     }
 
-    /// The page that a scrape gets: text exposition format 0.0.4.
+    /// Returns the page for a scrape: text exposition format 0.0.4.
     #[must_use]
     pub fn text(&self) -> String {
         self.text_of(|_| true)
     }
 
-    /// The same with those families alone whose name is wanted.
+    /// Returns the page with only the wanted families.
     #[must_use]
     pub fn text_of(&self, is_wanted: impl Fn(&str) -> bool) -> String {
         let mut page = Page::default();
@@ -263,7 +264,7 @@ impl State {
 
 //----------- Page -----------------------------------------------------------
 
-/// What one scrape gathers.
+/// What one scrape collects.
 #[derive(Default)]
 pub struct Page {
     families: BTreeMap<&'static str, proto::MetricFamily>,
@@ -284,7 +285,7 @@ impl Page {
         self.add(family, labels, proto::MetricType::GAUGE, |metric| metric.set_gauge(gauge));
     }
 
-    /// Adds a distribution, unless it is empty and has labels: as a label set that was never used.
+    /// Adds a distribution. Empty ones with labels are left out: their label set was never used.
     pub fn histogram(&mut self, family: &Family, labels: &[&str], buckets: &Buckets) {
         if labels.is_empty() || !buckets.is_empty() {
             self.add(family, labels, proto::MetricType::HISTOGRAM, |metric| metric.set_histogram(buckets.proto()));
@@ -301,7 +302,7 @@ impl Page {
         });
         let mut metric = proto::Metric::default();
         let mut pairs: Vec<_> = family.labels.iter().zip(values).collect();
-        // In the order in which CoreDNS shows them: scripts that grep need not change.
+        // In CoreDNS's order, for scripts that use grep.
         pairs.sort();
         let pairs = pairs.into_iter().map(|(name, value)| {
             let mut pair = proto::LabelPair::default();

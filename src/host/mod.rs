@@ -1,6 +1,8 @@
-//! What a plugin may ask of the process: metrics, HTTP endpoints, tasks, log lines, certificates, files, the clock.
+//! What the process offers to plugins: metrics, HTTP endpoints, tasks, log lines, certificates,
+//! files, the clock.
 //!
-//! One [`Host`] lives as long as the process; what one configuration adds to it goes when its site is dropped.
+//! One [`Host`] lives as long as the process; what one configuration adds to it is removed when its
+//! site is dropped.
 
 pub mod clock;
 pub mod files;
@@ -14,7 +16,7 @@ pub mod shared;
 pub mod tasks;
 pub mod tls;
 
-/// The version of CoreDNS whose behaviour this is.
+/// The version of CoreDNS whose behaviour Signpost has.
 pub const COREDNS: &str = "1.15.0";
 
 /// The process, as plugins see it.
@@ -24,15 +26,15 @@ pub struct Host {
     pub metrics: metrics::Metrics,
     /// `/health`, `/ready`, `/metrics`.
     pub http: http::Http,
-    /// The time, which tests may move.
+    /// The clock, which tests may move.
     pub clock: clock::Clock,
-    /// What outlives a reload because its options did not change.
+    /// Values that survive a reload because their options did not change.
     pub shared: shared::Shared,
-    /// Whether the process was told to stop: it is not ready any more, but still serves.
+    /// Whether the process was told to stop: it is no longer ready, but still serves.
     pub shutting_down: std::sync::atomic::AtomicBool,
 }
 
-/// The name of the host as the kernel knows it.
+/// Returns the host name that the kernel reports.
 #[must_use]
 pub fn name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

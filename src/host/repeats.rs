@@ -1,4 +1,4 @@
-//! Lines that would be said again and again: at once the first time, then ever more seldom, with a count.
+//! Repeated log lines: the first is printed at once, later ones ever more seldom, with a count.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets each kind of line through at once, then after a pause that doubles each time.
+/// Lets the first line of each kind through, then one after each pause; each pause is twice as long
+/// as the one before.
 #[derive(Debug)]
 pub struct Repeats {
-    /// The shortest pause and the longest.
+    /// The shortest and the longest pause.
     pauses: (Duration, Duration),
     kinds: Mutex<HashMap<String, Kind>>,
 }
@@ -18,15 +19,16 @@ pub struct Repeats {
 #[derive(Debug)]
 struct Kind {
     said: Instant,
-    /// From then until it may be said again.
+    /// Time from then until the next line of this kind.
     pause: Duration,
-    /// What was not said since then.
+    /// Number of lines held back since then.
     held_back: u64,
-    /// The first time; nothing when it is over, and not yet said again.
+    /// When it first happened; `None` if it is over and has not happened again.
     since: Option<Instant>,
 }
 
-/// What was not said since a line of this kind was last let through; shows as nothing if that was the first.
+/// How many lines of this kind were held back since the last one. Displays as an empty text for the
+/// first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldBack {
     times: u64,
@@ -34,17 +36,18 @@ pub struct HeldBack {
 }
 
 impl Repeats {
-    /// Lines of a kind are at least `shortest` apart, and in the end `longest`.
+    /// Lines of a kind are at least `shortest` apart, later up to `longest`.
     #[must_use]
     pub fn new(shortest: Duration, longest: Duration) -> Self {
         Self { pauses: (shortest, longest), kinds: Mutex::default() }
     }
 
-    /// Whether to say a line of this kind now, and what to add to it.
+    /// Returns what to add to a line of this kind if it is to be printed now, `None` if it is held
+    /// back.
     pub fn allow(&self, kind: &str, now: Instant) -> Option<HeldBack> {
         let (shortest, longest) = self.pauses;
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        // What has not come for so long begins anew.
+        // A kind that did not come for so long starts again.
         kinds.retain(|_, kind| now < kind.said + kind.pause + longest);
         let Some(known) = kinds.get_mut(kind) else {
             kinds.insert(kind.to_owned(), Kind { said: now, pause: shortest, held_back: 0, since: Some(now) });
@@ -62,7 +65,8 @@ impl Repeats {
         Some(held_back)
     }
 
-    /// What lines of this kind told is over. Returns how long it went on, if it was told: then its end should be.
+    /// Notes that what lines of this kind report is over. Returns how long it lasted if a line
+    /// reported it; then its end should be reported too.
     pub fn end(&self, kind: &str, now: Instant) -> Option<Duration> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kinds.get_mut(kind)?;

@@ -1,17 +1,17 @@
-//! Things that outlive a reload: found again by whoever asks with the same key.
+//! Values that survive a reload: the same key finds the same value.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Values by key, kept as long as somebody holds them.
+/// Values by key, kept as long as they are in use.
 #[derive(Default)]
 pub struct Shared {
     values: Mutex<HashMap<String, Weak<dyn Any + Send + Sync>>>,
 }
 
 impl Shared {
-    /// The value that was made for `key` and is still held, or a new one.
+    /// Returns the value that was made for `key` and is still in use, or makes a new one.
     ///
     /// `key` names the plugin and everything that the value depends on.
     pub fn get_or_make<T: Any + Send + Sync>(&self, key: &str, make: impl FnOnce() -> T) -> Arc<T> {

@@ -7,14 +7,14 @@ use tokio::task::AbortHandle;
 
 use super::log;
 
-/// The running tasks of one owner; dropping it ends them.
+/// The running tasks of one owner; dropping it stops them.
 #[derive(Debug, Default)]
 pub struct Tasks {
     handles: Vec<AbortHandle>,
 }
 
 impl Tasks {
-    /// Starts `future` on `runtime`. A panic in it is logged and ends this task alone.
+    /// Starts `future` on `runtime`. A panic is logged and ends only this task.
     pub fn spawn(&mut self, runtime: &Handle, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let task = runtime.spawn(future);
         self.handles.push(task.abort_handle());

@@ -1,6 +1,6 @@
-//! Certificates and keys out of PEM files, and the authorities that this machine trusts.
+//! Certificates and keys from PEM files, and the authorities that this machine trusts.
 //!
-//! What is wrong with a file is said in CoreDNS's words where it has any, since people look for them.
+//! Errors about files use CoreDNS's words where it has any, because people search for them.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -15,7 +15,7 @@ use rustls::{Error, KeyLog, RootCertStore};
 
 use crate::error::words;
 
-/// The one provider of cryptography.
+/// Returns the provider of cryptography, the same everywhere.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -23,10 +23,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 //----------- Files ----------------------------------------------------------
 
-/// Reads a certificate, with those that lead to its authority behind it, and the key that belongs to it.
+/// Reads a certificate, followed by its intermediates, and the key that belongs to it.
 ///
 /// # Errors
-/// A sentence: which file cannot be read or holds something else, or that the two do not belong together.
+/// A sentence: which file cannot be read or has other contents, or that the two do not match.
 pub fn identity(certificate: &Path, key: &Path) -> Result<CertifiedKey, String> {
     let wrong = |why: String| format!("could not load TLS cert: {why}");
     let (certificate, key) = (read(certificate).map_err(wrong)?, read(key).map_err(wrong)?);
@@ -47,7 +47,7 @@ pub fn identity(certificate: &Path, key: &Path) -> Result<CertifiedKey, String> 
 /// Reads the certificates of authorities.
 ///
 /// # Errors
-/// A sentence: the file cannot be read, or there is no certificate in it.
+/// A sentence: the file cannot be read, or has no certificate.
 pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read(path).map_err(|why| format!("error reading {}: {why}", path.display()))?;
     let all: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
@@ -63,7 +63,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 //----------- Trust ----------------------------------------------------------
 
-/// What these certificates can vouch for; those that are none are left out.
+/// Makes a root store of these certificates; entries that are not certificates are skipped.
 #[must_use]
 pub fn roots(certificates: &[CertificateDer<'static>]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
@@ -71,8 +71,9 @@ pub fn roots(certificates: &[CertificateDer<'static>]) -> RootCertStore {
     roots
 }
 
-/// The authorities that this machine trusts: those in `SSL_CERT_FILE` and `SSL_CERT_DIR`, or where distributions
-/// keep them. None are built in: a list of our own would grow old, and would trust whom the machine's owner does not.
+/// Returns the authorities that this machine trusts: those in `SSL_CERT_FILE` and `SSL_CERT_DIR`,
+/// or in the usual places of distributions. None are built in: a list of our own would become
+/// outdated, and would trust authorities that the machine's owner does not.
 #[must_use]
 pub fn machine_authorities() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
@@ -80,7 +81,8 @@ pub fn machine_authorities() -> Vec<CertificateDer<'static>> {
 
 //----------- Secrets --------------------------------------------------------
 
-/// Writes the secrets of connections to a file in the form that packet analysers read (`SSLKEYLOGFILE`).
+/// Writes the secrets of connections to a file in the format that packet analysers read
+/// (`SSLKEYLOGFILE`).
 #[derive(Debug)]
 pub struct SecretsFile {
     path: PathBuf,
@@ -88,13 +90,13 @@ pub struct SecretsFile {
 }
 
 impl SecretsFile {
-    /// A file that is not opened yet: until then nothing is written.
+    /// A file that is not open yet: until then nothing is written.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path, file: OnceLock::new() }
     }
 
-    /// Opens the file to append to, and makes it, readable by its owner alone, if there is none.
+    /// Opens the file for appending; creates it, readable by its owner only, if it does not exist.
     ///
     /// # Errors
     /// What the system says, in words.
@@ -111,7 +113,7 @@ impl KeyLog for SecretsFile {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
         if let Some(file) = self.file.get() {
-            // For debugging only: what cannot be written is not worth a connection.
+            // For debugging only: a connection does not fail because this cannot be written.
             let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! For unit tests: a server whose tasks run, asked by many clients at a time; still without listeners.
+//! For unit tests: a server whose tasks run, asked by many clients at a time, without listeners.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,19 +23,20 @@ pub(crate) struct Live {
     _tasks: Tasks,
 }
 
-/// A reply: as it came up the chain, and as it is written.
+/// A reply: as it comes from the chain, and as it is written.
 pub(crate) struct Got {
     pub(crate) reply: Reply,
     pub(crate) message: Message,
 }
 
 impl Live {
-    /// Builds what `text` says and starts its tasks.
+    /// Builds the Corefile `text` and starts its tasks.
     pub(crate) fn new(text: &str) -> Self {
         Self::with(Server::new(text))
     }
 
-    /// Builds what `text` says, prepares it as for the first start or for a reload, and starts its tasks.
+    /// Builds the Corefile `text`, prepares it as for the first start or for a reload, and starts
+    /// its tasks.
     pub(crate) fn prepared(text: &str, first: bool) -> Result<Self> {
         let (mut server, runtime) = (Server::try_new(text)?, runtime());
         runtime.block_on(server.configuration.prepare(runtime.handle(), first))?;
@@ -57,17 +58,17 @@ impl Live {
         self.ask_packet(packet(name, qtype), Proto::Udp)
     }
 
-    /// Asks with a packet of one's own.
+    /// Sends the given packet.
     pub(crate) fn ask_packet(&self, packet: Vec<u8>, proto: Proto) -> Got {
         self.runtime.block_on(resolve(self.listener(), packet, proto))
     }
 
-    /// Asks, and waits for nothing.
+    /// Asks, and does not wait for the reply.
     pub(crate) fn begin(&self, name: &str, qtype: &str) {
         self.runtime.spawn(resolve(self.listener(), packet(name, qtype), Proto::Udp));
     }
 
-    /// Asks all at the same time; replies come in the order of the packets.
+    /// Sends all packets at the same time; replies come in the order of the packets.
     pub(crate) fn ask_all(&self, packets: Vec<Vec<u8>>) -> Vec<Got> {
         let tasks: Vec<_> = packets
             .into_iter()
@@ -76,7 +77,8 @@ impl Live {
         tasks.into_iter().map(|task| self.runtime.block_on(task).expect("no panic")).collect()
     }
 
-    /// Lets background work go on until `done`. The limit is for what never comes: a busy machine takes its time.
+    /// Lets background work go on until `done`. The limit is for conditions that are never met; a
+    /// busy machine only takes longer.
     pub(crate) fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
         let start = Instant::now();
         while !done() {
@@ -90,7 +92,7 @@ impl Live {
         self.server.host.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// The value of a metric as the page shows it, `name{labels}`; 0 if it is not there.
+    /// Returns the value of a metric as the page shows it, `name{labels}`; 0 if it is missing.
     pub(crate) fn metric(&self, series: &str) -> f64 {
         let page = self.server.host.metrics.text();
         let wanted = sorted(series);
@@ -111,8 +113,7 @@ fn runtime() -> Runtime {
     runtime.expect("a runtime")
 }
 
-/// A series with its labels in one order, so that a test need not know which
-/// order the page shows.
+/// Sorts the labels of a series, so that a test does not depend on the page's order.
 fn sorted(series: &str) -> (&str, Vec<&str>) {
     let (name, labels) = series.split_once('{').unwrap_or((series, ""));
     let mut labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
@@ -120,7 +121,7 @@ fn sorted(series: &str) -> (&str, Vec<&str>) {
     (name, labels)
 }
 
-/// Asks a listener with a packet of one's own.
+/// Sends a packet to a listener.
 pub(crate) async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
     let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
     let (peer, local) = (SocketAddr::from(([127, 0, 0, 1], 5353)), SocketAddr::from(([127, 0, 0, 1], 53)));
@@ -140,20 +141,20 @@ pub(crate) async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Pro
 }
 
 impl Got {
-    /// `NOERROR 192.0.2.1/60`: the RCODE, then data and TTL of each record that answers.
+    /// Returns `NOERROR 192.0.2.1/60`: the RCODE, then data and TTL of each answer record.
     pub(crate) fn text(&self) -> String {
         let records = self.message.answers.iter().map(|record| format!(" {}/{}", record.data, record.ttl));
         format!("{}{}", rcode_text(self.message.metadata.response_code), records.collect::<String>())
     }
 
-    /// The TTLs of the records of a type, in any section.
+    /// Returns the TTLs of all records of a type, in any section.
     pub(crate) fn ttls(&self, rtype: RecordType) -> Vec<u32> {
         let m = &self.message;
         let all = m.answers.iter().chain(&m.authorities).chain(&m.additionals);
         all.filter(|record| record.record_type() == rtype).map(|record| record.ttl).collect()
     }
 
-    /// The code of the extended error.
+    /// Returns the code of the extended error.
     pub(crate) fn extended_error(&self) -> Option<u16> {
         Some(self.reply.note.as_ref()?.error.as_ref()?.0)
     }

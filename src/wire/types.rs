@@ -52,13 +52,6 @@ pub mod class {
     pub const IN: u16 = 1;
     /// Chaos, used for `version.bind` and the like.
     pub const CH: u16 = 3;
-
-    /// Whether records of class IN answer a question of this class: IN, and ANY (RFC 1035 section 3.2.5). A record of
-    /// another class than that of the question makes a message that parsers may refuse.
-    #[must_use]
-    pub const fn takes_in(class: u16) -> bool {
-        matches!(class, IN | ANY)
-    }
 }
 
 /// Response codes (RFC 6895).

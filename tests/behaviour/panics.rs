@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use signpost::chain::build::build;
 use signpost::chain::setup::{Registration, Setup};
+use signpost::chain::site::Listener;
 use signpost::chain::walk::panics;
 use signpost::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use signpost::corefile::{self, Vocabulary};
@@ -24,6 +26,7 @@ const PLACES: [&str; 9] =
 
 //----------- A plugin that panics -------------------------------------------
 
+const COUNTS: Registration = Registration::bare("counts", |s| seat(s, Counts));
 const AGAIN: Registration = Registration::bare("again", |s| seat(s, Again));
 const PANICS: Registration = Registration::bare("panics", |s| seat(s, Panics));
 const ANSWERS: Registration = Registration::bare("answers", |s| seat(s, Answers));
@@ -31,6 +34,24 @@ const ANSWERS: Registration = Registration::bare("answers", |s| seat(s, Answers)
 fn seat(s: &mut Setup<'_>, plugin: impl Plugin) -> Result<()> {
     s.chain(plugin);
     Ok(())
+}
+
+/// Replies that it saw or heard of, as `prometheus` counts them.
+static COUNTED: AtomicU64 = AtomicU64::new(0);
+
+/// Stands at the top and counts.
+struct Counts;
+
+impl Plugin for Counts {
+    fn reply(&self, _: &mut Query<'_>, _: &mut Reply, _: &Here<'_>) -> Turn {
+        COUNTED.fetch_add(1, Ordering::Relaxed);
+        Turn::Up
+    }
+
+    fn refused(&self, _: &Query<'_>, _: &Reply, _: &Listener) -> bool {
+        COUNTED.fetch_add(1, Ordering::Relaxed);
+        true
+    }
 }
 
 /// Does what the first label of the name says.
@@ -106,10 +127,10 @@ struct Served {
 
 impl Served {
     fn start() -> Self {
-        let plugins = [AGAIN, PANICS, ANSWERS];
+        let plugins = [COUNTS, AGAIN, PANICS, ANSWERS];
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let vocabulary = Vocabulary { served: &["again", "panics", "answers"], elsewhere: &[] };
-        let text = format!("test:{} {{\nagain\npanics\nanswers\n}}\n", address.port());
+        let vocabulary = Vocabulary { served: &["counts", "again", "panics", "answers"], elsewhere: &[] };
+        let text = format!("test:{} {{\ncounts\nagain\npanics\nanswers\n}}\n", address.port());
         let parsed = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
         let host = Arc::new(Host::default());
         let configuration = build(&parsed, &plugins, &host, "53").expect("a configuration");
@@ -135,11 +156,14 @@ fn a_panic_costs_one_query_wherever_it_is() {
                 send(&mut stream, &packet);
                 receive(&mut stream)
             };
-            let before = panics();
+            let (before, counted) = (panics(), COUNTED.load(Ordering::Relaxed));
             let reply = ask(&format!("{place}.test.")).expect("a reply");
             let asked = format!("{place}, over TCP: {over_tcp}");
             assert_eq!(text(&decode(&reply)).lines().next(), Some("SERVFAIL"), "{asked}");
             assert_eq!(panics() - before, 1, "{asked}");
+            // The client's question, and the one that a plugin asks the server.
+            let questions = 1 + u64::from(place.starts_with("lookup"));
+            assert_eq!(COUNTED.load(Ordering::Relaxed) - counted, questions, "{asked}");
             let next = ask("fine.test.").expect("a reply");
             assert_eq!(text(&decode(&next)).lines().next(), Some("NOERROR"), "after {asked}");
             assert_eq!(panics() - before, 1, "{asked}");

@@ -9,8 +9,8 @@ trap '"$HERE/down.sh" --purge' EXIT
 TABLE=$CLUSTER_DIR/table "$HERE/restarts.sh" "$@"
 page=$HERE/../../docs/restarts.md
 {
-	sed '/^## What came out/,$d' "$page"
-	echo "## What came out"
+	sed '/^## Results/,$d' "$page"
+	echo "## Results"
 	echo
 	echo "$(date +%F), $(nproc) cores of $(awk -F': ' '/model name/ {print $2; exit}' /proc/cpuinfo), signpost $(git -C "$HERE" rev-parse --short HEAD): \`just restarts\`."
 	echo

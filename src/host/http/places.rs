@@ -1,8 +1,8 @@
-//! Places for connections to pages: how far each has come, how long it may take, and which one goes when there
-//! are too many.
+//! Places for connections to pages: the state of each, how long it may take, and which one is
+//! closed if there are too many.
 //!
-//! A client holds a place for as long as it keeps to the limits of time, and for as long as there is room. A new
-//! connection always gets a place at once: another one has to go for it.
+//! A client keeps its place as long as it keeps the time limits and there is room. A new connection
+//! always gets a place at once; if all are taken, another connection is closed.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -19,18 +19,18 @@ use crate::host::metrics::{Family, Page};
 /// Connections to all pages together. Probes and scrapers need a handful.
 pub(super) const PLACES: usize = 256;
 
-/// Octets of replies that the kernel has not taken yet, of all connections together.
+/// Octets of replies that the kernel has not accepted yet, over all connections.
 pub(super) const UNSENT: usize = 8 << 20;
 
-/// How long to wait for the file of a connection that has to go.
+/// How long to wait until a closed connection has released its file.
 const FREED: Duration = Duration::from_millis(50);
 
 //----------- Ending ---------------------------------------------------------
 
-/// Why a connection was ended, where that is not the client's own wish.
+/// Why the server ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// To make room for another one.
+    /// To make room for another connection.
     Evicted,
     /// Its request was not complete in time.
     Request,
@@ -38,11 +38,11 @@ pub(super) enum Ending {
     Reply,
     /// It was idle for too long.
     Idle,
-    /// What it sent is not HTTP, or too long.
+    /// What the client sent is not HTTP, or is too long.
     Bad,
 }
 
-/// All of them, with the value of the label.
+/// All reasons, with the value of the label.
 const ENDINGS: [(Ending, &str); 5] = [
     (Ending::Evicted, "evicted"),
     (Ending::Request, "request not complete"),
@@ -60,13 +60,13 @@ static ENDED_CONNECTIONS: Family = Family {
 };
 
 impl Ending {
-    /// Counts a connection that ends so.
+    /// Counts a connection that ended for this reason.
     pub(super) fn count(self) {
         ENDED[self as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Shows how many connections the process has ended, by reason.
+/// Shows how many connections the server has ended, by reason.
 pub(in crate::host) fn collect(page: &mut Page) {
     for (ending, name) in ENDINGS {
         page.counter(&ENDED_CONNECTIONS, &[name], ENDED[ending as usize].load(Ordering::Relaxed));
@@ -78,19 +78,21 @@ pub(in crate::host) fn collect(page: &mut Page) {
 /// How long a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// From the first octet of a request, or from the beginning of the connection, to the end of the request's head.
+    /// From the first octet of a request, or from the start of the connection, to the end of the
+    /// request's head.
     pub(super) request: Duration,
-    /// From the time when a reply is ready until the kernel has taken its last octet.
+    /// From the moment when a reply is ready until the kernel has accepted its last octet.
     pub(super) reply: Duration,
     /// From the end of a reply to the next request.
     pub(super) idle: Duration,
     /// From one reply to the next. The first one is not delayed.
     pub(super) pace: Duration,
-    /// Requests of one connection.
+    /// Number of requests on one connection.
     pub(super) requests: usize,
 }
 
-/// The limits of the process. Prometheus asks every 15 to 60 s on one connection, and gives up after 10 s by default.
+/// The limits of the process. Prometheus scrapes every 15 to 60 s over one connection, and gives up
+/// after 10 s by default.
 pub(super) const LIMITS: Limits = Limits {
     request: Duration::from_secs(5),
     reply: Duration::from_secs(30),
@@ -104,22 +106,22 @@ pub(super) const LIMITS: Limits = Limits {
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Its client has to complete a request.
+    /// Its client must complete a request.
     Request,
-    /// The server has to make a page.
+    /// The server must make a page.
     Page,
-    /// Its client has to read a reply.
+    /// Its client must read a reply.
     Reply,
-    /// Its client may ask again.
+    /// Its client may send another request.
     Idle,
 }
 
-/// How far a connection has come.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     step: Step,
     since: Instant,
-    /// Octets of the reply that is not read yet.
+    /// Octets of the reply that are not read yet.
     unsent: usize,
     requests: usize,
     /// When the next request may be answered.
@@ -127,8 +129,8 @@ struct Progress {
 }
 
 impl Progress {
-    /// The higher, the sooner the connection goes: first those that keep the server waiting, last those that wait for
-    /// their first reply.
+    /// Returns how soon the connection is closed when room is needed; higher values go first. First
+    /// go those that keep the server waiting, last those that wait for their first reply.
     fn rank(&self) -> u8 {
         match self.step {
             Step::Request | Step::Reply => 2,
@@ -138,7 +140,7 @@ impl Progress {
     }
 }
 
-/// One connection, as others see it.
+/// One connection, as the others see it.
 #[derive(Debug)]
 pub(super) struct Visit {
     door: usize,
@@ -157,7 +159,7 @@ impl Visit {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its client has sent something.
+    /// Notes that the client has sent something.
     pub(super) fn heard(&self, now: Instant) {
         let mut progress = self.progress();
         if progress.step == Step::Idle {
@@ -165,7 +167,8 @@ impl Visit {
         }
     }
 
-    /// A request is complete. Returns when it may be answered, and how many there were with it.
+    /// Notes that a request is complete. Returns when it may be answered, and its number on this
+    /// connection.
     pub(super) fn asked(&self, now: Instant) -> (Instant, usize) {
         let mut progress = self.progress();
         (progress.step, progress.since) = (Step::Page, now);
@@ -173,7 +176,7 @@ impl Visit {
         (progress.next, progress.requests)
     }
 
-    /// The kernel has taken everything that was written.
+    /// Notes that the kernel has accepted everything that was written.
     pub(super) fn flushed(&self, now: Instant, limits: &Limits) {
         let mut progress = self.progress();
         if progress.step == Step::Reply {
@@ -182,7 +185,8 @@ impl Visit {
         }
     }
 
-    /// When the connection ends unless something happens, and why. While a page is made the client has nothing to do.
+    /// Returns when the connection ends unless something happens, and why. `None` while a page is
+    /// made: then the client is not to blame.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Ending)> {
         let Progress { step, since, .. } = *self.progress();
         match step {
@@ -193,7 +197,7 @@ impl Visit {
         }
     }
 
-    /// Waits until the connection has to go.
+    /// Waits until the connection must end.
     pub(super) async fn leave(&self) {
         self.leave.notified().await;
     }
@@ -206,24 +210,24 @@ impl Visit {
 pub(super) struct Places {
     visits: Mutex<Vec<Arc<Visit>>>,
     doors: AtomicUsize,
-    /// A connection has ended, and its file is closed.
+    /// Notified when a connection has ended and its file is closed.
     freed: Notify,
 }
 
-/// A listener, as far as its connections need one. They end with it.
+/// A listener, as its connections need it. They end when it is dropped.
 pub(super) struct Door {
     places: Arc<Places>,
     number: usize,
 }
 
-/// A connection's place; given back when it is dropped.
+/// A connection's place, released on drop.
 pub(super) struct Place {
     places: Arc<Places>,
     pub(super) visit: Arc<Visit>,
 }
 
 impl Places {
-    /// A door for one more listener.
+    /// Makes a door for one more listener.
     pub(super) fn door(self: &Arc<Self>) -> Door {
         Door { places: self.clone(), number: self.doors.fetch_add(1, Ordering::Relaxed) }
     }
@@ -234,7 +238,8 @@ impl Places {
 }
 
 impl Door {
-    /// A place for a new connection of this client. If all are taken, another connection goes.
+    /// Returns a place for a new connection of this client. If all are taken, another connection is
+    /// closed.
     pub(super) fn take(&self, client: IpAddr, now: Instant) -> Place {
         let mut visits = self.places.visits();
         while visits.len() >= PLACES && evict(&mut visits, |_| 1) {}
@@ -243,8 +248,8 @@ impl Door {
         Place { places: self.places.clone(), visit }
     }
 
-    /// Ends a connection because its file is needed, and waits until the file is closed. Returns `false` if there is no
-    /// connection, or none that ends soon.
+    /// Closes a connection because its file is needed, and waits until the file is closed. Returns
+    /// `false` if there is no connection, or none ends in time.
     pub(super) async fn free_a_file(&self) -> bool {
         let mut freed = std::pin::pin!(self.places.freed.notified());
         freed.as_mut().enable();
@@ -262,15 +267,16 @@ impl Drop for Door {
 }
 
 impl Place {
-    /// Whether all places are taken, so that the next connection takes one away.
+    /// Returns whether all places are taken, so that the next connection closes another one.
     pub(super) fn is_wanted(&self) -> bool {
         self.places.visits().len() >= PLACES
     }
 
-    /// A reply of so many octets is ready. Where too much is unread already, other connections go.
+    /// Notes that a reply of so many octets is ready. If too much is unread already, other
+    /// connections are closed.
     pub(super) fn reply(&self, octets: usize, now: Instant) {
         let mut visits = self.places.visits();
-        // It is not this connection that goes.
+        // This connection itself must not be closed.
         self.visit.progress().unsent = 0;
         loop {
             let unsent: usize = visits.iter().map(|visit| visit.progress().unsent).sum();
@@ -290,9 +296,10 @@ impl Drop for Place {
     }
 }
 
-/// Lets one connection go: of the client that holds most at one door, the one that has kept the server waiting longest.
-/// Those that had a reply before go later, and those that wait for their first one last. `held` is what a connection
-/// holds of what is scarce. Returns `false` if no connection holds anything.
+/// Closes one connection: of the client that holds most on one listener, the one that has kept the
+/// server waiting longest. Connections that had a reply before go later, and those that wait for
+/// their first one last. `held` returns how much of the scarce resource a connection holds. Returns
+/// `false` if no connection holds any.
 fn evict(visits: &mut Vec<Arc<Visit>>, held: impl Fn(&Progress) -> usize) -> bool {
     let all: Vec<Progress> = visits.iter().map(|visit| *visit.progress()).collect();
     let mut by_client: HashMap<(usize, IpAddr), usize> = HashMap::new();

@@ -1,8 +1,9 @@
-//! Who goes when there are too many connections, and how long one may take: with times that the tests choose.
+//! Which connection is closed if there are too many, and how long one may take. The tests choose
+//! the times.
 
 use super::*;
 
-/// A client of its own.
+/// Returns a client address.
 fn client(number: u8) -> IpAddr {
     [10, 0, 0, number].into()
 }
@@ -17,12 +18,12 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Whether the connection of this place may stay.
+/// Returns whether the connection of this place may stay.
 fn stays(places: &Places, place: &Place) -> bool {
     places.visits().iter().any(|visit| Arc::ptr_eq(visit, &place.visit))
 }
 
-/// Answers a request, and lets the client read the reply.
+/// Answers a request and lets the client read the reply.
 fn serve(place: &Place, at: Instant) {
     place.visit.asked(at);
     place.reply(2, at);
@@ -50,7 +51,7 @@ fn those_that_keep_the_server_waiting_go_first_the_oldest_before_others() {
     unread.visit.asked(now);
     unread.reply(2, now + seconds(20));
     let mut silent: Vec<Place> = (4..PLACES as u64).map(|at| door.take(client(1), now + seconds(at))).collect();
-    // Silent ones and the one that does not read go in the order in which they began.
+    // Silent ones and the one that does not read are closed in the order in which they began.
     let mut order = Vec::new();
     let mut waiting: Vec<u64> = (4..PLACES as u64).chain([20]).collect();
     waiting.sort_unstable();
@@ -63,7 +64,8 @@ fn those_that_keep_the_server_waiting_go_first_the_oldest_before_others() {
     assert_eq!(order[16..], [17, 17], "one of these was the one that does not read");
     assert!(!stays(&places, &unread));
     assert!(stays(&places, &page) && idle.iter().all(|place| stays(&places, place)));
-    // With all others served, it is the one that was idle longest; the one whose page is made stays.
+    // With all others served, the longest idle one is closed; the one whose page is being made
+    // stays.
     silent.retain(|place| stays(&places, place));
     silent.iter().chain(&fresh).zip(2_000..).for_each(|(place, at)| serve(place, now + seconds(at)));
     unread = door.take(client(1), now + seconds(9_000));
@@ -102,7 +104,7 @@ fn what_is_not_read_is_bounded() {
         kept[17..].iter().all(|kept| *kept) && stays(&places, &reader),
         "the oldest of the one that holds most goes"
     );
-    // A page that is larger than everything goes out alone.
+    // A page larger than the whole limit still goes out, alone.
     reader.reply(2 * UNSENT, now);
     assert_eq!(places.visits().iter().filter(|visit| visit.progress().unsent > 0).count(), 1);
 }
@@ -147,7 +149,7 @@ fn a_file_is_freed_when_its_connection_has_ended() {
         assert!(!door.free_a_file().await, "there is no connection");
         let place = door.take(client(1), now);
         let connection = tokio::spawn(async move { place.visit.leave().await });
-        // Not before it has: it says so itself.
+        // The call itself says when the file is free.
         while !door.free_a_file().await && !connection.is_finished() {}
         connection.await.expect("no panic");
     });

@@ -1,8 +1,9 @@
-//! Pages that cost milliseconds are made one at a time, and shared by everybody who waits for one.
+//! Slow pages are made one at a time, and shared by all requests that wait for one.
 //!
-//! A page is never older than the request: it is begun after the request has come. So at most two are wanted at a
-//! time, the one that is being made and the one after it, however many ask. Only while all places for connections are
-//! taken, the newest page there is goes out at once: clients that have to wait would lose their places.
+//! A page is never older than the request: making it starts after the request arrived. So at most
+//! two pages are needed at a time, the one that is being made and the next one, however many
+//! requests wait. Only while all places for connections are taken is the newest existing page sent
+//! at once, because waiting clients would lose their places.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,18 +14,18 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Page;
 
-/// So many times as long as a page took nothing is made after it: a client that asks all the time costs a quarter of a
-/// core.
+/// Pause after a page, as a multiple of the time that it took: a client that asks all the time
+/// costs at most a quarter of a core.
 const REST: u32 = 3;
 
-/// The longest rest.
+/// The longest pause.
 const LONGEST_REST: Duration = Duration::from_millis(250);
 
-/// How old a page may be while all places are taken, and from when on a new one is made meanwhile.
+/// While all places are taken: the oldest page that may be sent. A new one is made meanwhile.
 const OLDEST: Duration = Duration::from_secs(10);
 const RENEWED: Duration = Duration::from_secs(1);
 
-/// A page that is made: status code, content type and body.
+/// A finished page: status code, content type and body.
 pub(super) type Sheet = (u16, &'static str, Bytes);
 
 /// Makes the page of one path.
@@ -33,11 +34,11 @@ pub(super) type Make = Arc<dyn Fn() -> Page + Send + Sync>;
 /// Makes one page at a time.
 pub(super) struct Press {
     pub(super) make: Make,
-    /// The page that is made next, while it is not begun.
+    /// The next page, until making it starts.
     next: Mutex<Option<watch::Receiver<Option<Sheet>>>>,
-    /// Held while a page is made; from when on the next one may be begun.
+    /// Held while a page is made; says from when the next one may start.
     turn: tokio::sync::Mutex<Option<Instant>>,
-    /// The newest page, and when it was begun.
+    /// The newest page, and when making it started.
     last: Mutex<Option<(Instant, Sheet)>>,
 }
 
@@ -46,8 +47,8 @@ impl Press {
         Self { make, next: Mutex::default(), turn: tokio::sync::Mutex::default(), last: Mutex::default() }
     }
 
-    /// A page that is begun after this call, or with `at_once` one that is there already. Returns `None` if making
-    /// it panicked.
+    /// Returns a page whose making starts after this call, or, with `at_once`, an existing one.
+    /// Returns `None` if making it panicked.
     pub(super) async fn sheet(self: &Arc<Self>, at_once: bool) -> Option<Sheet> {
         if at_once && let Some((age, sheet)) = self.last().filter(|(age, _)| *age <= OLDEST) {
             if age > RENEWED {
@@ -60,13 +61,13 @@ impl Press {
         made.clone()
     }
 
-    /// The newest page, and how old it is.
+    /// Returns the newest page and its age.
     fn last(&self) -> Option<(Duration, Sheet)> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().map(|(begun, sheet)| (begun.elapsed(), sheet.clone()))
     }
 
-    /// Has a page made for those who come later, unless one is being made.
+    /// Makes a page for later requests, unless one is being made.
     fn renew(self: &Arc<Self>) {
         let is_ordered = self.next.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if !is_ordered && self.turn.try_lock().is_ok() {
@@ -81,7 +82,7 @@ impl Press {
             return ordered.clone();
         }
         let (done, ordered) = watch::channel(None);
-        // A task of its own: it goes on when the client that was first goes away.
+        // A task of its own, so that it goes on if the first client closes its connection.
         tokio::spawn(self.clone().print(done));
         next.insert(ordered).clone()
     }
@@ -91,7 +92,7 @@ impl Press {
         if let Some(rested) = *turn {
             sleep_until(rested).await;
         }
-        // Requests from here on may ask about what has changed since.
+        // Requests from here on may ask about later changes, so they need the next page.
         self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         if done.is_closed() {
             return;

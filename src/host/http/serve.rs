@@ -1,4 +1,5 @@
-//! Connections to pages: accepting never waits for a client, and no client holds a place for longer than it may.
+//! Connections to pages. Accepting never waits for a client, and no client keeps a place beyond its
+//! limits.
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
@@ -26,20 +27,20 @@ use super::{Endpoints, Handler, Kind, TEXT};
 /// The longest head of a request, in octets: the request line and all headers.
 const HEAD: usize = 32 << 10;
 
-/// What the kernel may hold for a connection, in octets. It takes twice as much for its own use, and counts all of it to
-/// the container.
+/// How much the kernel may buffer for a connection, in octets. It uses twice as much, and charges
+/// all of it to the container.
 const SEND_BUFFER: usize = 16 << 10;
 const RECEIVE_BUFFER: usize = 8 << 10;
 
-/// How long to wait before the next try to accept, when there is no file left for a connection.
+/// Pause before the next attempt to accept, if no file is free for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A time that does not come.
+/// A time that is never reached.
 const NEVER: Duration = Duration::from_secs(86_400);
 
 //----------- Accepting ------------------------------------------------------
 
-/// Serves the pages of one address. When this ends, so do the connections.
+/// Serves the pages of one address. When this future is dropped, the connections end.
 pub(super) async fn serve(listener: TcpListener, address: String, live: Arc<ArcSwap<Endpoints>>, places: Arc<Places>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let (door, pages) = (places.door(), Arc::new(Pages { address, live }));
@@ -48,14 +49,14 @@ pub(super) async fn serve(listener: TcpListener, address: String, live: Arc<ArcS
             Ok((stream, client)) => {
                 let place = door.take(client.ip().to_canonical(), Instant::now());
                 let mut conversation = Box::pin(converse(Eager(prepared(stream)), place, pages.clone(), LIMITS));
-                // A request that is there already is answered before anything else can happen, such as a thousand newer
-                // connections that want its place.
+                // A complete request is answered before anything else happens: a thousand newer
+                // connections might want its place.
                 if poll_fn(|context| Poll::Ready(conversation.as_mut().poll(context))).await.is_pending() {
                     tokio::spawn(conversation);
                 }
             }
             Err(error) if is_of_the_client(&error) => {}
-            // Out of files, most likely.
+            // Most likely out of files.
             Err(_) => {
                 if !door.free_a_file().await {
                     tokio::time::sleep(PAUSE).await;
@@ -65,12 +66,12 @@ pub(super) async fn serve(listener: TcpListener, address: String, live: Arc<ArcS
     }
 }
 
-/// Whether the connection that could not be accepted was broken, and nothing else is.
+/// Returns whether accepting failed because of this one connection, and would work for others.
 fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-/// Bounds what the kernel holds for a connection. Without the options it works as well.
+/// Limits what the kernel buffers for a connection. It also works without these options.
 fn prepared(stream: TcpStream) -> TcpStream {
     let socket = SockRef::from(&stream);
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -101,7 +102,8 @@ pub(super) async fn converse(
     });
     let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()
-            // A client that closes its side after the request is answered, as by CoreDNS.
+            // A client that closes its side after the request still gets its reply, as from
+            // CoreDNS.
             .half_close(true)
             .max_buf_size(HEAD)
             .serve_connection(TokioIo::new(Watched { stream, visit: visit.clone(), limits }), service)
@@ -148,7 +150,8 @@ async fn answer(request: &Request<Incoming>, pages: &Pages, place: &Place, limit
     response
 }
 
-/// RFC 9112 section 3.2: a request without one is bad. CoreDNS refuses it as well.
+/// Returns whether the request has one Host. RFC 9112 section 3.2: anything else is bad. CoreDNS
+/// refuses it as well.
 fn names_one_host(request: &Request<Incoming>) -> bool {
     match request.headers().get_all(HOST).iter().count() {
         0 => request.version() < Version::HTTP_11,
@@ -183,8 +186,8 @@ impl Handler {
 
 //----------- Eager ----------------------------------------------------------
 
-/// A stream that asks the kernel at once. tokio's own waits for the kernel to say that there is something, also where
-/// there is from the beginning.
+/// A stream that reads from the kernel at once. tokio's own first waits until the kernel reports
+/// data, even if there is some from the start.
 struct Eager(TcpStream);
 
 fn is_to_be_waited_for<T>(result: &io::Result<T>) -> bool {
@@ -238,7 +241,8 @@ impl AsyncWrite for Eager {
 
 //----------- Watched --------------------------------------------------------
 
-/// A stream that tells a visit when its client sends something, and when everything that was written is taken.
+/// A stream that tells a visit when its client has sent something, and when all that was written is
+/// accepted.
 struct Watched<S> {
     stream: S,
     visit: Arc<Visit>,
@@ -273,7 +277,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes when it has written all that it had.
+    /// hyper flushes when it has written everything.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.visit.flushed(Instant::now(), &self.limits);

@@ -1,4 +1,4 @@
-//! Connections over streams in memory. Limits are short, and tests wait for what comes of them.
+//! Connections over streams in memory. Limits are short, and tests wait for their effects.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -12,10 +12,10 @@ use super::*;
 
 const GET: &str = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Far more than any test takes.
+/// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
 
-/// What a limit is where a test waits for its end.
+/// A limit whose end a test waits for.
 const SHORT: Duration = Duration::from_millis(30);
 
 const PATIENT: Limits = Limits { request: LONG, reply: LONG, idle: LONG, pace: Duration::ZERO, requests: 1000 };
@@ -24,7 +24,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// The pages of an address, and its connections.
+/// The pages of an address and its connections.
 struct House {
     pages: Arc<Pages>,
     places: Arc<Places>,
@@ -32,7 +32,7 @@ struct House {
 }
 
 impl House {
-    /// `/page` is light and says so, `/heavy` does what is told.
+    /// `/page` is light and says so; `/heavy` runs the given function.
     fn new(heavy: impl Fn() -> super::super::Page + Send + Sync + 'static) -> Self {
         let made = Arc::new(AtomicUsize::new(0));
         let count = made.clone();
@@ -53,12 +53,12 @@ impl House {
         Self::new(|| (200, TEXT, "heavy".to_owned()))
     }
 
-    /// A client with a connection that holds so many octets of either direction.
+    /// Connects a client whose stream buffers so many octets in each direction.
     fn enter(&self, limits: Limits, buffer: usize) -> (DuplexStream, JoinHandle<Option<Ending>>) {
         let (client, server) = duplex(buffer);
         let place = self.places.door();
         let visit = place.take([127, 0, 0, 1].into(), Instant::now());
-        // The door is not closed: that would end the connection.
+        // Dropping the door would end the connection.
         let (pages, door) = (self.pages.clone(), place);
         let task = async move {
             let ending = converse(server, visit, pages, limits).await;
@@ -68,10 +68,10 @@ impl House {
         (client, tokio::spawn(task))
     }
 
-    /// Sends octets, closes the client's side, and reads all that comes.
+    /// Sends octets, closes the client's side, and reads the whole reply.
     async fn say(&self, octets: &str) -> String {
         let (mut client, _connection) = self.enter(PATIENT, 64 << 10);
-        // The server may have ended the connection by then.
+        // The server may have ended the connection by now.
         let _ = client.write_all(octets.as_bytes()).await;
         let _ = client.shutdown().await;
         rest(&mut client).await
@@ -80,7 +80,7 @@ impl House {
 
 async fn rest(client: &mut DuplexStream) -> String {
     let mut all = Vec::new();
-    // A connection that breaks has said what it said.
+    // Of a broken connection, what arrived counts.
     let _ = client.read_to_end(&mut all).await;
     String::from_utf8(all).expect("text")
 }
@@ -121,7 +121,7 @@ fn a_client_that_does_not_read_has_one_reply_made_beyond_what_was_taken() {
     runtime().block_on(async {
         let house = House::light();
         let (mut client, connection) = house.enter(Limits { reply: SHORT, ..PATIENT }, 1 << 10);
-        // All of it is sent or the connection has ended: there is no third.
+        // Either all is sent or the connection has ended.
         let _ = client.write_all(GET.repeat(1_000).as_bytes()).await;
         assert_eq!(connection.await.expect("no panic"), Some(Ending::Reply));
         let (made, taken) = (house.made.load(Ordering::Relaxed), rest(&mut client).await.matches("HTTP/1.1").count());
@@ -139,7 +139,7 @@ fn a_request_that_does_not_come_in_time_ends_the_connection() {
             client.write_all(begun.as_bytes()).await.expect("sends");
             assert_eq!(connection.await.expect("no panic"), Some(Ending::Request), "{begun}");
         }
-        // Octets that come all the time do not help.
+        // Sending all the time does not help.
         let (mut client, connection) = house.enter(limits, 1 << 10);
         client.write_all(b"GET /page HTTP/1.1\r\nA: ").await.expect("sends");
         while client.write_all(b"x").await.is_ok() {
@@ -215,10 +215,11 @@ fn a_heavy_page_is_made_once_for_all_who_wait_and_a_light_one_does_not_wait_for_
             client.write_all(heavy.as_bytes()).await.expect("sends");
             clients.push(client);
         }
-        // The first one's page is not made yet, and these are answered; by then all others have asked.
+        // The first client's page is not ready yet, and these are answered; by then all others have
+        // asked.
         assert!(house.say(GET).await.contains("light"));
         assert!(has_begun.try_recv().is_err(), "one at a time");
-        // One for the first client, and one for all that came while that was being made.
+        // One page for the first client, and one for all that came meanwhile.
         go_on.send(()).expect("it waits");
         go_on.send(()).expect("it will wait");
         for client in &mut clients {
@@ -246,7 +247,7 @@ fn while_all_places_are_taken_the_newest_heavy_page_goes_out_at_once() {
         let door = house.places.door();
         let take = |_| door.take([127, 0, 0, 2].into(), Instant::now());
         let held: Vec<Place> = (0..super::super::places::PLACES).map(take).collect();
-        // Another one is not made before the test says so.
+        // No other page is made before the test allows it.
         assert!(house.say(&heavy).await.ends_with("heavy"));
         drop(held);
         drop(go_on);

@@ -1,7 +1,8 @@
-//! Log lines in CoreDNS's shape, on standard output, that never make their caller wait.
+//! Log lines in CoreDNS's form, on standard output, that never make their caller wait.
 //!
-//! Each worker puts its lines into a bounded buffer of its own, and one thread writes them out, many at once. When the
-//! reader of standard output stalls and a buffer is full, lines are dropped and counted, and no query is delayed.
+//! Each worker puts its lines into a bounded buffer of its own, and one thread writes them out,
+//! many at once. If the reader of standard output stalls and a buffer is full, lines are dropped
+//! and counted, and no query is delayed.
 
 mod lanes;
 mod record;
@@ -35,14 +36,14 @@ thread_local! {
 
 //----------- Lines ----------------------------------------------------------
 
-/// How much a line matters.
+/// How important a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Only printed where the plugin `debug` is loaded.
+    /// Only printed if the plugin `debug` is loaded.
     Debug,
-    /// Something happened.
+    /// Something happened that may be of interest.
     Info,
-    /// Something should be looked at.
+    /// Something needs attention.
     Warning,
     /// Something failed.
     Error,
@@ -50,7 +51,7 @@ pub enum Level {
     Fatal,
 }
 
-/// Prints a `[DEBUG]` line of `from` (`plugin/NAME`, or nothing for the server itself).
+/// Prints a `[DEBUG]` line of `from` (`plugin/NAME`, or empty for the server itself).
 pub fn debug(from: &str, message: fmt::Arguments<'_>) {
     if DEBUG.load(Ordering::Relaxed) {
         line(Level::Debug, from, message);
@@ -77,24 +78,25 @@ pub fn line(level: Level, from: &str, message: fmt::Arguments<'_>) {
     with_buffer(|buffer| render(buffer, level, from, message));
 }
 
-/// Appends a line in the form that was chosen for the process.
+/// Appends a line in the form chosen for the process.
 fn render(buffer: &mut Vec<u8>, level: Level, from: &str, message: fmt::Arguments<'_>) {
     if is_json() {
         return record::append(buffer, level, from, message, Nothing {});
     }
     let separator = if from.is_empty() { "" } else { ": " };
-    // Writing to a Vec cannot fail.
+    // Writing to a `Vec` cannot fail.
     let _ = writeln!(buffer, "[{}] {from}{separator}{message}", level.text());
 }
 
-/// Prints one JSON object a line: time, level, message, plugin, then `fields`, a struct or a map (`-log-format json`).
+/// Prints a line with one JSON object: time, level, message, plugin, then `fields`, a struct or a
+/// map (`-log-format json`).
 ///
-/// What they are made of must not print anything itself.
+/// Serializing `message` and `fields` must not print anything.
 pub fn record(level: Level, from: &str, message: impl Serialize, fields: impl Serialize) {
     with_buffer(|buffer| record::append(buffer, level, from, message, fields));
 }
 
-/// Prints what is meant for people at start: as it is, or as one record.
+/// Prints a text for people at the start: unchanged, or as one record.
 pub fn plain(text: &str) {
     if is_json() {
         record(Level::Info, "", text.trim_end(), Nothing {});
@@ -105,9 +107,10 @@ pub fn plain(text: &str) {
     }
 }
 
-/// Lets `write` append whole lines to what will be printed; nothing is printed when the buffer is full.
+/// Lets `write` append whole lines to what will be printed. If the buffer is full, they are
+/// dropped.
 ///
-/// Lines of one thread stay in their order. `write` must not print anything itself.
+/// Lines of one thread keep their order. `write` must not print anything itself.
 pub fn with_buffer(write: impl FnOnce(&mut Vec<u8>)) {
     if LANES.append(LANE.get(), write) {
         wake();
@@ -132,23 +135,23 @@ impl Level {
 
 //----------- Settings and state ---------------------------------------------
 
-/// Chooses JSON lines for the whole process.
+/// Switches the whole process to JSON lines, or back.
 pub fn set_json(json: bool) {
     JSON.store(json, Ordering::Relaxed);
 }
 
-/// Whether lines are JSON.
+/// Returns whether lines are JSON.
 #[must_use]
 pub fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Lets `[DEBUG]` lines through, or not.
+/// Enables or disables `[DEBUG]` lines.
 pub fn set_debug(debug: bool) {
     DEBUG.store(debug, Ordering::Relaxed);
 }
 
-/// Lines that were dropped because nobody read standard output.
+/// Returns how many lines were dropped because nobody read standard output.
 #[must_use]
 pub fn dropped() -> u64 {
     LANES.dropped()
@@ -166,7 +169,7 @@ pub fn flush(patience: Duration) {
     LANES.wait(patience, wake);
 }
 
-/// Flushes when it is dropped, also by a panic.
+/// Flushes when it is dropped, also after a panic.
 #[must_use]
 pub struct Flush;
 
@@ -176,15 +179,16 @@ impl Drop for Flush {
     }
 }
 
-/// Where lines go in place of standard output.
+/// The destination of lines in place of standard output.
 static TARGET: Mutex<Option<Box<dyn Write + Send>>> = Mutex::new(None);
 
-/// Lets lines go somewhere else than to standard output, as tests and benches want them to. To be called before the first.
+/// Sends lines to another destination than standard output, for tests and benches. Must be called
+/// before the first line.
 pub fn redirect(to: Box<dyn Write + Send>) {
     *TARGET.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
 }
 
-/// Lets the writer begin; the first time, starts it.
+/// Wakes the writer; the first call starts it.
 fn wake() {
     static START: Once = Once::new();
     static WRITER: OnceLock<Thread> = OnceLock::new();

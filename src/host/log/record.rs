@@ -1,4 +1,4 @@
-//! Lines as JSON objects, written into the buffer as they are made: nothing is allocated for a line.
+//! Lines as JSON objects, serialized straight into the buffer: a line needs no allocation.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::Level;
 
-/// One object: these four, then `fields`.
+/// One object: these four fields, then `fields`.
 #[derive(Serialize)]
 struct Record<'a, M, F> {
     time: jiff::Timestamp,
@@ -27,12 +27,13 @@ pub(super) struct Nothing {}
 pub(super) fn append(buffer: &mut Vec<u8>, level: Level, from: &str, msg: impl Serialize, fields: impl Serialize) {
     let plugin = from.strip_prefix("plugin/");
     let record = Record { time: jiff::Timestamp::now(), level: level.json(), msg, plugin, fields };
-    // Writing to a Vec cannot fail, and all keys are text.
+    // Writing to a `Vec` cannot fail, and all keys are text.
     let _ = serde_json::to_writer(&mut *buffer, &record);
     let _ = buffer.write_all(b"\n");
 }
 
-/// A text of a record that is made when it is written, in a buffer that each thread keeps. One cannot make another.
+/// A text of a record that is made while the record is written, in a buffer of the thread. Making
+/// one must not make another.
 pub struct Text<F>(pub F);
 
 impl<F: Fn(&mut Vec<u8>)> Serialize for Text<F> {

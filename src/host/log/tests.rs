@@ -1,16 +1,16 @@
-//! Lanes and the writer without threads: nothing is lost, torn or silent.
+//! Lanes and the writer without threads: no line is lost, torn or dropped uncounted.
 
 use std::io::{self, ErrorKind};
 
 use super::lanes::{BLOCK, LIMIT, of_worker};
 use super::*;
 
-/// A reader that takes what it has room for, and can be gone.
+/// A reader with limited room that may also have closed its end.
 #[derive(Default)]
 struct Reader {
     got: Vec<u8>,
     calls: usize,
-    /// What the next calls fail with.
+    /// The errors of the next calls.
     fails: Vec<ErrorKind>,
 }
 
@@ -20,7 +20,7 @@ impl Write for &mut Reader {
         if let Some(kind) = self.fails.pop() {
             return Err(kind.into());
         }
-        // As a pipe does, in pieces.
+        // In pieces, as a pipe does.
         let len = bytes.len().min(50_000);
         self.got.extend_from_slice(&bytes[..len]);
         Ok(len)

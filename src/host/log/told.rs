@@ -1,4 +1,5 @@
-//! Errors and findings as lines: plugin, place and help are fields of a record, and one text for people.
+//! Errors and findings as lines: a record has fields for plugin, place and help; a text has all in
+//! one.
 
 use std::io::Write as _;
 
@@ -12,8 +13,8 @@ pub fn told(level: Level, error: &Error) {
     with_buffer(|buffer| append(buffer, level, "", error, ""));
 }
 
-/// Prints that `doing` failed, and what is the case `then`. As text it may take several lines, so that the word is marked
-/// in its line.
+/// Prints that `doing` failed, and the consequence `then`. As text it may take several lines, so
+/// that the word can be marked in its line.
 pub fn failed(doing: &str, error: &Error, then: &str) {
     with_buffer(|buffer| match is_json() {
         true => append(buffer, Level::Error, doing, error, then),
@@ -21,7 +22,7 @@ pub fn failed(doing: &str, error: &Error, then: &str) {
     });
 }
 
-/// The line that tells an error, with its end.
+/// Returns the line of an error, with its line end.
 #[must_use]
 pub fn line_of(level: Level, error: &Error) -> Vec<u8> {
     let mut line = Vec::new();
@@ -45,7 +46,7 @@ fn append_record(buffer: &mut Vec<u8>, level: Level, (from, parts): (&str, &Part
     record::append(buffer, level, from, message, Facts::of(parts));
 }
 
-/// The fields of a record that tells an error.
+/// The fields of an error's record.
 #[derive(Serialize)]
 struct Facts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! The thread that writes lines: it looks at all lanes from time to time, or when one of them has a block.
+//! The thread that writes lines. It looks at all lanes at intervals, or as soon as one has a block.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use super::lanes::{BLOCK, Lanes};
 use super::{Level, render};
 
-/// How long lines may wait for more, so that they are written together.
+/// How long lines may wait so that more are written at once.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How often it may be said that lines were dropped.
+/// Shortest interval between messages about dropped lines.
 const TELL: Duration = Duration::from_secs(1);
 
-/// What the thread has.
+/// The state of the thread.
 pub(super) struct Writer<'a, W> {
     lanes: &'a Lanes,
     to: W,
     block: Vec<u8>,
     spare: Vec<u8>,
-    /// Dropped lines that were told of, and when.
+    /// The number of dropped lines at the last message, and its time.
     told: u64,
     told_at: Option<Instant>,
 }
@@ -42,7 +42,7 @@ impl<'a, W: Write> Writer<'a, W> {
         }
     }
 
-    /// Writes what there is in the lanes; whether there was something.
+    /// Writes the contents of the lanes. Returns whether there were any.
     pub(super) fn round(&mut self) -> bool {
         let Self { lanes, to, block, spare, .. } = self;
         lanes.begin_round();
@@ -64,7 +64,7 @@ impl<'a, W: Write> Writer<'a, W> {
         }
         lost += print(&mut self.to, &mut self.block);
         if lost > 0 {
-            // There is nobody to tell when standard output is gone, but a metric.
+            // Standard output is closed, so only a metric can show it.
             self.lanes.drop_lines(lost);
             self.told = self.lanes.dropped();
         }
@@ -72,7 +72,7 @@ impl<'a, W: Write> Writer<'a, W> {
         was_busy
     }
 
-    /// How many lines were dropped, if that is to be told now.
+    /// Returns how many lines were dropped, if it is time to say so.
     fn untold(&mut self) -> Option<u64> {
         let total = self.lanes.dropped();
         let dropped = total - self.told;
@@ -84,7 +84,7 @@ impl<'a, W: Write> Writer<'a, W> {
     }
 }
 
-/// Writes and empties `block`; how many lines of it were lost.
+/// Writes and empties `block`. Returns how many of its lines were lost.
 fn print(to: &mut impl Write, block: &mut Vec<u8>) -> u64 {
     let mut rest = block.as_slice();
     while !rest.is_empty() {
@@ -92,7 +92,7 @@ fn print(to: &mut impl Write, block: &mut Vec<u8>) -> u64 {
             Ok(0) => break,
             Ok(written) => rest = &rest[written..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Whoever started us does not want writes to wait for the reader. This thread has time.
+            // Standard output may be non-blocking, set by the parent process. This thread can wait.
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(GATHER),
             Err(_) => break,
         }
@@ -103,7 +103,7 @@ fn print(to: &mut impl Write, block: &mut Vec<u8>) -> u64 {
     lost as u64
 }
 
-/// Standard output without a buffer in between.
+/// Returns standard output without a buffer.
 pub(super) fn standard_output() -> Box<dyn Write + Send> {
     let output = io::stdout();
     match output.as_fd().try_clone_to_owned() {

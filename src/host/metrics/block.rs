@@ -1,18 +1,20 @@
-//! Counters with a copy for each worker, so that counting takes no locked instruction and no line of another core.
+//! Counters with a copy for each worker, so that counting needs no locked instruction and no cache
+//! line of another core.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, OnceLock};
 
-/// A copy for each worker there can be, which is one for each core, and copy 0 for all other threads.
+/// Number of copies: one for each worker, of which there is one a core, and copy 0 for all other
+/// threads.
 static COPIES: LazyLock<usize> = LazyLock::new(|| 1 + std::thread::available_parallelism().map_or(1, usize::from));
 
 thread_local! {
     static COPY: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Gives this thread a copy of its own of every counter. `worker` counts from 0; what is beyond the number of cores shares
-/// copy 0.
+/// Gives this thread its own copy of every counter. `worker` counts from 0; workers beyond the
+/// number of cores share copy 0.
 pub fn claim_copy(worker: usize) {
     COPY.set(if worker + 1 < *COPIES { worker + 1 } else { 0 });
 }
@@ -25,18 +27,18 @@ pub struct Block {
     len: usize,
 }
 
-/// Cells at either end of a copy that nobody counts in, so that no other memory lies in the same lines of cache: two lines,
-/// since processors fetch them by twos.
+/// Unused cells at either end of a copy, so that it shares no cache line with other memory. It is
+/// two lines, because processors fetch pairs.
 const MARGIN: usize = 128 / size_of::<AtomicU64>();
 
-/// The copy that this thread counts in.
+/// The copy of this thread.
 pub(super) struct Own<'a> {
     cells: &'a [AtomicU64],
     is_shared: bool,
 }
 
 impl Block {
-    /// `len` counters at 0.
+    /// Makes `len` counters at 0.
     #[must_use]
     pub fn new(len: usize) -> Self {
         Self { copies: (0..*COPIES).map(|_| OnceLock::new()).collect(), len }
@@ -47,14 +49,14 @@ impl Block {
         self.own().add(cell, n);
     }
 
-    /// The copy of this thread: for those who count more than one thing.
+    /// Returns the copy of this thread, for callers that count several things.
     pub(super) fn own(&self) -> Own<'_> {
         let copy = COPY.get();
         let fresh = || (0..self.len + 2 * MARGIN).map(|_| AtomicU64::new(0)).collect();
         Own { cells: self.copies[copy].get_or_init(fresh), is_shared: copy == 0 }
     }
 
-    /// The sum of all copies of the counter at `cell`.
+    /// Returns the sum of all copies of the counter at `cell`.
     #[must_use]
     pub fn sum(&self, cell: usize) -> u64 {
         let copies = self.copies.iter().filter_map(OnceLock::get);
@@ -69,7 +71,7 @@ impl Own<'_> {
         if self.is_shared {
             cell.fetch_add(n, Ordering::Relaxed);
         } else {
-            // Nobody else writes this copy.
+            // Only this thread writes this copy.
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
         }
     }
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn workers_count_in_copies_of_their_own_and_all_others_in_one() {
         let block = Block::new(2);
-        // More threads than there are cores: some of them share a copy, and nothing is lost.
+        // More threads than cores: some share a copy, and nothing is lost.
         let threads = 2 * *COPIES;
         std::thread::scope(|scope| {
             for worker in 0..threads {

@@ -70,10 +70,10 @@ impl Plugin for External {
         // A Corefile without a plugin that knows them is refused.
         let Some(externals) = self.externals.get() else { return Step::Next };
         match (query.qclass, query.qtype) {
+            (class::IN, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
+            (class::IN, _) => self.answer(externals, zone, query, here),
             // A class has its own data, and ours are of class IN.
-            (asked, _) if !class::takes_in(asked) => Step::Answer(Reply::server(rcode::REFUSED)),
-            (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
-            _ => self.answer(externals, zone, query, here),
+            _ => Step::Answer(Reply::server(rcode::REFUSED)),
         }
     }
 }

@@ -186,10 +186,10 @@ impl Plugin for Kubernetes {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let Some(zone) = self.zone_of(&query.name) else { return Step::Next };
         match (query.qclass, query.qtype) {
+            (class::IN, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
+            (class::IN, _) => self.answer(zone, query, here),
             // A class has its own data, and ours are of class IN.
-            (asked, _) if !class::takes_in(asked) => Step::Answer(Reply::server(rcode::REFUSED)),
-            (_, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
-            _ => self.answer(zone, query, here),
+            _ => Step::Answer(Reply::server(rcode::REFUSED)),
         }
     }
 }
