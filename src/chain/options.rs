@@ -117,7 +117,6 @@ impl<T: 'static> Listed for OptionsOf<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::Server;
 
     #[test]

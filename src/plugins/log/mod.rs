@@ -80,6 +80,12 @@ const ALL: u8 = 7;
 //----------- Setup ----------------------------------------------------------
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let rules = rules(s)?;
+    s.chain(Log { rules });
+    Ok(())
+}
+
+fn rules(s: &Setup<'_>) -> Result<Vec<Rule>> {
     let mut cursor = s.cursor();
     let mut rules = Vec::new();
     while cursor.next_occurrence() {
@@ -99,8 +105,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         let classes = if classes == 0 { ALL } else { classes };
         rules.extend(scopes.into_iter().map(|scope| Rule { scope, format: Format::parse(&format), classes }));
     }
-    s.chain(Log { rules });
-    Ok(())
+    Ok(rules)
 }
 
 /// What is read are classes, as bits.
