@@ -30,7 +30,7 @@ lint: (need "shellcheck")
 manuals:
     cargo build --locked --bin signpost
     mkdir -p docs/plugins && rm -f docs/plugins/*.md
-    for name in $({{target}}/debug/signpost -plugins); do {{target}}/debug/signpost -manual "$name" >"docs/plugins/$name.md"; done
+    set -e; for name in $({{target}}/debug/signpost -plugins); do {{target}}/debug/signpost -manual "$name" >"docs/plugins/$name.md"; done
 
 # Unit and integration tests. What a machine lacks (root, Go, musl-tools) is skipped with its reason, unless CI=1.
 test:

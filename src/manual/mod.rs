@@ -28,7 +28,7 @@ fn unknown(name: &str) -> Complaint {
     let names = plugins::names();
     let near = nearest(name, names.iter().copied()).map(|near| format!("did you mean '{near}'?"));
     let all = format!("the plugins are {}", names.join(", "));
-    Complaint::new(format!("there is no plugin '{name}'")).hint(near.unwrap_or_default()).hint(all)
+    Complaint::new(format!("Signpost has no plugin '{name}'")).hint(near.unwrap_or_default()).hint(all)
 }
 
 /// The page: what the doc comment says, with the options behind its section `Syntax`, and the
@@ -90,7 +90,13 @@ fn difference(row: &Difference) -> String {
 /// An item of a list, in lines of at most [`WIDTH`] columns.
 fn item(bullet: &str, text: &str) -> String {
     let (mut lines, mut column) = (bullet.to_owned(), 0);
-    for word in text.split_whitespace() {
+    let mut in_code = false;
+    // A code span is not broken.
+    let is_break = |letter| {
+        in_code ^= letter == '`';
+        letter == ' ' && !in_code
+    };
+    for word in text.split(is_break) {
         let width = word.chars().count();
         if column > 0 && bullet.len() + column + 1 + width > WIDTH {
             lines += &format!("\n{:1$}", "", bullet.len());

@@ -29,7 +29,7 @@ fn a_page_has_options_from_the_table_and_differences_from_the_rows() {
     assert_eq!(sections[1..], ["## Syntax", "## Options", "## Examples", "## Metrics", "## Differences from CoreDNS"]);
     assert!(page.starts_with("# health"), "{page}");
     assert!(page.contains("\nhealth [ADDRESS] [{\n    lameduck DURATION\n}]\n"), "{page}");
-    assert!(page.contains("\n- `lameduck DURATION`: Queries are still answered"), "{page}");
+    assert!(page.contains("\n- `lameduck DURATION`: How long queries are still answered"), "{page}");
     assert!(page.contains("\n- CoreDNS: after lameduck its sockets close\n  - Signpost: while clients"), "{page}");
     assert!(manual("bufsize").expect("a plugin").ends_with("\n## Differences from CoreDNS\n\nNone.\n"));
 }
@@ -38,7 +38,7 @@ fn a_page_has_options_from_the_table_and_differences_from_the_rows() {
 fn an_unknown_plugin_is_told_with_the_nearest_and_all_names() {
     let error = manual("foward").expect_err("no such plugin").to_string();
     let (first, all) = error.rsplit_once('\n').expect("hints");
-    assert_eq!(first, "there is no plugin 'foward'\nhelp: did you mean 'forward'?");
+    assert_eq!(first, "Signpost has no plugin 'foward'\nhelp: did you mean 'forward'?");
     assert!(all.starts_with("help: the plugins are acl, any, ") && all.ends_with(", tls, whoami"), "{all}");
 }
 
@@ -54,7 +54,7 @@ fn each_manual_is_complete() {
     for plugin in ALL {
         let name = plugin.name;
         let page = page(plugin);
-        assert!(plugin.doc.starts_with(&format!("# {name}")), "{name}: its file does not begin with its name");
+        assert!(plugin.doc.starts_with(&format!("# {name} — ")), "{name}: its file does not begin with its name");
         for section in ["Syntax", "Examples"] {
             assert!(page.contains(&format!("\n## {section}\n")), "{name}: no section `{section}`");
         }

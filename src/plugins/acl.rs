@@ -1,19 +1,24 @@
-//! # acl — who may ask what
+//! # acl — decide who may ask what
 //!
-//! Looks at the client's address and the type of the question, and lets it pass, refuses it, answers it with nothing or
-//! drops it.
+//! Looks at the client's address and the type of the question, and lets it pass, refuses it,
+//! answers it with nothing or drops it.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! acl [ZONES...] {
 //! }
 //! ```
-//! - **ZONES** default to those of the server block; questions elsewhere pass.
-//! - **TYPE** is in upper case, **NETWORK** is `10.0.0.0/8` or a single address. `*`, or leaving them out, means all.
 //!
-//! The first line that matches decides; a question that no line matches goes on to the next block of `acl`, and then passes.
+//! - **ZONES** default to those of the server block; questions elsewhere pass.
+//! - **TYPE** is in upper case, **NETWORK** is `10.0.0.0/8` or a single address. `*`, or leaving
+//!   them out, means all.
+//!
+//! The first line that matches decides; a question that no line matches goes on to the next block
+//! of `acl`, and then passes.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     acl example.org {
@@ -28,8 +33,11 @@
 //! ```
 //!
 //! ## Metrics
-//! - `coredns_acl_blocked_requests_total{server,zone,view}`, `coredns_acl_filtered_requests_total{server,zone,view}`,
-//!   `coredns_acl_dropped_requests_total{server,zone,view}`: questions that were refused, emptied, dropped.
+//!
+//! - `coredns_acl_blocked_requests_total{server,zone,view}`,
+//!   `coredns_acl_filtered_requests_total{server,zone,view}`,
+//!   `coredns_acl_dropped_requests_total{server,zone,view}`: questions that were refused, emptied,
+//!   dropped.
 //! - `coredns_acl_allowed_requests_total{server,view}`: questions that passed.
 
 use std::net::IpAddr;

@@ -1,14 +1,16 @@
 //! # any — give ANY a minimal answer
 //!
-//! Answers questions of type ANY with one HINFO record, as RFC 8482 section 4.2 says: nobody needs all records of a name at
-//! once but who wants a large answer to a forged address.
+//! Answers questions of type ANY with one HINFO record, as RFC 8482 section 4.2 says. ANY is used
+//! almost only to make large answers to forged addresses.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! any
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     any

@@ -1,20 +1,25 @@
 //! # bind — listen on some addresses only
 //!
-//! Without it a server block listens on all addresses of the host. An interface stands for all addresses that it
-//! has when the Corefile is read; a link-local IPv6 address gets its interface's name, `fe80::1%eth0`. With `reload`
-//! an address that an interface gets or loses is found at the next look.
+//! Without this directive a server block listens on all addresses of the host. An interface stands
+//! for all addresses that it has when the Corefile is read; a link-local IPv6 address gets its
+//! interface's name, `fe80::1%eth0`. With `reload` an address that an interface gets or loses is
+//! found at the next look.
 //!
-//! Blocks may listen on overlapping addresses of one port. A question goes to the block that names its address, or else
-//! to one that listens on all: without `bind`, or with `0.0.0.0` or `::`, which mean both families.
+//! Blocks may listen on overlapping addresses of one port. A question goes to the block that names
+//! its address, or else to one that listens on all: without `bind`, or with `0.0.0.0` or `::`,
+//! which mean both families.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! bind ADDRESS|INTERFACE... [{
 //! }]
 //! ```
+//!
 //! The directive may stand several times; the addresses of all lines count.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     bind lo {

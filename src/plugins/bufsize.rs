@@ -1,15 +1,18 @@
-//! # bufsize — a limit to the size of UDP replies
+//! # bufsize — limit the size of UDP replies
 //!
-//! Lowers the payload size that a client advertises in its OPT, for the reply and for upstreams that the query
-//! is sent to, so that no reply has to be cut into IP fragments.
+//! Lowers the payload size that a client advertises in its OPT, for the reply and for upstreams
+//! that the query is sent to, so that no reply has to be cut into IP fragments.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! bufsize [SIZE]
 //! ```
+//!
 //! SIZE is 512 to 4096 octets, and 1232 if it is not given.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     bufsize 1232

@@ -1,15 +1,18 @@
-//! # cancel — an end to waiting
+//! # cancel — limit how long a query may wait
 //!
-//! A query that still waits for somebody (an upstream, as a rule) when its time is over is answered with
-//! SERVFAIL. The time counts from the moment the query was received.
+//! A query that still waits when its time is over, usually for an upstream, is answered with
+//! SERVFAIL at once. The time counts from the moment the query was received.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! cancel [DURATION]
 //! ```
+//!
 //! The default is 5.001 s: no client waits longer than 5 s.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! example.org {
 //!     cancel 1s

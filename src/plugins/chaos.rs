@@ -1,25 +1,30 @@
 //! # chaos — tell version, authors and host in class CH
 //!
-//! Answers TXT questions of class CH: `version.bind` and `version.server` with the version, `authors.bind` with the authors,
-//! `hostname.bind` and `id.server` with the name of the host, which in a cluster is the name of the Pod. All have a TTL of 0.
+//! Answers TXT questions of class CH: `version.bind` and `version.server` with the version,
+//! `authors.bind` with the authors, `hostname.bind` and `id.server` with the name of the host,
+//! which in a cluster is the name of the Pod. All have a TTL of 0.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! chaos [VERSION] [AUTHORS...]
 //! ```
+//!
 //! - **VERSION** defaults to what `signpost -version` says of itself in its first line.
 //! - **AUTHORS** come sorted and once each. Without any, `authors.bind` has no records.
 //!
-//! Texts are cut after 255 octets. Other questions go to the next plugin. With this plugin questions of other classes than
-//! IN are let in on all ports of the server block.
+//! Texts are cut after 255 octets. Other questions go to the next plugin. With this plugin
+//! questions of other classes than IN are let in on all ports of the server block.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     chaos "internal 7" "The Platform Team"
 //!     whoami
 //! }
 //! ```
+//!
 //! `dig @10.96.0.10 CH TXT hostname.bind` tells which Pod answers.
 
 use std::sync::Arc;

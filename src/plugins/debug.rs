@@ -1,13 +1,16 @@
-//! # debug — let debug lines through
+//! # debug — print debug lines
 //!
-//! Prints `[DEBUG]` lines, for the whole process as soon as one server block says so.
+//! Prints `[DEBUG]` lines. One server block with this directive turns them on for the whole
+//! process.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! debug
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     debug

@@ -1,21 +1,25 @@
-//! # dns64 — IPv6 addresses for names that have IPv4 alone
+//! # dns64 — make IPv6 addresses for names that have only IPv4
 //!
-//! Makes AAAA records out of A records, for clients that reach IPv4 through a translator (RFC 6147). Only for questions
-//! that came over IPv6, unless told otherwise.
+//! Makes AAAA records out of A records, for clients that reach IPv4 through a translator (RFC
+//! 6147). Only questions that came over IPv6 are treated so, unless `allow_ipv4` is given.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! dns64 [PREFIX]
 //! dns64 {
 //! }
 //! ```
+//!
 //! **PREFIX** has 32, 40, 48, 56, 64 or 96 bits (RFC 6052).
 //!
-//! A question for AAAA goes to the plugins below. If they have no AAAA record, and do not say that the name does not exist,
-//! the server is asked for A, and what it answers comes back with each address behind the prefix. Their TTL is that of the
-//! A records, at most that of the SOA of the denial, or 600 seconds without one.
+//! A question for AAAA goes to the plugins below. If they have no AAAA record, and do not say that
+//! the name does not exist, the name's A records are looked up, and the reply has the prefix in
+//! front of each address. The TTL is that of the A records, but at most that of the SOA of the
+//! denial, or 600 seconds without one.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     dns64 {
@@ -27,6 +31,7 @@
 //! ```
 //!
 //! ## Metrics
+//!
 //! - `coredns_dns64_requests_translated_total{server}`: questions that were asked again for A.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -108,7 +113,7 @@ static OPTIONS: OptionsOf<Dns64> = OptionsOf {
         OptionOf {
             name: "translate_all",
             form: "",
-            about: "Also for names with AAAA records of their own, except those that `kubernetes` and `k8s_external` \
+            about: "Names that have AAAA records are translated too, except those that `kubernetes` and `k8s_external` \
                     answer.",
             read: |_, plugin, _| {
                 plugin.translate_all = true;
@@ -118,7 +123,7 @@ static OPTIONS: OptionsOf<Dns64> = OptionsOf {
         OptionOf {
             name: "allow_ipv4",
             form: "",
-            about: "Also for questions that came over IPv4.",
+            about: "Questions that came over IPv4 are treated in the same way.",
             read: |_, plugin, _| {
                 plugin.allow_ipv4 = true;
                 Ok(())

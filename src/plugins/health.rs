@@ -1,17 +1,21 @@
-//! # health — tell probes that the process lives
+//! # health — tell probes that the process is alive
 //!
-//! GET /health gives 200 `OK` from the start to the end of the lameduck time. The server also asks itself every
-//! second and measures how long that takes: a long time means that it does not get the CPU that it needs.
+//! GET /health gives 200 `OK` from the start to the end of the lameduck time. The server also asks
+//! itself every second and measures how long that takes: a long time means that it does not get the
+//! CPU that it needs.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! health [ADDRESS] [{
 //! }]
 //! ```
-//! ADDRESS is `:8080` if it is not given. Without a port, as in `127.0.0.1:`, any free one is taken, and the log says which;
-//! then the server does not ask itself.
+//!
+//! ADDRESS is `:8080` if it is not given. Without a port, as in `127.0.0.1:`, any free one is
+//! taken, and the log says which; then the server does not ask itself.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     health {
@@ -22,6 +26,7 @@
 //! ```
 //!
 //! ## Metrics
+//!
 //! - `coredns_health_request_duration_seconds`: how long the server's own requests took.
 //! - `coredns_health_request_failures_total`: how many of them failed.
 
@@ -93,8 +98,8 @@ static OPTIONS: OptionsOf<Duration> = OptionsOf {
     all: &[OptionOf {
         name: "lameduck",
         form: "DURATION",
-        about: "Queries are still answered for that long after the signal to stop (0s), so that clients can be sent \
-                elsewhere first.",
+        about: "How long queries are still answered after the signal to stop (0s), so that clients can be sent elsewhere \
+                first.",
         read: |cursor, lameduck, _| {
             *lameduck = lameduck_time(cursor)?;
             Ok(())

@@ -1,15 +1,19 @@
 //! # nsid — say which server answered
 //!
-//! Adds an identifier of this server to replies whose query asks for it (RFC 5001): `dig +nsid` shows it.
+//! Adds an identifier of this server to replies whose query asks for it (RFC 5001): `dig +nsid`
+//! shows it.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! nsid [DATA...]
 //! ```
-//! DATA is the identifier; several words are joined with spaces. The default is the name of the host, which in a
-//! cluster is the name of the Pod.
+//!
+//! DATA is the identifier; several words are joined with spaces. The default is the name of the
+//! host, which in a cluster is the name of the Pod.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     nsid "node 7"

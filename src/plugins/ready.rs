@@ -1,18 +1,23 @@
 //! # ready — tell probes when the server is ready
 //!
-//! GET /ready gives 200 `OK` once every plugin is ready that can tell, of all server blocks that list `ready`.
-//! Until then it gives 503 and the names of those that are not, sorted, with commas between. Below that line stand the
-//! reasons, each with the plugin that has it and what to do. The names are a log line too: at once, then ever more
-//! seldom. From the signal to stop it gives 503, so that no new clients are sent here.
+//! GET /ready gives 200 `OK` once all plugins are ready, in all server blocks that have this
+//! directive. Until then it gives 503 and the names of those that are not, sorted, with commas
+//! between. Below that line stand the reasons, each with the plugin that has it and what to do. The
+//! names are also logged: at once, then less and less often. From the signal to stop it gives 503,
+//! so that no new clients are sent here.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! ready [ADDRESS] [{
 //! }]
 //! ```
-//! ADDRESS is `:8181` if it is not given. Without a port, as in `127.0.0.1:`, any free one is taken, and the log says which.
+//!
+//! ADDRESS is `:8181` if it is not given. Without a port, as in `127.0.0.1:`, any free one is
+//! taken, and the log says which.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     ready :8181 {

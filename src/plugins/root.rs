@@ -1,14 +1,16 @@
 //! # root — the folder that relative paths start from
 //!
-//! Plugins that read files (`file`, `hosts`, `loadbalance weighted`, ...) look for relative paths below this
-//! folder. A folder that is not there is a warning: it may come later.
+//! Plugins that read files (`file`, `hosts`, `loadbalance weighted`, ...) look for relative paths
+//! below this folder. A folder that is not there is a warning: it may come later.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! root DIR
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! example.org {
 //!     root /etc/coredns/zones

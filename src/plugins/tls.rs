@@ -1,18 +1,23 @@
-//! # tls: the certificate of DNS over TLS
+//! # tls — give DNS over TLS its certificate
+//!
+//! Gives the `tls://` listeners of the server block their certificate. They are on port 853 unless
+//! a port is given; without a certificate they speak plain TCP.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! tls CERT KEY [CA] {
 //! }
 //! ```
 //!
-//! - **CERT** and **KEY** are PEM files: the certificate, with those that lead to its authority behind it, and its key.
-//!   Both are read again when they change, without a reload; a pair that does not fit changes nothing.
+//! - **CERT** and **KEY** are PEM files: the certificate, with those that lead to its authority
+//!   behind it, and its key. Both are read again when they change, without a reload; a pair that
+//!   does not fit changes nothing.
 //! - **CA** has the authorities that vouch for clients; without it those of the machine do.
 //!
-//! It counts for the `tls://` listeners of the server block, by default on port 853; without it they speak plain TCP.
-//! TLS is 1.2 or 1.3. All blocks that share a listener must have the same certificate and ask the same of clients. What
-//! limits connections over TCP limits these; a handshake has 3 s.
+//! TLS is 1.2 or 1.3. All server blocks that share a listener must have the same certificate and
+//! ask the same of clients. The limits of connections over TCP hold here too; a handshake may take
+//! 3 s.
 //!
 //! ## Examples
 //!
@@ -25,7 +30,8 @@
 //!
 //! ## Metrics
 //!
-//! - `signpost_failed_tls_handshakes_total`: connections that ended before their handshake did
+//! - `signpost_failed_tls_handshakes_total`: connections that ended before their handshake was
+//!   complete
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,15 +1,17 @@
 //! # whoami — tell the client how it is seen
 //!
-//! Answers any name with the client's address and port: an A or AAAA record for the name, and an SRV record for
-//! `_udp.NAME` or `_tcp.NAME` with the port that the query came from. Both stand in the additional section and
-//! have a TTL of 0.
+//! Answers any name with the client's address and port: an A or AAAA record for the name, and an
+//! SRV record for `_udp.NAME` or `_tcp.NAME` with the port that the query came from. Both stand in
+//! the additional section and have a TTL of 0.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! whoami
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! example.org {
 //!     whoami

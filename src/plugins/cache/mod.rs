@@ -1,13 +1,19 @@
-//! # cache: keep what had to be fetched
+//! # cache — keep what had to be fetched
+//!
+//! Keeps the replies that come from upstreams, and answers from them for as long as their TTL
+//! allows. What other plugins have in memory (`kubernetes`, `hosts`, `template`) is not kept,
+//! because it is always current: only its TTLs are limited. When the cache is full, names that are
+//! asked for often stay.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! cache [TTL] [ZONE...] {
 //! }
 //! ```
 //!
 //! - **TTL** is the highest TTL in seconds, for answers (3600) and for denials (1800).
-//! - **ZONE** is a zone to keep answers for; the zones of the server block if there is none.
+//! - **ZONE** is a zone to keep answers for; by default the zones of the server block.
 //!
 //! Every reply that passes has one TTL, the lowest of its records within the limits.
 //!
@@ -37,17 +43,20 @@
 //!
 //! ## Metrics
 //!
-//! Each with the labels `server`, `zones` and `view`; those with * with `type` (`success`, `denial`) as well. All of them are
-//! there from the start, and after each reload.
+//! Each with the labels `server`, `zones` and `view`; those with * with `type` (`success`,
+//! `denial`) as well. All of them are there from the start, and after each reload.
 //!
-//! What plugins answer from memory counts in none of them: `kubernetes`, `hosts` and `template` are as quick as a hit. So the
-//! ratio of hits to requests tells how many of the other questions went upstream.
+//! What plugins answer from memory counts in none of them. So the ratio of hits to requests tells
+//! how many of the other questions were answered without an upstream.
 //!
-//! - `coredns_cache_entries`*, `coredns_cache_evictions_total`*
-//! - `coredns_cache_requests_total`, `coredns_cache_hits_total`*, `coredns_cache_misses_total`
+//! - `coredns_cache_entries`*: replies that are kept
+//! - `coredns_cache_evictions_total`*: replies that went to make room for others
+//! - `coredns_cache_requests_total`: questions, each of which is a hit or a miss
+//! - `coredns_cache_hits_total`*: questions that were answered from the cache
+//! - `coredns_cache_misses_total`: questions that were not in the cache
 //! - `coredns_cache_prefetch_total`: questions asked in the background
-//! - `coredns_cache_served_stale_total`
-//! - `coredns_cache_drops_total`: always 0; replies to another question are ignored by those who ask
+//! - `coredns_cache_served_stale_total`: answers beyond their TTL
+//! - `coredns_cache_drops_total`: always 0; `forward` ignores replies to another question
 
 mod asked;
 mod belongs;

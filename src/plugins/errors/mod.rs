@@ -1,17 +1,20 @@
 //! # errors — print why queries failed
 //!
 //! Prints a line for every query that failed for a reason:
-//! `[ERROR] plugin/errors: 2 example.org. A: REASON`, with the number of the RCODE, the name in lower case and the
-//! type. A flood of errors of one kind can be drawn together.
+//! `[ERROR] plugin/errors: 2 example.org. A: REASON`, with the number of the RCODE, the name in
+//! lower case and the type. Many errors of one kind can be summed up in one line.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! errors [stdout] {
 //! }
 //! ```
-//! `stdout` changes nothing: this is where all lines go.
+//!
+//! `stdout` has no effect: all lines go there.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     errors {

@@ -1,4 +1,8 @@
-//! # forward: ask upstreams about everything that nobody above answers
+//! # forward — ask upstreams what no plugin above answers
+//!
+//! Sends questions to other DNS servers, over UDP, TCP, TLS, HTTPS or QUIC, and passes their
+//! replies on. An upstream that is slow, or does not answer, costs milliseconds where another one
+//! answers.
 //!
 //! ## Syntax
 //!
@@ -7,45 +11,49 @@
 //! }
 //! ```
 //!
-//! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block may have several
-//!   `forward`; the first that matches is asked.
-//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name (of letters, digits, hyphens and underscores), or a file whose
-//!   `nameserver` lines name the upstreams (resolv.conf); in front of it `dns://`, `tls://` (DNS over TLS), `https://` (DNS over HTTPS, at `/dns-query`) or
-//!   `quic://` (DNS over QUIC). `tls://IP%NAME` and `quic://IP%NAME` give the name that the upstream's certificate has to
-//!   show. At most 15. Files are read again when they change; one that is empty or gone changes nothing. Host names are
-//!   absolute; they are looked up when the server starts and again when the TTL of their addresses is over (5 s at
+//! - **FROM** is the zone whose names are forwarded, or a network for its reverse zones. A block
+//!   may have several `forward`; the first that matches is asked.
+//! - **TO** is `IP`, `IP:PORT`, `[IPV6]:PORT`, a host name (of letters, digits, hyphens and
+//!   underscores), or a file whose `nameserver` lines name the upstreams (resolv.conf); in front of
+//!   it `dns://`, `tls://` (DNS over TLS), `https://` (DNS over HTTPS, at `/dns-query`) or
+//!   `quic://` (DNS over QUIC). `tls://IP%NAME` and `quic://IP%NAME` give the name that the
+//!   upstream's certificate has to show. There may be 15 of them. Files are read again when they
+//!   change; a file that is empty or missing changes nothing. Host names are absolute; they are
+//!   looked up when the server starts and again when the TTL of their addresses is over (5 s at
 //!   least, an hour at most), and keep their addresses as long as there are no others.
 //!
-//! An upstream that cannot show the right certificate gets no query: the reply is SERVFAIL, with the reason as an
-//! extended error. `force_tcp` and `prefer_udp` make no difference to encrypted upstreams.
-//! Zone transfers are not asked for over QUIC: they are NOTIMP.
+//! An upstream that cannot show the right certificate gets no query: the reply is SERVFAIL, with
+//! the reason as an extended error. `force_tcp` and `prefer_udp` make no difference to encrypted
+//! upstreams. Zone transfers are not asked for over QUIC: they are NOTIMP.
 //!
-//! The upstream gets the query as it was received, with another id, an UDP payload size of at most 1232, and without the
-//! options that are between the client and us (client subnet, cookie, keepalive, padding); its reply is passed on as it
-//! came.
+//! The upstream gets the query as it was received, with another id, a UDP payload size of at most
+//! 1232, and without the options that concern the client and this server alone (client subnet,
+//! cookie, keepalive, padding); its reply is passed on as it came.
 //!
 //! ## When upstreams fail
 //!
-//! The first send goes to the upstream that the policy gives; those that are down or silent come last. An upstream is
-//! silent after three late queries in a row with nothing heard since; any answer ends that. An answer is late after
-//! the time in which 95 of 100 answers of this upstream come and a quarter more: between 10 and 400 ms if there is
-//! another upstream, between 50 ms and 1 s if not. Then the next upstream is asked, or the same over another
-//! socket; earlier sends stay open, and the first answer wins. A question is sent three times at most; the third goes
-//! over TCP if the upstream is one that was asked before.
+//! The first send goes to the upstream that the policy gives; those that are down or silent come
+//! last. An upstream is silent after three late queries in a row with nothing heard since; any
+//! answer ends that. An answer is late after the time in which 95 of 100 answers of this upstream
+//! come and a quarter more: between 10 and 400 ms if there is another upstream, between 50 ms and
+//! 1 s if not. Then the next upstream is asked, or the same over another socket; earlier sends stay
+//! open, and the first answer wins. A question is sent three times at most; the third goes over TCP
+//! if the upstream is one that was asked before.
 //!
-//! Some answers are held back for a better one. SERVFAIL, REFUSED, FORMERR and NOTIMP wait 400 ms for upstreams that were
-//! asked before they came. An answer that `failover` names waits for each upstream that may have another: for the time in
-//! which most of its answers come and a quarter more, at least 400 ms, and 1 s as long as nothing is known of it. A truncated
-//! answer to a client of UDP waits as long for the whole one over TCP, twice if its answers are slow. None waits for an
-//! upstream that is down, or was silent for 400 ms already.
+//! Some answers are held back for a better one. SERVFAIL, REFUSED, FORMERR and NOTIMP wait 400 ms
+//! for upstreams that were asked before they came. An answer that `failover` names waits for each
+//! upstream that may have another: for the time in which most of its answers come and a quarter
+//! more, at least 400 ms, and 1 s as long as nothing is known of it. A truncated answer to a client
+//! of UDP waits as long for the whole one over TCP, twice if its answers are slow. None waits for
+//! an upstream that is down, or was silent for 400 ms already.
 //!
-//! Only upstreams of which nothing is heard get up to three sends for each transport (RFC 9520). Repeats are
-//! limited to 10 % of all queries and a burst of 100, unless queries get lost; without budget a question is repeated
-//! after a second.
+//! Only upstreams of which nothing is heard get up to three sends for each transport (RFC 9520).
+//! Repeats are limited to 10 % of all queries and a burst of 100, unless queries get lost; without
+//! budget a question is repeated after a second.
 //!
-//! What can be forged is a hint and no verdict: a closed port (ICMP) makes the next send happen at once, and the
-//! first is still waited for. A reply with another id or question is ignored. After 100 of them on one socket its
-//! questions move to TCP.
+//! What can be forged is a hint and no verdict: a closed port (ICMP) makes the next send happen at
+//! once, and the first is still waited for. A reply with another id or question is ignored. After
+//! 100 of them on one socket its questions move to TCP.
 //!
 //! ## Examples
 //!
@@ -85,15 +93,18 @@
 //! ## Metrics
 //!
 //! - `coredns_proxy_request_duration_seconds{proxy_name="forward", to, rcode}`: answered tries
-//! - `coredns_proxy_healthcheck_failures_total{proxy_name, to}`
-//! - `coredns_proxy_conn_cache_hits_total{proxy_name, to, proto}`, `coredns_proxy_conn_cache_misses_total{..}`:
-//!   proto is `udp`, `tcp`, `tcp-tls` or `quic`; misses are the sockets and connections that were opened
+//! - `coredns_proxy_healthcheck_failures_total{proxy_name, to}`: failed probes
+//! - `coredns_proxy_conn_cache_hits_total{proxy_name, to, proto}`,
+//!   `coredns_proxy_conn_cache_misses_total{..}`: proto is `udp`, `tcp`, `tcp-tls` or `quic`;
+//!   misses are the sockets and connections that were opened
 //! - `coredns_forward_healthcheck_broken_total`: all upstreams of a query were down
-//! - `coredns_forward_max_concurrent_rejects_total`
+//! - `coredns_forward_max_concurrent_rejects_total`: queries beyond `max_concurrent`
 //! - `coredns_forward_requests_total{to}`, `coredns_forward_responses_total{to, rcode}`,
-//!   `coredns_forward_request_duration_seconds{to, rcode}`, `coredns_forward_healthcheck_failures_total{to}`: dropped by
-//!   CoreDNS 1.11, asked for by dashboards still
-//! - `coredns_forward_file_failures_total{file}`: a file of upstreams was empty or gone, or a host name not found
+//!   `coredns_forward_request_duration_seconds{to, rcode}`,
+//!   `coredns_forward_healthcheck_failures_total{to}`: CoreDNS dropped these names in 1.11, but
+//!   dashboards still use them
+//! - `coredns_forward_file_failures_total{file}`: a file of upstreams was empty or missing, or a
+//!   host name was not found
 
 mod budget;
 mod exchange;

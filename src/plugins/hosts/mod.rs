@@ -1,31 +1,37 @@
 //! # hosts — answer from a hosts file
 //!
-//! Serves the addresses of names, and the names of addresses, out of a file in the form of `/etc/hosts`
-//! (hosts(5)) and out of lines in the Corefile. Answers are encoded when the file is read; a question only finds them.
+//! Serves the addresses of names, and the names of addresses, out of a file in the form of
+//! `/etc/hosts` (hosts(5)) and out of lines in the Corefile. Answers are encoded when the file is
+//! read; a question only finds them.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! hosts [FILE [ZONES...]] {
 //!     ADDRESS NAMES...
 //! }
 //! ```
-//! - **FILE** defaults to `/etc/hosts`. One that is missing is a warning, and is read when it comes. One that goes away
-//!   leaves its entries.
-//! - **ZONES** default to those of the server block. Names elsewhere are left out, and questions for them go to the next
-//!   plugin. PTR records are there for every address.
-//! - `*.example.org` is a wildcard: it stands for every name that is one label longer than `example.org` and has no
-//!   addresses of that family itself. It has no PTR record.
-//! - **ADDRESS NAMES** is an entry; it comes behind those of the file. Entries stand above `fallthrough`; below it they are
-//!   refused.
 //!
-//! A name with addresses of the other family only is NODATA, without a SOA. A name that is not here is SERVFAIL without
-//! `fallthrough`: NXDOMAIN would need a SOA. An address that is not here goes to the next plugin.
+//! - **FILE** defaults to `/etc/hosts`. If it is missing, there is a warning, and it is read as
+//!   soon as it exists. If it is removed, its entries stay.
+//! - **ZONES** default to those of the server block. Names elsewhere are left out, and questions
+//!   for them go to the next plugin. PTR records are there for every address.
+//! - `*.example.org` is a wildcard: it stands for every name that is one label longer than
+//!   `example.org` and has no addresses of that family itself. It has no PTR record.
+//! - **ADDRESS NAMES** is an entry; it comes after those of the file. Entries have to stand above
+//!   `fallthrough`; below it they are refused.
 //!
-//! A file that was written just now is waited for. One that is empty, or whose last line has no end, is taken over when it
-//! is still so at the next look: whoever writes it may not be done.
+//! A name with addresses of the other family only is NODATA, without a SOA. A name that is not here
+//! is SERVFAIL without `fallthrough`: NXDOMAIN would need a SOA. An address that is not here goes
+//! to the next plugin.
+//!
+//! A file that was written just now is waited for. One that is empty, or whose last line has no
+//! end, is taken over when it is still so at the next look: it may not be complete yet.
 //!
 //! ## Examples
+//!
 //! What k3s has, so that pods find nodes by their names:
+//!
 //! ```corefile
 //! .:53 {
 //!     hosts /etc/coredns/NodeHosts {
@@ -36,6 +42,7 @@
 //!     forward . 192.0.2.53
 //! }
 //! ```
+//!
 //! ```corefile
 //! example.org {
 //!     hosts /etc/hosts example.org {
@@ -46,7 +53,9 @@
 //! ```
 //!
 //! ## Metrics
-//! - `coredns_hosts_entries{hostsfile}`: addresses of names and names of addresses, those in the Corefile included.
+//!
+//! - `coredns_hosts_entries{hostsfile}`: addresses of names and names of addresses, those in the
+//!   Corefile included.
 //! - `coredns_hosts_reload_timestamp_seconds`: when the file that was read last was written.
 
 mod file;

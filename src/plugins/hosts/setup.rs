@@ -112,7 +112,7 @@ pub(super) static OPTIONS: OptionsOf<Directive> = OptionsOf {
         OptionOf {
             name: "fallthrough_unsupported",
             form: "",
-            about: "So are all questions for other types than A, AAAA and PTR.",
+            about: "Questions for other types than A, AAAA and PTR are passed to the next plugin. It needs `fallthrough`.",
             read: |cursor, directive, _| set(cursor, &mut directive.unsupported_falls),
         },
         OptionOf {

@@ -1,17 +1,22 @@
 //! # k8s_external — names for what Services have outside of the cluster
 //!
-//! `SERVICE.NAMESPACE.ZONE` leads to the `externalIPs` of a Service and to what its load balancer says: A, AAAA, SRV (and
-//! `_PORT._PROTOCOL` in front), PTR, and an alias where the load balancer has a host name. It needs `kubernetes` in the same
-//! server block: what that one exposes has a name here.
+//! `SERVICE.NAMESPACE.ZONE` leads to the `externalIPs` of a Service and to what its load balancer
+//! reports: A, AAAA, SRV (and `_PORT._PROTOCOL` in front), PTR, and an alias where the load
+//! balancer has a host name. It needs `kubernetes` in the same server block, and serves the
+//! Services that `kubernetes` serves.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! k8s_external [ZONE...] {
 //! }
 //! ```
-//! - **ZONE** is a zone that is answered; the zones of the server block if there is none. PTR records end in the first one.
+//!
+//! - **ZONE** is a zone that is answered; by default the zones of the server block. PTR records end
+//!   in the first one.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! .:53 {
 //!     kubernetes cluster.local {
@@ -24,6 +29,7 @@
 //! ```
 //!
 //! ## Metrics
+//!
 //! None of its own: `prometheus` counts its replies.
 
 mod alias;

@@ -1,7 +1,7 @@
-//! # kubernetes — answers for Services, Pods and endpoints of a cluster
+//! # kubernetes — answer for Services, Pods and endpoints of a cluster
 //!
-//! Serves the names of Kubernetes's DNS specification 1.1.0 from a watch of the API server, or from a folder
-//! of manifests. Answers are encoded when the data change; a question only finds them.
+//! Serves the names of Kubernetes's DNS specification 1.1.0 from a watch of the API server, or from
+//! a folder of manifests. Answers are encoded when the data change; a question only finds them.
 //!
 //! ## Syntax
 //!
@@ -10,26 +10,51 @@
 //! }
 //! ```
 //!
-//! **ZONES** are the zones that are served; those of the server block if there are none. PTR records end in the first one
-//! that is not a reverse zone.
+//! **ZONES** are the zones that are served; by default those of the server block. Targets of PTR
+//! records end in the first zone that is not a reverse zone.
 //!
 //! ## Examples
+//!
+//! In a cluster: the API server is found through the service account of the Pod.
+//!
+//! ```corefile
+//! .:53 {
+//!     kubernetes cluster.local in-addr.arpa ip6.arpa {
+//!         pods insecure
+//!         fallthrough in-addr.arpa ip6.arpa
+//!         ttl 30
+//!     }
+//!     forward . /etc/resolv.conf
+//! }
+//! ```
+//!
+//! Without a cluster, from a folder of manifests:
 //!
 //! ```corefile
 //! .:53 {
 //!     kubernetes cluster.local in-addr.arpa ip6.arpa {
 //!         manifests ./demo
-//!         pods insecure
-//!         fallthrough in-addr.arpa ip6.arpa
-//!         ttl 30
 //!     }
 //! }
 //! ```
 //!
 //! ## Metrics
 //!
-//! `coredns_kubernetes_dns_programming_duration_seconds`, `coredns_kubernetes_rest_client_*`, and
-//! `signpost_kubernetes_*` for what is repaired, held back or stale.
+//! - `coredns_kubernetes_dns_programming_duration_seconds{service_kind}`: time from a change to its
+//!   answers
+//! - `coredns_kubernetes_rest_client_requests_total{code, method, host}`: requests to the API
+//!   server
+//! - `coredns_kubernetes_rest_client_request_duration_seconds{verb, host}`: how long they took
+//! - `coredns_kubernetes_rest_client_rate_limiter_duration_seconds{verb, host}`: how long they were
+//!   held back
+//! - `signpost_kubernetes_watch_staleness_seconds`: time since the watch that has been silent for
+//!   longest heard anything
+//! - `signpost_kubernetes_watch_gap_repaired_total{resource}`: objects that a watch had missed and
+//!   a repeated list set right
+//! - `signpost_kubernetes_list_held_total{resource}`: lists that lacked most of what was known, and
+//!   were read again before they were believed
+//! - `signpost_kubernetes_bad_objects_total{resource}`: objects that could not be used, or not in
+//!   full
 
 // From the watch to the answer: `source` (`watch` or `manifests`) → `decode` (JSON, YAML or
 // `protobuf`) → `model` → `store` (the one writer) → `index` (any number of readers) → `lookup`, where

@@ -167,19 +167,19 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "apiserver_burst",
             form: "N",
-            about: "Read, without effect.",
+            about: "Accepted without effect.",
             read: |cursor, _, _| whole_number(cursor),
         },
         OptionOf {
             name: "apiserver_max_inflight",
             form: "N",
-            about: "Read, without effect.",
+            about: "Accepted without effect.",
             read: |cursor, _, _| whole_number(cursor),
         },
         OptionOf {
             name: "apiserver_qps",
             form: "N",
-            about: "Read, without effect.",
+            about: "Accepted without effect.",
             read: |cursor, _, _| {
                 let number = cursor.one_arg()?;
                 at_least_zero(cursor, number, cursor.float(number)?)
@@ -188,7 +188,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "endpoint",
             form: "URL",
-            about: "The API server (that of the service account of this Pod).",
+            about: "The URL of the API server (the one that the service account of this Pod is for).",
             read: |cursor, reader, _| {
                 reader.endpoint = Some(cursor.args_of(1..)?[0].clone());
                 Ok(())
@@ -213,7 +213,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "ignore",
             form: "empty_service",
-            about: "ClusterIP Services without ready endpoints do not exist.",
+            about: "ClusterIP Services without ready endpoints are not served.",
             read: |cursor, reader, _| {
                 match cursor.args().first() {
                     None => {}
@@ -229,7 +229,8 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "kubeconfig",
             form: "FILE [CONTEXT]",
-            about: "Takes the place of `endpoint` and `tls`.",
+            about: "A kubeconfig file that takes the place of `endpoint` and `tls`; CONTEXT is one of its contexts (the \
+                    current one).",
             read: |cursor, reader, _| {
                 let args = cursor.args_of(1..=2)?;
                 reader.kubeconfig = Some((args[0].clone(), args.get(1).map(|context| (*context).clone())));
@@ -239,7 +240,8 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "labels",
             form: "EXPRESSION",
-            about: "Only Services, EndpointSlices and Pods with these labels exist.",
+            about: "Only Services, EndpointSlices and Pods that this label selector matches are served, for example \
+                    `app in (web,db),!test`.",
             read: |cursor, reader, _| {
                 let words = cursor.args_of(1..)?;
                 reader.source.labels = selector(cursor, &words)?;
@@ -258,7 +260,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "multicluster",
             form: "[ZONES...]",
-            about: "Zones of ServiceImports.",
+            about: "The zones in which ServiceImports are served (none); they must be among ZONES of the directive.",
             read: |cursor, reader, _| {
                 let (option, words) = (cursor.word(), cursor.args());
                 if words.is_empty() {
@@ -273,7 +275,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "namespace_labels",
             form: "EXPRESSION",
-            about: "Only namespaces with these labels exist.",
+            about: "Only namespaces that this label selector matches are served. It cannot be set with `namespaces`.",
             read: |cursor, reader, _| {
                 let words = cursor.args_of(1..)?;
                 reader.source.namespace_labels = selector(cursor, &words)?;
@@ -283,7 +285,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "namespaces",
             form: "NAMESPACE...",
-            about: "Only these namespaces exist (all).",
+            about: "Only these namespaces are served (all).",
             read: |cursor, reader, _| {
                 let words = cursor.args_of(1..)?;
                 let labels =
@@ -295,7 +297,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "noendpoints",
             form: "",
-            about: "EndpointSlices are not watched.",
+            about: "EndpointSlices are not watched: headless Services and single endpoints are not served.",
             read: |cursor, reader, _| {
                 cursor.args_of(0..1)?;
                 reader.source.endpoints = false;
@@ -317,7 +319,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "startup_timeout",
             form: "DURATION",
-            about: "How long questions may wait for the data at start (5s).",
+            about: "How long questions about the cluster wait for the first data at start (5s).",
             read: |cursor, reader, _| {
                 let time = cursor.args_of(1..)?[0];
                 reader.options.startup_timeout = startup_timeout(cursor, time)?;
@@ -327,7 +329,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "tls",
             form: "CERT KEY CACERT",
-            about: "Files for `endpoint`.",
+            about: "PEM files for `endpoint`: a client certificate, its key, and the authority of the API server.",
             read: |cursor, reader, _| {
                 let [cert, key, ca] = cursor.args()[..] else { return Err(cursor.arg_err()) };
                 reader.tls = Some([cert.clone(), key.clone(), ca.clone()]);
@@ -347,7 +349,9 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "zonal",
             form: "",
-            about: "Serves `ZONE.pin._zone.SERVICE` and `ZONE.prefer._zone.SERVICE`.",
+            about: "Serves the endpoints of a headless Service that are in one topology zone: \
+                    `TOPOLOGY-ZONE.pin._zone.SERVICE.NAMESPACE.svc.ZONE` has these alone, `prefer` in place of `pin` \
+                    has all endpoints if there are none. It cannot be set with `noendpoints`.",
             read: |cursor, reader, _| set(cursor, &mut reader.source.zonal),
         },
     ],

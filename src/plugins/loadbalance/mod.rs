@@ -1,23 +1,28 @@
-//! # loadbalance — give the records of an answer another order each time
+//! # loadbalance — change the order of the records of an answer
 //!
-//! Clients take the first address, so another one goes to the front each time. Replies with NOERROR are put in
-//! order in each section: CNAME records first, then what is neither address nor MX, then addresses, then MX records.
+//! Clients take the first address, so another one goes to the front each time. Replies with NOERROR
+//! are put in order in each section: CNAME records first, then what is neither address nor MX, then
+//! addresses, then MX records.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! loadbalance [round_robin] {
 //! }
 //! loadbalance weighted FILE {
 //! }
 //! ```
-//! - `round_robin` (the default) shuffles addresses and MX records.
-//! - `weighted` answers questions for A, AAAA and SRV records: it draws one address by weight and swaps it with the
-//!   first one. FILE has the name of a domain on a line, then an address and its weight (1 to 255) on each of the
-//!   next ones; `#` begins a comment line. Addresses that are not listed have a weight of 1.
 //!
-//! May stand several times: the last one counts.
+//! - `round_robin` (the default) shuffles addresses and MX records.
+//! - `weighted` answers questions for A, AAAA and SRV records: it draws one address by weight and
+//!   swaps it with the first one. FILE has the name of a domain on a line, then an address and its
+//!   weight (1 to 255) on each of the next ones; `#` begins a comment line. Addresses that are not
+//!   listed have a weight of 1.
+//!
+//! The directive may stand several times: the last one counts.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     loadbalance round_robin {

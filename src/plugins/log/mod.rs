@@ -1,17 +1,22 @@
-//! # log — a line for every query
+//! # log — print a line for every query
 //!
 //! Prints what was asked, by whom, and what became of it:
-//! `[INFO] 10.0.0.9:41234 - 29008 "A IN example.org. udp 41 false 512" NOERROR qr,aa,rd 68 0.000095s`.
+//!
+//! ```text
+//! [INFO] 10.0.0.9:41234 - 29008 "A IN example.org. udp 41 false 512" NOERROR qr,aa,rd 68 0.000095s
+//! ```
 //!
 //! ## Syntax
+//!
 //! ```text
 //! log [NAMES...] [FORMAT] {
 //! }
 //! ```
-//! - NAMES are the names (and all below them) that are logged; all if there are none. With a single argument it is a
-//!   name, whatever it looks like; with more, the last one is the format if it contains a `{`.
-//! - FORMAT is `{common}`, `{combined}` (the same with the opcode behind), or a text of your own with the
-//!   placeholders below. Anything else in braces stays as it is.
+//!
+//! - **NAMES** are the names that are logged, with all names below them; by default all. A single
+//!   argument is always a name; of several, the last one is the format if it contains a `{`.
+//! - **FORMAT** is `{common}` (the default, as above), `{combined}` (the same and the opcode), or a
+//!   text of your own with the placeholders below. Anything else in braces stays as it is.
 //!
 //! | placeholder | fact |
 //! |---|---|
@@ -23,9 +28,11 @@
 //! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
 //! | `{/LABEL}` | metadata: `-`, since there is none |
 //!
-//! May stand several times: the first rule whose name fits decides, even if its classes do not fit.
+//! The directive may stand several times. The first one whose name matches decides, even if its
+//! classes do not match.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     log example.org "{remote} {name} {rcode}" {
@@ -36,7 +43,8 @@
 //! }
 //! ```
 //!
-//! With `-log-format json` a line is one object: FORMAT makes its `msg`, and all facts stand beside it.
+//! With `-log-format json` a line is one object: its `msg` has this format, and all facts are
+//! fields beside it.
 
 mod format;
 mod text;

@@ -1,22 +1,26 @@
-//! # loop — notice queries that are forwarded back to this server, and break the circle
+//! # loop — find and break forwarding loops
 //!
-//! After the start the server asks itself a question with a random name, `HINFO RANDOM.RANDOM.ZONE`. The question
-//! goes where unknown names go. If it comes back, an upstream leads back here: every query would go round until the
-//! server has no memory left. A question that is seen more than twice is proof; one that came back once is asked
-//! again under another name, since whoever joins equal questions (`cache`, `forward`, a resolver in between) never
-//! lets it come a third time. The plugin then says so, and answers what reaches it with SERVFAIL and the extended
-//! error 23, `forwarding loop`. Names that are answered above it, those of the cluster, go on as usual. It asks again
-//! every 30 seconds, and lets queries pass once its question no longer comes back.
+//! After the start the server asks itself a question with a random name,
+//! `HINFO RANDOM.RANDOM.ZONE`. The question goes where unknown names go. If it comes back, an
+//! upstream leads back here, and every query would go round and round. A question that is seen more
+//! than twice is proof; one that came back once is asked again under another name, because a server
+//! that joins equal questions (`cache`, `forward`, a resolver in between) never lets it come a
+//! third time. The plugin then says so, and answers what reaches it with SERVFAIL and the extended
+//! error 23, `forwarding loop`. Names that are answered above it, those of the cluster, go on as
+//! usual. It asks again every 30 seconds, and lets queries pass once its question no longer comes
+//! back.
 //!
-//! It also asks when more than 200 queries a second pass on their way to an upstream, at most every 30 seconds: a
-//! circle that is closed later makes many queries of one.
+//! It also asks when more than 200 queries a second pass on their way to an upstream, at most every
+//! 30 seconds: a loop that is closed later makes many queries of one.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! loop
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     loop
@@ -25,7 +29,9 @@
 //! ```
 //!
 //! ## Metrics
-//! - `signpost_loop_detected{zone}`: 1 while queries are answered with SERVFAIL because of a loop, 0 otherwise.
+//!
+//! - `signpost_loop_detected{zone}`: 1 while queries are answered with SERVFAIL because of a loop,
+//!   0 otherwise.
 
 mod detector;
 

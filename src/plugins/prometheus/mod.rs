@@ -1,17 +1,21 @@
 //! # prometheus — count queries and show all metrics
 //!
-//! Counts what passes through the server block, and shows the metrics of the whole process under /metrics in the
-//! text format of Prometheus. Counting allocates nothing, takes no lock and looks up no label.
+//! Counts what passes through the server block, and shows the metrics of the whole process under
+//! /metrics in the text format of Prometheus. Counting allocates nothing, takes no lock and looks
+//! up no label.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! prometheus [ADDRESS] [{
 //! }]
 //! ```
-//! ADDRESS is `localhost:9153` if it is not given. Without a port, as in `localhost:`, any free one is taken, and the log says
-//! which.
+//!
+//! ADDRESS is `localhost:9153` if it is not given. Without a port, as in `localhost:`, any free one
+//! is taken, and the log says which.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     prometheus :9153
@@ -20,24 +24,31 @@
 //! ```
 //!
 //! ## Metrics
-//! Labels: `server` is the listener (`dns://:53`), `zone` the zone of the server block that the name was routed by
-//! (`dropped` for queries that no server block took), `view` is empty.
-//! - `coredns_dns_requests_total{server, zone, view, proto, family, type}`: queries. `proto` is udp or tcp, `family`
-//!   1 (IPv4) or 2 (IPv6), `type` a well-known type or `other`.
+//!
+//! Labels: `server` is the listener (`dns://:53`), `zone` the zone of the server block that the
+//! name was routed by (`dropped` for queries that no server block took), `view` is empty.
+//!
+//! - `coredns_dns_requests_total{server, zone, view, proto, family, type}`: queries. `proto` is udp
+//!   or tcp, `family` 1 (IPv4) or 2 (IPv6), `type` a well-known type or `other`.
 //! - `coredns_dns_do_requests_total{server, zone, view}`: queries with the DO bit.
-//! - `coredns_dns_request_size_bytes{server, zone, view, proto}`: sizes of queries as they were received.
-//! - `coredns_dns_response_size_bytes{server, zone, view, proto}`: sizes of replies without OPT, neither compressed nor
-//!   truncated; 0 where the server had to answer with an error by itself.
+//! - `coredns_dns_request_size_bytes{server, zone, view, proto}`: sizes of queries as they were
+//!   received.
+//! - `coredns_dns_response_size_bytes{server, zone, view, proto}`: sizes of replies without OPT,
+//!   neither compressed nor truncated; 0 where the server had to answer with an error by itself.
 //! - `coredns_dns_request_duration_seconds{server, zone, view}`: time from the query's arrival.
-//! - `coredns_dns_responses_total{server, zone, view, rcode, plugin}`: replies. `plugin` is the one that answered, and
-//!   empty where the server had to answer with an error by itself. RCODEs above 23 are counted as `other`. As in
-//!   CoreDNS, a query that `acl` drops counts as a NOERROR of no plugin, with a size of 0.
-//! - `coredns_plugin_enabled{server, zone, view, name}`: 1 for every plugin with a seat in the chain.
-//! - `coredns_build_info{version, revision, goversion, signpost}`: 1; `version` is the version of CoreDNS whose
-//!   behaviour this is, which inventories and alerts compare, `signpost` our own; `goversion` names the Rust version.
+//! - `coredns_dns_responses_total{server, zone, view, rcode, plugin}`: replies. `plugin` is the one
+//!   that answered, and empty where the server had to answer with an error by itself. RCODEs above
+//!   23 are counted as `other`. As in CoreDNS, a query that `acl` drops counts as a NOERROR of no
+//!   plugin, with a size of 0.
+//! - `coredns_plugin_enabled{server, zone, view, name}`: 1 for every plugin with a seat in the
+//!   chain.
+//! - `coredns_build_info{version, revision, goversion, signpost}`: 1; `version` is the version of
+//!   CoreDNS whose behaviour this is, which inventories and alerts compare, `signpost` our own;
+//!   `goversion` names the Rust version.
 //! - `coredns_panics_total`: panics in plugins; each cost one query.
-//! - `signpost_http_ended_connections_total{reason}`: connections to `/health`, `/ready` and `/metrics` that the server
-//!   ended: `evicted` (to make room), `request not complete` (5 s), `reply not read` (30 s), `idle` (180 s), `bad request`.
+//! - `signpost_http_ended_connections_total{reason}`: connections to `/health`, `/ready` and
+//!   `/metrics` that the server ended: `evicted` (to make room), `request not complete` (5 s),
+//!   `reply not read` (30 s), `idle` (180 s), `bad request`.
 
 mod grid;
 

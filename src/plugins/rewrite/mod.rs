@@ -1,9 +1,10 @@
 //! # rewrite — ask the chain another question than the client did
 //!
-//! Rules change the question on its way down, so that all plugins below know it by its new name, and the reply on its
-//! way up: the client gets its own question back.
+//! Rules change the question on its way down, so that all plugins below know it by its new name,
+//! and the reply on its way up: the client gets its own question back.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! rewrite [continue|stop] name [exact|prefix|suffix|substring|regex] FROM TO [ANSWER...]
 //! rewrite [continue|stop] type FROM TO
@@ -11,20 +12,25 @@
 //! rewrite [continue|stop] ttl [exact|prefix|suffix|substring|regex] NAME TTL
 //! rewrite [continue|stop] rcode [exact|prefix|suffix|substring|regex] NAME OLD NEW
 //! ```
-//! Rules are looked at in their order. After one that matched the others are left out, unless it says `continue`. A rule may
-//! also stand in a block: `rewrite { name regex FROM TO ... }`, one rule in each.
 //!
-//! - **name**: FROM and TO are names in lower case, and end in a dot if they do not say so (with `prefix` and `substring`
-//!   as well). An expression of `regex` is looked for anywhere in the name (`foo.example.`); `{1}` in TO is what its first
-//!   group matched.
-//! - **ANSWER** is `answer auto`, `answer name FROM TO` or `answer value FROM TO`. `auto` maps the names of the answer back,
-//!   those that records belong to and those that they lead to; `exact` always does. `name` and `value` do so by an
-//!   expression: for owners, and for what CNAME, DNAME, MX, NAPTR, NS, PTR, SOA (its first name) and SRV lead to.
+//! Rules are tried in their order. After a rule that matched, the others are skipped, unless it
+//! says `continue`. A rule may also stand in a block: `rewrite { name regex FROM TO ... }`, one
+//! rule in each.
+//!
+//! - **name**: FROM and TO are names in lower case, and end in a dot if they do not say so (with
+//!   `prefix` and `substring` as well). An expression of `regex` is looked for anywhere in the name
+//!   (`foo.example.`); `{1}` in TO is what its first group matched.
+//! - **ANSWER** is `answer auto`, `answer name FROM TO` or `answer value FROM TO`. `auto` maps the
+//!   names of the answer back, those that records belong to and those that they lead to; `exact`
+//!   always does. `name` and `value` do so by an expression: for owners, and for what CNAME, DNAME,
+//!   MX, NAPTR, NS, PTR, SOA (its first name) and SRV lead to.
 //! - **TTL** is a number of seconds, or two limits: `60-300`, `60-`, `-300`.
 //! - **OLD** and **NEW** are names of RCODEs, or numbers up to 23.
 //!
 //! ## Examples
+//!
 //! The cluster's names under an older domain as well:
+//!
 //! ```corefile
 //! .:53 {
 //!     rewrite name suffix .old.example. .svc.cluster.local. answer auto

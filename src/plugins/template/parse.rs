@@ -62,7 +62,7 @@ pub(super) static OPTIONS: OptionsOf<Template> = OptionsOf {
         OptionOf {
             name: "match",
             form: "REGEX...",
-            about: "What the name has to look like (`.*`).",
+            about: "Expressions, one of which has to match the name (`.*`).",
             read: |cursor, template, _| {
                 for word in cursor.args_of(1..)? {
                     template.regexes.push(regex(cursor, word)?);
@@ -101,7 +101,7 @@ pub(super) static OPTIONS: OptionsOf<Template> = OptionsOf {
         OptionOf {
             name: "ederror",
             form: "CODE [TEXT]",
-            about: "An extended error (RFC 8914) for clients with EDNS.",
+            about: "An extended error (RFC 8914) in replies to clients that use EDNS.",
             read: |cursor, template, _| {
                 template.error = Some(extended_error(cursor)?);
                 Ok(())
