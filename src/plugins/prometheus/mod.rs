@@ -55,9 +55,9 @@ mod grid;
 use std::sync::{Arc, OnceLock};
 
 use crate::chain::doc::doc_of;
+use crate::chain::listener::Listener;
 use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
-use crate::chain::site::Listener;
 use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
