@@ -2,7 +2,7 @@
 
 /// The doc comment at the top of a file, which is named relative to the file that says so.
 ///
-/// The text is cut out while the program is compiled, so nothing else of the file is in the program.
+/// The text is cut out while the program is compiled, so the program holds nothing else of the file.
 macro_rules! doc_of {
     ($file:literal) => {{
         const SOURCE: &str = include_str!($file);

@@ -1,4 +1,4 @@
-//! What the manuals are made of is complete, and the pages and lists of the repository say the same.
+//! The parts of the manuals are complete, and the pages and lists of the repository say the same.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,10 @@ fn each_manual_is_complete() {
     for plugin in ALL {
         let name = plugin.name;
         let page = page(plugin);
-        assert!(plugin.doc.starts_with(&format!("# {name} — ")), "{name}: its file does not begin with its name");
+        assert!(
+            plugin.doc.starts_with(&format!("# {name} — ")),
+            "{name}: its file does not begin with its name and a headline"
+        );
         for section in ["Syntax", "Examples"] {
             assert!(page.contains(&format!("\n## {section}\n")), "{name}: no section `{section}`");
         }

@@ -229,8 +229,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "kubeconfig",
             form: "FILE [CONTEXT]",
-            about: "A kubeconfig file that takes the place of `endpoint` and `tls`; CONTEXT is one of its contexts (the \
-                    current one).",
+            about: "A kubeconfig file in place of `endpoint` and `tls`, and one of its contexts (the current one).",
             read: |cursor, reader, _| {
                 let args = cursor.args_of(1..=2)?;
                 reader.kubeconfig = Some((args[0].clone(), args.get(1).map(|context| (*context).clone())));
@@ -240,8 +239,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
         OptionOf {
             name: "labels",
             form: "EXPRESSION",
-            about: "Only Services, EndpointSlices and Pods that this label selector matches are served, for example \
-                    `app in (web,db),!test`.",
+            about: "Only Services, EndpointSlices and Pods with such labels are served: `app in (web,db),!test`.",
             read: |cursor, reader, _| {
                 let words = cursor.args_of(1..)?;
                 reader.source.labels = selector(cursor, &words)?;
@@ -265,17 +263,15 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
                 let (option, words) = (cursor.word(), cursor.args());
                 if words.is_empty() {
                     cursor.warn(option, "multicluster names no zone, so it has no effect");
-                    reader.multicluster = Zones::default();
-                } else {
-                    reader.multicluster = Zones::read(cursor, &words, &[]);
                 }
+                reader.multicluster = Zones::read(cursor, &words, &[]);
                 Ok(())
             },
         },
         OptionOf {
             name: "namespace_labels",
             form: "EXPRESSION",
-            about: "Only namespaces that this label selector matches are served. It cannot be set with `namespaces`.",
+            about: "Only namespaces with such labels are served. It cannot be set with `namespaces`.",
             read: |cursor, reader, _| {
                 let words = cursor.args_of(1..)?;
                 reader.source.namespace_labels = selector(cursor, &words)?;
