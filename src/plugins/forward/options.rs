@@ -1,18 +1,18 @@
-//! The options of a `forward` block.
+//! What one `forward` directive says, and the options of its block.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::Health;
 use super::policy::Policy;
-use super::tls;
-use super::upstream::{Health, Way};
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::Setup;
 use crate::chain::zones::Zones;
 use crate::corefile::value::{host_port, ip};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
+use crate::remote::{self, TlsOptions};
 use crate::wire::name::Name;
 use crate::wire::types::{rcode, rcode_number};
 
@@ -27,61 +27,38 @@ pub(super) struct Options {
     pub(super) prefer_udp: bool,
     pub(super) health: Arc<Health>,
     pub(super) failfast: bool,
-    /// Tries of one query; 0 for any number.
+    /// Tries of one query; 0 for any number, `None` for as many as make sense.
     pub(super) max_tries: Option<usize>,
     /// How long one try may take.
     pub(super) read_timeout: Duration,
-    /// How long a socket without questions is kept.
-    pub(super) expire: Duration,
-    /// How long a socket is used.
-    pub(super) max_age: Option<Duration>,
-    /// Sockets without questions that are kept.
-    pub(super) max_idle: Option<usize>,
     /// Queries at a time, and the number as it is written.
     pub(super) max_concurrent: Option<(usize, String)>,
-    /// RCODEs with which the next upstream is asked.
+    /// RCODEs with which the other upstreams are asked.
     pub(super) failover: Vec<u16>,
     /// RCODEs with which the next `forward` is asked.
     pub(super) next: Vec<u16>,
     pub(super) next_on_nodata: bool,
-    /// The address that queries leave from.
-    pub(super) source: Option<IpAddr>,
-    /// Whether questions to `https://` upstreams are GET requests.
-    pub(super) doh_get: bool,
-    /// Who is asked for host names of upstreams; nobody means those that the machine asks.
-    pub(super) resolvers: Vec<SocketAddr>,
-    /// How encrypted upstreams are trusted.
-    pub(super) tls: tls::Options,
-    /// Whether questions go out in random case.
-    pub(super) random_case: bool,
+    /// How upstreams are reached.
+    pub(super) remote: remote::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let interval = Duration::from_millis(500);
-        let health = Health { max_fails: 2, interval, recursion: true, domain: Name::ROOT, way: Way::Udp };
         Self {
             from: Vec::new(),
             except: Vec::new(),
             policy: Policy::Random,
             force_tcp: false,
             prefer_udp: false,
-            health: Arc::new(health),
+            health: Arc::default(),
             failfast: false,
             max_tries: None,
             read_timeout: Duration::from_secs(2),
-            expire: Duration::from_secs(10),
-            max_age: None,
-            max_idle: None,
             max_concurrent: None,
             failover: Vec::new(),
             next: Vec::new(),
             next_on_nodata: false,
-            source: None,
-            doh_get: false,
-            resolvers: Vec::new(),
-            tls: tls::Options::default(),
-            random_case: false,
+            remote: remote::Options::default(),
         }
     }
 }
@@ -147,7 +124,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
                     ask for one, and the authorities to trust. Without CA those of the machine are trusted: \
                     `SSL_CERT_FILE`, `SSL_CERT_DIR`, or where distributions keep them. An image without any \
                     needs one of these. A certificate in CA is also trusted itself.",
-            read: |cursor, options, s| files(cursor, &mut options.tls, s),
+            read: |cursor, options, s| files(cursor, &mut options.remote.tls, s),
         },
         OptionOf {
             name: "tls_servername",
@@ -155,7 +132,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
             about: "The name that certificates of encrypted upstreams have to show (the upstream's host name \
                     or address).",
             read: |cursor, options, _| {
-                options.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned());
+                options.remote.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned());
                 Ok(())
             },
         },
@@ -164,7 +141,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
             form: "DURATION",
             about: "How long sockets without questions are kept (10s).",
             read: |cursor, options, _| {
-                options.expire = duration(cursor, "expire")?;
+                options.remote.expire = duration(cursor, "expire")?;
                 Ok(())
             },
         },
@@ -177,7 +154,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
                     an upstream Service. No question waits for that: the old connection is used until the \
                     new one is open, and ends with its last answer.",
             read: |cursor, options, _| {
-                options.max_age = Some(duration(cursor, "max_age")?).filter(|age| !age.is_zero());
+                options.remote.max_age = Some(duration(cursor, "max_age")?).filter(|age| !age.is_zero());
                 Ok(())
             },
         },
@@ -186,7 +163,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
             form: "N",
             about: "How many sockets without questions are kept (0: any number).",
             read: |cursor, options, _| {
-                options.max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0);
+                options.remote.max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0);
                 Ok(())
             },
         },
@@ -212,7 +189,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
                 if !matches!(word.as_str(), "POST" | "GET") {
                     return Err(cursor.error_at(word, "doh_method must be either POST or GET"));
                 }
-                options.doh_get = word.as_str() == "GET";
+                options.remote.doh_get = word.as_str() == "GET";
                 Ok(())
             },
         },
@@ -284,7 +261,10 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
                     let wrong =
                         || cursor.error_at(word, format!("resolver must be an IP address or IP:port: \"{word}\""));
                     // An invalid port is accepted, as in CoreDNS: no server answers at it.
-                    options.resolvers.push(SocketAddr::new(ip(host).ok_or_else(wrong)?, port.parse().unwrap_or(0)));
+                    options
+                        .remote
+                        .resolvers
+                        .push(SocketAddr::new(ip(host).ok_or_else(wrong)?, port.parse().unwrap_or(0)));
                 }
                 Ok(())
             },
@@ -296,7 +276,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
             read: |cursor, options, _| {
                 let word = cursor.expect_arg()?;
                 let wrong = || cursor.error_at(word, format!("invalid IP address: {word}"));
-                options.source = Some(ip(&word.text).ok_or_else(wrong)?);
+                options.remote.source = Some(ip(&word.text).ok_or_else(wrong)?);
                 Ok(())
             },
         },
@@ -307,7 +287,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
                     it repeats that (0x20). After three replies that do not, the upstream is asked over TCP, \
                     where replies cannot be forged. If it does not repeat the case there either, it is asked \
                     as always from then on.",
-            read: |cursor, options, _| flag(cursor, &mut options.random_case),
+            read: |cursor, options, _| flag(cursor, &mut options.remote.random_case),
         },
     ],
     unknown: unknown_property,
@@ -315,7 +295,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
 
 //----------- Single options -------------------------------------------------
 
-fn files(cursor: &mut Cursor<'_>, tls: &mut tls::Options, s: &Setup<'_>) -> Result<()> {
+fn files(cursor: &mut Cursor<'_>, tls: &mut TlsOptions, s: &Setup<'_>) -> Result<()> {
     let mut words = cursor.args_of(..=3)?;
     // An empty CA means those of the machine, as in CoreDNS.
     if matches!(words.len(), 1 | 3) {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::exchange::Forward;
+use super::forward::Forward;
 use super::options::{OPTIONS, Options};
 use super::to::{To, Wrong};
-use super::upstream::Way;
 use crate::chain::setup::Setup;
 use crate::chain::zones::Zones;
 use crate::corefile::value::Span;
 use crate::corefile::{Cursor, Severity, Word};
 use crate::error::Result;
+use crate::remote::Way;
 
 /// TO arguments that one directive may have.
 const MOST_TO: usize = 15;
@@ -25,8 +25,8 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
         return Err(cursor.arg_err());
     }
     OPTIONS.read(cursor, &mut options, s)?;
-    if let Some(age) = options.max_age.filter(|age| *age < options.expire) {
-        let (age, expire) = (Span::from(age), Span::from(options.expire));
+    if let Some(age) = options.remote.max_age.filter(|age| *age < options.remote.expire) {
+        let (age, expire) = (Span::from(age), Span::from(options.remote.expire));
         return Err(cursor.error_at(word, format!("max_age ({age}) must not be less than expire ({expire})")));
     }
     if options.force_tcp {
@@ -35,8 +35,9 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
     let mut entries = entries(cursor, &arguments)?;
     check_server_names(cursor, &arguments, &entries, &options)?;
     for host in entries.iter_mut().filter_map(To::host) {
-        // A certificate has to be for whom the Corefile names; an address may be anybody's.
-        let written = options.tls.server_name.clone().or_else(|| host.server_name.take());
+        // A certificate has to be for the host that the Corefile names: an address may be that of
+        // another host.
+        let written = options.remote.tls.server_name.clone().or_else(|| host.server_name.take());
         host.server_name = written.or_else(|| Some(host.text.trim_end_matches('.').to_owned()));
     }
     Ok(Forward::new(options, entries, s.host))
@@ -73,7 +74,7 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     Ok(entries)
 }
 
-/// Says what an upstream depends on, so that a word that was to be an address is noticed.
+/// Reports what an upstream depends on, so that a mistyped address is noticed.
 fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
     if entry.has_no_port() {
         cursor.warn(word, format!("nothing can be sent to {word}: ports are 1 to 65535"));
@@ -92,7 +93,7 @@ fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
 
 /// A server's name is given once: for all upstreams, or with each.
 fn check_server_names(cursor: &Cursor<'_>, arguments: &[&Word], entries: &[To], options: &Options) -> Result<()> {
-    let Some(all) = &options.tls.server_name else { return Ok(()) };
+    let Some(all) = &options.remote.tls.server_name else { return Ok(()) };
     for (word, entry) in arguments.iter().zip(entries) {
         if let Some((upstream, own)) = entry.server_name() {
             let names = format!("both forward ('{all}') and proxy level ('{own}') TLS servernames are set");
