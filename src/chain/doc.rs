@@ -1,4 +1,4 @@
-//! The text of the doc comment that a source file begins with, without the rest of the file.
+//! What a plugin has for its manual: the doc comment that its file begins with, and its options.
 
 /// The doc comment at the top of a file, which is named relative to the file that says so.
 ///
@@ -35,6 +35,25 @@ pub(crate) const fn cut<const N: usize>(source: &str) -> ([u8; N], usize) {
     (text, len)
 }
 
+//----------- Options --------------------------------------------------------
+
+/// An option as the manual shows it: see [`OptionOf`](super::options::OptionOf).
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    /// The name.
+    pub name: &'static str,
+    /// What follows the name.
+    pub form: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// A table of options, whatever its directive makes of them.
+pub trait Listed: Sync {
+    /// The options that the manual shows.
+    fn lines(&self) -> Vec<Line>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,7 +69,7 @@ mod tests {
         assert_eq!(text("use b;\n//! c\n"), "");
         assert_eq!(
             doc_of!("doc.rs"),
-            "The text of the doc comment that a source file begins with, without the rest of the file.\n"
+            "What a plugin has for its manual: the doc comment that its file begins with, and its options.\n"
         );
     }
 }

@@ -12,12 +12,12 @@
 //! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
 //! - [`options`]: the options of a plugin's block as data
-//! - [`doc`]: the doc comment of a plugin's file as text
+//! - [`doc`]: what a plugin has for its manual
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
 pub mod build;
-pub(crate) mod doc;
+pub mod doc;
 pub mod external;
 pub mod listener;
 pub mod options;

@@ -13,6 +13,7 @@
 //! };
 //! ```
 
+use super::doc::{Line, Listed};
 use super::setup::Setup;
 use crate::corefile::{Cursor, Word};
 use crate::error::{Error, Result};
@@ -90,23 +91,6 @@ pub fn set(cursor: &mut Cursor<'_>, flag: &mut bool) -> Result<()> {
 }
 
 //----------- For the manual -------------------------------------------------
-
-/// An option as the manual shows it: see [`OptionOf`].
-#[derive(Debug, Clone, Copy)]
-pub struct Line {
-    /// The name.
-    pub name: &'static str,
-    /// What follows the name.
-    pub form: &'static str,
-    /// What it does.
-    pub about: &'static str,
-}
-
-/// A table of options, whatever its directive makes of them.
-pub trait Listed: Sync {
-    /// The options that the manual shows.
-    fn lines(&self) -> Vec<Line>;
-}
 
 impl<T: 'static> Listed for OptionsOf<T> {
     fn lines(&self) -> Vec<Line> {

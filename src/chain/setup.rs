@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::doc::Listed;
 use super::external::{Externals, OfferedExternals};
-use super::options::Listed;
 use super::place::{self, Place};
 use super::plugin::Plugin;
 use super::search::{Lists, Offered};

@@ -5,7 +5,7 @@
 
 pub mod differences;
 
-use crate::chain::options::{Line, Listed};
+use crate::chain::doc::{Line, Listed};
 use crate::chain::setup::Registration;
 use crate::corefile::nearest;
 use crate::error::{Complaint, Result};
