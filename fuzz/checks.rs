@@ -127,7 +127,7 @@ pub(crate) fn check_corefile(data: &[u8]) {
             let _ = error.to_string();
             if let signpost::error::Error::Corefile(complaint) = &error {
                 // A variable may hold lines of its own.
-                let line = complaint.place.as_ref().map_or(1, |place| place.line);
+                let line = complaint.position.as_ref().map_or(1, |position| position.line);
                 assert!(
                     line >= 1 && line <= lines + text.matches("A").count() as u32,
                     "line {line} of {lines}: {error}"

@@ -67,7 +67,7 @@ fn compare(case: &Case, error: &Error) -> std::result::Result<(), String> {
     let Error::Corefile(complaint) = error else {
         return Err(format!("not a complaint: {error}"));
     };
-    let line = complaint.place.as_ref().map(|place| place.line);
+    let line = complaint.position.as_ref().map(|position| position.line);
     if case.line.is_some() && case.line != line {
         return Err(format!("line {:?}, not {line:?}", case.line));
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Complaint, Place};
+use crate::error::{Complaint, Position};
 
 /// A file that was read: its name and its text, kept for the lines that complaints show.
 #[derive(Debug)]
@@ -74,13 +74,13 @@ impl Word {
         self.line.saturating_add(u32::try_from(breaks).unwrap_or(u32::MAX))
     }
 
-    /// The word's place, for a complaint.
-    pub fn place(&self) -> Place {
+    /// The word's position, for a complaint.
+    pub fn position(&self) -> Position {
         let text = &self.source.text;
         let start = text[..self.span.0].rfind('\n').map_or(0, |at| at + 1);
         let end = text[self.span.0..].find('\n').map_or(text.len(), |at| self.span.0 + at);
         let on_this_line = self.span.1.min(end);
-        Place {
+        Position {
             file: self.source.name.clone(),
             line: self.line,
             text: text[start..end].trim_end_matches('\r').to_owned(),
@@ -91,7 +91,7 @@ impl Word {
 
     /// A complaint about this word.
     pub(crate) fn complain(&self, message: impl Into<String>) -> Complaint {
-        let complaint = Complaint::new(message).at(self.place());
+        let complaint = Complaint::new(message).at(self.position());
         let written = self.written();
         if *written != *self.text && (written.contains("{$") || written.contains("{%")) {
             let text = &self.text;

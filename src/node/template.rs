@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::kube_dns::KubeDns;
-use crate::error::{Complaint, Place};
+use crate::error::{Complaint, Position};
 
 const CLUSTER_DNS: &str = "__PILLAR__CLUSTER__DNS__";
 const UPSTREAM_SERVERS: &str = "__PILLAR__UPSTREAM__SERVERS__";
@@ -111,7 +111,7 @@ fn stands_for_nothing(file: &str, at: usize, line: &str, left: usize, service: &
         "it has to be replaced before the manifest is applied: __PILLAR__DNS__DOMAIN__ by the domain of the cluster, cluster.local".into()
     };
     Complaint::new(format!("{word} stands for nothing"))
-        .at(Place {
+        .at(Position {
             file: file.into(),
             line: at as u32 + 1,
             text: line.trim_end_matches('\n').to_owned(),
