@@ -160,7 +160,7 @@ impl Listener {
         if has_length { self.zones.get(wire).copied() } else { None }
     }
 
-    /// A reply that no plugin has seen: one of them counts it.
+    /// Gives a reply that no plugin has seen. The first plugin that counts such replies counts it.
     pub(super) fn by_itself(&self, query: &Query<'_>, reply: Reply) -> Outcome {
         let plugins = || self.sites.iter().flat_map(|site| site.chain.plugins());
         let _ = plugins().any(|plugin| plugin.refused(query, &reply, self));

@@ -54,7 +54,7 @@ impl Pending {
 impl Site {
     /// Asks the chain from the top.
     pub(super) fn ask(self: &Arc<Self>, listener: &Arc<Listener>, query: &mut Query<'_>) -> Outcome {
-        guarded((listener, 0), query, |query| self.down(listener, (0, 0), query))
+        guarded(listener, 0, query, |query| self.down(listener, (0, 0), query))
     }
 
     fn down(self: &Arc<Self>, listener: &Arc<Listener>, (top, from): (usize, usize), query: &mut Query<'_>) -> Outcome {
@@ -122,7 +122,7 @@ impl Site {
                 return too_deep();
             }
             query.depth += 1;
-            let outcome = guarded((&listener, from), &mut query, |query| self.down(&listener, (from, from), query));
+            let outcome = guarded(&listener, from, &mut query, |query| self.down(&listener, (from, from), query));
             settle(listener, query, outcome).await
         })
     }
@@ -137,7 +137,7 @@ impl Listener {
             let Pending { site, at, top, reply } = pending;
             let reply = in_time(query, unpanicked(reply)).await;
             query.answered_by = at as u8;
-            match guarded((&self, top), query, |query| site.up(&self, (top, at), query, reply)) {
+            match guarded(&self, top, query, |query| site.up(&self, (top, at), query, reply)) {
                 Outcome::Reply(reply) => return Some(reply),
                 Outcome::Wait(next) => pending = next,
                 Outcome::Drop => return None,
@@ -183,10 +183,13 @@ fn too_deep() -> Reply {
     Reply::failure(rcode::SERVFAIL, "too many questions lead to one another")
 }
 
-/// Runs a part of a walk that began at seat `top`; a panic in it becomes SERVFAIL for this one query. The plugins above
-/// do not see that reply, so if the whole server was asked it is counted as one that the server gave by itself.
+/// Runs a part of a walk that began at seat `top`; a panic in it becomes SERVFAIL for this one query.
+///
+/// The plugins above do not see that reply. If the walk began at the top, it is counted as one that the server gave
+/// by itself, as CoreDNS counts it.
 fn guarded<'p>(
-    (listener, top): (&Listener, usize),
+    listener: &Listener,
+    top: usize,
     query: &mut Query<'p>,
     walk: impl FnOnce(&mut Query<'p>) -> Outcome,
 ) -> Outcome {

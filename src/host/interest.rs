@@ -19,8 +19,8 @@ use tokio::io::unix::AsyncFd;
 /// Outside of a runtime.
 pub fn registered(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
     // Deprecated because a type may return another descriptor each time; a `UdpSocket` keeps one
-    // for life. The replacement wants that promised with `unsafe`, which is allowed in the file of
-    // system calls only.
+    // for life. The replacement wants that promised in a way that only the file of system calls
+    // may use.
     #[expect(deprecated, reason = "sound for a socket of the standard library")]
     AsyncFd::with_interest(socket, interest)
 }
