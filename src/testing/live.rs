@@ -125,7 +125,7 @@ fn sorted(series: &str) -> (&str, Vec<&str>) {
 pub(crate) async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
     let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
     let (peer, local) = (SocketAddr::from(([127, 0, 0, 1], 5353)), SocketAddr::from(([127, 0, 0, 1], 53)));
-    let mut query = Query::new(&packet, request.clone(), Client { peer, local, proto }, Instant::now());
+    let mut query = Query::new(&packet, request, Client { peer, local, proto }, Instant::now());
     let (query, reply) = match listener.ask(&mut query) {
         Outcome::Reply(reply) => (query.into_owned(), reply),
         Outcome::Drop => panic!("no reply"),
@@ -136,7 +136,7 @@ pub(crate) async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Pro
         }
     };
     let mut out = Vec::new();
-    Writer::default().reply(&packet, &request, &reply, query.limit(), &mut out);
+    Writer::default().reply(&packet, &query.request, &reply, query.limit(), &mut out);
     Got { reply, message: Message::from_vec(&out).expect("a message") }
 }
 

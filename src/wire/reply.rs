@@ -41,7 +41,9 @@ pub struct Reply {
     pub order: Order,
     /// Where the answer comes from.
     pub origin: Origin,
-    /// Flags to be cleared, of those that the answer has.
+    /// Header flags that are set whatever the answer or the query has; see [`Reply::set_flags`].
+    pub set: u16,
+    /// Header flags that are clear whatever the answer or the query has.
     pub cleared: u16,
     /// What few replies have.
     pub note: Option<Box<Note>>,
@@ -85,7 +87,7 @@ impl Reply {
     /// An answer from memory.
     #[must_use]
     pub fn memory(answer: Arc<Answer>) -> Self {
-        Self { answer, ttl: None, order: Order::Stored, origin: Origin::Memory, cleared: 0, note: None }
+        Self { answer, ttl: None, order: Order::Stored, origin: Origin::Memory, set: 0, cleared: 0, note: None }
     }
 
     /// An answer that was fetched.
@@ -139,7 +141,25 @@ impl Reply {
     /// The header flags that the reply decides.
     #[must_use]
     pub fn flags(&self) -> u16 {
-        self.answer.flags & !self.cleared
+        self.answer.flags & !self.cleared | self.set
+    }
+
+    /// All header flags of the message: those that the reply decides, and RD and CD as in the query.
+    #[must_use]
+    pub fn header_flags(&self, query: u16) -> u16 {
+        flag::QR | query & (flag::RD | flag::CD) & !self.cleared | self.flags()
+    }
+
+    /// Sets header flags of the message, whatever the answer or the query has.
+    pub fn set_flags(&mut self, flags: u16) {
+        self.set |= flags;
+        self.cleared &= !flags;
+    }
+
+    /// Clears header flags of the message, whatever the answer or the query has.
+    pub fn clear_flags(&mut self, flags: u16) {
+        self.cleared |= flags;
+        self.set &= !flags;
     }
 
     /// Whether the upstream's or our own answer was cut already.

@@ -94,7 +94,7 @@ impl Inner {
             Arc::make_mut(&mut reply.answer).options.clear();
         }
         if !asked.wants_ad {
-            reply.cleared |= flag::AD;
+            reply.clear_flags(flag::AD);
         }
         if limits.except.iter().any(|zone| asked.name.is_under(zone)) {
             return None;
@@ -113,10 +113,15 @@ impl Inner {
         counts: &Counts,
     ) -> Option<Arc<Entry>> {
         // Whoever asked gets what came; what is kept is what belongs to the question.
-        let kept = match &class.selected {
+        let mut kept = match &class.selected {
             Some(indexes) => Arc::new(select(&reply.answer, (&asked.name, asked.qtype, asked.qclass), indexes)?),
             None => reply.answer.clone(),
         };
+        // What a plugin below has made of AA and RA is kept as well, as in CoreDNS.
+        let changed = (reply.flags() ^ kept.flags) & (flag::AA | flag::RA);
+        if changed != 0 {
+            Arc::make_mut(&mut kept).flags ^= changed;
+        }
         let key: Arc<[u8]> = asked.key().as_slice().into();
         let mut entry = Entry::new((self.store.number, key), reply, class, ttl, self.now());
         entry.answer = kept;
@@ -168,7 +173,9 @@ impl Inner {
         };
         let mut reply = Reply::fetched(own(&entry.answer));
         reply.ttl = Some(ttl);
-        reply.cleared = if asked.wants_ad { 0 } else { flag::AD };
+        if !asked.wants_ad {
+            reply.clear_flags(flag::AD);
+        }
         if let Some((code, text)) = &entry.error {
             reply = reply.with_error(*code, text.clone());
         }
