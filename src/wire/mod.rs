@@ -15,6 +15,7 @@
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@reverse`]: the address that a reverse name stands for
 //! - [`seen`]: what an answer holds already
+//! - [`soa`]: the SOA record of a zone, alone or in a denial
 //! - [`text`]: a domain name as text
 //! - [`translate`]: an answer with IPv6 addresses that stand for those of IPv4
 //! - [`mod@write`]: splicing a reply behind the question that was asked
@@ -32,6 +33,7 @@ pub mod request;
 pub mod reverse;
 pub mod seen;
 pub mod select;
+pub mod soa;
 pub mod text;
 pub mod translate;
 pub mod types;

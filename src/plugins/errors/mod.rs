@@ -45,7 +45,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::host::log::{self, Level};
 use crate::wire::name::Name;
-use crate::wire::types::type_name;
+use crate::wire::types::TypeText;
 use consolidate::{Patterns, Seen};
 
 /// How the house knows this plugin.
@@ -111,11 +111,7 @@ impl Plugin for Errors {
 /// `RCODE QNAME QTYPE: CAUSE`
 fn line(query: &Query<'_>, rcode: u16, cause: &str) -> String {
     let name = Name::from_wire(query.asked()).unwrap_or(Name::ROOT).lowered();
-    let qtype = query.request.qtype;
-    match type_name(qtype) {
-        Some(known) => format!("{rcode} {name} {known}: {cause}"),
-        None => format!("{rcode} {name} TYPE{qtype}: {cause}"),
-    }
+    format!("{rcode} {name} {}: {cause}", TypeText(query.request.qtype))
 }
 
 fn print(level: Level, message: std::fmt::Arguments<'_>) {
