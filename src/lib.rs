@@ -2,8 +2,8 @@
 //!
 //! # One query, in order
 //!
-//! [`server`]`/udp` takes a datagram and what is live → [`wire`] reads header, question and OPT in place →
-//! [`chain`]`/site` finds the server block by its longest zone → the chain goes down, plugin by plugin, until one
+//! [`server`]`/udp` takes a datagram and what is live → [`chain`]`/serve` has [`wire`] read header, question and OPT
+//! in place → [`chain`]`/listener` finds the server block by its longest zone → the chain goes down, plugin by plugin, until one
 //! answers → the reply comes up through the same seats → [`wire`] writes it behind the question, cut to what the
 //! client takes → it is sent from the address that was asked.
 //!
@@ -34,6 +34,9 @@ pub mod host;
 pub mod node;
 pub mod plugins;
 pub mod server;
+// Unit tests share files with the tests outside, which name the crate.
+#[cfg(test)]
+extern crate self as signpost;
 #[cfg(test)]
 mod testing;
 pub mod wire;

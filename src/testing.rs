@@ -1,28 +1,31 @@
 //! For unit tests: a whole server without sockets, built from the text of a Corefile.
 
+#[path = "../tests/kit/kept.rs"]
+pub(crate) mod kept;
 pub(crate) mod live;
 #[path = "../tests/support/tls.rs"]
 pub(crate) mod tls;
 #[path = "../tests/support/upstream.rs"]
 pub(crate) mod upstream;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use hickory_proto::op::Message;
 
 use crate::chain::build::{Configuration, build};
-use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use crate::chain::{Client, Proto, Query, Reply};
 use crate::corefile::{self, Vocabulary};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::clock::Clock;
 use crate::plugins;
 use crate::wire::name::Name;
-use crate::wire::request::{Gate, gate};
 use crate::wire::types::type_number;
 use crate::wire::write::Writer;
+
+/// Where the server is asked.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 
 /// A configuration and the process it runs in.
 pub(crate) struct Server {
@@ -64,21 +67,9 @@ impl Server {
 
     /// Returns the reply to a packet before it is written.
     pub(crate) fn outcome(&self, packet: &[u8], peer: SocketAddr) -> Option<(Query<'static>, Reply)> {
-        let Gate::Pass(request) = gate(packet) else { panic!("not a query") };
-        let local = "127.0.0.1:53".parse().expect("an address");
-        let client = Client { peer, local, proto: Proto::Udp };
-        let listener = &self.configuration.listeners[0];
-        let mut query = Query::new(packet, request, client, Instant::now());
-        match listener.ask(&mut query) {
-            Outcome::Reply(reply) => Some((query.into_owned(), reply)),
-            Outcome::Drop => None,
-            Outcome::Wait(pending) => {
-                let mut query = query.into_owned();
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                let reply = runtime.block_on(listener.clone().finish(&mut query, pending));
-                reply.map(|reply| (query, reply))
-            }
-        }
+        let client = Client { peer, local: LOCAL, proto: Proto::Udp };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(kept::reply(packet, client, &self.configuration.listeners[0]))
     }
 }
 

@@ -4,10 +4,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::Criterion;
-use signpost::chain::{Outcome, Query};
-use signpost::wire::request::{Gate, gate};
+use signpost::chain::serve::Desk;
 use signpost::wire::types::rtype;
-use signpost::wire::write::Writer;
 
 use crate::kit::fetched;
 use crate::kit::message::{client, query};
@@ -18,15 +16,9 @@ pub(crate) fn cache(c: &mut Criterion) {
     let mut group = c.benchmark_group("cache");
     let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());
     let bare = passing(0, ".");
-    let (mut writer, mut out) = (Writer::default(), Vec::new());
+    let (mut desk, client) = (Desk::default(), client());
     group.bench_function("bare loop", |b| {
-        b.iter(|| {
-            out.clear();
-            let Gate::Pass(request) = gate(black_box(&packet)) else { panic!("a query") };
-            let mut query = Query::new(&packet, request, client(), now);
-            let Outcome::Reply(reply) = bare.ask(&mut query) else { panic!("answered") };
-            writer.reply(query.packet(), &query.request, &reply, query.limit(), &mut out)
-        });
+        b.iter(|| desk.ask(black_box(&packet), client, &bare, now).map(<[u8]>::len));
     });
     let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
     let names = |count: usize| (0..count).map(|n| query(&format!("n{n}.example.org"), rtype::A)).collect::<Vec<_>>();

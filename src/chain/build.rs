@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::listener::{Listener, server_label};
 use super::place::{self, Place, zone_name};
 use super::query::SEATS;
 use super::secure::Secure;
 use super::setup::{BlockDraft, Common, Fact, Preparation, Registration, Setup, Start};
-use super::site::{Chain, Listener, Site, server_label};
+use super::site::{Chain, Site};
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
 use crate::corefile::{Corefile, Finding, Findings, ServerBlock, Severity};
@@ -123,8 +124,11 @@ fn settle(blocks: &mut [Block<'_>]) -> Result<()> {
     check_protocols(blocks)
 }
 
-fn assemble(blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration> {
+fn assemble(mut blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration> {
     let servers = server_lines(&blocks);
+    // As in CoreDNS, blocks that do not ask take no part.
+    let probed = blocks.iter_mut().filter(|block| block.draft.is_probed);
+    common.probes.add(probed.flat_map(|block| std::mem::take(&mut block.draft.probes)));
     Ok(Configuration {
         listeners: listeners(blocks)?,
         endpoints: common.endpoints,
@@ -213,7 +217,7 @@ impl<'a> Block<'a> {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { keys: &self.keys, addresses: &self.draft.bind, filtered: self.source.directive("view").is_some() }
+        Wanted { keys: &self.keys, addresses: &self.draft.bind, filtered: self.draft.is_filtered }
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! - [`query`]: what travels down
 //! - [`plugin`]: what a plugin is
+//! - [`serve`]: from a packet to its reply, the same for every transport
+//! - [`listener`]: all server blocks of one address and port, and how a question finds its block
 //! - [`walk`]: down, up, waiting, and asking again
 //! - [`place`]: where a server block is served
-//! - [`site`]: a server block's chain on one listener, and how a name finds it
+//! - [`site`]: a server block's chain on one listener
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
 //! - [`target`]: the target of an alias, and what its failure means
 //! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
@@ -14,11 +16,13 @@
 
 pub mod build;
 pub mod external;
+pub mod listener;
 pub mod place;
 pub mod plugin;
 pub mod query;
 pub mod search;
 pub mod secure;
+pub mod serve;
 pub mod setup;
 pub mod site;
 pub mod target;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::site::server_label;
+use super::listener::server_label;
 use crate::corefile::address::{Key, Transport};
 use crate::error::Result;
 use crate::wire::name::Name;

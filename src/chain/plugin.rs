@@ -4,13 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::listener::Listener;
 use super::query::Query;
-use super::site::{Listener, Site};
+use super::site::Site;
+use super::walk;
 use crate::wire::reply::Reply;
 
 //----------- Plugin ---------------------------------------------------------
 
-/// A link of the chain. Both hooks run on the worker's own thread and must not block; whoever has to wait
+/// A link of the chain. Its hooks run on the worker's own thread and must not block; a plugin that has to wait
 /// hands back a future.
 pub trait Plugin: Send + Sync + 'static {
     /// A query on its way down: answer it, change it, or let it pass.
@@ -33,6 +35,12 @@ pub trait Plugin: Send + Sync + 'static {
     /// The server answered by itself: the name belongs to no server block of `listener`, the class is not served, or
     /// a plugin panicked. Returns whether it was counted.
     fn refused(&self, _query: &Query<'_>, _reply: &Reply, _listener: &Listener) -> bool {
+        false
+    }
+
+    /// Whether questions of other classes than IN may come in. If no plugin of a listener says so, the server refuses
+    /// them, as CoreDNS does.
+    fn takes_any_class(&self) -> bool {
         false
     }
 }
@@ -81,18 +89,18 @@ impl Here<'_> {
     /// Asks the whole server, as if a client had asked: routing and all plugins.
     #[must_use]
     pub fn lookup(&self, query: Query<'static>) -> Later {
-        self.listener.clone().resolve(query)
+        walk::lookup(self.listener.clone(), query)
     }
 
     /// Asks the plugins below this one.
     #[must_use]
     pub fn below(&self, query: Query<'static>) -> Later {
-        self.site.clone().resolve(self.listener.clone(), self.seat + 1, query)
+        walk::lookup_from(self.listener.clone(), self.site.clone(), self.seat + 1, query)
     }
 
     /// Asks this plugin itself once more, and those below it.
     #[must_use]
     pub fn again(&self, query: Query<'static>) -> Later {
-        self.site.clone().resolve(self.listener.clone(), self.seat, query)
+        walk::lookup_from(self.listener.clone(), self.site.clone(), self.seat, query)
     }
 }

@@ -68,6 +68,11 @@ pub(super) struct BlockDraft {
     pub(super) search_wishes: Vec<SearchWish>,
     pub(super) externals: Option<Arc<dyn Externals>>,
     pub(super) external_wish: Option<(OfferedExternals, Complaint)>,
+    pub(super) probes: Vec<(&'static str, Probe)>,
+    /// A plugin of the block asks for the readiness of the others.
+    pub(super) is_probed: bool,
+    /// The block answers only some of the questions for its zones.
+    pub(super) is_filtered: bool,
 }
 
 /// A plugin wants the search lists that another one knows.
@@ -313,17 +318,22 @@ impl<'a> Setup<'a> {
     }
 
     /// Lets `ready` ask whether this plugin is ready.
+    /// Says how to find out whether this plugin is ready.
     pub fn probe(&mut self, ready: impl Fn() -> Readiness + Send + Sync + 'static) {
-        // Only blocks that list `ready` take part, as in CoreDNS.
-        if self.block.directive("ready").is_some() {
-            self.common.probes.add(self.plugin, Arc::new(ready));
-        }
+        self.draft.probes.push((self.plugin, Arc::new(ready)));
     }
 
-    /// The readiness of all plugins of the configuration, complete once it is live.
+    /// The readiness of all plugins of the blocks that ask for it, as this one does now; complete once the
+    /// configuration is live.
     #[must_use]
-    pub fn probes(&self) -> Arc<Probes> {
+    pub fn probes(&mut self) -> Arc<Probes> {
+        self.draft.is_probed = true;
         self.common.probes.clone()
+    }
+
+    /// Says that the block answers only some of the questions for its zones: another block may have the same zones.
+    pub fn filter(&mut self) {
+        self.draft.is_filtered = true;
     }
 }
 
@@ -337,7 +347,7 @@ const MISSING: &str = "the file has to be there when the server starts: in a Pod
 /// `/ready` reads them.
 pub type Readiness = std::result::Result<(), Vec<String>>;
 
-type Probe = Arc<dyn Fn() -> Readiness + Send + Sync>;
+pub(super) type Probe = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
 /// Who may say that the server is not ready yet.
 #[derive(Default)]
@@ -346,8 +356,8 @@ pub struct Probes {
 }
 
 impl Probes {
-    fn add(&self, plugin: &'static str, probe: Probe) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).push((plugin, probe));
+    pub(super) fn add(&self, probes: impl IntoIterator<Item = (&'static str, Probe)>) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(probes);
     }
 
     /// The plugins that are not ready, sorted, and why; each plugin and each reason once.

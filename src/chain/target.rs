@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::plugin::Here;
 use super::query::Query;
+use super::walk;
 use crate::wire::answer::Section;
 use crate::wire::name::Name;
 use crate::wire::reply::Reply;
@@ -55,7 +56,7 @@ impl Here<'_> {
                 None => true,
                 Some(other) => {
                     let qtype = other.qtype;
-                    !has_address(&listener.resolve(other).await, qtype)
+                    !has_address(&walk::lookup(listener, other).await, qtype)
                 }
             };
             Target { reply, has_failed }

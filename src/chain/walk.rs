@@ -1,13 +1,14 @@
-//! The walk of one query: down to whoever answers, up through those above, and what happens in between.
+//! The walk of one query: down to the plugin that answers, up through those above it, and what happens in between.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
-use super::plugin::{Here, Later, Step, Turn};
+use super::listener::Listener;
+use super::plugin::{Here, Later, Plugin, Step, Turn};
 use super::query::Query;
-use super::site::{Listener, Site};
+use super::site::Site;
 use crate::host::log;
 use crate::wire::reply::Reply;
 use crate::wire::types::rcode;
@@ -36,10 +37,10 @@ pub enum Outcome {
 
 /// A walk that waits: the seat to go on from, and the reply to go on with.
 pub struct Pending {
+    listener: Arc<Listener>,
     site: Arc<Site>,
-    at: usize,
-    /// The seat where this walk began: no hook above it runs.
     top: usize,
+    at: usize,
     reply: Later,
 }
 
@@ -49,122 +50,146 @@ impl Pending {
     pub fn waits_in(&self) -> &'static str {
         self.site.chain.names()[self.at]
     }
-}
 
-impl Site {
-    /// Asks the chain from the top.
-    pub(super) fn ask(self: &Arc<Self>, listener: &Arc<Listener>, query: &mut Query<'_>) -> Outcome {
-        guarded(listener, 0, query, |query| self.down(listener, (0, 0), query))
-    }
-
-    fn down(self: &Arc<Self>, listener: &Arc<Listener>, (top, from): (usize, usize), query: &mut Query<'_>) -> Outcome {
-        for (seat, plugin) in self.chain.plugins().iter().enumerate().skip(from) {
-            query.answered_by = seat as u8;
-            match plugin.ask(query, &Here { listener, site: self, seat }) {
-                Step::Next => {}
-                Step::Answer(reply) => return self.up(listener, (top, seat), query, reply),
-                Step::Wait(reply) => return Outcome::Wait(Pending { site: self.clone(), at: seat, top, reply }),
-                Step::Drop => return self.up_in_silence(listener, (top, seat), query),
+    /// Goes on with the walk of `query` until there is a reply. Returns `None` if there will be none.
+    ///
+    /// A plugin that has not answered when the query's patience is over is no longer waited for: SERVFAIL.
+    pub async fn finish(mut self, query: &mut Query<'static>) -> Option<Reply> {
+        loop {
+            let Self { listener, site, top, at, reply } = self;
+            let reply = in_time(query, unpanicked(reply)).await;
+            query.answered_by = at as u8;
+            let walk = Walk { listener: &listener, site: &site, top };
+            match walk.guarded(query, |query| walk.up(at, query, reply)) {
+                Outcome::Reply(reply) => return Some(reply),
+                Outcome::Wait(next) => self = next,
+                Outcome::Drop => return None,
             }
         }
-        let end = self.chain.plugins().len();
+    }
+}
+
+//----------- Walk -----------------------------------------------------------
+
+/// A walk through the chain of one site.
+struct Walk<'a> {
+    listener: &'a Arc<Listener>,
+    site: &'a Arc<Site>,
+    /// The seat where it began: no hook above it runs.
+    top: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Asks the plugins from a seat on.
+    fn down(&self, from: usize, query: &mut Query<'_>) -> Outcome {
+        for (seat, plugin) in self.site.chain.plugins().iter().enumerate().skip(from) {
+            query.answered_by = seat as u8;
+            match plugin.ask(query, &self.here(seat)) {
+                Step::Next => {}
+                Step::Answer(reply) => return self.up(seat, query, reply),
+                Step::Wait(reply) => return self.wait(seat, reply),
+                Step::Drop => return self.up_in_silence(seat, query),
+            }
+        }
+        let end = self.site.chain.plugins().len();
         query.answered_by = end as u8;
-        self.up(listener, (top, end), query, self.chain.end_reply())
+        self.up(end, query, self.site.chain.end_reply())
     }
 
-    fn up(
-        self: &Arc<Self>,
-        listener: &Arc<Listener>,
-        (top, from): (usize, usize),
-        query: &mut Query<'_>,
-        mut reply: Reply,
-    ) -> Outcome {
-        for (seat, plugin) in self.chain.plugins()[..from].iter().enumerate().skip(top).rev() {
-            match plugin.reply(query, &mut reply, &Here { listener, site: self, seat }) {
+    /// Shows a reply to the plugins above a seat.
+    fn up(&self, from: usize, query: &mut Query<'_>, mut reply: Reply) -> Outcome {
+        for (seat, plugin) in self.above(from) {
+            match plugin.reply(query, &mut reply, &self.here(seat)) {
                 Turn::Up => {}
                 Turn::Again if query.turns > 0 => {
                     query.turns -= 1;
-                    return self.down(listener, (top, seat + 1), query);
+                    return self.down(seat + 1, query);
                 }
                 Turn::Again => reply = asked_too_often(),
-                Turn::Wait(reply) => return Outcome::Wait(Pending { site: self.clone(), at: seat, top, reply }),
-                Turn::Drop => return self.up_in_silence(listener, (top, seat), query),
+                Turn::Wait(reply) => return self.wait(seat, reply),
+                Turn::Drop => return self.up_in_silence(seat, query),
             }
         }
         Outcome::Reply(reply)
     }
 
     /// Tells the plugins above a seat that there will be no reply.
-    fn up_in_silence(
-        self: &Arc<Self>,
-        listener: &Arc<Listener>,
-        (top, from): (usize, usize),
-        query: &mut Query<'_>,
-    ) -> Outcome {
-        for (seat, plugin) in self.chain.plugins()[..from].iter().enumerate().skip(top).rev() {
-            match plugin.dropped(query, &Here { listener, site: self, seat }) {
+    fn up_in_silence(&self, from: usize, query: &mut Query<'_>) -> Outcome {
+        for (seat, plugin) in self.above(from) {
+            match plugin.dropped(query, &self.here(seat)) {
                 Turn::Up | Turn::Drop => {}
                 Turn::Again if query.turns > 0 => {
                     query.turns -= 1;
-                    return self.down(listener, (top, seat + 1), query);
+                    return self.down(seat + 1, query);
                 }
-                Turn::Again => return self.up(listener, (top, seat), query, asked_too_often()),
-                Turn::Wait(reply) => return Outcome::Wait(Pending { site: self.clone(), at: seat, top, reply }),
+                Turn::Again => return self.up(seat, query, asked_too_often()),
+                Turn::Wait(reply) => return self.wait(seat, reply),
             }
         }
         Outcome::Drop
     }
 
-    /// Asks the plugins from a seat on, as a question of our own.
-    pub(super) fn resolve(self: Arc<Self>, listener: Arc<Listener>, from: usize, mut query: Query<'static>) -> Later {
-        Box::pin(async move {
-            if query.depth >= DEPTH {
-                return too_deep();
-            }
-            query.depth += 1;
-            let outcome = guarded(&listener, from, &mut query, |query| self.down(&listener, (from, from), query));
-            settle(listener, query, outcome).await
-        })
+    /// The plugins above a seat, from the lowest on.
+    fn above(&self, seat: usize) -> impl Iterator<Item = (usize, &'a Arc<dyn Plugin>)> {
+        self.site.chain.plugins()[..seat].iter().enumerate().skip(self.top).rev()
     }
-}
 
-impl Listener {
-    /// Goes on with a walk that waited, until there is a reply (or none is to be sent).
+    fn here(&self, seat: usize) -> Here<'a> {
+        Here { listener: self.listener, site: self.site, seat }
+    }
+
+    fn wait(&self, at: usize, reply: Later) -> Outcome {
+        let (listener, site) = (self.listener.clone(), self.site.clone());
+        Outcome::Wait(Pending { listener, site, top: self.top, at, reply })
+    }
+
+    /// Runs a part of this walk; a panic in it becomes SERVFAIL for this one query.
     ///
-    /// Whoever has not answered when the query's patience is over is no longer waited for: SERVFAIL.
-    pub async fn finish(self: Arc<Self>, query: &mut Query<'static>, mut pending: Pending) -> Option<Reply> {
-        loop {
-            let Pending { site, at, top, reply } = pending;
-            let reply = in_time(query, unpanicked(reply)).await;
-            query.answered_by = at as u8;
-            match guarded(&self, top, query, |query| site.up(&self, (top, at), query, reply)) {
-                Outcome::Reply(reply) => return Some(reply),
-                Outcome::Wait(next) => pending = next,
-                Outcome::Drop => return None,
-            }
-        }
-    }
-
-    /// Asks the whole server a question of our own.
-    pub(super) fn resolve(self: Arc<Self>, mut query: Query<'static>) -> Later {
-        Box::pin(async move {
-            if query.depth >= DEPTH {
-                return too_deep();
-            }
-            query.depth += 1;
-            let outcome = self.ask(&mut query);
-            settle(self, query, outcome).await
+    /// The plugins above do not see that reply. If the walk began at the top, it is counted as one that the server gave
+    /// by itself, as CoreDNS counts it.
+    fn guarded<'p>(&self, query: &mut Query<'p>, part: impl FnOnce(&mut Query<'p>) -> Outcome) -> Outcome {
+        catch_unwind(AssertUnwindSafe(|| part(query))).unwrap_or_else(|panic| {
+            let reply = panicked(&*panic);
+            if self.top == 0 { self.listener.by_itself(query, reply) } else { Outcome::Reply(reply) }
         })
     }
 }
 
-async fn settle(listener: Arc<Listener>, mut query: Query<'static>, outcome: Outcome) -> Reply {
-    let reply = match outcome {
-        Outcome::Reply(reply) => Some(reply),
-        Outcome::Wait(pending) => listener.finish(&mut query, pending).await,
-        Outcome::Drop => None,
-    };
-    reply.unwrap_or_else(|| Reply::failure(rcode::SERVFAIL, "the question was dropped"))
+/// Asks the chain of a site from the top.
+pub(super) fn begin(listener: &Arc<Listener>, site: &Arc<Site>, query: &mut Query<'_>) -> Outcome {
+    let walk = Walk { listener, site, top: 0 };
+    walk.guarded(query, |query| walk.down(0, query))
+}
+
+//----------- Questions of our own -------------------------------------------
+
+/// Asks the whole server a question of our own.
+pub(super) fn lookup(listener: Arc<Listener>, query: Query<'static>) -> Later {
+    one_deeper(query, move |query| listener.ask(query))
+}
+
+/// Asks the plugins of a site from a seat on a question of our own.
+pub(super) fn lookup_from(listener: Arc<Listener>, site: Arc<Site>, seat: usize, query: Query<'static>) -> Later {
+    one_deeper(query, move |query| {
+        let walk = Walk { listener: &listener, site: &site, top: seat };
+        walk.guarded(query, |query| walk.down(seat, query))
+    })
+}
+
+/// Asks `query`, which another question leads to, unless too many have led there.
+fn one_deeper(mut query: Query<'static>, ask: impl FnOnce(&mut Query<'static>) -> Outcome + Send + 'static) -> Later {
+    Box::pin(async move {
+        if query.depth >= DEPTH {
+            return Reply::failure(rcode::SERVFAIL, "too many questions lead to one another");
+        }
+        query.depth += 1;
+        let reply = match ask(&mut query) {
+            Outcome::Reply(reply) => Some(reply),
+            Outcome::Wait(pending) => pending.finish(&mut query).await,
+            Outcome::Drop => None,
+        };
+        reply.unwrap_or_else(|| Reply::failure(rcode::SERVFAIL, "the question was dropped"))
+    })
 }
 
 /// The reply of a future, or SERVFAIL once the patience of `query` is over.
@@ -177,26 +202,6 @@ async fn in_time(query: &Query<'_>, reply: impl Future<Output = Reply>) -> Reply
 
 fn asked_too_often() -> Reply {
     Reply::failure(rcode::SERVFAIL, "plugins asked again and again")
-}
-
-fn too_deep() -> Reply {
-    Reply::failure(rcode::SERVFAIL, "too many questions lead to one another")
-}
-
-/// Runs a part of a walk that began at seat `top`; a panic in it becomes SERVFAIL for this one query.
-///
-/// The plugins above do not see that reply. If the walk began at the top, it is counted as one that the server gave
-/// by itself, as CoreDNS counts it.
-fn guarded<'p>(
-    listener: &Listener,
-    top: usize,
-    query: &mut Query<'p>,
-    walk: impl FnOnce(&mut Query<'p>) -> Outcome,
-) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| walk(query))).unwrap_or_else(|panic| {
-        let reply = panicked(&*panic);
-        if top == 0 { listener.by_itself(query, reply) } else { Outcome::Reply(reply) }
-    })
 }
 
 /// The reply of a future, or SERVFAIL if it panics.

@@ -67,15 +67,14 @@ impl Plugin for Cancel {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use super::*;
-    use crate::chain::site::{Chain, Listener, Site};
-    use crate::chain::{Outcome, Proto, query};
+    use crate::chain::listener::Listener;
+    use crate::chain::site::{Chain, Site};
+    use crate::chain::{Proto, query};
     use crate::corefile::address::Transport;
-    use crate::testing::packet;
+    use crate::testing::{kept, packet};
     use crate::wire::name::Name;
-    use crate::wire::request::{Gate, gate};
     use crate::wire::types::rcode;
 
     struct Never;
@@ -93,14 +92,11 @@ mod tests {
         let site = Site { zones: vec![Name::ROOT], chain: Arc::new(Chain::new(seats)), ordinal: 0 };
         let listener = Arc::new(Listener::new(Transport::Dns, String::new(), 53, vec![Arc::new(site)]));
         let packet = packet("a.example.", "A");
-        let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
         let any = "127.0.0.1:53".parse().expect("an address");
         let client = query::Client { peer: any, local: any, proto: Proto::Udp };
-        let mut query = Query::new(&packet, request, client, Instant::now());
-        let Outcome::Wait(pending) = listener.ask(&mut query) else { panic!("nobody waits") };
-        let mut query = query.into_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let reply = runtime.block_on(listener.finish(&mut query, pending)).expect("a reply");
+        let reply = runtime.block_on(kept::reply(&packet, client, &listener));
+        let (query, reply) = reply.expect("a reply");
         assert_eq!((reply.rcode(), reply.cause()), (rcode::SERVFAIL, Some("context deadline exceeded")));
         assert_eq!(query.inner(&Name::ROOT, 1).patience, Some(Duration::from_millis(20)));
     }

@@ -89,6 +89,10 @@ impl Plugin for Chaos {
             None => Step::Next,
         }
     }
+
+    fn takes_any_class(&self) -> bool {
+        true
+    }
 }
 
 impl Chaos {

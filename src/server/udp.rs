@@ -17,14 +17,12 @@ use tokio::sync::{Notify, watch};
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
 use super::waiting::Place;
 use super::worker::{Closing, Local};
-use crate::chain::site::Listener;
-use crate::chain::{Client, Outcome, Pending, Proto, Query, Reply};
+use crate::chain::listener::Listener;
+use crate::chain::serve::{self, Responder, Waiting, write_reply};
+use crate::chain::{Client, Pending, Proto, Query};
 use crate::corefile::address::Transport;
 use crate::host::interest::registered;
-use crate::wire::answer::recycle;
-use crate::wire::request::{Gate, gate};
-use crate::wire::types::rcode;
-use crate::wire::write::{Writer, refusal};
+use crate::wire::write::Writer;
 
 /// Octets of replies that are gathered before they are sent.
 const GATHER: usize = 256 << 10;
@@ -182,46 +180,41 @@ fn answer(
     now: Instant,
     outbox: &mut Outbox,
 ) {
-    let to = (datagram.peer, datagram.local.filter(|_| port.wildcard));
-    let request = match gate(datagram.bytes) {
-        Gate::Silence => return,
-        Gate::Refuse(why) => return outbox.put(to, |_, out| refusal(datagram.bytes, &why, out)),
-        Gate::Pass(request) => request,
-    };
-    let client = Client {
-        peer: canonical(datagram.peer),
-        local: canonical(SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port())),
-        proto: Proto::Udp,
-    };
-    let mut query = Query::new(datagram.bytes, request, client, now);
-    match listener.ask(&mut query) {
-        Outcome::Reply(reply) => outbox.reply(to, &query, reply),
-        Outcome::Drop => {}
-        Outcome::Wait(pending) => match local.place(&query, &pending) {
-            Some(place) => {
-                let end = End { port: port.clone(), place: Some(place) };
-                // In a box of its own: what is moved into a task is copied more than once.
-                let query = Box::new(query.into_owned());
-                tokio::task::spawn_local(finish(listener.clone(), end, query, pending, to));
-            }
-            None => outbox.reply(to, &query, Reply::failure(rcode::SERVFAIL, "too many queries are waiting")),
-        },
-    }
+    let local_address = SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port());
+    let client = Client { peer: canonical(datagram.peer), local: canonical(local_address), proto: Proto::Udp };
+    let to = Envelope { peer: datagram.peer, source: datagram.local.filter(|_| port.wildcard) };
+    serve::serve(datagram.bytes, client, listener, now, &mut Asked { local, port, outbox, to });
 }
 
-/// Goes on with a query that had to wait.
-async fn finish(
-    listener: Arc<Listener>,
-    mut end: End,
-    mut query: Box<Query<'static>>,
-    pending: Pending,
-    to: (SocketAddr, Option<IpAddr>),
-) {
-    if let Some(reply) = listener.finish(&mut query, pending).await {
-        let mut outbox = end.port.outbox.borrow_mut();
-        outbox.reply(to, &query, reply);
-        // It counts as waiting until the reply has gone.
-        outbox.places.extend(end.place.take());
+/// A datagram that is served.
+struct Asked<'a> {
+    local: &'a Rc<Local>,
+    port: &'a Rc<Port>,
+    outbox: &'a mut Outbox,
+    to: Envelope,
+}
+
+impl Responder for Asked<'_> {
+    type Place = Place;
+
+    fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
+        self.outbox.put(self.to, write);
+    }
+
+    fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
+        self.local.place(query, pending)
+    }
+
+    fn wait(&mut self, waiting: Waiting, place: Place) {
+        let (mut end, to) = (End { port: self.port.clone(), place: Some(place) }, self.to);
+        tokio::task::spawn_local(async move {
+            if let (query, Some(reply)) = waiting.finish().await {
+                let mut outbox = end.port.outbox.borrow_mut();
+                outbox.put(to, |writer, out| write_reply(&query, reply, writer, out));
+                // It counts as waiting until the reply has gone.
+                outbox.places.extend(end.place.take());
+            }
+        });
     }
 }
 
@@ -249,25 +242,24 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 struct Outbox {
     writer: Writer,
     bytes: Vec<u8>,
-    parcels: Vec<(Range<usize>, SocketAddr, Option<IpAddr>)>,
+    parcels: Vec<(Range<usize>, Envelope)>,
     /// Of the queries that had to wait.
     places: Vec<Place>,
 }
 
-impl Outbox {
-    fn reply(&mut self, to: (SocketAddr, Option<IpAddr>), query: &Query<'_>, reply: Reply) {
-        self.put(to, |writer, out| writer.reply(query.packet(), &query.request, &reply, query.limit(), out));
-        recycle(reply.answer);
-    }
+/// Where a reply goes.
+#[derive(Clone, Copy)]
+struct Envelope {
+    peer: SocketAddr,
+    /// The address that it comes from; `None` leaves it to the kernel.
+    source: Option<IpAddr>,
+}
 
-    fn put(
-        &mut self,
-        (peer, source): (SocketAddr, Option<IpAddr>),
-        write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize,
-    ) {
+impl Outbox {
+    fn put(&mut self, to: Envelope, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
         let start = self.bytes.len();
         let len = write(&mut self.writer, &mut self.bytes);
-        self.parcels.push((start..start + len, peer, source));
+        self.parcels.push((start..start + len, to));
     }
 
     /// Sends everything; a datagram that cannot be sent to its client is left to the client's retry.
@@ -295,8 +287,8 @@ impl Outbox {
     fn send_some(&self, port: &Port, done: usize) -> std::io::Result<usize> {
         let parcels = &self.parcels[done..self.parcels.len().min(done + BATCH)];
         let mut batch = [Transmit { bytes: &[], peer: port.own, source: None }; BATCH];
-        for (transmit, (range, peer, source)) in batch.iter_mut().zip(parcels) {
-            *transmit = Transmit { bytes: &self.bytes[range.clone()], peer: *peer, source: *source };
+        for (transmit, (range, to)) in batch.iter_mut().zip(parcels) {
+            *transmit = Transmit { bytes: &self.bytes[range.clone()], peer: to.peer, source: to.source };
         }
         port.send(&batch[..parcels.len()])
     }

@@ -19,7 +19,7 @@ use super::stream::{Connections, Limits};
 use super::turns::Turns;
 use super::waiting::{Place, Waiting};
 use super::{stream, udp};
-use crate::chain::site::Listener;
+use crate::chain::listener::Listener;
 use crate::chain::{Pending, Query};
 use crate::corefile::address::Transport;
 use crate::error::{Error, Result};

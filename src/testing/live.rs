@@ -8,12 +8,11 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use tokio::runtime::Runtime;
 
-use super::{Server, packet};
-use crate::chain::site::Listener;
-use crate::chain::{Client, Outcome, Proto, Query, Reply};
+use super::{LOCAL, Server, kept, packet};
+use crate::chain::listener::Listener;
+use crate::chain::{Client, Proto, Reply};
 use crate::error::Result;
 use crate::host::tasks::Tasks;
-use crate::wire::request::{Gate, gate};
 use crate::wire::write::Writer;
 
 /// The server and its control runtime.
@@ -123,18 +122,8 @@ fn sorted(series: &str) -> (&str, Vec<&str>) {
 
 /// Sends a packet to a listener.
 pub(crate) async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
-    let Gate::Pass(request) = gate(&packet) else { panic!("not a query") };
-    let (peer, local) = (SocketAddr::from(([127, 0, 0, 1], 5353)), SocketAddr::from(([127, 0, 0, 1], 53)));
-    let mut query = Query::new(&packet, request, Client { peer, local, proto }, Instant::now());
-    let (query, reply) = match listener.ask(&mut query) {
-        Outcome::Reply(reply) => (query.into_owned(), reply),
-        Outcome::Drop => panic!("no reply"),
-        Outcome::Wait(pending) => {
-            let mut query = query.into_owned();
-            let reply = listener.clone().finish(&mut query, pending).await.expect("a reply");
-            (query, reply)
-        }
-    };
+    let client = Client { peer: SocketAddr::from(([127, 0, 0, 1], 5353)), local: LOCAL, proto };
+    let (query, reply) = kept::reply(&packet, client, &listener).await.expect("a reply");
     let mut out = Vec::new();
     Writer::default().reply(&packet, &query.request, &reply, query.limit(), &mut out);
     Got { reply, message: Message::from_vec(&out).expect("a message") }

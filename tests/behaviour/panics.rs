@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use signpost::chain::build::build;
+use signpost::chain::listener::Listener;
 use signpost::chain::setup::{Registration, Setup};
-use signpost::chain::site::Listener;
 use signpost::chain::walk::panics;
 use signpost::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use signpost::corefile::{self, Vocabulary};

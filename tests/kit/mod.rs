@@ -4,5 +4,6 @@
 
 pub mod cluster;
 pub mod fetched;
+pub mod kept;
 pub mod message;
 pub mod whole;

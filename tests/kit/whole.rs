@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use signpost::chain::build::{Configuration, build};
+use signpost::chain::listener::Listener;
+use signpost::chain::serve::Desk;
 use signpost::chain::setup::Registration;
-use signpost::chain::site::{Chain, Listener, Site};
-use signpost::chain::{Client, Here, Outcome, Plugin, Query, Reply, Step, Turn};
+use signpost::chain::site::{Chain, Site};
+use signpost::chain::{Client, Here, Plugin, Query, Reply, Step, Turn};
 use signpost::corefile::address::Transport;
 use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
 use signpost::host::tasks::Tasks;
 use signpost::plugins::{ALL, ELSEWHERE};
-use signpost::wire::answer::{Answer, recycle};
+use signpost::wire::answer::Answer;
 use signpost::wire::name::Name;
-use signpost::wire::request::{Gate, gate};
 use signpost::wire::types::rtype;
-use signpost::wire::write::{Writer, refusal};
 
-use super::cluster;
 use super::message::{client, query};
+use super::{cluster, kept};
 
 /// The Corefile that kubeadm writes, with the data from manifests.
 pub const KUBEADM: &str = ".:53 {
@@ -119,9 +119,9 @@ impl Whole {
         self.asker.ask(packet, now)
     }
 
-    /// See [`Asker::reply`]; waits for it.
-    pub fn reply(&mut self, packet: &[u8]) -> Option<Reply> {
-        self.runtime.block_on(self.asker.reply(packet))
+    /// Waits for the reply to a packet. Returns it before it is written.
+    pub fn reply(&self, packet: &[u8]) -> Option<Reply> {
+        self.runtime.block_on(kept::reply(packet, self.asker.client, &self.asker.listener)).map(|(_, reply)| reply)
     }
 
     /// Waits until the data is there: the packet is answered with NOERROR.
@@ -138,54 +138,22 @@ impl Whole {
 pub struct Asker {
     listener: Arc<Listener>,
     client: Client,
-    writer: Writer,
-    out: Vec<u8>,
+    desk: Desk,
 }
 
 impl Asker {
     fn new(listener: Arc<Listener>) -> Self {
-        Self { listener, client: client(), writer: Writer::default(), out: Vec::new() }
+        Self { listener, client: client(), desk: Desk::default() }
     }
 
-    /// What a worker does with one datagram, less the socket. `None` for a query that has to wait, or is dropped.
+    /// What a worker does with one datagram, less the socket. Returns `None` for a query that has to wait, or is dropped.
     pub fn ask(&mut self, packet: &[u8], now: Instant) -> Option<&[u8]> {
-        self.out.clear();
-        match gate(packet) {
-            Gate::Silence => return None,
-            Gate::Refuse(why) => {
-                refusal(packet, &why, &mut self.out);
-            }
-            Gate::Pass(request) => {
-                let mut query = Query::new(packet, request, self.client, now);
-                let Outcome::Reply(reply) = self.listener.ask(&mut query) else { return None };
-                self.writer.reply(query.packet(), &query.request, &reply, query.limit(), &mut self.out);
-                recycle(reply.answer);
-            }
-        }
-        Some(&self.out)
+        self.desk.ask(packet, self.client, &self.listener, now)
     }
 
     /// The same for a query that may have to wait, on the runtime of the caller.
     pub async fn ask_and_wait(&mut self, packet: &[u8]) -> Option<&[u8]> {
-        let Gate::Pass(request) = gate(packet) else { return None };
-        let query = Query::new(packet, request.clone(), self.client, Instant::now());
-        let limit = query.limit();
-        let reply = self.reply(packet).await?;
-        self.out.clear();
-        self.writer.reply(packet, &request, &reply, limit, &mut self.out);
-        recycle(reply.answer);
-        Some(&self.out)
-    }
-
-    /// The reply before it is written.
-    pub async fn reply(&mut self, packet: &[u8]) -> Option<Reply> {
-        let Gate::Pass(request) = gate(packet) else { return None };
-        let mut query = Query::new(packet, request, self.client, Instant::now()).into_owned();
-        match self.listener.ask(&mut query) {
-            Outcome::Reply(reply) => Some(reply),
-            Outcome::Wait(pending) => self.listener.clone().finish(&mut query, pending).await,
-            Outcome::Drop => None,
-        }
+        self.desk.ask_and_wait(packet, self.client, &self.listener, Instant::now()).await
     }
 }
 

@@ -210,7 +210,7 @@ fn search_lists_at_every_limit() {
 
 #[test]
 fn no_question_gets_records_of_another_class() {
-    let mut whole = cluster();
+    let whole = cluster();
     let names =
         ["many.n.svc.cluster.local.", "nothing.n.svc.cluster.local.", "cluster.local.", "1.0.1.10.in-addr.arpa."];
     let external = name_of('q', 62);

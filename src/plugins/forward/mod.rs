@@ -282,6 +282,10 @@ impl Plugin for Forwards {
         let sent = Arc::new(Sent::new(query));
         Step::Wait(Box::pin(self.0.clone().resolve((at, slot), sent, query.client.proto, detour)))
     }
+
+    fn takes_any_class(&self) -> bool {
+        true
+    }
 }
 
 /// Where a query goes that one `forward` passes on.

@@ -57,8 +57,8 @@ mod grid;
 
 use std::sync::{Arc, OnceLock};
 
+use crate::chain::listener::Listener;
 use crate::chain::setup::{Registration, Setup};
-use crate::chain::site::Listener;
 use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;

@@ -19,14 +19,12 @@ use tokio_rustls::server::TlsStream;
 use super::carrier::{Carrier, SEALED};
 use super::connections::{Member, wait_for_room};
 use super::output::{Output, READ};
-use crate::chain::site::Listener;
-use crate::chain::{Client, Outcome, Pending, Query, Reply};
+use crate::chain::listener::Listener;
+use crate::chain::serve::{self, Responder, Waiting, write_reply};
+use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
-use crate::wire::answer::recycle;
-use crate::wire::request::{Gate, gate};
-use crate::wire::types::rcode;
-use crate::wire::write::refusal;
+use crate::wire::write::Writer;
 
 /// How long a client may take from the first octet of a message to its last, or to send its first message.
 pub(super) const MESSAGE: Duration = Duration::from_secs(3);
@@ -311,24 +309,8 @@ impl Session {
     fn answer(&mut self, message: &[u8]) {
         let now = Instant::now();
         self.member.active.set(now);
-        let request = match gate(message) {
-            Gate::Silence => return,
-            Gate::Refuse(why) => return self.output.put(now, |_, out| refusal(message, &why, out)),
-            Gate::Pass(request) => request,
-        };
-        let listener = self.listener();
-        let mut query = Query::new(message, request, self.client, now.into_std());
-        match listener.ask(&mut query) {
-            Outcome::Reply(reply) => self.reply(now, &query, reply),
-            Outcome::Drop => {}
-            Outcome::Wait(pending) => match self.local.place(&query, &pending) {
-                Some(place) => self.wait(listener, Box::new(query.into_owned()), pending, place),
-                None => {
-                    let shed = Reply::failure(rcode::SERVFAIL, "too many queries are waiting");
-                    self.reply(now, &query, shed);
-                }
-            },
-        }
+        let (client, listener) = (self.client, self.listener());
+        serve::serve(message, client, &listener, now.into_std(), &mut Asked { session: self, now });
     }
 
     /// Who answers now.
@@ -344,20 +326,6 @@ impl Session {
         last.clone()
     }
 
-    /// Lets a query wait. Its reply comes to this session, and is written when there is room.
-    fn wait(&self, listener: Arc<Listener>, mut query: Box<Query<'static>>, pending: Pending, place: Place) {
-        let (local, connection, late) = (self.local.clone(), self.member.connection(), self.late.clone());
-        connection.in_flight.set(connection.in_flight.get() + 1);
-        tokio::task::spawn_local(async move {
-            let reply = listener.finish(&mut query, pending).await;
-            let octets = reply.as_ref().map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
-            wait_for_room(&local, &connection, octets);
-            connection.active.set(Instant::now());
-            // A session that has ended needs no reply; one that gets none needs to know that nothing is missing.
-            let _ = late.send(Late { query, reply, octets, _place: place });
-        });
-    }
-
     /// Writes the replies that were late, for as long as there is room.
     fn take_late(&mut self) {
         while !self.output.is_full()
@@ -371,12 +339,40 @@ impl Session {
         self.member.in_flight.set(self.member.in_flight.get() - 1);
         self.member.takes(late.octets);
         if let Some(reply) = late.reply {
-            self.reply(Instant::now(), &late.query, reply);
+            self.output.put(Instant::now(), |writer, out| write_reply(&late.query, reply, writer, out));
         }
     }
+}
 
-    fn reply(&mut self, now: Instant, query: &Query<'_>, reply: Reply) {
-        self.output.put(now, |writer, out| writer.reply(query.packet(), &query.request, &reply, query.limit(), out));
-        recycle(reply.answer);
+/// A message that is served.
+struct Asked<'a> {
+    session: &'a mut Session,
+    now: Instant,
+}
+
+impl Responder for Asked<'_> {
+    type Place = Place;
+
+    fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
+        self.session.output.put(self.now, write);
+    }
+
+    fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
+        self.session.local.place(query, pending)
+    }
+
+    /// Lets a query wait. Its reply comes to the session, and is written when there is room.
+    fn wait(&mut self, waiting: Waiting, place: Place) {
+        let Session { local, member, late, .. } = &*self.session;
+        let (local, connection, late) = (local.clone(), member.connection(), late.clone());
+        connection.in_flight.set(connection.in_flight.get() + 1);
+        tokio::task::spawn_local(async move {
+            let (query, reply) = waiting.finish().await;
+            let octets = reply.as_ref().map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
+            wait_for_room(&local, &connection, octets);
+            connection.active.set(Instant::now());
+            // A session that has ended needs no reply; one that gets none needs to know that nothing is missing.
+            let _ = late.send(Late { query, reply, octets, _place: place });
+        });
     }
 }

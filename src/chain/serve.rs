@@ -1,0 +1,136 @@
+//! The way of one packet through the house, the same for every transport: gate, query, chain, reply.
+//!
+//! A transport says with [`Responder`] how messages leave and which queries may wait. [`serve`] does the rest, so that
+//! no transport decides what a query is, what is refused, and what becomes of a query that may not wait.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::listener::Listener;
+use super::query::{Client, Query};
+use super::walk::{Outcome, Pending};
+use crate::wire::answer::recycle;
+use crate::wire::reply::Reply;
+use crate::wire::request::{Gate, gate};
+use crate::wire::types::rcode;
+use crate::wire::write::{Writer, refusal};
+
+//----------- Responder ------------------------------------------------------
+
+/// What a transport does for the packet that is served.
+pub trait Responder {
+    /// The right of a query to wait.
+    type Place;
+
+    /// Sends one message to the client. `write` appends the message and returns its length in octets.
+    fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize);
+
+    /// Returns a place for a query that has to wait, or `None` if too many wait.
+    fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Self::Place>;
+
+    /// Lets a query wait by [`Waiting::finish`], and sends its reply when it is there.
+    fn wait(&mut self, waiting: Waiting, place: Self::Place);
+
+    /// Sends the reply to a query.
+    fn reply(&mut self, query: &Query<'_>, reply: Reply) {
+        self.put(|writer, out| write_reply(query, reply, writer, out));
+    }
+}
+
+/// A query that waits for its reply.
+pub struct Waiting {
+    /// In a box of its own: what is moved into a task is copied more than once.
+    query: Box<Query<'static>>,
+    pending: Pending,
+}
+
+impl Waiting {
+    /// Waits for the reply. Returns the query, and its reply unless there will be none.
+    pub async fn finish(mut self) -> (Box<Query<'static>>, Option<Reply>) {
+        let reply = self.pending.finish(&mut self.query).await;
+        (self.query, reply)
+    }
+}
+
+//----------- serve ----------------------------------------------------------
+
+/// Serves one packet that `client` has sent to `listener`, at this time.
+///
+/// What is not a query is refused or ignored, as [`gate`] says. A query that may not wait, because too many do, is
+/// answered SERVFAIL.
+pub fn serve(packet: &[u8], client: Client, listener: &Arc<Listener>, now: Instant, responder: &mut impl Responder) {
+    let request = match gate(packet) {
+        Gate::Silence => return,
+        Gate::Refuse(why) => return responder.put(|_, out| refusal(packet, &why, out)),
+        Gate::Pass(request) => request,
+    };
+    let mut query = Query::new(packet, request, client, now);
+    match listener.ask(&mut query) {
+        Outcome::Reply(reply) => responder.reply(&query, reply),
+        Outcome::Drop => {}
+        Outcome::Wait(pending) => match responder.place(&query, &pending) {
+            Some(place) => responder.wait(Waiting { query: Box::new(query.into_owned()), pending }, place),
+            None => responder.reply(&query, Reply::failure(rcode::SERVFAIL, "too many queries are waiting")),
+        },
+    }
+}
+
+/// Appends the reply to a query to `out`. Returns its length in octets.
+pub fn write_reply(query: &Query<'_>, reply: Reply, writer: &mut Writer, out: &mut Vec<u8>) -> usize {
+    let len = writer.reply(query.packet(), &query.request, &reply, query.limit(), out);
+    recycle(reply.answer);
+    len
+}
+
+//----------- Desk -----------------------------------------------------------
+
+/// A responder without a socket: one packet at a time, and its reply in memory.
+#[derive(Default)]
+pub struct Desk {
+    writer: Writer,
+    out: Vec<u8>,
+    waiting: Option<Waiting>,
+}
+
+impl Desk {
+    /// Serves a packet. Returns its reply, or `None` if it gets none or has to wait.
+    pub fn ask(&mut self, packet: &[u8], client: Client, listener: &Arc<Listener>, now: Instant) -> Option<&[u8]> {
+        self.out.clear();
+        self.waiting = None;
+        serve(packet, client, listener, now, self);
+        (!self.out.is_empty()).then_some(&*self.out)
+    }
+
+    /// Serves a packet and waits for its reply. Returns `None` if it gets none.
+    pub async fn ask_and_wait(
+        &mut self,
+        packet: &[u8],
+        client: Client,
+        listener: &Arc<Listener>,
+        now: Instant,
+    ) -> Option<&[u8]> {
+        self.ask(packet, client, listener, now);
+        if let Some(waiting) = self.waiting.take()
+            && let (query, Some(reply)) = waiting.finish().await
+        {
+            self.reply(&query, reply);
+        }
+        (!self.out.is_empty()).then_some(&*self.out)
+    }
+}
+
+impl Responder for Desk {
+    type Place = ();
+
+    fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
+        write(&mut self.writer, &mut self.out);
+    }
+
+    fn place(&mut self, _: &Query<'_>, _: &Pending) -> Option<()> {
+        Some(())
+    }
+
+    fn wait(&mut self, waiting: Waiting, (): ()) {
+        self.waiting = Some(waiting);
+    }
+}
