@@ -8,6 +8,7 @@
 //! - [`adopt`]: the records of one answer, taken into another
 //! - [`answer`]: everything after the question, encoded once and shared
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
+//! - [`option`]: the options of an OPT
 //! - [`own`]: each thread's own copies of answers that all threads send
 //! - [`presentation`]: one record as a line of a zone file
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
@@ -24,6 +25,7 @@ pub mod adopt;
 pub mod answer;
 pub mod encode;
 pub mod name;
+pub mod option;
 pub mod own;
 pub mod presentation;
 pub mod relay;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::answer::Answer;
+use super::option::EdnsOption;
 use super::request::flag;
 use super::types::rcode;
 
@@ -124,11 +125,8 @@ impl Reply {
 
     /// Adds an EDNS option for a client that sent an OPT; `data` of more than 64 KiB is left out.
     pub fn add_option(&mut self, code: u16, data: &[u8]) {
-        if let Ok(len) = u16::try_from(data.len()) {
-            let options = &mut self.note_mut().options;
-            options.extend_from_slice(&code.to_be_bytes());
-            options.extend_from_slice(&len.to_be_bytes());
-            options.extend_from_slice(data);
+        if data.len() <= usize::from(u16::MAX) {
+            EdnsOption { code, data }.put(&mut self.note_mut().options);
         }
     }
 
