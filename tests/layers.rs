@@ -153,6 +153,13 @@ fn server_names_no_plugin(source: &Source) -> Vec<String> {
     strings.map(|(line, text)| format!("{}:{line}: the server names the plugin `{text}`", source.path)).collect()
 }
 
+/// The log and complaints know a plugin by its name, and one place writes `plugin/` in front.
+fn plugin_prefix(source: &Source) -> Vec<String> {
+    let strings = source.strings().into_iter();
+    let strings = strings.filter(|(_, text)| text.starts_with("plugin/") && source.path != "src/error.rs");
+    strings.map(|(line, text)| format!("{}:{line}: `{text}`: src/error.rs has the prefix", source.path)).collect()
+}
+
 fn unsafe_code(source: &Source) -> Vec<String> {
     if source.path == "src/server/sys.rs" {
         return Vec::new();
@@ -230,6 +237,11 @@ fn the_server_serves_any_chain() {
 }
 
 #[test]
+fn the_prefix_of_plugins_stands_in_one_file() {
+    hold("prefix", house(&["src"]).iter().filter(|source| !source.is_test).flat_map(plugin_prefix).collect());
+}
+
+#[test]
 fn unsafe_stands_in_one_file() {
     hold("unsafe", house(&["src"]).iter().flat_map(unsafe_code).collect());
 }
@@ -293,6 +305,7 @@ fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
         assert_eq!(broken(foreign, path, text), wrong, "{path}: {text}");
     }
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "const A: &str = \"kubernetes\";"), 1);
+    assert_eq!(broken(plugin_prefix, "src/plugins/any.rs", "fn f() { log::info(\"plugin/any\", \"\"); }"), 1);
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "//! the \"kubernetes\" plugin"), 0);
 }
 

@@ -248,7 +248,7 @@ impl<'a> Cursor<'a> {
 
     /// A complaint with the plugin's name and a place; the caller may add hints.
     pub fn complain(&self, word: &Word, message: impl Into<String>) -> Complaint {
-        word.complain(message).from_context(format!("plugin/{}", self.plugin))
+        word.complain(message).from_plugin(self.plugin)
     }
 
     /// Says that a word is taken, and that it probably does not do what it was written for. The start logs warnings,

@@ -130,10 +130,7 @@ impl Plugin for Local {
         if is_alias {
             self.requests.inc();
             let (name, qtype, client) = (&query.name, TypeText(query.qtype), query.client.peer.ip().to_canonical());
-            log::debug(
-                "plugin/local",
-                format_args!("Intercepting localhost query for \"{name}\" {qtype}, from {client}"),
-            );
+            log::debug(PLUGIN.name, format_args!("Intercepting localhost query for \"{name}\" {qtype}, from {client}"));
         }
         Step::Answer(Reply::memory(self.answer(query, zone, is_alias)))
     }

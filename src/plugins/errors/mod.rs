@@ -51,9 +51,6 @@ use consolidate::{Patterns, Seen};
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "errors", setup };
 
-/// Who speaks in log lines.
-const FROM: &str = "plugin/errors";
-
 struct Errors {
     patterns: Option<Arc<Patterns>>,
     host: Arc<Host>,
@@ -117,8 +114,8 @@ fn line(query: &Query<'_>, rcode: u16, cause: &str) -> String {
 fn print(level: Level, message: std::fmt::Arguments<'_>) {
     match level {
         // Only where the plugin `debug` is loaded.
-        Level::Debug => log::debug(FROM, message),
-        level => log::line(level, FROM, message),
+        Level::Debug => log::debug(PLUGIN.name, message),
+        level => log::line(level, PLUGIN.name, message),
     }
 }
 

@@ -267,7 +267,7 @@ fn d12_d14_what_is_between_neighbours_stays_there() {
 /// Row E1, in part: tens of thousands may be in flight, and what is larger than this is slow to get as well.
 #[test]
 fn e1_a_question_in_flight_is_small() {
-    let (block, sent) = (super::Block { all: Vec::new(), runtime: tokio::sync::SetOnce::new() }, Arc::new(probe()));
+    let (block, sent) = (super::Block { all: Vec::new(), runtime: Default::default() }, Arc::new(probe()));
     let future = Arc::new(block).resolve((0, super::exchange::Slot::none()), sent, Proto::Udp, None);
     assert!(size_of_val(&future) < 1000, "{}", size_of_val(&future));
 }

@@ -7,9 +7,9 @@ use super::exchange::Forward;
 use super::metrics::{self, Counts};
 use super::names::Lost;
 use super::to::{self, To};
-use super::upstream::{Address, Upstream};
+use super::upstream::{Address, FROM, Upstream};
 use super::vitals::Vitals;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_plugin};
 use crate::host::log;
 
 /// How often files of upstreams are read, and names asked for that have no addresses yet.
@@ -59,14 +59,18 @@ impl Forward {
             match found {
                 Ok((addresses, good_for)) => _ = self.list(at, Listed { addresses, good_for }),
                 Err(Lost::NoAnswer(why)) if first => log::error(
-                    "plugin/forward",
+                    FROM,
                     format_args!(
                         "failed to resolve \"{}\": {why}; it is asked for again, all else is served",
                         host.text
                     ),
                 ),
                 Err(Lost::NoSuchHost(why) | Lost::NoAnswer(why)) => {
-                    return Err(Error::Other(format!("plugin/forward: failed to resolve \"{}\": {why}", host.text)));
+                    return Err(Error::Other(format!(
+                        "{}: failed to resolve \"{}\": {why}",
+                        of_plugin(FROM),
+                        host.text
+                    )));
                 }
             }
         }
@@ -86,14 +90,14 @@ impl Forward {
                     if self.list(at, listed) {
                         let upstreams = self.upstreams.load();
                         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.address.to.as_str()).collect();
-                        log::info("plugin/forward", format_args!("upstreams have changed: {}", names.join(" ")));
+                        log::info(FROM, format_args!("upstreams have changed: {}", names.join(" ")));
                     }
                 }
                 Err(why) => {
                     pause = POLL;
                     if !std::mem::replace(&mut complained, true) {
                         metrics::list_failures(&self.host, self.entries[at].text()).inc();
-                        log::warning("plugin/forward", format_args!("{why}; the last good list is kept"));
+                        log::warning(FROM, format_args!("{why}; the last good list is kept"));
                     }
                 }
             }

@@ -221,11 +221,9 @@ mod vitals;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-use tokio::sync::SetOnce;
-
 use self::exchange::{Forward, Slot};
 use self::message::Sent;
+use crate::chain::control::Control;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Later, Plugin, Proto, Query, Reply, Step};
 use crate::error::Result;
@@ -247,12 +245,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         let forward = forward.clone();
         s.prepare(move |_, first| forward.find_hosts(first));
     }
-    let block = Arc::new(Block { all, runtime: SetOnce::new() });
-    s.chain(Forwards(block.clone()));
-    s.task("forward: sockets", move || async move {
-        // It is the first and only time.
-        let _ = block.runtime.set(Handle::current());
-    });
+    s.chain(Forwards(Arc::new(Block { all, runtime: s.control() })));
     Ok(())
 }
 
@@ -263,7 +256,7 @@ struct Forwards(Arc<Block>);
 struct Block {
     all: Vec<Arc<Forward>>,
     /// Where sockets and probes live: the process's control runtime, known once the configuration is live.
-    runtime: SetOnce<Handle>,
+    runtime: Control,
 }
 
 impl Plugin for Forwards {

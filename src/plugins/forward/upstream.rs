@@ -20,7 +20,7 @@ use crate::host::{Host, log};
 use crate::wire::name::Name;
 
 /// The plugin, as log lines name it.
-const FROM: &str = "plugin/forward";
+pub(super) const FROM: &str = super::PLUGIN.name;
 
 /// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends the probing.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);

@@ -201,7 +201,7 @@ const FIRST_WORD: Duration = Duration::from_millis(500);
 const AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// The plugin, as log lines name it.
-pub(super) const FROM: &str = "plugin/kubernetes";
+pub(super) const FROM: &str = super::PLUGIN.name;
 
 //----------- Programming latency --------------------------------------------
 
