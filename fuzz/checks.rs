@@ -7,10 +7,10 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use signpost::corefile::{self, Cursor, Vocabulary, address};
 use signpost::plugins::hosts::parse::Parsed;
 use signpost::plugins::hosts::table::Table;
-use signpost::plugins::kubernetes::decode::{Decoded, Found, Keep, decode};
-use signpost::plugins::kubernetes::model::Kind;
-use signpost::plugins::kubernetes::name::{Ask, Schema};
-use signpost::plugins::kubernetes::protobuf;
+use signpost::plugins::kubernetes::answers::name::{Ask, Schema, parse};
+use signpost::plugins::kubernetes::known::model::{Kind, News};
+use signpost::plugins::kubernetes::reading::decode::{Decoded, Keep, decode};
+use signpost::plugins::kubernetes::reading::protobuf;
 use signpost::wire::name::{Name, labels};
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
@@ -204,10 +204,8 @@ fn check_cluster(cluster: &Cluster, data: &[u8]) {
     let name = name.lowered();
     let base = &name.wire()[..name.len() - cluster.zone.name.len()];
     for schema in [(false, false), (true, false), (false, true), (true, true)] {
-        let ask = signpost::plugins::kubernetes::name::parse(
-            base,
-            Schema { multicluster: schema.0, zonal: schema.1, ..Schema::default() },
-        );
+        let schema = Schema { multicluster: schema.0, zonal: schema.1, ..Schema::default() };
+        let ask = parse(&name, &cluster.zone.name, schema);
         if let Ask::Service { key, namespace, .. } = ask {
             let parts: Vec<&[u8]> = labels(key).collect();
             assert!(
@@ -258,7 +256,7 @@ pub(crate) fn check_objects(data: &[u8]) {
     for kind in [Kind::Namespace, Kind::Service, Kind::Slice, Kind::Pod, Kind::Import, Kind::ImportSlice] {
         let mut from = serde_json::Deserializer::from_slice(data);
         let read = decode(kind, &mut from, keep).ok().or_else(|| decode(kind, protobuf::object(kind, data), keep).ok());
-        let Some(Decoded { found: Found::Is(object), .. }) = read else { continue };
+        let Some(Decoded { news: News::Is(object), .. }) = read else { continue };
         let mut cluster = Cluster::empty().synced();
         let key = object.key();
         cluster.apply(kind, object);

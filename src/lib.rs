@@ -12,6 +12,7 @@
 //! - [`wire`]: bytes and their meaning; pure
 //! - [`corefile`]: text to server blocks, every word with its line; knows no plugin
 //! - [`host`]: what a plugin may ask of the process
+//! - `remote`: how one other DNS server is asked; knows no plugin
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`node`]: interface, rules and Corefile of a NodeLocal DNSCache
@@ -33,6 +34,7 @@ pub mod error;
 pub mod host;
 pub mod node;
 pub mod plugins;
+mod remote;
 pub mod server;
 // Unit tests share files with the tests outside, which name the crate.
 #[cfg(test)]

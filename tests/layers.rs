@@ -5,13 +5,18 @@
 //! main            -> server, plugins, chain, corefile, args, error, host, compare, ask
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
-//! plugins         -> chain, wire, host, error, and of corefile only what reads options
+//! plugins         -> chain, remote, wire, host, error, and of corefile only what reads options
 //! chain           -> corefile, wire, host, error
+//! remote          -> wire, host
 //! corefile, host  -> error
-//! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire
+//! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire, and host for resolv.conf
 //! wire            -> nothing: no room, no clock, no socket
 //! ```
 
+#[path = "layers/folders.rs"]
+mod folders;
+#[path = "layers/rings.rs"]
+mod rings;
 #[path = "layers/source.rs"]
 mod source;
 
@@ -19,16 +24,22 @@ use std::path::Path;
 
 use source::{Source, Use};
 
+/// Who may use whom: (name, the names that it may use).
+type Arrows = &'static [(&'static str, &'static [&'static str])];
+
 /// Who may use whom.
-const ARROWS: &[(&str, &[&str])] = &[
+const ARROWS: Arrows = &[
     ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
-    ("plugins", &["chain", "corefile", "wire", "host", "error"]),
+    ("plugins", &["chain", "remote", "corefile", "wire", "host", "error"]),
     ("chain", &["corefile", "wire", "host", "error"]),
     ("bench", &["wire", "ask"]),
     ("compare", &["wire", "ask"]),
-    ("ask", &["wire"]),
+    // One reader of resolv.conf for the whole house stands in `host`.
+    ("ask", &["wire", "host"]),
+    // Other DNS servers are asked by several plugins: the room knows none of them, nor the Corefile.
+    ("remote", &["wire", "host"]),
     ("bin", &["bench"]),
     ("corefile", &["error"]),
     ("host", &["error"]),
@@ -118,11 +129,11 @@ fn between_plugins(source: &Source, path: &[String]) -> Option<String> {
 /// Clocks, sockets and packages where they do not belong.
 fn foreign(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
-    let is_watch = source.path.starts_with("src/plugins/kubernetes/watch");
+    let is_watch = source.path.starts_with("src/plugins/kubernetes/reading/watch");
     for Use { line, path, .. } in source.uses().into_iter().filter(|used| !used.own) {
         let (place, whole) = (format!("{}:{line}", source.path), path.join("::"));
         if KUBE.contains(&path[0].as_str()) && !is_watch {
-            wrong.push(format!("{place}: only plugins/kubernetes/watch knows {whole}"));
+            wrong.push(format!("{place}: only plugins/kubernetes/reading/watch knows {whole}"));
         }
         for (_, _, why) in FOREIGN.iter().filter(|(room, what, _)| *room == source.room() && begins(&whole, what)) {
             wrong.push(format!("{place}: {whole}: {why}"));
@@ -227,8 +238,20 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn arrows_inside_a_folder_point_one_way() {
+    let all = house(&["src"]);
+    hold("parts of a folder", folders::missing(&all));
+    hold("inner arrows", all.iter().filter(|source| !source.is_test).flat_map(folders::arrows).collect());
+}
+
+#[test]
 fn clocks_sockets_and_kube_stay_where_they_belong() {
     hold("foreign", house(&["src"]).iter().filter(|source| !source.is_test).flat_map(foreign).collect());
+}
+
+#[test]
+fn modules_do_not_use_each_other_in_a_ring() {
+    hold("rings", rings::wrong(&house(&["src"])));
 }
 
 #[test]
@@ -294,19 +317,56 @@ fn a_wrong_arrow_is_found() {
 }
 
 #[test]
+fn a_wrong_arrow_inside_a_folder_is_found() {
+    let folder = "src/plugins/kubernetes";
+    for (path, text, wrong) in [
+        ("known/index.rs", "use super::model::Service;", 0),
+        ("known/index.rs", "use super::super::reading::feed::Feed;", 1),
+        ("known/store/mod.rs", "use crate::plugins::kubernetes::answers::zone::Zone;", 1),
+        ("reading/feed.rs", "use crate::plugins::kubernetes::known::store::Store;", 0),
+        ("reading/feed.rs", "use crate::plugins::kubernetes::{answers::name, known::index};", 1),
+        ("answers/zone.rs", "use super::super::reading::options::SourceOptions;", 1),
+        ("answers/zone.rs", "fn f() { crate::plugins::kubernetes::setup::read(); }", 1),
+        ("answers/zone.rs", "use super::super::Kubernetes;", 1),
+        ("setup.rs", "use super::reading::watch; use super::answers::zone::Zone;", 0),
+        ("mod.rs", "use self::reading::start; use crate::plugins::kubernetes::known::index::Index;", 0),
+    ] {
+        assert_eq!(broken(folders::arrows, &format!("{folder}/{path}"), text), wrong, "{path}: {text}");
+    }
+}
+
+#[test]
 fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
     for (path, text, wrong) in [
         ("src/wire/name.rs", "use std::time::Instant;", 1),
         ("src/wire/name.rs", "use std::net::{IpAddr, UdpSocket};", 1),
         ("src/wire/name.rs", "use std::net::IpAddr;", 0),
         ("src/wire/name.rs", "#[cfg(test)]\nmod tests { use hickory_proto::op::Message; }", 0),
-        ("src/plugins/kubernetes/watch/api.rs", "use kube::Client;", 0),
+        ("src/plugins/kubernetes/reading/watch/api.rs", "use kube::Client;", 0),
+        ("src/plugins/kubernetes/reading/feed.rs", "use kube::Client;", 1),
     ] {
         assert_eq!(broken(foreign, path, text), wrong, "{path}: {text}");
     }
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "const A: &str = \"kubernetes\";"), 1);
     assert_eq!(broken(plugin_prefix, "src/plugins/any.rs", "fn f() { log::info(\"plugin/any\", \"\"); }"), 1);
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "//! the \"kubernetes\" plugin"), 0);
+}
+
+#[test]
+fn a_ring_is_found() {
+    let rings = |files: &[(&str, &str)]| {
+        let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+        rings::all(&sources).iter().map(|ring| ring.join(" ")).collect::<Vec<_>>().join("; ")
+    };
+    let (a, c) = (("src/wire/a.rs", "use super::b::B;"), ("src/wire/c.rs", "fn f() { crate::wire::a::g() }"));
+    assert_eq!(rings(&[a, ("src/wire/b.rs", "use super::c::{C, D};"), c]), "wire::a wire::b wire::c");
+    assert_eq!(rings(&[a, ("src/wire/b.rs", "#[cfg(test)]\nmod tests { use super::super::c::C; }"), c]), "");
+    let child = ("src/wire/x/y.rs", "use super::X;");
+    assert_eq!(rings(&[("src/wire/x/mod.rs", "mod y;\nuse self::y::Y;"), child]), "wire::x wire::x::y");
+    assert_eq!(rings(&[("src/wire/x/mod.rs", "mod y;\nfn f() { y::g() }"), child]), "wire::x wire::x::y");
+    assert_eq!(rings(&[("src/wire/x/mod.rs", "mod y;\nfn f(_: other::Y) {}"), child]), "", "only declared");
+    let elsewhere = ("src/plugins/b/mod.rs", "use crate::plugins::a::A;");
+    assert_eq!(rings(&[("src/plugins/a/mod.rs", "use crate::plugins::b::B;"), elsewhere]), "", "arrows find that");
 }
 
 #[test]

@@ -19,12 +19,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use set::{Set, Size};
-use signpost::plugins::kubernetes::decode::{Found, Keep, decode};
-use signpost::plugins::kubernetes::feed::{Feed, feed};
-use signpost::plugins::kubernetes::index::{Index, service_key};
-use signpost::plugins::kubernetes::model::{Kind, Object};
-use signpost::plugins::kubernetes::protobuf::object as protobuf_object;
-use signpost::plugins::kubernetes::store::Store;
+use signpost::plugins::kubernetes::known::index::{Index, service_key};
+use signpost::plugins::kubernetes::known::model::{Kind, News, Object};
+use signpost::plugins::kubernetes::known::store::Store;
+use signpost::plugins::kubernetes::reading::decode::{Keep, decode};
+use signpost::plugins::kubernetes::reading::feed::{Feed, feed};
+use signpost::plugins::kubernetes::reading::protobuf::object as protobuf_object;
 use template::Form;
 use tokio::sync::Mutex;
 
@@ -100,7 +100,7 @@ impl Cluster {
     async fn list(&self, kind: (set::Kind, Kind), objects: usize) {
         self.feed.begin(kind.1).await.expect("open");
         for object in &self.objects[kind.0 as usize][..objects] {
-            self.feed.found(kind.1, Found::Is(object.clone())).await.expect("open");
+            self.feed.object(kind.1, News::Is(object.clone())).await.expect("open");
         }
     }
 
@@ -148,8 +148,8 @@ fn object(set: &Set, (served, kind): (set::Kind, Kind), at: usize) -> Object {
     let read = decode(kind, &mut serde_json::Deserializer::from_slice(&json), Keep::default());
     let read = read.expect("a good object");
     assert_eq!(decode(kind, protobuf_object(kind, &octets), Keep::default()).expect("a good object"), read);
-    match read.found {
-        Found::Is(object) => object,
+    match read.news {
+        News::Is(object) => object,
         other => panic!("{other:?}"),
     }
 }
@@ -219,9 +219,9 @@ async fn a_flood_of_events_waits_in_a_bounded_queue() {
     loop {
         let slice = told % cluster.set.count(slices.0);
         cluster.set.change(slice, told as u64 + 2);
-        let found = Found::Is(object(&cluster.set, slices, slice));
+        let news = News::Is(object(&cluster.set, slices, slice));
         // Without tokio's budget, which would stop it earlier.
-        match tokio::task::unconstrained(cluster.feed.found(slices.1, found)).now_or_never() {
+        match tokio::task::unconstrained(cluster.feed.object(slices.1, news)).now_or_never() {
             Some(sent) => sent.expect("open"),
             None => break,
         }

@@ -14,9 +14,10 @@ use api::{Api, Fault};
 use serde_json::{Value, json};
 use signpost::host::Host;
 use signpost::host::tasks::Tasks;
-use signpost::plugins::kubernetes::index::{Index, service_key};
-use signpost::plugins::kubernetes::source::{ApiFrom, Origin, SourceOptions, start, start_with};
-use signpost::plugins::kubernetes::watch::Timing;
+use signpost::plugins::kubernetes::known::index::{Index, service_key};
+use signpost::plugins::kubernetes::reading::options::{ApiFrom, Origin, SourceOptions};
+use signpost::plugins::kubernetes::reading::watch::timing::Timing;
+use signpost::plugins::kubernetes::reading::{start, start_with};
 use tokio::runtime::Handle;
 
 //----------- Support --------------------------------------------------------

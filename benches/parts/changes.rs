@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use criterion::Criterion;
 use signpost::corefile::{self, Vocabulary};
-use signpost::plugins::kubernetes::model::{Address, Endpoint, Kind, Object, Target};
+use signpost::plugins::kubernetes::known::endpoints::{Address, Endpoint};
+use signpost::plugins::kubernetes::known::model::{Kind, Object, Target};
 
 use crate::kit::cluster::{Cluster, service, slice};
 

@@ -23,7 +23,7 @@ use hickory_proto::rr::Name;
 
 use exchange::{Reply, exchange};
 use options::Options;
-use resolv::ResolvConf;
+use resolv::Resolver;
 
 /// The exit status if no server replies, as in `dig`.
 const SILENCE: u8 = 9;
@@ -42,7 +42,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
         Ok(None) => return said(options::USAGE, "", 0),
         Err(why) => return said("", &format!("{why}\n"), USAGE),
     };
-    let resolv = match options.needs_resolv_conf().then(ResolvConf::read).transpose() {
+    let resolv = match options.needs_resolv_conf().then(Resolver::read).transpose() {
         Ok(resolv) => resolv.unwrap_or_default(),
         Err(why) => return said("", &format!("{why}\n"), USAGE),
     };
@@ -70,7 +70,7 @@ struct Asked {
 }
 
 /// Asks, for each name of the search list if that is wanted; prints the last reply in full.
-async fn ask(options: &Options, resolv: &ResolvConf) -> Asked {
+async fn ask(options: &Options, resolv: &Resolver) -> Asked {
     let servers: Vec<SocketAddr> = match options.server {
         Some(server) => vec![server],
         None => resolv.servers.iter().map(|address| SocketAddr::new(*address, options.port())).collect(),

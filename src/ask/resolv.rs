@@ -1,18 +1,15 @@
-//! The parts of `/etc/resolv.conf` that `ask` needs: servers, search list, `ndots`
-//! (resolv.conf(5)).
+//! The servers to ask and the names to ask for, as the resolver of this machine would.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::rr::Name;
 
 use super::options::Asked;
+use crate::host::resolv::{RESOLV_CONF, ResolvConf};
 
-/// The path of the file.
-const PATH: &str = "/etc/resolv.conf";
-
-/// The contents of a resolv.conf.
+/// The contents of `/etc/resolv.conf` that `ask` needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvConf {
+pub struct Resolver {
     /// The servers in order; this machine if the file has none.
     pub servers: Vec<IpAddr>,
     /// The search list.
@@ -21,44 +18,31 @@ pub struct ResolvConf {
     pub ndots: usize,
 }
 
-impl Default for ResolvConf {
+impl Default for Resolver {
     fn default() -> Self {
         Self { servers: vec![Ipv4Addr::LOCALHOST.into()], search: Vec::new(), ndots: 1 }
     }
 }
 
-impl ResolvConf {
+impl Resolver {
     /// Reads the resolv.conf of this machine.
     ///
     /// # Errors
     /// What the system says about the file.
     pub fn read() -> Result<Self, String> {
-        let text = std::fs::read_to_string(PATH);
-        text.map(|text| Self::parse(&text)).map_err(|error| format!("{PATH}: {error}\nhelp: name the server: @ADDRESS"))
+        let help = |error| format!("{RESOLV_CONF}: {error}\nhelp: name the server: @ADDRESS");
+        ResolvConf::read(RESOLV_CONF).map(|conf| Self::of(&conf)).map_err(help)
     }
 
-    /// Reads a text. As in glibc the last search list counts, and invalid lines are ignored.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let mut found = Self { servers: Vec::new(), ..Self::default() };
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("nameserver") => found.servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok())),
-                Some("search" | "domain") => {
-                    found.search = words.filter_map(|word| Name::from_ascii(word).ok()).collect();
-                }
-                Some("options") => {
-                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok()).next_back();
-                    found.ndots = ndots.unwrap_or(found.ndots);
-                }
-                _ => {}
-            }
+    /// Takes the words of a file. Invalid addresses and names are skipped.
+    fn of(conf: &ResolvConf) -> Self {
+        let default = Self::default();
+        let servers: Vec<IpAddr> = conf.name_servers.iter().filter_map(|word| word.parse().ok()).collect();
+        Self {
+            servers: if servers.is_empty() { default.servers } else { servers },
+            search: conf.search.iter().filter_map(|word| Name::from_ascii(word).ok()).collect(),
+            ndots: conf.ndots.unwrap_or(default.ndots),
         }
-        if found.servers.is_empty() {
-            found.servers = Self::default().servers;
-        }
-        found
     }
 
     /// Returns the names to ask for, in the order in which glibc uses the search list.
@@ -85,15 +69,19 @@ mod tests {
         nameserver 10.96.0.10\nnameserver fe80::1%eth0\nnameserver fd00::10\noptions single-request ndots:5\n";
 
     fn names(name: &str) -> Vec<String> {
-        ResolvConf::parse(POD).names(&Asked::read(name).expect("a name")).iter().map(Name::to_string).collect()
+        Resolver::of(&ResolvConf::parse(POD))
+            .names(&Asked::read(name).expect("a name"))
+            .iter()
+            .map(Name::to_string)
+            .collect()
     }
 
     #[test]
     fn a_pods_file_is_read() {
-        let conf = ResolvConf::parse(POD);
+        let conf = Resolver::of(&ResolvConf::parse(POD));
         assert_eq!(conf.servers, ["10.96.0.10".parse::<IpAddr>().unwrap(), "fd00::10".parse().unwrap()]);
         assert_eq!((conf.ndots, conf.search.len()), (5, 3));
-        assert_eq!(ResolvConf::parse("# nothing"), ResolvConf::default());
+        assert_eq!(Resolver::of(&ResolvConf::default()), Resolver::default());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::query::Query;
+use crate::host::resolv::ResolvConf;
 use crate::wire::name::Name;
 
 /// Who knows the search list of the resolver that asks (`search` in resolv.conf).
@@ -28,24 +29,14 @@ pub type Lists = Result<Arc<dyn SearchPath>, &'static str>;
 /// What a plugin offers; there when all plugins of the block are set up, empty if the block has no such plugin.
 pub type Offered = Arc<OnceLock<Lists>>;
 
-/// The `search` list of a file in the form of resolv.conf (resolv.conf(5)), in lower case: the last `search` or `domain`
-/// line counts. What is no domain name is left out.
+/// Reads the search list of a file in the form of resolv.conf, in lower case. What is not a domain
+/// name is skipped.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn search_list(path: &Path) -> io::Result<Vec<Name>> {
-    let text = std::fs::read_to_string(path)?;
-    let mut list = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
-        let mut words = line.split_whitespace();
-        let most = match words.next() {
-            Some("search") => usize::MAX,
-            Some("domain") => 1,
-            _ => continue,
-        };
-        list = words.take(most).filter_map(|word| Name::from_text(word).ok()).map(Name::lowered).collect();
-    }
-    Ok(list)
+    let domains = ResolvConf::read(path)?.search;
+    Ok(domains.iter().filter_map(|word| Name::from_text(word).ok()).map(Name::lowered).collect())
 }
 
 #[cfg(test)]
@@ -53,17 +44,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_counts() {
+    fn names_are_in_lower_case_and_other_words_are_skipped() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let list = |text: &str| {
-            std::fs::write(file.path(), text).expect("written");
-            let list = search_list(file.path()).expect("read");
-            list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(list("nameserver 192.0.2.1\n"), "");
-        assert_eq!(list("# search x\n search A.example b..c d.example.\n"), "a.example. d.example.");
-        assert_eq!(list("search a b\ndomain c d\n"), "c.");
-        assert_eq!(list("domain c\nsearch a b\nsearching z\n"), "a. b.");
+        std::fs::write(file.path(), "search A.example b..c d.example.\n").expect("written");
+        let list = search_list(file.path()).expect("read");
+        assert_eq!(list.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a.example.", "d.example."]);
         assert!(search_list(Path::new("/none")).is_err());
     }
 }

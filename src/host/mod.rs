@@ -1,5 +1,5 @@
 //! What the process offers to plugins: metrics, HTTP endpoints, tasks, log lines, certificates,
-//! files, the clock.
+//! files, resolv.conf, the clock.
 //!
 //! One [`Host`] lives as long as the process; what one configuration adds to it is removed when its
 //! site is dropped.
@@ -11,7 +11,9 @@ pub mod interest;
 pub mod listen;
 pub mod log;
 pub mod metrics;
+pub mod permit;
 pub mod repeats;
+pub mod resolv;
 pub mod shared;
 pub mod tasks;
 pub mod tls;

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use signpost::plugins::kubernetes::index::Index;
-use signpost::plugins::kubernetes::lookup::{Found, View, Want};
-use signpost::plugins::kubernetes::model::{Address, Endpoint, Kind, Object, Port, Service, Slice, Target};
-use signpost::plugins::kubernetes::name::{Schema, parse};
-use signpost::plugins::kubernetes::options::{Options, Pods};
-use signpost::plugins::kubernetes::store::Store;
-use signpost::plugins::kubernetes::zone::Zone;
+use signpost::plugins::kubernetes::answers::found::Found;
+use signpost::plugins::kubernetes::answers::name::Schema;
+use signpost::plugins::kubernetes::answers::options::{Options, Pods};
+use signpost::plugins::kubernetes::answers::view::View;
+use signpost::plugins::kubernetes::answers::zone::Zone;
+use signpost::plugins::kubernetes::known::endpoints::{Address, Endpoint};
+use signpost::plugins::kubernetes::known::index::Index;
+use signpost::plugins::kubernetes::known::model::{Kind, Object, Port, Service, Slice, Target};
+use signpost::plugins::kubernetes::known::store::Store;
 use signpost::wire::answer::Answer;
 use signpost::wire::name::Name;
 
@@ -73,9 +75,8 @@ impl Cluster {
     /// What the plugin finds for a question below the zone; `None` for an alias.
     pub fn answer(&self, asked: &[u8], name: &Name, qtype: u16) -> Option<Arc<Answer>> {
         let (index, zone) = (&*self.index, &self.zone);
-        let view = View { index, options: &self.options, zone, asked, servers: &[] };
-        let base = &name.wire()[..name.len() - zone.name.len()];
-        match view.look(parse(base, zone.schema), Want::of(qtype)) {
+        let view = View { index, options: &self.options, zone, primary: &zone.name, local: &[], asked };
+        match view.find(name, qtype) {
             Found::Answer(answer) => Some(answer),
             Found::NoData => Some(zone.no_data(index)),
             Found::NameError => Some(zone.name_error(index)),

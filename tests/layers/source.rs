@@ -35,7 +35,10 @@ impl Source {
             text: text.to_owned(),
             code: without_tests(&blanked(text)),
             module: module.collect(),
-            is_test: path.ends_with("_tests.rs") || path.ends_with("/tests.rs") || path.starts_with("src/testing"),
+            is_test: path.ends_with("/tests.rs")
+                || path.ends_with("_tests.rs")
+                || path.contains("/tests/")
+                || path.starts_with("src/testing"),
         }
     }
 
@@ -48,7 +51,7 @@ impl Source {
         }
     }
 
-    /// Every path that starts with `crate`, `super`, `signpost` or the name of another crate.
+    /// Every path that starts with `crate`, `super`, `self`, `signpost` or the name of another crate.
     pub(crate) fn uses(&self) -> Vec<Use> {
         let mut uses = Vec::new();
         let code = self.code.as_bytes();
@@ -68,13 +71,14 @@ impl Source {
         match path[0].as_str() {
             "crate" => Some((true, path[1..].to_vec())),
             "signpost" if self.room() == "main" => Some((true, path[1..].to_vec())),
-            "super" => {
+            "super" | "self" => {
                 let ups = path.iter().take_while(|part| *part == "super").count();
+                let skip = ups.max(1);
                 let depth = (self.module.len() + inline_modules(&self.code, at)).saturating_sub(ups);
                 let base = self.module.iter().take(depth).cloned();
-                Some((true, base.chain(path[ups..].iter().cloned()).collect()))
+                Some((true, base.chain(path[skip..].iter().cloned()).collect()))
             }
-            "self" | "Self" => None,
+            "Self" => None,
             first if first.starts_with(|c: char| c.is_ascii_lowercase()) => Some((false, path)),
             _ => None,
         }
@@ -123,7 +127,8 @@ fn starts_of_paths(code: &str) -> Vec<usize> {
         let start = bytes[..at].iter().rposition(|&byte| !is_word(byte)).map_or(0, |before| before + 1);
         let before = code[..start].trim_end();
         // Inside the braces of a `use`, paths belong to the tree that is read from its start.
-        if start < at && !before.ends_with("::") && !in_use_braces(&code[..start]) {
+        let is_visibility = before.ends_with("pub(in");
+        if start < at && !before.ends_with("::") && !is_visibility && !in_use_braces(&code[..start]) {
             starts.push(start);
         }
     }

@@ -1,8 +1,8 @@
 //! How many queries may be sent twice.
 //!
-//! Asking once more helps against loss and against one slow upstream. When everything is slow it only makes things
-//! worse (a storm of repeats is what turned slow resolvers into dead ones), so each query earns a part of a repeat,
-//! and repeats are paid for.
+//! Asking once more helps against loss and against one slow upstream. When everything is slow it
+//! makes things worse (storms of repeats have turned slow resolvers into dead ones), so each query
+//! earns a part of a repeat, and repeats are paid for.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,6 +1,6 @@
 //! Equal questions at the same time are one question upstream.
 //!
-//! That spares the upstream, and whoever forges replies has one question to guess instead of many
+//! That spares the upstream, and a forger has one question to guess instead of many
 //! (CVE-2023-30464).
 
 use std::collections::{HashMap, VecDeque};
@@ -9,21 +9,29 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::exchange::Resolved;
-use super::message::Sent;
+use super::forwarded::Forwarded;
+use super::resolved::Resolved;
+use crate::remote::Sent;
 
-/// Different questions at a time. Each costs a few KiB; the waiting table of the server is the other bound.
+/// Different questions at a time. Each costs a few KiB; the waiting table of the server is the
+/// other bound.
 const MOST: usize = 16_384;
 
-/// What makes two questions one: the whole message but its id and the case of its name, and whether it goes over
-/// a connection whatever happens.
-type Key = (Arc<Sent>, bool);
+/// What makes two questions one: the whole message but its id and the case of its name, what the
+/// client takes, and whether it goes over a connection in any case.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    sent: Arc<Sent>,
+    limit: usize,
+    is_tcp: bool,
+}
 
-/// Those who wait for one answer. More than these would fill the waiting table of the server, and others suffer.
+/// Queries that wait for one answer. More would fill the server's table of waiting queries, at the
+/// cost of others.
 const FOLLOWERS: usize = 2_500;
 
-/// How long the failure to get an answer is remembered: as long as it must be at least (RFC 9520 section 3.2), and long
-/// enough for a cache above to take over.
+/// How long the failure to get an answer is remembered: the least that RFC 9520 section 3.2 asks
+/// for, and long enough for a cache above to take over.
 const FAILURE: Duration = Duration::from_secs(1);
 
 /// The questions that are being asked.
@@ -33,40 +41,40 @@ pub(super) struct Flights(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     open: HashMap<Key, Flight, foldhash::fast::RandomState>,
-    /// Those that failed, in the order in which they are forgotten.
+    /// The questions that failed, in the order in which they are forgotten.
     failed: VecDeque<(Instant, Key)>,
 }
 
 enum Flight {
-    /// Somebody asks; these wait.
+    /// One task asks; these wait.
     Open(Vec<oneshot::Sender<Resolved>>),
-    /// Nobody answered, a moment ago.
+    /// No upstream answered, a moment ago.
     Failed(Resolved),
 }
 
-/// The part that somebody who asks has to play.
+/// What a task that asks has to do.
 pub(super) enum Part<'f> {
     /// Ask, and tell the others.
     Lead(Lead<'f>),
-    /// Somebody asks already.
+    /// Wait: another task asks already.
     Follow(oneshot::Receiver<Resolved>),
-    /// Nobody answered a moment ago.
+    /// Give up: no upstream answered a moment ago.
     Known(Resolved),
     /// Too many questions are open, or too many wait for this one.
     Shed,
 }
 
-/// Whoever asks. If he goes away without an answer, one of the others asks.
+/// The task that asks. If it is dropped without an answer, one of the others asks.
 pub(super) struct Lead<'f> {
     flights: &'f Flights,
-    /// Nothing once it has landed.
+    /// `None` once it has landed.
     key: Option<Key>,
 }
 
 impl Flights {
-    /// Joins those who ask the same.
-    pub(super) fn join(&self, sent: &Arc<Sent>, tcp: bool) -> Part<'_> {
-        let key = (sent.clone(), tcp);
+    /// Joins the tasks that ask the same.
+    pub(super) fn join(&self, query: &Forwarded, is_tcp: bool) -> Part<'_> {
+        let key = Key { sent: query.sent.clone(), limit: query.limit, is_tcp };
         let mut inner = self.lock();
         if !inner.failed.is_empty() {
             inner.forget(Instant::now());
@@ -94,7 +102,7 @@ impl Flights {
 }
 
 impl Inner {
-    /// Ends a flight; those who wait for it.
+    /// Ends a flight. Returns the tasks that wait for it.
     fn end(&mut self, key: &Key) -> Vec<oneshot::Sender<Resolved>> {
         match self.open.remove(key) {
             Some(Flight::Open(followers)) => followers,
@@ -102,7 +110,7 @@ impl Inner {
         }
     }
 
-    /// Forgets the failures whose time is over.
+    /// Forgets failures that are old enough.
     fn forget(&mut self, now: Instant) {
         while self.failed.front().is_some_and(|(until, _)| *until <= now)
             && let Some((_, key)) = self.failed.pop_front()
@@ -113,19 +121,19 @@ impl Inner {
 }
 
 impl Lead<'_> {
-    /// Tells the others what came. That nothing came is remembered for a moment.
-    pub(super) fn land(mut self, resolved: &Resolved, is_failure: bool) {
+    /// Tells the others what came. A failure is remembered for a moment.
+    pub(super) fn land(mut self, resolved: &Resolved) {
         let Some(key) = self.key.take() else { return };
         let mut inner = self.flights.lock();
         let followers = inner.end(&key);
         // Half of the places stay for questions.
-        if is_failure && inner.failed.len() < MOST / 2 {
+        if resolved.is_failure() && inner.failed.len() < MOST / 2 {
             inner.failed.push_back((Instant::now() + FAILURE, key.clone()));
             inner.open.insert(key, Flight::Failed(resolved.clone()));
         }
         drop(inner);
         for follower in followers {
-            // He may have gone away.
+            // The task may have been dropped.
             let _ = follower.send(resolved.clone());
         }
     }
@@ -133,7 +141,7 @@ impl Lead<'_> {
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        // Those who followed hear that nobody asks any more.
+        // The followers hear that the question is not asked any more.
         if let Some(key) = &self.key {
             let followers = self.flights.lock().end(key);
             drop(followers);
@@ -145,10 +153,15 @@ impl Drop for Lead<'_> {
 mod tests {
     use super::*;
     use crate::chain::Reply;
-    use crate::wire::name::Name;
+    use crate::wire::answer::Answer;
+    use crate::wire::types::rcode;
 
-    fn sent(name: &str) -> Arc<Sent> {
-        Arc::new(Sent::probe(&Name::from_text(name).expect("a name"), true))
+    fn sent(name: &str) -> Forwarded {
+        Forwarded::of(name, 1232)
+    }
+
+    fn answer(rcode: u16) -> Resolved {
+        Reply::fetched(Arc::new(Answer::empty(rcode))).into()
     }
 
     #[test]
@@ -158,7 +171,7 @@ mod tests {
         let Part::Follow(mut first) = flights.join(&sent("A."), false) else { panic!("somebody asks") };
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
         assert!(matches!(flights.join(&sent("a."), true), Part::Lead(_)));
-        lead.land(&Reply::server(5).into(), false);
+        lead.land(&answer(rcode::REFUSED));
         assert!(matches!(first.try_recv(), Ok(Resolved { reply, .. }) if reply.rcode() == 5));
         assert!(matches!(flights.join(&sent("a."), false), Part::Lead(_)), "the next one asks anew");
     }
@@ -167,7 +180,7 @@ mod tests {
     fn c17_a_failure_is_remembered_for_a_moment() {
         let flights = Flights::default();
         let Part::Lead(lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
-        lead.land(&Reply::failure(2, "nobody answers").into(), true);
+        lead.land(&Reply::failure(2, "nobody answers").into());
         let Part::Known(resolved) = flights.join(&sent("A."), false) else { panic!("it failed just now") };
         assert_eq!(resolved.reply.rcode(), 2);
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));

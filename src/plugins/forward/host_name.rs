@@ -1,8 +1,9 @@
 //! What can be the name of a host, and what was probably meant by a word that cannot.
 //!
-//! The rule is that of Go's resolver, which never asks for other names (letters, digits, hyphens and underscores, no hyphen
-//! at the edge of a label), so what CoreDNS finds is found here. Beyond it no name ends in a number, and placeholders that
-//! nobody has filled in are refused: where a resolver answers everything, users' questions would go to that address.
+//! The rule is that of Go's resolver, which never asks for other names (letters, digits, hyphens
+//! and underscores, no hyphen at the edge of a label), so what CoreDNS finds is found here. Beyond
+//! it no name ends in a number, and placeholders that were not filled in are refused: where a
+//! resolver answers every name, users' questions would go to that address.
 
 use crate::wire::name::Name;
 
@@ -42,7 +43,8 @@ fn is_number(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|octet| octet.is_ascii_digit())
 }
 
-/// Whether it is a word that a person or a tool was to replace: `192.168.xxx.xxx`, `__PILLAR__UPSTREAM__SERVERS__`.
+/// Whether it is a word that a person or a tool was to replace: `192.168.xxx.xxx`,
+/// `__PILLAR__UPSTREAM__SERVERS__`.
 fn is_placeholder(text: &str) -> bool {
     let labels: Vec<&str> = text.split('.').collect();
     let is_x = |label: &str| !label.is_empty() && label.bytes().all(|octet| octet.eq_ignore_ascii_case(&b'x'));
@@ -88,7 +90,8 @@ mod tests {
         }
     }
 
-    /// Issue 13: such words were called valid, looked up, and asked users' questions if a resolver answered.
+    /// Issue 13: such words were called valid, looked up, and asked users' questions if a resolver
+    /// answered.
     #[test]
     fn what_is_refused_and_what_would_be_right() {
         let hint = |text: &str| host_name(text).expect_err(text);

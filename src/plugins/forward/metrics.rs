@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::link::Reuse;
 use crate::host::Host;
 use crate::host::metrics::{Counter, Family, Histogram};
+use crate::remote::Reuse;
 use crate::wire::types::rcode_name;
 
 /// CoreDNS's name for the user of its proxies.

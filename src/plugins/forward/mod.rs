@@ -179,54 +179,35 @@
 //! - Upstreams over HTTPS must speak HTTP/2; CoreDNS also takes HTTP/1.1.
 
 mod budget;
-mod exchange;
-mod failure;
-#[cfg(test)]
-mod faults_tests;
 mod flight;
-mod follow;
+#[expect(clippy::module_inception, reason = "named after its type")]
+mod forward;
+mod forwarded;
+mod health;
 mod host_name;
-mod https;
-#[cfg(test)]
-mod https_tests;
-mod link;
-mod message;
+mod lateness;
 mod metrics;
-mod names;
-#[cfg(test)]
-mod names_tests;
+mod options;
 mod policy;
-mod quic;
-#[cfg(test)]
-mod quic_tests;
 mod race;
-mod rtt;
+mod resolved;
 mod setup;
-mod table;
-mod tcp;
-#[cfg(test)]
-mod tcp_tests;
-mod term;
 #[cfg(test)]
 mod tests;
-mod tls;
-#[cfg(test)]
-mod tls_tests;
 mod to;
-mod transport;
-mod udp;
 mod upstream;
-mod vitals;
+mod upstreams;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use self::exchange::{Forward, Slot};
-use self::message::Sent;
+use self::forward::Forward;
+use self::forwarded::Forwarded;
 use crate::chain::control::Control;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Later, Plugin, Proto, Query, Reply, Step};
 use crate::error::Result;
+use crate::host::permit::Permit;
 
 /// The plugin.
 pub const PLUGIN: Registration = Registration { name: "forward", setup };
@@ -238,32 +219,33 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         all.push(Arc::new(setup::directive(&mut cursor, s)?));
     }
     for forward in &all {
-        for at in forward.changeable() {
+        for at in forward.upstreams.changeable() {
             let forward = forward.clone();
-            s.task("forward: files and names of upstreams", move || forward.follow(at));
+            let follow = move || async move { forward.upstreams.follow(at).await };
+            s.task("forward: files and names of upstreams", follow);
         }
         let forward = forward.clone();
-        s.prepare(move |_, first| forward.find_hosts(first));
+        s.prepare(move |_, first| async move { forward.upstreams.find_hosts(first).await });
     }
     s.chain(Forwards(Arc::new(Block { all, runtime: s.control() })));
     Ok(())
 }
 
-/// All `forward` directives of a server block, in the order of the file. They share a seat: only one of them can
-/// be right for a query, and `next` goes from one to the other.
+/// All `forward` directives of a server block, in the order of the file. They share a seat: a query belongs to the first
+/// that matches, and `next` goes from one to the other.
 struct Forwards(Arc<Block>);
 
 struct Block {
     all: Vec<Arc<Forward>>,
-    /// Where sockets and probes live: the process's control runtime, known once the configuration is live.
+    /// Where sockets and probes live: the control runtime of the process, known once the configuration is live.
     runtime: Control,
 }
 
 impl Plugin for Forwards {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let Some(at) = self.0.all.iter().position(|forward| forward.matches(query)) else { return Step::Next };
-        let slot = match self.0.all[at].slot() {
-            Ok(slot) => slot,
+        let permit = match self.0.all[at].permit() {
+            Ok(permit) => permit,
             Err(reply) => return Step::Answer(reply),
         };
         let detour = self.0.all[at..].split_last().is_some_and(|(_, rest)| rest.iter().any(|one| one.may_pass_on()));
@@ -272,8 +254,8 @@ impl Plugin for Forwards {
             let then = (at + 1..self.0.all.len()).filter(|&next| self.0.all[next].matches(&query)).collect();
             Detour { then, below: here.below(query) }
         });
-        let sent = Arc::new(Sent::new(query));
-        Step::Wait(Box::pin(self.0.clone().resolve((at, slot), sent, query.client.proto, detour)))
+        let forwarded = Forwarded::new(query);
+        Step::Wait(Box::pin(self.0.clone().resolve(at, permit, forwarded, query.client.proto, detour)))
     }
 
     fn takes_any_class(&self) -> bool {
@@ -281,7 +263,7 @@ impl Plugin for Forwards {
     }
 }
 
-/// Where a query goes that one `forward` passes on.
+/// Where a query goes if its `forward` passes it on.
 struct Detour {
     /// The others that match, in order.
     then: VecDeque<usize>,
@@ -292,21 +274,22 @@ struct Detour {
 impl Block {
     async fn resolve(
         self: Arc<Self>,
-        (mut at, mut slot): (usize, Slot),
-        sent: Arc<Sent>,
+        mut at: usize,
+        mut permit: Option<Permit>,
+        query: Forwarded,
         proto: Proto,
         mut detour: Option<Detour>,
     ) -> Reply {
         let runtime = self.runtime.wait().await;
         loop {
             let forward = &self.all[at];
-            let resolved = forward.resolve(&sent, forward.way(proto), runtime).await;
+            let resolved = forward.resolve(&query, forward.way(proto), runtime).await;
             let is_last = at + 1 == self.all.len();
             let (true, false, Some(ways)) = (resolved.passes_on, is_last, &mut detour) else { return resolved.reply };
             let Some(next) = ways.then.pop_front() else { return (&mut ways.below).await };
             at = next;
-            match self.all[at].slot() {
-                Ok(next) => drop(std::mem::replace(&mut slot, next)),
+            match self.all[at].permit() {
+                Ok(next) => drop(std::mem::replace(&mut permit, next)),
                 Err(reply) => return reply,
             }
         }

@@ -1,19 +1,20 @@
 //! The directive and its options.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::Forward;
+use super::forward::Forward;
+use super::health::Health;
+use super::options::Options;
 use super::policy::Policy;
-use super::tls;
 use super::to::{To, Wrong};
-use super::upstream::{Health, Way};
 use crate::chain::setup::Setup;
 use crate::chain::zones::Zones;
 use crate::corefile::value::{Span, host_port, ip};
 use crate::corefile::{Cursor, Severity, Word};
 use crate::error::Result;
+use crate::remote::Way;
 use crate::wire::name::Name;
 use crate::wire::types::{rcode, rcode_number};
 
@@ -45,78 +46,6 @@ const KNOWN: &[&str] = &[
     "random_case",
 ];
 
-//----------- Options --------------------------------------------------------
-
-/// What one directive says.
-pub(super) struct Options {
-    /// Zones whose names are forwarded.
-    pub(super) from: Vec<Name>,
-    /// Zones below them whose names are not.
-    pub(super) except: Vec<Name>,
-    pub(super) policy: Policy,
-    pub(super) force_tcp: bool,
-    pub(super) prefer_udp: bool,
-    pub(super) health: Arc<Health>,
-    pub(super) failfast: bool,
-    /// Tries of one query; 0 for any number.
-    pub(super) max_tries: Option<usize>,
-    /// How long one try may take.
-    pub(super) read_timeout: Duration,
-    /// How long a socket without questions is kept.
-    pub(super) expire: Duration,
-    /// How long a socket is used.
-    pub(super) max_age: Option<Duration>,
-    /// Sockets without questions that are kept.
-    pub(super) max_idle: Option<usize>,
-    /// Queries at a time, and the number as it is written.
-    pub(super) max_concurrent: Option<(usize, String)>,
-    /// RCODEs with which the next upstream is asked.
-    pub(super) failover: Vec<u16>,
-    /// RCODEs with which the next `forward` is asked.
-    pub(super) next: Vec<u16>,
-    pub(super) next_on_nodata: bool,
-    /// The address that queries leave from.
-    pub(super) source: Option<IpAddr>,
-    /// Whether questions to `https://` upstreams are GET requests.
-    pub(super) doh_get: bool,
-    /// Who is asked for host names of upstreams; nobody means those that the machine asks.
-    pub(super) resolvers: Vec<SocketAddr>,
-    /// How encrypted upstreams are trusted.
-    pub(super) tls: tls::Options,
-    /// Whether questions go out in random case.
-    pub(super) random_case: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let interval = Duration::from_millis(500);
-        let health = Health { max_fails: 2, interval, recursion: true, domain: Name::ROOT, way: Way::Udp };
-        Self {
-            from: Vec::new(),
-            except: Vec::new(),
-            policy: Policy::Random,
-            force_tcp: false,
-            prefer_udp: false,
-            health: Arc::new(health),
-            failfast: false,
-            max_tries: None,
-            read_timeout: Duration::from_secs(2),
-            expire: Duration::from_secs(10),
-            max_age: None,
-            max_idle: None,
-            max_concurrent: None,
-            failover: Vec::new(),
-            next: Vec::new(),
-            next_on_nodata: false,
-            source: None,
-            doh_get: false,
-            resolvers: Vec::new(),
-            tls: tls::Options::default(),
-            random_case: false,
-        }
-    }
-}
-
 //----------- Directive ------------------------------------------------------
 
 /// Reads one occurrence of the directive.
@@ -131,8 +60,8 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
     while cursor.next_option() {
         option(cursor, &mut options, s)?;
     }
-    if let Some(age) = options.max_age.filter(|age| *age < options.expire) {
-        let (age, expire) = (Span::from(age), Span::from(options.expire));
+    if let Some(age) = options.remote.max_age.filter(|age| *age < options.remote.expire) {
+        let (age, expire) = (Span::from(age), Span::from(options.remote.expire));
         return Err(cursor.error_at(word, format!("max_age ({age}) must not be less than expire ({expire})")));
     }
     if options.force_tcp {
@@ -141,8 +70,9 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
     let mut entries = entries(cursor, &arguments)?;
     check_server_names(cursor, &arguments, &entries, &options)?;
     for host in entries.iter_mut().filter_map(To::host) {
-        // A certificate has to be for whom the Corefile names; an address may be anybody's.
-        let written = options.tls.server_name.clone().or_else(|| host.server_name.take());
+        // A certificate has to be for the host that the Corefile names: an address may be that of
+        // another host.
+        let written = options.remote.tls.server_name.clone().or_else(|| host.server_name.take());
         host.server_name = written.or_else(|| Some(host.text.trim_end_matches('.').to_owned()));
     }
     Ok(Forward::new(options, entries, s.host))
@@ -179,7 +109,7 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     Ok(entries)
 }
 
-/// Says what an upstream depends on, so that a word that was to be an address is noticed.
+/// Reports what an upstream depends on, so that a mistyped address is noticed.
 fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
     if entry.has_no_port() {
         cursor.warn(word, format!("nothing can be sent to {word}: ports are 1 to 65535"));
@@ -198,7 +128,7 @@ fn tell(cursor: &Cursor<'_>, word: &Word, entry: &To) {
 
 /// A server's name is given once: for all upstreams, or with each.
 fn check_server_names(cursor: &Cursor<'_>, arguments: &[&Word], entries: &[To], options: &Options) -> Result<()> {
-    let Some(all) = &options.tls.server_name else { return Ok(()) };
+    let Some(all) = &options.remote.tls.server_name else { return Ok(()) };
     for (word, entry) in arguments.iter().zip(entries) {
         if let Some((upstream, own)) = entry.server_name() {
             let names = format!("both forward ('{all}') and proxy level ('{own}') TLS servernames are set");
@@ -223,20 +153,20 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
         "force_tcp" => options.force_tcp = flag(cursor)?,
         "prefer_udp" => options.prefer_udp = flag(cursor)?,
         "next_on_nodata" => options.next_on_nodata = flag(cursor)?,
-        "random_case" => options.random_case = flag(cursor)?,
+        "random_case" => options.remote.random_case = flag(cursor)?,
         "failfast_all_unhealthy_upstreams" => options.failfast = flag(cursor)?,
         "max_fails" => Arc::make_mut(&mut options.health).max_fails = unsigned(cursor)? as u32,
         "max_connect_attempts" => options.max_tries = Some(unsigned(cursor)? as usize),
         "health_check" => health_check(cursor, Arc::make_mut(&mut options.health))?,
-        "expire" => options.expire = duration(cursor, "expire")?,
-        "max_age" => options.max_age = Some(duration(cursor, "max_age")?).filter(|age| !age.is_zero()),
+        "expire" => options.remote.expire = duration(cursor, "expire")?,
+        "max_age" => options.remote.max_age = Some(duration(cursor, "max_age")?).filter(|age| !age.is_zero()),
         "read_timeout" => {
             let word = cursor.expect_arg()?;
             let value = cursor.duration(word)?;
             let wrong = || cursor.error_at(word, format!("read_timeout must be positive: {value}"));
             options.read_timeout = value.duration().filter(|value| !value.is_zero()).ok_or_else(wrong)?;
         }
-        "max_idle_conns" => options.max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0),
+        "max_idle_conns" => options.remote.max_idle = Some(count(cursor, "max_idle_conns")?.0).filter(|&most| most > 0),
         "max_concurrent" => {
             options.max_concurrent = Some(count(cursor, "max_concurrent")?).filter(|(most, _)| *most > 0);
         }
@@ -251,14 +181,15 @@ fn option(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Resu
         "source_address" => {
             let word = cursor.expect_arg()?;
             let wrong = || cursor.error_at(word, format!("invalid IP address: {word}"));
-            options.source = Some(ip(&word.text).ok_or_else(wrong)?);
+            options.remote.source = Some(ip(&word.text).ok_or_else(wrong)?);
         }
         _ => return option_of_encrypted(cursor, options, s),
     }
     Ok(())
 }
 
-/// Options about upstreams that are encrypted, or named by their host; without effect on others.
+/// Reads options about upstreams that are encrypted or named by their host. They have no effect on
+/// others.
 fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Result<()> {
     match cursor.word().as_str() {
         "tls" => {
@@ -277,16 +208,17 @@ fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup
             let files = words.iter().enumerate().filter_map(|(at, word)| s.file(cursor, word, &what(at, word)));
             let files: Vec<_> = files.collect();
             if files.len() == words.len() {
-                options.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
+                options.remote.tls.read(&files).map_err(|wrong| cursor.error(wrong))?;
             }
         }
-        "tls_servername" => options.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
+        "tls_servername" => options.remote.tls.server_name = Some(cursor.expect_arg()?.as_str().to_owned()),
         "resolver" => {
             for word in some_args(cursor)? {
                 let (host, port) = host_port(&word.text).unwrap_or((&word.text, "53"));
                 let wrong = || cursor.error_at(word, format!("resolver must be an IP address or IP:port: \"{word}\""));
-                // A port that is none is accepted, as in CoreDNS: nobody answers there.
-                options.resolvers.push(SocketAddr::new(ip(host).ok_or_else(wrong)?, port.parse().unwrap_or(0)));
+                // An invalid port is accepted, as in CoreDNS: nothing answers there.
+                let ip = ip(host).ok_or_else(wrong)?;
+                options.remote.resolvers.push(SocketAddr::new(ip, port.parse().unwrap_or(0)));
             }
         }
         "doh_method" => {
@@ -294,7 +226,7 @@ fn option_of_encrypted(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup
             if !matches!(word.as_str(), "POST" | "GET") {
                 return Err(cursor.error_at(word, "doh_method must be either POST or GET"));
             }
-            options.doh_get = word.as_str() == "GET";
+            options.remote.doh_get = word.as_str() == "GET";
         }
         _ => return Err(cursor.unknown_property(KNOWN)),
     }

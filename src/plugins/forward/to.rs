@@ -1,14 +1,12 @@
 //! Upstreams as a Corefile names them: addresses, and files in the form of resolv.conf.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 
 use super::host_name::host_name;
-use super::names::HostName;
-use super::upstream::Address;
 use crate::corefile::address::Transport;
-use crate::corefile::value::{host_port, ip, unsigned};
+use crate::corefile::value::{host_port, unsigned};
 use crate::error::words;
+use crate::remote::{Address, HostName, Scheme};
 
 /// CoreDNS's words.
 const NO_HOST: &str = "not an IP address, file, or valid domain";
@@ -18,8 +16,9 @@ const NO_HOST: &str = "not an IP address, file, or valid domain";
 pub(super) enum To {
     /// An upstream.
     Address(Address),
-    /// A file that names upstreams, how queries travel there, and those that it named when it was read first.
-    File(String, Transport, Vec<Address>),
+    /// A file that names upstreams, how queries travel there, and those that it named when it was
+    /// read first.
+    File(String, Scheme, Vec<Address>),
     /// A host name; its addresses are asked for when the configuration starts.
     Host(Box<HostName>),
 }
@@ -39,29 +38,29 @@ impl To {
             let path = "the /dns-query path is used by default";
             return Err(format!("paths are not allowed in HTTPS upstream addresses ({path}): {text}").into());
         }
-        if !matches!(scheme, Transport::Dns | Transport::Tls | Transport::Quic | Transport::Https) {
+        let Some(scheme) = known(scheme) else {
             let name = scheme.scheme();
             return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}").into());
-        }
+        };
         if let Some((unknown, _)) = rest.split_once("://") {
             let hint =
                 format!("'{unknown}://' is unknown; dns:// (UDP and TCP), tls://, https:// and quic:// are known");
             return Err(Wrong { message: format!("{NO_HOST}: \"{text}\""), hint });
         }
-        let (rest, server_name) = if scheme == Transport::Dns { (rest.into(), None) } else { server_name(rest) };
+        let (rest, server_name) = if scheme == Scheme::Dns { (rest.into(), None) } else { server_name(rest) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
         let port = match port {
-            "" => default_port(scheme),
+            "" => scheme.default_port(),
             // The one name of a port that Go knows without a list of services.
             "domain" => 53,
             number => unsigned(number, 32)
                 .map_err(|message| Wrong { message, hint: "a port is a number from 1 to 65535".to_owned() })?,
         };
-        match address(host, port, scheme) {
+        match Address::read(host, port, scheme) {
             // HTTPS knows one name for all upstreams, as in CoreDNS.
-            Some(address) if scheme == Transport::Https => Ok(Self::Address(address)),
+            Some(address) if scheme == Scheme::Https => Ok(Self::Address(address)),
             Some(address) => Ok(Self::Address(Address { server_name, ..address })),
-            None => match name_servers(&rest, scheme) {
+            None => match Address::of_file(&rest, scheme) {
                 Ok(servers) => Ok(Self::File(rest, scheme, servers)),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     Err(format!("open {rest}: {}", words(&error)).into())
@@ -80,14 +79,15 @@ impl To {
         if let Self::Host(host) = self { Some(host) } else { None }
     }
 
-    /// The upstream, and the name that stands with it for its certificate, if one does.
+    /// Returns the upstream, and the name for its certificate that is written with it. Returns
+    /// `None` without one.
     pub(super) fn server_name(&self) -> Option<(String, &str)> {
         let (scheme, to, name) = match self {
             Self::Address(Address { to, scheme, server_name, .. }) => (scheme, to.clone(), server_name),
             Self::Host(host) => (&host.scheme, format!("{}:{}", host.text, host.port), &host.server_name),
             Self::File(..) => return None,
         };
-        Some((format!("{}://{to}", scheme.scheme()), name.as_deref()?))
+        Some((format!("{}://{to}", scheme.name()), name.as_deref()?))
     }
 
     /// Whether nothing can be sent there: its port is 0, or above 65535.
@@ -132,15 +132,19 @@ impl From<String> for Wrong {
     }
 }
 
-fn default_port(scheme: Transport) -> u64 {
-    match scheme {
-        Transport::Tls | Transport::Quic => 853,
-        Transport::Https => 443,
-        _ => 53,
-    }
+/// Returns how a server with this scheme is asked, or `None` if it cannot be.
+fn known(scheme: Transport) -> Option<Scheme> {
+    Some(match scheme {
+        Transport::Dns => Scheme::Dns,
+        Transport::Tls => Scheme::Tls,
+        Transport::Https => Scheme::Https,
+        Transport::Quic => Scheme::Quic,
+        Transport::Grpc | Transport::Https3 | Transport::Unix => return None,
+    })
 }
 
-/// Takes `%NAME` off an encrypted upstream, wherever it stands: in front of the port, behind it, or inside of brackets.
+/// Takes `%NAME` off an encrypted upstream, wherever it stands: in front of the port, behind it, or
+/// inside of brackets.
 fn server_name(text: &str) -> (String, Option<String>) {
     let Some((before, behind)) = text.rsplit_once('%') else { return (text.to_owned(), None) };
     let end = behind.find([':', ']']).unwrap_or(behind.len());
@@ -148,59 +152,9 @@ fn server_name(text: &str) -> (String, Option<String>) {
     (format!("{before}{}", &behind[end..]), name)
 }
 
-/// An IP address with an optional `%interface`, and a port.
-fn address(host: &str, port: u64, scheme: Transport) -> Option<Address> {
-    let (text, scope) = host.split_once('%').unwrap_or((host, ""));
-    let mut address = upstream_at(ip(text)?, port, scheme);
-    if let SocketAddr::V6(v6) = &mut address.socket {
-        v6.set_scope_id(scope_id(scope));
-    }
-    Some(address)
-}
-
-/// The upstream at an address.
-pub(super) fn upstream_at(ip: IpAddr, port: u64, scheme: Transport) -> Address {
-    // A port above 65535 is accepted, as in CoreDNS: nothing can be sent there.
-    let socket = SocketAddr::new(ip, u16::try_from(port).unwrap_or(0));
-    let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-    Address { to: format!("{host}:{port}"), socket, scheme, server_name: None }
-}
-
 fn no_host(text: &str) -> String {
     let hint = if text.contains('/') { ": no such file" } else { "" };
     format!("{NO_HOST}: \"{text}\"{hint}")
-}
-
-/// The number of a network interface; 0, which means none, if there is no such interface.
-fn scope_id(name: &str) -> u32 {
-    let known = || std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok();
-    match name {
-        "" => 0,
-        _ if name.contains('/') => 0,
-        _ => name.parse().ok().or_else(|| known()?.trim().parse().ok()).unwrap_or(0),
-    }
-}
-
-//----------- Files ----------------------------------------------------------
-
-/// The `nameserver` lines of a file in the form of resolv.conf, each address once, on the port of `scheme`. Anything
-/// else is ignored.
-///
-/// # Errors
-/// The file cannot be read.
-pub(super) fn name_servers(path: &str, scheme: Transport) -> io::Result<Vec<Address>> {
-    let text = std::fs::read_to_string(path)?;
-    let mut servers: Vec<Address> = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
-        let mut words = line.split_whitespace();
-        if words.next() == Some("nameserver")
-            && let Some(server) = words.next().and_then(|word| address(word, default_port(scheme), scheme))
-            && !servers.contains(&server)
-        {
-            servers.push(server);
-        }
-    }
-    Ok(servers)
 }
 
 #[cfg(test)]

@@ -47,69 +47,41 @@
 //!
 //! ## From the watch to the answer
 //!
-//! `source` (`watch` or `manifests`) → `decode` (of JSON, YAML or [`protobuf`]) → [`model`] → [`store`] (the one writer) → [`index`] (read by
-//! everybody) → [`lookup`], where `memo` keeps what had to be encoded; [`name`] and [`mod@reverse`] read the question, [`alias`]
-//! follows ExternalNames, [`apex`] knows our own names, [`zone`] says no. [`search`] tells `autopath` the search list of a Pod,
-//! [`external`] tells `k8s_external` where Services are reached from outside.
+//! [`reading`] → [`known`] → [`answers`]: objects come from an API server or from files, are trimmed, and written into
+//! the index by the one store; questions are read and answered from the index. [`known`] uses neither of the other two,
+//! and they do not use each other.
 
-pub mod addresses;
-mod alias;
-mod apex;
-pub mod decode;
-pub mod endpoints;
-mod external;
-pub mod feed;
-pub mod index;
-pub mod lookup;
-pub mod manifests;
-mod memo;
-pub mod model;
-pub mod name;
-pub mod options;
-mod patience;
-pub mod protobuf;
-mod ptr;
-mod search;
-pub mod selector;
+pub mod answers;
+pub mod known;
+pub mod reading;
 mod setup;
-pub mod shards;
-pub mod source;
-mod srv;
-pub mod store;
-pub mod trouble;
-pub mod watch;
-pub mod zone;
 
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use self::alias::{End, Link, Walk};
-use self::external::Outside;
-use self::index::Index;
-use self::lookup::{Found, View, Want};
-use self::name::{Ask, parse};
-use self::options::{Options, Pods};
-use self::patience::Patience;
-use self::search::PodPath;
-use self::zone::Zone;
+use self::answers::alias::{End, Link, Walk};
+use self::answers::apex::local_addresses;
+use self::answers::external::Outside;
+use self::answers::found::Found;
+use self::answers::options::{Options, Pods};
+use self::answers::patience::Patience;
+use self::answers::search::PodPath;
+use self::answers::view::View;
+use self::answers::zone::Zone;
+use self::known::index::Index;
+use self::reading::progress::tell_until_synced;
 use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::tasks::Tasks;
-use crate::wire::answer::{Answer, Section, scratch};
-use crate::wire::encode::{Encoder, Owner};
+use crate::wire::answer::Answer;
 use crate::wire::name::Name;
-use crate::wire::request::flag;
-use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.
 pub const PLUGIN: Registration = Registration { name: "kubernetes", setup: set_up };
-
-/// The version of the DNS schema (Kubernetes's DNS specification, section 2.2), and its TTL in seconds.
-const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);
 
 //----------- Setup ----------------------------------------------------------
 
@@ -129,7 +101,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let patience = Arc::new(Patience::new(timeout));
     s.probe(move || index.readiness());
     // With `bind` CoreDNS does not know its own addresses; the answers are the same.
-    let local = if s.bound().is_empty() { apex::local_addresses() } else { Vec::new() };
+    let local = if s.bound().is_empty() { local_addresses() } else { Vec::new() };
     s.answers_from_memory(directive.own_zones());
     s.offer_search_lists(search_lists(&directive, &data.index));
     let outside = Outside::new(&directive.options, data.index.clone(), local.clone(), patience.clone());
@@ -146,10 +118,10 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let (source, written) = (directive.source, directive.written);
     s.prepare(move |runtime, first| async move {
         if data.reading.get().is_none() {
-            let reading = source::start(&source, data.index.clone(), &host, &runtime);
+            let reading = reading::start(&source, data.index.clone(), &host, &runtime);
             let mut reading = reading.map_err(|why| written.about(why))?;
             if first {
-                let tell = source::tell_until_synced(data.index.clone(), timeout);
+                let tell = tell_until_synced(data.index.clone(), timeout);
                 reading.spawn(&runtime, "kubernetes start", tell);
             }
             let _ = data.reading.set(reading);
@@ -191,7 +163,7 @@ pub struct Kubernetes {
     local: Vec<IpAddr>,
     /// How long questions wait for the data.
     patience: Arc<Patience>,
-    /// Reading goes on as long as somebody answers from it.
+    /// Keeps reading alive as long as this plugin answers from it.
     _data: Arc<Data>,
 }
 
@@ -217,23 +189,13 @@ impl Kubernetes {
         }
     }
 
-    /// What the data hold for a name below `zone`: in lower case, and as it is written.
+    /// What the data hold for a name in `zone`: in lower case, and as it is written.
     fn find(&self, zone: &Zone, (name, asked): (&Name, &[u8]), qtype: u16) -> Found {
-        let base = &name.wire()[..name.len() - zone.name.len()];
-        let servers = self.servers_for(base, qtype);
-        let addresses: Vec<IpAddr> = servers.iter().map(|(_, address)| *address).collect();
-        let view = View { index: &self.index, options: &self.options, zone, asked, servers: &addresses };
-        let ask = parse(base, zone.schema);
-        let special = match (qtype, ask) {
-            (rtype::SOA, Ask::Apex) => Some(Found::Answer(zone.soa(&self.index))),
-            (rtype::NS, Ask::Apex) => apex::name_servers(&view, &servers).map(Found::Answer),
-            (rtype::TXT, Ask::Version) => Some(Found::Answer(version(asked))),
-            _ => None,
-        };
-        special.or_else(|| self.reverse(&view, name, qtype)).unwrap_or_else(|| view.look(ask, Want::of(qtype)))
+        let Self { index, options, primary, local, .. } = self;
+        View { index, options, zone, primary, local, asked }.find(name, qtype)
     }
 
-    /// The question once more when the data are there, if it may wait for them.
+    /// Asks again when the data have come. Returns `None` if the question may not wait for them.
     fn later(&self, query: &Query<'_>, here: &Here<'_>) -> Option<Step> {
         let known = self.patience.wait(&self.index)?;
         let again = here.again(query.clone().into_owned());
@@ -243,7 +205,7 @@ impl Kubernetes {
         })))
     }
 
-    /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
+    /// The name is unknown: the next plugin may know it, or the data may still come.
     fn name_error(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
         if let Some(later) = self.later(query, here) {
             return later;
@@ -252,20 +214,6 @@ impl Kubernetes {
             () if self.options.falls_through(&query.name) => Step::Next,
             () if self.index.is_synced() => Step::Answer(Reply::memory(zone.name_error(&self.index))),
             () => Step::Answer(Reply::memory(zone.not_ready(&self.index))),
-        }
-    }
-
-    /// What there is for a reverse name: PTR records, or other types of the same name. Nothing if it is none.
-    fn reverse(&self, view: &View<'_>, name: &Name, qtype: u16) -> Option<Found> {
-        if !name.wire().ends_with(b"\x04arpa\0") {
-            return None;
-        }
-        match reverse::parse(name)? {
-            Reverse::Prefix(octets) => self.index.owners.prefixes.with(&octets, |_| Found::NoData),
-            Reverse::Address(address) => ptr::answer(view, address, &self.primary).map(|answer| match qtype {
-                rtype::PTR => Found::Answer(answer),
-                _ => Found::NoData,
-            }),
         }
     }
 
@@ -317,20 +265,4 @@ impl Kubernetes {
     fn zone_of(&self, name: &Name) -> Option<&Zone> {
         self.zones.iter().filter(|zone| name.is_under(&zone.name)).max_by_key(|zone| zone.name.len())
     }
-
-    /// Our own names and addresses, where a question asks for them.
-    fn servers_for(&self, base: &[u8], qtype: u16) -> Vec<(Vec<u8>, IpAddr)> {
-        let asks = base == b"\x02ns\x03dns" || base.is_empty() && qtype == rtype::NS;
-        if asks { apex::servers(&self.index, &self.local) } else { Vec::new() }
-    }
-}
-
-/// The TXT record with the version of the schema.
-fn version(asked: &[u8]) -> Arc<Answer> {
-    let (text, ttl) = SCHEMA;
-    scratch(asked.len(), |answer| {
-        let mut e = Encoder::new(answer);
-        e.flags(flag::AA);
-        e.record(Section::Answer, Owner::ASKED, (rtype::TXT, ttl), |e| e.put(text));
-    })
 }

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::name::Schema;
-use super::options::{Options, Pods};
-use super::selector::Selector;
-use super::source::{ApiFrom, Origin, SourceOptions};
-use super::zone::Zone;
-use super::{manifests, watch};
+use super::answers::name::Schema;
+use super::answers::options::{Options, Pods};
+use super::answers::zone::Zone;
+use super::reading::options::{ApiFrom, Origin, SourceOptions};
+use super::reading::selector::Selector;
+use super::reading::{manifests, watch};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::address::is_reverse;

@@ -50,6 +50,7 @@ use crate::corefile::{ServerBlock, Word};
 use crate::error::{Result, of_plugin};
 use crate::host::log;
 use crate::host::metrics::{Block, Family, Gauge};
+use crate::host::resolv::ResolvConf;
 use crate::wire::name::Name;
 use crate::wire::reply::ede;
 use crate::wire::types::{class, rcode, rtype};
@@ -289,12 +290,10 @@ fn suspects(files: &[String], own: &[std::net::IpAddr]) -> Vec<String> {
     found
 }
 
-/// The address on a `nameserver` line of resolv.conf, read as `forward` reads it: white space may stand in front, comments
-/// behind. An address with an interface (`fe80::1%eth0`) is the address.
+/// The address on a `nameserver` line of resolv.conf, read as `forward` reads it. An address with an
+/// interface (`fe80::1%eth0`) is the address.
 fn nameserver(line: &str) -> Option<std::net::IpAddr> {
-    let mut words = line.split_whitespace();
-    let server = words.next().filter(|word| *word == "nameserver").and(words.next())?;
-    server.split('%').next()?.parse().ok()
+    ResolvConf::parse(line).name_servers.pop()?.split('%').next()?.parse().ok()
 }
 
 /// Where systemd-resolved has its upstreams, if it is its stub that leads back.

@@ -1,21 +1,20 @@
-//! Races in simulated time: upstreams answer after a time that the test says, or never, and nothing waits for a clock.
+//! Races in simulated time: upstreams answer after a time that the test says, or never, and nothing
+//! waits for a clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use super::super::exchange::Forward;
-use super::super::failure::Failure;
-use super::super::message::Sent;
-use super::super::policy::Policy;
-use super::super::setup::Options;
-use super::super::to::To;
-use super::super::upstream::{Upstream, Way};
-use super::{Io, Race};
+use super::{Forwarded, Race};
 use crate::host::Host;
+use crate::plugins::forward::forward::Forward;
+use crate::plugins::forward::options::Options;
+use crate::plugins::forward::policy::Policy;
+use crate::plugins::forward::to::To;
+use crate::plugins::forward::upstream::Upstream;
+use crate::remote::{Failure, Way};
 use crate::wire::answer::Answer;
-use crate::wire::name::Name;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
 
@@ -68,7 +67,7 @@ impl Scene {
     }
 
     fn upstreams(&self) -> Arc<Vec<Arc<Upstream>>> {
-        self.forward.upstreams.load_full()
+        self.forward.upstreams.load()
     }
 
     /// Asks a question. The first upstream is the one that the policy gives, of those that are in.
@@ -78,9 +77,9 @@ impl Scene {
         let turn = self.forward.options.policy.first(upstreams.len());
         let mut turns = (turn..upstreams.len()).chain(0..turn);
         let first = turns.find(|&at| !upstreams[at].is_out(health, start)).unwrap_or(turn);
-        let sent = Arc::new(Sent::probe(&Name::from_text("www.example.").expect("a name"), true).for_client(limit));
+        let query = Forwarded::of("www.example.", limit);
         let _inside = self.runtime.enter();
-        let mut race = Race::new(&self.forward, (&sent, way, start), (&upstreams, first), self.runtime.handle());
+        let mut race = Race::new(self.forward.rules(), &query, way, start, &upstreams, first, self.runtime.handle());
         let lane_of = |to: &Arc<Upstream>| upstreams.iter().position(|one| Arc::ptr_eq(one, to)).expect("known");
         let lanes: Vec<usize> = race.lanes.iter().map(|lane| lane_of(&lane.upstream)).collect();
         let resolved = loop {
@@ -90,9 +89,9 @@ impl Scene {
             };
             // The first thing that any upstream does by then.
             let due = race.runs.iter().enumerate().filter_map(|(at, run)| {
-                let is_stream = matches!(run.io, Io::Stream(_));
+                let is_stream = run.is_stream();
                 let (after, what) = done(self.does[lanes[run.lane]], is_stream)?;
-                (!run.refused || is_stream).then_some((run.sent_at + after * MS, at, is_stream, what))
+                (!run.is_refused() || is_stream).then_some((run.sent_at + after * MS, at, is_stream, what))
             });
             match due.filter(|(at, ..)| *at <= wake).min_by_key(|(at, ..)| *at) {
                 Some((at, run, is_stream, what)) => {
@@ -189,7 +188,8 @@ fn failover_asks_all_who_are_in_and_the_last_answer_counts() {
     assert_eq!(scene.ask(Way::Udp, 512), Came { rcode: rcode::SERVFAIL, took: 4 * MS, sends: vec![1, 1] });
 }
 
-/// What is later than most is not yet wrong: a pause of the one that has the name must not make it "no such name".
+/// What is later than most is not yet wrong: a pause of the one that has the name must not make it
+/// "no such name".
 #[test]
 fn failover_waits_for_one_who_is_alive() {
     let mut scene =
@@ -197,7 +197,8 @@ fn failover_waits_for_one_who_is_alive() {
     (0..50).for_each(|_| assert_eq!(scene.ask(Way::Udp, 512).rcode, rcode::NOERROR));
     scene.does[1] = Say(rcode::NOERROR, 300);
     assert_eq!(scene.ask(Way::Udp, 512).rcode, rcode::NOERROR);
-    // It is asked again as soon as it is late, but with an answer in hand not waited for much longer.
+    // It is asked again as soon as it is late, but with an answer in hand not waited for much
+    // longer.
     scene.does[1] = Nothing;
     scene.upstreams()[1].answered(0, Instant::now());
     let came = scene.ask(Way::Udp, 512);
@@ -234,15 +235,15 @@ fn an_error_does_not_wait_for_the_silent() {
     assert!(came.took <= 260 * MS, "{came:?}");
 }
 
-/// Row C3 failed now and then: one upstream was out for a moment, so that there was to be one more send, and when it was
-/// heard of there was none, although all sends had been datagrams.
+/// Row C3 failed now and then: one upstream was out for a moment, so that there was to be one more
+/// send, and when it was heard of there was none, although all sends had been datagrams.
 #[test]
 fn the_last_send_goes_over_tcp_whoever_is_out_meanwhile() {
     let scene = Scene::new("", &[Nothing, Nothing], failover(Policy::Sequential, &[]));
     let (upstreams, now) = (scene.upstreams(), scene.now);
-    let sent = Arc::new(Sent::probe(&Name::ROOT, true));
+    let query = Forwarded::of(".", 65_535);
     let _inside = scene.runtime.enter();
-    let mut race = Race::new(&scene.forward, (&sent, Way::Udp, now), (&upstreams, 0), scene.runtime.handle());
+    let mut race = Race::new(scene.forward.rules(), &query, Way::Udp, now, &upstreams, 0, scene.runtime.handle());
     race.send(0, Way::Udp, now);
     race.send(1, Way::Udp, now);
     (0..3).for_each(|_| upstreams[1].late(&scene.forward.options.health, scene.runtime.handle(), now));
@@ -255,7 +256,8 @@ fn the_last_send_goes_over_tcp_whoever_is_out_meanwhile() {
     assert_eq!(race.candidate(now), None);
 }
 
-/// A firewall lets no TCP through: who came over UDP gets the truncated answer soon, and can do as it likes.
+/// A firewall lets no TCP through: who came over UDP gets the truncated answer soon, and can do as
+/// it likes.
 #[test]
 fn a_truncated_answer_waits_for_the_whole_one() {
     let options = || Options { prefer_udp: true, ..Options::default() };

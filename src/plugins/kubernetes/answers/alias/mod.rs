@@ -1,0 +1,127 @@
+//! ExternalName: an alias, what it leads to inside the cluster, and what it leads to outside.
+
+use std::sync::Arc;
+
+use crate::chain::Reply;
+use crate::chain::target::Target;
+use crate::wire::adopt;
+use crate::wire::answer::Answer;
+use crate::wire::encode::{Encoder, Names};
+use crate::wire::name::Name;
+use crate::wire::request::flag;
+use crate::wire::types::{rcode, rtype};
+
+/// Aliases that one answer may hold, CoreDNS's number.
+const HOPS: usize = 11;
+
+//----------- Walk -----------------------------------------------------------
+
+/// The aliases from a name to where they end, or to where they leave the cluster.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// The name that was asked, in the client's case.
+    asked: Name,
+    /// The targets in order, in the case of the objects. At least one.
+    chain: Vec<Name>,
+    /// Seconds that the aliases live.
+    ttl: u32,
+    qtype: u16,
+    end: End,
+}
+
+/// What the cluster has of one target.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// It is an alias itself.
+    Alias(Box<Name>),
+    /// The aliases end there.
+    End(End),
+}
+
+/// Where aliases end.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// At a name of the cluster, with its whole answer.
+    Inside(Arc<Answer>),
+    /// At a name that would be one of the cluster, and is not known.
+    Missing,
+    /// At a name outside of the cluster's zones.
+    Outside,
+    /// In a loop, or after too many aliases.
+    Nowhere,
+    /// At the name itself or below it: there is nothing to follow.
+    Itself,
+}
+
+impl Walk {
+    /// Follows the alias of `asked` to `first`; `link` says what the cluster has of a target.
+    pub(crate) fn new((asked, qtype): (Name, u16), ttl: u32, first: Name, link: impl Fn(&Name) -> Link) -> Self {
+        let mut chain = vec![first];
+        let end = loop {
+            let (before, last) = (&chain[..chain.len() - 1], chain[chain.len() - 1]);
+            let target = last.lowered();
+            if target.is_under(&asked.lowered()) {
+                break if before.is_empty() { End::Itself } else { End::Nowhere };
+            }
+            if chain.len() > HOPS || before.iter().any(|before| before.lowered() == target) {
+                break End::Nowhere;
+            }
+            match link(&last) {
+                Link::Alias(next) => chain.push(*next),
+                Link::End(end) => break end,
+            }
+        };
+        Self { asked, chain, ttl, qtype, end }
+    }
+
+    /// Where the aliases end.
+    pub(crate) fn end(&self) -> &End {
+        &self.end
+    }
+
+    /// The name where the aliases end.
+    pub(crate) fn target(&self) -> &Name {
+        &self.chain[self.chain.len() - 1]
+    }
+
+    /// Only the first alias: what a question for CNAME gets.
+    pub(crate) fn first(&self) -> Reply {
+        Reply::memory(self.answer(&self.chain[..1], |_, _| {}))
+    }
+
+    /// The aliases and the whole answer that their target has in the cluster.
+    pub(crate) fn reply(&self, of_target: &Answer) -> Reply {
+        Reply::memory(self.answer(&self.chain, |e, names| {
+            e.rcode(of_target.rcode);
+            adopt::append_all(e, names, of_target, (self.target(), self.qtype));
+        }))
+    }
+
+    /// The aliases, and what another plugin said of their target.
+    pub(crate) fn reply_with(&self, Target { reply, has_failed }: &Target) -> Reply {
+        let answer = self.answer(&self.chain, |e, names| {
+            e.flags(reply.flags() & flag::TC);
+            if *has_failed {
+                e.rcode(rcode::SERVFAIL);
+            }
+            adopt::append(e, names, &reply.answer, (self.target(), self.qtype), reply.ttl);
+        });
+        Reply { note: reply.note.clone().filter(|_| *has_failed), ..Reply::memory(answer) }
+    }
+
+    /// An answer that begins with aliases.
+    fn answer(&self, chain: &[Name], rest: impl FnOnce(&mut Encoder<'_>, &mut Names)) -> Arc<Answer> {
+        let (mut owner, mut names) = (self.asked, Names::new(self.asked));
+        Arc::new(Encoder::build(self.asked.len(), |e| {
+            e.flags(flag::AA);
+            for target in chain {
+                names.record(e, &owner, (rtype::CNAME, self.ttl), |e, names| names.put(e, target));
+                owner = *target;
+            }
+            rest(e, &mut names);
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! What there is for a name: addresses, ports, aliases, or why there is nothing. Pure.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::found::{Found, Want};
+use super::name::{Ask, Part, parse};
+use super::options::{Options, Pods};
+use super::selection::{Selection, is_above_ports, takes_port};
+use super::view::View;
+use super::{apex, memo, ptr};
+use crate::plugins::kubernetes::known::endpoints::AddressRef;
+use crate::plugins::kubernetes::known::index::Entry;
+use crate::plugins::kubernetes::known::model::{Service, Target};
+use crate::wire::answer::{Answer, Section, scratch};
+use crate::wire::encode::{Encoder, Owner};
+use crate::wire::name::{MAX_LABEL, Name};
+use crate::wire::own::own;
+use crate::wire::request::flag;
+use crate::wire::reverse::{self, Reverse};
+use crate::wire::seen::with_scratch;
+use crate::wire::types::rtype;
+
+impl View<'_> {
+    /// What there is for a name in lower case that ends in the zone. The one place that decides it.
+    #[must_use]
+    pub fn find(&self, name: &Name, qtype: u16) -> Found {
+        let want = Want::of(qtype);
+        match (parse(name, &self.zone.name, self.zone.schema), qtype) {
+            (Ask::Service { key, namespace, part }, _) if self.exposes(namespace) => {
+                let table = if self.zone.schema.multicluster { &self.index.imports } else { &self.index.services };
+                table.with(key, |entry| self.kept_service(entry, part, want)).unwrap_or(Found::NameError)
+            }
+            (Ask::Pod { label, namespace }, _) => self.pod(label, namespace, want),
+            (Ask::Namespace(namespace), _) if self.exposes(namespace) => Found::NoData,
+            (Ask::PodNamespace(namespace), _) if self.options.pods != Pods::Disabled && self.exposes(namespace) => {
+                Found::NoData
+            }
+            (Ask::Service { .. } | Ask::Namespace(_) | Ask::PodNamespace(_) | Ask::Nothing, _) => Found::NameError,
+            (Ask::Apex, rtype::SOA) => Found::Answer(self.zone.soa(self.index)),
+            (Ask::Apex, rtype::NS) => apex::name_servers(self).map_or(Found::NoData, Found::Answer),
+            // A reverse zone may be that of one address.
+            (Ask::Apex, rtype::PTR) => match reverse::parse(name) {
+                Some(Reverse::Address(address)) => ptr::answer(self, address).map_or(Found::NoData, Found::Answer),
+                Some(Reverse::Prefix(_)) | None => Found::NoData,
+            },
+            (Ask::Version, rtype::TXT) => Found::Answer(apex::version(self.asked)),
+            (Ask::NameServer, _) => {
+                let servers = apex::servers(self.index, self.local);
+                self.addresses(want, servers.iter().map(|(_, address)| *address))
+            }
+            (Ask::Apex | Ask::Kind | Ask::Version | Ask::NameServerParent, _) => Found::NoData,
+            (Ask::Reverse(Reverse::Address(address)), _) => match ptr::answer(self, address) {
+                Some(answer) if qtype == rtype::PTR => Found::Answer(answer),
+                Some(_) => Found::NoData,
+                None => Found::NameError,
+            },
+            (Ask::Reverse(Reverse::Prefix(octets)), _) => {
+                self.index.owners.prefixes.with(&octets, |_| Found::NoData).unwrap_or(Found::NameError)
+            }
+        }
+    }
+
+    fn pod(&self, label: &[u8], namespace: &[u8], want: Want) -> Found {
+        let Some(address) = pod_address(label) else { return Found::NameError };
+        let exists = || {
+            self.options.pods == Pods::Insecure
+                || self.index.pods.with(&address, |pods| pods.names().any(|label| label == namespace)).unwrap_or(false)
+        };
+        if self.options.pods == Pods::Disabled || !self.exposes(namespace) || !exists() {
+            return Found::NameError;
+        }
+        match want {
+            // A pod has no ports, so no SRV.
+            Want::Srv => Found::NoData,
+            _ => self.addresses(want, std::iter::once(address)),
+        }
+    }
+
+    /// Takes the answer that the entry holds encoded; others are encoded, and kept for a while.
+    fn kept_service(&self, entry: &Arc<Entry>, part: Part<'_>, want: Want) -> Found {
+        if matches!(part, Part::Whole) && want != Want::Srv {
+            return self.service(entry, part, want);
+        }
+        let Options { ttl, ignore_empty_service, .. } = *self.options;
+        let asked = memo::Asked { name: self.asked, want, ttl, ignore_empty_service };
+        memo::kept(entry, asked, || self.service(entry, part, want))
+    }
+
+    fn service(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
+        let Some(service) = entry.service.as_deref() else { return Found::NameError };
+        match (&service.target, part) {
+            (Target::Alias(target), Part::Whole) => alias(target),
+            (Target::Alias(_), _) => Found::NameError,
+            (Target::Addresses(_), _) if self.options.ignore_empty_service && !entry.has_endpoints() => {
+                Found::NameError
+            }
+            (Target::Addresses(addresses), Part::Whole | Part::Port { .. }) => {
+                self.cluster_ips(entry, service, addresses, part, want)
+            }
+            (Target::Addresses(_), Part::Zone { .. } | Part::ZoneParent) => Found::NameError,
+            (Target::Endpoints, Part::ZoneParent) if entry.has_endpoints() => Found::NoData,
+            (Target::Endpoints, Part::ZoneParent) => Found::NameError,
+            (Target::Endpoints, Part::Whole) if want == Want::V4 && entry.a.is_some() => stored(&entry.a),
+            (Target::Endpoints, Part::Whole) if want == Want::V6 && entry.aaaa.is_some() => stored(&entry.aaaa),
+            (_, Part::Zone { prefer, .. }) => match self.endpoints(entry, part, want) {
+                Found::NameError if prefer && entry.has_endpoints() => self.endpoints(entry, Part::Whole, want),
+                Found::NameError => Found::NoData,
+                found => found,
+            },
+            (_, Part::Endpoint(label)) => match self.endpoints(entry, part, want) {
+                Found::NameError if is_above_ports(entry, service, label) => Found::NoData,
+                found => found,
+            },
+            (Target::Endpoints, _) | (_, Part::ClusterEndpoint { .. }) => self.endpoints(entry, part, want),
+        }
+    }
+
+    fn cluster_ips(&self, entry: &Entry, service: &Service, all: &[IpAddr], part: Part<'_>, want: Want) -> Found {
+        let ports = || service.ports.iter().filter(|port| takes_port(part, port));
+        if ports().next().is_none() {
+            return Found::NameError;
+        }
+        match (want, part) {
+            (Want::V4, Part::Whole) => stored(&entry.a),
+            (Want::V6, Part::Whole) => stored(&entry.aaaa),
+            (Want::Srv, _) => self.cluster_srv(entry, all, ports),
+            _ => self.addresses(want, all.iter().copied()),
+        }
+    }
+
+    /// Address records of the name that was asked, each once. Returns NODATA if no address has the
+    /// family.
+    fn addresses(&self, want: Want, all: impl Iterator<Item = IpAddr>) -> Found {
+        let answer = with_scratch(|seen| {
+            scratch(self.asked.len(), |answer| {
+                let mut e = Encoder::new(answer);
+                e.flags(flag::AA);
+                for address in all.filter(|address| want != Want::Srv && want.takes(*address)) {
+                    if seen.addresses.insert((0, address)) {
+                        e.address(Section::Answer, Owner::ASKED, self.options.ttl, address);
+                    }
+                }
+            })
+        });
+        if answer.counts[0] == 0 { Found::NoData } else { Found::Answer(answer) }
+    }
+
+    /// What the endpoints give that `part` selects. If it selects none, the name does not exist.
+    fn endpoints(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
+        let selected = || Selection { slices: &entry.slices, part };
+        let Some((_, first)) = selected().pairs().next() else { return Found::NameError };
+        if let AddressRef::Name(target) = first.address {
+            return if want == Want::Srv { Found::NoData } else { alias(target) };
+        }
+        match want {
+            Want::Srv => self.endpoint_srv(entry, selected()),
+            _ => self.addresses(want, selected().pairs().filter_map(|(_, endpoint)| endpoint.ip())),
+        }
+    }
+}
+
+fn stored(answer: &Option<Arc<Answer>>) -> Found {
+    answer.as_ref().map_or(Found::NoData, |answer| Found::Answer(own(answer)))
+}
+
+/// An alias that looks like an address is invalid: no domain name looks like that.
+fn alias(target: &str) -> Found {
+    if target.parse::<IpAddr>().is_ok() { Found::NameError } else { Found::Alias(target.into()) }
+}
+
+/// The address that a pod's label stands for: with three single dashes IPv4, anything else IPv6.
+fn pod_address(label: &[u8]) -> Option<IpAddr> {
+    let is_v4 =
+        label.iter().filter(|&&octet| octet == b'-').count() == 3 && !label.windows(2).any(|pair| pair == b"--");
+    let mut room = [0; MAX_LABEL];
+    let spelled = room.get_mut(..label.len())?;
+    spelled.copy_from_slice(label);
+    let separator = if is_v4 { b'.' } else { b':' };
+    spelled.iter_mut().filter(|octet| **octet == b'-').for_each(|dash| *dash = separator);
+    let text = std::str::from_utf8(spelled).ok()?;
+    if is_v4 { text.parse().ok().map(IpAddr::V4) } else { text.parse().ok().map(IpAddr::V6) }
+}

@@ -1,0 +1,172 @@
+//! Answers that are encoded when they are asked for, such as SRV. Each thread keeps them as long as
+//! the service stays as it is.
+//!
+//! The index holds what most clients ask for. All that could be asked of a service (each port, each
+//! endpoint, each zone, in each case of letters) would be many times as much, and most of it is
+//! never asked. A change makes a new [`Entry`], so an answer that was made from the very entry that
+//! is found now is as good as a new one.
+
+use std::cell::RefCell;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::found::{Found, Want};
+use crate::plugins::kubernetes::known::index::Entry;
+use crate::wire::answer::Answer;
+
+/// Answers that a thread keeps; each has one place, by the hash of its question.
+const PLACES: usize = 256;
+
+/// Octets that an answer may take.
+const MOST: usize = 4096;
+
+/// What an answer depends on beside the entry: the name as the client wrote it, and what the block
+/// wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) want: Want,
+    /// Seconds.
+    pub(super) ttl: u32,
+    pub(super) ignore_empty_service: bool,
+}
+
+/// The question that had this place last, and the answer if it was kept.
+#[derive(Default)]
+struct Place {
+    hash: u64,
+    kept: Option<Kept>,
+}
+
+struct Kept {
+    name: Box<[u8]>,
+    rest: (Want, u32, bool),
+    entry: Arc<Entry>,
+    answer: Arc<Answer>,
+}
+
+#[derive(Default)]
+struct Table {
+    hasher: RandomState,
+    places: Vec<Place>,
+}
+
+thread_local! {
+    static TABLE: RefCell<Table> = RefCell::default();
+}
+
+/// The answer that was made from this entry before, or what `make` finds.
+///
+/// Only what is asked twice in a row at its place is kept: many names in turn would otherwise drive
+/// each other out, and each would be copied for nothing.
+pub(super) fn kept(entry: &Arc<Entry>, asked: Asked<'_>, make: impl FnOnce() -> Found) -> Found {
+    let (hash, known) = TABLE.with_borrow_mut(|table| table.find(entry, asked));
+    if let Some(answer) = known {
+        return Found::Answer(answer);
+    }
+    let found = make();
+    if let Found::Answer(answer) = &found {
+        TABLE.with_borrow_mut(|table| table.keep(hash, entry, asked, answer));
+    }
+    found
+}
+
+impl Table {
+    fn find(&mut self, entry: &Arc<Entry>, asked: Asked<'_>) -> (u64, Option<Arc<Answer>>) {
+        let hash = self.hasher.hash_one((asked.name, asked.want as u8));
+        let kept = self.places.get(place_of(hash)).and_then(|place| place.kept.as_ref());
+        (hash, kept.filter(|kept| kept.is_of(entry, asked)).map(|kept| kept.answer.clone()))
+    }
+
+    fn keep(&mut self, hash: u64, entry: &Arc<Entry>, asked: Asked<'_>, answer: &Answer) {
+        if self.places.is_empty() {
+            self.places.resize_with(PLACES, Place::default);
+        }
+        let place = &mut self.places[place_of(hash)];
+        if place.hash != hash {
+            *place = Place { hash, kept: None };
+            return;
+        }
+        if answer.memory_len() <= MOST {
+            // A copy, since the one that was made goes back to the pool that it came from.
+            let answer = Arc::new(answer.clone());
+            place.kept = Some(Kept { name: asked.name.into(), rest: asked.rest(), entry: entry.clone(), answer });
+        }
+    }
+}
+
+impl Asked<'_> {
+    fn rest(self) -> (Want, u32, bool) {
+        (self.want, self.ttl, self.ignore_empty_service)
+    }
+}
+
+impl Kept {
+    fn is_of(&self, entry: &Arc<Entry>, asked: Asked<'_>) -> bool {
+        Arc::ptr_eq(&self.entry, entry) && self.rest == asked.rest() && *self.name == *asked.name
+    }
+}
+
+fn place_of(hash: u64) -> usize {
+    hash as usize % PLACES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Asked<'static> = Asked { name: b"\x03web\x00", want: Want::Srv, ttl: 30, ignore_empty_service: false };
+
+    fn entry() -> Arc<Entry> {
+        Arc::new(Entry::new(Box::default(), None, Vec::new(), 30))
+    }
+
+    /// How often out of four times an answer has to be made.
+    fn made(entry: &Arc<Entry>, asked: impl Fn(usize) -> Asked<'static>) -> usize {
+        let mut made = 0;
+        for turn in 0..4 {
+            let make = || {
+                made += 1;
+                Found::Answer(Arc::new(Answer::empty(0)))
+            };
+            assert!(matches!(kept(entry, asked(turn), make), Found::Answer(_)));
+        }
+        made
+    }
+
+    #[test]
+    fn what_is_asked_again_is_made_twice() {
+        assert_eq!(made(&entry(), |_| ASKED), 2);
+    }
+
+    #[test]
+    fn another_entry_is_another_answer() {
+        let first = entry();
+        assert_eq!(made(&first, |_| ASKED), 2);
+        // The place knows the question, so that the new answer is kept at once.
+        assert_eq!(made(&entry(), |_| ASKED), 1);
+        assert_eq!(made(&first, |_| ASKED), 1);
+    }
+
+    #[test]
+    fn another_question_is_another_answer() {
+        let (first, other) = (entry(), Asked { ttl: 5, ..ASKED });
+        assert_eq!(made(&first, |turn| if turn % 2 == 0 { ASKED } else { other }), 4);
+        assert_eq!(made(&first, |_| Asked { name: b"\x03Web\x00", ..ASKED }), 2);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_not_kept() {
+        let entry = entry();
+        let mut made = 0;
+        for _ in 0..4 {
+            kept(&entry, ASKED, || {
+                made += 1;
+                Found::NameError
+            });
+        }
+        assert_eq!(made, 4);
+    }
+}

@@ -1,0 +1,49 @@
+//! The options of a `kubernetes` block that answers depend on.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::chain::zones::Fallthrough;
+use crate::wire::name::Name;
+
+/// What answers depend on beside the data.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The TTL of all records in seconds.
+    pub ttl: u32,
+    /// How pod names are answered.
+    pub pods: Pods,
+    /// The only namespaces that are exposed (labels in lower case), if they are listed.
+    pub namespaces: Option<HashSet<Box<[u8]>>>,
+    /// ClusterIP services without a ready endpoint do not exist.
+    pub ignore_empty_service: bool,
+    /// Zones whose missing names are asked of the next plugin.
+    pub fallthrough: Fallthrough,
+    /// How long a question may wait for the data at start.
+    pub startup_timeout: Duration,
+}
+
+/// How pod names are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pods {
+    /// They do not exist.
+    Disabled,
+    /// Any address has a name, in any namespace that exists.
+    Insecure,
+    /// Addresses that a pod of the namespace has.
+    Verified,
+}
+
+impl Options {
+    /// Whether names in a namespace may be seen; `label` in lower case.
+    #[must_use]
+    pub fn exposes(&self, label: &[u8]) -> bool {
+        self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(label))
+    }
+
+    /// Whether a missing name is asked of the next plugin.
+    #[must_use]
+    pub fn falls_through(&self, name: &Name) -> bool {
+        self.fallthrough.holds(name)
+    }
+}

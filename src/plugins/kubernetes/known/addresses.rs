@@ -1,0 +1,170 @@
+//! Tables of the holders of IP addresses. An IPv4 address takes 16 octets with all its holders,
+//! since there are as many as Pods.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::shards::{Draft, Keyed, Shards};
+
+//----------- Holders --------------------------------------------------------
+
+/// The octet strings that stand for the holders of an address: one as a rule, and then shared by
+/// all its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holders(Arc<Held>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Held {
+    One(Box<[u8]>),
+    Many(Box<[Holders]>),
+}
+
+impl Holders {
+    /// A holder.
+    #[must_use]
+    pub fn one(name: &[u8]) -> Self {
+        Self(Arc::new(Held::One(name.into())))
+    }
+
+    /// All of them.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.each().iter().filter_map(|holder| match &*holder.0 {
+            Held::One(name) => Some(&**name),
+            Held::Many(_) => None,
+        })
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(&self, one: &Self) -> Self {
+        Self(Arc::new(Held::Many(self.each().iter().chain([one]).cloned().collect())))
+    }
+
+    /// These without one that has this name. Returns `None` if it was the last.
+    #[must_use]
+    pub fn without(&self, name: &[u8]) -> Option<Self> {
+        let each = self.each();
+        let at = each.iter().position(|holder| holder.names().any(|known| known == name));
+        let left: Vec<_> = (0..each.len()).filter(|n| Some(*n) != at).map(|n| each[n].clone()).collect();
+        match left.len() {
+            0 => None,
+            1 => left.into_iter().next(),
+            _ => Some(Self(Arc::new(Held::Many(left.into())))),
+        }
+    }
+
+    /// Whether this is the only reference to it.
+    #[must_use]
+    pub fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    fn each(&self) -> &[Self] {
+        match &*self.0 {
+            Held::One(_) => std::slice::from_ref(self),
+            Held::Many(all) => all,
+        }
+    }
+}
+
+//----------- ByAddress ------------------------------------------------------
+
+/// Holders by address, as readers see them.
+#[derive(Default)]
+pub struct ByAddress {
+    v4: Shards<At<Ipv4Addr>>,
+    v6: Shards<At<Ipv6Addr>>,
+}
+
+/// Changes to them that are not published yet.
+#[derive(Default)]
+pub(super) struct AddressDraft {
+    v4: Draft<At<Ipv4Addr>>,
+    v6: Draft<At<Ipv6Addr>>,
+}
+
+#[derive(Debug, Clone)]
+struct At<A> {
+    address: A,
+    holders: Holders,
+}
+
+impl<A: Clone + Hash + Eq> Keyed for At<A> {
+    /// 150 entries each with 150,000 addresses: each has an Arc, to be counted when the shard is
+    /// copied. More of them would cost a small cluster more than they save a large one.
+    const SHARDS: usize = 1024;
+
+    type Key = A;
+
+    fn key(&self) -> &A {
+        &self.address
+    }
+}
+
+impl ByAddress {
+    /// Looks at the holders of an address.
+    pub fn with<R>(&self, address: &IpAddr, look: impl FnOnce(&Holders) -> R) -> Option<R> {
+        match address {
+            IpAddr::V4(address) => self.v4.with(address, |at| look(&at.holders)),
+            IpAddr::V6(address) => self.v6.with(address, |at| look(&at.holders)),
+        }
+    }
+
+    /// How many addresses have a holder.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Whether no address has a holder.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl AddressDraft {
+    /// The holders of an address, changes included.
+    pub(super) fn get(&self, table: &ByAddress, address: &IpAddr) -> Option<Holders> {
+        match address {
+            IpAddr::V4(address) => self.v4.get(&table.v4, address).map(|at| at.holders),
+            IpAddr::V6(address) => self.v6.get(&table.v6, address).map(|at| at.holders),
+        }
+    }
+
+    /// Sets the holders of an address; `None` removes it.
+    pub(super) fn set(&mut self, table: &ByAddress, address: IpAddr, holders: Option<Holders>) {
+        match (address, holders) {
+            (IpAddr::V4(address), Some(holders)) => self.v4.put(&table.v4, At { address, holders }),
+            (IpAddr::V6(address), Some(holders)) => self.v6.put(&table.v6, At { address, holders }),
+            (IpAddr::V4(address), None) => self.v4.remove(&table.v4, &address),
+            (IpAddr::V6(address), None) => self.v6.remove(&table.v6, &address),
+        }
+    }
+
+    /// Shows all changes to the readers.
+    pub(super) fn publish(&mut self, table: &ByAddress) {
+        self.v4.publish(&table.v4);
+        self.v6.publish(&table.v6);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_come_and_go() {
+        let (a, b) = (Holders::one(b"a"), Holders::one(b"b"));
+        let names = |holders: &Holders| holders.names().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let all = a.with(&b).with(&a);
+        assert_eq!(names(&all), [b"a", b"b", b"a"]);
+        let fewer = all.without(b"a").expect("some are left");
+        assert_eq!(names(&fewer), [b"b", b"a"]);
+        assert_eq!(fewer.without(b"x").as_ref().map(names), Some(names(&fewer)));
+        assert_eq!(fewer.without(b"b"), Some(a.clone()), "one alone is shared again");
+        assert_eq!(a.without(b"a"), None);
+        assert_eq!(size_of::<At<Ipv4Addr>>(), 16);
+    }
+}

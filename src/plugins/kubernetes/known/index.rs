@@ -1,0 +1,251 @@
+//! What answers are read from: services with their records encoded, the holders of addresses, and
+//! the namespaces.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::addresses::ByAddress;
+use super::endpoints::EndpointRef;
+use super::model::{Service, Slice, Target};
+use super::shards::{Keyed, Shards};
+use super::troubles::Troubles;
+use crate::wire::answer::{Answer, Section};
+use crate::wire::encode::{Encoder, Owner};
+use crate::wire::request::flag;
+use crate::wire::reverse::Octets;
+
+//----------- Index ----------------------------------------------------------
+
+/// The data of one `kubernetes` block; blocks with equal options share it.
+#[derive(Default)]
+pub struct Index {
+    /// Services by name, with their slices.
+    pub services: Shards<Arc<Entry>>,
+    /// ServiceImports likewise.
+    pub imports: Shards<Arc<Entry>>,
+    /// The services that have an address, as ClusterIP or as that of a ready endpoint.
+    pub owners: Owners,
+    /// The services that are reached under an address from outside of the cluster.
+    pub external: Owners,
+    /// The namespaces of the pods that have an address (host-network pods share one), one for each
+    /// pod; in lower case.
+    pub pods: ByAddress,
+    /// Why the data do not come.
+    pub troubles: Arc<Troubles>,
+    /// Existing namespaces.
+    namespaces: ArcSwap<Labels>,
+    /// See [`Index::serial`].
+    serial: AtomicU32,
+    synced: AtomicBool,
+    sync: watch::Sender<bool>,
+}
+
+/// The services that have an address.
+#[derive(Default)]
+pub struct Owners {
+    /// Keys of services, each once.
+    pub holders: ByAddress,
+    /// The first one, two and three octets of each IPv4 address that a service has.
+    pub prefixes: Shards<Octets>,
+}
+
+/// A set of octet strings. Seeded at random: names come from outside, and must not be made to
+/// collide.
+pub(super) type Labels = HashSet<Box<[u8]>, foldhash::fast::RandomState>;
+
+impl Index {
+    /// Whether every list has been read once.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// Waits until every list has been read.
+    pub async fn wait_synced(&self) {
+        // The sender lives as long as this index, so waiting cannot fail.
+        let _ = self.sync.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Whether every list has been read once.
+    ///
+    /// # Errors
+    /// The reasons why not, a line for each.
+    pub fn readiness(&self) -> Result<(), Vec<String>> {
+        if self.is_synced() {
+            return Ok(());
+        }
+        let lines = self.troubles.lines();
+        Err(if lines.is_empty() { vec!["the first lists have not come yet".to_owned()] } else { lines })
+    }
+
+    /// Whether a namespace exists; `label` in lower case.
+    #[must_use]
+    pub fn has_namespace(&self, label: &[u8]) -> bool {
+        self.namespaces.load().contains(label)
+    }
+
+    /// When something last changed, in seconds since 1970: the serial of the SOA.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.serial.load(Ordering::Relaxed)
+    }
+}
+
+/// What the store alone changes, besides the tables.
+impl Index {
+    /// Marks every list as read once, and wakes the tasks that wait for that.
+    pub(super) fn set_synced(&self) {
+        self.synced.store(true, Ordering::Release);
+        self.sync.send_replace(true);
+    }
+
+    /// Replaces the namespaces that exist; labels in lower case.
+    pub(super) fn set_namespaces(&self, labels: Labels) {
+        self.namespaces.store(Arc::new(labels));
+    }
+
+    /// Sets the time of the last change, in seconds since 1970.
+    pub(super) fn set_serial(&self, serial: u32) {
+        self.serial.store(serial, Ordering::Relaxed);
+    }
+}
+
+//----------- Entry ----------------------------------------------------------
+
+/// A service name with everything that is answered for it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The labels of service and namespace as they stand in a name in wire form.
+    pub key: Box<[u8]>,
+    /// The service. `None` while only slices are known.
+    pub service: Option<Arc<Service>>,
+    /// Its slices, ready endpoints only.
+    pub slices: Box<[Arc<Slice>]>,
+    /// The answers to A and AAAA of the service's own name, where there are addresses.
+    pub a: Option<Arc<Answer>>,
+    /// See [`Entry::a`].
+    pub aaaa: Option<Arc<Answer>>,
+}
+
+impl Keyed for Arc<Entry> {
+    /// 32 entries each with 8,200 services.
+    const SHARDS: usize = 256;
+
+    type Key = [u8];
+
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+impl Keyed for Octets {
+    /// 23 entries each with the networks of 5,000 nodes.
+    const SHARDS: usize = 256;
+
+    type Key = Self;
+
+    fn key(&self) -> &Self {
+        self
+    }
+}
+
+impl Entry {
+    /// An entry with its answers encoded; `ttl` in seconds.
+    #[must_use]
+    pub fn new(key: Box<[u8]>, service: Option<Arc<Service>>, slices: Vec<Arc<Slice>>, ttl: u32) -> Self {
+        let mut entry = Self { key, service, slices: slices.into(), a: None, aaaa: None };
+        let addresses = entry.own_addresses();
+        let of_family =
+            |v6: bool| addresses.iter().copied().filter(|address| address.is_ipv6() == v6).collect::<Vec<_>>();
+        entry.a = addresses_answer(&of_family(false), ttl);
+        entry.aaaa = addresses_answer(&of_family(true), ttl);
+        entry
+    }
+
+    /// The addresses that the service's own name leads to, each once.
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        let Some(service) = &self.service else { return Vec::new() };
+        let mut seen = HashSet::new();
+        match &service.target {
+            Target::Addresses(addresses) => addresses.iter().copied().filter(|a| seen.insert(*a)).collect(),
+            Target::Endpoints => self.endpoints().filter_map(EndpointRef::ip).filter(|a| seen.insert(*a)).collect(),
+            Target::Alias(_) => Vec::new(),
+        }
+    }
+
+    /// All ready endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = EndpointRef<'_>> {
+        self.slices.iter().flat_map(|slice| slice.endpoints.iter())
+    }
+
+    /// Whether any endpoint is ready.
+    #[must_use]
+    pub fn has_endpoints(&self) -> bool {
+        self.slices.iter().any(|slice| !slice.endpoints.is_empty())
+    }
+
+    /// Whether this is one of the service's ClusterIPs.
+    #[must_use]
+    pub fn has_cluster_ip(&self, address: IpAddr) -> bool {
+        self.service.as_ref().is_some_and(|service| match &service.target {
+            Target::Addresses(addresses) => addresses.contains(&address),
+            Target::Endpoints | Target::Alias(_) => false,
+        })
+    }
+}
+
+/// All addresses as records of the name that was asked. Returns `None` without addresses.
+fn addresses_answer(addresses: &[IpAddr], ttl: u32) -> Option<Arc<Answer>> {
+    (!addresses.is_empty()).then(|| {
+        Arc::new(Encoder::build(0, |e| {
+            e.flags(flag::AA);
+            for &address in addresses {
+                e.address(Section::Answer, Owner::ASKED, ttl, address);
+            }
+        }))
+    })
+}
+
+/// The key of a service: its label and its namespace's, as they stand in a name in wire form.
+///
+/// Returns `None` if one of them cannot be a label.
+#[must_use]
+pub fn service_key(namespace: &str, name: &str) -> Option<Box<[u8]>> {
+    let mut key = Vec::with_capacity(2 + name.len() + namespace.len());
+    for label in [name, namespace] {
+        if label.is_empty() || label.len() > crate::wire::name::MAX_LABEL {
+            return None;
+        }
+        key.push(label.len() as u8);
+        key.extend(label.bytes().map(|octet| octet.to_ascii_lowercase()));
+    }
+    Some(key.into_boxed_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Port;
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_the_name_that_will_be_asked() {
+        let key = service_key("default", "web").expect("labels");
+        let service = Service {
+            namespace: "default".into(),
+            name: "web".into(),
+            target: Target::Addresses(Box::new(["10.0.0.1".parse().expect("an address")])),
+            ports: Port::none(),
+            has_selector: true,
+            external: None,
+        };
+        let entry = Entry::new(key, Some(Arc::new(service)), Vec::new(), 5);
+        // Owner, type, class, TTL, length and four octets.
+        assert_eq!(entry.a.map(|answer| answer.plain_len(31)), Some(31 + 10 + 4));
+        assert_eq!(entry.aaaa, None);
+    }
+}

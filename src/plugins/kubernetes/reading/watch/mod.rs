@@ -1,0 +1,87 @@
+//! The API server as a source: LIST and WATCH of each kind, nothing else. The only folder that
+//! names `kube`.
+//!
+//! `kube` gives us the client: configuration, TLS, credentials that are read again. Its `watcher`
+//! we do not use. It cannot fall back from streaming lists to pages, hides `Retry-After`, fails a
+//! whole page for one bad object, begins a list before it knows whether there is an answer, and
+//! tells neither bookmarks nor where it stands, which is what it takes to notice that a watch has
+//! gone silent. So [`stream`] is our own machine:
+//!
+//! 1. **List**: as a streaming list (a watch that begins with everything there is), or page by page
+//!    where the server refuses that or never reports that it is complete. Objects go straight into
+//!    the store, which notes what it has seen; only a complete list drops the rest.
+//! 2. **Watch** from where the list ended. A watch that ends is begun again from the last version
+//!    heard; one whose version has expired lists again, a few times at once and then twice a
+//!    minute.
+//! 3. **Audit** ([`audit`]): every few minutes, and after each outage, the server is asked for the
+//!    version and size of the collection. A watch that does not come there is repaired by a list.
+//!
+//! Answers are asked for in protobuf, as CoreDNS does, and taken in JSON as well ([`form`]).
+//!
+//! While the API server cannot be reached, what is known stays. A list that lacks most of what is
+//! known is read again from etcd itself before it is believed. A ServiceImport collection that does
+//! not exist (no such CRD) counts as empty after ten seconds and is looked for every half minute:
+//! unlike CoreDNS, which then never becomes ready.
+
+mod api;
+mod audit;
+mod body;
+mod changes;
+mod connect;
+mod event;
+mod failure;
+mod follow;
+mod form;
+mod list;
+mod metrics;
+mod pace;
+mod phase;
+mod probe;
+mod recover;
+mod resource;
+mod server;
+mod silence;
+mod stream;
+pub mod timing;
+mod token;
+mod words;
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use self::api::Api;
+pub(crate) use self::connect::check;
+use self::metrics::Counts;
+use self::resource::Resource;
+use self::silence::watch_staleness;
+use self::stream::Stream;
+use self::timing::Timing;
+use super::feed::Feed;
+use super::options::{ApiFrom, SourceOptions};
+use crate::host::Host;
+use crate::host::tasks::Tasks;
+
+/// Starts a stream for each kind.
+pub(super) fn start(
+    from: &ApiFrom,
+    options: &SourceOptions,
+    timing: Timing,
+    feed: Feed,
+    host: &Arc<Host>,
+    runtime: &Handle,
+    tasks: &mut Tasks,
+) -> Result<(), String> {
+    let _entered = runtime.enter();
+    let api = Arc::new(Api::new(from.clone(), timing, host)?);
+    let mut heard = Vec::new();
+    for kind in options.kinds() {
+        let resource = Resource::new(kind, options);
+        let counts = Counts::new(host, resource.plural);
+        let stream = Stream::new(api.clone(), resource, options.keep(), feed.clone(), counts);
+        heard.push(stream.heard.clone());
+        tasks.spawn(runtime, "kubernetes watch", stream.run());
+    }
+    tasks.spawn(runtime, "kubernetes staleness", watch_staleness(heard, metrics::staleness(host)));
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The transports behind one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::address::Way;
+use super::failure::Failure;
+use super::message::Sent;
+use super::table::Outcome;
+use super::{https, quic, tcp, udp};
+
+/// What carries queries to one server.
+pub(super) enum Transport {
+    /// `dns://`: datagrams or connections, as each query wants.
+    Plain {
+        /// Datagrams.
+        udp: udp::Pool,
+        /// Connections.
+        tcp: tcp::Pool,
+    },
+    /// `tls://`: connections inside TLS.
+    Tls(tcp::Pool),
+    /// `https://`: HTTP/2 requests.
+    Https(https::Pool),
+    /// `quic://`: QUIC streams.
+    Quic(quic::Pool),
+}
+
+impl Transport {
+    /// Asks once and waits for `patience`. Encrypted transports ignore `way`.
+    pub(super) async fn exchange(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
+        match (self, way) {
+            (Self::Plain { udp, .. }, Way::Udp) => {
+                let mut exchange = udp.send(sent, runtime)?;
+                let outcome = tokio::time::timeout(patience, &mut exchange).await;
+                outcome.unwrap_or_else(|_| Err(exchange.timeout()))
+            }
+            (Self::Plain { tcp, .. }, Way::Tcp) => tcp.exchange(sent, patience, runtime).await,
+            (Self::Https(https), _) => https.exchange(sent, patience, runtime).await,
+            (Self::Quic(quic), _) => quic.exchange(sent, patience, runtime).await,
+            (Self::Tls(tcp), _) => tcp.exchange(sent, patience, runtime).await,
+        }
+    }
+
+    /// Sends a datagram. Returns `None` if the transport has none.
+    pub(super) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<udp::Exchange, Failure>> {
+        match self {
+            Self::Plain { udp, .. } => Some(udp.send(sent, runtime)),
+            Self::Tls(_) | Self::Https(_) | Self::Quic(_) => None,
+        }
+    }
+
+    /// Whether datagrams may be used, so that a reply may be truncated or forged.
+    pub(super) fn has_datagrams(&self) -> bool {
+        matches!(self, Self::Plain { .. })
+    }
+}
