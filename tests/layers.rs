@@ -81,7 +81,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
 ];
 
 /// Crates that only the watch knows.
-const KUBE: &[&str] = &["kube", "kube_client", "kube_core", "kube_runtime", "k8s_openapi"];
+const KUBE: &[&str] = &["kube", "kube_client", "kube_core", "k8s_openapi"];
 
 /// Lines of a file and of a function.
 const MAX_FILE: usize = 400;
