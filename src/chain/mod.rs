@@ -14,13 +14,17 @@
 //! - [`control`]: the control runtime, as plugins reach it from queries
 //! - [`probes`]: readiness, which plugins are asked and what they say
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
+//! - [`options`]: the options of a plugin's block as data
+//! - [`doc`]: what a plugin has for its manual
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
 pub mod build;
 pub mod control;
+pub mod doc;
 pub mod external;
 pub mod listener;
+pub mod options;
 pub mod per_listener;
 pub mod place;
 pub mod plugin;

@@ -6,15 +6,17 @@
 //! when a response leaves this plugin.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! header {
-//!     query|response set|clear FLAG...
 //! }
 //! ```
+//!
 //! **FLAG** is `aa` (authoritative answer), `ra` (recursion available) or `rd` (recursion
 //! desired). The last line about a flag counts. Of several blocks the first with a line counts.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     header {
@@ -25,6 +27,8 @@
 //! }
 //! ```
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::corefile::{Cursor, Word};
@@ -33,7 +37,8 @@ use crate::wire::reply::Origin;
 use crate::wire::request::flag;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "header", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "header", setup, doc: doc_of!("header.rs"), options: &[&OPTIONS] };
 
 const FLAGS: [(&str, u16); 3] = [("aa", flag::AA), ("ra", flag::RA), ("rd", flag::RD)];
 
@@ -51,16 +56,9 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     // Words behind the name are passed over, as in CoreDNS.
     while cursor.next_occurrence() {
         while cursor.next_option() {
-            let selector = cursor.word();
-            let rules = match selector.as_str().to_ascii_lowercase().as_str() {
-                "query" => &mut header.query,
-                "response" => &mut header.response,
-                other => {
-                    let message = format!("setting up rule: invalid selector={other} should be query or response");
-                    return Err(cursor.unknown(selector, message, &["query", "response"]));
-                }
-            };
-            rules.extend(read_rules(&mut cursor)?);
+            // CoreDNS takes these names in any case.
+            let option = OPTIONS.find(&cursor.word().as_str().to_ascii_lowercase());
+            (option.ok_or_else(|| OPTIONS.unknown(&cursor))?.read)(&mut cursor, &mut header, s)?;
         }
         if !header.query.is_empty() || !header.response.is_empty() {
             if cursor.next_occurrence() {
@@ -72,6 +70,35 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     }
     Err(cursor.arg_err())
 }
+
+const RULE: &str = "set|clear FLAG...";
+
+static OPTIONS: OptionsOf<Header> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "query",
+            form: RULE,
+            about: "Sets or clears flags of queries, for the plugins below and for upstreams.",
+            read: |cursor, header, _| {
+                header.query.extend(read_rules(cursor)?);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "response",
+            form: RULE,
+            about: "Sets or clears flags of the responses that the plugins below give.",
+            read: |cursor, header, _| {
+                header.response.extend(read_rules(cursor)?);
+                Ok(())
+            },
+        },
+    ],
+    unknown: |word| {
+        let selector = word.as_str().to_ascii_lowercase();
+        format!("setting up rule: invalid selector={selector} should be query or response")
+    },
+};
 
 /// Reads `set|clear FLAG...`.
 fn read_rules(cursor: &mut Cursor<'_>) -> Result<Vec<Rule>> {
@@ -164,7 +191,7 @@ mod tests {
         }
         let server = Server::new(". {\nheader {\nquery set rd\n}\nheader {\nquery clear rd\n}\n}\n");
         let [warning] = &server.configuration.findings[..] else { panic!("one warning") };
-        assert_eq!(warning.what.parts().place.expect("a place").line, 5);
+        assert_eq!(warning.what.parts().position.expect("a position").line, 5);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! # local — answer for localhost
 //!
 //! Answers questions about the client's own machine, so that they never leave the server:
+//!
 //! - `localhost.`, every name below it, and every name that begins with `localhost.` have the
 //!   addresses 127.0.0.1 and ::1.
 //! - `1.0.0.127.in-addr.arpa.` has the name `localhost.` The zones `0.in-addr.arpa.`,
@@ -9,16 +10,14 @@
 //! All records have a TTL of 7 days. Reverse names of IPv6 go to the next plugin.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! local {
-//!     localhost_prefix on|off
 //! }
 //! ```
-//! - `localhost_prefix off`: names that only begin with `localhost.`, as in
-//!   `localhost.example.org`, go to the next plugin (RFC 6761 section 6.3). A resolver makes such
-//!   names from its search list.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     local
@@ -27,16 +26,15 @@
 //! ```
 //!
 //! ## Metrics
+//!
 //! - `coredns_local_localhost_requests_total`: questions about names below `localhost.` and names
 //!   that begin with it. With *debug* each is a line of the log, with the client's address.
-//!
-//! ## Differences from CoreDNS
-//! - `0.127.in-addr.arpa.` and `0.0.127.in-addr.arpa.` exist (NODATA), since a name below them does.
-//! - Questions of other classes than IN are refused.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -51,7 +49,7 @@ use crate::wire::soa::Soa;
 use crate::wire::types::{TypeText, class, rcode, rtype};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "local", setup };
+pub const PLUGIN: Registration = Registration { name: "local", setup, doc: doc_of!("local.rs"), options: &[&OPTIONS] };
 
 static REQUESTS: Family = Family {
     name: "coredns_local_localhost_requests_total",
@@ -82,15 +80,8 @@ struct Local {
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let (mut cursor, mut by_prefix) = (s.cursor(), true);
     while cursor.next_occurrence() {
-        if !cursor.args().is_empty() {
-            return Err(cursor.arg_err());
-        }
-        while cursor.next_option() {
-            match cursor.word().as_str() {
-                "localhost_prefix" => by_prefix = on_or_off(&mut cursor)?,
-                _ => return Err(cursor.unknown_property(&["localhost_prefix"])),
-            }
-        }
+        cursor.args_of(..1)?;
+        OPTIONS.read(&mut cursor, &mut by_prefix, s)?;
     }
     let name = |text| Name::from_text(text).expect("a name");
     s.chain(Local {
@@ -102,6 +93,21 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     });
     Ok(())
 }
+
+static OPTIONS: OptionsOf<bool> = OptionsOf {
+    all: &[OptionOf {
+        name: "localhost_prefix",
+        form: "on|off",
+        about: "Whether names that only begin with `localhost.` are answered, such as \
+                `localhost.example.org`, which a resolver makes from its search list (on). With `off` they \
+                go to the next plugin (RFC 6761 section 6.3).",
+        read: |cursor, by_prefix, _| {
+            *by_prefix = on_or_off(cursor)?;
+            Ok(())
+        },
+    }],
+    unknown: unknown_property,
+};
 
 fn on_or_off(cursor: &mut Cursor<'_>) -> Result<bool> {
     match cursor.args()[..] {
