@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::address::{SiteAddress, addresses, hosts, socket_host, zone_name};
 use super::control::Control;
 use super::listener::{Listener, server_label};
-use super::place::{self, Place, zone_name};
 use super::query::SEATS;
 use super::secure::Secure;
 use super::setup::{BlockDraft, Common, Fact, Preparation, Registration, Setup, Start, Wish};
@@ -243,9 +243,9 @@ fn check_protocols(blocks: &[Block<'_>]) -> Result<()> {
     let mut taken: BTreeMap<(&str, String), &Key> = BTreeMap::new();
     for block in blocks {
         for (key, host) in
-            block.keys.iter().flat_map(|key| place::hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
+            block.keys.iter().flat_map(|key| hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
         {
-            let other = *taken.entry((&key.port, place::socket_host(&host).to_owned())).or_insert(key);
+            let other = *taken.entry((&key.port, socket_host(&host).to_owned())).or_insert(key);
             // Any free port is another one each time.
             if other.transport != key.transport && key.port != "0" {
                 let (file, line) = (other.word.file(), other.word.line);
@@ -265,7 +265,7 @@ fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
     let mut places: BTreeMap<(Transport, &str, String), Vec<&Key>> = BTreeMap::new();
     for block in blocks {
         for (key, host) in
-            block.keys.iter().flat_map(|key| place::hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
+            block.keys.iter().flat_map(|key| hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
         {
             places.entry((key.transport, &key.port, host)).or_default().push(key);
         }
@@ -284,38 +284,46 @@ fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
 }
 
 fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
-    let mut places: BTreeMap<_, Together> = BTreeMap::new();
+    let mut drafts: BTreeMap<_, Draft> = BTreeMap::new();
     for block in blocks {
         if block.draft.seats.len() > SEATS {
             let complaint = Complaint::new(format!("more than {SEATS} plugins in one server block"));
             return Err(Complaint { position: block.keys.first().map(|key| key.word.position()), ..complaint }.into());
         }
-        let served = place::places(&block.keys, &block.draft.bind)?;
+        let served = addresses(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));
         let first = block.keys.first().map(|key| key.word.complain(""));
-        for (ordinal, Place { transport, port, host, zones }) in served.into_iter().enumerate() {
+        for (ordinal, SiteAddress { transport, port, host, zones }) in served.into_iter().enumerate() {
             let written = block.draft.bound.get(&host).or(first.as_ref()).cloned();
             let secure = block.draft.secure.as_ref().filter(|_| transport == Transport::Tls);
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
             let server = server_label(transport, &host, port);
-            let place = places.entry((transport, place::socket_host(&host).to_owned(), port));
-            let (_, shared, _, sites) = place.or_insert_with(|| (host, secure.cloned(), written.clone(), Vec::new()));
-            if let Some(why) = Secure::difference(shared.as_deref(), secure.map(Arc::as_ref)) {
-                let why = conflict(&server, &sites[0], &site, why);
+            let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
+            let new = || Draft { host, secure: secure.cloned(), written, sites: Vec::new() };
+            let draft = draft.or_insert_with(new);
+            if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
+                let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
-            sites.push(site);
+            draft.sites.push(site);
         }
     }
-    let listener = |((transport, _, port), (host, secure, written, sites))| {
-        Arc::new(Listener::new(transport, host, port, sites).secured(secure).written(written))
+    let listener = |((transport, _, port), draft): (_, Draft)| {
+        let listener = Listener::new(transport, draft.host, port, draft.sites);
+        Arc::new(listener.secured(draft.secure).written(draft.written))
     };
-    Ok(places.into_iter().map(listener).collect())
+    Ok(drafts.into_iter().map(listener).collect())
 }
 
-/// What shares a listener: its address as it is named first, its TLS, the word that asks for it first, and the sites of its
-/// blocks.
-type Together = (String, Option<Arc<Secure>>, Option<Complaint>, Vec<Arc<Site>>);
+/// A listener while its server blocks are gathered.
+struct Draft {
+    /// Its host, as the first block names it.
+    host: String,
+    secure: Option<Arc<Secure>>,
+    /// The first word that asks for it.
+    written: Option<Complaint>,
+    sites: Vec<Arc<Site>>,
+}
 
 /// Two server blocks want different things of one listener.
 fn conflict(server: &str, one: &Site, other: &Site, why: &str) -> String {

@@ -5,7 +5,7 @@
 //! - [`serve`]: from a packet to its reply, the same for every transport
 //! - [`listener`]: all server blocks of one address and port, and how a question finds its block
 //! - [`walk`]: down, up, waiting, and asking again
-//! - [`place`]: where a server block is served
+//! - [`address`]: where a server block is served
 //! - [`site`]: a server block's chain on one listener
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
 //! - [`target`]: the target of an alias, and what its failure means
@@ -19,6 +19,7 @@
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
+pub mod address;
 pub mod build;
 pub mod control;
 pub mod doc;
@@ -26,7 +27,6 @@ pub mod external;
 pub mod listener;
 pub mod options;
 pub mod per_listener;
-pub mod place;
 pub mod plugin;
 pub mod probes;
 pub mod query;

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::address::{self, SiteAddress};
 use super::control::Control;
 use super::doc::Listed;
 use super::external::{Externals, OfferedExternals};
 use super::per_listener::PerListener;
-use super::place::{self, Place};
 use super::plugin::Plugin;
 use super::probes::{Probe, Probes, Readiness};
 use super::search::{Lists, Offered};
@@ -243,8 +243,8 @@ impl<'a> Setup<'a> {
     ///
     /// # Errors
     /// A zone that is no domain name.
-    pub fn places(&self) -> Result<Vec<Place>> {
-        place::places(self.keys, &self.draft.bind)
+    pub fn addresses(&self) -> Result<Vec<SiteAddress>> {
+        address::addresses(self.keys, &self.draft.bind)
     }
 
     /// Speaks TLS on the block's `tls://` listeners.

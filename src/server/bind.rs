@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use socket2::Socket;
 
 use super::sys;
+use crate::chain::address::socket_host;
 use crate::chain::listener::Listener;
-use crate::chain::place::socket_host;
 use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
 use crate::host::listen::{self, Protocol, Wish};

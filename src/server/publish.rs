@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::bind::{self, Ear};
 use super::worker::{Command, Live, Shared, Worker};
+use crate::chain::address::socket_host;
 use crate::chain::build::Configuration;
 use crate::chain::listener::Listener;
-use crate::chain::place::socket_host;
 use crate::chain::setup::Wish;
 use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};

@@ -92,8 +92,8 @@ use self::asked::Asked;
 use self::entry::Entry;
 use self::keep::Inner;
 use self::store::Store;
+use crate::chain::address::SiteAddress;
 use crate::chain::doc::doc_of;
-use crate::chain::place::Place;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::corefile::Word;
@@ -113,7 +113,7 @@ const MISSED: u32 = 1;
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let options = setup::directive(s)?;
     let make = || Store::new(options.success.capacity, options.denial.capacity);
-    let servers: Vec<String> = s.places()?.iter().map(Place::server).collect();
+    let servers: Vec<String> = s.addresses()?.iter().map(SiteAddress::server).collect();
     let inner = Arc::new(Inner {
         store: s.host.shared.get_or_make(&identity(s), make),
         host: s.host.clone(),

@@ -42,8 +42,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::chain::address::SiteAddress;
 use crate::chain::doc::doc_of;
-use crate::chain::place::Place;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::corefile::address::Transport;
@@ -98,8 +98,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         zone,
     });
     // Only plain DNS can be asked; who listens to something else alone is not probed.
-    if let Some(place) = s.places()?.into_iter().find(|place| place.transport == Transport::Dns) {
-        let prober = Prober { state: state.clone(), place, files: forwarded_files(s.block) };
+    if let Some(address) = s.addresses()?.into_iter().find(|address| address.transport == Transport::Dns) {
+        let prober = Prober { state: state.clone(), address, files: forwarded_files(s.block) };
         s.task("loop", || prober.run());
     }
     s.chain(Loop(state));
@@ -152,7 +152,7 @@ fn refusal() -> Reply {
 
 struct Prober {
     state: Arc<State>,
-    place: Place,
+    address: SiteAddress,
     files: Vec<String>,
 }
 
@@ -212,12 +212,12 @@ impl Prober {
     /// Asks the server's own first address.
     #[allow(clippy::disallowed_methods, reason = "the host is an address of our own, read and not asked for")]
     async fn exchange(&self, name: &Name) -> io::Result<()> {
-        let host = match self.place.host.as_str() {
+        let host = match self.address.host.as_str() {
             "" | "0.0.0.0" => "127.0.0.1",
             "::" => "::1",
             host => host,
         };
-        let address = tokio::net::lookup_host((host, self.place.port)).await?.next();
+        let address = tokio::net::lookup_host((host, self.address.port)).await?.next();
         let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await?;
         socket.connect(address).await?;
@@ -235,7 +235,7 @@ impl Prober {
 
     /// One line that says what was found, and one that says what to do.
     fn report(&self, name: &Name, client: std::net::SocketAddr) {
-        let Place { host, port, .. } = &self.place;
+        let SiteAddress { host, port, .. } = &self.address;
         let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let zone = quote(&self.state.zone.to_string());
         log::error(

@@ -69,8 +69,8 @@ fn a_loop_is_found_over_sockets_and_queries_are_refused_until_it_is_gone() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
         let port = socket.local_addr().expect("an address").port();
         tokio::task::spawn_local(serve(socket, Loop(state.clone()), looping.clone()));
-        let place = Place { transport: Transport::Dns, port, host: String::new(), zones: vec![Name::ROOT] };
-        let prober = Prober { state: state.clone(), place, files: Vec::new() };
+        let address = SiteAddress { transport: Transport::Dns, port, host: String::new(), zones: vec![Name::ROOT] };
+        let prober = Prober { state: state.clone(), address, files: Vec::new() };
         assert!(prober.probe().await);
         assert!(state.detector.is_broken() && state.gauge.get() > 0.0);
         let reply = refusal();

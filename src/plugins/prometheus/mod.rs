@@ -122,7 +122,7 @@ static PANICS: Family =
 
 struct Prometheus {
     /// By the site's ordinal: its server, its zones' counters, and those of queries that no block took.
-    places: Vec<Counted>,
+    addresses: Vec<Counted>,
     /// The column of each seat's plugin.
     columns: OnceLock<Box<[u8]>>,
     _enabled: Vec<Gauge>,
@@ -141,14 +141,14 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let is_wanted = move |name: &str| legacy_names || !LEGACY.contains(&name);
     let text = move || host.upgrade().map(|host| host.metrics.text_of(is_wanted)).unwrap_or_default();
     s.http(&address, written, "/metrics", Handler::heavy(move || (200, CONTENT_TYPE, text())));
-    let places = s.places()?;
-    let places = places.iter().map(|place| {
-        let server = place.server();
-        let zones = place.zones.iter().map(|zone| Grid::find(s.host, &server, &zone.to_string(), "")).collect();
+    let addresses = s.addresses()?;
+    let addresses = addresses.iter().map(|address| {
+        let server = address.server();
+        let zones = address.zones.iter().map(|zone| Grid::find(s.host, &server, &zone.to_string(), "")).collect();
         Counted { zones, dropped: Grid::find(s.host, &server, "dropped", ""), server }
     });
     let plugin = Prometheus {
-        places: places.collect(),
+        addresses: addresses.collect(),
         columns: OnceLock::new(),
         _enabled: enabled(s)?,
         _process: Process::find(s.host),
@@ -218,11 +218,12 @@ fn enabled(s: &Setup<'_>) -> Result<Vec<Gauge>> {
     let Some(first) = s.keys.first() else { return Ok(Vec::new()) };
     let names =
         || s.block.directives.iter().map(|directive| directive.name.as_str()).filter(|name| !SEATLESS.contains(name));
-    let places = s.places()?;
-    let first_places =
-        places.iter().filter(|place| place.transport == first.transport && place.port.to_string() == first.port);
+    let addresses = s.addresses()?;
+    let first_places = addresses
+        .iter()
+        .filter(|address| address.transport == first.transport && address.port.to_string() == first.port);
     Ok(first_places
-        .flat_map(|place| names().map(|name| (place.server(), name)))
+        .flat_map(|address| names().map(|name| (address.server(), name)))
         .map(|(server, name)| {
             let gauge = s.host.metrics.gauge(&ENABLED, &[&server, &first.zone, "", name]);
             gauge.set(1.0);
@@ -252,9 +253,11 @@ impl Plugin for Prometheus {
     }
 
     fn refused(&self, query: &Query<'_>, reply: &Reply, listener: &Listener) -> bool {
-        let Some(place) = self.places.iter().find(|place| place.server == listener.server) else { return false };
+        let Some(address) = self.addresses.iter().find(|address| address.server == listener.server) else {
+            return false;
+        };
         let event = Event { size: full_size(query, reply), took: query.elapsed(), rcode: reply.rcode(), column: 0 };
-        place.dropped.count(query, &event);
+        address.dropped.count(query, &event);
         true
     }
 }
@@ -262,8 +265,8 @@ impl Plugin for Prometheus {
 impl Prometheus {
     /// The counters of the zone that the query was routed by.
     fn grid(&self, query: &Query<'_>, here: &Here<'_>) -> Option<&Grid> {
-        let place = self.places.get(here.site.ordinal)?;
-        place.zones.get(usize::from(query.zone)).map(Arc::as_ref)
+        let address = self.addresses.get(here.site.ordinal)?;
+        address.zones.get(usize::from(query.zone)).map(Arc::as_ref)
     }
 
     /// The column of the plugin at a seat; 0 behind the last one.

@@ -1,4 +1,4 @@
-//! Where a server block is served: one place for each listener that it takes part in.
+//! Where a server block is served: one address for each listener that it takes part in.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::wire::name::Name;
 
 /// One listener of a server block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SiteAddress {
     /// How messages arrive.
     pub transport: Transport,
     /// The port.
@@ -20,7 +20,7 @@ pub struct Place {
     pub zones: Vec<Name>,
 }
 
-impl Place {
+impl SiteAddress {
     /// The listener as metrics name it: `dns://:53`.
     #[must_use]
     pub fn server(&self) -> String {
@@ -40,8 +40,8 @@ pub fn socket_host(host: &str) -> &str {
     if matches!(host, "0.0.0.0" | "::") { "" } else { host }
 }
 
-/// The places of a block; the index of each is the `ordinal` of its site.
-pub(super) fn places(keys: &[Key], bind: &[String]) -> Result<Vec<Place>> {
+/// The addresses of a block; the index of each is the `ordinal` of its site.
+pub(super) fn addresses(keys: &[Key], bind: &[String]) -> Result<Vec<SiteAddress>> {
     let mut by_port: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
     for key in keys {
         // Invalid ports are refused by `check_ports`.
@@ -49,15 +49,15 @@ pub(super) fn places(keys: &[Key], bind: &[String]) -> Result<Vec<Place>> {
         by_port.entry((key.transport, port)).or_default().push(zone_name(key)?);
     }
     let hosts = hosts(bind);
-    let place = |transport, port, zones: &Vec<Name>, host: &String| Place {
+    let address = |transport, port, zones: &Vec<Name>, host: &String| SiteAddress {
         transport,
         port,
         host: host.clone(),
         zones: zones.clone(),
     };
-    let places = by_port.iter();
-    Ok(places
-        .flat_map(|(&(transport, port), zones)| hosts.iter().map(move |h| place(transport, port, zones, h)))
+    let addresses = by_port.iter();
+    Ok(addresses
+        .flat_map(|(&(transport, port), zones)| hosts.iter().map(move |h| address(transport, port, zones, h)))
         .collect())
 }
 
