@@ -4,7 +4,6 @@
 //! - `ask`: a question on the command line, and its reply as text
 //! - `asker`: no promise, but who asks meanwhile
 //! - `compare`: two servers, and what they answer differently
-//! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and whoever does not read them delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
@@ -39,7 +38,6 @@ mod log;
 mod pages;
 mod panics;
 mod reload;
-mod scenarios;
 mod signals;
 mod start;
 mod stop;

@@ -271,8 +271,13 @@ pub fn decode(bytes: &[u8]) -> Message {
     Message::from_vec(bytes).expect("a message")
 }
 
-/// A reply as text: RCODE and flags, then records by section, each sorted; serials are `SERIAL`.
+/// Returns a reply as text: RCODE and flags, then records by section, each sorted; serials are `SERIAL`.
 pub fn text(message: &Message) -> String {
+    text_by(message, |section| section.sort_by_key(|line| (!line.contains(" CNAME "), line.clone())))
+}
+
+/// Returns the same with the records as `arrange` puts those of each section.
+pub fn text_by(message: &Message, arrange: impl Fn(&mut Vec<String>)) -> String {
     let flags = [
         (message.metadata.authoritative, "aa"),
         (message.metadata.truncation, "tc"),
@@ -284,7 +289,7 @@ pub fn text(message: &Message) -> String {
         [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)]
     {
         let mut section: Vec<String> = records.iter().map(|record| format!("{name}{}", record_text(record))).collect();
-        section.sort_by_key(|line| (!line.contains(" CNAME "), line.clone()));
+        arrange(&mut section);
         lines.append(&mut section);
     }
     lines.join("\n")
