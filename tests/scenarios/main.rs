@@ -1,8 +1,9 @@
 //! What each plugin does, as its users see it: Corefile, questions and answers as text.
 //!
-//! Each `tests/scenarios/PLUGIN/NAME.scn` is a test, `PLUGIN/NAME`, with a server of its own:
+//! Each `tests/scenarios/PLUGIN/NAME.scn` is a test, `PLUGIN/NAME`, with a server of its own, and
+//! `PLUGIN/NAME@coredns` plays it with a real CoreDNS, so that what it says of CoreDNS is true.
 //! `cargo test --test scenarios hosts/nodes` plays one, `cargo test --test scenarios hosts/` those
-//! of a plugin. With `SCENARIOS_SERVER=target/peers/coredns` another program is played instead.
+//! of a plugin.
 //!
 //! - `script`: the format
 //! - `play`: what is done for each section
@@ -24,6 +25,8 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use support::{SIGNPOST, coredns};
+
 /// Scenarios wait more than they work.
 const AT_A_TIME: usize = 8;
 
@@ -38,10 +41,25 @@ fn main() -> ExitCode {
         Trial::test("each_plugin_has_a_scenario", move || each_plugin(&plugins)),
         Trial::test("a_wrong_line_is_told", wrong_lines_are_told),
     ];
-    trials.extend(scenarios.into_iter().map(|(plugin, name, path)| {
-        Trial::test(format!("{plugin}/{name}"), move || Ok(play::play(&play::program(), &read(&path))?))
-    }));
+    for (plugin, name, path) in scenarios {
+        let name = format!("{plugin}/{name}");
+        trials.extend(read(&path).for_coredns().map(|script| beside(&name, script)));
+        let script = read(&path).for_signpost();
+        trials.push(Trial::test(name, move || Ok(play::play(Path::new(SIGNPOST), &script)?)));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Returns the test that plays a scenario with CoreDNS. It is skipped where CoreDNS is not built,
+/// which CI does not allow.
+fn beside(name: &str, script: script::Script) -> Trial {
+    let program = coredns();
+    let is_skipped = !program.exists() && std::env::var_os("CI").is_none();
+    let test = move || match program.exists() {
+        true => Ok(play::play(&program, &script)?),
+        false => Err("there is no CoreDNS: tests/peers/build.sh coredns builds it".into()),
+    };
+    Trial::test(format!("{name}@coredns"), test).with_ignored_flag(is_skipped)
 }
 
 /// Returns all scenarios: the plugin, the name, and the path from the root of the repository.
@@ -93,7 +111,7 @@ fn wrong_lines_are_told() -> Result<(), Failed> {
     ] {
         let script = script::Script::new("wrong.scn", &format!("{corefile}{section}"));
         let script = script.patient_for(std::time::Duration::from_millis(300));
-        match play::play(Path::new(support::SIGNPOST), &script) {
+        match play::play(Path::new(SIGNPOST), &script) {
             Err(error) if error.starts_with(told) => {}
             other => return Err(format!("{section}: wanted:\n{told}\ngot:\n{other:?}").into()),
         }

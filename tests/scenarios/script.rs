@@ -9,6 +9,8 @@
 //! === log                         Parts of lines that the server prints.
 //! === change PATH                 Writes the file while the server runs; the Corefile too.
 //! === remove PATH                 Removes it.
+//! === coredns                     What CoreDNS shows in place of the section above.
+//! === coredns not REASON          At the beginning: CoreDNS cannot play this scenario.
 //! # A comment, in any section.
 //! ```
 //!
@@ -62,6 +64,25 @@ impl Script {
             }
         }
         Self { sections, patience: PATIENCE }
+    }
+
+    /// Returns what Signpost plays.
+    pub(crate) fn for_signpost(mut self) -> Self {
+        self.sections.retain(|section| section.kind() != "coredns");
+        self
+    }
+
+    /// Returns what CoreDNS plays, if it can.
+    pub(crate) fn for_coredns(self) -> Option<Self> {
+        let mut sections: Vec<Section> = Vec::new();
+        for section in self.sections {
+            match (section.kind(), sections.last_mut()) {
+                ("coredns", _) if section.word(1) == "not" => return None,
+                ("coredns", Some(above)) => above.text = section.text,
+                _ => sections.push(section),
+            }
+        }
+        Some(Self { sections, ..self })
     }
 
     /// Returns the same with another limit of time.

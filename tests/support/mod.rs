@@ -19,6 +19,12 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The program that is tested.
 pub const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
 
+/// Returns where the real CoreDNS is once `tests/peers/build.sh coredns` has built it.
+pub fn coredns() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).join("peers/coredns")
+}
+
 //----------- Server ---------------------------------------------------------
 
 /// A running server in a folder of its own.
