@@ -68,7 +68,7 @@ fn servers(text: &str, env: &BTreeMap<String, String>) -> Result<Vec<String>> {
 fn told(error: &Error) -> (Option<u32>, String) {
     let text = error.to_string().lines().next().unwrap_or_default().to_owned();
     let Error::Corefile(complaint) = error else { return (None, text) };
-    (complaint.place.as_ref().map(|place| place.line), text)
+    (complaint.position.as_ref().map(|position| position.line), text)
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What a change of the data costs until readers see it, at 5,000 nodes; and reading a Corefile.
+//! The cost of a change of the data until readers see it, at 5,000 nodes; and of reading a
+//! Corefile.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! A file of questions, each as a packet that is ready to go.
+//! A file of questions, each as a packet that is ready to send.
 
 use std::fmt::{self, Write};
 use std::ops::Range;
@@ -9,16 +9,16 @@ use crate::wire::request::{HEADER, flag};
 use crate::wire::text::write_text;
 use crate::wire::types::{class, rcode_number, rtype, type_name, type_number};
 
-/// Digits that stand for `{n}`.
+/// Number of digits in place of `{n}`.
 const DIGITS: usize = 10;
 
 /// Octets of an OPT pseudo-record without options.
 const OPT: usize = 11;
 
-/// What a query says beside its question.
+/// What a query contains besides its question.
 #[derive(Debug, Clone, Copy)]
 pub struct Edns {
-    /// The UDP size that is announced, in octets; 0 for no OPT.
+    /// The announced UDP size in octets; 0 for no OPT.
     pub size: u16,
     /// The DO bit.
     pub dnssec_ok: bool,
@@ -27,11 +27,11 @@ pub struct Edns {
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The whole query; id 0.
+    /// The whole query, with id 0.
     packet: Box<[u8]>,
-    /// Octets of it up to the end of the question.
+    /// The number of octets up to the end of the question.
     asked: usize,
-    /// Where the digits of `{n}` stand.
+    /// The position of the digits of `{n}`.
     number: Option<Range<usize>>,
     /// The RCODE of a right reply.
     pub rcode: Option<u16>,
@@ -43,7 +43,7 @@ impl Question {
     /// Reads a line: `NAME TYPE [RCODE [ANSWERS]]`.
     ///
     /// # Errors
-    /// The word that is wrong, and what would be right.
+    /// The invalid word, and what would be right.
     pub fn read(line: &str, edns: Edns) -> Result<Self, String> {
         let mut words = line.split_whitespace();
         let (name, kind) = (words.next().unwrap_or_default(), words.next().ok_or("NAME TYPE is wanted")?);
@@ -60,7 +60,7 @@ impl Question {
         Ok(Self { packet: packet.into(), asked, number, rcode, answers })
     }
 
-    /// Appends the query with this id, and with `number` for `{n}`.
+    /// Appends the query with this id, and with `number` in place of `{n}`.
     pub fn write(&self, id: u16, number: u32, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.packet);
@@ -70,7 +70,7 @@ impl Question {
         }
     }
 
-    /// Whether a message repeats the question as it was asked, octet for octet.
+    /// Returns whether a message repeats the question as it was asked, octet for octet.
     #[must_use]
     pub fn is_repeated_in(&self, message: &[u8], number: u32) -> bool {
         let Some(question) = message.get(HEADER..self.asked) else { return false };
@@ -103,7 +103,8 @@ fn packet(name: &str, qtype: u16, edns: Edns) -> Result<(Vec<u8>, Option<Range<u
     packet[5] = 1;
     packet[11] = u8::from(edns.size > 0);
     packet.extend_from_slice(parsed.wire());
-    // Where the label with the number stands: the first that is long enough and has as many zeros.
+    // The position of the label with the number: the first that is long enough and has as many
+    // zeros.
     let number = name.contains("{n}").then(|| {
         let zeros = [b'0'; DIGITS];
         let at = packet[HEADER..].windows(DIGITS).position(|window| *window == zeros);
@@ -134,7 +135,7 @@ impl fmt::Display for Question {
     }
 }
 
-/// Reads a file of questions; empty lines and those that begin with `#` or `;` say nothing.
+/// Reads a file of questions; empty lines and lines that begin with `#` or `;` are skipped.
 ///
 /// # Errors
 /// The file, the line, and what is wrong with it.

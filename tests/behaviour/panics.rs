@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::support::{PATIENCE, connect, decode, exchange, free_port, query, receive, send, text};
 
-/// Where the first label of a name makes a plugin panic.
+/// The first labels that make a plugin panic, each in another place.
 const PLACES: [&str; 9] =
     ["down", "up", "wait", "up-wait", "again-down", "again-up", "again-wait", "lookup", "lookup-wait"];
 
@@ -36,10 +36,10 @@ fn seat(s: &mut Setup<'_>, plugin: impl Plugin) -> Result<()> {
     Ok(())
 }
 
-/// Replies that it saw or heard of, as `prometheus` counts them.
+/// Replies that it saw or was told of, as `prometheus` counts them.
 static COUNTED: AtomicU64 = AtomicU64::new(0);
 
-/// Stands at the top and counts.
+/// The top plugin, which counts.
 struct Counts;
 
 impl Plugin for Counts {
@@ -57,7 +57,7 @@ impl Plugin for Counts {
 /// Does what the first label of the name says.
 struct Panics;
 
-/// Knows that every name exists.
+/// Answers that every name exists.
 struct Answers;
 
 impl Plugin for Answers {
@@ -103,7 +103,7 @@ impl Plugin for Panics {
     }
 }
 
-/// Has those below it asked twice.
+/// Asks the plugins below it twice.
 struct Again;
 
 impl Plugin for Again {
@@ -118,7 +118,7 @@ impl Plugin for Again {
 
 //----------- The server -----------------------------------------------------
 
-/// A server of two workers in this process, with other plugins than the shipped ones.
+/// A server of two workers in this process, with test plugins.
 struct Served {
     stage: Stage,
     runtime: Runtime,
@@ -169,7 +169,7 @@ fn a_panic_costs_one_query_wherever_it_is() {
             assert_eq!(panics() - before, 1, "{asked}");
         }
     }
-    // Nothing waits any more: a worker is drained when all its waiting places are free.
+    // No query waits any more: a worker is drained when all its waiting places are free.
     drop(stream);
     let start = Instant::now();
     server.runtime.block_on(server.stage.drain(PATIENCE));
