@@ -13,7 +13,7 @@ use signpost::chain::build::build;
 use signpost::corefile::{Vocabulary, parse};
 use signpost::error::{Error, Result};
 use signpost::host::Host;
-use signpost::plugins::{ALL, ELSEWHERE};
+use signpost::plugins::{ALL, COREDNS};
 
 #[derive(Deserialize)]
 struct Case {
@@ -54,7 +54,7 @@ const NOT_JUDGED: &[(&str, &str)] = &[
 
 /// The lines that a Corefile prints at start, or what is wrong with it.
 fn servers(text: &str, env: &BTreeMap<String, String>) -> Result<Vec<String>> {
-    let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).chain(ELSEWHERE.iter().copied()).collect();
+    let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).chain(COREDNS.iter().copied()).collect();
     let vocabulary = Vocabulary { served: &served, elsewhere: &[] };
     let corefile = parse(text, "Corefile", &|name: &str| env.get(name).cloned(), &vocabulary)?;
     let configuration = build(&corefile, ALL, &Arc::new(Host::default()), "53")?;

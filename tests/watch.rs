@@ -1,5 +1,5 @@
-//! The watches against a scripted API server: rows A7 to A18 of the fault matrix, seen in the
-//! index.
+//! The watches against a scripted API server: what an API server may do wrong, and what the index
+//! shows then.
 //!
 //! Waiting times are short here; their real lengths and the back-off arithmetic are tested beside
 //! the code.
@@ -438,8 +438,7 @@ async fn a_silent_hang_is_noticed() {
     until("noticed", || room.has("unseen")).await;
 }
 
-/// Row A6: a server that stops answering is noticed, even while the watch still waits for a
-/// bookmark.
+/// A server that stops answering is noticed, even while the watch still waits for a bookmark.
 #[tokio::test]
 async fn a6_a_hang_after_the_last_answer_is_noticed() {
     let api = with_services(3).await;

@@ -55,7 +55,7 @@ pub(crate) fn changes(c: &mut Criterion) {
     group.bench_function("Corefile of kubeadm, read and built", |b| {
         let text = crate::kit::whole::KUBEADM.replace("MANIFESTS", "/tmp");
         let served: Vec<&str> = signpost::plugins::ALL.iter().map(|plugin| plugin.name).collect();
-        let vocabulary = Vocabulary { served: &served, elsewhere: signpost::plugins::ELSEWHERE };
+        let vocabulary = Vocabulary { served: &served, elsewhere: signpost::plugins::COREDNS };
         let host = Arc::new(signpost::host::Host::default());
         b.iter(|| {
             let corefile = corefile::parse(black_box(&text), "Corefile", &|_: &str| None, &vocabulary).expect("read");

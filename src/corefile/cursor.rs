@@ -5,10 +5,7 @@
 //! while cursor.next_occurrence() {
 //!     let zones = cursor.args();
 //!     while cursor.next_option() {
-//!         match cursor.word().as_str() {
-//!             "ttl" => { let ttl = cursor.expect_arg()?; .. cursor.integer(ttl)? .. }
-//!             _ => return Err(cursor.unknown_property(&["ttl"])),
-//!         }
+//!         let (option, values) = (cursor.word(), cursor.args());
 //!     }
 //! }
 //! ```
@@ -19,6 +16,8 @@
 //!   the directive: [`Cursor::next_occurrence`] then stops at a word that is not the directive's
 //!   name.
 //! - [`Cursor::next_arg`] returns a `{` as an argument; [`Cursor::args`] stops before it.
+
+use std::ops::RangeBounds;
 
 use crate::error::{Complaint, Error, Result};
 
@@ -124,6 +123,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The only argument on the line.
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] if there is none, or more than one.
+    pub fn one_arg(&mut self) -> Result<&'a Word> {
+        let [word] = self.args()[..] else { return Err(self.arg_err()) };
+        Ok(word)
+    }
+
+    /// The arguments that are left on the line.
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] if there are fewer or more than `count` allows.
+    pub fn args_of(&mut self, count: impl RangeBounds<usize>) -> Result<Vec<&'a Word>> {
+        let args = self.args();
+        if count.contains(&args.len()) { Ok(args) } else { Err(self.arg_err()) }
+    }
+
     /// Moves to the name of the next option in the directive's block. Returns false at its end, or
     /// if there is no block (`NextBlock` in CoreDNS).
     pub fn next_option(&mut self) -> bool {
@@ -210,12 +227,6 @@ impl<'a> Cursor<'a> {
     /// Any other complaint about `word`.
     pub fn error_at(&self, word: &Word, message: impl AsRef<str>) -> Error {
         self.complain(word, format!("Error during parsing: {}", message.as_ref())).into()
-    }
-
-    /// The plugin does not have this option; `known` are its options.
-    pub fn unknown_property(&self, known: &[&str]) -> Error {
-        let word = self.word();
-        self.unknown(word, format!("Error during parsing: unknown property '{word}'"), known)
     }
 
     /// A word is not one of the `known` ones: the plugin's own message and a "did you mean".

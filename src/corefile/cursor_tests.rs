@@ -75,8 +75,8 @@ fn complaints_mark_the_word_and_help() {
     let mut cursor = Cursor::new(&corefile.blocks[0].directives[0]);
     assert!(cursor.next_occurrence() && cursor.next_option());
     assert_eq!(
-        cursor.unknown_property(&["success", "denial"]).to_string(),
-        "plugin/cache: Corefile:3 - Error during parsing: unknown property 'sucess'\n  3 |     sucess 5\n    |     ^^^^^^\nhelp: did you mean 'success'?"
+        cursor.unknown(cursor.word(), "what is 'sucess'", &["success", "denial"]).to_string(),
+        "plugin/cache: Corefile:3 - what is 'sucess'\n  3 |     sucess 5\n    |     ^^^^^^\nhelp: did you mean 'success'?"
     );
     let five = cursor.expect_arg().expect("an argument");
     assert_eq!(

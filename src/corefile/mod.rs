@@ -86,7 +86,7 @@ impl ServerBlock {
 pub struct Vocabulary<'a> {
     /// Signpost's plugins.
     pub served: &'a [&'a str],
-    /// CoreDNS's other plugins: refused, with a message that names them.
+    /// CoreDNS's plugins: those that are not served are refused, with a message that names them.
     pub elsewhere: &'a [&'a str],
 }
 

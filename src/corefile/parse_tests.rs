@@ -221,8 +221,12 @@ fn drain(directive: &crate::corefile::Directive) {
         cursor.args();
         while cursor.next_option() {
             cursor.next_arg();
-            let errors =
-                [cursor.arg_err(), cursor.once_error(), cursor.unknown_property(&["success"]), cursor.syntax_err("x")];
+            let errors = [
+                cursor.arg_err(),
+                cursor.once_error(),
+                cursor.unknown(cursor.word(), "unknown", &["success"]),
+                cursor.syntax_err("x"),
+            ];
             assert!(errors.iter().all(|error| !error.to_string().is_empty()));
         }
     }

@@ -26,10 +26,10 @@ const PLACES: [&str; 9] =
 
 //----------- A plugin that panics -------------------------------------------
 
-const COUNTS: Registration = Registration { name: "counts", setup: |s| seat(s, Counts) };
-const AGAIN: Registration = Registration { name: "again", setup: |s| seat(s, Again) };
-const PANICS: Registration = Registration { name: "panics", setup: |s| seat(s, Panics) };
-const ANSWERS: Registration = Registration { name: "answers", setup: |s| seat(s, Answers) };
+const COUNTS: Registration = Registration::bare("counts", |s| seat(s, Counts));
+const AGAIN: Registration = Registration::bare("again", |s| seat(s, Again));
+const PANICS: Registration = Registration::bare("panics", |s| seat(s, Panics));
+const ANSWERS: Registration = Registration::bare("answers", |s| seat(s, Answers));
 
 fn seat(s: &mut Setup<'_>, plugin: impl Plugin) -> Result<()> {
     s.chain(plugin);
