@@ -17,6 +17,8 @@
 //! - `tls`: DNS over TLS
 //! - `upstreams`: what the log says of one that is down
 
+#[path = "../kit/built.rs"]
+mod built;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/api.rs"]
