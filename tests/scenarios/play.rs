@@ -150,7 +150,8 @@ fn is_near(line: &str, all: &str, wanted: &str) -> bool {
     all.lines().count() < 50 || wanted.lines().any(|wanted| name(wanted) == name(line))
 }
 
-/// Whether each wanted line is a part of a line of the text.
+/// Whether each wanted line is a part of a line of the text, and what stands behind `! ` is not.
 fn has_lines(text: &str, wanted: &str) -> bool {
-    wanted.lines().all(|wanted| text.lines().any(|line| line.contains(wanted)))
+    let has = |part: &str| text.lines().any(|line| line.contains(part));
+    wanted.lines().all(|wanted| wanted.strip_prefix("! ").map_or_else(|| has(wanted), |part| !has(part)))
 }
