@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::publish::Stage;
 use super::reload::{Made, Maker, Outcome, Version, Why};
-use super::signals::{Asked, Signals};
+use super::signals::{Demand, Signals};
 use super::sys::share_heaps;
 use crate::args::Args;
 use crate::chain::setup::Registration;
@@ -142,7 +142,7 @@ struct Watch {
 
 /// What wakes the process.
 enum Event {
-    Asked(Asked),
+    Demand(Demand),
     Look,
     Node(Due),
     Attempt(Outcome),
@@ -161,13 +161,13 @@ impl Process<'_> {
         let mut again = false;
         loop {
             match self.next(attempt.as_mut()).await {
-                Event::Asked(Asked::Reload) => {
+                Event::Demand(Demand::Reload) => {
                     log::info("", format_args!("SIGUSR1: Reloading"));
                     again = true;
                 }
-                Event::Asked(asked) => {
+                Event::Demand(demand) => {
                     drop(attempt);
-                    return Ok(self.end(asked).await);
+                    return Ok(self.end(demand).await);
                 }
                 Event::Look | Event::Node(Due::Look) => {
                     attempt = attempt.or_else(|| Some(self.attempt(Why::Look, runtime)));
@@ -215,7 +215,7 @@ impl Process<'_> {
         };
         tokio::select! {
             biased;
-            asked = self.signals.next() => Event::Asked(asked),
+            demand = self.signals.next() => Event::Demand(demand),
             outcome = made => Event::Attempt(outcome),
             _ = look => Event::Look,
             due = due => Event::Node(due),
@@ -323,13 +323,13 @@ impl Process<'_> {
 
     /// Unready at once; serving goes on for the lameduck time. After SIGTERM it goes on for a little longer if clients still
     /// ask, and what has arrived is answered; after SIGINT it is over. SIGQUIT ends all of it, a second SIGINT with status 2.
-    async fn end(&mut self, asked: Asked) -> ExitCode {
-        if asked == Asked::Quit {
+    async fn end(&mut self, demand: Demand) -> ExitCode {
+        if demand == Demand::Quit {
             return ExitCode::SUCCESS;
         }
         self.host.shutting_down.store(true, Ordering::Relaxed);
-        let mut is_interrupted = asked == Asked::Interrupt;
-        tell_end(asked);
+        let mut is_interrupted = demand == Demand::Interrupt;
+        tell_end(demand);
         let lameduck = self.stage.lameduck();
         if !lameduck.is_zero() {
             log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
@@ -337,22 +337,22 @@ impl Process<'_> {
         let over = tokio::time::sleep(lameduck);
         tokio::pin!(over);
         loop {
-            let asked = tokio::select! {
+            let demand = tokio::select! {
                 () = &mut over => break,
-                asked = self.signals.next() => asked,
+                demand = self.signals.next() => demand,
             };
-            match asked {
-                Asked::Quit => return ExitCode::SUCCESS,
-                Asked::Interrupt if is_interrupted => {
+            match demand {
+                Demand::Quit => return ExitCode::SUCCESS,
+                Demand::Interrupt if is_interrupted => {
                     log::info("", format_args!("SIGINT: Force quit"));
                     return ExitCode::from(2);
                 }
-                Asked::Interrupt => {
+                Demand::Interrupt => {
                     is_interrupted = true;
-                    tell_end(asked);
+                    tell_end(demand);
                 }
                 // It ends already.
-                Asked::Stop | Asked::Reload => {}
+                Demand::Stop | Demand::Reload => {}
             }
         }
         if !is_interrupted {
@@ -366,9 +366,9 @@ impl Process<'_> {
     }
 }
 
-fn tell_end(asked: Asked) {
-    match asked {
-        Asked::Interrupt => log::info("", format_args!("SIGINT: Shutting down")),
+fn tell_end(demand: Demand) {
+    match demand {
+        Demand::Interrupt => log::info("", format_args!("SIGINT: Shutting down")),
         _ => log::info("", format_args!("SIGTERM: Shutting down servers then terminating")),
     }
 }
@@ -386,7 +386,7 @@ async fn wind_down(stage: &Stage, node: &mut Option<Node>, lameduck: Duration) {
 
 /// Waits for a signal that ends also what is left.
 async fn final_word(signals: &mut Signals) {
-    while !matches!(signals.next().await, Asked::Quit | Asked::Interrupt) {}
+    while !matches!(signals.next().await, Demand::Quit | Demand::Interrupt) {}
 }
 
 /// The interval, somewhere within half the jitter to either side.
