@@ -15,7 +15,7 @@ use super::reload::{Made, Maker, Outcome, Version, Why};
 use super::signals::{Demand, Signals};
 use super::sys::share_heaps;
 use crate::args::Args;
-use crate::chain::setup::Registration;
+use crate::chain::setup::{Registration, Wish};
 use crate::corefile::{Finding, Severity};
 use crate::error::{Error, Result};
 use crate::host::files::raise_limit;
@@ -261,10 +261,10 @@ impl Process<'_> {
         }
         let findings = std::mem::take(&mut made.configuration.findings);
         let servers = std::mem::take(&mut made.configuration.servers);
-        let interval = made.configuration.reload;
+        let reload = made.configuration.reload;
         self.stage.publish(made.configuration, &made.pages)?;
         self.tell(&findings);
-        self.watch = interval.map(|(interval, jitter)| self.watch(&made.version.hash, jittered(interval, jitter)));
+        self.watch = reload.map(|reload| self.watch(&made.version.hash, reload));
         self.version = Some(made.version);
         if is_start && !self.args.quiet {
             log::plain(&servers.join("\n"));
@@ -287,12 +287,13 @@ impl Process<'_> {
         self.told = told;
     }
 
-    fn watch(&self, hash: &str, period: Duration) -> Watch {
+    fn watch(&self, hash: &str, Wish { plugin, what: (interval, jitter) }: Wish<(Duration, Duration)>) -> Watch {
         // Shown from the start, at 0.
         let _ = self.host.metrics.counter(&RELOAD_FAILED, &[]);
         let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", hash]);
         version.set(1.0);
-        log::info("plugin/reload", format_args!("Running configuration SHA512 = {hash}"));
+        log::info(plugin, format_args!("Running configuration SHA512 = {hash}"));
+        let period = jittered(interval, jitter);
         let mut timer = interval_at(Instant::now() + period, period);
         // An attempt may take longer than the interval.
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -330,10 +331,11 @@ impl Process<'_> {
         self.host.shutting_down.store(true, Ordering::Relaxed);
         let mut is_interrupted = demand == Demand::Interrupt;
         tell_end(demand);
-        let lameduck = self.stage.lameduck();
-        if !lameduck.is_zero() {
-            log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
-        }
+        let lameduck = self.stage.lameduck().filter(|wish| !wish.what.is_zero());
+        let lameduck = lameduck.map_or(Duration::ZERO, |Wish { plugin, what }| {
+            log::info(plugin, format_args!("Going into lameduck mode for {what:?}"));
+            what
+        });
         let over = tokio::time::sleep(lameduck);
         tokio::pin!(over);
         loop {
