@@ -105,7 +105,7 @@ fn wrong_lines_are_told() -> Result<(), Failed> {
     for (section, told) in [
         ("=== ask a.test. A\nNXDOMAIN\n", "wrong.scn:7: ask a.test. A\nwanted:\n    NXDOMAIN\ngot:\n    NOERROR aa\n"),
         ("=== page PORT2 /\n200\n", "wrong.scn:7: page PORT2 /\nwanted:\n    200\ngot:\n    Connection refused"),
-        ("=== log\n! .:PORT\n", "wrong.scn:7: log\nwanted:\n    ! .:"),
+        ("=== log\nCoreDNS-\n! .:PORT\n", "wrong.scn:7: log\nwanted:\n    CoreDNS-\n    ! .:"),
         ("=== log\nnever said\n", "wrong.scn:7: log\nwanted:\n    never said\ngot:\n    .:"),
         ("=== answer a.test. A\n", "wrong.scn:7: answer a.test. A\nthere is no section `answer`"),
         ("=== ask a.test. A +dnssec\n", "wrong.scn:7: ask a.test. A +dnssec\nthere is no word `+dnssec`"),

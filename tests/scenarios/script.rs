@@ -7,7 +7,7 @@
 //! === ask NAME TYPE [WORDS]       A question, and its reply: see below.
 //! === page PORT2 /PATH            What HTTP gets: the status, then parts of lines that the page must have.
 //! === log                         Parts of lines that the server prints.
-//! ! PART                          Below a page or a log: no line has this part.
+//! ! PART                          Below a page or a log: no line has this part once the wanted ones are there.
 //! === change PATH                 Writes the file while the server runs; the Corefile too.
 //! === remove PATH                 Removes it.
 //! === coredns                     What CoreDNS shows in place of the section above.
