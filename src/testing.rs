@@ -1,31 +1,31 @@
 //! For unit tests: a whole server without sockets, built from the text of a Corefile.
 
-#[path = "../tests/kit/kept.rs"]
-pub(crate) mod kept;
+#[path = "../tests/kit/mod.rs"]
+pub(crate) mod kit;
 pub(crate) mod live;
 #[path = "../tests/support/tls.rs"]
 pub(crate) mod tls;
 #[path = "../tests/support/upstream.rs"]
 pub(crate) mod upstream;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::Message;
 
-use crate::chain::build::{Configuration, build};
-use crate::chain::{Client, Proto, Query, Reply};
-use crate::corefile::{self, Vocabulary};
+use crate::chain::build::Configuration;
+use crate::chain::setup::Registration;
+use crate::chain::{Client, Query, Reply};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::clock::Clock;
 use crate::plugins;
 use crate::wire::name::Name;
 use crate::wire::types::type_number;
-use crate::wire::write::Writer;
 
-/// Where the server is asked.
-const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
+use self::kit::built::built;
+pub(crate) use self::kit::kept;
+use self::kit::message::client;
 
 /// A configuration and the process it runs in.
 pub(crate) struct Server {
@@ -41,12 +41,14 @@ impl Server {
 
     /// Builds the Corefile `text`.
     pub(crate) fn try_new(text: &str) -> Result<Self> {
-        let served: Vec<&str> = plugins::ALL.iter().map(|plugin| plugin.name).collect();
-        let vocabulary = Vocabulary { served: &served, elsewhere: plugins::COREDNS };
-        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary)?;
+        Self::with_plugins(plugins::ALL, text)
+    }
+
+    /// Builds the Corefile `text` with these plugins.
+    pub(crate) fn with_plugins(plugins: &[Registration], text: &str) -> Result<Self> {
         // Tests move the clock, so nothing depends on how busy the machine is.
         let host = Arc::new(Host { clock: Clock::stopped(), ..Host::default() });
-        let configuration = build(&corefile, plugins::ALL, &host, "53")?;
+        let configuration = built(text, plugins, &host)?;
         Ok(Self { host, configuration })
     }
 
@@ -59,15 +61,13 @@ impl Server {
     /// Asks the first listener over UDP, with EDNS. Returns `None` if there is no reply.
     pub(crate) fn ask(&self, name: &str, qtype: &str) -> Option<Message> {
         let packet = packet(name, qtype);
-        let (query, reply) = self.outcome(&packet, "127.0.0.1:5353".parse().expect("an address"))?;
-        let mut out = Vec::new();
-        Writer::default().reply(&packet, &query.request, &reply, query.limit(), &mut out);
-        Some(Message::from_vec(&out).expect("a message"))
+        let (query, reply) = self.outcome(&packet, client().peer)?;
+        Some(kept::read(&packet, &query, &reply))
     }
 
     /// Returns the reply to a packet before it is written.
     pub(crate) fn outcome(&self, packet: &[u8], peer: SocketAddr) -> Option<(Query<'static>, Reply)> {
-        let client = Client { peer, local: LOCAL, proto: Proto::Udp };
+        let client = Client { peer, ..client() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(kept::reply(packet, client, &self.configuration.listeners[0]))
     }

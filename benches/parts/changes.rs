@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use criterion::Criterion;
-use signpost::corefile::{self, Vocabulary};
 use signpost::plugins::kubernetes::known::endpoints::{Address, Endpoint};
 use signpost::plugins::kubernetes::known::model::{Kind, Object, Target};
 
+use crate::kit::built::built;
 use crate::kit::cluster::{Cluster, service, slice};
 
 /// 5,000 nodes: 8,200 services, 8,000 of them with one slice of 10 endpoints, 200 with four of 88.
@@ -54,12 +54,9 @@ pub(crate) fn changes(c: &mut Criterion) {
     }
     group.bench_function("Corefile of kubeadm, read and built", |b| {
         let text = crate::kit::whole::KUBEADM.replace("MANIFESTS", "/tmp");
-        let served: Vec<&str> = signpost::plugins::ALL.iter().map(|plugin| plugin.name).collect();
-        let vocabulary = Vocabulary { served: &served, elsewhere: signpost::plugins::COREDNS };
         let host = Arc::new(signpost::host::Host::default());
         b.iter(|| {
-            let corefile = corefile::parse(black_box(&text), "Corefile", &|_: &str| None, &vocabulary).expect("read");
-            let built = signpost::chain::build::build(&corefile, signpost::plugins::ALL, &host, "53");
+            let built = built(black_box(&text), signpost::plugins::ALL, &host);
             built.unwrap_or_else(|error| panic!("{error}")).listeners.len()
         });
     });

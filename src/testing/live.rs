@@ -1,6 +1,5 @@
 //! For unit tests: a server whose tasks run, asked by many clients at a time, without listeners.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,12 +7,13 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use tokio::runtime::Runtime;
 
-use super::{LOCAL, Server, kept, packet};
+use super::kit::kept;
+use super::kit::message::client;
+use super::{Server, packet};
 use crate::chain::listener::Listener;
 use crate::chain::{Client, Proto, Reply};
 use crate::error::Result;
 use crate::host::tasks::Tasks;
-use crate::wire::write::Writer;
 
 /// The server and its control runtime.
 pub(crate) struct Live {
@@ -122,11 +122,10 @@ fn sorted(series: &str) -> (&str, Vec<&str>) {
 
 /// Sends a packet to a listener.
 pub(crate) async fn resolve(listener: Arc<Listener>, packet: Vec<u8>, proto: Proto) -> Got {
-    let client = Client { peer: SocketAddr::from(([127, 0, 0, 1], 5353)), local: LOCAL, proto };
+    let client = Client { proto, ..client() };
     let (query, reply) = kept::reply(&packet, client, &listener).await.expect("a reply");
-    let mut out = Vec::new();
-    Writer::default().reply(&packet, &query.request, &reply, query.limit(), &mut out);
-    Got { reply, message: Message::from_vec(&out).expect("a message") }
+    let message = kept::read(&packet, &query, &reply);
+    Got { reply, message }
 }
 
 impl Got {

@@ -4,7 +4,6 @@
 //! - `ask`: a question on the command line, and its reply as text
 //! - `asker`: not a promise, but the clients that ask meanwhile
 //! - `compare`: two servers, and what they answer differently
-//! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and a reader that does not read delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
@@ -18,6 +17,8 @@
 //! - `tls`: DNS over TLS
 //! - `upstreams`: what the log says of one that is down
 
+#[path = "../kit/built.rs"]
+mod built;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/api.rs"]
@@ -39,7 +40,6 @@ mod log;
 mod pages;
 mod panics;
 mod reload;
-mod scenarios;
 mod signals;
 mod start;
 mod stop;

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use signpost::chain::build::build;
 use signpost::chain::listener::Listener;
 use signpost::chain::setup::{Registration, Setup};
 use signpost::chain::walk::panics;
 use signpost::chain::{Here, Plugin, Query, Reply, Step, Turn};
-use signpost::corefile::{self, Vocabulary};
 use signpost::error::Result;
 use signpost::host::{Host, http};
 use signpost::server::publish::Stage;
@@ -18,6 +16,7 @@ use signpost::wire::name::Name;
 use signpost::wire::types::{rcode, rtype};
 use tokio::runtime::{Builder, Runtime};
 
+use super::built::built;
 use super::support::{PATIENCE, connect, decode, exchange, free_port, query, receive, send, text};
 
 /// The first labels that make a plugin panic, each in another place.
@@ -129,11 +128,9 @@ impl Served {
     fn start() -> Self {
         let plugins = [COUNTS, AGAIN, PANICS, ANSWERS];
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let vocabulary = Vocabulary { served: &["counts", "again", "panics", "answers"], elsewhere: &[] };
         let text = format!("test:{} {{\ncounts\nagain\npanics\nanswers\n}}\n", address.port());
-        let parsed = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
         let host = Arc::new(Host::default());
-        let configuration = build(&parsed, &plugins, &host, "53").expect("a configuration");
+        let configuration = built(&text, &plugins, &host).expect("a configuration");
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let stage = Stage::new(host, runtime.handle().clone(), 2).expect("workers");
         let pages = http::resolve(&configuration.endpoints).expect("addresses");

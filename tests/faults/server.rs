@@ -1,7 +1,7 @@
 //! The servers under test, all started with the same Corefile.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::fence::Fence;
 use crate::support;
@@ -25,12 +25,8 @@ impl Kind {
     /// Returns the path of its program, if it exists.
     pub(crate) fn program(self) -> Option<PathBuf> {
         let path = match self {
-            Self::Signpost => PathBuf::from(env!("CARGO_BIN_EXE_signpost")),
-            Self::CoreDns => {
-                let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-                let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
-                target.join("peers/coredns")
-            }
+            Self::Signpost => PathBuf::from(support::SIGNPOST),
+            Self::CoreDns => support::coredns(),
         };
         path.exists().then_some(path)
     }

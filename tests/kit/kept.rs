@@ -1,10 +1,9 @@
 //! One packet served without a socket, its reply kept as it comes from the chain.
-//!
-//! Shared by the unit tests (`src/testing.rs`) and the tests and benches of this folder.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use hickory_proto::op::Message;
 use signpost::chain::listener::Listener;
 use signpost::chain::serve::{Responder, Waiting, serve};
 use signpost::chain::{Client, Pending, Query, Reply};
@@ -25,6 +24,13 @@ pub(crate) async fn reply(packet: &[u8], client: Client, listener: &Arc<Listener
         }
         None => kept.reply,
     }
+}
+
+/// Returns a reply as its client reads it.
+pub(crate) fn read(packet: &[u8], query: &Query<'_>, reply: &Reply) -> Message {
+    let mut out = Vec::new();
+    Writer::default().reply(packet, &query.request, reply, query.limit(), &mut out);
+    Message::from_vec(&out).expect("a message")
 }
 
 #[derive(Default)]

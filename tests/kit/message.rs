@@ -29,7 +29,7 @@ pub fn query(name: &str, qtype: u16) -> Vec<u8> {
 /// A client that asks over UDP.
 pub fn client() -> Client {
     let address = |text: &str| text.parse().expect("an address");
-    Client { peer: address("127.0.0.1:4000"), local: address("127.0.0.1:53"), proto: Proto::Udp }
+    Client { peer: address("127.0.0.1:5353"), local: address("127.0.0.1:53"), proto: Proto::Udp }
 }
 
 /// What the gate reads from a packet that it lets pass.

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use signpost::chain::build::{Configuration, build};
+use signpost::chain::build::Configuration;
 use signpost::chain::listener::Listener;
 use signpost::chain::serve::Desk;
 use signpost::chain::setup::Registration;
 use signpost::chain::site::{Chain, Site};
 use signpost::chain::{Client, Here, Plugin, Query, Reply, Step, Turn};
 use signpost::corefile::address::Transport;
-use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
 use signpost::host::tasks::Tasks;
-use signpost::plugins::{ALL, COREDNS};
+use signpost::plugins::ALL;
 use signpost::wire::answer::Answer;
 use signpost::wire::name::Name;
 use signpost::wire::types::rtype;
 
+use super::built::built;
 use super::message::{client, query};
 use super::{cluster, kept};
 
@@ -89,12 +89,8 @@ impl Whole {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("cluster.yaml"), manifests).expect("written");
         let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
-        let served: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
-        let vocabulary = Vocabulary { served: &served, elsewhere: COREDNS };
-        let parsed = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary);
-        let parsed = parsed.unwrap_or_else(|error| panic!("{error}"));
         let host = Arc::new(Host::default());
-        let mut configuration = build(&parsed, plugins, &host, "53").unwrap_or_else(|error| panic!("{error}"));
+        let mut configuration = built(&text, plugins, &host).unwrap_or_else(|error| panic!("{error}"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let handle = runtime.handle().clone();

@@ -19,6 +19,12 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The program under test.
 pub const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
 
+/// Returns where the real CoreDNS is once `tests/peers/build.sh coredns` has built it.
+pub fn coredns() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).join("peers/coredns")
+}
+
 //----------- Server ---------------------------------------------------------
 
 /// A running server in a folder of its own.
@@ -276,6 +282,11 @@ pub fn decode(bytes: &[u8]) -> Message {
 /// Returns a reply as text: RCODE and flags, then records by section, each sorted; serials are
 /// `SERIAL`.
 pub fn text(message: &Message) -> String {
+    text_by(message, |section| section.sort_by_key(|line| (!line.contains(" CNAME "), line.clone())))
+}
+
+/// Returns the same with the records as `arrange` puts those of each section.
+pub fn text_by(message: &Message, arrange: impl Fn(&mut Vec<String>)) -> String {
     let flags = [
         (message.metadata.authoritative, "aa"),
         (message.metadata.truncation, "tc"),
@@ -287,7 +298,7 @@ pub fn text(message: &Message) -> String {
         [("", &message.answers), ("authority ", &message.authorities), ("additional ", &message.additionals)]
     {
         let mut section: Vec<String> = records.iter().map(|record| format!("{name}{}", record_text(record))).collect();
-        section.sort_by_key(|line| (!line.contains(" CNAME "), line.clone()));
+        arrange(&mut section);
         lines.append(&mut section);
     }
     lines.join("\n")

@@ -18,7 +18,8 @@ pub fn get(address: SocketAddr, path: &str, patience: Duration) -> Result<(u16, 
     let error = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect_timeout(&address, patience).map_err(error)?;
     stream.set_read_timeout(Some(patience)).map_err(error)?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    // A page of HTTP/1.0 is not cut into chunks.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(error)?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).map_err(error)?;
