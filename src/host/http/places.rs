@@ -22,8 +22,9 @@ pub(super) const PLACES: usize = 256;
 /// Octets of replies that the kernel has not accepted yet, over all connections.
 pub(super) const UNSENT: usize = 8 << 20;
 
-/// For so long after it came, a connection that has not had a reply goes last. Otherwise a probe would
-/// be closed before its request is read, beside clients whose connections have all had replies.
+/// For so long after it came, a connection that has not had a reply goes after those that have.
+/// Otherwise a probe would be closed before its request is read, beside clients whose connections
+/// have all had replies.
 const NEW: Duration = Duration::from_secs(2);
 
 /// How long to wait until a closed connection has released its file.
@@ -135,14 +136,16 @@ struct Progress {
 
 impl Progress {
     /// Returns how soon the connection is closed when room is needed; higher values go first. First
-    /// go those that keep the server waiting, last those that wait for their first reply, and new
-    /// ones.
+    /// go those that keep the server waiting. Last go new ones, and after them those that wait for
+    /// their first reply.
     fn rank(&self, now: Instant) -> u8 {
+        let is_new = now.saturating_duration_since(self.came) < NEW;
         match self.step {
-            _ if self.requests < 2 && now.saturating_duration_since(self.came) < NEW => 0,
-            Step::Request | Step::Reply => 2,
             Step::Page if self.requests == 1 => 0,
-            Step::Idle | Step::Page => 1,
+            Step::Reply if self.requests == 1 && is_new => 0,
+            Step::Request if self.requests == 0 && is_new => 1,
+            Step::Idle | Step::Page => 2,
+            Step::Request | Step::Reply => 3,
         }
     }
 }
@@ -304,8 +307,8 @@ impl Drop for Place {
 }
 
 /// Closes one connection: of the client that holds most on one listener, the one that has kept the
-/// server waiting longest. Connections that had a reply before go later, and those that wait for
-/// their first one, or are new, last. `held` returns how much of the scarce resource a connection holds. Returns
+/// server waiting longest. Connections that had a reply before go later, new ones after them, and
+/// those that wait for their first reply last. `held` returns how much of the scarce resource a connection holds. Returns
 /// `false` if no connection holds any.
 fn evict(visits: &mut Vec<Arc<Visit>>, now: Instant, held: impl Fn(&Progress) -> usize) -> bool {
     let all: Vec<Progress> = visits.iter().map(|visit| *visit.progress()).collect();

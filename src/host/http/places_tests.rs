@@ -97,6 +97,23 @@ fn a_new_connection_stays_beside_those_that_ask_again_and_again() {
     assert!(!stays(&places, &next));
 }
 
+/// The page of a scraper takes longer to make than others take to come back.
+#[test]
+fn who_waits_for_a_first_reply_stays_beside_those_that_come_back_again_and_again() {
+    let (places, door, now) = places();
+    let scraper = door.take(client(1), now);
+    scraper.visit.asked(now);
+    let milliseconds = Duration::from_millis;
+    let come = |from: u64| -> Vec<Place> {
+        (from..from + 2 * PLACES as u64).map(|at| door.take(client(1), now + milliseconds(at))).collect()
+    };
+    let _first = come(0);
+    assert!(stays(&places, &scraper), "its page is made");
+    scraper.reply(2, now + milliseconds(600));
+    let _second = come(600);
+    assert!(stays(&places, &scraper), "its reply is on its way");
+}
+
 #[test]
 fn the_client_that_holds_most_at_one_door_gives_first() {
     let (places, door, now) = places();
