@@ -10,6 +10,7 @@
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
 //! - [`own`]: each thread's own copies of answers that all threads send
 //! - [`presentation`]: one record as a line of a zone file
+//! - [`question`]: a question, and the message that asks it
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`rename`]: an answer written anew with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
@@ -25,6 +26,7 @@ pub mod encode;
 pub mod name;
 pub mod own;
 pub mod presentation;
+pub mod question;
 pub mod relay;
 pub mod rename;
 pub mod reply;

@@ -96,7 +96,7 @@ impl Inner {
         if !asked.wants_ad {
             reply.cleared |= flag::AD;
         }
-        if limits.except.iter().any(|zone| asked.name.is_under(zone)) {
+        if limits.except.iter().any(|zone| asked.question.name.is_under(zone)) {
             return None;
         }
         let ttl = self.ttl(class.kind, reply, limits);
@@ -114,7 +114,7 @@ impl Inner {
     ) -> Option<Arc<Entry>> {
         // Whoever asked gets what came; what is kept is what belongs to the question.
         let kept = match &class.selected {
-            Some(indexes) => Arc::new(select(&reply.answer, (&asked.name, asked.qtype, asked.qclass), indexes)?),
+            Some(indexes) => Arc::new(select(&reply.answer, &asked.question, indexes)?),
             None => reply.answer.clone(),
         };
         let key: Arc<[u8]> = asked.key().as_slice().into();

@@ -187,7 +187,7 @@ struct Cache {
 
 impl Cache {
     fn is_from_memory(&self, query: &Query<'_>) -> bool {
-        self.memory.get().is_some_and(|zones| zones.iter().any(|zone| query.name.is_under(zone)))
+        self.memory.get().is_some_and(|zones| zones.iter().any(|zone| query.question.name.is_under(zone)))
     }
 
     /// What an entry makes of a query.
@@ -213,7 +213,7 @@ impl Cache {
 impl Plugin for Cache {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let inner = &self.inner;
-        let is_ours = inner.options.zones.iter().any(|zone| query.name.is_under(zone));
+        let is_ours = inner.options.zones.iter().any(|zone| query.question.name.is_under(zone));
         if !is_ours || query.request.opcode() != opcode::QUERY {
             query.set_mark(here.seat, 0);
             return Step::Next;

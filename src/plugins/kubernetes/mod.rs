@@ -78,6 +78,7 @@ use crate::error::Result;
 use crate::host::tasks::Tasks;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.
@@ -169,8 +170,8 @@ pub struct Kubernetes {
 
 impl Plugin for Kubernetes {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let Some(zone) = self.zone_of(&query.name) else { return Step::Next };
-        match (query.qclass, query.qtype) {
+        let Some(zone) = self.zone_of(&query.question.name) else { return Step::Next };
+        match (query.question.qclass, query.question.qtype) {
             (class::IN, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
             (class::IN, _) => self.answer(zone, query, here),
             // A class has its own data, and ours are of class IN.
@@ -181,7 +182,7 @@ impl Plugin for Kubernetes {
 
 impl Kubernetes {
     fn answer(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        match self.find(zone, (&query.name, query.asked_now()), query.qtype) {
+        match self.find(zone, (&query.question.name, query.asked_now()), query.question.qtype) {
             Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
             Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),
             Found::NameError => self.name_error(zone, query, here),
@@ -211,20 +212,21 @@ impl Kubernetes {
             return later;
         }
         match () {
-            () if self.options.falls_through(&query.name) => Step::Next,
+            () if self.options.falls_through(&query.question.name) => Step::Next,
             () if self.index.is_synced() => Step::Answer(Reply::memory(zone.name_error(&self.index))),
             () => Step::Answer(Reply::memory(zone.not_ready(&self.index))),
         }
     }
 
     fn alias(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>, first: &str) -> Step {
-        let (qtype, ttl) = (query.qtype, self.options.ttl);
-        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.name);
+        let (qtype, ttl) = (query.question.qtype, self.options.ttl);
+        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.question.name);
         // No name at all: there is nothing to follow.
         let Ok(first) = Name::from_text(first) else {
             return Step::Answer(Reply::memory(zone.no_data(&self.index)));
         };
-        let walk = Walk::new((asked, qtype), ttl, first, |target| self.target(target, qtype));
+        let walk =
+            Walk::new(Question { name: asked, ..query.question }, ttl, first, |target| self.target(target, qtype));
         let missing = match walk.end() {
             _ if qtype == rtype::CNAME => return Step::Answer(walk.first()),
             End::Itself => return Step::Answer(Reply::memory(zone.no_data(&self.index))),

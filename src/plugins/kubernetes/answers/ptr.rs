@@ -78,7 +78,7 @@ fn add(
     suffix: Option<Written>,
 ) -> Option<Written> {
     if let Some(suffix) = suffix.filter(|suffix| e.can_point(*suffix)) {
-        return e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(front, Tail::Written(suffix)));
+        return e.pointer(Section::Answer, Owner::ASKED, rtype::PTR, ttl, Owner::new(front, Tail::Written(suffix)));
     }
     let mut room = [0; 512];
     let mut at = 0;
@@ -86,5 +86,5 @@ fn add(
         room[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }
-    e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(&room[..at], Tail::Root))
+    e.pointer(Section::Answer, Owner::ASKED, rtype::PTR, ttl, Owner::new(&room[..at], Tail::Root))
 }

@@ -101,7 +101,7 @@ impl View<'_> {
 
     /// One SRV record; returns where its target stands. `front` are the labels before the service.
     fn srv(&self, e: &mut Encoder<'_>, entry: &Entry, (weight, port): (u16, u16), front: &[u8]) -> Option<Written> {
-        e.record(Section::Answer, Owner::ASKED, (rtype::SRV, self.options.ttl), |e| {
+        e.record(Section::Answer, Owner::ASKED, rtype::SRV, self.options.ttl, |e| {
             for number in [0, weight, port] {
                 e.put(&number.to_be_bytes());
             }

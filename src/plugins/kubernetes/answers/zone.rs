@@ -107,7 +107,7 @@ impl Denials {
 /// Adds the SOA of the zone that ends the question, in the client's case (RFC 1035 section 3.3.13).
 fn soa(e: &mut Encoder<'_>, section: Section, (zone_len, ttl, serial): (usize, u32, u32)) {
     let zone = Tail::AskedEnd(zone_len as u8);
-    e.record(section, Owner::zone(zone_len), (rtype::SOA, ttl.min(SOA_TTL)), |e| {
+    e.record(section, Owner::zone(zone_len), rtype::SOA, ttl.min(SOA_TTL), |e| {
         e.put_name(Owner::new(b"\x02ns\x03dns", zone));
         e.put_name(Owner::new(b"\x0Ahostmaster", zone));
         for number in [serial, 7200, 1800, 86400, ttl] {
