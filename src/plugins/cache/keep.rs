@@ -73,7 +73,7 @@ impl Inner {
 
     /// Lets `look` at the entry to answer with, if there is one.
     pub(super) fn with<R>(&self, key: &[u8], now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
-        self.store.with(key, now, (self.options.stale.up_to, self.options.prefer_positive), look)
+        self.store.with(key, now, self.options.stale.up_to, self.options.prefer_positive, look)
     }
 
     /// Prepares a reply for the client, and keeps it if it may be kept.
@@ -82,7 +82,7 @@ impl Inner {
     pub(super) fn pass(&self, asked: &Asked, reply: &mut Reply, counts: &Counts) {
         let class = self.classify(reply, asked);
         if let Some(ttl) = self.limit(&class, asked, reply) {
-            self.keep(&class, (asked, ttl), reply, counts);
+            self.keep(&class, asked, ttl, reply, counts);
         }
     }
 
@@ -104,11 +104,12 @@ impl Inner {
         (class.keeps && ttl > 0).then_some(ttl)
     }
 
-    /// Keeps a reply that was prepared. Returns its entry, unless the records to keep cannot be read.
+    /// Keeps a reply that was prepared, for `ttl` seconds. Returns its entry, unless the records to keep cannot be read.
     pub(super) fn keep(
         &self,
         class: &Class,
-        (asked, ttl): (&Asked, u32),
+        asked: &Asked,
+        ttl: u32,
         reply: &Reply,
         counts: &Counts,
     ) -> Option<Arc<Entry>> {
@@ -118,7 +119,7 @@ impl Inner {
             None => reply.answer.clone(),
         };
         let key: Arc<[u8]> = asked.key().as_slice().into();
-        let mut entry = Entry::new((self.store.number, key), reply, class, ttl, self.now());
+        let mut entry = Entry::new(self.store.number, key, reply, class, ttl, self.now());
         entry.answer = kept;
         if self.options.prefer_positive && !entry.answers && !class.kind.is_denial() {
             entry.good =

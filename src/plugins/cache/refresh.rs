@@ -122,7 +122,7 @@ impl Inner {
         let state = Old { is_true: old.left(self.now()) > 0, answers: old.answers };
         let ruling = rule(News::of(&reply, &class), ttl.is_some(), state, self.options.prefer_positive);
         let entry = match (ruling.keeps, ttl) {
-            (Keeps::New | Keeps::Both, Some(ttl)) => self.keep(&class, (asked, ttl), &reply, counts),
+            (Keeps::New | Keeps::Both, Some(ttl)) => self.keep(&class, asked, ttl, &reply, counts),
             _ => None,
         };
         let goes = match ruling.keeps {

@@ -182,7 +182,7 @@ impl Plugin for Kubernetes {
 
 impl Kubernetes {
     fn answer(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        match self.find(zone, (&query.question.name, query.asked_now()), query.question.qtype) {
+        match self.find(zone, &query.question.name, query.asked_now(), query.question.qtype) {
             Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
             Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),
             Found::NameError => self.name_error(zone, query, here),
@@ -190,8 +190,8 @@ impl Kubernetes {
         }
     }
 
-    /// What the data hold for a name in `zone`: in lower case, and as it is written.
-    fn find(&self, zone: &Zone, (name, asked): (&Name, &[u8]), qtype: u16) -> Found {
+    /// What the data hold for a name in `zone`: `name` is in lower case, `asked` as it is written.
+    fn find(&self, zone: &Zone, name: &Name, asked: &[u8], qtype: u16) -> Found {
         let Self { index, options, primary, local, .. } = self;
         View { index, options, zone, primary, local, asked }.find(name, qtype)
     }
@@ -252,7 +252,7 @@ impl Kubernetes {
     fn target(&self, name: &Name, qtype: u16) -> Link {
         let lowered = name.lowered();
         let Some(zone) = self.zone_of(&lowered) else { return Link::End(End::Outside) };
-        match self.find(zone, (&lowered, name.wire()), qtype) {
+        match self.find(zone, &lowered, name.wire(), qtype) {
             Found::Answer(answer) => Link::End(End::Inside(answer)),
             Found::NoData => Link::End(End::Inside(zone.no_data(&self.index))),
             Found::NameError => Link::End(End::Missing),

@@ -164,7 +164,7 @@ impl Plugin for Templates {
                 regex,
                 captures,
                 asked: &asked,
-                numbers: (query.question.qtype, query.question.qclass),
+                question: &query.question,
                 remote: query.client.peer.ip().to_canonical(),
             };
             return self.answer(template, query, &subject, here);
