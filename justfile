@@ -26,6 +26,12 @@ lint: (need "shellcheck")
     RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items --quiet
     git ls-files -z '*.sh' .ci/run tests/cluster/kubectl | xargs -0 shellcheck -x -P SCRIPTDIR -S warning
 
+# docs/plugins: the manual of each plugin, as `signpost -manual` prints it. `just test` holds the pages equal to that.
+manuals:
+    cargo build --locked --bin signpost
+    mkdir -p docs/plugins && rm -f docs/plugins/*.md
+    set -e; for name in $({{target}}/debug/signpost -plugins); do {{target}}/debug/signpost -manual "$name" >"docs/plugins/$name.md"; done
+
 # Unit and integration tests. What a machine lacks (root, Go, musl-tools) is skipped with its reason, unless CI=1.
 test:
     cargo test --locked --no-fail-fast

@@ -1,8 +1,9 @@
-//! What two workers cost each other: the same questions answered by one thread, by two that share a server, and by two
-//! that have a server each, each thread on a core of its own. See benches/README.md.
+//! What two workers cost each other: the same questions answered by one thread, by two that share a
+//! server, and by two with a server each, each thread on its own core. See benches/README.md.
 //!
-//! There are no sockets in it: on a machine of two cores a load would have to share them. What two servers lose against
-//! one thread is the machine's own (caches, clock rate, neighbours), what one server loses beyond that is ours.
+//! No sockets are involved: on two cores a load generator would take its share. The loss of two
+//! servers against one thread is the machine's (caches, clock rate, neighbours); any further loss
+//! of a shared server is ours.
 
 #[path = "../tests/kit/mod.rs"]
 mod kit;
@@ -19,24 +20,24 @@ use nix::unistd::Pid;
 use signpost::host::{log, metrics};
 use signpost::wire::types::rtype;
 
-/// Services of which each thread asks one after the other.
+/// Services that each thread asks for in turn.
 const SERVICES: usize = 500;
 
 /// Rounds of a row; a figure is the median of them.
 const ROUNDS: usize = 15;
 
-/// How long each phase of a round lasts.
+/// Length of a phase.
 const PHASE: Duration = Duration::from_millis(90);
 
-/// Queries that a worker answers between two looks at the clock, as with a full batch of datagrams.
+/// Queries that a worker answers between two reads of the clock, as with a full batch of datagrams.
 const BATCH: usize = 32;
 
-/// Who works in a phase.
+/// The threads that work in a phase.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// One of the threads.
     Alone(usize),
-    /// Both, with one server.
+    /// Both, sharing a server.
     Shared,
     /// Both, with a server each.
     Apart,
@@ -78,14 +79,14 @@ fn main() {
     println!("\n{} lines were dropped, which costs less than a line", log::dropped() - dropped);
 }
 
-/// The first two cores that this process may use.
+/// Returns the first two cores that this process may use.
 fn two_cores() -> Option<[usize; 2]> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let mut cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false));
     Some([cores.next()?, cores.next()?])
 }
 
-/// The small cluster, and Services of one address each.
+/// Returns the small cluster, plus Services of one address each.
 fn manifests() -> String {
     let service = |n: usize| {
         format!(
@@ -112,13 +113,13 @@ fn of_the_cluster() -> Vec<Row> {
 }
 
 impl Row {
-    /// Both threads ask the same one.
+    /// Both threads ask the same question.
     fn same(what: &'static str, packet: Vec<u8>) -> Self {
         Self { what, packets: [vec![packet.clone()], vec![packet]] }
     }
 }
 
-/// Measures the rows with the first server, and with the second in the place where nothing is to be shared.
+/// Measures the rows with the first server; the second one serves the phases without sharing.
 fn measure(cores: [usize; 2], servers: [Whole; 2], rows: &[Row]) {
     for row in rows {
         let barrier = Barrier::new(2);
@@ -136,7 +137,7 @@ fn measure(cores: [usize; 2], servers: [Whole; 2], rows: &[Row]) {
     }
 }
 
-/// One thread: its queries a second in each phase of each round, 0 where it rests.
+/// Runs one thread; returns its queries a second in each phase of each round, 0 where it rests.
 fn work((thread, core): (usize, usize), askers: [Asker; 2], packets: &[Vec<u8>], barrier: &Barrier) -> Vec<[f64; 4]> {
     let mut set = CpuSet::new();
     set.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).expect("the core is allowed");
@@ -158,7 +159,7 @@ fn work((thread, core): (usize, usize), askers: [Asker; 2], packets: &[Vec<u8>],
     rounds.skip(1).collect()
 }
 
-/// Queries a second of one phase.
+/// Returns the queries a second of one phase.
 fn rate<'a>(asker: &mut Asker, packets: &mut impl Iterator<Item = &'a Vec<u8>>) -> f64 {
     let (start, mut count) = (Instant::now(), 0);
     loop {
@@ -174,7 +175,7 @@ fn rate<'a>(asker: &mut Asker, packets: &mut impl Iterator<Item = &'a Vec<u8>>) 
     }
 }
 
-/// What came out of a row's rounds.
+/// Returns the line of a row's rounds.
 fn line(what: &str, rounds: &[[Rates; 4]]) -> String {
     let [first, shared, apart, second] = [0, 1, 2, 3].map(|at| move |round: &[Rates; 4]| round[at][0] + round[at][1]);
     let alone = |round: &[Rates; 4]| first(round) + second(round);

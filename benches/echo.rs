@@ -1,11 +1,12 @@
-//! The floor: a bare UDP loop on one thread that receives, finds the name in a hash map and sends a ready answer. No
-//! DNS server at all; what it costs is what the kernel costs. For benches/peers/:
+//! The floor: a bare UDP loop on one thread that receives, looks the name up in a hash map and
+//! sends a prepared answer. It is not a DNS server, so its cost is the kernel's. For
+//! benches/peers/:
 //!
 //!     echo ADDRESS NAME IPV4 [RECORDS]
 //!
-//! The address stands in so many records, one if nothing else is said: a reply that is as large as
-//! the one it is the floor for. With `.` for a name it answers everything alike, and is the
-//! upstream of the rows that forward as well. `benches/load.rs` has the same loop beside the
+//! The answer has RECORDS copies of the address, one by default, so that its size is that of the
+//! reply it is compared with. With `.` as the name it answers every question alike, and also serves
+//! as the upstream of the rows that forward. `benches/load.rs` runs the same loop beside the
 //! server.
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ fn main() -> std::io::Result<()> {
     serve(&UdpSocket::bind(address)?, &name, ip, records)
 }
 
-/// Answers what is asked about this name in lower case, until the socket fails.
+/// Answers questions about this name in lower case until the socket fails.
 pub(crate) fn serve(socket: &UdpSocket, name: &Name, ip: Ipv4Addr, records: u8) -> std::io::Result<()> {
     // Pointer to the question, A, IN, 30 seconds, four octets.
     let record = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4], ip.octets().as_slice()].concat().repeat(records.into());

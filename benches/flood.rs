@@ -1,7 +1,9 @@
-//! The longest that one look-up takes while the cache takes in 50,000 new names a second. See benches/README.md.
+//! The longest time of one look-up while the cache stores 50,000 new names a second. See
+//! benches/README.md.
 //!
-//! Each worker asks a new name, then hot ones, at a fixed pace, through a chain of `cache` and a plugin that answers
-//! at once. The same runs without a cache first: what that shows is the machine's own, for nothing in it waits.
+//! Each worker asks for a new name, then for hot ones, at a fixed pace, through a chain of `cache`
+//! and a plugin that answers at once. The same runs without a cache first: nothing in it waits, so
+//! its times are the machine's own.
 
 #[path = "../tests/kit/mod.rs"]
 mod kit;
@@ -17,19 +19,18 @@ use signpost::wire::types::rtype;
 /// New names a second, of all workers together.
 const NEW: u64 = 50_000;
 
-/// Hot names, and how many of them are asked for after each new one.
+/// Hot names, and how many of them follow each new one.
 const HOT: usize = 500;
 const HITS: usize = 4;
 
-/// How long each part runs, after one second that does not count.
+/// Length of each part, after one second that does not count.
 const SECONDS: u64 = 10;
 
 /// As many as this machine of two cores has.
 const WORKERS: usize = 2;
 
 fn main() {
-    // `cargo test --benches` asks every bench whether it runs, and `cargo bench NAME` leaves all
-    // others out.
+    // `cargo test --benches` runs every bench as a trial, and `cargo bench NAME` skips all others.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_left_out = arguments.iter().any(|word| !word.starts_with('-') && !"flood".contains(word.as_str()));
     if !arguments.iter().any(|word| word == "--bench") || arguments.iter().any(|word| word == "--test") || is_left_out {
@@ -54,7 +55,8 @@ fn main() {
     }
 }
 
-/// One worker: new names and hot ones at its pace; the nanoseconds that each of both took.
+/// Runs one worker: new names and hot ones at its pace; returns the nanoseconds of each look-up,
+/// separately.
 fn run(mut asker: Asker, worker: usize, qtype: u16) -> std::thread::JoinHandle<[Vec<u32>; 2]> {
     std::thread::spawn(move || {
         signpost::host::metrics::claim_copy(worker);

@@ -1,5 +1,6 @@
-//! Counts for benches/instructions.sh: answers one kind of question after the other, a fixed number of times each. What
-//! runs inside of [`counted`] is what valgrind counts; it prints the name of each kind in that order.
+//! Counts for benches/instructions.sh: answers one kind of question after the other, a fixed number
+//! of times each. Valgrind counts what runs inside [`counted`]; the program prints the name of each
+//! kind in that order.
 
 #[path = "../tests/kit/mod.rs"]
 mod kit;
@@ -17,10 +18,10 @@ use signpost::wire::types::rtype;
 /// How often each question is answered while valgrind counts; instructions.sh divides by it.
 const TIMES: usize = 1000;
 
-/// So often before: buffers, pools and the tables of the thread have their sizes then.
+/// Answers before the count, so that buffers, pools and the thread's tables have their sizes.
 const WARM: usize = 200;
 
-/// Valgrind knows this function by its name.
+/// Valgrind finds this function by its name.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut()) {
     (0..TIMES).for_each(|_| work());
@@ -57,7 +58,7 @@ fn main() {
     ] {
         answers(&mut server, what, name, qtype);
     }
-    // A line for each query; and where `log` wants errors alone there is none.
+    // A line for each query; with `log` for errors only, there is none.
     for (what, directive) in [("log", "    log\n"), ("log-of-errors", "    log . {\n        class error\n    }\n")] {
         answers(&mut Whole::kubeadm_with(directive), what, "web.default.svc.cluster.local", rtype::A);
     }

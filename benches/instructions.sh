@@ -1,7 +1,7 @@
 #!/bin/bash
-# How many instructions an answer takes, from the packet to the written reply: seconds are noise on shared machines, these
-# are not. Valgrind counts what benches/instructions.rs does; a count above its line in benches/instructions.limits by more than
-# 5 % is an error.
+# Instructions per answer, from the packet to the written reply: on shared machines times are noise,
+# these counts are not. Valgrind counts what benches/instructions.rs does; a count more than 5 %
+# above its line in benches/instructions.limits is an error.
 #   benches/instructions.sh             compare
 #   benches/instructions.sh --renew     write the counts of today as the new limits
 # Exit status 3: a tool is missing.
@@ -22,7 +22,7 @@ cargo build --locked --release --quiet --example instructions --manifest-path "$
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Each call of `counted` is collected alone, and dumped when it returns.
+# Each call of `counted` is collected separately, and dumped when it returns.
 timeout 300 valgrind --quiet --tool=callgrind --callgrind-out-file="$work/out" --collect-atstart=no \
 	--toggle-collect=instructions::counted --dump-after=instructions::counted \
 	"$target/release/examples/instructions" >"$work/names" 2>"$work/log" || { cat "$work/log" >&2; exit 1; }

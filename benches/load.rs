@@ -1,6 +1,5 @@
 //! Throughput of the whole server on loopback, beside a bare UDP loop: queries a second with 1, 32
-//! and 192 of them on their way, over UDP, TCP and DoT, for each kind of answer that a cluster's
-//! pods ask for.
+//! and 192 in flight, over UDP, TCP and DoT, for each kind of answer that a cluster's pods ask for.
 //!
 //!     cargo bench --bench load                          # two minutes
 //!     cargo bench --bench load -- udp/192               # one group
@@ -31,10 +30,10 @@ use signpost::bench::ndots::{Family, Known, Lookup, Resolver, amplification};
 use signpost::bench::questions::{Edns, Question};
 use signpost::wire::name::Name;
 
-/// Sockets or connections, unless there are fewer queries on their way.
+/// Sockets or connections, unless fewer queries are in flight.
 const CLIENTS: usize = 20;
 
-/// When a query counts as lost; nothing of it is measured.
+/// When a query counts as lost; far above what is measured.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SERVICE: &str = "web.bench.svc.cluster.local";
@@ -42,7 +41,7 @@ const OUTSIDE: &str = "www.example.com";
 
 //----------- What is asked --------------------------------------------------
 
-/// A kind of answer: its name, and the questions for it.
+/// A kind of answer: its name and its questions.
 type Kind = (&'static str, Vec<Question>);
 
 fn questions(lines: &[String]) -> Vec<Question> {
@@ -65,7 +64,8 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-/// What a Pod sends for a name outside the cluster with `ndots:5`, as the model of resolvers says.
+/// Returns the queries of a Pod for a name outside the cluster with `ndots:5`, by the model of
+/// resolvers.
 fn walk() -> Vec<String> {
     let search = SEARCH.map(String::from);
     let families = &[Family::V4, Family::V6];
@@ -83,7 +83,7 @@ fn walk() -> Vec<String> {
 
 //----------- Measuring ------------------------------------------------------
 
-/// The bare loop, which answers the question for a Service with so many records.
+/// Starts the bare loop, which answers the question for a Service with `records` records.
 fn floor(records: u8) -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
     let address = socket.local_addr().expect("an address");
@@ -92,7 +92,7 @@ fn floor(records: u8) -> SocketAddr {
     address
 }
 
-/// Options of `signpost-bench load`.
+/// Returns options of `signpost-bench load`.
 fn options(server: SocketAddr, transport: Transport, outstanding: usize) -> Load {
     // The questions are not read from a file.
     let args = format!("signpost-bench load --server {server} --questions -");
@@ -102,14 +102,13 @@ fn options(server: SocketAddr, transport: Transport, outstanding: usize) -> Load
     load
 }
 
-/// Connections of a group, which are made for the first bench of it that runs.
+/// Connections of a group, opened for its first bench that runs.
 struct Lane<'a, F> {
     connect: F,
     connected: Option<Standing<'a>>,
 }
 
-/// Microseconds a query, by the middle one of criterion's samples; nothing where it only tries
-/// whether the bench runs.
+/// Microseconds a query, the median of criterion's samples; `None` in a trial run.
 type Middle = Option<f64>;
 
 fn measure<'a>(
@@ -172,7 +171,7 @@ fn load(c: &mut Criterion) {
     }
 }
 
-/// What criterion does not print: all of a group beside its floor.
+/// Prints what criterion does not: all rows of a group beside its floor.
 fn print_ratios(title: &str, rows: &[(&str, Middle)]) {
     let Some(floor) = rows[0].1 else { return };
     println!("{title:<24} {:>12} {:>12} {:>10}", "queries/s", "µs a query", "by floor");

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""The look-ups of ndots.sh, inside of its namespace: ndots.py FOLDER CLIENT ROUNDS SIGNPOST-BENCH COREFILE.
+"""The look-ups of ndots.sh, inside its namespace: ndots.py FOLDER CLIENT ROUNDS SIGNPOST-BENCH
+COREFILE.
 
-Starts each server, runs the programs of FOLDER (glibc, musl, go) against it, and prints tables. Packets are counted by the
-server's own metrics, and by the upstream, which is here. The first look-up of a name is counted, those after it are timed.
+Starts each server, runs the programs of FOLDER (glibc, musl, go) against it, and prints tables.
+Packets are counted by the server's own metrics, and by the upstream in this program. The first
+look-up of a name is counted, later ones are timed.
 """
 import os
 import re
@@ -23,7 +25,8 @@ FOLDER, CLIENT, ROUNDS, BENCH, COREFILE = sys.argv[1:6]
 POD = ["paths.svc.cluster.local", "svc.cluster.local", "cluster.local"]
 RESOLVERS = ["glibc", "musl", "go"]
 SERVERS = [("Signpost", False), ("CoreDNS", False), ("Signpost", True), ("CoreDNS", True)]
-# (what is shown, the name, the full name that has addresses); @ is a label that no look-up had before.
+# (label in the table, the name, the full name that has addresses); @ is a label that no earlier
+# look-up used.
 NAMES = [
     ("`echo`: a Service of the own namespace", "echo", "echo.paths.svc.cluster.local"),
     ("`web.apps`: of another one", "web.apps", "web.apps.svc.cluster.local"),
@@ -48,7 +51,7 @@ VARIANTS = [
 
 
 class Upstream(threading.Thread):
-    """Knows `host-*.` and what ends in `.found.`, and counts."""
+    """Answers for `host-*.` and names that end in `.found.`, and counts queries."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -70,7 +73,7 @@ class Upstream(threading.Thread):
             else:
                 reply.set_rcode(dns.rcode.NXDOMAIN)
                 reply.authority.append(dns.rrset.from_text(".", 300, "IN", "SOA", "a. b. 1 7200 1800 86400 300"))
-            # The probes of a forwarding server are none of its clients' questions.
+            # The probes of a forwarding server are not its clients' questions.
             if kind in (1, 28):
                 self.count += 1
             self.socket.sendto(reply.to_wire(), peer)
@@ -112,7 +115,7 @@ class Server:
         self.wait()
 
     def wait(self):
-        """Until the fixture's last Service is there."""
+        """Waits until the fixture's last Service is served."""
         query = dns.message.make_query("echo.paths.svc.cluster.local", "A").to_wire()
         for _ in range(200):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -128,7 +131,7 @@ class Server:
         sys.exit("the server does not answer:\n" + open(os.path.join(FOLDER, "log")).read())
 
     def requests(self):
-        """Queries that were counted; the last ones may be counted after they are answered."""
+        """Returns the counted queries; the last ones may be counted after they are answered."""
         last, now = None, self.counted()
         while now != last:
             time.sleep(0.005)
@@ -150,21 +153,21 @@ class Server:
 
 
 def look_up(resolver, name):
-    """Milliseconds, and what the program got."""
+    """Returns the milliseconds and the program's result."""
     out = subprocess.run([os.path.join(FOLDER, resolver), name], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
     words = out.stdout.split()
     return float(words[1].removesuffix("ms")), sorted(words[2:]) if out.returncode == 0 else None
 
 
 def model(resolver, name, search, exists):
-    """The queries that `signpost-bench ndots` says."""
+    """Returns the queries that `signpost-bench ndots` predicts."""
     full = exists or "nothing.invalid"
     arguments = [BENCH, "ndots", name, "--resolver", resolver, "--search", ",".join(search), "--exists", full]
     return int(re.search(r": (\d+) queries", subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True).stdout)[1])
 
 
 class Count:
-    """Labels that are new each time."""
+    """Unused labels."""
 
     number = 0
 
@@ -208,7 +211,7 @@ def main():
         search, results = POD + node, {}
         resolvers = [resolver for resolver in RESOLVERS if not options or resolver != "musl"]
         for key in SERVERS:
-            # The server reads the node's resolv.conf when it starts, the programs a Pod's.
+            # The server reads the node's resolv.conf at its start, the programs read a Pod's.
             resolv_conf(node, "", "192.0.2.1")
             server = Server(*key, upstream)
             resolv_conf(search, options)

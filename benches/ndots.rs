@@ -1,14 +1,14 @@
-//! One look-up of a name outside the cluster as glibc, musl and Go make it in a Pod: how many
-//! queries reach the server and how many of them its upstream, and how long it takes, with
-//! `ndots:5`, `ndots:2`, a dot at the end, and `autopath`.
+//! One look-up of a name outside the cluster as glibc, musl and Go make it in a Pod: the queries
+//! that reach the server and its upstream, and the time, with `ndots:5`, `ndots:2`, a dot at the
+//! end, and `autopath`.
 //!
 //!     cargo bench --bench ndots                         # half a minute
 //!
-//! The server is the real one. The three are walks along the search list
-//! (`signpost::bench::ndots`), which tests/resolvers.rs holds against the real ones; A and AAAA of
-//! a step leave together. Queries are counted for the first look-up of a name, by the server's own
-//! metrics and by the upstream; the bench fails if a count has changed. The time is that of the
-//! look-ups after it, when the cache has what came from outside.
+//! The server is the real one. The resolvers are the walks along the search list of
+//! `signpost::bench::ndots`, which tests/resolvers.rs compares with the real ones; A and AAAA of a
+//! step are sent together. Queries are counted for the first look-up of a name, by the server's
+//! metrics and by the upstream; the bench fails if a count has changed. The time is that of later
+//! look-ups, when outside names are in the cache.
 
 #[path = "bed/mod.rs"]
 mod bed;
@@ -27,9 +27,9 @@ struct Way {
     name: &'static str,
     corefile: &'static str,
     ndots: usize,
-    /// What stands behind the name.
+    /// What is appended to the name.
     end: &'static str,
-    /// Queries at the server and at its upstream, A and AAAA apart, for glibc, musl and Go.
+    /// Queries at the server and at its upstream, A and AAAA separately, for glibc, musl and Go.
     counts: [(u64, u64); 3],
 }
 
@@ -60,7 +60,7 @@ impl Stub {
     /// Looks a name up.
     fn look_up(&self, resolver: Resolver, name: &str, ndots: usize) -> Walk {
         let search = SEARCH.map(String::from);
-        // The queries of a step leave together: who asks for the first finds the answer to the
+        // The queries of a step are sent together: the first request stores the answer to the
         // second here.
         let said = RefCell::new([Known::NoName; 2]);
         let lookup = Lookup { resolver, name, ndots, search: &search, families: &FAMILIES };
@@ -72,7 +72,7 @@ impl Stub {
         })
     }
 
-    /// A and AAAA of a name.
+    /// Asks for A and AAAA of a name.
     fn ask_both(&self, name: &str) -> [Known; 2] {
         let questions = FAMILIES.map(|family| {
             let line = format!("{name} {family}");
@@ -105,7 +105,7 @@ impl Stub {
 
 //----------- Counting and measuring -----------------------------------------
 
-/// Looks a new name up, and holds what was sent against what should be.
+/// Looks up a new name, and compares the queries with the wanted ones.
 fn count(bed: &Bed, stub: &Stub, way: &Way, (resolver, wanted): (Resolver, (u64, u64))) -> String {
     let name = format!("n{}.example.org{}", fastrand::u32(..), way.end);
     let before = (bed.requests(), bed.forwarded());

@@ -1,11 +1,13 @@
 #!/bin/bash
-# What one look-up costs with a Pod's search list and `ndots:5`: the packets that reach the server, those that it sends
-# upstream, the time, and what the program sees. For glibc, musl and Go, against Signpost and CoreDNS with the Corefile of
-# kubeadm, each with and without `autopath @kubernetes`.
+# The cost of one look-up with a Pod's search list and `ndots:5`: packets to the server, packets
+# from it to its upstream, the time, and the program's result. For glibc, musl and Go, against
+# Signpost and CoreDNS with the Corefile of kubeadm, each with and without `autopath @kubernetes`.
 #   benches/ndots.sh [--rounds N] [--out FILE]
-# Default: 15 rounds, tables in benches/runs/DATE-MACHINE-ndots.md. benches/README.md says how to read them.
-# Everything runs in a network and mount namespace of its own: a real kube-apiserver with the conformance fixture, the
-# servers on port 53 of an address that a Pod of the fixture has, an upstream of benches/ndots.py, and a resolv.conf.
+# Default: 15 rounds, tables in benches/runs/DATE-MACHINE-ndots.md. benches/README.md says how to
+# read them.
+# Everything runs in its own network and mount namespace: a real kube-apiserver with the conformance
+# fixture, the servers on port 53 of the address of a Pod in the fixture, an upstream of
+# benches/ndots.py, and a resolv.conf.
 # Environment: SIGNPOST (target/release/signpost).
 # Exit status 3: a tool is missing, or the right to make a namespace.
 set -euo pipefail
@@ -30,7 +32,7 @@ if [ -z "${NDOTS_WORK:-}" ]; then
 		command -v $tool >/dev/null || { echo "ndots.sh: $tool is missing; apt-get install gcc musl-tools util-linux iproute2 openssl curl, and Go" >&2; exit 3; }
 	done
 	"$root/tests/peers/build.sh" venv kube coredns >&2
-	# It prints what the walk should be, and is not measured.
+	# It prints the expected walk, and is not measured.
 	cargo build --locked --quiet --bin signpost-bench --manifest-path "$root/Cargo.toml"
 	machine=$(nproc)-core-$(awk -F': ' '/model name/ {gsub(/[^A-Za-z0-9]+/, "-", $2); print tolower($2); exit}' /proc/cpuinfo)
 	: "${out:=$here/runs/$(date +%F)-$machine-ndots.md}"
@@ -44,7 +46,7 @@ if [ -z "${NDOTS_WORK:-}" ]; then
 	namespaces=(--net --mount --uts --pid --fork --kill-child --mount-proc)
 	[ "$(id -u)" = 0 ] || namespaces+=(--map-root-user)
 	unshare "${namespaces[@]}" true 2>/dev/null || { echo "ndots.sh: no right to make a namespace" >&2; exit 3; }
-	# The folder is made outside; whatever runs inside ends with the namespace's first process.
+	# The folder is made outside; all processes inside end with the namespace's first process.
 	unshare "${namespaces[@]}" "$0" "$rounds" >"$NDOTS_WORK/tables"
 	{
 		echo "# What ndots:5 makes of one look-up, $(date +%F)"
@@ -58,8 +60,8 @@ if [ -z "${NDOTS_WORK:-}" ]; then
 	exit
 fi
 
-# Inside: a loopback with the address of the Pod paths/client-a, which is also the source of what goes there, and a route
-# that lets the API server find an address to advertise.
+# Inside: a loopback with the address of the Pod paths/client-a, which is also the source of packets
+# to it, and a route from which the API server takes its address.
 rounds=$1
 CLIENT=127.10.0.5
 ip link set lo up

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""What a cluster of 5,000 nodes costs a server: memory, start, relists, changes, and latency while they come.
+"""The cost of a cluster of 5,000 nodes for a server: memory, start, relists, changes, and latency
+during changes.
 
     scale.py [--only signpost,coredns] [--part small,nodes,pods,latency] [--minute SECONDS] [--into FILE] [--out FILE]
 
-Signpost and CoreDNS in turn on one core; the data (benches/scale: an API server of 8,200 Services, 8,875 EndpointSlices with
-150,000 endpoints, and 150,000 Pods) and the load on another. The Corefile is kubeadm's, with `pods verified` where Pods count.
-Writes what it measured into FILE (JSON; what is there already is kept, so a run may be cut into parts), and a table to --out.
+Signpost and CoreDNS in turn on one core; the data (benches/scale: an API server of 8,200 Services,
+8,875 EndpointSlices with 150,000 endpoints, and 150,000 Pods) and the load on another. The Corefile
+is kubeadm's, with `pods verified` where Pods count. Writes its results into FILE (JSON; earlier
+results are kept, so a run may be split into parts), and a table to --out.
 Default: all of it, 8 minutes, benches/runs/DATE-MACHINE-scale.md.
-Environment: SERVER_CPU (0), LOAD_CPU (1), SIGNPOST, COREDNS. Exit status 3: CoreDNS or a tool is missing.
+Environment: SERVER_CPU (0), LOAD_CPU (1), SIGNPOST, COREDNS.
+Exit status 3: CoreDNS or a tool is missing.
 """
 import argparse, contextlib, datetime, json, os, re, shutil, socket, statistics, struct, subprocess, sys, tempfile, time
 import urllib.request
@@ -38,7 +41,7 @@ def process(command, cpu, **more):
 
 @contextlib.contextmanager
 def bed(size):
-    """An API server; yields a function that gives it a command."""
+    """Runs an API server; yields a function that sends it a command."""
     with process([BED, "127.0.0.1:0", size], LOAD_CPU, stdout=subprocess.PIPE, text=True) as child:
         address = child.stdout.readline().strip()
 
@@ -69,7 +72,8 @@ def corefile(work, port, api, tls, pods):
 
 @contextlib.contextmanager
 def server(name, api, pods=False, tls=""):
-    """A server under way; yields its process, which has a port and a time of birth. With `tls`, that line, `api` is a URL."""
+    """Runs a server; yields its process, which has a port and a start time. With `tls`, a line of
+    the Corefile, `api` is a URL."""
     with tempfile.TemporaryDirectory() as work:
         port = free_port()
         corefile(work, port, api, tls, pods)
@@ -88,14 +92,14 @@ def server(name, api, pods=False, tls=""):
 
 
 def status(child, field):
-    """A line of /proc/PID/status in MB."""
+    """Returns a line of /proc/PID/status in MB."""
     with open(f"/proc/{child.pid}/status") as file:
         found = re.search(rf"^{field}:\s+(\d+) kB", file.read(), re.M)
     return int(found[1]) * 1024 / 1e6
 
 
 def cpu(child):
-    """Seconds of CPU that it has spent."""
+    """Returns the CPU seconds that it has used."""
     with open(f"/proc/{child.pid}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / HZ
@@ -104,7 +108,7 @@ def cpu(child):
 # ----------- What is measured
 
 def first_answer(child, name, address, patience=300):
-    """Seconds from the birth of a server until it gives `address` for `name`."""
+    """Returns the seconds from a server's start until it answers `name` with `address`."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     packet = struct.pack(">6H", 1, 0x100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
     wanted = socket.inet_aton(address)
@@ -129,7 +133,7 @@ def lists(command):
 
 
 def wait_lists(command, wanted, patience=120):
-    """Until each of these kinds has been listed more often than before."""
+    """Waits until each of these kinds has been listed more often than before."""
     end = time.time() + patience
     while any(lists(command).get(kind, 0) <= before for kind, before in wanted.items()):
         if time.time() > end:
@@ -138,7 +142,7 @@ def wait_lists(command, wanted, patience=120):
 
 
 def relist(child, command, kinds):
-    """The peak while everything is listed anew, and what stays."""
+    """Returns the peak memory while everything is listed again, and the memory afterwards."""
     before = {kind: lists(command).get(kind, 0) for kind in kinds}
     with open(f"/proc/{child.pid}/clear_refs", "w") as file:
         file.write("5")
@@ -225,7 +229,8 @@ def latency(name, minute):
             subprocess.run(["taskset", "-c", LOAD_CPU, LOAD, "load", "-s", f"127.0.0.1:{child.port}", "-q", f"{work}/names",
                             "--rate", "10000", "--seconds", "10", "--quiet", "--json", f"{work}/json"],
                            check=name == "signpost", stdout=subprocess.DEVNULL)
-            # Others may lose queries, which the load generator ends with status 1 for: the page counts them.
+            # Other servers may lose queries, for which the load generator exits with 1: the page
+            # counts them.
             with open(f"{work}/json") as file:
                 rounds.append(json.load(file))
         return {"rounds": rounds}

@@ -1,10 +1,12 @@
-"""What a real API server adds to scale.py: start, memory, and the time from a PATCH to the changed answer, with a tenth of its set.
+"""What scale.py gives with a real API server: start, memory, and the time from a PATCH to the
+changed answer, with a tenth of its set.
 
     scale_real.py [SERVICES]        called by scale-real.sh
 
-Each Service has one EndpointSlice with 18 endpoints. Each server starts three times; then 200 slices are patched, one after
-the other, with 20 ms in between: the clock starts when the PATCH is sent and ends when an answer has the new address, so it
-holds the time of the API server and of etcd, which is given too. Signpost and CoreDNS in turn. Prints a table.
+Each Service has one EndpointSlice with 18 endpoints. Each server starts three times; then 200
+slices are patched, one after the other, with 20 ms in between: the clock starts when the PATCH is
+sent and ends when an answer has the new address, so it includes the time of the API server and of
+etcd, which is listed too. Signpost and CoreDNS in turn. Prints a table.
 """
 import http.client, ipaddress, json, os, socket, ssl, statistics, struct, sys, time, urllib.parse
 
@@ -31,7 +33,7 @@ class Api:
         return json.loads(text)
 
     def form(self, accepted):
-        """In which form lists and watches are answered to who accepts these."""
+        """Returns the format of lists and watches for a client that accepts these formats."""
         forms = set()
         for query in ("limit=1", "watch=true&timeoutSeconds=1"):
             self.connection.request("GET", f"/api/v1/services?{query}", headers={"Accept": accepted})
@@ -55,7 +57,7 @@ def fill(api, count):
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     for n in range(count):
         ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
-        # Every second one is headless: a change of its slice changes its answer.
+        # Every second one is headless, so a change of its slice changes its answer.
         spec = {"ports": ports, "selector": {"app": f"web-{n}"}, **({"clusterIP": "None"} if n % 2 else {})}
         api.call("POST", f"/api/v1/namespaces/{NAMESPACE}/services", {"metadata": {"name": f"web-{n}"}, "spec": spec})
         api.call("POST", f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices", {
@@ -71,7 +73,8 @@ def ask(sock, service):
 
 
 def patches(api, child, headless, turn):
-    """For each change: seconds until the answer shows it, and until the API server has answered."""
+    """Returns for each change the seconds until the answer shows it, and until the API server has
+    answered."""
     shown, stored = [], []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", child.port))

@@ -1,5 +1,5 @@
-//! Three shapes that the chain could have had, raced over eight plugins that let pass and one that answers: the
-//! question that `chain::plugin` was settled by. See benches/README.md for what came out.
+//! Three possible shapes of the chain, raced over eight plugins that pass a query on and one that
+//! answers. The result decided the shape of `chain::plugin`. See benches/README.md.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -9,10 +9,11 @@ use std::task::{Context, Poll, Waker};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// Plugins in front of the one that answers.
+/// Plugins before the one that answers.
 const PASSING: usize = 8;
 
-/// As much of a query and a reply as the shapes need: a plugin reads and writes a word, the answer is shared.
+/// As much of a query and a reply as the shapes need: a plugin reads and writes a word, the answer
+/// is shared.
 #[derive(Default)]
 struct Query {
     name: u64,
@@ -31,7 +32,7 @@ fn reply(answer: &Arc<[u8; 64]>) -> Reply {
 //----------- A: an onion of boxed futures -----------------------------------
 
 mod onion {
-    //! What `async_trait` makes of `async fn ask(&self, query, next) -> Reply`.
+    //! The equivalent of `async_trait` for `async fn ask(&self, query, next) -> Reply`.
 
     use super::*;
 
@@ -66,7 +67,7 @@ mod onion {
 //----------- B: an onion that is ready or later -----------------------------
 
 mod ready {
-    //! A plugin calls the next one and looks at what came back; only what has to wait is boxed.
+    //! A plugin calls the next one and checks its result; only waiting futures are boxed.
 
     use super::*;
 
@@ -111,7 +112,7 @@ mod ready {
 //----------- C: a flat list with two hooks ----------------------------------
 
 mod flat {
-    //! The shape of the house: asked on the way down, seeing the reply on the way up.
+    //! Signpost's shape: plugins are asked on the way down, and see the reply on the way up.
 
     use super::*;
 

@@ -1,5 +1,6 @@
-//! What must hold of every parser, whatever it is given. Fuzz targets call these with what libFuzzer makes up, and
-//! `tests/fuzz.rs` with random and mutated input, so that they also run where no fuzzer is.
+//! What must hold of every parser for any input. The fuzz targets call these with libFuzzer's
+//! input, and `tests/fuzz.rs` with random and mutated input, so that they also run without a
+//! fuzzer.
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name as HickoryName, Record, RecordType};
@@ -22,7 +23,8 @@ use signpost::wire::write::{Writer, refusal};
 use crate::kit::cluster::Cluster;
 use crate::kit::message::{packet, records, written};
 
-/// The gate: what passes can be answered, what is refused gets a message, and hickory reads the same question.
+/// The gate: what passes can be answered, what is refused gets a message, and hickory reads the
+/// same question.
 pub(crate) fn check_gate(data: &[u8]) {
     match gate(data) {
         Gate::Silence => {}
@@ -47,7 +49,7 @@ pub(crate) fn check_gate(data: &[u8]) {
     }
 }
 
-/// Names: whatever hickory reads, we read the same; and text is the same name again.
+/// Names: whatever hickory reads, we read the same; and a name's text is read as the same name.
 pub(crate) fn check_name(data: &[u8]) {
     let Some((&at, message)) = data.split_first() else { return };
     if usize::from(at) > message.len() {
@@ -66,7 +68,7 @@ pub(crate) fn check_name(data: &[u8]) {
     assert_eq!(Name::from_wire(ours.wire()), Some(ours), "wire and back");
 }
 
-/// Types whose data hickory takes apart as we do; what else a message holds is relayed as octets.
+/// Types whose data hickory parses as we do; other records are relayed as octets.
 const PLAIN_TYPES: &[RecordType] = &[
     RecordType::A,
     RecordType::AAAA,
@@ -79,7 +81,8 @@ const PLAIN_TYPES: &[RecordType] = &[
     RecordType::SRV,
 ];
 
-/// An upstream's message: what we take of it can be written to any client, in any order and for any question.
+/// An upstream's message: what we read of it can be written to any client, in any order and for any
+/// question.
 pub(crate) fn check_relay(message: &[u8]) {
     let Some((name, end)) = Name::from_message(message, HEADER) else { return };
     let Some(&[t1, t0, c1, c0]) = message.get(end..).and_then(|rest| rest.first_chunk()) else { return };
@@ -89,7 +92,7 @@ pub(crate) fn check_relay(message: &[u8]) {
     assert_eq!(answer.records().count(), answer.counts.iter().map(|&count| usize::from(count)).sum::<usize>());
     let _ = answer.min_ttl();
     let reply = Reply::fetched(answer.into());
-    // As when a plugin restores a longer question: its end is the same name.
+    // As when a plugin restores a longer question that ends in the same name.
     let other = name.below([b"longer".as_slice()]).unwrap_or(name);
     for (asked, edns) in [(name, None), (name, Some(1232)), (other, Some(4096))] {
         let packet = packet(&asked, qtype, edns);
@@ -112,10 +115,10 @@ pub(crate) fn check_relay(message: &[u8]) {
     }
 }
 
-/// Corefiles: any text is read to its end, and every complaint names a line that is there.
+/// Corefiles: any text is read to its end, and every complaint names an existing line.
 pub(crate) fn check_corefile(data: &[u8]) {
     let text = corefile::decode(data);
-    // What is imported is read from disk.
+    // Imported files would be read from disk.
     if text.contains("import") {
         return;
     }
@@ -128,8 +131,8 @@ pub(crate) fn check_corefile(data: &[u8]) {
         Err(error) => {
             let _ = error.to_string();
             if let signpost::error::Error::Corefile(complaint) = &error {
-                // A variable may hold lines of its own.
-                let line = complaint.place.as_ref().map_or(1, |place| place.line);
+                // A variable may contain line breaks.
+                let line = complaint.position.as_ref().map_or(1, |position| position.line);
                 assert!(
                     line >= 1 && line <= lines + text.matches("A").count() as u32,
                     "line {line} of {lines}: {error}"
@@ -153,7 +156,8 @@ pub(crate) fn check_corefile(data: &[u8]) {
     }
 }
 
-/// Hosts files: what is read is found again, by name and by address, and what is not is told in the order of the lines.
+/// Hosts files: every entry is found by name and by address, and complaints are in the order of the
+/// lines.
 pub(crate) fn check_hosts(data: &[u8]) {
     let read = Parsed::read(data, |_| true);
     assert!(read.mistakes.is_sorted_by_key(|mistake| mistake.line));
@@ -196,7 +200,8 @@ thread_local! {
     static CLUSTER: Cluster = Cluster::small();
 }
 
-/// Names below a cluster zone: what is read of them lies in them, and every answer can be read by hickory.
+/// Names below a cluster zone: the parsed parts lie within the name, and hickory can read every
+/// answer.
 pub(crate) fn check_kubernetes(data: &[u8]) {
     CLUSTER.with(|cluster| check_cluster(cluster, data));
 }
@@ -227,7 +232,7 @@ fn check_cluster(cluster: &Cluster, data: &[u8]) {
     }
 }
 
-/// Random octets rarely spell the words that matter: some of them stand for those.
+/// Random octets rarely spell the words that matter, so some octets stand for these words.
 fn spelled(data: &[u8]) -> String {
     const WORDS: &[&str] = &[
         "svc",
@@ -252,7 +257,8 @@ fn spelled(data: &[u8]) -> String {
     data.iter().map(word).collect::<Vec<_>>().join(".")
 }
 
-/// Objects of Kubernetes in JSON and in protobuf: what can be read can be taken in, shown, asked for, and forgotten again.
+/// Kubernetes objects in JSON and in protobuf: every object that can be read can be added, shown,
+/// asked for and removed.
 pub(crate) fn check_objects(data: &[u8]) {
     let keep = Keep { endpoint_pod_names: true, zonal: true, external: true };
     for kind in [Kind::Namespace, Kind::Service, Kind::Slice, Kind::Pod, Kind::Import, Kind::ImportSlice] {

@@ -82,12 +82,12 @@ impl From<Complaint> for Error {
 /// `help:` line for each hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// The source of the error, shown before the place: `plugin/cache`, or a stage such as `error
+    /// The source of the error, shown before the position: `plugin/cache`, or a stage such as `error
     /// inspecting server blocks`.
     pub context: Option<String>,
     /// The place of the error, if it has one.
-    pub place: Option<Place>,
-    /// The message, without place and hints.
+    pub position: Option<Position>,
+    /// The message, without position and hints.
     pub message: String,
     /// What would be right, one hint each.
     pub hints: Vec<String>,
@@ -95,7 +95,7 @@ pub struct Complaint {
 
 /// The position of a word in a configuration file, for error messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The file name as the user gave it; the absolute path for imported files.
     pub file: Arc<str>,
     /// Line, from 1.
@@ -109,18 +109,18 @@ pub struct Place {
 }
 
 impl Complaint {
-    /// Makes an error without a place. Lines of `message` that begin with `help: ` become hints.
+    /// Makes an error without a position. Lines of `message` that begin with `help: ` become hints.
     pub fn new(message: impl Into<String>) -> Self {
         let message: String = message.into();
         let mut parts = message.split("\nhelp: ");
         let first = parts.next().unwrap_or_default().to_owned();
-        Complaint { context: None, place: None, message: first, hints: parts.map(str::to_owned).collect() }
+        Complaint { context: None, position: None, message: first, hints: parts.map(str::to_owned).collect() }
     }
 
     /// Makes another error of the same plugin about the same word.
     #[must_use]
     pub fn about(&self, message: impl Into<String>) -> Self {
-        Complaint { context: self.context.clone(), place: self.place.clone(), ..Complaint::new(message) }
+        Complaint { context: self.context.clone(), position: self.position.clone(), ..Complaint::new(message) }
     }
 
     /// Sets the source, such as `plugin/cache`.
@@ -130,10 +130,10 @@ impl Complaint {
         self
     }
 
-    /// Sets the place.
+    /// Sets the position.
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
+    pub fn at(mut self, position: Position) -> Self {
+        self.position = Some(position);
         self
     }
 
@@ -157,10 +157,10 @@ impl std::error::Error for Complaint {}
 pub struct Parts {
     /// The plugin that reports it, without `plugin/`.
     pub plugin: Option<String>,
-    /// The message, with `FILE:LINE - ` in front if there is a place.
+    /// The message, with `FILE:LINE - ` in front if there is a position.
     pub message: String,
-    /// The place.
-    pub place: Option<Place>,
+    /// The position.
+    pub position: Option<Position>,
     /// The hints.
     pub hints: Vec<String>,
 }
@@ -179,7 +179,7 @@ impl Error {
             Some((plugin, message)) => (Some(plugin.to_owned()), message.to_owned()),
             None => (None, text),
         };
-        Parts { plugin, message, place: complaint.place, hints: complaint.hints }
+        Parts { plugin, message, position: complaint.position, hints: complaint.hints }
     }
 }
 
@@ -193,19 +193,19 @@ impl Parts {
 }
 
 impl Complaint {
-    /// Returns the first line: source, place and message.
+    /// Returns the first line: source, position and message.
     fn headline(&self) -> String {
         let context = self.context.iter().map(|context| format!("{context}: "));
-        let place = self.place.iter().map(|place| format!("{}:{} - ", place.file, place.line));
-        context.chain(place).collect::<String>() + &self.message
+        let position = self.position.iter().map(|position| format!("{}:{} - ", position.file, position.line));
+        context.chain(position).collect::<String>() + &self.message
     }
 }
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.headline())?;
-        if let Some(place) = &self.place {
-            place.show(f)?;
+        if let Some(position) = &self.position {
+            position.show(f)?;
         }
         for hint in &self.hints {
             write!(f, "\nhelp: {hint}")?;
@@ -216,7 +216,7 @@ impl fmt::Display for Complaint {
 
 // ------------------------------------------------------------------------------------------------
 
-impl Place {
+impl Position {
     /// Returns the part of the word that is on its first line.
     #[must_use]
     pub fn word(&self) -> String {
@@ -271,15 +271,15 @@ const MOST_AFTER: usize = 40;
 mod tests {
     use super::*;
 
-    fn place(text: &str, column: usize, width: usize) -> Place {
-        Place { file: "Corefile".into(), line: 3, text: text.to_owned(), column, width }
+    fn position(text: &str, column: usize, width: usize) -> Position {
+        Position { file: "Corefile".into(), line: 3, text: text.to_owned(), column, width }
     }
 
     #[test]
     fn a_complaint_shows_the_line_and_marks_the_word() {
         let complaint = Complaint::new("Error during parsing: unknown property 'pod'")
             .from_context("plugin/kubernetes")
-            .at(place("\tpod insecure", 1, 3))
+            .at(position("\tpod insecure", 1, 3))
             .hint("did you mean 'pods'?");
         assert_eq!(
             complaint.to_string(),
@@ -294,10 +294,13 @@ mod tests {
 
     #[test]
     fn an_error_comes_apart_into_plugin_message_and_hints() {
-        let complaint = Complaint::new("no").from_context("plugin/cache").at(place("  cache 0", 8, 1)).hint("more");
+        let complaint = Complaint::new("no").from_context("plugin/cache").at(position("  cache 0", 8, 1)).hint("more");
         let parts = Error::from(complaint).parts();
         assert_eq!((parts.plugin.as_deref(), &*parts.message), (Some("cache"), "Corefile:3 - no"));
-        assert_eq!((parts.place.map(|place| place.word()), parts.hints), (Some("0".into()), vec!["more".into()]));
+        assert_eq!(
+            (parts.position.map(|position| position.word()), parts.hints),
+            (Some("0".into()), vec!["more".into()])
+        );
         let parts = Error::Other("plugin/tls: open a: no\nhelp: one\nhelp: two".into()).parts();
         assert_eq!((parts.plugin.as_deref(), &*parts.line()), (Some("tls"), "open a: no; one; two"));
         let parts = Error::Other("address 65536: invalid port".into()).parts();
@@ -315,7 +318,7 @@ mod tests {
     #[test]
     fn long_lines_and_control_characters_do_not_reach_the_terminal() {
         let text = format!("{}bad\u{1b}[31m{}", "x".repeat(500), "y".repeat(500));
-        let shown = Complaint::new("m").at(place(&text, 500, 3)).to_string();
+        let shown = Complaint::new("m").at(position(&text, 500, 3)).to_string();
         assert!(shown.lines().all(|line| line.chars().count() < 160), "{shown}");
         assert!(!shown.contains('\u{1b}'), "{shown}");
     }

@@ -17,6 +17,7 @@
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`node`]: interface, rules and Corefile of a NodeLocal DNSCache
 //! - [`plugins`]: one file or folder each, in one ordered list
+//! - [`manual`]: the manual of a plugin, and the differences from CoreDNS as rows
 //! - [`ask`]: asks one server one question and prints the reply
 //! - [`compare`]: asks two servers the same and prints what differs
 //! - [`mod@bench`]: the load generator; uses [`wire`] and the TLS client of [`ask`]
@@ -32,6 +33,7 @@ pub mod compare;
 pub mod corefile;
 pub mod error;
 pub mod host;
+pub mod manual;
 pub mod node;
 pub mod plugins;
 mod remote;

@@ -1,13 +1,14 @@
 //! The program: arguments in, exit status out. Everything else is in the library.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use signpost::args::{Command, USAGE, USAGE_STATUS, parse, wants_json};
 use signpost::compare::options;
-use signpost::error::Error;
+use signpost::error::{Error, Result};
 use signpost::host::log::{self, Level};
-use signpost::plugins::{ALL, ELSEWHERE};
+use signpost::manual::manual;
+use signpost::plugins::{ALL, COREDNS, names};
 use signpost::server::{check, run};
 
 fn main() -> ExitCode {
@@ -31,28 +32,28 @@ fn main() -> ExitCode {
         }
     };
     let result = match command {
-        Command::Serve(args) => run::serve(&args, ALL, ELSEWHERE),
-        Command::Validate(args) => Ok(check::validate(&args, ALL, ELSEWHERE)),
-        Command::Version => {
-            println!("{}", run::banner());
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Plugins => {
-            let mut names: Vec<_> = ALL.iter().map(|plugin| plugin.name).collect();
-            names.sort_unstable();
-            names.iter().for_each(|name| println!("{name}"));
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Help => {
-            print!("{USAGE}");
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Serve(args) => run::serve(&args, ALL, COREDNS),
+        Command::Validate(args) => Ok(check::validate(&args, ALL, COREDNS)),
+        Command::Version => print(&format!("{}\n", run::banner())),
+        Command::Plugins => print(&format!("{}\n", names().join("\n"))),
+        Command::Manual(name) => manual(&name).and_then(|page| print(&page)),
+        Command::Help => print(USAGE),
     };
     result.unwrap_or_else(|error| {
         log::flush(std::time::Duration::from_secs(1));
         fail(&error);
         ExitCode::FAILURE
     })
+}
+
+/// Prints on standard output. A reader that stops early, such as `head`, is no error.
+fn print(text: &str) -> Result<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Io { what: "write to standard output".into(), source })
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Prints on standard error why the process ends: with the line and the word marked, or as one

@@ -44,7 +44,7 @@ impl Server {
     /// Builds the Corefile `text`.
     pub(crate) fn try_new(text: &str) -> Result<Self> {
         let served: Vec<&str> = plugins::ALL.iter().map(|plugin| plugin.name).collect();
-        let vocabulary = Vocabulary { served: &served, elsewhere: plugins::ELSEWHERE };
+        let vocabulary = Vocabulary { served: &served, elsewhere: plugins::COREDNS };
         let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary)?;
         // Tests move the clock, so nothing depends on how busy the machine is.
         let host = Arc::new(Host { clock: Clock::stopped(), ..Host::default() });

@@ -1,5 +1,5 @@
-//! Every Corefile that we show can be served: those of `Corefile.examples`, and each `corefile` fence in the manual of
-//! a plugin (its doc comment) or in a page of `docs`.
+//! Every Corefile that we show can be served: those of `Corefile.examples`, and each `corefile` fence
+//! in a page of `docs`, where the manuals of the plugins are too.
 
 #[path = "support/tls.rs"]
 mod tls;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use signpost::chain::build::{Configuration, build};
 use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
-use signpost::plugins::{ALL, ELSEWHERE};
+use signpost::plugins::{ALL, COREDNS};
 
 /// Where examples have their certificate: `tls.crt` and `tls.key`, as a Secret has them.
 const CERTIFICATE: &str = "/etc/signpost/tls";
@@ -26,7 +26,7 @@ fn validate(text: &str, file: &str) -> Result<Configuration, String> {
     let text = text.replace(CERTIFICATE, &pki.folder.path().display().to_string());
     let text = &text.replace(MANIFESTS, &root().join("Corefile.examples/demo/cluster").display().to_string());
     let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).collect();
-    let vocabulary = Vocabulary { served: &served, elsewhere: ELSEWHERE };
+    let vocabulary = Vocabulary { served: &served, elsewhere: COREDNS };
     let corefile = corefile::parse(text, file, &|_: &str| None, &vocabulary).map_err(|error| error.to_string())?;
     build(&corefile, ALL, &Arc::new(Host::default()), "53").map_err(|error| error.to_string())
 }
@@ -44,11 +44,10 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     paths.into_iter().flat_map(below).filter(|path| path.to_string_lossy().ends_with(ending)).collect()
 }
 
-/// The fences of a text that are marked `corefile`, as (first line, text). `prefix` stands before each line.
-fn fences(text: &str, prefix: &str) -> Vec<(usize, String)> {
+/// The fences of a text that are marked `corefile`, as (first line, text).
+fn fences(text: &str) -> Vec<(usize, String)> {
     let (mut found, mut open) = (Vec::new(), None::<(usize, String)>);
     for (at, line) in text.lines().enumerate() {
-        let Some(line) = line.strip_prefix(prefix).or_else(|| line.strip_prefix(prefix.trim_end())) else { continue };
         match &mut open {
             None if line == "```corefile" => open = Some((at + 2, String::new())),
             None => {}
@@ -77,12 +76,10 @@ fn every_example_can_be_served() {
 }
 
 #[test]
-fn every_fence_of_a_manual_can_be_served() {
-    let of_plugins = files(&root().join("src/plugins"), ".rs").into_iter().map(|path| (path, "//! "));
-    let of_pages = files(&root().join("docs"), ".md").into_iter().map(|path| (path, ""));
+fn every_fence_of_a_page_can_be_served() {
     let mut count = 0;
-    for (path, prefix) in of_plugins.chain(of_pages) {
-        for (line, fence) in fences(&std::fs::read_to_string(&path).expect("a file of ours"), prefix) {
+    for path in files(&root().join("docs"), ".md") {
+        for (line, fence) in fences(&std::fs::read_to_string(&path).expect("a file of ours")) {
             count += 1;
             if let Err(error) = validate(&fence, "Corefile") {
                 panic!("{}:{line}: {error}\n{fence}", path.display());
@@ -94,8 +91,8 @@ fn every_fence_of_a_manual_can_be_served() {
 
 #[test]
 fn a_fence_that_cannot_be_served_is_found() {
-    let text = "//! Text.\n//!\n//! ```corefile\n//! . {\n//!     kubernetes {\n//!         pods always\n//!     }\n//! }\n//! ```\n";
-    let found = fences(text, "//! ");
+    let text = "Text.\n\n```corefile\n. {\n    kubernetes {\n        pods always\n    }\n}\n```\n";
+    let found = fences(text);
     assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4]);
     assert!(validate(&found[0].1, "Corefile").is_err());
 }

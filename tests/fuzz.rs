@@ -1,5 +1,5 @@
-//! The checks of the fuzz targets (`fuzz/checks.rs`) with random input, with mutated messages and with what once
-//! failed: for machines without a fuzzer. `just fuzz` goes further.
+//! The checks of the fuzz targets (`fuzz/checks.rs`) with random input, mutated messages and past
+//! failures, for machines without a fuzzer. `just fuzz` goes further.
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
@@ -13,7 +13,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A message of an upstream with names of all kinds, compressed by hickory, as a start for mutations.
+/// Returns an upstream's message with names of all kinds, compressed by hickory, as a start for
+/// mutations.
 fn message() -> Vec<u8> {
     let name = |text: &str| text.parse::<Name>().expect("a name");
     let record = |owner: &str, data| Record::from_rdata(name(owner), 60, data);
@@ -60,7 +61,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// One of them in JSON or in protobuf.
+/// Generates one of them in JSON or in protobuf.
 fn object() -> impl Strategy<Value = Vec<u8>> {
     (prop::sample::select(OBJECTS), any::<bool>()).prop_map(|((message, text), in_json)| {
         let json = || serde_json::from_str(text).expect("JSON");
@@ -68,7 +69,7 @@ fn object() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A real message with some octets changed, and perhaps cut.
+/// Generates a real message with some octets changed, and perhaps cut.
 fn mutated(start: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), prop_oneof![any::<u8>(), Just(0xC0), Just(12), Just(0)]);
     (vec(change, 0..6), any::<prop::sample::Index>(), any::<bool>()).prop_map(move |(changes, cut, whole)| {
@@ -82,7 +83,7 @@ fn mutated(start: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// `PROPTEST_CASES` asks for more (or fewer) than what CI has time for.
+/// `PROPTEST_CASES` sets more (or fewer) cases than CI has time for.
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000);
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }

@@ -1,6 +1,6 @@
 //! The grammar of the Corefile against CoreDNS 1.15.0: verdict, line and servers of every case in
-//! `corefiles/grammar.jsonl`, as far as the text alone decides them. What a plugin's set-up or a socket
-//! refuses is only read here, and has to be readable.
+//! `corefiles/grammar.jsonl`, as far as the text alone decides them. Cases that a plugin's set-up
+//! or a socket refuses only have to be readable here.
 
 use std::path::Path;
 
@@ -62,12 +62,12 @@ fn lay(path: &Path, content: Option<&str>) {
     std::fs::write(path, content).expect("a file of the case");
 }
 
-/// An error names the line that CoreDNS names, and uses its words.
+/// Checks that an error names CoreDNS's line and uses its words.
 fn compare(case: &Case, error: &Error) -> std::result::Result<(), String> {
     let Error::Corefile(complaint) = error else {
         return Err(format!("not a complaint: {error}"));
     };
-    let line = complaint.place.as_ref().map(|place| place.line);
+    let line = complaint.position.as_ref().map(|position| position.line);
     if case.line.is_some() && case.line != line {
         return Err(format!("line {:?}, not {line:?}", case.line));
     }
@@ -76,7 +76,7 @@ fn compare(case: &Case, error: &Error) -> std::result::Result<(), String> {
     let theirs = theirs.trim_start_matches("error inspecting server blocks: ");
     let ours = complaint.to_string();
     let ours = ours.lines().next().unwrap_or_default();
-    // The path of an imported file is that of the case's own directory.
+    // The path of an imported file is in the case's own directory.
     let tail = theirs.rsplit(": ").next().unwrap_or_default();
     if ours.ends_with(theirs) || ours.ends_with(tail) {
         Ok(())
@@ -85,7 +85,7 @@ fn compare(case: &Case, error: &Error) -> std::result::Result<(), String> {
     }
 }
 
-/// Keys, ports and overlaps of a Corefile; the lines that it prints at start.
+/// Reads keys, ports and overlaps of a Corefile; returns the lines that it prints at start.
 fn servers(corefile: &Corefile) -> Result<Vec<String>> {
     let keys = keys(corefile)?;
     let addresses: Vec<_> = corefile.blocks.iter().map(bind).collect();
@@ -113,7 +113,7 @@ fn keys(corefile: &Corefile) -> Result<Vec<Vec<address::Key>>> {
     corefile.blocks.iter().map(|block| address::keys(block, "53")).collect()
 }
 
-/// The addresses that a block is bound to, without what the plugin itself would refuse.
+/// Returns the addresses that a block binds, without those that the plugin itself would refuse.
 fn bind(block: &ServerBlock) -> Vec<String> {
     let Some(directive) = block.directive("bind") else {
         return Vec::new();
@@ -129,7 +129,7 @@ fn bind(block: &ServerBlock) -> Vec<String> {
     addresses
 }
 
-/// Errors that no reading of the text finds, and that come after those of the text and of the keys.
+/// Errors that reading the text does not find, and that come after those of text and keys.
 const BEYOND_TEXT: &[&str] = &["plugin/", "Listen", "DoH3 requires TLS"];
 
 /// All plugins of CoreDNS 1.15.0.

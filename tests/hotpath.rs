@@ -1,5 +1,6 @@
-//! Nothing on the way of a cluster answer, or of one that is in the cache, allocates, once it is warm: from the packet to the octets of the reply,
-//! through a whole chain that was built from a Corefile. What is forwarded allocates little. A counting allocator proves it.
+//! Once warm, an answer from the cluster or from the cache allocates nothing: from the packet to
+//! the octets of the reply, through a whole chain built from a Corefile. Forwarded queries allocate
+//! little. A counting allocator proves it.
 
 mod kit;
 
@@ -24,18 +25,19 @@ use signpost::wire::types::rtype;
 struct Counting;
 
 thread_local! {
-    /// Allocations of this thread. Other threads of the process (log, watches, the test runner) do not count.
+    /// Allocations of this thread. Other threads (log, watches, the test runner) do not count.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Octets that all threads together have at this moment.
+/// Octets that all threads hold at this moment.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is handed to the system's allocator as it came; counting touches no memory of the heap.
+// SAFETY: every call is passed to the system's allocator unchanged; counting does not touch the
+// heap.
 #[allow(unsafe_code, reason = "an allocator can only be written so")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that ends has no counter any more.
+        // A thread that ends has lost its counter.
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
         HELD.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise is passed on.
@@ -60,7 +62,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of this thread while `work` runs.
+/// Returns the allocations of this thread while `work` runs.
 fn allocations(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.get();
     work();
@@ -69,7 +71,8 @@ fn allocations(work: impl FnOnce()) -> u64 {
 
 //----------- The questions --------------------------------------------------
 
-/// What the kubeadm Corefile has, with the data from manifests, and without what asks by itself (health, loop).
+/// The kubeadm Corefile with data from manifests, and without plugins that send queries on their
+/// own (health, loop).
 const COREFILE: &str = ". {
     errors
     log . {
@@ -90,7 +93,7 @@ const COREFILE: &str = ". {
 }
 ";
 
-/// Questions that are answered from memory: name, type, RCODE, records in Answer.
+/// Questions that are answered from memory: what they are, name, type, RCODE, records in Answer.
 const QUESTIONS: &[(&str, &str, u16, u16, usize)] = &[
     ("A of a service", "web.default.svc.cluster.local", rtype::A, 0, 1),
     ("A, client's own case", "wEB.Default.svc.clusteR.local", rtype::A, 0, 1),
@@ -113,10 +116,11 @@ fn ask(server: &mut Whole, packet: &[u8], now: Instant) -> Message {
 }
 
 fn count(server: &mut Whole, rounds: u64, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, u64)> {
-    // The time of the packet comes from the server's loop, which reads the clock once a batch.
+    // The server's loop reads the clock once per batch and passes the time.
     let now = Instant::now();
     let mut counted = Vec::new();
-    // All kinds once, so that the thread has its pool of answers: an answer that the index has just replaced goes there too.
+    // Asks every kind once, so that the thread has its pool of answers; an answer that the index
+    // has just replaced goes there too.
     for (_, name, qtype, ..) in QUESTIONS {
         let _ = server.ask(&query(name, *qtype), now);
     }
@@ -139,7 +143,8 @@ fn count(server: &mut Whole, rounds: u64, wanted: impl Fn(&str) -> bool) -> Vec<
                 }
             })
         };
-        // What the index has replaced meanwhile is copied once more; what an answer allocates would come every time.
+        // An answer that the index replaces meanwhile is copied once; an allocating answer would
+        // allocate every time.
         let fewest = std::iter::repeat_with(counting).take(3).min().unwrap_or_default();
         counted.push((what, fewest));
     }
@@ -167,7 +172,7 @@ fn a_chain_of_nine_allocates_nothing() {
 #[test]
 fn answers_in_the_cache_allocate_nothing() {
     let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
-    // Answers and denials; now and then the store behind the table of the thread is asked.
+    // Answers and denials; occasionally the store behind the thread's own table is asked.
     let names = ["web.example.org", "wEB.example.org", "other.example.org"];
     let packets = names.iter().flat_map(|name| [query(name, rtype::A), query(name, rtype::AAAA)]);
     for packet in packets {
@@ -180,13 +185,14 @@ fn answers_in_the_cache_allocate_nothing() {
                 let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
             }
         });
-        // The store is asked 16 times meanwhile. If a hit allocated there would be 1,000 of them, if asking the store
-        // did, 16; what there is comes from moka's housekeeping, which runs three times a second or after 64 look-ups.
+        // The store is asked 16 times meanwhile. If a hit allocated there would be 1,000
+        // allocations; if asking the store did, 16. The remaining ones are moka's housekeeping,
+        // which runs three times a second or after 64 look-ups.
         assert!(allocated <= 8, "{allocated} allocations in 1000 hits");
     }
 }
 
-/// An upstream that answers everything with one address, and where it is.
+/// Starts an upstream that answers every query with one address; returns its address.
 fn upstream() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("bound");
@@ -202,7 +208,7 @@ fn upstream() -> SocketAddr {
     address
 }
 
-/// Sending and reading it, all that is remembered meanwhile, and a sixteenth of another port.
+/// Sending a query, reading its reply, everything kept meanwhile, and a sixteenth of another port.
 #[test]
 fn a_forwarded_query_allocates_little() {
     const MOST: u64 = 10;
@@ -230,7 +236,7 @@ fn a_forwarded_query_allocates_little() {
     });
 }
 
-/// A store of CAPACITY entries takes no more than so many KiB, however many names are asked for.
+/// A store of CAPACITY entries takes at most this many KiB, however many names are asked for.
 #[test]
 fn a_full_cache_takes_what_it_says() {
     const CAPACITY: usize = 9984;
@@ -250,7 +256,8 @@ fn a_full_cache_takes_what_it_says() {
     assert!(after / CAPACITY <= 1024, "{} octets an entry", after / CAPACITY);
 }
 
-/// Only where the search list has to be walked does `autopath` cost more than a look at the client's address.
+/// `autopath` costs more than a look at the client's address only if the search list has to be
+/// walked.
 #[test]
 fn autopath_allocates_nothing_for_names_that_the_first_domain_has() {
     let corefile =
@@ -258,7 +265,7 @@ fn autopath_allocates_nothing_for_names_that_the_first_domain_has() {
     let client = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: client, namespace: default}\n\
                   status: {podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}]}\n";
     let mut server = Whole::start(&corefile, &(kit::cluster::manifests() + client));
-    // It exists in the second domain: the client is known when it is found.
+    // It exists in the second domain, and by then the client is known.
     let walked = query("web.default.default.svc.cluster.local", rtype::A);
     server.wait_until_answered(&walked, Duration::from_secs(10));
     let alias = ask(&mut server, &walked, Instant::now());
@@ -285,7 +292,7 @@ fn names_of_a_hosts_file_allocate_nothing() {
         let (packet, now) = (query(name, qtype), Instant::now());
         let got = ask(&mut server, &packet, now);
         assert_eq!(got.answers.len(), usize::from(qtype != rtype::AAAA), "{name}");
-        // Until the thread has its copy.
+        // Until the thread has its own copy.
         for _ in 0..100 {
             let _ = server.ask(&packet, now);
         }
@@ -335,11 +342,13 @@ fn a_line_for_each_query_allocates_nothing() {
         log::set_json(json);
         let packet = query(name, *qtype);
         let mut fifty = || {
-            // What was printed is gone, so that these lines fit into any of the buffers that go round.
+            // All earlier lines are written, so that these lines fit into any of the buffers in
+            // use.
             log::flush(Duration::from_secs(10));
             allocations(|| (0..50).for_each(|_| _ = std::hint::black_box(server.ask(&packet, now))))
         };
-        // Buffers have their size when each was filled once; what a line allocates would come every time.
+        // Each buffer has its size once it was filled; an allocating line would allocate every
+        // time.
         let fewest = (0..20).map(|_| fifty()).min();
         assert_eq!(fewest, Some(0), "{what}: allocations for 50 lines, JSON: {json}");
     }

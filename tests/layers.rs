@@ -2,7 +2,8 @@
 //! file and a function may be, where `unsafe` and `kube` may stand, how a file opens.
 //!
 //! ```text
-//! main            -> server, plugins, chain, corefile, args, error, host, compare, ask
+//! main            -> server, plugins, chain, corefile, args, error, host, compare, ask, manual
+//! manual          -> plugins, chain, error, and of corefile only "did you mean"
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
 //! plugins         -> chain, remote, wire, host, error, and of corefile only what reads options
@@ -29,7 +30,8 @@ type Arrows = &'static [(&'static str, &'static [&'static str])];
 
 /// Who may use whom.
 const ARROWS: Arrows = &[
-    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask"]),
+    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask", "manual"]),
+    ("manual", &["plugins", "chain", "corefile", "error"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
     ("plugins", &["chain", "remote", "corefile", "wire", "host", "error"]),
@@ -154,7 +156,7 @@ fn server_names_no_plugin(source: &Source) -> Vec<String> {
     let names = signpost::plugins::ALL
         .iter()
         .map(|plugin| plugin.name)
-        .chain(signpost::plugins::ELSEWHERE.iter().copied())
+        .chain(signpost::plugins::COREDNS.iter().copied())
         .chain(always);
     // Names that are words of the wire or of the system as well.
     let names: Vec<&str> =

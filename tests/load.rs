@@ -23,7 +23,7 @@ metadata: {name: web, namespace: shop}
 spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7], ports: [{name: http, port: 80, protocol: TCP}]}
 ";
 
-/// Runs the generator; what it printed, and its JSON.
+/// Runs the generator; returns its output and its JSON.
 fn load(server: &str, questions: &str, arguments: &[&str]) -> (Output, serde_json::Value) {
     let folder = tempfile::tempdir().expect("a folder");
     let (list, json) = (folder.path().join("questions"), folder.path().join("json"));
@@ -77,7 +77,7 @@ fn an_open_loop_accounts_for_all_that_is_due() {
     let question = "x{n}.shop.svc.cluster.local A NXDOMAIN 0\n";
     let (_, json) =
         load(&server.address().to_string(), question, &["--rate", "1000", "--seconds", "0.3", "--warm-up", "0"]);
-    // 300 are due; all of them are sent, however late, or said to be unsent.
+    // 300 are due; all of them are sent, however late, or counted as unsent.
     let count = |key: &str| json[key].as_u64().expect("a number");
     let all = count("answered") + count("lost") + count("unsent");
     assert!((299..=301).contains(&all), "{json}");
@@ -88,7 +88,8 @@ fn an_open_loop_accounts_for_all_that_is_due() {
 fn what_is_wrong_or_missing_is_said() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("bound").to_string();
-    // Repeats each question as an empty answer, but every fourth not at all, and every fifth with another id.
+    // Repeats each question as an empty answer, but drops every fourth, and gives every fifth
+    // another id.
     thread::spawn(move || {
         let mut buffer = [0; 512];
         for turn in 0_u32.. {
@@ -106,7 +107,7 @@ fn what_is_wrong_or_missing_is_said() {
         load(&address, "example.org A NOERROR 1\n", &["--queries", "40", "--rate", "200", "--timeout", "2"]);
     assert_eq!(output.status.code(), Some(1));
     let count = |key: &str| json[key].as_u64().expect("a number");
-    // Of 20 queries 5 are dropped, and of the others 3 get a foreign id: twice that of 40.
+    // Of 20 queries 5 are dropped, and of the others 3 get another id; 40 have twice as many.
     assert_eq!((count("answered"), count("lost"), count("stray")), (24, 16, 6), "{json}");
     assert_eq!(count("wrong"), 24, "each lacks its record");
     let text = String::from_utf8_lossy(&output.stdout);

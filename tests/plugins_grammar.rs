@@ -13,7 +13,7 @@ use signpost::chain::build::build;
 use signpost::corefile::{Vocabulary, parse};
 use signpost::error::{Error, Result};
 use signpost::host::Host;
-use signpost::plugins::{ALL, ELSEWHERE};
+use signpost::plugins::{ALL, COREDNS};
 
 #[derive(Deserialize)]
 struct Case {
@@ -54,7 +54,7 @@ const NOT_JUDGED: &[(&str, &str)] = &[
 
 /// The lines that a Corefile prints at start, or what is wrong with it.
 fn servers(text: &str, env: &BTreeMap<String, String>) -> Result<Vec<String>> {
-    let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).chain(ELSEWHERE.iter().copied()).collect();
+    let served: Vec<&str> = ALL.iter().map(|plugin| plugin.name).chain(COREDNS.iter().copied()).collect();
     let vocabulary = Vocabulary { served: &served, elsewhere: &[] };
     let corefile = parse(text, "Corefile", &|name: &str| env.get(name).cloned(), &vocabulary)?;
     let configuration = build(&corefile, ALL, &Arc::new(Host::default()), "53")?;
@@ -68,7 +68,7 @@ fn servers(text: &str, env: &BTreeMap<String, String>) -> Result<Vec<String>> {
 fn told(error: &Error) -> (Option<u32>, String) {
     let text = error.to_string().lines().next().unwrap_or_default().to_owned();
     let Error::Corefile(complaint) = error else { return (None, text) };
-    (complaint.place.as_ref().map(|place| place.line), text)
+    (complaint.position.as_ref().map(|position| position.line), text)
 }
 
 #[test]

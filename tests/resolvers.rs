@@ -1,8 +1,8 @@
-//! The walk along a search list (`bench::ndots`) against glibc, musl and Go: each looks names up in a namespace with a
-//! resolv.conf of its own, and what it sends is written down.
+//! The walk along a search list (`bench::ndots`) against glibc, musl and Go: each looks names up in
+//! a namespace with its own resolv.conf, and its queries are recorded.
 //!
-//! Needs `unshare` with the right to use it, and a compiler for each resolver: what is missing is skipped with its
-//! reason, and fails with CI=1.
+//! Needs `unshare` with the right to use it, and a compiler for each resolver. If one is missing
+//! the test is skipped with the reason; with CI=1 it fails.
 
 #[path = "resolvers/alias.rs"]
 mod alias;
@@ -22,12 +22,13 @@ use signpost::bench::ndots::{Family, Known, Lookup, Resolver, amplification};
 use clients::Client;
 use recorder::Recorder;
 
-// Without a search list resolvers take what stands behind the first dot of the host's name: it gets one without a dot.
+// Without a search list resolvers use the domain of the host's name, so the host gets a name
+// without a dot.
 
-/// Where the resolv.conf of the namespace is, and the programs; set inside of the namespace alone.
+/// The folder with the namespace's resolv.conf and the programs; set only inside the namespace.
 const FOLDER: &str = "RESOLVERS_FOLDER";
 
-/// Search lists: none, one domain, a Pod's three, and a Pod's with one of the node.
+/// Search lists: none, one domain, a Pod's three, and a Pod's with one of the node's.
 const SEARCHES: &[&[&str]] = &[
     &[],
     &["cluster.local"],
@@ -53,7 +54,7 @@ const NAMES: &[&str] = &[
     "far.example.com",
 ];
 
-/// What exists, for A and AAAA; everything else does not.
+/// The names that exist, for A and AAAA; all others do not.
 const ZONE: &[(&str, Known, Known)] = &[
     ("web.ns.svc.cluster.local.", Known::Address, Known::Address),
     ("web.other.svc.cluster.local.", Known::Address, Known::NoData),
@@ -62,10 +63,10 @@ const ZONE: &[(&str, Known, Known)] = &[
     ("a.b.c.d.example.com.", Known::Address, Known::Address),
     ("a.b.c.d.e.example.com.", Known::NoData, Known::Address),
     ("far.example.com.node.example.", Known::Address, Known::Address),
-    // Without addresses, in front of a name that has some.
+    // Without addresses, before a name that has some.
     ("empty.ns.svc.cluster.local.", Known::NoData, Known::NoData),
     ("empty.cluster.local.", Known::Address, Known::Address),
-    // Servers that say NXDOMAIN to AAAA only are wrong (RFC 8020), and there are some.
+    // Servers that say NXDOMAIN to AAAA only are wrong (RFC 8020), but they exist.
     ("half.ns.svc.cluster.local.", Known::Address, Known::NoName),
     ("half.cluster.local.", Known::Address, Known::Address),
 ];
@@ -89,7 +90,7 @@ fn an_alias_whose_target_fails_breaks_no_resolver() {
     run_in_namespace("aliases");
 }
 
-/// Runs an ignored test of this program in a namespace with a port 53 and a resolv.conf of its own.
+/// Runs an ignored test of this program in a namespace with its own port 53 and resolv.conf.
 fn run_in_namespace(test: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut missing: Vec<String> = Client::ALL.iter().filter_map(|client| client.build(folder.path()).err()).collect();
@@ -121,7 +122,7 @@ fn run_in_namespace(test: &str) {
     }
 }
 
-/// Every case, in the namespace. On its own it has nothing to do.
+/// Every case, in the namespace. Outside it does nothing.
 #[test]
 #[ignore = "runs in a namespace that the other test makes"]
 fn inside() {
@@ -148,7 +149,7 @@ fn inside() {
     println!("{cases} look-ups are as the function says");
 }
 
-/// Aliases that lead outside, for each client. On its own it has nothing to do.
+/// Aliases that lead outside, for each client. Outside the namespace it does nothing.
 #[test]
 #[ignore = "runs in a namespace that the other test makes"]
 fn aliases() {
@@ -164,7 +165,7 @@ fn resolv_conf(search: &[&str], ndots: usize, options: &str) -> String {
 
 type Case<'a> = (Client, &'a str, (&'a [&'a str], usize), &'a [Family]);
 
-/// Runs one look-up, and says in what it differs from the function.
+/// Runs one look-up, and returns how it differs from the function.
 fn compare(folder: &Path, recorder: &Recorder, (client, name, list, families): Case<'_>) -> Option<String> {
     let (search, ndots) = (list.0.iter().map(ToString::to_string).collect::<Vec<_>>(), list.1);
     let resolver = client.resolver();
@@ -173,7 +174,7 @@ fn compare(folder: &Path, recorder: &Recorder, (client, name, list, families): C
     let mut sent = recorder.take();
     let mut wanted: Vec<(String, Family)> = Vec::new();
     for step in &walk.steps {
-        // Two that leave together arrive in any order.
+        // Two queries that are sent together may arrive in any order.
         let (from, to) = (wanted.len(), (wanted.len() + step.said.len()).min(sent.len()));
         sent.get_mut(from..to).unwrap_or_default().sort();
         wanted.extend(step.said.iter().map(|(family, _)| (step.name.clone(), *family)));

@@ -1,6 +1,7 @@
 #!/bin/bash
-# All tests, on a fresh Debian 12 machine with Rust and Go too: installs what is missing and runs `just ci`.
-# CI took 1,591 s for a clean checkout on 2026-11-29. With nothing in cargo's and Go's caches it takes longer.
+# All tests, on a fresh Debian 12 machine with Rust and Go: installs missing packages and runs `just
+# ci`. CI took 1,591 s for a clean checkout on 2026-11-29; with empty caches of cargo and Go it
+# takes longer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

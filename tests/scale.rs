@@ -1,7 +1,9 @@
-//! What a large cluster may take: a list that is read again holds nothing twice, a flood of events waits in a bounded queue,
-//! and answers stay right meanwhile. Counts of objects and octets; an allocator counts the latter.
+//! Limits at large scale: a repeated list stores nothing twice, a flood of events waits in a
+//! bounded queue, and answers stay right meanwhile. Counts of objects and octets; an allocator
+//! counts the latter.
 //!
-//! The cluster is that of benches/scale with 1,000 Services and 3,000 Pods. The one of 5,000 nodes, and the process: `just scale`.
+//! The cluster is that of benches/scale with 1,000 Services and 3,000 Pods. `just scale` measures
+//! 5,000 nodes and the process.
 
 #[path = "support/protobuf.rs"]
 mod protobuf;
@@ -32,11 +34,12 @@ use tokio::sync::Mutex;
 
 struct Counting;
 
-/// Octets that are held now, and the most since [`reset_peak`].
+/// Octets that are held now, and the maximum since [`reset_peak`].
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is handed to the system's allocator as it came; counting touches no memory of the heap.
+// SAFETY: every call is passed to the system's allocator unchanged; counting does not touch the
+// heap.
 #[allow(unsafe_code, reason = "an allocator can only be written so")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -64,12 +67,12 @@ fn reset_peak() {
     PEAK.store(held(), Ordering::Relaxed);
 }
 
-/// The allocator counts the whole process: one test at a time.
+/// The allocator counts the whole process, so only one test runs at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 //----------- The cluster ----------------------------------------------------
 
-/// Kinds as the set and as the plugin name them.
+/// Kinds as the set and the plugin name them.
 const KINDS: [(set::Kind, Kind); 4] = [
     (set::Kind::Namespace, Kind::Namespace),
     (set::Kind::Service, Kind::Service),
@@ -86,7 +89,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster, and what takes in the objects.
+    /// Returns a cluster, and the future that applies its objects.
     fn new() -> (Self, impl Future<Output = ()> + Send + use<>) {
         let index = Arc::new(Index::default());
         let kinds: Vec<Kind> = KINDS.iter().map(|(_, kind)| *kind).collect();
@@ -96,7 +99,7 @@ impl Cluster {
         (Self { objects: KINDS.map(read), set, index, feed }, task)
     }
 
-    /// Begins a list of a kind and tells its first objects.
+    /// Begins a list of a kind and sends its first objects.
     async fn list(&self, kind: (set::Kind, Kind), objects: usize) {
         self.feed.begin(kind.1).await.expect("open");
         for object in &self.objects[kind.0 as usize][..objects] {
@@ -122,7 +125,7 @@ impl Cluster {
         counts
     }
 
-    /// How many Services are not as they should be.
+    /// Returns how many Services are not as they should be.
     fn wrong(&self) -> usize {
         let services = 0..self.set.count(set::Kind::Service) as u32;
         let is_right = |service: u32| {
@@ -140,7 +143,7 @@ impl Cluster {
     }
 }
 
-/// An object as it comes from the API server, in both forms.
+/// Returns an object as the API server sends it, in both forms.
 fn object(set: &Set, (served, kind): (set::Kind, Kind), at: usize) -> Object {
     let (mut json, mut octets) = (Vec::new(), Vec::new());
     set.write(served, at, Form::Json, &mut json);
@@ -186,8 +189,8 @@ async fn a_list_that_is_read_again_holds_nothing_twice() {
     task.await.expect("the task ends with its last feed");
 }
 
-/// Octets for each Pod, with its endpoint and a third of a Service with its slice; 655 when this was written. A hundred of
-/// them are shards with few entries, which larger clusters fill.
+/// Octets per Pod, with its endpoint and a third of a Service with its slice; 655 when this was
+/// written. A hundred of them are shards with few entries, which larger clusters fill.
 const OCTETS: usize = 720;
 
 #[tokio::test]
@@ -198,7 +201,7 @@ async fn answers_stay_right_in_the_middle_of_a_list() {
     cluster.list_all().await;
     for kind in KINDS {
         for part in [0, 1, cluster.set.count(kind.0) / 2] {
-            // It breaks off there, and begins anew.
+            // The list breaks off there, and begins again.
             cluster.list(kind, part).await;
             cluster.counts().await;
             assert_eq!(cluster.wrong(), 0, "after {part} of {kind:?}");
@@ -213,7 +216,7 @@ async fn a_flood_of_events_waits_in_a_bounded_queue() {
     let (mut cluster, task) = Cluster::new();
     let slices = KINDS[2];
     let mut task = Box::pin(task);
-    // Nobody takes anything in.
+    // No task applies the objects yet.
     let before = held();
     let mut told = 0;
     loop {
@@ -232,7 +235,7 @@ async fn a_flood_of_events_waits_in_a_bounded_queue() {
     let waiting = held() - before;
     println!("{told} events wait in {waiting} octets");
     assert!(waiting / told <= 1024, "{} octets for each event that waits", waiting / told);
-    // And now everything comes through; what was changed is listed as it was at first.
+    // Now everything is applied; the changed objects are listed in their first state.
     let all = async {
         cluster.list_all().await;
         cluster.counts().await

@@ -1,6 +1,8 @@
-//! The watches against a scripted API server: what the fault matrix (rows A7 to A18) demands, seen in the index.
+//! The watches against a scripted API server: what an API server may do wrong, and what the index
+//! shows then.
 //!
-//! Waiting times are short here; their lengths and the arithmetic of backing off are tested beside the code.
+//! Waiting times are short here; their real lengths and the back-off arithmetic are tested beside
+//! the code.
 
 #[path = "support/api.rs"]
 #[allow(missing_docs, unreachable_pub)]
@@ -22,7 +24,7 @@ use tokio::runtime::Handle;
 
 //----------- Support --------------------------------------------------------
 
-/// An index that is fed from an API server.
+/// An index that is fed by an API server.
 struct Room {
     api: Api,
     host: Arc<Host>,
@@ -51,7 +53,7 @@ fn quick() -> Timing {
     }
 }
 
-/// Audits are made all the time.
+/// Timing with frequent audits.
 fn wary() -> Timing {
     let often = Duration::from_millis(200)..=Duration::from_millis(300);
     Timing { sweep: often.clone(), recheck: often, ..quick() }
@@ -80,7 +82,7 @@ impl Room {
         self.index.owners.holders.with(&address, |_| ()).is_some()
     }
 
-    /// The value of a metric.
+    /// Returns the value of a metric.
     fn metric(&self, name: &str) -> u64 {
         let page = self.host.metrics.text();
         let line = page.lines().find_map(|line| line.strip_prefix(name).map(str::trim));
@@ -105,7 +107,7 @@ fn service(name: &str, address: &str) -> Value {
         "spec": {"clusterIP": address, "ports": [{"name": "http", "port": 80}]}})
 }
 
-/// An API server with so many services, `s0` at 10.0.0.0 and so on.
+/// Returns an API server with `count` services: `s0` at 10.0.0.0 and so on.
 async fn with_services(count: usize) -> Api {
     let api = Api::start().await;
     let mut state = api.lock();
@@ -188,7 +190,7 @@ async fn a7_a_storm_of_expired_versions_is_met_with_few_lists() {
     let lists = || api.asked("services?limit=500");
     let before = lists();
     pass(2500).await;
-    // Three at once, then one a second.
+    // Three at once, then one per second.
     assert!((4..=6).contains(&(lists() - before)), "{} lists", lists() - before);
     assert!((0..3).all(|n| room.has(&format!("s{n}"))));
 }
@@ -303,7 +305,7 @@ async fn a11_a_streaming_list_without_end_is_given_up() {
 #[tokio::test]
 async fn a14_bad_objects_cost_themselves_alone() {
     let api = with_services(5).await;
-    // There are no fields of the wrong type in protobuf.
+    // Protobuf has no fields of the wrong type.
     api.lock().json_only = true;
     let huge = "x".repeat(10 << 20);
     let mut objects = vec![
@@ -319,14 +321,14 @@ async fn a14_bad_objects_cost_themselves_alone() {
     let room = Room::start(&api, SourceOptions::default(), quick());
     room.synced().await;
     assert!((0..5).all(|n| room.has(&format!("s{n}"))) && room.has("odd") && room.has("same") && !room.has("bad1"));
-    // The same three in pages.
+    // The same three objects in pages.
     api.fault("sendInitialEvents", 3, Fault::Status(422, &[]));
     let pages = Room::start(&api, SourceOptions::default(), quick());
     pages.synced().await;
     assert!(pages.has("s4") && pages.has("odd") && pages.has("bad2") && !pages.has("bad1"));
     let bad = room.metric("signpost_kubernetes_bad_objects_total{resource=\"services\"}");
     assert_eq!((bad, pages.metric("signpost_kubernetes_bad_objects_total{resource=\"services\"}")), (3, 2));
-    // What turns bad keeps what was known.
+    // An object that becomes invalid keeps its last valid state.
     api.lock().put(json!({"kind": "Service", "metadata": {"namespace": "shop", "name": "s0"}, "spec": {"ports": 7}}));
     api.lock().put(service("after", "10.0.8.8"));
     until("followed", || room.has("after")).await;
@@ -338,7 +340,8 @@ async fn a14_bad_octets_cost_themselves_alone() {
     let api = with_services(5).await;
     api.lock().put(service("bad", "300.1.1.1"));
     let framed = |event: &[u8]| [&(event.len() as u32).to_be_bytes()[..], event].concat();
-    // Nothing; an object that is cut off, of which not even the name is known; and one that is no message of Kubernetes.
+    // An empty event; an object that is cut off before its name; and one that is not a Kubernetes
+    // message.
     let cut = b"\x0a\x05ADDED\x12\x0d\x0a\x0bk8s\0\x12\x05\x0a\x09\x0a\x07x";
     let foreign = b"\x0a\x05ADDED\x12\x06\x0a\x04json";
     let octets = [framed(b""), framed(b"\xff\xff"), framed(cut), framed(foreign)].concat();
@@ -435,7 +438,7 @@ async fn a_silent_hang_is_noticed() {
     until("noticed", || room.has("unseen")).await;
 }
 
-/// Row A6: a server that answers no more is noticed while the watch still waits for a bookmark, too.
+/// A server that stops answering is noticed, even while the watch still waits for a bookmark.
 #[tokio::test]
 async fn a6_a_hang_after_the_last_answer_is_noticed() {
     let api = with_services(3).await;
@@ -444,7 +447,7 @@ async fn a6_a_hang_after_the_last_answer_is_noticed() {
     let room = Room::start(&api, SourceOptions::default(), timing);
     room.synced().await;
     api.lock().sneak(service("unseen", "10.0.8.8"));
-    // The first question is answered, and no bookmark follows.
+    // The first request is answered, but no bookmark follows.
     until("asked", || room.api.asked("services?limit=1") > 0).await;
     api.fault("services?limit=1", 1, Fault::Hang);
     until("noticed", || room.has("unseen")).await;
@@ -506,7 +509,7 @@ async fn a_kubeconfig_names_the_server() {
     let options = SourceOptions { origin: origin(Some("x")), ..SourceOptions::default() };
     let _tasks = start_with(&options, quick(), index.clone(), &host, &Handle::current()).expect("started");
     until("synced", || index.is_synced()).await;
-    // The credentials are exchanged.
+    // The credentials are replaced.
     write("new");
     api.lock().credentials = Some("Bearer new");
     api.lock().end_watches();
@@ -536,7 +539,7 @@ async fn a_token_file_may_end_in_a_newline_and_is_renewed() {
     let host = Arc::new(Host::default());
     let start = |index: &Arc<Index>| {
         let origin = Origin::Api(ApiFrom::Kubeconfig { file: file.clone(), context: None });
-        // Nothing but the file itself can bring the new token.
+        // Only the file itself can bring the new token.
         let timing = Timing { renew: Duration::from_secs(3600), ..quick() };
         start_with(
             &SourceOptions { origin, ..SourceOptions::default() },
@@ -546,21 +549,21 @@ async fn a_token_file_may_end_in_a_newline_and_is_renewed() {
             &Handle::current(),
         )
     };
-    // As `kubectl create token` prints it; a path beside the kubeconfig.
+    // As `kubectl create token` prints it; the path is relative to the kubeconfig.
     config("tokenFile: token");
     write("first\n");
     api.lock().credentials = Some("Bearer first");
     let index = Arc::default();
     let _tasks = start(&index).expect("started");
     until("synced", || index.is_synced()).await;
-    // Renewed, by somebody who ends lines in another way.
+    // Renewed, with another line ending.
     write("  second\r\n");
     api.lock().credentials = Some("Bearer second");
     api.lock().end_watches();
     api.lock().put(service("after", "10.0.8.8"));
     let key = service_key("shop", "after").expect("a key");
     until("followed", || index.services.with(&key, |_| ()).is_some()).await;
-    // A token that stands in the kubeconfig itself.
+    // A token in the kubeconfig itself.
     config("token: \"second\\n\"");
     let index = Arc::default();
     let _more = start(&index).expect("started");

@@ -25,12 +25,12 @@ use signpost::wire::types::rtype;
 
 //----------- Strategies -----------------------------------------------------
 
-/// Any name, of any octets.
+/// Any name, with any octets.
 fn any_name() -> impl Strategy<Value = HickoryName> {
     vec(vec(any::<u8>(), 1..12), 0..8).prop_map(|labels| HickoryName::from_labels(labels).expect("a name"))
 }
 
-/// Names that have ends in common, as those of one answer do. The first is what is asked.
+/// Names with common ends, as in one answer. The first is the question's name.
 fn related() -> impl Strategy<Value = HickoryName> {
     prop::sample::select(&["Web.example.org.", "example.org.", "a.web.example.org.", "b.a.Web.example.org.", "org.", ".", "ns.other."][..])
         .prop_map(|text| text.parse().expect("a name"))
@@ -57,7 +57,7 @@ fn section(most: usize) -> impl Strategy<Value = Vec<Record>> {
     vec(record, 0..most)
 }
 
-/// What an upstream says to `web.example.org. A`, as hickory writes it.
+/// An upstream's answer to `web.example.org. A`, written by hickory.
 fn any_answer() -> impl Strategy<Value = Message> {
     (section(12), section(4), section(6), any::<bool>()).prop_map(|(answers, authorities, additionals, edns)| {
         let mut message = Message::new(7, MessageType::Response, OpCode::Query);
@@ -130,7 +130,7 @@ proptest! {
     #[test]
     fn any_answer_arrives_whole_in_any_order(message in any_answer(), seed in any::<u32>(), ttl in any::<Option<u16>>(), edns in any::<bool>()) {
         let reply = read(&message);
-        // The client's own spelling comes back, octet for octet.
+        // The client's spelling is returned, octet for octet.
         let name = Name::from_text("wEB.eXample.org").expect("a name");
         let packet = packet(&name, rtype::A, edns.then_some(1232));
         for order in [Order::Stored, Order::Shuffled(seed)] {
@@ -181,13 +181,14 @@ proptest! {
     #[test]
     fn a_question_of_another_length_moves_the_pointers(message in any_answer(), label in "[a-z]{1,40}", seed in any::<u32>()) {
         let reply = read(&message);
-        // As after a rewrite: the name that was asked is longer, and its end is the name that was answered.
+        // As after a rewrite: the asked name is longer, and ends in the answered name.
         let name = Name::from_text(&format!("{label}.web.example.org")).expect("a name");
         let packet = packet(&name, rtype::A, None);
         for order in [Order::Stored, Order::Shuffled(seed)] {
             let got = decoded(&packet, &Reply { order, ..reply.clone() }, 65_535);
             let longer: HickoryName = name.to_string().parse().expect("a name");
-            // What was the question's own name is the new one's, by a pointer, or stays as it was, written out.
+            // The question's name in the records becomes the new one, by a pointer, or stays as it
+            // was, written out.
             let either = |ours: &Record, theirs: &Record| {
                 let name = |name: &HickoryName| name.to_string().to_lowercase().replace(&format!("{label}.web"), "web");
                 ours.record_type() == theirs.record_type() && name(&ours.name) == name(&theirs.name)
@@ -205,12 +206,12 @@ proptest! {
     }
 }
 
-/// Octets of a name written out.
+/// Returns the length of a name without compression, in octets.
 fn plain_name(name: &HickoryName) -> usize {
     Name::from_text(&name.to_string()).expect("a name").len()
 }
 
-/// Octets of a record with its names written out.
+/// Returns the length of a record without compression, in octets.
 fn plain_len(record: &Record) -> usize {
     let name = plain_name;
     let data = match &record.data {
@@ -227,7 +228,7 @@ fn plain_len(record: &Record) -> usize {
     name(&record.name) + 10 + data
 }
 
-/// CoreDNS's order of records that were put in another order.
+/// Returns CoreDNS's order of records that were reordered.
 fn rank(record: &Record) -> u8 {
     match record.record_type() {
         RecordType::CNAME => 0,
@@ -239,7 +240,7 @@ fn rank(record: &Record) -> u8 {
 
 //----------- Our own answers ------------------------------------------------
 
-/// How a name in an answer of ours is written, and what it is then.
+/// How a name of our own answer is written, and the name that results.
 #[derive(Debug, Clone)]
 enum Way {
     Asked,
@@ -262,7 +263,7 @@ fn any_way() -> impl Strategy<Value = Way> {
 const ASKED: &str = "web.default.svc.cluster.local.";
 const ZONE: &str = "cluster.local.";
 
-/// Writes one record with two names in the ways given; returns the names that a reader must find.
+/// Writes one record with two names in the given ways; returns the names that a reader must find.
 fn write_one(
     e: &mut Encoder<'_>,
     known: &mut Vec<(Written, String)>,
@@ -322,7 +323,7 @@ proptest! {
         prop_assert_eq!(answer.records().count(), ways.len());
         let plain: usize = expected.iter().flatten().map(|text| Name::from_text(text).expect("a name").len()).sum();
         prop_assert_eq!(answer.plain_len(asked.len()), plain + 10 * ways.len());
-        // The same answer under a longer question, whose end is the name it was made for.
+        // The same answer for a longer question, which ends in the name that it was made for.
         let question = label.map_or(ASKED.to_owned(), |label| format!("{label}.{ASKED}"));
         let question = Name::from_text(&question).expect("a name");
         let packet = packet(&question, rtype::NS, Some(4096));

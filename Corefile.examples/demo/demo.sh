@@ -1,7 +1,8 @@
 #!/bin/bash
-# demo.sh [SERVER]: builds Signpost unless a server is named, starts the demo, asks it for a Service, a headless Service, SRV, PTR and an external name, and stops it.
-# Needs Rust alone. It asks with dig where there is one, and else with `signpost ask`.
-# Exit status 1 if an answer is not what the files in this folder say, or what it needs is missing.
+# demo.sh [SERVER]: builds Signpost unless SERVER is given, starts the demo, asks for a Service, a
+# headless Service, SRV, PTR and an external name, and stops it.
+# Needs only Rust. Asks with dig if it is installed, otherwise with `signpost ask`.
+# Exit status 1 if an answer differs from the files in this folder, or a tool is missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [ $# -gt 0 ]; then

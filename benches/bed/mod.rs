@@ -1,6 +1,6 @@
 //! What the benches of whole servers share: the real program with a Corefile of Corefile.examples
-//! and a folder of manifests, an upstream that answers at once, and what both have counted.
-//! Everything is on loopback.
+//! and a folder of manifests, an upstream that answers at once, and the counters of both.
+//! Everything runs on loopback.
 
 #![allow(dead_code, reason = "shared by benches, each of which uses a part of it")]
 
@@ -20,12 +20,12 @@ use std::thread;
 use certificates::Pki;
 use support::{Server, free_port};
 
-/// What kubeadm writes, and the same with `autopath` in it.
+/// The Corefile that kubeadm writes, and the same with `autopath`.
 pub(crate) const KUBEADM: &str = include_str!("../../Corefile.examples/kubeadm/Corefile");
 pub(crate) const AUTOPATH: &str = include_str!("../../Corefile.examples/autopath/Corefile");
 
-/// The search list of a Pod in the namespace `bench`, and the address of one: `autopath` finds it
-/// by that.
+/// The search list of a Pod in the namespace `bench`, and its address, by which `autopath` finds
+/// it.
 pub(crate) const SEARCH: [&str; 3] = ["bench.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 pub(crate) const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 10, 0, 5));
 
@@ -35,7 +35,7 @@ pub(crate) const ENDPOINTS: u8 = 20;
 /// A running server and its upstream.
 pub(crate) struct Bed {
     server: Server,
-    /// Where it speaks DNS over TLS.
+    /// Its address for DNS over TLS.
     pub(crate) dot: SocketAddr,
     upstream: Arc<AtomicU64>,
     metrics: SocketAddr,
@@ -44,8 +44,8 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// Starts the server with this Corefile, whose ports, upstream and source of objects are those
-    /// of the bed.
+    /// Starts the server with this Corefile; ports, upstream and source of objects become those of
+    /// the bed.
     pub(crate) fn start(corefile: &str) -> Self {
         let pki = Pki::new();
         pki.issue("dns", &["signpost.test"]);
@@ -67,19 +67,19 @@ impl Bed {
             text = text.replacen(theirs, &ours, 1);
         }
         let server = Server::start(&text, &[("objects.yaml", &objects())]);
-        // Until all objects are read `autopath` knows no Pod.
+        // Until all objects are read, `autopath` knows no Pod.
         let service = "web.bench.svc.cluster.local";
         server.ask_until(service, "A", &format!("NOERROR aa\n{service}. 30 A 10.96.77.20"));
         Self { server, dot, upstream: counted, metrics, _pki: pki }
     }
 
-    /// Where it speaks DNS over UDP and TCP.
+    /// Returns the address for DNS over UDP and TCP.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// Questions for addresses that the server has had. Of other types are those that it asks
-    /// itself, to see loops.
+    /// Returns how many address queries the server has received. Queries of other types are its
+    /// own, to detect loops.
     pub(crate) fn requests(&self) -> u64 {
         let mut stream = TcpStream::connect(self.metrics).expect("a page of metrics");
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sends");
@@ -93,13 +93,13 @@ impl Bed {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
     }
 
-    /// Questions for addresses that reached the upstream.
+    /// Returns how many address queries reached the upstream.
     pub(crate) fn forwarded(&self) -> u64 {
         self.upstream.load(Relaxed)
     }
 }
 
-/// A Service, a headless one with its endpoints, and a Pod.
+/// Returns a Service, a headless one with its endpoints, and a Pod.
 fn objects() -> String {
     let mut text = format!(
         "apiVersion: v1
@@ -131,7 +131,7 @@ endpoints:
 "
     );
     for n in 10..10 + ENDPOINTS {
-        // A `String` takes whatever is written.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "- {{addresses: [10.244.7.{n}], hostname: db-{n}, conditions: {{ready: true}}}}");
     }
     text
@@ -139,13 +139,13 @@ endpoints:
 
 //----------- Upstream -------------------------------------------------------
 
-/// Questions that the upstream remembers: one that is repeated, because the answer was late, counts
-/// once.
+/// Questions that the upstream remembers: a question that is repeated because the answer was late
+/// counts once.
 const REMEMBERED: usize = 16;
 
-/// The world outside: every name has an address of each family for 300 seconds. Counts who is asked
-/// for addresses: what the server sends on its own behalf asks for other types. As a question comes
-/// to the server it is forwarded, over UDP or TCP.
+/// Starts the upstream: every outside name has an address of each family for 300 seconds. Counts
+/// address queries only, because the server's own queries have other types. Queries arrive over UDP
+/// or TCP, as the server got them.
 fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let (socket, listener) =
@@ -156,7 +156,7 @@ fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
         let (mut packet, mut asked) = ([0; 1500], Asked::new(over_udp));
         while let Ok((len, peer)) = socket.recv_from(&mut packet) {
             if let Some(reply) = asked.reply(&packet[..len]) {
-                // A client that is gone needs no reply.
+                // The client may have closed its socket.
                 let _ = socket.send_to(&reply, peer);
             }
         }
@@ -178,7 +178,7 @@ fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     (address, counted)
 }
 
-/// What the upstream was asked lately, and how much in all.
+/// The upstream's recent questions and the number of all.
 struct Asked {
     lately: VecDeque<Vec<u8>>,
     count: Arc<AtomicU64>,
@@ -189,8 +189,8 @@ impl Asked {
         Self { lately: VecDeque::from([const { Vec::new() }; REMEMBERED]), count }
     }
 
-    /// A response with RD and RA, the question, and for A and AAAA an answer that points to the
-    /// question's name. Nothing to what is no question.
+    /// Returns a response with RD and RA, the question, and for A and AAAA an answer that points to
+    /// the question's name. Returns `None` for other messages.
     fn reply(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
         let end = 12 + packet.get(12..)?.iter().position(|&octet| octet == 0)? + 5;
         let question = packet.get(12..end)?;

@@ -1,4 +1,4 @@
-//! Whole answers of the cluster, all but the sockets.
+//! Whole answers of the cluster, except for the sockets.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use signpost::wire::types::rtype;
 use crate::kit::message::query;
 use crate::kit::whole::Whole;
 
-/// What is asked.
+/// The questions.
 const ANSWERS: [(&str, &str, u16); 7] = [
     ("A of a service", "web.default.svc.cluster.local", rtype::A),
     ("AAAA, NODATA", "web.default.svc.cluster.local", rtype::AAAA),
@@ -21,7 +21,8 @@ const ANSWERS: [(&str, &str, u16); 7] = [
     ("A of a pod", "10-244-1-9.default.pod.cluster.local", rtype::A),
 ];
 
-/// From the packet to the written reply through the chain that kubeadm's Corefile makes: all but the sockets.
+/// From the packet to the written reply through the chain of kubeadm's Corefile, except for the
+/// sockets.
 pub(crate) fn answers(c: &mut Criterion) {
     log::redirect(Box::new(std::io::sink()));
     log::claim_lane(0);
@@ -40,7 +41,7 @@ pub(crate) fn answers(c: &mut Criterion) {
         let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());
         group.bench_function(what, |b| b.iter(|| server.ask(black_box(&packet), now).map(<[u8]>::len)));
     }
-    // What is dropped is not made, and costs less.
+    // Dropped lines are not formatted, and would cost less.
     if log::dropped() > dropped {
         eprintln!(
             "{} lines were dropped: the writer had no time, and the figures with log are too low",

@@ -11,7 +11,7 @@ use crate::kit::fetched;
 use crate::kit::message::{client, query};
 use crate::kit::whole::{Whole, passing};
 
-/// From the packet to the written reply: what a hit costs more than the same chain loop without a cache.
+/// From the packet to the written reply: what a hit costs above the same chain without a cache.
 pub(crate) fn cache(c: &mut Criterion) {
     let mut group = c.benchmark_group("cache");
     let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());

@@ -14,7 +14,7 @@ pub(crate) fn chain(c: &mut Criterion) {
     let mut group = c.benchmark_group("chain");
     let name = "web.default.svc.cluster.local";
     let (packet, now) = (query(name, rtype::A), Instant::now());
-    // A query can be asked again as it is: these plugins do not change it.
+    // The same query can be asked again: these plugins do not change it.
     for (what, count, zone) in
         [("eight pass, one answers", 8, name), ("one answers", 0, name), ("one answers, zone five labels up", 0, ".")]
     {

@@ -1,4 +1,4 @@
-//! Encoding answers: what is done when the data changes, or for a question whose answer is not kept.
+//! Encoding answers: the work when the data changes, or for a question whose answer is not stored.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,7 +24,7 @@ pub(crate) fn encode(c: &mut Criterion) {
             });
         });
     }
-    // What the plugin looks up and encodes, without chain and message.
+    // The plugin's look-up and encoding, without chain and message.
     let cluster = Cluster::small();
     for (what, name, qtype) in [
         ("look-up of A, kept", "web.default.svc.cluster.local", rtype::A),

@@ -1,4 +1,4 @@
-//! What each part of a query's way costs, and what a change of the data costs. See benches/README.md.
+//! The cost of each part of a query's way, and of a change of the data. See benches/README.md.
 
 #[path = "../../tests/kit/mod.rs"]
 mod kit;

@@ -1,4 +1,5 @@
-"""Processes and what they spend: the API server, the upstreams, one server at a time, and the load."""
+"""Processes and what they spend: the API server, the upstreams, one server at a time, and the
+load."""
 import json
 import os
 import random
@@ -16,7 +17,7 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def free_port():
-    """A port below the range that the kernel hands out, free for datagrams and streams."""
+    """Returns a port below the ephemeral range, free for datagrams and streams."""
     while True:
         port = random.randrange(15_000, 32_000)
         try:
@@ -29,12 +30,12 @@ def free_port():
 
 
 def pinned(cpus, *command, source=subprocess.DEVNULL, **options):
-    """Starts a command on these cores; `source` is what it reads."""
+    """Starts a command on these cores; `source` is its input."""
     return subprocess.Popen(["taskset", "-c", cpus, *map(str, command)], stdin=source, **options)
 
 
 def family(pid):
-    """A process and all that descend from it: some servers answer in a child."""
+    """Returns a process and its descendants: some servers answer in a child."""
     members = [pid]
     for parent in members:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -43,9 +44,10 @@ def family(pid):
 
 
 def spent(pid):
-    """Seconds that the processor ran a process and its children so far, and which part of them was user time.
+    """Returns the processor seconds of a process and its children so far, and the share of user
+    time.
 
-    The kernel knows the sum to the nanosecond (schedstat), and the parts to a tick of 10 ms.
+    The kernel counts the sum in nanoseconds (schedstat), and the parts in ticks of 10 ms.
     """
     user = system = nanos = 0
     for member in family(pid):
@@ -57,16 +59,16 @@ def spent(pid):
 
 
 def is_floor(name):
-    """Whether this is the bare UDP loop, and no DNS server."""
+    """Returns whether this is the bare UDP loop instead of a DNS server."""
     return name in ("echo", "echo-sized")
 
 
 class Failed(Exception):
-    """A server that does not answer, or not right."""
+    """A server that does not answer, or answers wrongly."""
 
 
 class Bed:
-    """Everything that runs while a row is measured. To be closed."""
+    """Everything that runs while a row is measured. Must be closed."""
 
     def __init__(self, work, target, signposts, server_cpu, load_cpu):
         self.work, self.target, self.signposts = work, target, signposts
@@ -79,7 +81,8 @@ class Bed:
     #----------- What stands around the server ---------------------------------
 
     def cluster(self):
-        """Starts the API server with the fixture of the conformance tests and the objects of the questions, once."""
+        """Starts the API server with the fixture of the conformance tests and the objects of the
+        questions, once."""
         if self.api is not None:
             return self.api
         self.environment = {**os.environ, "STATE": str(self.work / "state"), "PEERS": str(self.peers), "CARGO_TARGET_DIR": str(self.target)}
@@ -95,7 +98,8 @@ class Bed:
         return self.api
 
     def upstream(self, kind):
-        """The port of the server behind `forward`: `loop` answers everything alike and fast, `zone` knows one name."""
+        """Returns the port of the server behind `forward`: `loop` answers everything alike and
+        fast, `zone` knows one name."""
         if kind not in self.upstreams:
             port = free_port()
             (self.work / "upstream.json").write_text(configs.upstream())
@@ -136,10 +140,10 @@ class Bed:
         return [word.format(config=config) for word in command]
 
     def load(self, row, name, port, *options):
-        """Asks; the report, or None where a reply was lost or wrong."""
+        """Asks; returns the report, or None if a reply was lost or wrong."""
         questions, written = self.work / "questions", self.work / "report.json"
         written.unlink(missing_ok=True)
-        # The floor answers every question alike: its replies are held against its first.
+        # The floor answers every question alike, so its replies are compared with its first.
         lines = [line if not is_floor(name) else " ".join(line.split()[:2]) for line in row.questions]
         questions.write_text("\n".join(lines) + "\n")
         transport = "udp" if is_floor(name) else row.transport
@@ -149,11 +153,11 @@ class Bed:
                               capture_output=True, text=True, check=False)
         self.told = done.stdout + done.stderr
         report = json.loads(written.read_text()) if written.exists() else {"answered": 0}
-        # What an open loop could not send in time is its own fault, and counts as latency.
+        # Queries that an open loop did not send in time are its own fault, and count as latency.
         return report if report["answered"] and not report["lost"] and not report["wrong"] else None
 
     def wait(self, row, name, port, server, log):
-        """Until every question of the row is answered right; that fills the caches as well."""
+        """Waits until every question of the row is answered right, which also fills the caches."""
         deadline = time.monotonic() + 20
         while self.load(row, name, port, "--queries", len(row.questions), "--timeout", 0.3) is None:
             if server.poll() is not None or time.monotonic() > deadline:
@@ -161,13 +165,14 @@ class Bed:
             time.sleep(0.1)
 
     def measure(self, row, name, seconds):
-        """One round: starts the server, warms it and loads it. The report of the load, with CPU times in µs a reply."""
+        """Runs one round: starts the server, warms it and loads it. Returns the load's report, with
+        CPU times in µs per reply."""
         port, log = free_port(), self.work / "log"
         cpus = self.server_cpu if row.cores == 1 else f"{self.server_cpu},{self.load_cpu}"
         command = self.command(name, row, port)
         with open(log, "wb") as out:
             server = pinned(cpus, *command, stdout=subprocess.PIPE if row.corefile == "log" else out, stderr=out)
-        # Somebody has to read what is logged, as a container runtime does; this one counts the lines.
+        # A process has to read the log, as a container runtime does; this one counts the lines.
         reader = pinned(self.load_cpu, "wc", "-l", source=server.stdout, stdout=subprocess.PIPE, text=True) if server.stdout else None
         if reader:
             server.stdout.close()

@@ -7,7 +7,7 @@ from rows import ENDPOINTS, HEADLESS, PTR, SERVICE, SERVICE_ADDRESS, SRV, EXTERN
 #----------- The cluster and what lies outside of it -------------------------
 
 def objects():
-    """The objects behind the questions, as the API server takes them."""
+    """Returns the objects behind the questions, as the API server takes them."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bench"}}
 
     def service(name, ip, port):
@@ -24,7 +24,7 @@ def objects():
 
 
 def upstream():
-    """For tests/conformance/tools/fakeupstream.py: one name that there is; every other one is not."""
+    """For tests/conformance/tools/fakeupstream.py: one name exists; all others do not."""
     soa = "SOA ns.example.com. hostmaster.example.com. 1 7200 1800 86400 300"
     records = [("A", "192.0.2.1"), ("AAAA", "2001:db8::1")]
     rrsets = [{"name": EXTERNAL + ".", "type": kind, "records": [f"{EXTERNAL}. 300 IN {kind} {data}"]} for kind, data in records]
@@ -34,7 +34,7 @@ def upstream():
 #----------- Corefiles -------------------------------------------------------
 
 def corefile(kind, template, port, free_port, api, upstream_port, pki):
-    """What kubeadm writes (`template`), or a variant of it."""
+    """Returns the Corefile that kubeadm writes (`template`), or a variant of it."""
     if kind == "forward":
         return f".:{port} {{\n    bind 127.0.0.1\n    forward . 127.0.0.1:{upstream_port}\n}}\n"
     values = {"DNS_PORT": port, "HEALTH_PORT": free_port(), "READY_PORT": free_port(), "METRICS_PORT": free_port(),
@@ -58,7 +58,7 @@ def corefile(kind, template, port, free_port, api, upstream_port, pki):
 #----------- Others ----------------------------------------------------------
 
 def zones():
-    """Zone files of the cluster and of its addresses, by zone."""
+    """Returns the zone files of the cluster and of its addresses, by zone."""
     head = "@ 30 IN SOA ns.dns.{0}. hostmaster.{0}. 1 7200 1800 86400 30\n@ 30 IN NS ns.dns.cluster.local.\n"
     cluster = [f"{SERVICE}. 30 IN A {SERVICE_ADDRESS}", "ns.dns.cluster.local. 30 IN A 10.96.0.10"]
     for host, address in hostnames():
@@ -105,7 +105,7 @@ def dnsmasq(port, upstream_port, **_):
 
 def dnsdist(port, upstream_port, corefile_kind, **_):
     text = f'setLocal("127.0.0.1:{port}")\nnewServer({{address="127.0.0.1:{upstream_port}", healthCheckMode="up"}})\nsetSecurityPollSuffix("")\n'
-    # A cache in front of names that nobody asks twice would only be filled.
+    # A cache before names that are never repeated would only fill up.
     return text if corefile_kind == "forward" else text + 'getPool(""):setCache(newPacketCache(10000))\n'
 
 

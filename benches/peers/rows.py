@@ -1,4 +1,5 @@
-"""What is measured: each row is a set of questions, a Corefile, a way to load, and the servers for which it makes sense."""
+"""What is measured: each row is a set of questions, a Corefile, a way to load, and the servers that
+it applies to."""
 from dataclasses import dataclass
 from typing import Optional
 
@@ -7,17 +8,20 @@ HEADLESS, ENDPOINTS = "db.bench.svc.cluster.local", 20
 SRV = "_sql._tcp." + HEADLESS
 PTR = "20.77.96.10.in-addr.arpa"
 EXTERNAL, MISSING = "www.example.com", "missing.example.com"
-# What a pod in the namespace `bench` appends to a name of fewer than five dots; the last one is the network's own.
+# What a pod in the namespace `bench` appends to a name of fewer than five dots; the last one is the
+# network's.
 SEARCH = ("bench.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example.net")
 
 
 def hostnames():
-    """Hostname and address of each endpoint. All names are of one length, so that every order is cut at the same place."""
+    """Hostname and address of each endpoint. All names have one length, so that every order is cut
+    at the same place."""
     return [(f"db-{n + 10}", f"10.244.7.{n + 10}") for n in range(ENDPOINTS)]
 
 
 def ndots():
-    """What a resolver asks for an external name with `ndots:5`: each search domain, then the name; A and AAAA."""
+    """Returns a resolver's queries for an external name with `ndots:5`: each search domain, then
+    the name; A and AAAA."""
     for kind in ("A", "AAAA"):
         yield from (f"{EXTERNAL}.{domain} {kind} NXDOMAIN 0" for domain in SEARCH)
     yield from (f"{EXTERNAL} {kind} NOERROR 1" for kind in ("A", "AAAA"))
@@ -28,14 +32,14 @@ class Row:
     name: str
     title: str
     questions: tuple
-    peers: tuple = ()  # beside the floor, CoreDNS and Signpost
+    peers: tuple = ()  # besides the floor, CoreDNS and Signpost
     corefile: str = "kubeadm"
     transport: str = "udp"
     rate: Optional[int] = None  # queries a second, open loop; else 192 are kept on their way
-    records: int = 1  # of each answer: with more than one, the floor has as many as well
+    records: int = 1  # of each answer; with more than one, the floor has as many
     cores: int = 1  # of the server; with more than one the load shares them
-    goal: Optional[float] = None  # Signpost's CPU by the floor's, at most
-    goal_coredns: Optional[float] = None  # CoreDNS's CPU by Signpost's, at least
+    goal: Optional[float] = None  # Signpost's CPU divided by the floor's, at most
+    goal_coredns: Optional[float] = None  # CoreDNS's CPU divided by Signpost's, at least
 
     def servers(self):
         sized = ("echo-sized",) if self.records > 1 else ()

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""What an answer costs whole servers: queries a second and CPU per query, for Signpost, CoreDNS, a bare UDP loop
-(benches/echo.rs), which is the floor, and well-made servers of other kinds where Debian has them.
+"""The cost of an answer for whole servers: queries a second and CPU per query, for Signpost,
+CoreDNS, a bare UDP loop (benches/echo.rs), which is the floor, and good servers of other kinds if
+Debian has them.
 
-Each server runs on one core and the load (signpost-bench: closed loop, 192 queries outstanding, every reply looked at) on
-another, in turn, against a real API server. Needs the peers (tests/peers/build.sh) and release builds: `just bench-peers`.
+Each server runs on one core and the load (signpost-bench: closed loop, 192 queries outstanding,
+every reply checked) on another, in turn, against a real API server. Needs the peers
+(tests/peers/build.sh) and release builds: `just bench-peers`.
 """
 import argparse
 import json
@@ -54,7 +56,7 @@ def machine():
 
 
 def versions(bed, target):
-    """What was measured."""
+    """Returns the versions of the measured programs."""
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     coredns = subprocess.run([target / "peers/coredns", "-version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
     packages = [name for name in ("nsd", "knot", "unbound", "dnsmasq-base", "dnsdist") if bed.installed(name.removesuffix("-base"))]
@@ -66,7 +68,7 @@ def versions(bed, target):
 
 
 def rounds(bed, asked, keep):
-    """Measures; each round goes to `keep` as soon as it is there. How many failed."""
+    """Measures; passes each round to `keep` when it is complete. Returns how many failed."""
     failed = 0
     chosen = [row for row in ROWS if row.name in asked.rows]
     for row in chosen:
@@ -123,6 +125,6 @@ def main():
 
 
 if __name__ == "__main__":
-    # A run that is told to end cleans up after itself.
+    # A terminated run cleans up after itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()

@@ -11,7 +11,7 @@ def middle(rounds, what):
 
 
 def spread(rounds, what, form):
-    """Median, and lowest and highest in ( )."""
+    """Formats the median, with lowest and highest in ( )."""
     values = [r[what] for r in rounds]
     return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
@@ -21,7 +21,7 @@ def quotient(one, other):
 
 
 def goal(row, mine, floor, coredns):
-    """What was wanted of Signpost, and whether it holds."""
+    """Returns Signpost's goal, and whether it is met."""
     wanted = []
     if row.goal and floor:
         holds = middle(mine, "cpu_us") / middle(floor, "cpu_us") <= row.goal
@@ -33,7 +33,7 @@ def goal(row, mine, floor, coredns):
 
 
 def cost(rows, rounds):
-    """CPU a query, with ratios."""
+    """Formats the CPU per query, with ratios."""
     yield "| row | server | queries a second | core busy | CPU µs a query | user + system | CPU / floor | CoreDNS / this | goal |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in rows:
@@ -47,7 +47,7 @@ def cost(rows, rounds):
 
 
 def latency(rows, rounds):
-    """Microseconds from when a query was due."""
+    """Formats the microseconds from a query's due time."""
     quantiles = ("p50", "p90", "p99", "p99.9")
     yield "| row | server | " + " | ".join(quantiles) + " | CPU µs a query |"
     yield "|---" * (len(quantiles) + 3) + "|"
@@ -60,7 +60,7 @@ def latency(rows, rounds):
 
 
 def notes(rounds):
-    """What a ratio does not say."""
+    """Returns what a ratio does not show."""
     for row in ROWS:
         one, sized, mine = (rounds.get((row.name, name)) for name in ("echo", "echo-sized", "signpost"))
         if one and sized and mine:
@@ -74,7 +74,7 @@ def notes(rounds):
 
 
 def page(results):
-    """The tables for a list of measured rounds."""
+    """Returns the tables for a list of measured rounds."""
     rounds = {}
     for result in results:
         rounds.setdefault((result["row"], result["server"]), []).append(result)

@@ -1,4 +1,4 @@
-//! What all connections share: the set, its version, and which changes watches have to tell.
+//! What all connections share: the set, its version, and the changes for the watches.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,26 +8,26 @@ use super::set::{Set, Size};
 
 #[derive(Default)]
 pub(crate) struct Counts {
-    /// Lists that were served to their end, by kind.
+    /// Complete lists that were served, by kind.
     pub(crate) lists: BTreeMap<String, u64>,
     pub(crate) requests: u64,
     /// Octets of bodies.
     pub(crate) octets: u64,
-    /// Changes that were told to a watch.
+    /// Changes that were sent to a watch.
     pub(crate) events: u64,
 }
 
 pub(crate) struct State {
     pub(crate) set: Set,
     pub(crate) version: u64,
-    /// Watches from before it have expired.
+    /// Watches from earlier versions have expired.
     pub(crate) oldest: u64,
-    /// Slices in the order of their changes, with the version that each came to.
+    /// Slices in the order of their changes, with the resulting versions.
     pub(crate) log: Vec<(u64, usize)>,
     /// Changes a second.
     pub(crate) rate: u64,
     pub(crate) counts: Counts,
-    /// The version that is waited for, and when it went into a socket.
+    /// The awaited version, and when it was written to a socket.
     pub(crate) awaited: (u64, Option<Instant>),
 }
 
@@ -53,7 +53,8 @@ impl Bed {
         self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Replaces an endpoint of a slice; returns its new address. With `await_it`, notes when that is told.
+    /// Replaces an endpoint of a slice; returns its new address. With `await_it`, records when a
+    /// watch sends it.
     pub(crate) fn change(&self, slice: usize, await_it: bool) -> [u8; 4] {
         let mut state = self.lock();
         state.version += 1;
@@ -67,7 +68,7 @@ impl Bed {
         address
     }
 
-    /// Every watch ends with 410 and has to list again.
+    /// Ends every watch with 410, so that clients list again.
     pub(crate) fn expire(&self) {
         let mut state = self.lock();
         state.version += 1;
@@ -75,7 +76,7 @@ impl Bed {
         self.changed.notify_all();
     }
 
-    /// Changes slices one after the other, at the rate that is set.
+    /// Changes slices one after the other, at the current rate.
     pub(crate) fn churn(&self) {
         let (mut slice, mut due) = (0, Instant::now());
         loop {
@@ -90,7 +91,7 @@ impl Bed {
             }
             due += Duration::from_nanos(1_000_000_000 / rate);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            // A stride that has no divisor in common with the number of slices.
+            // A stride without a common divisor with the number of slices.
             slice = (slice + 2741) % slices;
             self.change(slice, false);
         }

@@ -1,4 +1,4 @@
-//! What the bench asks of the bed, below `/bed/`.
+//! The commands of the bench, below `/bed/`.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -12,21 +12,22 @@ use super::bed::Bed;
 use super::serve::Query;
 use super::set::{Kind, cluster_ip, dotted};
 
-/// The longest that an answer may take to show a change; CoreDNS with a cache takes 30 s.
+/// The longest time until an answer shows a change; CoreDNS with a cache takes 30 s.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Between two questions for the same change. With the kernel's own slack of 50 microseconds, figures are that much coarse.
+/// Pause between two questions for the same change. With the kernel's default slack of 50
+/// microseconds, figures are that much coarser.
 const PAUSE: Duration = Duration::from_micros(20);
 
-/// The answer to a command, as JSON; nothing if there is no such command.
+/// Returns the answer to a command, as JSON; `None` if the command is unknown.
 ///
-/// - `counts`: what was asked and told so far.
+/// - `counts`: requests and events so far.
 /// - `rate?n=N`: N changes a second from now on.
 /// - `expire`: every watch ends with 410.
 /// - `names`: questions for the load: one line for each ClusterIP service. Not JSON.
 /// - `last`: the last service and the last Pod of their lists, as names and addresses.
-/// - `probe?server=ADDRESS&n=N`: N changes, and for each the time from when it went into the watch's socket until the
-///   server's answer showed it, in microseconds.
+/// - `probe?server=ADDRESS&n=N`: N changes, and for each the time from its write to the watch's
+///   socket until the server's answer showed it, in microseconds.
 pub(crate) fn answer(bed: &Bed, path: &str, query: &Query) -> Option<String> {
     let number = |name: &str| query.get(name).and_then(|text| text.parse::<u64>().ok());
     Some(match path.strip_prefix("/bed/")? {
@@ -89,7 +90,8 @@ fn probe(bed: &Bed, server: &str, count: u64) -> std::io::Result<String> {
             if began.elapsed() > PATIENCE {
                 return Err(std::io::Error::other("a change was never shown"));
             }
-            // Whoever asks without a pause takes both cores from those that tell of the change and take it in.
+            // Asking without a pause would take both cores from the processes that send and apply
+            // the change.
             std::thread::sleep(PAUSE);
         };
         let told = bed.lock().awaited.1.ok_or_else(|| std::io::Error::other("nobody watches"))?;
@@ -105,7 +107,7 @@ fn question(bed: &Bed, slice: usize) -> Vec<u8> {
     Question::new(name, rtype::A).query(1, flag::RD, None)
 }
 
-/// A reply; empty if there was none in time.
+/// Returns a reply; empty if there was none in time.
 fn ask(socket: &UdpSocket, packet: &[u8]) -> std::io::Result<Vec<u8>> {
     socket.send(packet)?;
     let mut reply = vec![0; 4096];

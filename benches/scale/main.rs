@@ -1,10 +1,11 @@
-//! The scale bed: an API server of a large cluster that costs next to nothing itself, for benches/scale.py.
+//! The scale bed: an API server of a large cluster with almost no cost of its own, for
+//! benches/scale.py.
 //!
 //!     scale-bed ADDRESS:PORT 5000|500|small
 //!
-//! It serves Namespaces, Services, EndpointSlices and Pods by list (`limit`, `continue`), streaming list and watch, in protobuf where
-//! that is accepted and else in JSON, over plain HTTP/1.1; slices change on command, and on command every watch expires.
-//! Commands: control.rs.
+//! It serves Namespaces, Services, EndpointSlices and Pods by list (`limit`, `continue`), streaming
+//! list and watch, in protobuf if that is accepted and otherwise in JSON, over plain HTTP/1.1. On
+//! command slices change, and every watch expires. Commands: control.rs.
 
 mod bed;
 mod control;
@@ -32,7 +33,7 @@ fn main() -> std::io::Result<ExitCode> {
     std::thread::spawn(move || churning.churn());
     for stream in listener.incoming().flatten() {
         let bed = bed.clone();
-        // Clients go away as they like.
+        // A client may close at any time.
         std::thread::spawn(move || drop(serve::serve(&bed, stream)));
     }
     Ok(ExitCode::SUCCESS)

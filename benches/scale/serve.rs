@@ -1,4 +1,4 @@
-//! Lists, streaming lists and watches over HTTP/1.1, a thread for each connection.
+//! Lists, streaming lists and watches over HTTP/1.1, with a thread for each connection.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,7 +14,7 @@ use super::protobuf::{self, Part};
 use super::set::Kind;
 use super::template::Form;
 
-/// Octets that are sent at once while there is more.
+/// Octets that are sent at once while more follow.
 const CHUNK: usize = 64 << 10;
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -22,7 +22,7 @@ const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 /// A query string.
 pub(crate) type Query = HashMap<String, String>;
 
-/// Answers requests until the client goes away.
+/// Answers requests until the client closes.
 pub(crate) fn serve(bed: &Arc<Bed>, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -70,7 +70,7 @@ fn number(query: &Query, name: &str) -> Option<u64> {
     query.get(name)?.parse().ok()
 }
 
-/// A page of a list, or all of it.
+/// Serves a page of a list, or all of it.
 fn list(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result<()> {
     let (total, version) = {
         let state = bed.lock();
@@ -119,7 +119,7 @@ fn json_list(
     Ok(())
 }
 
-/// Its length stands at its beginning, so that it is written whole before anything is sent.
+/// Its length comes first, so it is written completely before anything is sent.
 fn protobuf_list(bed: &Bed, kind: Kind, (from, end, total): (usize, usize, usize), version: u64, out: &mut Out) {
     let (_, name, group) = kind.names();
     let mut metadata = json!({"resourceVersion": version.to_string()});
@@ -164,7 +164,7 @@ fn watch(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result
         if kind == Kind::Slice {
             let state = &mut *state;
             for &(version, slice) in &state.log[told..] {
-                // What has changed again comes later.
+                // A slice that has changed again comes later.
                 if state.set.slices[slice].version == version {
                     state.set.write_event("MODIFIED", kind, slice, out.form, &mut out.buffer);
                     state.counts.events += 1;
@@ -188,7 +188,7 @@ fn watch(bed: &Bed, kind: Kind, query: &Query, out: &mut Out) -> std::io::Result
     }
 }
 
-/// Everything as of now, and the bookmark that says so; returns the version.
+/// Sends the current state and the bookmark that ends it; returns the version.
 fn initial_events(bed: &Bed, kind: Kind, out: &mut Out) -> std::io::Result<u64> {
     let (total, version) = {
         let state = bed.lock();
@@ -213,7 +213,7 @@ fn send_bookmark(kind: Kind, version: u64, ends_list: bool, out: &mut Out) {
     event(out, "BOOKMARK", &object);
 }
 
-/// An event of an object that is not of the set.
+/// Writes an event of an object outside the set.
 fn event(out: &mut Out, what: &str, object: &Value) {
     if out.form == Form::Json {
         let line = json!({"type": what, "object": object});
@@ -227,7 +227,7 @@ fn event(out: &mut Out, what: &str, object: &Value) {
     out.buffer.extend_from_slice(&event);
 }
 
-/// A response that goes out in chunks.
+/// A response that is sent in chunks.
 struct Out {
     stream: TcpStream,
     form: Form,

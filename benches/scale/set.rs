@@ -1,27 +1,30 @@
-//! A cluster of any size, made by rule: each object is written when it is asked for, so that the bed holds next to nothing.
+//! A cluster of any size, made by rule: each object is written on request, so the bed stores almost
+//! nothing.
 
 use std::io::Write as _;
 
 use super::protobuf;
 use super::template::{Form, Template, Templates};
 
-/// Endpoints of one slice of a crowd, as the controller makes them.
+/// Endpoints of a full slice, as the controller makes them.
 const FULL_SLICE: u32 = 100;
 
-/// How large a cluster is.
+/// The size of a cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) nodes: u32,
     pub(crate) services: u32,
-    /// The first services are headless and have so many full slices.
+    /// The first services are headless and have this many full slices.
     pub(crate) crowds: u32,
     pub(crate) crowd_slices: u32,
-    /// Endpoints of all other services together; each has one slice, every tenth is headless.
+    /// Endpoints of all other services together; each of these has one slice, and every tenth is
+    /// headless.
     pub(crate) others: u32,
 }
 
 impl Size {
-    /// 8,200 Services, 8,875 slices, 150,000 endpoints and Pods; the two others are for what depends on the size.
+    /// 8,200 Services, 8,875 slices, 150,000 endpoints and Pods; the other two sizes show how costs
+    /// grow.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "5000" => Self { nodes: 5000, services: 8200, crowds: 75, crowd_slices: 10, others: 75_000 },
@@ -32,7 +35,7 @@ impl Size {
     }
 }
 
-/// The kinds that are served.
+/// The kinds that the bed serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Namespace,
@@ -44,7 +47,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 4] = [Self::Namespace, Self::Service, Self::Slice, Self::Pod];
 
-    /// Path of the collection, kind and apiVersion.
+    /// Returns the path of the collection, kind and apiVersion.
     pub(crate) fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Namespace => ("/api/v1/namespaces", "Namespace", "v1"),
@@ -55,15 +58,15 @@ impl Kind {
     }
 }
 
-/// A slice: whose, which endpoints, and what has become of it.
+/// A slice: its service, its endpoints and its changes.
 pub(crate) struct Slice {
     service: u32,
-    /// Its place among the slices of the service.
+    /// Its index among the slices of the service.
     place: u32,
     first: u32,
     len: u32,
     pub(crate) version: u64,
-    /// How often it has changed. Each time another of its endpoints is replaced by one at an address never seen before.
+    /// Number of changes. Each replaces another of its endpoints by one at a new address.
     turn: u32,
     fresh: u32,
 }
@@ -111,7 +114,7 @@ impl Set {
         self.size.services.div_ceil(20)
     }
 
-    /// How many objects of a kind there are.
+    /// Returns the number of objects of a kind.
     pub(crate) fn count(&self, kind: Kind) -> usize {
         match kind {
             Kind::Namespace => self.namespaces() as usize,
@@ -125,12 +128,12 @@ impl Set {
         service < self.size.crowds || service % 10 == 9
     }
 
-    /// The labels of a service and its namespace.
+    /// Returns the labels of a service and its namespace.
     pub(crate) fn name(&self, service: u32) -> String {
         format!("service-{service:04}.team-{:03}", service % self.namespaces())
     }
 
-    /// Slices of headless services whose answer fits into one datagram.
+    /// Returns slices of headless services whose answer fits into one datagram.
     pub(crate) fn probes(&self) -> Vec<usize> {
         let fits = |slice: &Slice| slice.service >= self.size.crowds && self.is_headless(slice.service);
         (0..self.slices.len()).filter(|&at| fits(&self.slices[at])).collect()
@@ -152,7 +155,7 @@ impl Set {
         self.fill(self.templates[kind as usize].object(form), "", kind, at, form, out);
     }
 
-    /// Writes an event: in JSON a line, in protobuf a message with its length in four octets before it.
+    /// Writes an event: in JSON a line, in protobuf a message with a four-octet length prefix.
     pub(crate) fn write_event(&self, what: &str, kind: Kind, at: usize, form: Form, out: &mut Vec<u8>) {
         match form {
             Form::Json => {
@@ -202,7 +205,7 @@ impl Set {
                             .write(out, |name, out| self.of_endpoint(name, slice.first + n, slice.service, fresh, out));
                     };
                     match form {
-                        // The brackets around the place of the list are the template's.
+                        // The template has the brackets around the place of the list.
                         Form::Json => {
                             out.extend_from_slice(if n == 0 { b"" } else { b"," });
                             write(out);
@@ -245,12 +248,12 @@ impl Set {
         self.slices[at].service
     }
 
-    /// The address of a Pod.
+    /// Returns the address of a Pod.
     pub(crate) fn pod_address(&self, n: u32) -> [u8; 4] {
         pod_ip(n % self.size.nodes, n / self.size.nodes)
     }
 
-    /// The namespace of a Pod.
+    /// Returns the namespace of a Pod.
     pub(crate) fn pod_namespace(&self, n: u32) -> String {
         format!("team-{:03}", self.service_of_endpoint(n) % self.namespaces())
     }
@@ -265,7 +268,7 @@ fn pod_ip(node: u32, place: u32) -> [u8; 4] {
     [10, 128 + (node >> 8) as u8, node as u8, 2 + place as u8]
 }
 
-/// 24 bits of addresses that nobody had before.
+/// Returns 24 bits of an unused address.
 fn fresh_address(number: u32) -> [u8; 4] {
     [11, (number >> 16) as u8, (number >> 8) as u8, number as u8]
 }

@@ -1,10 +1,10 @@
-//! An object with holes, `{name}` within a text, in JSON or in protobuf.
+//! An object with holes, `{name}` in a text, in JSON or in protobuf.
 
 use serde_json::Value;
 
 use super::protobuf::{self, Part};
 
-/// How an answer is written.
+/// The format of an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Json,
@@ -12,14 +12,14 @@ pub(crate) enum Form {
 }
 
 pub(crate) enum Template {
-    /// Text and the hole behind it; the last has none.
+    /// Text and the hole after it; the last text has none.
     Json(Vec<(String, String)>),
     Protobuf(Vec<Part>),
 }
 
 impl Template {
     pub(crate) fn json(value: &Value) -> Self {
-        // A hole for a list stands alone in it: its quotes go.
+        // A hole for a list is the only item, so its quotes are removed.
         let text = value.to_string().replace("[\"{endpoints}\"]", "[{endpoints}]");
         let mut pieces = Vec::new();
         let (mut rest, mut done) = (text.as_str(), 0);
@@ -41,7 +41,7 @@ impl Template {
         Self::Protobuf(protobuf::simplified(parts))
     }
 
-    /// Writes the object; `fill` says whether it knew what belongs into a hole.
+    /// Writes the object; `fill` returns whether it knows the hole's value.
     pub(crate) fn write(&self, out: &mut Vec<u8>, fill: impl Fn(&str, &mut Vec<u8>) -> bool) {
         match self {
             Self::Json(pieces) => {
@@ -59,7 +59,7 @@ impl Template {
 pub(crate) struct Templates {
     json: Template,
     protobuf: Template,
-    /// As part of an event, whose type is the hole `event`.
+    /// As part of an event; its type is the hole `event`.
     event: Template,
 }
 
@@ -76,7 +76,7 @@ impl Templates {
         }
     }
 
-    /// An object by itself.
+    /// Returns an object by itself.
     pub(crate) fn object(&self, form: Form) -> &Template {
         match form {
             Form::Json => &self.json,
@@ -84,7 +84,7 @@ impl Templates {
         }
     }
 
-    /// An event in protobuf.
+    /// Returns an event in protobuf.
     pub(crate) fn event(&self) -> &Template {
         &self.event
     }

@@ -30,13 +30,14 @@ import tarfile
 import sbom
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-USER = 65532  # a number, since the kubelet cannot tell whether a name is root (runAsNonRoot)
+USER = 65532  # a number: the kubelet cannot check whether a name is root (runAsNonRoot)
 ROLES = {"coredns": f"{USER}:{USER}", "node-cache": "0:0"}
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 MEDIA = "application/vnd.oci.image"
 
-# struct vfs_cap_data of the kernel, revision 2, effective, with CAP_NET_BIND_SERVICE (10) permitted:
-# `setcap cap_net_bind_service=+ep`. None of the octets is above 127, so it is text for tarfile.
+# struct vfs_cap_data of the kernel, revision 2, effective, with CAP_NET_BIND_SERVICE (10)
+# permitted: `setcap cap_net_bind_service=+ep`. None of the octets is above 127, so it is text for
+# tarfile.
 BIND_SERVICE = "\x01\0\0\x02" + "\0\x04\0\0" + "\0" * 12
 
 

@@ -17,6 +17,8 @@ pub enum Command {
     Version,
     /// Print the names of all plugins.
     Plugins,
+    /// Print the manual of a plugin.
+    Manual(String),
     /// Print how to use the program.
     Help,
 }
@@ -56,6 +58,7 @@ pub const USAGE: &str = "Usage of signpost:
   -conf FILE        Corefile to load; `stdin` reads standard input (default ./Corefile)
   -dns.port N, -p N port of server blocks that name none (default 53)
   -log-format F     text or json (default text)
+  -manual PLUGIN    print the manual of a plugin and exit
   -pidfile FILE     write the process id there
   -plugins          list the plugins and exit
   -quiet            do not print zones and version at start
@@ -115,6 +118,10 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
                     "validate" => mode = mode.or(Some(Command::Validate(Args::default()))),
                     _ => return Ok(Command::Help),
                 }
+            }
+            "manual" => {
+                let value = value(name, inline, &mut arguments)?;
+                mode = mode.or(Some(Command::Manual(value)));
             }
             "conf" | "pidfile" | "dns.port" | "p" | "log-format" => {
                 let value = value(name, inline, &mut arguments)?;
@@ -208,6 +215,7 @@ mod tests {
             assert_eq!(read(line), Ok(Command::Serve(want.clone())), "{line}");
         }
         assert_eq!(read("-version"), Ok(Command::Version));
+        assert_eq!(read("-manual=cache"), Ok(Command::Manual("cache".into())));
         assert_eq!(
             read("-conf a -validate"),
             Ok(Command::Validate(Args { conf: Some("a".into()), ..Args::default() }))

@@ -24,7 +24,8 @@ pub enum Command {
     ///
     /// Exit status 1: a query was lost, or a reply was wrong.
     Load(Load),
-    /// Prints questions made from a cluster's own Services, EndpointSlices and Pods, for `load --questions`.
+    /// Prints questions made from a cluster's own Services, EndpointSlices and Pods, for
+    /// `load --questions`.
     Mix(Mix),
     /// Prints what a Pod sends when a program looks up a name: the walk along the search list.
     Ndots(Ndots),
@@ -37,7 +38,8 @@ pub struct Load {
     #[arg(short, long, value_name = "ADDRESS:PORT")]
     pub server: SocketAddr,
 
-    /// Questions, one a line: `NAME TYPE [RCODE [ANSWERS]]`. `{n}` in a name becomes a number that is new each time.
+    /// Questions, one a line: `NAME TYPE [RCODE [ANSWERS]]`. `{n}` in a name becomes a number that
+    /// is new each time.
     #[arg(short, long, value_name = "FILE")]
     pub questions: PathBuf,
 
@@ -85,7 +87,8 @@ pub struct Load {
     #[arg(long)]
     pub dnssec_ok: bool,
 
-    /// The name that a TLS server is asked for. Its certificate is not checked: this measures, it does not trust.
+    /// The name that a TLS server is asked for. Its certificate is not checked: this measures, it
+    /// does not trust.
     #[arg(long, value_name = "NAME", default_value = "signpost.test")]
     pub tls_name: String,
 
@@ -127,7 +130,8 @@ pub enum Transport {
 /// Options of `mix`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Mix {
-    /// Files of objects, JSON or YAML; `kubectl get services,endpointslices,pods -A -o json` writes one.
+    /// Files of objects, JSON or YAML; `kubectl get services,endpointslices,pods -A -o json` writes
+    /// one.
     #[arg(required = true, value_name = "FILE")]
     pub objects: Vec<PathBuf>,
 
@@ -139,8 +143,8 @@ pub struct Mix {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10_000)]
     pub count: usize,
 
-    /// How many of each kind, in parts: service, aaaa, headless, srv, ptr, nxdomain (what a search list makes of
-    /// names outside), external.
+    /// How many of each kind, in parts: service, aaaa, headless, srv, ptr, nxdomain (what a search
+    /// list makes of names outside), external.
     #[arg(
         short,
         long,

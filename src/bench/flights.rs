@@ -1,13 +1,13 @@
-//! What was asked through one socket and is not answered yet.
+//! The queries of one socket that are not answered yet.
 
 use std::time::Duration;
 
 /// A query on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flight {
-    /// Its question's place in the list.
+    /// The index of its question in the list.
     pub question: u32,
-    /// What stands for `{n}`.
+    /// The number in place of `{n}`.
     pub number: u32,
     /// When it was due, from the start of the lane.
     pub due: Duration,
@@ -15,7 +15,7 @@ pub struct Flight {
 
 /// The queries in flight of one socket, by id.
 ///
-/// Ids count up, so that the id of a lost query comes back only after 65,535 others.
+/// Ids count up, so the id of a lost query is used again only after 65,535 others.
 #[derive(Debug)]
 pub struct Flights {
     places: Box<[Option<(u16, Flight)>]>,
@@ -24,32 +24,32 @@ pub struct Flights {
 }
 
 impl Flights {
-    /// Room for at least `most` queries.
+    /// Returns a table with room for at least `most` queries.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let places = most.saturating_mul(2).next_power_of_two().clamp(64, 1 << 16);
         Self { places: vec![None; places].into(), next: 0, len: 0 }
     }
 
-    /// Queries in flight.
+    /// Returns the number of queries in flight.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing is in flight.
+    /// Returns whether no query is in flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether half of the places are taken: ids become scarce.
+    /// Returns whether half of the places are taken: ids become scarce.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.len * 2 >= self.places.len()
     }
 
-    /// Takes a place; the query's id.
+    /// Takes a place and returns the query's id; `None` if no id is free.
     pub fn start(&mut self, flight: Flight) -> Option<u16> {
         if self.len == self.places.len() {
             return None;
@@ -66,7 +66,7 @@ impl Flights {
         }
     }
 
-    /// The query with this id.
+    /// Returns the query with this id.
     #[must_use]
     pub fn get(&self, id: u16) -> Option<Flight> {
         let (taken, flight) = self.places[self.place(id)]?;
@@ -81,7 +81,7 @@ impl Flights {
         }
     }
 
-    /// Gives up what was due before, one by one.
+    /// Gives up the queries that were due before `before`, and reports each of them.
     pub fn give_up(&mut self, before: Duration, mut lost: impl FnMut(Flight)) {
         for place in &mut self.places {
             if let Some((_, flight)) = place.take_if(|(_, flight)| flight.due < before) {

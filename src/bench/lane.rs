@@ -1,4 +1,4 @@
-//! One thread of the load: its sockets, its queries in flight, its part of the pace.
+//! One thread of the load: its sockets, its queries in flight and its share of the pace.
 
 use std::io;
 use std::ops::Range;
@@ -24,31 +24,32 @@ use crate::ask::tls;
 use crate::wire::request::{HEADER, flag};
 use crate::wire::types::rcode_name;
 
-/// Messages that one call sends or receives.
+/// Messages that one call sends or receives at most.
 pub(super) const BATCH: usize = 32;
 
-/// How often lost queries are looked for.
+/// Interval between searches for lost queries.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// Pauses below this are spent awake: the kernel wakes a sleeper too late.
+/// Pauses shorter than this are spent spinning, because the kernel wakes a sleeping thread too
+/// late.
 const AWAKE: Duration = Duration::from_micros(200);
 
 /// Queries that an open loop has in flight at most, over all lanes.
 const MOST: usize = 1 << 18;
 
-/// What carries queries to the server, and replies back.
+/// Carries queries to the server and replies back.
 pub(super) trait Client {
-    /// Sends what the kernel takes of these messages; returns how many.
+    /// Sends as many of these messages as the kernel takes; returns how many.
     fn send(&mut self, bytes: &[u8], messages: &[Range<usize>]) -> io::Result<usize>;
-    /// Hands over each message that has arrived.
+    /// Passes on each message that has arrived.
     fn receive(&mut self, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
-    /// Whether a message that was taken has not gone yet.
+    /// Returns whether a message was taken but not sent yet.
     fn has_unsent(&self) -> bool;
-    /// To wait on.
+    /// Returns the handle to wait on.
     fn handle(&self) -> BorrowedFd<'_>;
 }
 
-/// How far all lanes are, for the progress line.
+/// The progress of all lanes, for the progress line.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) sent: AtomicU64,
@@ -60,7 +61,7 @@ pub(super) struct Progress {
 /// Puts the load on the server.
 ///
 /// # Errors
-/// A bad file of questions, a server that cannot be connected to.
+/// An invalid file of questions, or a server that cannot be connected to.
 pub fn run(load: &Load) -> Result<Report, String> {
     let questions = questions::read(&load.questions, Edns { size: load.edns, dnssec_ok: load.dnssec_ok })?;
     let threads = load.threads.max(1);
@@ -80,29 +81,29 @@ pub fn run(load: &Load) -> Result<Report, String> {
     Ok(Report::new(load, questions.len(), &tally, took, process))
 }
 
-/// A lane whose connections stay open from one load to the next, for measurements that repeat, as
-/// criterion's do.
+/// A lane whose connections stay open from one load to the next, for repeated measurements such as
+/// criterion's.
 pub struct Standing<'a>(Lane<'a>);
 
 impl<'a> Standing<'a> {
-    /// Connects as `load` says. What `load` says of time and files is not used.
+    /// Connects as `load` says. Times and files of `load` are not used.
     ///
     /// # Errors
-    /// A server that cannot be connected to.
+    /// The server cannot be connected to.
     pub fn connect(load: &'a Load) -> Result<Self, String> {
         let mut lane = Lane::new(load, &[], 0, 1)?;
         lane.window = (Duration::ZERO, Duration::MAX);
         Ok(Self(lane))
     }
 
-    /// Asks these questions in turn, `queries` in all; how long it took from the first query to the
-    /// last reply, and what was counted.
+    /// Asks these questions in turn, `queries` in all. Returns the time from the first query to the
+    /// last reply, and the counts.
     ///
     /// # Errors
-    /// A connection that is lost and cannot be made anew.
+    /// A connection is lost and cannot be replaced.
     pub fn ask(&mut self, questions: &'a [Question], queries: u64) -> Result<(Duration, Tally), String> {
         let lane = &mut self.0;
-        // Numbers and questions go on where the last load ended, so that no name is asked for
+        // Numbers and questions continue where the last load ended, so that no name is asked for
         // twice.
         lane.numbers.0 = lane.numbers.0.wrapping_add((lane.sent as u32).wrapping_mul(lane.numbers.1));
         lane.offset = (lane.offset + lane.sent as usize) % questions.len().max(1);
@@ -118,26 +119,27 @@ impl<'a> Standing<'a> {
 
 struct Lane<'a> {
     load: &'a Load,
-    /// From when on queries count, and when the last one is due; from the start.
+    /// When queries begin to count, and when the last one is due; from the start.
     window: (Duration, Duration),
     tls: Option<Arc<ClientConfig>>,
     pace: Pace,
     questions: &'a [Question],
-    /// RCODE and number of answers of each question's first reply.
+    /// RCODE and number of answers in each question's first reply.
     firsts: Vec<Option<(u16, u16)>>,
     clients: Vec<(Box<dyn Client>, Flights)>,
-    /// Whose turn it is to send.
+    /// The client that sends next.
     turn: usize,
-    /// Where in the list of questions this lane begins: lanes do not march in step.
+    /// Where this lane begins in the list of questions, so that lanes do not run in step.
     offset: usize,
     /// Queries sent, from the start.
     sent: u64,
     /// Queries to send.
     most: u64,
-    /// What the first `{n}` becomes, and what is added for the next one: no number twice, in no lane.
+    /// The number for the first `{n}`, and the step to the next one; no number is used twice, in
+    /// any lane.
     numbers: (u32, u32),
     tally: Tally,
-    /// Queries and replies that the progress line knows of.
+    /// Queries and replies that the progress line has counted.
     shown: (u64, u64),
     start: Instant,
     bytes: Vec<u8>,
@@ -193,7 +195,7 @@ impl<'a> Lane<'a> {
     }
 
     fn run(&mut self, progress: &Progress) -> Result<Tally, String> {
-        // Sleeps end when they should, not up to 50 µs later.
+        // Makes sleeps end on time; by default they may end up to 50 µs late.
         nix::sys::prctl::set_timerslack(1).map_err(|errno| errno.to_string())?;
         self.start = Instant::now();
         let (_, end) = self.window;
@@ -234,7 +236,7 @@ impl<'a> Lane<'a> {
         self.shown = (self.sent, self.tally.answered);
     }
 
-    /// Sends queries that are due, in batches, each client in its turn.
+    /// Sends queries that are due, in batches; the clients take turns.
     fn send(&mut self, mut due: usize, now: Duration) -> Result<(), String> {
         for _ in 0..self.clients.len() {
             if due == 0 {
@@ -278,7 +280,7 @@ impl<'a> Lane<'a> {
         Ok(sent)
     }
 
-    /// A connection that the server closed is made anew; what was in flight on it will be lost.
+    /// Replaces a connection that the server closed; its queries in flight are lost.
     fn reconnect(&mut self, client: usize) -> Result<(), String> {
         self.tally.closed += 1;
         self.clients[client].0 = self.connect().map_err(|error| format!("{}: {error}", self.load.server))?;
@@ -329,14 +331,14 @@ impl<'a> Lane<'a> {
         };
         let mut handles: Vec<_> =
             self.clients.iter().map(|(client, _)| PollFd::new(client.handle(), interest(client.as_ref()))).collect();
-        // A signal that ends the sleep early does no harm.
+        // A signal may end the sleep early, which does no harm.
         ppoll(&mut handles, Some(TimeSpec::from_duration(pause)), None).ok();
     }
 }
 
 //----------- Replies --------------------------------------------------------
 
-/// Who says whether a reply is one, and right.
+/// Decides whether a message is a reply, and whether it is right.
 struct Judge<'a> {
     questions: &'a [Question],
     firsts: &'a mut [Option<(u16, u16)>],

@@ -11,7 +11,7 @@ use super::args::Mix;
 
 //----------- Objects --------------------------------------------------------
 
-/// A Service, or a list of objects; whatever else there is has no fields that matter.
+/// A Service, or a list of objects; other objects have no fields that matter.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Object {
@@ -47,10 +47,10 @@ struct Port {
     protocol: Option<String>,
 }
 
-/// What is asked about.
+/// What the questions are about.
 #[derive(Debug, Default)]
 struct Cluster {
-    /// Services with addresses: NAME.NAMESPACE, and what they are.
+    /// Services with addresses: NAME.NAMESPACE, and the addresses.
     services: Vec<(String, Vec<IpAddr>)>,
     headless: Vec<String>,
     /// Named ports: _PORT._PROTOCOL.NAME.NAMESPACE.
@@ -132,7 +132,7 @@ fn service(cluster: &Cluster, mix: &Mix, rng: &mut Rng, qtype: &str, is_wanted: 
     Some(format!("{name}.svc.{} {qtype} NOERROR {answers}", mix.zone))
 }
 
-/// The name of an address (RFC 1035 section 3.5, RFC 3596 section 2.5).
+/// Returns the reverse name of an address (RFC 1035 section 3.5, RFC 3596 section 2.5).
 fn reverse(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
@@ -149,10 +149,10 @@ fn reverse(address: IpAddr) -> String {
     }
 }
 
-/// The questions, one a line.
+/// Returns the questions, one a line.
 ///
 /// # Errors
-/// A file that cannot be read, a part that is none, a kind of which the cluster has no object.
+/// A file that cannot be read, an invalid part, or a kind without a suitable object in the cluster.
 pub fn questions(mix: &Mix) -> Result<String, String> {
     let mut cluster = Cluster::default();
     mix.objects.iter().try_for_each(|path| cluster.read(path))?;

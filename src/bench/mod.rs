@@ -1,25 +1,26 @@
-//! A load generator for DNS servers, and what it needs to know of resolvers: what `signpost-bench` does.
+//! A load generator for DNS servers, and what resolvers send: the library of `signpost-bench`.
 //!
-//! Each thread is a [`lane`]: it has its own sockets, its own share of the load and its own [`tally`]. Nothing is shared
-//! while it runs but two counters for the progress line.
+//! Each thread is a [`lane`]: it has its own sockets, its own share of the load and its own
+//! [`tally`]. While they run, threads share only two counters for the progress line.
 //!
 //! - [`args`]: the command line
-//! - [`questions`]: a file of questions, in dnsperf's form, as packets that are ready to go
+//! - [`questions`]: a file of questions, in dnsperf's form, as packets ready to send
 //! - [`pace`]: when the next query is due
-//! - [`flights`]: what was asked and is not answered yet
-//! - `udp`, `stream`: how it travels
-//! - [`tally`], [`report`]: what came of it
+//! - [`flights`]: queries that are not answered yet
+//! - `udp`, `stream`: the transports
+//! - [`tally`], [`report`]: the counts and the report
 //! - [`mix`]: questions made from a cluster's own objects
 //! - [`ndots`]: what a stub resolver sends for one look-up
 //!
 //! # What is measured
 //!
-//! A query's time runs from the moment it was *due*, not from the moment it was sent: where the server (or the
-//! generator itself) falls behind a fixed rate, the wait counts (no coordinated omission). With a fixed number of
-//! outstanding queries a query is due when its place becomes free.
+//! A query's time runs from the moment it was *due*, not from the moment it was sent: if the server
+//! (or the generator itself) falls behind a fixed rate, the wait counts (no coordinated omission).
+//! With a fixed number of outstanding queries, a query is due when its place becomes free.
 //!
-//! A reply counts when id and question are those of a query in flight. It is *right* when RCODE and number of answers
-//! are those that the question's line asks for; where it asks for nothing, those of the question's first reply.
+//! A reply counts if its id and question are those of a query in flight. It is *right* if RCODE and
+//! number of answers are those of the question's line; if the line has none, those of the
+//! question's first reply.
 
 pub mod args;
 pub mod flights;
@@ -35,10 +36,10 @@ mod udp;
 
 use std::process::ExitCode;
 
-/// Runs the program; the arguments are without its own name.
+/// Runs the program; `command` is the parsed command line.
 ///
 /// # Errors
-/// What is wrong with the arguments or the files, or why the server cannot be reached, as one text.
+/// A text: what is wrong with the arguments or the files, or why the server cannot be reached.
 pub fn run(command: &args::Command) -> Result<ExitCode, String> {
     match command {
         args::Command::Load(load) => {

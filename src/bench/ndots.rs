@@ -1,21 +1,23 @@
 //! What a stub resolver sends for one look-up: the walk along its search list, as a pure function.
 //!
-//! resolv.conf(5) says that a name with fewer than `ndots` dots is first asked for with each domain of `search` behind it.
-//! It does not say when the walk ends, and the C libraries differ. What is here was taken from their code (glibc 2.36
-//! `resolv/res_query.c`, musl 1.2.3 `src/network/lookup_name.c`, Go 1.26 `net/dnsclient_unix.go`), and
-//! `tests/resolvers.rs` holds it against the three as they run:
+//! resolv.conf(5) says that a name with fewer than `ndots` dots is first asked for with each domain
+//! of `search` appended. It does not say when the walk ends, and the C libraries differ. The rules
+//! here are taken from their code (glibc 2.36 `resolv/res_query.c`, musl 1.2.3
+//! `src/network/lookup_name.c`, Go 1.26 `net/dnsclient_unix.go`), and `tests/resolvers.rs` compares
+//! them with all three as they run:
 //!
-//! - **glibc** asks for A and AAAA of each name, and goes on until one of them has an address. What exists without
-//!   addresses (NODATA) does not end the walk. A name with enough dots is asked for as it is first, and with the
-//!   search list behind it after that.
-//! - **musl** asks for both as well. It goes on when either of them does not exist (NXDOMAIN): one that exists without
-//!   addresses ends the walk. A name with enough dots is asked for as it is, and nothing else.
-//! - **Go**'s own resolver walks as glibc does; A and AAAA leave in any order.
+//! - **glibc** asks for A and AAAA of each name, and continues until one of them has an address. A
+//!   name that exists without addresses (NODATA) does not end the walk. A name with enough dots is
+//!   asked for unchanged first, and then with the search list.
+//! - **musl** also asks for both. It continues if either of them does not exist (NXDOMAIN); a name
+//!   that exists without addresses ends the walk. A name with enough dots is only asked for
+//!   unchanged.
+//! - **Go**'s own resolver walks as glibc does; A and AAAA are sent in any order.
 //!
-//! A name with a dot at its end is asked for as it is by all of them. `single-request` changes when a query leaves, not
-//! which: AAAA waits for the answer to A.
+//! All of them ask for a name with a dot at its end unchanged. `single-request` changes when a
+//! query is sent, not which: AAAA waits for the answer to A.
 //!
-//! Failures (SERVFAIL, silence) and repeats are not in it, nor names that are too long.
+//! Failures (SERVFAIL, timeouts), repeats and names that are too long are not modelled.
 
 use std::fmt::{self, Write};
 
@@ -25,14 +27,14 @@ use super::args;
 
 //----------- What is known --------------------------------------------------
 
-/// A resolver that programs are linked with.
+/// A resolver that programs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Resolver {
     /// The GNU C library: Debian, Ubuntu, Red Hat.
     Glibc,
     /// The C library of Alpine.
     Musl,
-    /// Go's resolver where it does not call the C library (`netdns=go`).
+    /// Go's resolver if it does not call the C library (`netdns=go`).
     Go,
 }
 
@@ -54,53 +56,56 @@ impl fmt::Display for Family {
     }
 }
 
-/// What the server says to a question.
+/// The server's answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// There is no such name: NXDOMAIN.
+    /// The name does not exist: NXDOMAIN.
     NoName,
     /// The name has no address of this family: NODATA.
     NoData,
-    /// Here it is.
+    /// The name has an address.
     Address,
 }
 
 /// One look-up of a program, `getaddrinfo(name)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'a> {
-    /// Who looks it up.
+    /// The resolver.
     pub resolver: Resolver,
     /// The name as the program gives it; a dot at its end counts.
     pub name: &'a str,
-    /// `options ndots:N`; 1 where resolv.conf does not say, 5 in a Pod with the DNS policy `ClusterFirst`.
+    /// `options ndots:N`; 1 if resolv.conf does not say, 5 in a Pod with the DNS policy
+    /// `ClusterFirst`.
     pub ndots: usize,
     /// The `search` list.
     pub search: &'a [String],
-    /// The families that are asked for: both, unless the program says which.
+    /// The families that are asked for: both, unless the program chooses.
     pub families: &'a [Family],
 }
 
 //----------- Walk -----------------------------------------------------------
 
-/// The names that are asked for, one after the other.
+/// The names that are asked for, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walk {
-    /// Each with a query for every family of the look-up, which leave together.
+    /// Each with a query for every family of the look-up; these are sent together.
     pub steps: Vec<Step>,
-    /// The families that the program gets addresses of. Empty: it is told that there is no such name.
+    /// The families for which the program gets addresses. Empty: the program is told that the name
+    /// does not exist.
     pub found: Vec<Family>,
 }
 
 /// One name of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Fully qualified, with a dot at its end.
+    /// The fully qualified name, with a dot at its end.
     pub name: String,
-    /// What the server says, by family.
+    /// The server's answers, by family.
     pub said: Vec<(Family, Known)>,
 }
 
-/// What one look-up makes of a name, given what the server knows of each name (fully qualified) and family.
+/// Returns the walk of one look-up, given what the server knows of each name (fully qualified) and
+/// family.
 ///
 /// ```
 /// use signpost::bench::ndots::{Family, Known, Lookup, Resolver, amplification};
@@ -132,7 +137,7 @@ pub fn amplification(lookup: &Lookup<'_>, known: impl Fn(&str, Family) -> Known)
 }
 
 impl Lookup<'_> {
-    /// All names that would be asked for if none existed, in order.
+    /// Returns all names that would be asked for if none of them existed, in order.
     fn candidates(&self) -> Vec<String> {
         if self.name.ends_with('.') {
             return vec![self.name.to_owned()];
@@ -149,7 +154,7 @@ impl Lookup<'_> {
 }
 
 impl Resolver {
-    /// Whether the walk ends with these answers.
+    /// Returns whether the walk ends with these answers.
     fn is_content(self, said: &[(Family, Known)]) -> bool {
         let any = |wanted| said.iter().any(|(_, known)| *known == wanted);
         match self {
@@ -160,7 +165,7 @@ impl Resolver {
 }
 
 impl Walk {
-    /// Queries in all: what the server receives.
+    /// Returns the number of queries that the server receives.
     #[must_use]
     pub fn queries(&self) -> usize {
         self.steps.iter().map(|step| step.said.len()).sum()
@@ -188,7 +193,8 @@ impl fmt::Display for Walk {
 
 //----------- For the command line -------------------------------------------
 
-/// The walks of a name, as `signpost-bench ndots` prints them: resolvers that do the same stand together.
+/// Returns the walks of a name, as `signpost-bench ndots` prints them. Resolvers with the same walk
+/// share an entry.
 #[must_use]
 pub fn report(options: &args::Ndots) -> String {
     let full = |name: &str| format!("{}.", name.trim_end_matches('.'));
@@ -210,7 +216,7 @@ pub fn report(options: &args::Ndots) -> String {
     let mut text = String::new();
     for (walk, resolvers) in walks {
         let end = if walk.found.is_empty() { "not found" } else { "found" };
-        // A String takes whatever is written.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{}: {} queries, {end}\n{walk}", resolvers.join(", "), walk.queries());
     }
     text

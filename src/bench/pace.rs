@@ -7,12 +7,12 @@ use std::time::Duration;
 pub enum Pace {
     /// Open loop: one query every so many nanoseconds, whatever the server does.
     Every(f64),
-    /// Closed loop: so many queries are always on their way.
+    /// Closed loop: this many queries are always in flight.
     Outstanding(usize),
 }
 
 impl Pace {
-    /// How many more queries may be sent now.
+    /// Returns how many more queries may be sent now.
     #[must_use]
     pub fn due(&self, now: Duration, sent: u64, outstanding: usize) -> usize {
         match *self {
@@ -24,14 +24,14 @@ impl Pace {
         }
     }
 
-    /// Whether there may be no reply left to wait for while queries are due: a closed loop that was away for a while finds
-    /// everything answered at once.
+    /// Returns whether at most half of a closed loop's queries are in flight. A loop that did not run
+    /// for a while may find all of them answered, and then has no reply to wait for.
     #[must_use]
     pub fn is_low(&self, outstanding: usize) -> bool {
         matches!(*self, Self::Outstanding(most) if outstanding * 2 <= most)
     }
 
-    /// When query number `index` was due, if it is sent now.
+    /// Returns when query number `index` was due, if it is sent now.
     #[must_use]
     pub fn due_at(&self, index: u64, now: Duration) -> Duration {
         match *self {
@@ -40,7 +40,7 @@ impl Pace {
         }
     }
 
-    /// How long nothing will be due but replies.
+    /// Returns how long no query will be due.
     #[must_use]
     pub fn pause(&self, now: Duration, sent: u64) -> Duration {
         match self {

@@ -1,4 +1,4 @@
-//! A file of questions, each as a packet that is ready to go.
+//! A file of questions, each as a packet that is ready to send.
 
 use std::fmt::{self, Write};
 use std::ops::Range;
@@ -10,13 +10,13 @@ use crate::wire::request::{HEADER, flag};
 use crate::wire::text::write_text;
 use crate::wire::types::{rcode_number, type_name, type_number};
 
-/// Digits that stand for `{n}`.
+/// Number of digits in place of `{n}`.
 const DIGITS: usize = 10;
 
-/// What a query says beside its question.
+/// What a query contains besides its question.
 #[derive(Debug, Clone, Copy)]
 pub struct Edns {
-    /// The UDP size that is announced, in octets; 0 for no OPT.
+    /// The announced UDP size in octets; 0 for no OPT.
     pub size: u16,
     /// The DO bit.
     pub dnssec_ok: bool,
@@ -25,11 +25,11 @@ pub struct Edns {
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// The whole query; id 0.
+    /// The whole query, with id 0.
     packet: Box<[u8]>,
-    /// Octets of it up to the end of the question.
+    /// The number of octets up to the end of the question.
     asked: usize,
-    /// Where the digits of `{n}` stand.
+    /// The position of the digits of `{n}`.
     number: Option<Range<usize>>,
     /// The RCODE of a right reply.
     pub rcode: Option<u16>,
@@ -41,7 +41,7 @@ impl Question {
     /// Reads a line: `NAME TYPE [RCODE [ANSWERS]]`.
     ///
     /// # Errors
-    /// The word that is wrong, and what would be right.
+    /// The invalid word, and what would be right.
     pub fn read(line: &str, edns: Edns) -> Result<Self, String> {
         let mut words = line.split_whitespace();
         let (name, kind) = (words.next().unwrap_or_default(), words.next().ok_or("NAME TYPE is wanted")?);
@@ -60,7 +60,7 @@ impl Question {
         Ok(Self { packet: packet.into(), asked: HEADER + question.wire_len(), number, rcode, answers })
     }
 
-    /// Appends the query with this id, and with `number` for `{n}`.
+    /// Appends the query with this id, and with `number` in place of `{n}`.
     pub fn write(&self, id: u16, number: u32, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.packet);
@@ -70,7 +70,7 @@ impl Question {
         }
     }
 
-    /// Whether a message repeats the question as it was asked, octet for octet.
+    /// Returns whether a message repeats the question as it was asked, octet for octet.
     #[must_use]
     pub fn is_repeated_in(&self, message: &[u8], number: u32) -> bool {
         let Some(question) = message.get(HEADER..self.asked) else { return false };
@@ -102,7 +102,8 @@ fn asked(name: &str, qtype: u16) -> Result<question::Question, String> {
     Ok(question::Question::new(parsed, qtype))
 }
 
-/// Where the label with the number stands in the packet: the first that is long enough and has as many zeros.
+/// Returns the position of the label with the number in the packet: the first that is long enough
+/// and has as many zeros.
 fn place_of_number(name: &Name) -> Option<Range<usize>> {
     let zeros = [b'0'; DIGITS];
     let at = name.wire().windows(DIGITS).position(|window| *window == zeros);
@@ -121,7 +122,7 @@ impl fmt::Display for Question {
     }
 }
 
-/// Reads a file of questions; empty lines and those that begin with `#` or `;` say nothing.
+/// Reads a file of questions; empty lines and lines that begin with `#` or `;` are skipped.
 ///
 /// # Errors
 /// The file, the line, and what is wrong with it.

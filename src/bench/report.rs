@@ -1,4 +1,4 @@
-//! What is said while the load runs, and at its end.
+//! What is printed while the load runs and at its end.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,14 +21,14 @@ const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 /// How soon the end of a load is noticed.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// When it ended.
+    /// When the load ended.
     date: Timestamp,
     server: String,
     transport: &'static str,
-    /// How it was paced, in words.
+    /// The pace, in words.
     pace: String,
     clients: usize,
     threads: usize,
@@ -45,9 +45,9 @@ pub struct Report {
     truncated: u64,
     closed: u64,
     rcodes: BTreeMap<String, u64>,
-    /// Microseconds from when a query was due to its reply.
+    /// Microseconds from a query's due time to its reply.
     latency_us: BTreeMap<&'static str, f64>,
-    /// CPU time of the server's process, user and system, in microseconds a reply.
+    /// CPU time of the server's process, user and system, in microseconds per reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_us: Option<f64>,
     /// Resident memory of the server's process at the end, in octets.
@@ -108,7 +108,7 @@ impl Report {
         }
     }
 
-    /// Whether every query got a right reply.
+    /// Returns whether every query got a right reply.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost == 0 && self.wrong == 0 && self.unsent == 0
@@ -117,7 +117,7 @@ impl Report {
     /// Writes everything as JSON.
     ///
     /// # Errors
-    /// The file, and what the system says.
+    /// The file, and the system's message.
     pub fn write_json(&self, path: &Path) -> Result<(), String> {
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
         std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
@@ -145,9 +145,9 @@ impl fmt::Display for Report {
 
 //----------- While it runs --------------------------------------------------
 
-/// Prints a line each second, and watches the server's process over the time that counts.
+/// Prints a line each second, and watches the server's process during the time that counts.
 ///
-/// Returns how long that was.
+/// Returns the length of that time.
 pub(super) fn watch(load: &Load, progress: &Progress, is_over: impl Fn() -> bool) -> (Duration, Option<Process>) {
     let (from, end) = load.window();
     sleep(from);
@@ -175,10 +175,10 @@ fn process(load: &Load, before: Option<Duration>) -> Option<Process> {
     Some(Process { cpu: cpu_time(pid)?.saturating_sub(before?), resident: resident(pid)? })
 }
 
-/// User and system time of a process so far (proc_pid_stat(5), fields 14 and 15).
+/// Returns the user and system time of a process so far (proc_pid_stat(5), fields 14 and 15).
 fn cpu_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program may hold anything, and ends at the last parenthesis.
+    // The program's name may contain anything; it ends at the last parenthesis.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();
     let (user, system) = (ticks()?, ticks()?);
@@ -186,7 +186,7 @@ fn cpu_time(pid: u32) -> Option<Duration> {
     Some(Duration::from_secs_f64((user + system) as f64 / hertz as f64))
 }
 
-/// Resident memory of a process, in octets.
+/// Returns the resident memory of a process, in octets.
 fn resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

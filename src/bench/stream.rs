@@ -1,4 +1,4 @@
-//! Queries over connections, plain or under TLS: many in flight on each, replies in any order.
+//! Queries over connections, plain or with TLS: many in flight on each, replies in any order.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,10 +12,10 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::lane::Client;
 
-/// How long a connection may take to be there.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Octets that wait to be sent; more queries are not taken.
+/// Octets that may wait to be sent; above that, no more queries are taken.
 const UNSENT: usize = 64 << 10;
 
 /// A connection.
@@ -46,7 +46,7 @@ impl Stream {
         Ok(Self { socket, tls, unsent: Vec::new(), received: Vec::new() })
     }
 
-    /// Sends what the kernel takes.
+    /// Sends as much as the kernel takes.
     fn flush(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             tls.writer().write_all(&self.unsent)?;
@@ -69,7 +69,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads what has arrived; whether there was anything.
+    /// Reads what has arrived; returns whether there was anything.
     fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 16 << 10];
         let count = match &mut self.tls {
@@ -94,7 +94,7 @@ impl Stream {
     }
 }
 
-/// Nothing where the kernel would have to wait.
+/// Returns `None` if the call would block.
 fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,25 +1,25 @@
-//! What was counted: queries, replies, RCODEs and how long replies took.
+//! The counts: queries, replies, RCODEs and how long replies took.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// RCODEs that are counted one by one; the last place is for all others.
+/// Number of RCODE counters; the last one is for all other RCODEs.
 const RCODES: usize = 24;
 
 /// Wrong replies that the report shows.
 const EXAMPLES: usize = 5;
 
-/// What one lane counted, or all of them.
+/// The counts of one lane, or of all lanes.
 #[derive(Debug)]
 pub struct Tally {
     /// Queries that were sent.
     pub sent: u64,
-    /// Queries that were due when the time was over, and had not been sent.
+    /// Queries that were due when the time was over, but not sent.
     pub unsent: u64,
     /// Queries that got a reply.
     pub answered: u64,
-    /// Queries that got none in time.
+    /// Queries without a reply in time.
     pub lost: u64,
     /// Replies with another RCODE or number of answers than wanted.
     pub wrong: u64,
@@ -31,7 +31,7 @@ pub struct Tally {
     pub closed: u64,
     /// Replies by RCODE.
     pub rcodes: [u64; RCODES],
-    /// Nanoseconds from when a query was due to its reply.
+    /// Nanoseconds from a query's due time to its reply.
     pub latency: Histogram<u64>,
     /// Some wrong replies, in words.
     pub examples: Vec<String>,
@@ -65,7 +65,7 @@ impl Tally {
         self.latency.record(nanos.max(1)).expect("the histogram grows by itself");
     }
 
-    /// Counts a wrong reply; its words are kept if there are few.
+    /// Counts a wrong reply; keeps its description if there are few.
     pub fn wrong(&mut self, words: impl FnOnce() -> String) {
         self.wrong += 1;
         if self.examples.len() < EXAMPLES {
@@ -73,7 +73,7 @@ impl Tally {
         }
     }
 
-    /// Adds what another lane counted.
+    /// Adds another lane's counts.
     pub fn add(&mut self, other: Self) {
         self.sent += other.sent;
         self.unsent += other.unsent;

@@ -11,10 +11,10 @@ use socket2::{Domain, Socket, Type};
 
 use super::lane::{BATCH, Client};
 
-/// Octets of the longest reply that is read.
+/// Length of the longest reply that is read, in octets.
 const REPLY: usize = 4096;
 
-/// Octets of the kernel's buffers of a socket: bursts must not be lost on this side.
+/// Size of a socket's kernel buffers in octets, so that this side loses no bursts.
 const BUFFER: usize = 4 << 20;
 
 /// A connected socket.
@@ -34,7 +34,7 @@ impl Udp {
         socket.bind(&any.into())?;
         socket.connect(&server.into())?;
         socket.set_nonblocking(true)?;
-        // As much of it as the kernel grants.
+        // The kernel may grant less.
         socket.set_recv_buffer_size(BUFFER)?;
         socket.set_send_buffer_size(BUFFER)?;
         let headers = MultiHeaders::preallocate(BATCH, None);
@@ -49,7 +49,8 @@ impl Client for Udp {
         match sendmmsg(self.socket.as_raw_fd(), &mut self.headers, &slices, nobody, [], MsgFlags::MSG_DONTWAIT) {
             Ok(sent) => Ok(sent.count()),
             Err(Errno::EAGAIN) => Ok(0),
-            // The port is closed, which an earlier datagram found out. This one has not gone: try again.
+            // The port is closed, as the reply to an earlier datagram says. This one was not sent:
+            // try again.
             Err(Errno::ECONNREFUSED) => Ok(0),
             Err(errno) => Err(errno.into()),
         }

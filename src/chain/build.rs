@@ -284,7 +284,7 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
     for block in blocks {
         if block.draft.seats.len() > SEATS {
             let complaint = Complaint::new(format!("more than {SEATS} plugins in one server block"));
-            return Err(Complaint { place: block.keys.first().map(|key| key.word.place()), ..complaint }.into());
+            return Err(Complaint { position: block.keys.first().map(|key| key.word.position()), ..complaint }.into());
         }
         let served = place::places(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));

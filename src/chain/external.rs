@@ -12,10 +12,10 @@ use crate::wire::reverse::Octets;
 /// Names are labels in wire form, lower case, without a root label, and without the zone, which is the caller's.
 pub trait Externals: Send + Sync + 'static {
     /// Looks at what a name below the zone stands for: `SERVICE.NAMESPACE`, perhaps with a port and a protocol or, with
-    /// `headless`, an endpoint in front. `look` is called once if it stands for anything with a place outside.
+    /// `headless`, an endpoint in front. `look` is called once if it stands for anything that is reached from outside.
     ///
     /// With `headless`, endpoints of services that have no address outside are reached from there as well.
-    fn find(&self, name: &[u8], headless: bool, look: &mut dyn FnMut(&dyn Places)) -> Existence;
+    fn find(&self, name: &[u8], headless: bool, look: &mut dyn FnMut(&dyn ExternalEndpoints)) -> Existence;
 
     /// Looks at the names (`SERVICE.NAMESPACE`) of those who are reached under an address.
     fn names_of(&self, address: IpAddr, look: &mut dyn FnMut(&[u8]));
@@ -43,34 +43,34 @@ pub trait Externals: Send + Sync + 'static {
 /// Whether a name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existence {
-    /// It does, with or without a place.
+    /// It does, whether it is reached from outside or not.
     Exists,
     /// It does not.
     Missing,
 }
 
-/// The places that a name stands for, each with each of its ports. They stay as they are while they are looked at.
-pub trait Places {
+/// The external endpoints of a name, one for each port. They stay as they are while they are looked at.
+pub trait ExternalEndpoints {
     /// Looks at each of them.
-    fn each(&self, visit: &mut dyn FnMut(Place<'_>));
+    fn each(&self, visit: &mut dyn FnMut(ExternalEndpoint<'_>));
 }
 
-/// A place.
+/// An address or host name at which a Service is reached from outside, and a port.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// Where it is.
-    pub host: PlaceHost<'a>,
-    /// Its port; nothing if none is known.
+pub struct ExternalEndpoint<'a> {
+    /// The address or the host name.
+    pub host: ExternalHost<'a>,
+    /// The port; `None` if none is known.
     pub port: Option<u16>,
-    /// The endpoint's label, if it is one.
-    pub endpoint: Option<&'a str>,
+    /// The label of the endpoint of the cluster that is reached, if it is one.
+    pub label: Option<&'a str>,
     /// The name of the service: `SERVICE.NAMESPACE`.
     pub service: &'a [u8],
 }
 
-/// Where a place is.
+/// The host of an external endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlaceHost<'a> {
+pub enum ExternalHost<'a> {
     /// At an IP address.
     Ip(IpAddr),
     /// At a host name, as it is in the object.

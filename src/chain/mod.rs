@@ -11,12 +11,16 @@
 //! - [`target`]: the target of an alias, and what its failure means
 //! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
+//! - [`options`]: the options of a plugin's block as data
+//! - [`doc`]: what a plugin has for its manual
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
 pub mod build;
+pub mod doc;
 pub mod external;
 pub mod listener;
+pub mod options;
 pub mod place;
 pub mod plugin;
 pub mod query;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::doc::Listed;
 use super::external::{Externals, OfferedExternals};
 use super::place::{self, Place};
 use super::plugin::Plugin;
@@ -33,6 +34,18 @@ pub struct Registration {
     /// Reads its directives and registers what they ask for. It has no effect outside of [`Setup`]: it opens no
     /// socket, asks no network and starts nothing, so that a Corefile can be checked anywhere.
     pub setup: fn(&mut Setup<'_>) -> Result<()>,
+    /// The doc comment of its file: the manual but for options and differences from CoreDNS.
+    pub doc: &'static str,
+    /// The options of each kind of block that the doc comment's `## Syntax` opens, in its order.
+    pub options: &'static [&'static dyn Listed],
+}
+
+impl Registration {
+    /// A plugin without a manual, as tests have them.
+    #[must_use]
+    pub const fn bare(name: &'static str, setup: fn(&mut Setup<'_>) -> Result<()>) -> Self {
+        Self { name, setup, doc: "", options: &[] }
+    }
 }
 
 //----------- Setup ----------------------------------------------------------

@@ -1,4 +1,4 @@
-//! Server keys: `[scheme://]zone-or-network[:port]`, and the zones that plugins take as arguments.
+//! Server keys (`[scheme://]zone-or-network[:port]`) and the zones that plugins take as arguments.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::value::{cidr, integer, quote};
 use super::word::Word;
 use super::{ServerBlock, reverse};
 
-/// How queries for a zone travel, from the scheme of its key.
+/// The transport of queries for a zone, from the scheme of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
     /// UDP and TCP.
@@ -17,18 +17,18 @@ pub enum Transport {
     Tls,
     /// DNS over QUIC (RFC 9250).
     Quic,
-    /// DNS over gRPC, CoreDNS's own.
+    /// CoreDNS's DNS over gRPC.
     Grpc,
     /// DNS over HTTPS (RFC 8484).
     Https,
     /// DNS over HTTP/3.
     Https3,
-    /// Recognised, but nothing can listen there.
+    /// Recognised, but Signpost cannot listen there.
     Unix,
 }
 
 impl Transport {
-    /// The scheme, without `://`.
+    /// Returns the scheme, without `://`.
     pub fn scheme(self) -> &'static str {
         match self {
             Transport::Dns => "dns",
@@ -41,14 +41,14 @@ impl Transport {
         }
     }
 
-    /// Takes a known scheme off `text`; without one it is DNS. Schemes are written in lower case.
+    /// Takes a known scheme off `text`; the default is DNS. Schemes are written in lower case.
     pub fn split(text: &str) -> (Transport, &str) {
         ALL.iter()
             .find_map(|&transport| Some((transport, text.strip_prefix(transport.scheme())?.strip_prefix("://")?)))
             .unwrap_or((Transport::Dns, text))
     }
 
-    /// The port of a key that names none.
+    /// Returns the port of a key without one.
     fn default_port(self, dns: &str) -> &str {
         match self {
             Transport::Dns => dns,
@@ -72,13 +72,14 @@ const ALL: [Transport; 7] = [
 /// One zone that a server block serves. Displays as `dns://example.org.:53`.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// How queries come in.
+    /// The transport of its queries.
     pub transport: Transport,
-    /// The zone in lower case, with the dot at its end.
+    /// The zone in lower case, with a dot at its end.
     pub zone: String,
-    /// The port as a number, not checked yet: [`super::overlap::check_ports`] does, at CoreDNS's moment.
+    /// The port in digits, unchecked: [`super::overlap::check_ports`] checks it later, as CoreDNS
+    /// does.
     pub port: String,
-    /// The word that the key was read from; several keys share it if it is a network.
+    /// The word of the key; the keys of a network share it.
     pub word: Word,
 }
 
@@ -89,8 +90,8 @@ impl fmt::Display for Key {
 }
 
 impl Key {
-    /// The line that announces the zone at start: `example.org.:53`, with the scheme unless it is DNS, and
-    /// with ` on ADDRESS` unless the address is empty.
+    /// Returns the line that announces the zone at start: `example.org.:53`, with the scheme unless
+    /// it is DNS, and with ` on ADDRESS` unless the address is empty.
     pub fn start_line(&self, address: &str) -> String {
         let scheme = match self.transport {
             Transport::Dns => String::new(),
@@ -103,16 +104,17 @@ impl Key {
 
 // ------------------------------------------------------------------------------------------------
 
-/// The keys of a server block, networks expanded. `default_port` is for `dns://` keys that name none.
+/// Returns the keys of a server block, networks expanded. `default_port` is for `dns://` keys
+/// without a port.
 ///
 /// # Errors
-/// A key without a zone, with a zone that is no domain name, or with nothing behind its last colon.
+/// A key without a zone, with an invalid domain name, or with nothing after its last colon.
 pub fn keys(block: &ServerBlock, default_port: &str) -> Result<Vec<Key>> {
     let mut keys = Vec::with_capacity(block.keys.len());
     for word in &block.keys {
         let (transport, rest) = Transport::split(&word.text);
         let split = zones_and_port(rest).and_then(|(zones, port)| {
-            // The dot at the end may make a name too long that was not.
+            // The added dot can make a name too long.
             zones.iter().try_for_each(|zone| zones_and_port(&qualified(zone)).map(|_| ()))?;
             Ok((zones, port))
         });
@@ -128,8 +130,8 @@ pub fn keys(block: &ServerBlock, default_port: &str) -> Result<Vec<Key>> {
     Ok(keys)
 }
 
-/// The zones that one argument names, in lower case and with the dot at the end; more than one for a network. Scheme and
-/// port are dropped.
+/// Returns the zones of one argument, in lower case and with a dot at the end; several for a
+/// network. Scheme and port are dropped.
 ///
 /// # Errors
 /// In CoreDNS's words, for example `zone is not a valid domain name: a..b`.
@@ -139,7 +141,7 @@ pub fn expand_zone(argument: &str) -> std::result::Result<Vec<String>, String> {
     Ok(zones.iter().map(|zone| normalize(zone)).collect())
 }
 
-/// Splits `zone:port` at the last colon, if a number follows it, and expands a network.
+/// Splits `zone:port` at the last colon if a number follows it, and expands a network.
 fn zones_and_port(text: &str) -> std::result::Result<(Vec<String>, Option<String>), String> {
     let (zone, port) = match text.rsplit_once(':') {
         Some((_, "")) => return Err(format!("expecting data after last colon: {}", quote(text))),
@@ -170,8 +172,8 @@ fn complain(word: &Word, rest: &str, wrong: &str) -> Complaint {
     word.complain(wrong).from_context("error inspecting server blocks").hint(hint(rest, wrong))
 }
 
-/// What is usually meant by a zone (with a port, without a scheme) that is refused with the words `wrong`; empty if that
-/// is not known.
+/// Returns what is probably meant by a zone (with a port, without a scheme) that is refused with
+/// the message `wrong`; empty if that is unknown.
 pub fn hint(rest: &str, wrong: &str) -> String {
     let zone = rest.rsplit_once(':').map_or(rest, |(zone, _)| zone);
     let port = rest.rsplit_once(':').map_or("", |(_, port)| port);
@@ -200,13 +202,13 @@ pub fn hint(rest: &str, wrong: &str) -> String {
 
 // ------------------------------------------------------------------------------------------------
 
-/// Lower case and fully qualified, as zones are stored.
+/// Returns a zone as zones are stored: in lower case and fully qualified.
 pub fn normalize(zone: &str) -> String {
-    // Character by character, as in Go: 'İ' becomes a plain 'i', a final 'Σ' is nothing special.
+    // Character by character, as in Go: 'İ' becomes a plain 'i', and a final 'Σ' is not special.
     qualified(zone).chars().filter_map(|c| c.to_lowercase().next()).collect()
 }
 
-/// The name with a dot at its end, unless there is one that is not escaped.
+/// Adds a dot to the end of a name, unless it ends in one that is not escaped.
 fn qualified(name: &str) -> String {
     if is_qualified(name) { name.to_owned() } else { format!("{name}.") }
 }
@@ -215,13 +217,14 @@ fn is_qualified(name: &str) -> bool {
     let Some(name) = name.strip_suffix('.') else {
         return false;
     };
-    // miekg/dns counts from the start of the last character that is no backslash, whatever its length.
+    // miekg/dns counts from the start of the last character that is not a backslash, whatever its
+    // length.
     let last = name.char_indices().rfind(|(_, c)| *c != '\\').map_or(-1, |(at, _)| at.cast_signed());
     !name.ends_with('\\') || (name.len().cast_signed() - last) % 2 != 0
 }
 
-/// Whether miekg/dns takes the text for a domain name (`IsDomainName`): no empty labels, none above 63
-/// bytes, at most 256 in all, no backslash that escapes nothing. Any characters will do.
+/// Returns whether miekg/dns takes the text for a domain name (`IsDomainName`): no empty labels,
+/// none above 63 bytes, at most 256 bytes in all, no incomplete escape. Any characters are allowed.
 fn is_domain_name(text: &str) -> bool {
     if text.is_empty() {
         return false;
@@ -244,7 +247,7 @@ fn is_domain_name(text: &str) -> bool {
                 label += escaped;
             }
             b'.' => {
-                // `label` is the index that the label would begin at if its escapes were undone.
+                // `label` is the index where the label would begin without its escapes.
                 let length = at - label;
                 if (at == 0 && name.len() > 1) || after_dot || length > 63 {
                     return false;
@@ -269,13 +272,13 @@ fn is_domain_name(text: &str) -> bool {
 
 const MOST_BYTES: usize = 256;
 
-/// Whether a zone lies below `in-addr.arpa.` or `ip6.arpa.` (these two themselves do not).
+/// Returns whether a zone is below `in-addr.arpa.` or `ip6.arpa.` (these two are not).
 pub fn is_reverse(zone: &str) -> bool {
     zone.ends_with(".in-addr.arpa.") || zone.ends_with(".ip6.arpa.")
 }
 
-/// Whether a zone needs no warning at start: the root, a reverse zone, or labels of letters, digits and
-/// inner hyphens that begin with a letter (RFC 1035 2.3.1).
+/// Returns whether a zone needs no warning at start: the root, a reverse zone, or labels of
+/// letters, digits and inner hyphens that begin with a letter (RFC 1035 2.3.1).
 pub fn is_hostname(zone: &str) -> bool {
     let is_label = |label: &str| {
         label.starts_with(|c: char| c.is_ascii_alphabetic())

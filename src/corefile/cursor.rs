@@ -1,23 +1,23 @@
-//! Reads the words of one directive as CoreDNS's dispenser does, so that each plugin takes and refuses
-//! what it takes and refuses there.
+//! Reads the words of one directive as CoreDNS's dispenser does, so that each plugin accepts and
+//! refuses the same words as in CoreDNS.
 //!
 //! ```text
 //! while cursor.next_occurrence() {
 //!     let zones = cursor.args();
 //!     while cursor.next_option() {
-//!         match cursor.word().as_str() {
-//!             "ttl" => { let ttl = cursor.expect_arg()?; .. cursor.integer(ttl)? .. }
-//!             _ => return Err(cursor.unknown_property(&["ttl"])),
-//!         }
+//!         let (option, values) = (cursor.word(), cursor.args());
 //!     }
 //! }
 //! ```
 //!
-//! Two of its ways are odd, and kept because verdicts hang on them:
-//! - A `{` at the end of an option's line does not begin a block of that option. Its lines are read as
-//!   further options, its `}` ends the reading, and what follows is taken for another occurrence of the
-//!   directive: [`Cursor::next_occurrence`] then stands on some word that is not the directive's name.
-//! - [`Cursor::next_arg`] takes a `{` for an argument; [`Cursor::args`] stops in front of it.
+//! Two of its rules are odd. They are kept because they decide which Corefiles are valid:
+//! - A `{` at the end of an option's line does not begin a block of that option. Its lines are read
+//!   as further options, its `}` ends the reading, and what follows counts as another occurrence of
+//!   the directive: [`Cursor::next_occurrence`] then stops at a word that is not the directive's
+//!   name.
+//! - [`Cursor::next_arg`] returns a `{` as an argument; [`Cursor::args`] stops before it.
+
+use std::ops::RangeBounds;
 
 use crate::error::{Complaint, Error, Result};
 
@@ -31,35 +31,36 @@ use super::{Directive, suggest};
 pub struct Cursor<'a> {
     plugin: &'a str,
     words: &'a [Word],
-    /// Index of the current word; nothing before the first [`Cursor::next_occurrence`].
+    /// Index of the current word; `None` before the first [`Cursor::next_occurrence`].
     at: Option<usize>,
-    /// Blocks that are open.
+    /// Number of open blocks.
     open: usize,
-    /// Where the directive was seen first, once it was seen.
+    /// Index of the first occurrence of the directive, if it was reached.
     first: Option<usize>,
-    /// Where warnings and notes go.
+    /// Receives warnings and notes.
     findings: Findings,
 }
 
 impl<'a> Cursor<'a> {
-    /// A cursor in front of the first word.
+    /// Returns a cursor before the first word.
     pub fn new(directive: &'a Directive) -> Self {
         let findings = Findings::default();
         Cursor { plugin: &directive.name, words: &directive.words, at: None, open: 0, first: None, findings }
     }
 
-    /// The same cursor, whose warnings and notes go to `findings`.
+    /// Sends warnings and notes to `findings`.
     #[must_use]
     pub fn reporting(self, findings: &Findings) -> Self {
         Cursor { findings: findings.clone(), ..self }
     }
 
-    /// Name of the directive.
+    /// Returns the name of the directive.
     pub fn plugin(&self) -> &'a str {
         self.plugin
     }
 
-    /// Moves to the next occurrence of the directive: to the next word, whatever it is. `Next` in CoreDNS.
+    /// Moves to the next occurrence of the directive: to the next word, whatever it is (`Next` in
+    /// CoreDNS).
     pub fn next_occurrence(&mut self) -> bool {
         let moved = self.step();
         if moved && self.first.is_none() {
@@ -68,7 +69,7 @@ impl<'a> Cursor<'a> {
         moved
     }
 
-    /// [`Cursor::next_occurrence`] for a plugin that may stand in a server block once.
+    /// Like [`Cursor::next_occurrence`], for a plugin that may occur once in a server block.
     ///
     /// # Errors
     /// There is a second occurrence.
@@ -80,7 +81,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Moves to the next word if it stands on the same line, and gives it; a `{` too. `NextArg` in CoreDNS.
+    /// Moves to the next word and returns it, if it is on the same line; also a `{` (`NextArg` in
+    /// CoreDNS).
     pub fn next_arg(&mut self) -> Option<&'a Word> {
         let on_line = match self.at {
             None => true,
@@ -97,7 +99,7 @@ impl<'a> Cursor<'a> {
         self.next_arg().ok_or_else(|| self.arg_err())
     }
 
-    /// Refuses a further argument, a `{` too.
+    /// Refuses a further argument, also a `{`.
     ///
     /// # Errors
     /// [`Cursor::arg_err`] about that argument.
@@ -105,7 +107,7 @@ impl<'a> Cursor<'a> {
         if self.next_arg().is_some() { Err(self.arg_err()) } else { Ok(()) }
     }
 
-    /// The arguments that are left on the line, up to a `{`. `RemainingArgs` in CoreDNS.
+    /// Returns the remaining arguments of the line, up to a `{` (`RemainingArgs` in CoreDNS).
     pub fn args(&mut self) -> Vec<&'a Word> {
         let mut args = Vec::new();
         loop {
@@ -121,8 +123,26 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Moves to the name of the next option in the directive's block; false at its end, or if there is no
-    /// block. `NextBlock` in CoreDNS.
+    /// The only argument on the line.
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] if there is none, or more than one.
+    pub fn one_arg(&mut self) -> Result<&'a Word> {
+        let [word] = self.args()[..] else { return Err(self.arg_err()) };
+        Ok(word)
+    }
+
+    /// The arguments that are left on the line.
+    ///
+    /// # Errors
+    /// [`Cursor::arg_err`] if there are fewer or more than `count` allows.
+    pub fn args_of(&mut self, count: impl RangeBounds<usize>) -> Result<Vec<&'a Word>> {
+        let args = self.args();
+        if count.contains(&args.len()) { Ok(args) } else { Err(self.arg_err()) }
+    }
+
+    /// Moves to the name of the next option in the directive's block. Returns false at its end, or
+    /// if there is no block (`NextBlock` in CoreDNS).
     pub fn next_option(&mut self) -> bool {
         let before = self.at;
         if self.open > 0 {
@@ -154,7 +174,7 @@ impl<'a> Cursor<'a> {
         true
     }
 
-    /// The current word; the directive's name before the first move.
+    /// Returns the current word; before the first move, the directive's name.
     pub fn word(&self) -> &'a Word {
         &self.words[self.at.unwrap_or(0)]
     }
@@ -173,7 +193,7 @@ impl<'a> Cursor<'a> {
 
 /// Complaints about the current word.
 impl<'a> Cursor<'a> {
-    /// Too many arguments, or too few.
+    /// The line has too many or too few arguments.
     pub fn arg_err(&self) -> Error {
         let word = self.word();
         if *word.text == *"{" {
@@ -193,7 +213,7 @@ impl<'a> Cursor<'a> {
         self.complain(word, message).hint(hint).into()
     }
 
-    /// The current word where something else was expected.
+    /// Another word is expected in place of the current one.
     pub fn syntax_err(&self, expected: &str) -> Error {
         let word = self.word();
         self.complain(word, format!("Syntax error: Unexpected token '{word}', expecting '{expected}'")).into()
@@ -204,18 +224,12 @@ impl<'a> Cursor<'a> {
         self.error_at(self.word(), message)
     }
 
-    /// A complaint about another word of the directive.
+    /// Any other complaint about `word`.
     pub fn error_at(&self, word: &Word, message: impl AsRef<str>) -> Error {
         self.complain(word, format!("Error during parsing: {}", message.as_ref())).into()
     }
 
-    /// An option that the plugin does not have; `known` are those that it has.
-    pub fn unknown_property(&self, known: &[&str]) -> Error {
-        let word = self.word();
-        self.unknown(word, format!("Error during parsing: unknown property '{word}'"), known)
-    }
-
-    /// A word that is none of some `known` ones, with the plugin's own message and a "did you mean".
+    /// A word is not one of the `known` ones: the plugin's own message and a "did you mean".
     pub fn unknown(&self, word: &Word, message: impl Into<String>, known: &[&str]) -> Error {
         let hint = match (suggest::nearest(&word.text, known.iter().copied()), known) {
             _ if *word.text == *"{" => {
@@ -228,7 +242,7 @@ impl<'a> Cursor<'a> {
         self.complain(word, message).hint(hint).into()
     }
 
-    /// A plugin that may stand in a block once, at its second occurrence.
+    /// The second occurrence of a plugin that may occur once in a block.
     pub(super) fn once_error(&self) -> Error {
         let word = self.word();
         let hint = match self.first.map(|at| &self.words[at]) {
@@ -246,34 +260,34 @@ impl<'a> Cursor<'a> {
         self.complain(word, "this plugin can only be used once per Server Block").hint(hint).into()
     }
 
-    /// A complaint with the plugin's name and a place; the caller may add hints.
+    /// Returns a complaint with the plugin's name and a position; the caller may add hints.
     pub fn complain(&self, word: &Word, message: impl Into<String>) -> Complaint {
         word.complain(message).from_context(format!("plugin/{}", self.plugin))
     }
 
-    /// Says that a word is taken, and that it probably does not do what it was written for. The start logs warnings,
-    /// and `-validate` prints them.
+    /// Warns that a word is accepted but probably does not have the intended effect. The start logs
+    /// warnings, and `-validate` prints them.
     pub fn warn(&self, word: &Word, message: impl Into<String>) {
         self.report(Severity::Warning, self.complain(word, message));
     }
 
-    /// Says something about a word that is right as it is.
+    /// Notes something about a word that is right.
     pub fn note(&self, word: &Word, message: impl Into<String>) {
         self.report(Severity::Note, self.complain(word, message));
     }
 
-    /// Reports anything else: a complaint with hints, or an error after which reading goes on, so that the next one is
-    /// found as well. The Corefile is refused if there is an error among the findings.
+    /// Reports anything else: a complaint with hints, or an error after which reading continues, so
+    /// that the next one is found too. The Corefile is refused if a finding is an error.
     pub fn report(&self, severity: Severity, what: impl Into<Error>) {
         self.findings.add(severity, what);
     }
 
-    /// What the current line is about: an option, or the directive.
+    /// Returns what the current line is about: an option, or the directive.
     fn subject(&self) -> String {
         format!("'{}'", self.line_start())
     }
 
-    /// The first word of the current line.
+    /// Returns the first word of the current line.
     fn line_start(&self) -> &'a Word {
         let at = self.at.unwrap_or(0);
         let breaks = (1..=at).rev().find(|&at| self.words[at - 1].line_breaks_before(&self.words[at]));
@@ -283,12 +297,12 @@ impl<'a> Cursor<'a> {
 
 // ------------------------------------------------------------------------------------------------
 
-/// Values. Each complains about the word that it reads, in Go's words.
+/// Values. Each method complains about the word that it reads, with Go's message.
 impl Cursor<'_> {
-    /// A duration such as `5s`, `1h30m` or `-1.5ms`; it may be negative.
+    /// Reads a duration such as `5s`, `1h30m` or `-1.5ms`; it may be negative.
     ///
     /// # Errors
-    /// No unit, an unknown one, or no number.
+    /// The unit or the number is missing, or the unit is unknown.
     pub fn duration(&self, word: &Word) -> Result<Span> {
         value::duration(&word.text).map_err(|wrong| {
             let hint = if value::integer(&word.text).is_ok() {
@@ -300,7 +314,7 @@ impl Cursor<'_> {
         })
     }
 
-    /// A whole number with an optional sign.
+    /// Reads a whole number with an optional sign.
     ///
     /// # Errors
     /// Anything else.
@@ -313,7 +327,7 @@ impl Cursor<'_> {
         value::integer(&word.text).map_err(|wrong| self.refused(word, &wrong, hint))
     }
 
-    /// A whole number without sign of at most `bits` bits.
+    /// Reads a whole number without sign of at most `bits` bits.
     ///
     /// # Errors
     /// Anything else.
@@ -323,7 +337,7 @@ impl Cursor<'_> {
         value::unsigned(&word.text, bits).map_err(|wrong| self.refused(word, &wrong, &hint))
     }
 
-    /// A number with a fraction.
+    /// Reads a number with a fraction.
     ///
     /// # Errors
     /// Anything else.
@@ -331,11 +345,13 @@ impl Cursor<'_> {
         value::float(&word.text).map_err(|wrong| self.refused(word, &wrong, "this is a number"))
     }
 
-    /// The address of a page, `host:port`, as it is to be listened on: an empty host is all addresses, and an empty port
-    /// becomes 0, any free one. A host name is looked up at the start, so it is only noted.
+    /// Reads the `host:port` that a page listens on: an empty host means all addresses, and an
+    /// empty port becomes 0, any free one. A host name gets a note only; it is looked up at the
+    /// start.
     ///
     /// # Errors
-    /// The port is missing or invalid, an IPv6 address lacks its brackets, or no host can have this name.
+    /// The port is missing or invalid, an IPv6 address lacks its brackets, or the host name is
+    /// invalid.
     pub fn page_address(&self, word: &Word) -> Result<String> {
         let hint = match &*word.text {
             text if text.parse::<u16>().is_ok() => {

@@ -1,4 +1,4 @@
-//! Tests of the cursor. The odd ones are cases that were seen running in CoreDNS 1.15.0.
+//! Tests of the cursor. The odd ones are cases observed in CoreDNS 1.15.0.
 
 use super::*;
 use crate::corefile::{Corefile, Vocabulary, parse};
@@ -8,7 +8,7 @@ fn corefile(lines: &str) -> Corefile {
     parse(&format!(". {{\n{lines}\n}}\n"), "Corefile", &|_| None, &vocabulary).expect("a good Corefile")
 }
 
-/// All that a plugin sees which reads arguments and options to the end of their lines.
+/// Returns all that a plugin sees if it reads arguments and options to the end of their lines.
 fn walk(lines: &str, name: &str) -> String {
     let corefile = corefile(lines);
     let mut cursor = Cursor::new(corefile.blocks[0].directive(name).expect("the directive"));
@@ -75,8 +75,8 @@ fn complaints_mark_the_word_and_help() {
     let mut cursor = Cursor::new(&corefile.blocks[0].directives[0]);
     assert!(cursor.next_occurrence() && cursor.next_option());
     assert_eq!(
-        cursor.unknown_property(&["success", "denial"]).to_string(),
-        "plugin/cache: Corefile:3 - Error during parsing: unknown property 'sucess'\n  3 |     sucess 5\n    |     ^^^^^^\nhelp: did you mean 'success'?"
+        cursor.unknown(cursor.word(), "what is 'sucess'", &["success", "denial"]).to_string(),
+        "plugin/cache: Corefile:3 - what is 'sucess'\n  3 |     sucess 5\n    |     ^^^^^^\nhelp: did you mean 'success'?"
     );
     let five = cursor.expect_arg().expect("an argument");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The hash of a configuration: the same bytes that CoreDNS hashes, so that the same Corefile has the same
+//! The hash of a configuration. CoreDNS hashes the same bytes, so the same Corefile has the same
 //! hash in the log line of `reload`.
 
 use std::fmt::Write;
@@ -8,9 +8,10 @@ use sha2::{Digest, Sha512};
 use super::{Corefile, ServerBlock};
 
 impl Corefile {
-    /// What [`Corefile::sha512_hex`] hashes: the blocks as Go's `encoding/json` writes them, each word with
-    /// file and line. The Corefile's own name is left out, directives are sorted by name, and a file without
-    /// server blocks is `null`, although the built-in default is served in its place.
+    /// Returns what [`Corefile::sha512_hex`] hashes: the blocks as Go's `encoding/json` writes
+    /// them, each word with file and line. The Corefile's own name is left out and directives are
+    /// sorted by name. A file without server blocks is `null`, although the built-in default is
+    /// served in its place.
     pub fn digest_input(&self) -> String {
         if self.built_in {
             return "null".to_owned();
@@ -19,7 +20,8 @@ impl Corefile {
         format!("[{}]", blocks.join(","))
     }
 
-    /// SHA-512 of the configuration in lower-case hexadecimal, as in `Running configuration SHA512 = ...`.
+    /// Returns the SHA-512 of the configuration in lower-case hexadecimal, as in `Running
+    /// configuration SHA512 = ...`.
     pub fn sha512_hex(&self) -> String {
         let hash = Sha512::digest(self.digest_input().as_bytes());
         hash.iter().fold(String::with_capacity(128), |mut hex, byte| {
@@ -50,7 +52,8 @@ fn block_json(block: &ServerBlock) -> String {
     format!(r#"{{"Keys":[{}],"Tokens":{{{}}}}}"#, keys.join(","), tokens.join(","))
 }
 
-/// A string as Go's `encoding/json` writes it, which also escapes what could end a script in HTML.
+/// Writes a string as Go's `encoding/json` does, which also escapes what could end a script in
+/// HTML.
 fn quote(text: &str) -> String {
     let mut json = String::with_capacity(text.len() + 2);
     json.push('"');

@@ -4,14 +4,14 @@ use crate::error::Result;
 
 use super::word::Word;
 
-/// Looks an environment variable up; `None` if it is not set.
+/// Looks up an environment variable; `None` if it is not set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Fills environment variables into a word: first every `{%NAME%}`, then every `{$NAME}`. A variable that
-/// is not set becomes nothing. An empty name or a missing end stops the search, as in CoreDNS.
+/// Fills environment variables into a word: first every `{%NAME%}`, then every `{$NAME}`. An unset
+/// variable becomes empty. An empty name or a missing end stops the search, as in CoreDNS.
 ///
 /// # Errors
-/// A value that names itself is filled in without end; CoreDNS hangs there, this is an error.
+/// A value refers to itself. CoreDNS hangs there.
 pub(super) fn fill(word: &mut Word, env: &Environment<'_>) -> Result<()> {
     if !word.text.contains("{%") && !word.text.contains("{$") {
         return Ok(());
@@ -29,7 +29,7 @@ pub(super) fn fill(word: &mut Word, env: &Environment<'_>) -> Result<()> {
     }
 }
 
-/// Fills in one form of reference. Fails with the reference that has no end.
+/// Fills in one form of reference. Fails with the reference that never ends.
 fn fill_form(text: &str, open: &str, close: &str, env: &Environment<'_>) -> std::result::Result<String, String> {
     let mut text = text.to_owned();
     let most = text.len() + MOST_GROWTH;
@@ -40,7 +40,7 @@ fn fill_form(text: &str, open: &str, close: &str, env: &Environment<'_>) -> std:
         let Some(length) = text[start..].find(close) else {
             return Ok(text);
         };
-        // An end inside the opening, as in `{%}`, gives an empty name too.
+        // An end inside the opening, as in `{%}`, is an empty name too.
         if length <= open.len() {
             return Ok(text);
         }
@@ -57,9 +57,9 @@ fn fill_form(text: &str, open: &str, close: &str, env: &Environment<'_>) -> std:
     }
 }
 
-/// References that are filled into one word before it is taken for a circle.
+/// References that are filled into one word before it counts as circular.
 const MOST_ROUNDS: usize = 1000;
-/// Bytes that a word may grow by; Linux allows a variable half of it.
+/// Bytes that a word may grow by; Linux allows a variable half of that.
 const MOST_GROWTH: usize = 256 * 1024;
 
 #[cfg(test)]

@@ -1,40 +1,40 @@
-//! What was found while a Corefile was read: errors, warnings and notes, in the order in which they were met.
+//! What is found while a Corefile is read: errors, warnings and notes, in the order of reading.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::error::Error;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is wrong; the operator may want to know.
+    /// Nothing is wrong, but the operator may want to know.
     Note,
-    /// The Corefile can be served, and a part of it does probably not do what it was written for.
+    /// The Corefile can be served, but a part of it probably does not have the intended effect.
     Warning,
     /// The Corefile cannot be served.
     Error,
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Debug)]
 pub struct Finding {
-    /// How much it matters.
+    /// Its severity.
     pub severity: Severity,
-    /// What it is, with file, line and word wherever there is a word to blame.
+    /// The message, with file, line and word if one word is to blame.
     pub what: Error,
 }
 
-/// Findings that are kept of one Corefile.
+/// Findings that are kept for one Corefile.
 pub const MOST: usize = 200;
 
-/// A list of findings that all who read the same Corefile write to. Clones share one list.
+/// The findings of one Corefile. All its readers add to them: clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct Findings(Rc<RefCell<Vec<Finding>>>);
 
 impl Findings {
-    /// Adds a finding, unless it is there: a snippet that is imported twice is complained about once. Of more than
-    /// [`MOST`] the rest is left out, but never the first error.
+    /// Adds a finding that is not in the list yet: a snippet that is imported twice causes one
+    /// complaint. Findings beyond [`MOST`] are left out, except for the first error.
     pub fn add(&self, severity: Severity, what: impl Into<Error>) {
         let what = what.into();
         let is_needed = severity == Severity::Error && !self.has_error();
@@ -45,13 +45,13 @@ impl Findings {
         }
     }
 
-    /// Whether there is an error among them.
+    /// Returns whether there is an error among them.
     #[must_use]
     pub fn has_error(&self) -> bool {
         self.0.borrow().iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    /// All findings so far; the list is empty afterwards.
+    /// Returns all findings so far and empties the list.
     #[must_use]
     pub fn take(&self) -> Vec<Finding> {
         self.0.take()

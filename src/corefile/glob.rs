@@ -4,23 +4,23 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{is_out_of_files, words};
 
-/// Why a pattern names no files.
+/// Why a pattern yields no files.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// It has no meaning: a `[` that is never closed, or a `\` with nothing behind it.
+    /// The pattern is invalid: a `[` that is never closed, or a `\` at the end.
     Pattern,
-    /// Too many files are open, so that nobody can tell which files there are; what the system says.
+    /// Too many files are open, so the directory cannot be read; the system's message.
     Files(String),
 }
 
-/// Files that match an absolute `pattern`, sorted by name. Directories that cannot be read match nothing;
-/// a pattern without wildcards matches if there is such a file, be it a broken link.
+/// Returns the files that match an absolute `pattern`, sorted by name. Directories that cannot be
+/// read match nothing. A pattern without wildcards matches an existing file, even a broken link.
 ///
 /// # Errors
-/// As [`Wrong`] says. Where too many files are open CoreDNS takes the directory for empty; a reload at that moment would
-/// lose what is imported.
+/// As [`Wrong`] says. If too many files are open, CoreDNS takes the directory for empty; a reload
+/// at that moment would lose the imported files.
 ///
-/// At most one `*` and one `?` are expected, and no brackets: the caller has refused the rest.
+/// At most one `*` and one `?` are expected, and no brackets: the caller refuses others.
 pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, Wrong> {
     if pattern.contains('[') || ends_in_escape(pattern) {
         return Err(Wrong::Pattern);
@@ -52,7 +52,8 @@ pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, Wrong> {
     Ok(found)
 }
 
-/// Whether `name` fits `pattern`: `*` is any text, `?` one character, `\` takes the next one as it is.
+/// Returns whether `name` matches `pattern`: `*` is any text, `?` one character, `\` takes the next
+/// one literally.
 fn matches(pattern: &str, name: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {
@@ -71,7 +72,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Whether the pattern needs more than a look at one file.
+/// Returns whether the pattern can match more than one file.
 fn has_wildcard(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '\\'])
 }
@@ -80,7 +81,8 @@ fn ends_in_escape(pattern: &str) -> bool {
     pattern.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
 }
 
-/// A path without `.`, `..` and doubled slashes, by its text alone (links are not followed).
+/// Returns a path without `.`, `..` and doubled slashes, by its text alone (links are not
+/// followed).
 pub(super) fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! `import`: snippets, files and patterns of files, and the limits that keep a circle from running on.
+//! `import`: snippets, files and patterns of files, and the limits that stop circular imports.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use super::lex::{decode, lex};
 use super::suggest;
 use super::word::{Source, Word};
 
-/// All that can be imported: the snippets declared so far, and the files read so far.
+/// All that can be imported: the snippets declared and the files read so far.
 #[derive(Default)]
 pub(super) struct Imports {
     snippets: HashMap<String, Snippet>,
-    /// What each import of files stands for, by the file that it stands in and by its argument.
+    /// The result of each import of files, by the importing file and the argument.
     files: HashMap<(Arc<str>, Arc<str>), Expansion>,
-    /// The words of each file: it is read once.
+    /// The words of each file, which is read once.
     sources: HashMap<PathBuf, Arc<[Word]>>,
     snippets_expanded: usize,
     files_expanded: usize,
     words_repeated: usize,
-    /// What to tell the user although it is no error.
+    /// Messages to the user that are not errors.
     pub(super) warnings: Vec<Complaint>,
 }
 
@@ -45,13 +45,14 @@ impl Imports {
         self.snippets.insert(name, Snippet { expansion, declared });
     }
 
-    /// Where a snippet of this name was declared.
+    /// Returns where a snippet of this name was declared.
     pub(super) fn declared(&self, name: &str) -> Option<&Word> {
         self.snippets.get(name).map(|snippet| &snippet.declared)
     }
 
-    /// The words that `import ARGUMENT` stands for. A snippet wins over a file of the same name. `rest` are
-    /// the words behind the import, for the hint that a snippet is declared too late.
+    /// Returns the words that replace `import ARGUMENT`. A snippet takes precedence over a file of
+    /// the same name. `rest` are the words after the import, for the hint that a snippet is
+    /// declared too late.
     pub(super) fn expand<'a>(&mut self, argument: &Word, rest: impl Iterator<Item = &'a Word>) -> Result<Arc<[Word]>> {
         let name = argument.as_str();
         if let Some(snippet) = self.snippets.get_mut(name) {
@@ -79,7 +80,7 @@ impl Imports {
         self.within_limit(argument, words)
     }
 
-    /// Refuses what would fill the memory: CoreDNS has no such limit and takes gigabytes.
+    /// Refuses imports that would fill the memory. CoreDNS has no such limit and uses gigabytes.
     fn within_limit(&self, argument: &Word, words: Arc<[Word]>) -> Result<Arc<[Word]>> {
         if self.words_repeated <= MOST_REPEATED_WORDS {
             return Ok(words);
@@ -88,7 +89,7 @@ impl Imports {
         Err(argument.complain(message).hint("is there a circle of imports?").into())
     }
 
-    /// Reads all files that a pattern names.
+    /// Reads all files that match a pattern.
     fn read<'a>(
         &mut self,
         argument: &Word,
@@ -126,7 +127,7 @@ impl Imports {
         Ok(words.into())
     }
 
-    /// The words of one file.
+    /// Returns the words of one file.
     fn source(&mut self, argument: &Word, path: &Path) -> Result<Arc<[Word]>> {
         let path = clean(path);
         if let Some(words) = self.sources.get(&path) {
@@ -146,7 +147,8 @@ impl Imports {
         Ok(words)
     }
 
-    /// Neither snippet nor file: says which of both was probably meant.
+    /// Reports that there is neither such a snippet nor such a file, and which of both was probably
+    /// meant.
     fn not_found<'a>(
         &self,
         argument: &Word,
@@ -172,12 +174,13 @@ impl Imports {
     }
 }
 
-/// Words that this expansion repeats: none the first time.
+/// Returns how many words this expansion repeats: none the first time.
 fn repeated(expansion: &mut Expansion) -> usize {
     if std::mem::replace(&mut expansion.used, true) { expansion.words.len() } else { 0 }
 }
 
-/// The path or pattern that an argument means: it starts from the directory of the argument's own file.
+/// Returns the path or pattern of an argument, relative to the directory of the argument's own
+/// file.
 fn pattern(argument: &Word) -> Result<String> {
     if argument.text.starts_with('/') {
         return Ok(argument.text.to_string());
@@ -191,7 +194,8 @@ fn pattern(argument: &Word) -> Result<String> {
     Ok(clean(&path).to_string_lossy().into_owned())
 }
 
-/// Too many imports for anything but a circle. CoreDNS names the limit of snippets for files too.
+/// There are so many imports that they must be circular. CoreDNS names the limit of snippets for
+/// files too.
 pub(super) fn circle(what: &str, word: &Word) -> Complaint {
     word.complain(format!("Error during parsing: maximum {what} import depth ({MOST_SNIPPETS}) exceeded"))
 }

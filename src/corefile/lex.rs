@@ -1,16 +1,16 @@
-//! Text into words: blanks, comments and quotes, as CoreDNS's lexer reads them.
+//! Splits text into words: blanks, comments and quotes, as CoreDNS's lexer reads them.
 
 use std::sync::Arc;
 
 use super::word::{Source, Word};
 
-/// All words of a file.
+/// Returns all words of a file.
 ///
-/// - Words end at white space of any kind; a carriage return outside quotes is as if it were not there.
-/// - `#` between words hides the rest of the line. Behind a word it hides only what follows without a
-///   blank: `30#x y` is the two words `30` and `y`.
-/// - `"` opens a quote at the start of a word only, and the closing quote ends the word. Only `\"` is an
-///   escape. A quote that is never closed ends with the file.
+/// - Words end at white space of any kind; a carriage return outside quotes is ignored.
+/// - `#` between words hides the rest of the line. Directly after a word it hides only the text up
+///   to the next blank: `30#x y` is the two words `30` and `y`.
+/// - `"` opens a quote only at the start of a word, and the closing quote ends the word. Only `\"`
+///   is an escape. A quote that is never closed ends with the file.
 /// - One byte order mark at the very start is skipped.
 pub(super) fn lex(source: &Arc<Source>) -> Vec<Word> {
     let text = &source.text;
@@ -23,7 +23,7 @@ pub(super) fn lex(source: &Arc<Source>) -> Vec<Word> {
     words
 }
 
-/// Bytes as text in the way CoreDNS reads them: each byte that is not UTF-8 becomes one U+FFFD.
+/// Decodes bytes as CoreDNS does: each byte that is not UTF-8 becomes one U+FFFD.
 pub fn decode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -51,7 +51,7 @@ impl Lexer<'_> {
         Some(Word { text: text.into(), source: self.source.clone(), line, span: (start, end) })
     }
 
-    /// Moves to the first character of a word; none is left if this returns `None`.
+    /// Moves to the first character of a word. Returns `None` if no word is left.
     fn skip_blanks_and_comments(&mut self) -> Option<()> {
         loop {
             match self.peek()? {
@@ -62,7 +62,8 @@ impl Lexer<'_> {
         }
     }
 
-    /// A word without quotes, and where it ends. Leaves the blank behind it, and swallows a comment glued to it.
+    /// Reads a word without quotes; returns it and its end. Leaves the blank after it, and skips a
+    /// comment attached to it.
     fn plain(&mut self) -> (String, usize) {
         let mut word = String::new();
         let mut end = self.at;
@@ -70,7 +71,7 @@ impl Lexer<'_> {
             match c {
                 '\r' => {}
                 '#' => {
-                    // The end of the word ends the comment too: CoreDNS forgets that it was in one.
+                    // The end of the word also ends the comment, as in CoreDNS.
                     self.skip_while(|c| c == '\r' || !c.is_whitespace());
                     break;
                 }
@@ -85,7 +86,8 @@ impl Lexer<'_> {
         (word, end)
     }
 
-    /// A word in quotes, without them. `None` if the file ends behind an opening quote.
+    /// Reads a quoted word, without its quotes. Returns `None` if the file ends after an opening
+    /// quote.
     fn quoted(&mut self) -> Option<String> {
         self.advance('"');
         let mut word = String::new();

@@ -1,4 +1,4 @@
-//! Whether server blocks can be served side by side: ports that can be opened, and no zone twice.
+//! Whether server blocks can be served together: valid ports, and no zone twice.
 
 use std::collections::HashMap;
 
@@ -6,19 +6,19 @@ use crate::error::{Complaint, Result};
 
 use super::address::{Key, Transport};
 
-/// What one server block wants to serve, once its plugins are set up.
+/// What one server block serves, once its plugins are set up.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// The block's keys.
     pub keys: &'a [Key],
-    /// Addresses from `bind`; none means all addresses.
+    /// Addresses from `bind`; empty means all addresses.
     pub addresses: &'a [String],
-    /// Whether a `view` decides which queries the block takes; such blocks may repeat a zone.
+    /// Whether a `view` decides which queries the block answers; such blocks may repeat a zone.
     pub filtered: bool,
 }
 
 impl<'a> Wanted<'a> {
-    /// Each key on each address, in CoreDNS's order.
+    /// Returns each key on each address, in CoreDNS's order.
     fn seats(&self) -> impl Iterator<Item = (&'a Key, &'a str)> + use<'a> {
         let addresses = self.addresses;
         let all = addresses.is_empty().then_some("");
@@ -28,7 +28,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Refuses ports that no socket can have. CoreDNS does so after the set-up of all plugins.
+/// Refuses invalid ports. CoreDNS does so after the set-up of all plugins.
 ///
 /// # Errors
 /// `address 65536: invalid port`.
@@ -43,11 +43,13 @@ pub fn check_ports(blocks: &[Wanted<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a zone that is served twice on the same transport and port: at the same address, or once at an
-/// address and once at all of them. Call it when every block knows its addresses and views.
+/// Refuses a zone that is served twice on the same transport and port: twice at the same address,
+/// or at one address and at all of them. Call it when the addresses and views of all blocks are
+/// known.
 ///
 /// # Errors
-/// `cannot serve dns://x.:53 - it is already defined`, or `... - zone overlap listener capacity with ...`.
+/// `cannot serve dns://x.:53 - it is already defined`, or
+/// `... - zone overlap listener capacity with ...`.
 pub fn check_overlaps(blocks: &[Wanted<'_>]) -> Result<()> {
     let mut taken = Taken::default();
     for block in blocks {
@@ -61,13 +63,13 @@ pub fn check_overlaps(blocks: &[Wanted<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Transport, zone and port: what two blocks must not share.
+/// Transport, zone and port: two blocks must not share these.
 type Site<'a> = (Transport, &'a str, &'a str);
 
 #[derive(Default)]
 struct Taken<'a> {
     seats: HashMap<(Site<'a>, &'a str), &'a Key>,
-    /// The address that a site was taken at last.
+    /// The address of the latest block that took a site.
     latest: HashMap<Site<'a>, (&'a Key, &'a str)>,
 }
 
@@ -118,7 +120,9 @@ mod tests {
     use super::*;
     use crate::corefile::{Vocabulary, address, parse};
 
-    /// Blocks as `keys | addresses | view`, one a line.
+    /// Checks blocks given as `keys
+    /// addresses
+    /// view`, one a line.
     fn check(blocks: &[(&str, &[&str], bool)]) -> std::result::Result<(), String> {
         let text: String = blocks.iter().map(|(keys, ..)| format!("{keys} {{\n}}\n")).collect();
         let vocabulary = Vocabulary { served: &[], elsewhere: &[] };

@@ -1,10 +1,10 @@
-//! Words into server blocks: the grammar of the Corefile, as CoreDNS's parser reads it.
+//! Parses words into server blocks: the grammar of the Corefile, as CoreDNS's parser reads it.
 //!
 //! ```text
 //! corefile  := { block | snippet | "import" NAME }
 //! block     := keys "{" directives "}" | keys NEWLINE directives (to the end of the file)
 //! snippet   := "(" NAME ")" "{" ... "}"
-//! keys      := KEY { [","] KEY }         on one line, or on the next behind a comma
+//! keys      := KEY { [","] KEY }         on one line, or on the next after a comma
 //! directive := NAME arguments... [ "{" ... "}" ]
 //! ```
 
@@ -17,7 +17,7 @@ use super::suggest;
 use super::word::Word;
 use super::{Directive, ServerBlock, Vocabulary};
 
-/// Server blocks in the order of the file, and warnings.
+/// Returns the server blocks in the order of the file, and warnings.
 pub(super) fn blocks(
     words: Vec<Word>,
     file: &str,
@@ -43,7 +43,8 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    /// One server block, from its first key on; nothing for a snippet and for a block without keys.
+    /// Parses one server block from its first key. Returns `None` for a snippet and for a block
+    /// without keys.
     fn block(&mut self) -> Result<Option<ServerBlock>> {
         let mut block = ServerBlock { keys: Vec::new(), directives: Vec::new() };
         let more = self.keys(&mut block.keys)?;
@@ -58,7 +59,7 @@ impl Parser<'_> {
         Ok((!block.keys.is_empty()).then_some(block))
     }
 
-    /// Reads keys up to `{` or a new line, and stops on it. False if the file ends there.
+    /// Reads keys up to `{` or a new line, and stops there. Returns false if the file ends first.
     fn keys(&mut self, keys: &mut Vec<Word>) -> Result<bool> {
         let mut comma = false;
         loop {
@@ -104,7 +105,7 @@ impl Parser<'_> {
         Ok(false)
     }
 
-    /// Directives between braces, or without braces up to the end of the file.
+    /// Reads the directives between braces, or without braces up to the end of the file.
     fn contents(&mut self, block: &mut ServerBlock) -> Result<()> {
         let braces = self.stream.text() == "{";
         let open = self.stream.current().cloned();
@@ -138,7 +139,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Collects one directive up to the end of its line, or of the block that opens on it.
+    /// Collects one directive up to the end of its line or of the block that opens there.
     fn directive(&mut self, block: &mut ServerBlock) -> Result<()> {
         let Some(first) = self.stream.current().cloned() else {
             return Ok(());
@@ -173,7 +174,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Checks a directive's name, and gives the word list of its name in the block, `first` already in it.
+    /// Checks a directive's name, and returns its word list in the block, with `first` added.
     fn named<'b>(&self, first: Word, block: &'b mut ServerBlock) -> Result<&'b mut Directive> {
         let mut filled = first.clone();
         env::fill(&mut filled, self.env)?;
@@ -203,7 +204,7 @@ impl Parser<'_> {
         word.complain(format!("Error during parsing: Unknown directive '{name}'")).hint(hint).into()
     }
 
-    /// Declares a snippet; its words are kept as they are, and parsed where it is imported.
+    /// Declares a snippet; its words are parsed where it is imported.
     fn snippet(&mut self, name: String, declared: Word) -> Result<()> {
         if let Some(first) = self.imports.declared(&name) {
             let hint = format!("({name}) was declared at {}:{}", first.file(), first.line);
@@ -243,7 +244,8 @@ impl Parser<'_> {
         Err(self.expected("}").hint(hint).into())
     }
 
-    /// Replaces an import statement by what it stands for. Leaves the stream on the word before it.
+    /// Replaces an import statement by the imported words. The stream then stands at the word
+    /// before it.
     fn import(&mut self) -> Result<()> {
         let before = self.stream.previous().cloned();
         if !self.stream.next_on_line() {
@@ -284,7 +286,7 @@ impl Parser<'_> {
         self.complain(format!("Syntax error: Unexpected token '{found}', expecting '{expected}'"))
     }
 
-    /// A complaint about the current word.
+    /// Returns a complaint about the current word.
     fn complain(&self, message: impl Into<String>) -> Complaint {
         match self.stream.current() {
             Some(word) => word.complain(message),
@@ -293,13 +295,14 @@ impl Parser<'_> {
     }
 }
 
-/// A single key in parentheses makes a snippet.
+/// Returns the name of a snippet: a single key in parentheses.
 fn snippet_name(keys: &[Word]) -> Option<String> {
     let [key] = keys else { return None };
     key.text.strip_prefix('(')?.strip_suffix(')').map(str::to_owned)
 }
 
-/// Whether a line of a snippet imports that very snippet. Longer circles are found when they are followed.
+/// Returns whether a line of a snippet imports the same snippet. Longer circles are found when they
+/// are followed.
 fn imports_itself(name: &str, words: &[Word], env: &Environment<'_>) -> Result<bool> {
     for (at, pair) in words.windows(2).enumerate() {
         let line_start = at == 0 || words[at - 1].line != pair[0].line;

@@ -1,4 +1,5 @@
-//! Tests of the grammar: what snippets, imports and the environment do, and what no text can do.
+//! Tests of the grammar: snippets, imports and the environment, and properties that hold for any
+//! text.
 
 use proptest::prelude::*;
 
@@ -21,7 +22,7 @@ fn read_file(text: &str, file: &str) -> Result<Corefile, String> {
     parse(text, file, &env, &VOCABULARY).map_err(|error| error.to_string())
 }
 
-/// Blocks as `keys: words, words`.
+/// Shows blocks as `keys: words, words`.
 fn shown(text: &str) -> Vec<String> {
     let corefile = read(text).expect("a good Corefile");
     let join = |words: &[crate::corefile::Word]| words.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -65,7 +66,8 @@ fn snippets_are_put_in_where_they_are_imported() {
 
 #[test]
 fn a_snippet_that_is_used_twice_in_a_row_ends_no_line() {
-    // Line numbers do not grow between the two, so CoreDNS reads on: one `cache` with three arguments.
+    // The line number does not grow between the two, so CoreDNS reads on: one `cache` with three
+    // arguments.
     assert_eq!(shown("(s) {\n cache 1\n}\na {\n import s\n import s\n}\n"), ["a: cache 1 cache 1"]);
     let corefile = read("(s) {\n cache 1\n}\na {\n import s\n import s\n}\n").expect("a good Corefile");
     let mut cursor = Cursor::new(&corefile.blocks[0].directives[0]);
@@ -156,7 +158,7 @@ fn the_hash_covers_words_files_and_lines() {
     assert_eq!(hash("a {\n log\n}\n"), hash("a  {\n  log # x\n}\n"));
 }
 
-/// Pieces that the grammar turns on, put together at random.
+/// Generates random Corefiles from the pieces that matter to the grammar.
 fn corefiles() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "{",
@@ -212,15 +214,19 @@ proptest! {
     }
 }
 
-/// Reads a directive to its end in every way that a cursor has.
+/// Reads a directive to its end with every method of a cursor.
 fn drain(directive: &crate::corefile::Directive) {
     let mut cursor = Cursor::new(directive);
     while cursor.next_occurrence() {
         cursor.args();
         while cursor.next_option() {
             cursor.next_arg();
-            let errors =
-                [cursor.arg_err(), cursor.once_error(), cursor.unknown_property(&["success"]), cursor.syntax_err("x")];
+            let errors = [
+                cursor.arg_err(),
+                cursor.once_error(),
+                cursor.unknown(cursor.word(), "unknown", &["success"]),
+                cursor.syntax_err("x"),
+            ];
             assert!(errors.iter().all(|error| !error.to_string().is_empty()));
         }
     }

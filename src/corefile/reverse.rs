@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// The reverse zones of a network. One if its length is a multiple of a label (8 bits of IPv4, 4 of IPv6);
-/// else all zones at the next longer label, which are up to 128 for IPv4 and 8 for IPv6.
+/// Returns the reverse zones of a network: one if its length is a multiple of a label (8 bits of
+/// IPv4, 4 of IPv6), else all zones at the next longer label: up to 128 for IPv4 and 8 for IPv6.
 pub(super) fn zones(address: IpAddr, length: u8) -> Vec<String> {
     let bits: u8 = if address.is_ipv4() { 8 } else { 4 };
     let digits: Vec<u8> = match address {

@@ -1,15 +1,16 @@
-//! The words that are still to be parsed: imports are pushed on top instead of being spliced in, so that
-//! an import costs the same however much stands behind it.
+//! The words that are still to be parsed. Imports are pushed on top rather than spliced in, so the
+//! cost of an import does not depend on how much follows it.
 
 use std::sync::Arc;
 
 use super::word::Word;
 
-/// A stream of words with one word of memory, which is all that the grammar asks for.
+/// A stream of words that remembers one word, as the grammar needs.
 pub(super) struct Stream {
-    /// What is left of the file and of each import in it; the last is read first. None is at its end.
+    /// The remaining words of the file and of each import in it, none of them empty; the last is
+    /// read first.
     frames: Vec<(Arc<[Word]>, usize)>,
-    /// A word that was read too far.
+    /// A word that was given back.
     unread: Option<Word>,
     current: Option<Word>,
     previous: Option<Word>,
@@ -22,14 +23,14 @@ impl Stream {
         stream
     }
 
-    /// Puts words in front of all that is left.
+    /// Puts words before all that is left.
     pub(super) fn push(&mut self, words: Arc<[Word]>) {
         if !words.is_empty() {
             self.frames.push((words, 0));
         }
     }
 
-    /// Moves to the next word. At the end it stays on the last one and returns false.
+    /// Moves to the next word. At the end it stays at the last one and returns false.
     pub(super) fn next(&mut self) -> bool {
         let Some(word) = self.unread.take().or_else(|| self.pop()) else {
             return false;
@@ -38,7 +39,7 @@ impl Stream {
         true
     }
 
-    /// Moves to the next word if it stands on the same line.
+    /// Moves to the next word if it is on the same line.
     pub(super) fn next_on_line(&mut self) -> bool {
         match (&self.current, self.peek()) {
             (Some(current), Some(next)) if current.same_line_as(next) => self.next(),
@@ -46,19 +47,19 @@ impl Stream {
         }
     }
 
-    /// Gives the current word back, to be the next one once more.
+    /// Gives the current word back: it becomes the next one again.
     pub(super) fn step_back(&mut self) {
         self.unread = self.current.take();
         self.current = self.previous.take();
     }
 
-    /// Goes on as if `word` had been the last one read (an import statement leaves no trace).
+    /// Continues as if `word` was the last one read (an import statement leaves no trace).
     pub(super) fn rewind_to(&mut self, word: Option<Word>) {
         self.current = word;
         self.previous = None;
     }
 
-    /// The current word; nothing is current before the first one.
+    /// Returns the current word; `None` before the first one.
     pub(super) fn current(&self) -> Option<&Word> {
         self.current.as_ref()
     }
@@ -71,12 +72,12 @@ impl Stream {
         self.previous.as_ref()
     }
 
-    /// Text of the current word as it was read.
+    /// Returns the text of the current word as it was read.
     pub(super) fn text(&self) -> &str {
         self.current.as_ref().map_or("", Word::as_str)
     }
 
-    /// Whether the current word begins a line. The very first word does.
+    /// Returns whether the current word begins a line. The very first word does.
     pub(super) fn at_line_start(&self) -> bool {
         match (&self.previous, &self.current) {
             (Some(previous), Some(current)) => previous.line_breaks_before(current),
@@ -84,7 +85,7 @@ impl Stream {
         }
     }
 
-    /// Words that were not read yet, for hints; the nearest first.
+    /// Returns the unread words, for hints; the nearest first.
     pub(super) fn rest(&self) -> impl Iterator<Item = &Word> {
         let frames = self.frames.iter().rev().flat_map(|(words, at)| &words[*at..]);
         self.unread.iter().chain(frames)

@@ -1,8 +1,8 @@
-//! "Did you mean": the nearest of some known words, and what is usually wrong with an unknown directive.
+//! "Did you mean": the nearest of some known words, and the usual causes of an unknown directive.
 
 use super::word::Word;
 
-/// The known word that is nearest to `word`, if one is near enough to be meant.
+/// Returns the known word that is nearest to `word`, if it is near enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
     known
@@ -13,7 +13,8 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// One typo in a short word, two in a long one; never more than half of it.
+/// Returns the typos that are tolerated: one in a short word, two in a long one; at most half of
+/// the word.
 fn most_typos(word: &str, candidate: &str) -> usize {
     match word.chars().count().min(candidate.chars().count()) {
         0 | 1 => 0,
@@ -22,7 +23,7 @@ fn most_typos(word: &str, candidate: &str) -> usize {
     }
 }
 
-/// What is probably wrong where a directive was expected and `name` was found.
+/// Returns the probable mistake if `name` is found in place of a directive.
 pub(super) fn unknown_directive<'a>(word: &Word, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let trimmed = name.trim_matches(['{', '}']);
     let visible: String = trimmed.chars().filter(|c| !is_invisible(*c)).collect();
@@ -55,7 +56,7 @@ pub(super) fn unknown_directive<'a>(word: &Word, name: &str, known: impl IntoIte
     "the plugins that may stand here are listed by the flag -plugins".to_owned()
 }
 
-/// Characters that take no place on the screen, as they come in with copied text.
+/// Returns whether a character is invisible; copied text may contain some.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }

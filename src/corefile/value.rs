@@ -1,13 +1,13 @@
 //! Values in a Corefile, with the syntax that Go's standard library gives them.
 //!
-//! Errors are Go's words (`time: missing unit in duration "5"`): people search for them. Where they come
-//! from a [`super::Cursor`], the place and a hint are added.
+//! Errors are Go's messages (`time: missing unit in duration "5"`), because people search for them.
+//! A [`super::Cursor`] adds the position and a hint.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A length of time as Go has it: nanoseconds with a sign.
+/// A duration as in Go: nanoseconds with a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span {
     /// Nanoseconds.
@@ -15,7 +15,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The span as a [`Duration`]; `None` if it is negative.
+    /// Returns the span as a [`Duration`]; `None` if it is negative.
     pub fn duration(self) -> Option<Duration> {
         u64::try_from(self.nanos).ok().map(Duration::from_nanos)
     }
@@ -27,7 +27,7 @@ impl From<Duration> for Span {
     }
 }
 
-/// `1h0m5s`, `1.5s`, `300ms`: as Go prints a duration.
+/// As Go prints a duration: `1h0m5s`, `1.5s`, `300ms`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.nanos.unsigned_abs();
@@ -53,7 +53,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// A quotient by a power of ten, without zeros at the end.
+/// Formats a quotient by a power of ten, without zeros at the end.
 fn decimal(value: u64, unit: u64) -> String {
     let (whole, fraction) = (value / unit, value % unit);
     let digits = unit.to_string().len() - 1;
@@ -61,11 +61,11 @@ fn decimal(value: u64, unit: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Reads a duration: a sign, then numbers with an optional fraction and a unit each (`1h30m`, `-1.5s`).
-/// Units are h, m, s, ms, us (or µs) and ns. Only `0` needs none.
+/// Reads a duration: a sign, then numbers with an optional fraction and a unit each (`1h30m`,
+/// `-1.5s`). Units are h, m, s, ms, us (or µs) and ns. Only `0` needs none.
 ///
 /// # Errors
-/// In the words of Go's `time.ParseDuration`.
+/// The message of Go's `time.ParseDuration`.
 pub fn duration(text: &str) -> Result<Span, String> {
     let invalid = || format!("time: invalid duration {}", quote(text));
     let negative = text.starts_with('-');
@@ -109,14 +109,14 @@ pub fn duration(text: &str) -> Result<Span, String> {
     Ok(Span { nanos })
 }
 
-/// Nanoseconds of one number with its unit. Go computes the fraction in floating point, and so do we, to
-/// round alike.
+/// Returns the nanoseconds of one number with its unit. Go computes the fraction in floating point;
+/// so does this, to round alike.
 fn part(whole: &str, fraction: &str, size: u64) -> Option<u64> {
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let nanos = whole.checked_mul(size).filter(|&nanos| nanos <= MOST_NANOS)?;
     let (mut parts, mut scale) = (0_u64, 1_f64);
     for digit in fraction.bytes().map(|b| u64::from(b - b'0')) {
-        // Digits that do not fit are far less than a nanosecond.
+        // Digits that do not fit are worth far less than a nanosecond.
         let Some(more) = parts
             .checked_mul(10)
             .map(|ten| ten + digit)
@@ -158,16 +158,17 @@ const MOST_NANOS: u64 = 1 << 63;
 /// Reads a whole number with an optional sign, as `strconv.Atoi` does.
 ///
 /// # Errors
-/// In the words of Go.
+/// Go's message.
 pub fn integer(text: &str) -> Result<i64, String> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     number(text, digits, "Atoi")
 }
 
-/// Reads a whole number without a sign of at most `bits` bits, as `strconv.ParseUint` does in base 10.
+/// Reads a whole number without a sign of at most `bits` bits, as `strconv.ParseUint` does in base
+/// 10.
 ///
 /// # Errors
-/// In the words of Go.
+/// Go's message.
 pub fn unsigned(text: &str, bits: u32) -> Result<u64, String> {
     let value: u64 = number(text, text, "ParseUint")?;
     if bits < 64 && value >> bits != 0 {
@@ -188,17 +189,17 @@ fn number<N: std::str::FromStr>(text: &str, digits: &str, function: &str) -> Res
 /// Reads a number with a fraction or an exponent. (Go's hexadecimal form is not read.)
 ///
 /// # Errors
-/// In the words of Go's `strconv.ParseFloat`.
+/// The message of Go's `strconv.ParseFloat`.
 pub fn float(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text)))
 }
 
 // ------------------------------------------------------------------------------------------------
 
-/// Splits `host:port` or `[host]:port` at the port. Both may be empty, and neither is looked at.
+/// Splits `host:port` or `[host]:port` at the port. Both may be empty, and neither is checked.
 ///
 /// # Errors
-/// In the words of Go's `net.SplitHostPort`: `address 8080: missing port in address`.
+/// The message of Go's `net.SplitHostPort`: `address 8080: missing port in address`.
 pub fn host_port(text: &str) -> Result<(&str, &str), String> {
     let wrong = |why: &str| Err(format!("address {text}: {why}"));
     let Some(colon) = text.rfind(':') else {
@@ -228,8 +229,8 @@ pub fn host_port(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Reads a port: a number, `http`, `https` or `domain` as Go knows them without a list of services, or nothing, which is 0
-/// for any free port. A plus sign is taken, as in Go.
+/// Reads a port: a number, or `http`, `https` or `domain`, which Go knows without a list of
+/// services. Empty text is 0, any free port. A plus sign is accepted, as in Go.
 pub fn port(text: &str) -> Option<u16> {
     match text {
         "" => Some(0),
@@ -240,13 +241,14 @@ pub fn port(text: &str) -> Option<u16> {
     }
 }
 
-/// Whether text can be the host of an address: an IP address, also with its interface (`fe80::1%eth0`), or a host name.
+/// Returns whether text can be the host of an address: a host name, or an IP address, also with its
+/// interface (`fe80::1%eth0`).
 pub fn is_host(text: &str) -> bool {
     ip(text.split('%').next().unwrap_or_default()).is_some() || is_name(text)
 }
 
-/// Whether text can be the name of a host: labels of letters, digits, hyphens and underscores, the last of which is no
-/// number (RFC 1123 2.1; underscores are in use).
+/// Returns whether text can be a host name: labels of letters, digits, hyphens and underscores, the
+/// last of which is not a number (RFC 1123 2.1; underscores are in use).
 pub fn is_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
@@ -261,7 +263,7 @@ pub fn ip(text: &str) -> Option<IpAddr> {
     text.parse().ok()
 }
 
-/// Reads `address/length` into the address as it is written and the length. The host bits may be set.
+/// Reads `address/length`; returns the address as written and the length. Host bits may be set.
 pub fn cidr(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = text.split_once('/')?;
     let address = ip(address)?;
@@ -271,7 +273,7 @@ pub fn cidr(text: &str) -> Option<(IpAddr, u8)> {
     Some((address, length))
 }
 
-/// A word in double quotes for a message, with Go's escapes for what cannot be printed.
+/// Quotes a word for a message, with Go's escapes for unprintable characters.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -290,9 +292,9 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
-/// Whether a character leaves something on the screen, on its own or on the one before it.
+/// Returns whether a character is visible, alone or on the one before it.
 fn is_printable(c: char) -> bool {
-    // Behind a letter, so that combining marks count as printable, as they do in Go.
+    // After a letter, so that combining marks count as printable, as in Go.
     format!("a{c}").escape_debug().nth(2) != Some('u')
 }
 

@@ -1,4 +1,4 @@
-//! Tests of values, most of them by what Go answers.
+//! Tests of values; most expect what Go answers.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The ConfigMap kube-dns as it is mounted: stub domains and upstreams that the Corefile's template takes in.
+//! The mounted ConfigMap kube-dns: stub domains and upstreams for the template of the Corefile.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,20 +6,20 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-/// What the ConfigMap says. Its key `federations` means nothing any more.
+/// The settings of the ConfigMap. Its key `federations` is obsolete and ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct KubeDns {
-    /// Domains, each with the servers that know it.
+    /// Domains, each with its servers.
     pub(super) stub_domains: BTreeMap<String, Vec<String>>,
     /// Servers for everything else.
     pub(super) upstreams: Vec<String>,
 }
 
 impl KubeDns {
-    /// Reads the folder; files that are not there say nothing.
+    /// Reads the folder; missing files are skipped.
     ///
     /// # Errors
-    /// Which file is wrong, and what would be right.
+    /// The file that is invalid, and what would be right.
     pub(super) fn read(folder: &Path) -> Result<Self, String> {
         let stub_domains: BTreeMap<String, Vec<String>> = key(folder, "stubDomains", r#"{"acme.local": ["1.2.3.4"]}"#)?;
         let upstreams: Vec<String> = key(folder, "upstreamNameservers", r#"["8.8.8.8", "8.8.4.4"]"#)?;
@@ -58,12 +58,12 @@ fn check(folder: &Path, name: &str, word: &str, is_right: bool) -> Result<(), St
     ))
 }
 
-/// What may stand as a zone in a Corefile, and nothing that would be more than that there.
+/// Returns whether a word is valid as a zone in a Corefile, and cannot mean more than that there.
 fn is_domain(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_".contains(&octet))
 }
 
-/// What may stand as an upstream in a Corefile; whether it is one, *forward* says.
+/// Returns whether a word may be an upstream in a Corefile; *forward* decides whether it is valid.
 fn is_server(word: &str) -> bool {
     let bare = word.strip_prefix("tls://").or_else(|| word.strip_prefix("dns://")).unwrap_or(word);
     !bare.is_empty() && bare.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_:[]%/".contains(&octet))

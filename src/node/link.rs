@@ -1,8 +1,9 @@
 //! The interface that has the local addresses.
 //!
-//! It is a dummy: nothing leaves through it, the kernel only has to know that its addresses are of this machine. Kernels
-//! without dummies get a bridge without ports, which is the same to us. As with node-cache it is not set up, so that
-//! nothing that looks for the addresses of a node finds these; only IPv6 addresses need an interface that is up.
+//! It is a dummy: no packet leaves through it, it only makes the addresses local to the machine. On
+//! kernels without dummies it is a bridge without ports, which has the same effect. As in
+//! node-cache the interface stays down, so that programs that collect the addresses of a node do
+//! not find these; only IPv6 addresses need an interface that is up.
 
 use std::net::IpAddr;
 
@@ -12,7 +13,7 @@ use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo
 use rtnetlink::{Error, Handle, LinkBridge, LinkDummy, LinkUnspec};
 use tokio::task::JoinHandle;
 
-/// Marks a bridge that was made here.
+/// Marks a bridge that Signpost made.
 const OURS: &str = "signpost node cache";
 
 /// ENODEV and EOPNOTSUPP.
@@ -26,43 +27,43 @@ pub(super) struct Link {
     name: String,
     addresses: Vec<IpAddr>,
     handle: Handle,
-    /// Reads what the kernel says.
+    /// The task that reads the kernel's replies.
     connection: JoinHandle<()>,
 }
 
-/// An interface that is there.
+/// An existing interface.
 struct Found {
     index: u32,
-    /// Whether nobody else can have made it: only such a one is removed, and loses addresses that are not ours.
+    /// Whether it was made by a node cache: only then it is removed, and loses foreign addresses.
     is_ours: bool,
     is_up: bool,
 }
 
-/// What could not be done, as node-cache counts it.
+/// What failed, as node-cache counts it.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The interface cannot be made.
     Add(Error),
-    /// It cannot be looked at or changed.
+    /// The interface cannot be read or changed.
     Check(Error),
 }
 
 impl Link {
-    /// The interface of this name, not yet made.
+    /// Prepares the interface of this name, without making it.
     ///
     /// # Errors
-    /// There is no socket to the kernel.
+    /// No socket to the kernel can be opened.
     pub(super) fn new(name: &str, addresses: &[IpAddr]) -> std::io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         let connection = tokio::spawn(connection);
         Ok(Self { name: name.to_owned(), addresses: addresses.to_vec(), handle, connection })
     }
 
-    /// Makes the interface if it is not there, and gives it its addresses. Whether it had to be made.
-    /// `alone`: nobody else uses it, so that addresses a killed predecessor left can go.
+    /// Makes the interface if it is missing, and adds its addresses. Returns whether it was made.
+    /// `alone`: no other process uses it, so addresses that a killed predecessor left are removed.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(super) async fn ensure(&self, alone: bool) -> Result<bool, Failure> {
         let found = self.find().await.map_err(Failure::Check)?;
         let is_new = found.is_none();
@@ -81,10 +82,10 @@ impl Link {
         Ok(is_new)
     }
 
-    /// Removes the interface, or our addresses from one that is not ours.
+    /// Removes the interface; from an interface that is not ours, only our addresses.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(super) async fn remove(&self) -> Result<(), Error> {
         let Some(found) = self.find().await? else { return Ok(()) };
         if found.is_ours {
@@ -137,7 +138,7 @@ impl Link {
             let prefix = if address.is_ipv6() { 128 } else { 32 };
             let mut add = self.handle.address().add(found.index, address, prefix);
             if address.is_ipv6() {
-                // Nobody else can have it here: it need not be asked for before it is used.
+                // No other host can have it here, so duplicate address detection is unnecessary.
                 add.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
             }
             add.execute().await?;
@@ -180,12 +181,12 @@ fn local(message: &AddressMessage) -> Option<IpAddr> {
     })
 }
 
-/// The kernel gives each interface that is up one of its own.
+/// Returns whether this is a link-local address: the kernel adds one to each interface that is up.
 fn is_link_local_v6(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// The number of the error that the kernel sent.
+/// Returns the number of the kernel's error.
 fn code(error: &Error) -> Option<i32> {
     match error {
         Error::NetlinkError(message) => message.code.map(|code| -code.get()),

@@ -1,20 +1,23 @@
-//! The role of a NodeLocal DNSCache: what node-cache does beside serving a Corefile.
+//! The role of a NodeLocal DNSCache: what node-cache does besides serving a Corefile.
 //!
-//! One process on each node answers on a link-local address, and on the ClusterIP of kube-dns, from its cache. For that
+//! One process on each node answers from its cache on a link-local address and on the ClusterIP of
+//! kube-dns. For that
 //!
-//! - the Corefile is made from a template ([`source`], `template`, `kube_dns`),
-//! - an interface has the addresses (`link`),
-//! - connection tracking is kept away from them (`rules`, `nft`): why nf_tables, is said there,
-//! - `/metrics` tells what could not be set up.
+//! - it makes the Corefile from a template ([`source`], `template`, `kube_dns`),
+//! - gives the addresses to an interface (`link`),
+//! - keeps connection tracking away from them (`rules`, `nft`; `rules` says why nf_tables),
+//! - and counts in `/metrics` what could not be set up.
 //!
 //! ```text
-//! start: interface -> Corefile -> sockets -> rules        then interface and rules are looked after
-//! end:   lameduck -> no rules: kube-proxy leads new questions elsewhere -> what has arrived is answered -> no interface
-//! crash: the kernel takes the rules away; the interface stays for the next start
+//! start: interface -> Corefile -> sockets -> rules; then interface and rules are checked
+//! end:   lameduck -> rules removed: kube-proxy directs new queries elsewhere
+//!        -> waiting queries are answered -> interface removed
+//! crash: the kernel removes the rules; the interface stays for the next start
 //! ```
 //!
-//! Rules come last and go first, because with them nobody else can answer. So a question to the ClusterIP is answered
-//! by the pods of kube-dns whenever this process cannot. One to the link-local address has no second way.
+//! Rules come last and go first, because while they are in force no other pod can answer. So a
+//! query to the ClusterIP is answered by the pods of kube-dns whenever this process cannot. A query
+//! to the link-local address has no such fallback.
 
 mod kube_dns;
 mod link;
@@ -36,7 +39,7 @@ use crate::host::{Host, log};
 use link::{Failure, Link};
 use rules::Rules;
 
-/// How often files are looked at with `-reloadwithsignal`, as in node-cache.
+/// Interval between checks of the files with `-reloadwithsignal`, as in node-cache.
 const LOOK: Duration = Duration::from_secs(10);
 
 static SETUP_ERRORS: Family = Family {
@@ -45,14 +48,14 @@ static SETUP_ERRORS: Family = Family {
     labels: &["errortype"],
 };
 
-/// What could not be set up, as the label `errortype` says it.
+/// What could not be set up: the label `errortype`.
 #[derive(Debug, Clone, Copy)]
 enum SetupError {
-    /// The rules; node-cache counts them under the name of its program.
+    /// The rules; node-cache counts them under the name of its program, iptables.
     Rules,
     /// Making the interface.
     InterfaceAdd,
-    /// Looking after it.
+    /// Checking it.
     InterfaceCheck,
     /// Template or ConfigMap.
     ConfigMap,
@@ -70,7 +73,7 @@ fn errors(metrics: &Metrics, error: SetupError) -> Counter {
 
 //----------- Node -----------------------------------------------------------
 
-/// What stands around the server on a node.
+/// The parts of a node cache besides the server.
 pub struct Node {
     host: Arc<Host>,
     interface: String,
@@ -78,30 +81,32 @@ pub struct Node {
     rules: Option<Rules>,
     /// Whether interface and rules stay at the end.
     stay: bool,
-    /// Whether questions come in, so that rules may be in force.
+    /// Whether the server listens, so that rules may be in force.
     serves: bool,
-    /// Whether the interface is ours to take away: we made it, or we serve and no other node cache has the rules. Else a
-    /// start that fails would take it from the one that runs.
+    /// Whether this process may remove the interface: it made it, or it serves and no other node
+    /// cache has the rules. Otherwise a start that fails would take the interface from the running
+    /// process.
     owns_link: bool,
     sync: Interval,
     look: Option<Interval>,
     _http: Http,
 }
 
-/// What it is time for.
+/// The work that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// To look after interface and rules.
+    /// Check interface and rules.
     Sync,
-    /// To look at the files of the Corefile.
+    /// Check the files of the Corefile.
     Look,
 }
 
 impl Node {
-    /// Makes the interface, so that its addresses can be bound. What fails is said and counted, and tried again.
+    /// Makes the interface, so that its addresses can be bound. Failures are logged, counted and
+    /// tried again later.
     pub async fn start(flags: &NodeFlags, port: &str, host: &Arc<Host>) -> Self {
         let every = |period| interval_at(Instant::now() + period, period);
-        // Shown from the start, at 0; nothing waits for a lock here, but people look for the name.
+        // Shown from the start, at 0: there is no lock here, but dashboards expect the label.
         let _ = host.metrics.counter(&SETUP_ERRORS, &["iptables_lock"]);
         for error in [SetupError::Rules, SetupError::InterfaceAdd, SetupError::InterfaceCheck, SetupError::ConfigMap] {
             let _ = errors(&host.metrics, error);
@@ -134,7 +139,7 @@ impl Node {
         node
     }
 
-    /// The server listens: now its rules may be in force.
+    /// Puts the rules in force, now that the server listens.
     pub async fn serving(&mut self) {
         self.serves = true;
         self.sync().await;
@@ -151,7 +156,7 @@ impl Node {
         }
     }
 
-    /// Waits until something is due.
+    /// Waits until work is due.
     pub async fn due(&mut self) -> Due {
         let look = async {
             match &mut self.look {
@@ -165,7 +170,7 @@ impl Node {
         }
     }
 
-    /// Puts back what is gone of rules and interface.
+    /// Restores missing rules and a missing interface.
     pub async fn sync(&mut self) {
         if self.serves {
             let is_refused = self.sync_rules();
@@ -174,7 +179,7 @@ impl Node {
         self.sync_link().await;
     }
 
-    /// Takes the rules away, so that new questions to the ClusterIP go to the pods of kube-dns.
+    /// Removes the rules, so that new queries to the ClusterIP go to the pods of kube-dns.
     pub fn hand_over(&mut self) {
         self.serves = false;
         if self.stay {
@@ -187,7 +192,7 @@ impl Node {
         }
     }
 
-    /// Takes rules and interface away, unless they shall stay.
+    /// Removes rules and interface, unless they are to stay.
     pub async fn leave(&mut self) {
         self.hand_over();
         if self.stay {
@@ -213,7 +218,8 @@ impl Node {
         }
     }
 
-    /// Whether the rules were refused: another process has them, or there is no right to change any.
+    /// Returns whether the rules were refused: another process has them, or the right to change
+    /// them is missing.
     fn sync_rules(&mut self) -> bool {
         let Some(rules) = &mut self.rules else { return false };
         match rules.ensure() {
@@ -241,8 +247,8 @@ impl Node {
     }
 }
 
-/// Serves the metrics of the node cache beside those of the Corefile. A port that somebody has is said, no more: two node
-/// caches may share a node.
+/// Serves the metrics of the node cache beside those of the Corefile. A port in use is only logged:
+/// two node caches may share a node.
 fn metrics_page(address: &str, host: &Arc<Host>) -> Http {
     let listener = Http::default();
     let metrics = host.clone();

@@ -1,7 +1,7 @@
-//! Messages to nf_tables and the socket they go through: as much of them as `rules` needs.
+//! Messages to nf_tables and their socket: the part of the protocol that `rules` needs.
 //!
-//! The numbers are those of linux/netfilter/nf_tables.h and nfnetlink.h. Lengths and types of netlink are in the order
-//! of this machine, values of nf_tables in network order.
+//! The numbers are those of linux/netfilter/nf_tables.h and nfnetlink.h. Lengths and types of
+//! netlink are in host byte order, values of nf_tables in network byte order.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use netlink_sys::{Socket, SocketAddr};
 /// The family of a table for IPv4 and IPv6.
 pub(super) const INET: u8 = 1;
 
-/// What a message does, as type of a message (the low octet; the high one is nf_tables among the parts of netfilter).
+/// Types of messages: the low octet; the high one is the number of nf_tables in netfilter.
 pub(super) const NEW_TABLE: u16 = 0;
 pub(super) const DELETE_TABLE: u16 = 2;
 pub(super) const NEW_CHAIN: u16 = 3;
@@ -35,7 +35,7 @@ const APPEND: u16 = 0x800;
 /// Marks an attribute that holds attributes.
 const NESTED: u16 = 0x8000;
 
-/// Octets in front of the attributes: the header of netlink and that of netfilter.
+/// Octets before the attributes: the headers of netlink and netfilter.
 const HEADER: usize = 20;
 
 //----------- Attributes -----------------------------------------------------
@@ -66,7 +66,7 @@ impl Attributes {
         self.bytes(kind | NESTED, &value.0)
     }
 
-    /// The value of an attribute.
+    /// Returns the value of an attribute.
     fn get(&self, wanted: u16) -> Option<&[u8]> {
         let mut octets = self.0.as_slice();
         loop {
@@ -95,7 +95,7 @@ impl Attributes {
 
 //----------- Batch ----------------------------------------------------------
 
-/// Messages that all take effect at once, or none.
+/// Messages that all take effect at once, or not at all.
 pub(super) struct Batch {
     octets: Vec<u8>,
     sequence: u32,
@@ -137,7 +137,8 @@ fn message(kind: u16, flags: u16, sequence: u32, family: u8, resource: u16, attr
 
 //----------- Connection -----------------------------------------------------
 
-/// A socket to nf_tables. Tables that belong to it end when it is closed, however the process ends.
+/// A socket to nf_tables. Tables that belong to it are removed when it is closed, however the
+/// process ends.
 pub(super) struct Connection(Socket);
 
 impl Connection {
@@ -148,12 +149,12 @@ impl Connection {
         Ok(Self(socket))
     }
 
-    /// Sends a batch; the kernel has done all of it, or nothing, when this returns.
+    /// Sends a batch. When this returns, the kernel has applied all of it or nothing.
     pub(super) fn run(&self, mut batch: Batch) -> io::Result<()> {
         batch.push(BATCH_END, REQUEST, 0, NF_TABLES, &Attributes::default());
         self.forget_replies()?;
         self.0.send(&batch.octets, 0)?;
-        // The replies are there: the kernel works within the call.
+        // The replies have arrived: the kernel works within the call.
         self.0.set_non_blocking(true)?;
         let mut replies = Vec::new();
         while let Ok((datagram, _)) = self.0.recv_from_full() {
@@ -167,8 +168,8 @@ impl Connection {
         std::iter::once(first).chain(results).collect()
     }
 
-    /// Everything of one kind that there is; each item is its family and its attributes. `wanted` is what the kernel is
-    /// asked for, which older ones do not look at.
+    /// Returns all objects of one kind, each as its family and its attributes. `wanted` narrows the
+    /// request; older kernels ignore it.
     pub(super) fn list(&self, kind: u16, family: u8, wanted: &Attributes) -> io::Result<Vec<(u8, Attributes)>> {
         self.forget_replies()?;
         self.0.send(&message(NF_TABLES << 8 | kind, REQUEST | DUMP, 1, family, 0, wanted), 0)?;
@@ -193,7 +194,7 @@ impl Connection {
     }
 }
 
-/// Type and body of each message.
+/// Returns type and body of each message.
 fn messages(mut octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let len = u32::from_ne_bytes(*octets.first_chunk()?) as usize;

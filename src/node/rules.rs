@@ -1,24 +1,27 @@
-//! Rules that keep connection tracking away from what is asked of the local addresses.
+//! Rules that keep connection tracking away from queries to the local addresses.
 //!
-//! A packet that is not tracked is not translated either: so one to the ClusterIP of kube-dns ends at the local
-//! interface that has this address, although kube-proxy would lead it elsewhere, and no entry is made for each question
-//! in a table that can be full.
+//! A packet that is not tracked is not translated either. So a packet to the ClusterIP of kube-dns
+//! ends at the local interface with this address, although kube-proxy would redirect it, and
+//! queries do not fill the connection tracking table.
 //!
 //! # Why nf_tables, and a table of its own
 //!
-//! node-cache runs the program iptables and puts its rules in front of the host's. Here the kernel is told directly,
-//! through netlink, because an image needs no program for that, and because nf_tables has what iptables cannot give:
+//! node-cache runs the program iptables and puts its rules before the host's. Signpost talks to the
+//! kernel through netlink, because an image then needs no program, and because nf_tables can do
+//! what iptables cannot:
 //!
-//! - **All or nothing**: the table is replaced in one step. No rule is there twice, none is half there, and no lock is
-//!   waited for.
-//! - **It ends with the process**: the table belongs to the socket that made it (kernel 5.12 and newer). Whatever way the
-//!   process ends, the kernel takes the table away, and kube-proxy leads questions to the ClusterIP to other pods again.
-//! - **Nobody else's rules are touched**: kube-proxy and firewalls have tables of their own, in all their modes; at the
-//!   raw priority this one comes before connection tracking and all of theirs. `nft flush ruleset` passes it by.
+//! - **All or nothing**: the table is replaced in one step. No rule is duplicated or half made, and
+//!   there is no lock to wait for.
+//! - **It ends with the process**: the table belongs to the socket that made it (kernel 5.12 and
+//!   newer). However the process ends, the kernel removes the table, and kube-proxy directs queries
+//!   to the ClusterIP to other pods again.
+//! - **Other rules are not touched**: kube-proxy and firewalls have tables of their own, in all
+//!   their modes; at the raw priority this one comes before connection tracking and all of theirs.
+//!   `nft flush ruleset` does not remove it.
 //!
-//! The price: a table of its own can let nothing in that another one drops. iptables rules of node-cache also accept
-//! port 53 of the local addresses in front of a host firewall's rules; a host that drops what it does not know has to
-//! let it in itself, and is told so.
+//! The price: a separate table cannot accept what another one drops. iptables rules of node-cache
+//! also accept port 53 of the local addresses before a host firewall's rules; a host that drops
+//! unknown traffic has to accept it itself, and a warning says so.
 
 use std::io;
 use std::net::IpAddr;
@@ -27,20 +30,20 @@ use super::nft::{
     Attributes, Batch, Connection, DELETE_TABLE, GET_CHAIN, GET_RULE, INET, NEW_CHAIN, NEW_RULE, NEW_TABLE,
 };
 
-/// What `nft list ruleset` shows behind each rule.
+/// What `nft list ruleset` shows after each rule.
 const COMMENT: &str = "NodeLocal DNS Cache: skip conntrack";
 
-/// The table ends with the socket that made it.
+/// The table is removed with the socket that made it.
 const OWNER: u32 = 2;
 
-/// Hooks, and the name of the chain at each.
+/// Hooks, and the name of the chain at each of them.
 const PREROUTING: (&str, u32) = ("prerouting", 0);
 const OUTPUT: (&str, u32) = ("output", 3);
 
 /// The hook of packets to this host.
 const INPUT: u32 = 1;
 
-/// Before connection tracking (-200), where the table raw of iptables is.
+/// Before connection tracking (-200), at the priority of the iptables table raw.
 const RAW: i32 = -300;
 
 const TCP: u8 = 6;
@@ -53,7 +56,7 @@ enum Side {
     Destination,
 }
 
-/// One rule: packets of this protocol, whose address and port on this side are these, are not tracked.
+/// One rule: packets of this protocol with this address and port on this side are not tracked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rule {
     chain: (&'static str, u32),
@@ -65,29 +68,30 @@ struct Rule {
 
 //----------- Rules ----------------------------------------------------------
 
-/// The rules of a node cache, and the socket that keeps them.
+/// The rules of a node cache and the socket that keeps them.
 pub(super) struct Rules {
-    /// The name of their table: that of the interface, so that two node caches may share a node.
+    /// The name of their table, which is the interface's, so that two node caches may share a node.
     name: String,
     rules: Vec<Rule>,
     /// Whether they stay when the process ends.
     stay: bool,
-    /// Whether they were put in force: what is there before that is a predecessor's.
+    /// Whether this process has put them in force: a table found before that is a predecessor's.
     in_force: bool,
     connection: Option<Connection>,
 }
 
 impl Rules {
-    /// The rules of these addresses for port 53 (or `port`) and the port of the *health* plugin, not yet in force.
+    /// Returns the rules of these addresses for port 53 (or `port`) and the port of the *health*
+    /// plugin, not yet in force.
     pub(super) fn new(name: &str, addresses: &[IpAddr], port: u16, health: u16, stay: bool) -> Self {
         let rules = addresses.iter().flat_map(|&address| of(address, port, health)).collect();
         Self { name: name.to_owned(), rules, stay, in_force: false, connection: None }
     }
 
-    /// Puts them in force, in place of what a predecessor left. Whether anything had to be done.
+    /// Puts them in force, in place of a predecessor's. Returns whether anything had to be done.
     ///
     /// # Errors
-    /// What the kernel says; nothing has changed then.
+    /// The kernel's error; nothing has changed then.
     pub(super) fn ensure(&mut self) -> io::Result<bool> {
         if self.connection.is_none() {
             self.connection = Some(Connection::open()?);
@@ -98,7 +102,8 @@ impl Rules {
         }
         let owned = if self.stay { 0 } else { OWNER };
         match connection.run(self.batch(owned)) {
-            // Kernels before 5.12 know no owner: the table stays if the process is killed, and the next start replaces it.
+            // Kernels before 5.12 know no owner: the table stays if the process is killed, and the
+            // next start replaces it.
             Err(error) if owned != 0 && is_unknown(&error) => connection.run(self.batch(0))?,
             done => done?,
         }
@@ -106,10 +111,10 @@ impl Rules {
         Ok(true)
     }
 
-    /// Takes them away.
+    /// Removes them.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         let Some(connection) = self.connection.take() else { return Ok(()) };
         self.in_force = false;
@@ -121,10 +126,11 @@ impl Rules {
         }
     }
 
-    /// Chains of the host that drop what no rule of theirs lets in, as `nft` names them: `ip filter INPUT`.
+    /// Returns the chains of the host that drop packets by default, as `nft` names them: `ip filter
+    /// INPUT`.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(super) fn dropping_chains(&self) -> io::Result<Vec<String>> {
         let Some(connection) = &self.connection else { return Ok(Vec::new()) };
         let chains = connection.list(GET_CHAIN, 0, &Attributes::default())?;
@@ -136,12 +142,13 @@ impl Rules {
         Ok(rules.iter().filter(|(family, rule)| *family == INET && rule.get_text(1) == Some(&self.name)).count())
     }
 
-    /// The table's name, as all messages about it and what is in it begin.
+    /// Returns the table's name, with which every message about the table and its contents begins.
     fn table(&self) -> Attributes {
         Attributes::default().text(1, &self.name)
     }
 
-    /// All of the table. It is made so that it is there, deleted, and made: whatever was in it before is gone.
+    /// Builds the whole table. The batch makes it so that it exists, deletes it and makes it again,
+    /// so nothing of its former contents is left.
     fn batch(&self, flags: u32) -> Batch {
         let mut batch = Batch::new();
         batch.add(NEW_TABLE, &self.table());
@@ -152,7 +159,7 @@ impl Rules {
             batch.add(NEW_CHAIN, &self.table().text(3, name).nested(4, &place).text(7, "filter"));
         }
         for rule in &self.rules {
-            // The comment as nft writes it: a type, a length, a text.
+            // The comment in nft's format: a type, a length, a text.
             let comment = [&[0, COMMENT.len() as u8 + 1], COMMENT.as_bytes(), b"\0"].concat();
             let attributes = self.table().text(2, rule.chain.0).nested(4, &rule.expressions()).bytes(7, &comment);
             batch.add(NEW_RULE, &attributes);
@@ -161,7 +168,8 @@ impl Rules {
     }
 }
 
-/// The name of a chain that packets to or from this host pass, and that drops them by default.
+/// Returns the name of a chain that packets to or from this host pass and that drops them by
+/// default.
 fn name_if_dropping(family: u8, chain: &Attributes) -> Option<String> {
     let family = match family {
         INET => "inet",
@@ -181,8 +189,8 @@ fn is_unknown(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(95 | 22))
 }
 
-/// Questions from pods, answers to them, questions of the host itself and of pods in its network, and probes of
-/// *health* by the kubelet, both ways.
+/// Returns the rules of one address: queries from pods and the replies, queries of the host itself
+/// and of pods in its network, and the kubelet's probes of *health*, both ways.
 fn of(address: IpAddr, port: u16, health: u16) -> Vec<Rule> {
     let mut rules = Vec::new();
     for protocol in [TCP, UDP] {
@@ -220,17 +228,17 @@ impl Rule {
     }
 }
 
-/// Loads a property of the packet: 15 its family, 16 its transport protocol.
+/// Loads a property of the packet: 15 is its family, 16 its transport protocol.
 fn meta(key: u32) -> Attributes {
     expression("meta", &Attributes::default().number(1, 1).number(2, key))
 }
 
-/// Loads octets of the network header (1) or the transport header (2).
+/// Loads octets of the network header (1) or of the transport header (2).
 fn payload(header: u32, offset: u32, len: u32) -> Attributes {
     expression("payload", &Attributes::default().number(1, 1).number(2, header).number(3, offset).number(4, len))
 }
 
-/// Goes on only if what was loaded is this.
+/// Continues only if the loaded octets are these.
 fn equals(octets: &[u8]) -> Attributes {
     let value = Attributes::default().bytes(1, octets);
     expression("cmp", &Attributes::default().number(1, 1).number(2, 0).nested(3, &value))

@@ -1,4 +1,5 @@
-//! Where the Corefile of a node cache comes from: template, environment and ConfigMap, read anew at each look.
+//! Where the Corefile of a node cache comes from: template, environment and ConfigMap, read at each
+//! check.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use crate::error::{Error, Result, words};
 use crate::host::log;
 use crate::host::metrics::Metrics;
 
-/// Where the ConfigMap kube-dns is mounted in the usual DaemonSets.
+/// Where the usual DaemonSets mount the ConfigMap kube-dns.
 const KUBE_DNS: &str = "/etc/kube-dns";
 
 /// The Corefile of a node cache.
@@ -25,19 +26,20 @@ pub struct Source {
     known: Mutex<Known>,
 }
 
-/// What a look leaves behind.
+/// What is kept from one check to the next.
 #[derive(Default)]
 struct Known {
-    /// The last ConfigMap without a mistake.
+    /// The last valid ConfigMap.
     kube_dns: KubeDns,
-    /// The mistake of the last one: said once.
+    /// The error of the last ConfigMap, which is logged once.
     complaint: String,
-    /// The text that was made last.
+    /// The last text that was made.
     text: String,
 }
 
 impl Source {
-    /// A source for what the flags name; `conf` is the Corefile that is read as it is where there is no template.
+    /// Returns a source for the files in the flags; `conf` is the Corefile that is used unchanged
+    /// if there is no template.
     #[must_use]
     pub fn new(flags: &NodeFlags, conf: Option<&str>, port: &str, metrics: &Metrics) -> Self {
         Self {
@@ -49,11 +51,11 @@ impl Source {
         }
     }
 
-    /// The Corefile as it is now: the name for errors, and the text.
+    /// Returns the current Corefile: its name in errors, and its text.
     ///
     /// # Errors
-    /// Neither template nor Corefile can be read, or the template has a word that stands for nothing. A mistake in the
-    /// ConfigMap is none: what was right before it holds.
+    /// Neither template nor Corefile can be read, or the template has an unknown word. An invalid
+    /// ConfigMap is not an error: the last valid one is used.
     pub fn read(&self) -> Result<(String, Vec<u8>)> {
         let made = self.make();
         if made.is_err() {
@@ -95,7 +97,7 @@ impl Source {
         Ok((name, text.into_bytes()))
     }
 
-    /// Without a template, the Corefile itself.
+    /// Returns the Corefile itself, if there is no template.
     fn ready_made(&self) -> Result<(String, Vec<u8>)> {
         let bytes = std::fs::read(&self.conf).map_err(|error| {
             let (base, why) = (self.flags.base.display(), words(&error));

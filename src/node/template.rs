@@ -1,14 +1,15 @@
-//! From a Corefile with `__PILLAR__` and `__PROMETHEUS__` words to one that can be served.
+//! Makes the Corefile from a template with `__PILLAR__` and `__PROMETHEUS__` words.
 //!
-//! node-cache writes the result to a file and lets CoreDNS find it. Here it stays in memory: the Corefile is made from
-//! its sources at each look, so `reload` sees a change of any of them, and the file system may be read-only. Lines keep
-//! their numbers, so that an error names the line of the template.
+//! node-cache writes the result to a file that CoreDNS reads. Here it stays in memory: the Corefile
+//! is made from its sources at each check, so `reload` sees a change of any of them, and the file
+//! system may be read-only. Lines keep their numbers, so that an error names the line of the
+//! template.
 
 use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::kube_dns::KubeDns;
-use crate::error::{Complaint, Place};
+use crate::error::{Complaint, Position};
 
 const CLUSTER_DNS: &str = "__PILLAR__CLUSTER__DNS__";
 const UPSTREAM_SERVERS: &str = "__PILLAR__UPSTREAM__SERVERS__";
@@ -16,21 +17,21 @@ const LOCAL_DNS: &str = "__PILLAR__LOCAL__DNS__";
 const DNS_SERVER: &str = "__PILLAR__DNS__SERVER__";
 const PROMETHEUS: &str = "__PROMETHEUS__ENDPOINT__";
 
-/// What all words of the trade begin with.
+/// The beginnings of all template words.
 const WORDS: [&str; 2] = ["__PILLAR__", "__PROMETHEUS__"];
 
-/// Where everything else is asked if the ConfigMap names nobody.
+/// The upstream of other names if the ConfigMap has none.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// What the words stand for.
+/// The values of the words.
 pub(super) struct Values<'a> {
-    /// The addresses that are answered on.
+    /// The addresses that the server listens on.
     pub(super) addresses: &'a [IpAddr],
-    /// The port of the blocks of stub domains.
+    /// The port of the blocks for stub domains.
     pub(super) port: &'a str,
     /// The ClusterIP of the upstream Service, if the environment has it.
     pub(super) cluster_dns: Option<IpAddr>,
-    /// The name of that Service and of the variable it comes from, for an error.
+    /// The name of that Service and of its environment variable, for an error.
     pub(super) service: &'a str,
     /// Where *prometheus* listens.
     pub(super) prometheus: &'a str,
@@ -41,7 +42,7 @@ pub(super) struct Values<'a> {
 /// Puts the values into a template; `file` is its name in errors.
 ///
 /// # Errors
-/// The first word that stands for nothing.
+/// The first word without a value.
 pub(super) fn render(file: &str, base: &str, values: &Values<'_>) -> Result<String, Box<Complaint>> {
     let addresses: Vec<String> = values.addresses.iter().map(IpAddr::to_string).collect();
     let upstreams = match values.kube_dns.upstreams.as_slice() {
@@ -51,7 +52,7 @@ pub(super) fn render(file: &str, base: &str, values: &Values<'_>) -> Result<Stri
     let base = if values.kube_dns.upstreams.is_empty() { base.to_owned() } else { over_udp(base) };
     let mut text = String::with_capacity(base.len());
     for (at, line) in base.split_inclusive('\n').enumerate() {
-        // A comment may name words that mean nothing here.
+        // A comment may contain unknown words.
         if line.trim_start().starts_with('#') {
             text.push_str(line);
             continue;
@@ -76,8 +77,8 @@ pub(super) fn render(file: &str, base: &str, values: &Values<'_>) -> Result<Stri
     Ok(text)
 }
 
-/// Upstreams of the administrator are asked over UDP, although the template may say `force_tcp` for those of the node.
-/// The lines that go leave empty ones.
+/// Makes the administrator's upstreams use UDP, although the template may say `force_tcp` for those
+/// of the node. Removed lines become empty ones.
 fn over_udp(base: &str) -> String {
     let lines: Vec<&str> = base.lines().collect();
     let is_forward = |line: &str| line.split_whitespace().eq(["forward", ".", UPSTREAM_SERVERS, "{"]);
@@ -111,7 +112,7 @@ fn stands_for_nothing(file: &str, at: usize, line: &str, left: usize, service: &
         "it has to be replaced before the manifest is applied: __PILLAR__DNS__DOMAIN__ by the domain of the cluster, cluster.local".into()
     };
     Complaint::new(format!("{word} stands for nothing"))
-        .at(Place {
+        .at(Position {
             file: file.into(),
             line: at as u32 + 1,
             text: line.trim_end_matches('\n').to_owned(),
@@ -121,7 +122,7 @@ fn stands_for_nothing(file: &str, at: usize, line: &str, left: usize, service: &
         .hint(hint)
 }
 
-/// The variable that Kubernetes sets to the ClusterIP of a Service.
+/// Returns the variable that Kubernetes sets to the ClusterIP of a Service.
 pub(super) fn variable(service: &str) -> String {
     format!("{}_SERVICE_HOST", service.replace('-', "_").to_uppercase())
 }

@@ -1,22 +1,24 @@
-//! # acl — who may ask what
+//! # acl — decide who may ask what
 //!
-//! Looks at the client's address and the type of the question, and lets it pass, refuses it, answers it with nothing or
-//! drops it.
+//! Looks at the client's address and the type of the question, and lets it pass, refuses it,
+//! answers it with nothing or drops it.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! acl [ZONES...] {
-//!     allow|block|filter|drop [type TYPE...] [net NETWORK...]
 //! }
 //! ```
-//! - **ZONES** default to those of the server block; questions elsewhere pass.
-//! - `allow` lets the question pass, whatever later blocks of `acl` say; `block` says REFUSED, `filter` an empty NOERROR, each with an
-//!   extended error (RFC 8914: 15 blocked, 17 filtered); `drop` says nothing, and the query is counted and logged all the same.
-//! - **TYPE** in upper case, **NETWORK** as `10.0.0.0/8` or a single address. `*`, or leaving them out, means all.
 //!
-//! The first line that holds decides; a question that none holds for goes on to the next block of `acl`, and then passes.
+//! - **ZONES** default to those of the server block; questions elsewhere pass.
+//! - **TYPE** is in upper case, **NETWORK** is `10.0.0.0/8` or a single address. `*`, or leaving
+//!   them out, means all.
+//!
+//! The first line that matches decides; a question that no line matches goes on to the next block
+//! of `acl`, and then passes.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     acl example.org {
@@ -31,19 +33,18 @@
 //! ```
 //!
 //! ## Metrics
-//! - `coredns_acl_blocked_requests_total{server,zone,view}`, `coredns_acl_filtered_requests_total{server,zone,view}`,
-//!   `coredns_acl_dropped_requests_total{server,zone,view}`: questions that were refused, emptied, dropped.
-//! - `coredns_acl_allowed_requests_total{server,view}`: questions that passed.
 //!
-//! ## Differences from CoreDNS
-//! - A rule whose zones are all invalid is refused; CoreDNS takes it, and it protects nothing.
-//! - An IPv4 address that came to an IPv6 socket is held against networks of IPv4.
-//! - The OPT of a reply is as the client's, and only where it sent one; CoreDNS always adds one, of 4096 octets.
-//! - Questions of our own, to keep what is cached fresh, pass.
+//! - `coredns_acl_blocked_requests_total{server,zone,view}`,
+//!   `coredns_acl_filtered_requests_total{server,zone,view}`,
+//!   `coredns_acl_dropped_requests_total{server,zone,view}`: questions that were refused, emptied,
+//!   dropped.
+//! - `coredns_acl_allowed_requests_total{server,view}`: questions that passed.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -57,7 +58,7 @@ use crate::wire::reply::ede;
 use crate::wire::types::{rcode, type_number};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "acl", setup };
+pub const PLUGIN: Registration = Registration { name: "acl", setup, doc: doc_of!("acl.rs"), options: &[&OPTIONS] };
 
 const ZONED: &[&str] = &["server", "zone", "view"];
 
@@ -91,9 +92,6 @@ enum Action {
     Drop,
 }
 
-const ACTIONS: &[(&str, Action)] =
-    &[("allow", Action::Allow), ("block", Action::Block), ("filter", Action::Filter), ("drop", Action::Drop)];
-
 /// One line of a block.
 struct Policy {
     action: Action,
@@ -123,7 +121,9 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         let (directive, words) = (cursor.word(), cursor.args());
         let mut rule = Rule { zones: Zones::read(&cursor, &words, s.keys), policies: Vec::new() };
         while cursor.next_option() {
-            rule.policies.push(policy(&mut cursor)?);
+            // CoreDNS takes these names in any case.
+            let option = OPTIONS.find(&cursor.word().as_str().to_ascii_lowercase());
+            (option.ok_or_else(|| OPTIONS.unknown(&cursor))?.read)(&mut cursor, &mut rule.policies, s)?;
         }
         if rule.zones.is_empty() && !rule.policies.is_empty() {
             // An operator who wrote it relies on it.
@@ -138,14 +138,41 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-fn policy(cursor: &mut Cursor<'_>) -> Result<Policy> {
-    let word = cursor.word();
-    let lower = word.as_str().to_ascii_lowercase();
-    let Some(&(_, action)) = ACTIONS.iter().find(|(name, _)| *name == lower) else {
-        let message = "expect 'allow', 'block', 'filter' or 'drop'";
-        let known: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).collect();
-        return Err(cursor.unknown(word, unexpected(word, message), &known));
-    };
+static OPTIONS: OptionsOf<Vec<Policy>> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "allow",
+            form: MATCHES,
+            about: "The question passes, whatever later blocks of `acl` say.",
+            read: |cursor, policies, _| policy(cursor, policies, Action::Allow),
+        },
+        OptionOf {
+            name: "block",
+            form: MATCHES,
+            about: "The reply is REFUSED, with the extended error 15 (RFC 8914).",
+            read: |cursor, policies, _| policy(cursor, policies, Action::Block),
+        },
+        OptionOf {
+            name: "filter",
+            form: MATCHES,
+            about: "The reply is an empty NOERROR, with the extended error 17.",
+            read: |cursor, policies, _| policy(cursor, policies, Action::Filter),
+        },
+        OptionOf {
+            name: "drop",
+            form: MATCHES,
+            about: "There is no reply; the query is counted and logged all the same.",
+            read: |cursor, policies, _| policy(cursor, policies, Action::Drop),
+        },
+    ],
+    unknown: |word| unexpected(word, "expect 'allow', 'block', 'filter' or 'drop'"),
+};
+
+/// What follows each action.
+const MATCHES: &str = "[type TYPE...] [net NETWORK...]";
+
+fn policy(cursor: &mut Cursor<'_>, policies: &mut Vec<Policy>, action: Action) -> Result<()> {
+    let lower = cursor.word().as_str().to_ascii_lowercase();
     let mut policy = Policy { action, types: None, networks: None };
     let args = cursor.args();
     let mut rest = &args[..];
@@ -169,7 +196,8 @@ fn policy(cursor: &mut Cursor<'_>) -> Result<Policy> {
     // `*` stands for all, as leaving them out does.
     policy.types = policy.types.filter(|types| !types.contains(&0));
     policy.networks = policy.networks.filter(|networks| !networks.is_empty());
-    Ok(policy)
+    policies.push(policy);
+    Ok(())
 }
 
 fn begins_section(word: &Word) -> bool {

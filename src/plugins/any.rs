@@ -1,14 +1,16 @@
 //! # any — give ANY a minimal answer
 //!
-//! Answers questions of type ANY with one HINFO record, as RFC 8482 section 4.2 says: nobody needs all records of a name at
-//! once but who wants a large answer to a forged address.
+//! Answers questions of type ANY with one HINFO record, as RFC 8482 section 4.2 says. ANY is used
+//! almost only to make large answers to forged addresses.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! any
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     any
@@ -18,6 +20,7 @@
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
@@ -26,7 +29,7 @@ use crate::wire::encode::{Encoder, Owner};
 use crate::wire::types::rtype;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "any", setup };
+pub const PLUGIN: Registration = Registration { name: "any", setup, doc: doc_of!("any.rs"), options: &[] };
 
 /// The TTL of the record in seconds: the number of the RFC, as in CoreDNS.
 const TTL: u32 = 8482;

@@ -1,21 +1,25 @@
 //! # bind — listen on some addresses only
 //!
-//! Without it a server block listens on all addresses of the host. An interface stands for all addresses that it
-//! has when the Corefile is read; a link-local IPv6 address gets its interface's name, `fe80::1%eth0`. With `reload`
-//! an address that an interface gets or loses is found at the next look.
+//! Without this directive a server block listens on all addresses of the host. An interface stands
+//! for all addresses that it has when the Corefile is read; a link-local IPv6 address gets its
+//! interface's name, `fe80::1%eth0`. With `reload` an address that an interface gets or loses is
+//! found at the next look.
 //!
-//! Blocks may listen on overlapping addresses of one port. A question goes to the block that names its address, or else
-//! to one that listens on all: without `bind`, or with `0.0.0.0` or `::`, which mean both families.
+//! Blocks may listen on overlapping addresses of one port. A question goes to the block that names
+//! its address, or else to one that listens on all: without `bind`, or with `0.0.0.0` or `::`,
+//! which mean both families.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! bind ADDRESS|INTERFACE... [{
-//!     except ADDRESS|INTERFACE...
 //! }]
 //! ```
-//! May stand several times; the addresses of all lines count. `except` takes out addresses of its own line.
+//!
+//! The directive may stand several times; the addresses of all lines count.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     bind lo {
@@ -24,21 +28,18 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - A block that has no address left is refused; CoreDNS starts and serves it nowhere.
-//! - An address that is named twice, or as an address and by its interface, counts once; CoreDNS refuses it.
-//! - A new address of an interface is found by `reload`; CoreDNS waits until the text of the Corefile changes.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, Word, value};
 use crate::error::Result;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "bind", setup };
+pub const PLUGIN: Registration = Registration { name: "bind", setup, doc: doc_of!("bind.rs"), options: &[&OPTIONS] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
@@ -50,18 +51,10 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             return Err(cursor.error("at least one address or interface name is expected"));
         }
         let mut except_words = Vec::new();
-        while cursor.next_option() {
-            if cursor.word().as_str() != "except" {
-                let message = format!("Error during parsing: invalid option {}", value::quote(cursor.word().as_str()));
-                return Err(cursor.unknown(cursor.word(), message, &["except"]));
-            }
-            except_words = cursor.args();
-            if except_words.is_empty() {
-                return Err(cursor.error("at least one address or interface must be given to except subdirective"));
-            }
-        }
+        OPTIONS.read(&mut cursor, &mut except_words, s)?;
         let wanted = words.iter().map(|word| Ok((word, addresses(&cursor, &[word], &interfaces)?)));
         let wanted: Vec<_> = wanted.collect::<Result<_>>()?;
+        let except_words: Vec<&Word> = except_words.iter().collect();
         let except = addresses(&cursor, &except_words, &interfaces)?;
         named.extend(words.iter().chain(&except_words).map(|word| word.as_str().to_owned()));
         for (word, wanted) in wanted {
@@ -77,6 +70,23 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+/// What is read are the words that name what is left out.
+static OPTIONS: OptionsOf<Vec<Word>> = OptionsOf {
+    all: &[OptionOf {
+        name: "except",
+        form: "ADDRESS|INTERFACE...",
+        about: "Leaves out addresses of the same line.",
+        read: |cursor, except, _| {
+            *except = cursor.args().into_iter().cloned().collect();
+            if except.is_empty() {
+                return Err(cursor.error("at least one address or interface must be given to except subdirective"));
+            }
+            Ok(())
+        },
+    }],
+    unknown: |word| format!("Error during parsing: invalid option {}", value::quote(word.as_str())),
+};
 
 /// The addresses of these interfaces as a text that can be compared.
 fn state(names: &[String], interfaces: &[(String, String)]) -> String {

@@ -1,32 +1,33 @@
-//! # bufsize — a limit to the size of UDP replies
+//! # bufsize — limit the size of UDP replies
 //!
-//! Lowers the payload size that a client advertises in its OPT, for the reply and for upstreams that the query
-//! is sent to, so that no reply has to be cut into IP fragments.
+//! Lowers the payload size that a client advertises in its OPT, for the reply and for upstreams
+//! that the query is sent to, so that no reply has to be cut into IP fragments.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! bufsize [SIZE]
 //! ```
+//!
 //! SIZE is 512 to 4096 octets, and 1232 if it is not given.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     bufsize 1232
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! None.
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::value;
 use crate::error::Result;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "bufsize", setup };
+pub const PLUGIN: Registration = Registration { name: "bufsize", setup, doc: doc_of!("bufsize.rs"), options: &[] };
 
 /// What crosses any network without being cut (DNS flag day 2020).
 const DEFAULT: u16 = 1232;

@@ -1,35 +1,35 @@
-//! # cancel — an end to waiting
+//! # cancel — limit how long a query may wait
 //!
-//! A query that still waits for somebody (an upstream, as a rule) when its time is over is answered with
-//! SERVFAIL. The time counts from the moment the query was received.
+//! A query that still waits when its time is over, usually for an upstream, is answered with
+//! SERVFAIL at once. The time counts from the moment the query was received.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! cancel [DURATION]
 //! ```
+//!
 //! The default is 5.001 s: no client waits longer than 5 s.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! example.org {
 //!     cancel 1s
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - Every plugin that waits obeys; in CoreDNS only those that look at the query's context do.
-//! - The client is answered at once when the time is over; CoreDNS waits for the plugin to notice.
 
 use std::time::Duration;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::value;
 use crate::error::Result;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "cancel", setup };
+pub const PLUGIN: Registration = Registration { name: "cancel", setup, doc: doc_of!("cancel.rs"), options: &[] };
 
 /// Just longer than any client waits.
 const DEFAULT: Duration = Duration::from_millis(5001);

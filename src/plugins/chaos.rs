@@ -1,32 +1,36 @@
 //! # chaos — tell version, authors and host in class CH
 //!
-//! Answers TXT questions of class CH: `version.bind` and `version.server` with the version, `authors.bind` with the authors,
-//! `hostname.bind` and `id.server` with the name of the host, which in a cluster is the name of the Pod. All have a TTL of 0.
+//! Answers TXT questions of class CH: `version.bind` and `version.server` with the version,
+//! `authors.bind` with the authors, `hostname.bind` and `id.server` with the name of the host,
+//! which in a cluster is the name of the Pod. All have a TTL of 0.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! chaos [VERSION] [AUTHORS...]
 //! ```
+//!
 //! - **VERSION** defaults to what `signpost -version` says of itself in its first line.
 //! - **AUTHORS** come sorted and once each. Without any, `authors.bind` has no records.
 //!
-//! Texts are cut after 255 octets. Other questions go to the next plugin. With this plugin questions of other classes than
-//! IN are let in on all ports of the server block.
+//! Texts are cut after 255 octets. Other questions go to the next plugin. With this plugin
+//! questions of other classes than IN are let in on all ports of the server block.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     chaos "internal 7" "The Platform Team"
 //!     whoami
 //! }
 //! ```
-//! `dig @10.96.0.10 CH TXT hostname.bind` tells which Pod answers.
 //!
-//! ## Differences from CoreDNS
-//! - The authors come in their order, not shuffled; without AUTHORS there are none, in place of CoreDNS's own.
+//! `dig @10.96.0.10 CH TXT hostname.bind` tells which Pod answers.
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::unknown_property;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
@@ -37,7 +41,7 @@ use crate::wire::name::Name;
 use crate::wire::types::{class, rtype};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "chaos", setup };
+pub const PLUGIN: Registration = Registration { name: "chaos", setup, doc: doc_of!("chaos.rs"), options: &[] };
 
 /// The most octets of a text (RFC 1035 section 3.3).
 const MAX_TEXT: usize = 255;
@@ -54,7 +58,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     cursor.next_occurrence();
     let args: Vec<&str> = cursor.args().iter().map(|word| word.as_str()).collect();
     if cursor.next_option() {
-        return Err(cursor.unknown_property(&[]));
+        return Err(cursor.unknown(cursor.word(), unknown_property(cursor.word()), &[]));
     }
     let coredns = format!("CoreDNS-{}", host::COREDNS);
     let (version, authors) = args.split_first().map_or((&*coredns, [].as_slice()), |(version, rest)| (*version, rest));

@@ -1,28 +1,29 @@
-//! # debug — let debug lines through
+//! # debug — print debug lines
 //!
-//! Prints `[DEBUG]` lines, for the whole process as soon as one server block says so.
+//! Prints `[DEBUG]` lines. One server block with this directive turns them on for the whole
+//! process.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! debug
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     debug
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - A panic in a plugin costs one query here too; in CoreDNS it ends the process where `debug` is loaded.
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::error::Result;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "debug", setup };
+pub const PLUGIN: Registration = Registration { name: "debug", setup, doc: doc_of!("debug.rs"), options: &[] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();

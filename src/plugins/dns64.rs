@@ -1,24 +1,25 @@
-//! # dns64 — IPv6 addresses for names that have IPv4 alone
+//! # dns64 — make IPv6 addresses for names that have only IPv4
 //!
-//! Makes AAAA records out of A records, for clients that reach IPv4 through a translator (RFC 6147). Only for questions
-//! that came over IPv6, unless told otherwise.
+//! Makes AAAA records out of A records, for clients that reach IPv4 through a translator (RFC
+//! 6147). Only questions that came over IPv6 are treated so, unless `allow_ipv4` is given.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! dns64 [PREFIX]
 //! dns64 {
-//!     prefix PREFIX       # default 64:ff9b::/96
-//!     translate_all       # also for names with AAAA records of their own, but for those of the cluster
-//!     allow_ipv4          # also for questions that came over IPv4
 //! }
 //! ```
+//!
 //! **PREFIX** has 32, 40, 48, 56, 64 or 96 bits (RFC 6052).
 //!
-//! A question for AAAA goes to the plugins below. If they have no AAAA record, and do not say that the name does not exist,
-//! the server is asked for A, and what it answers comes back with each address behind the prefix. Their TTL is that of the
-//! A records, at most that of the SOA of the denial, or 600 seconds without one.
+//! A question for AAAA goes to the plugins below. If they have no AAAA record, and do not say that
+//! the name does not exist, the name's A records are looked up, and the reply has the prefix in
+//! front of each address. The TTL is that of the A records, but at most that of the SOA of the
+//! denial, or 600 seconds without one.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     dns64 {
@@ -29,17 +30,15 @@
 //! }
 //! ```
 //!
-//! ## Differences from CoreDNS
-//! - `translate_all` leaves the AAAA records alone that `kubernetes` or `k8s_external` answers. A translator leads to hosts outside
-//!   that have IPv4 alone; a Service has its IPv6 address from the cluster, and its clients reach it there. What `hosts` and
-//!   `template` answer is translated: an operator may write down any address there, one outside too.
-//!
 //! ## Metrics
+//!
 //! - `coredns_dns64_requests_translated_total{server}`: questions that were asked again for A.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::corefile::{Cursor, Word, value};
@@ -53,7 +52,7 @@ use crate::wire::translate::{Prefix, translated};
 use crate::wire::types::{class, rcode, rtype};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "dns64", setup };
+pub const PLUGIN: Registration = Registration { name: "dns64", setup, doc: doc_of!("dns64.rs"), options: &[&OPTIONS] };
 
 static TRANSLATED: Family = Family {
     name: "coredns_dns64_requests_translated_total",
@@ -94,21 +93,46 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             }
             _ => return Err(cursor.arg_err()),
         }
-        while cursor.next_option() {
-            match cursor.word().as_str() {
-                "prefix" => {
-                    let word = cursor.expect_arg()?;
-                    plugin.prefix = read_prefix(&cursor, word)?;
-                }
-                "translate_all" => plugin.translate_all = true,
-                "allow_ipv4" => plugin.allow_ipv4 = true,
-                _ => return Err(cursor.unknown_property(&["prefix", "translate_all", "allow_ipv4"])),
-            }
-        }
+        OPTIONS.read(&mut cursor, &mut plugin, s)?;
     }
     s.chain(plugin);
     Ok(())
 }
+
+static OPTIONS: OptionsOf<Dns64> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "prefix",
+            form: "PREFIX",
+            about: "The prefix that is put in front of IPv4 addresses (64:ff9b::/96).",
+            read: |cursor, plugin, _| {
+                let word = cursor.expect_arg()?;
+                plugin.prefix = read_prefix(cursor, word)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "translate_all",
+            form: "",
+            about: "Names that have AAAA records are translated too, except those that `kubernetes` and `k8s_external` \
+                    answer.",
+            read: |_, plugin, _| {
+                plugin.translate_all = true;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "allow_ipv4",
+            form: "",
+            about: "Questions that came over IPv4 are treated in the same way.",
+            read: |_, plugin, _| {
+                plugin.allow_ipv4 = true;
+                Ok(())
+            },
+        },
+    ],
+    unknown: unknown_property,
+};
 
 fn read_prefix(cursor: &Cursor<'_>, word: &Word) -> Result<Prefix> {
     let hint = "as in 64:ff9b::/96, with 32, 40, 48, 56, 64 or 96 bits";
@@ -228,7 +252,7 @@ mod tests {
             ("k8s_external", "svc. 5 IN AAAA fd00::1"),
             ("hosts", "svc. 5 IN AAAA 64:ff9b::a00:1"),
         ] {
-            let plugins = [super::PLUGIN, Registration { name: plugin, setup }, crate::plugins::whoami::PLUGIN];
+            let plugins = [super::PLUGIN, Registration::bare(plugin, setup), crate::plugins::whoami::PLUGIN];
             let plugins: &'static [Registration] = Box::leak(Box::new(plugins));
             let served: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
             let vocabulary = crate::corefile::Vocabulary { served: &served, elsewhere: &[] };

@@ -1,19 +1,21 @@
-//! # health — tell probes that the process lives
+//! # health — tell probes that the process is alive
 //!
-//! GET /health gives 200 `OK` from the start to the end of the lameduck time. The server also asks itself every
-//! second and measures how long that takes: a long time means that it does not get the CPU that it needs.
+//! GET /health gives 200 `OK` from the start to the end of the lameduck time. The server also asks
+//! itself every second and measures how long that takes: a long time means that it does not get the
+//! CPU that it needs.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! health [ADDRESS] [{
-//!     lameduck DURATION
 //! }]
 //! ```
-//! ADDRESS is `:8080` if it is not given. Without a port, as in `127.0.0.1:`, any free one is taken, and the log says which;
-//! then the server does not ask itself. With `lameduck`, queries are still answered for that long after the signal
-//! to stop, so that clients can be sent elsewhere first.
+//!
+//! ADDRESS is `:8080` if it is not given. Without a port, as in `127.0.0.1:`, any free one is
+//! taken, and the log says which; then the server does not ask itself.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     health {
@@ -24,12 +26,9 @@
 //! ```
 //!
 //! ## Metrics
+//!
 //! - `coredns_health_request_duration_seconds`: how long the server's own requests took.
 //! - `coredns_health_request_failures_total`: how many of them failed.
-//!
-//! ## Differences from CoreDNS
-//! - While clients still ask after the lameduck time, it goes on for up to 4 s more.
-//! - Watches and upstream checks go on during the lameduck time; there the answers grow old in it.
 
 use std::io;
 use std::time::Duration;
@@ -38,6 +37,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, value};
 use crate::error::Result;
@@ -46,7 +47,8 @@ use crate::host::log;
 use crate::host::metrics::{Counter, Family, Histogram};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "health", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "health", setup, doc: doc_of!("health.rs"), options: &[&OPTIONS] };
 
 static DURATION: Family = Family {
     name: "coredns_health_request_duration_seconds",
@@ -75,12 +77,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             [word] => (address, written) = (cursor.page_address(word)?, word),
             _ => return Err(cursor.arg_err()),
         }
-        while cursor.next_option() {
-            match cursor.word().as_str() {
-                "lameduck" => lameduck = lameduck_time(&mut cursor)?,
-                _ => return Err(cursor.unknown_property(&["lameduck"])),
-            }
-        }
+        OPTIONS.read(&mut cursor, &mut lameduck, s)?;
     }
     s.lameduck(lameduck);
     s.http(&address, written, "/health", Handler::light(|| (200, TEXT, "OK".to_owned())));
@@ -96,10 +93,24 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A negative time is none, as in CoreDNS.
+/// What is read is the lameduck time.
+static OPTIONS: OptionsOf<Duration> = OptionsOf {
+    all: &[OptionOf {
+        name: "lameduck",
+        form: "DURATION",
+        about: "How long queries are still answered after the signal to stop (0s), so that clients can be sent elsewhere \
+                first.",
+        read: |cursor, lameduck, _| {
+            *lameduck = lameduck_time(cursor)?;
+            Ok(())
+        },
+    }],
+    unknown: unknown_property,
+};
+
+/// A negative time counts as 0, as in CoreDNS.
 fn lameduck_time(cursor: &mut Cursor<'_>) -> Result<Duration> {
-    let args = cursor.args();
-    let [word] = args[..] else { return Err(cursor.arg_err()) };
+    let word = cursor.one_arg()?;
     let span = value::duration(word.as_str()).map_err(|wrong| {
         cursor.error_at(word, format!("unable to parse lameduck duration value: '{word}' : {wrong}"))
     })?;

@@ -65,40 +65,22 @@ pub const ALL: &[Registration] = &[
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked
 ];
 
-/// Plugins that CoreDNS 1.15.0 has and Signpost does not have yet.
-pub const ELSEWHERE: &[&str] = &[
-    "auto",
-    "azure",
-    "clouddns",
-    "dnssec",
-    "dnstap",
-    "dynupdate",
-    "erratic",
-    "etcd",
-    "file",
-    "geoip",
-    "grpc",
-    "grpc_server",
-    "header",
-    "https",
-    "https3",
-    "local",
-    "metadata",
-    "minimal",
-    "multisocket",
-    "nomad",
-    "on",
-    "pprof",
-    "proxyproto",
-    "quic",
-    "route53",
-    "secondary",
-    "shed",
-    "sign",
-    "siit",
-    "timeouts",
-    "trace",
-    "transfer",
-    "tsig",
-    "view",
+/// The names of all plugins, sorted.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = ALL.iter().map(|plugin| plugin.name).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The plugins of CoreDNS 1.15.0, in its order. Those that are not in [`ALL`] are refused by name.
+#[rustfmt::skip]
+pub const COREDNS: &[&str] = &[
+    "root", "metadata", "geoip", "cancel", "proxyproto", "quic", "grpc_server", "https", "https3",
+    "timeouts", "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "trace", "ready",
+    "health", "pprof", "shed", "prometheus", "errors", "log", "dnstap", "local", "dns64", "siit",
+    "any", "chaos", "loadbalance", "tsig", "rewrite", "autopath", "acl", "cache", "header",
+    "dnssec", "tls", "minimal", "template", "transfer", "dynupdate", "hosts", "route53", "azure",
+    "clouddns", "k8s_external", "kubernetes", "file", "auto", "secondary", "etcd", "loop",
+    "forward", "grpc", "erratic", "whoami", "on", "sign", "view", "nomad",
 ];

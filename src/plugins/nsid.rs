@@ -1,33 +1,34 @@
 //! # nsid — say which server answered
 //!
-//! Adds an identifier of this server to replies whose query asks for it (RFC 5001): `dig +nsid` shows it.
+//! Adds an identifier of this server to replies whose query asks for it (RFC 5001): `dig +nsid`
+//! shows it.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! nsid [DATA...]
 //! ```
-//! DATA is the identifier; several words are joined with spaces. The default is the name of the host, which in a
-//! cluster is the name of the Pod.
+//!
+//! DATA is the identifier; several words are joined with spaces. The default is the name of the
+//! host, which in a cluster is the name of the Pod.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     nsid "node 7"
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - The reply's DO bit stays the client's; CoreDNS sets it in replies with an identifier.
-//! - Errors that the server answers by itself carry the identifier too.
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
 use crate::error::Result;
 use crate::host;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "nsid", setup };
+pub const PLUGIN: Registration = Registration { name: "nsid", setup, doc: doc_of!("nsid.rs"), options: &[] };
 
 /// The option's code (RFC 5001 section 2.3).
 const NSID: u16 = 3;

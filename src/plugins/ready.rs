@@ -1,21 +1,23 @@
 //! # ready — tell probes when the server is ready
 //!
-//! GET /ready gives 200 `OK` once every plugin is ready that can tell, of all server blocks that list `ready`.
-//! Until then it gives 503 and the names of those that are not, sorted, with commas between. Below that line stand the
-//! reasons, each with the plugin that has it and what to do. The names are a log line too: at once, then ever more
-//! seldom. From the signal to stop it gives 503, so that no new clients are sent here.
+//! GET /ready gives 200 `OK` once all plugins are ready, in all server blocks that have this
+//! directive. Until then it gives 503 and the names of those that are not, sorted, with commas
+//! between. Below that line stand the reasons, each with the plugin that has it and what to do. The
+//! names are also logged: at once, then less and less often. From the signal to stop it gives 503,
+//! so that no new clients are sent here.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! ready [ADDRESS] [{
-//!     monitor until-ready|continuously
 //! }]
 //! ```
-//! ADDRESS is `:8181` if it is not given. Without a port, as in `127.0.0.1:`, any free one is taken, and the log says which.
-//! With `until-ready` (the default) a plugin that was ready once is not asked
-//! again; with `continuously` every request asks all.
+//!
+//! ADDRESS is `:8181` if it is not given. Without a port, as in `127.0.0.1:`, any free one is
+//! taken, and the log says which.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     ready :8181 {
@@ -24,13 +26,6 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - An address that is in use refuses the configuration; CoreDNS goes on without the page.
-//! - Of two plugins of the same name both have to be ready; in CoreDNS the last one counts.
-//! - `monitor` counts for its own address; in CoreDNS the last one in the Corefile counts for all.
-//! - Answers 503 during the lameduck time; in CoreDNS the port is closed.
-//! - Reasons below the names; CoreDNS gives the names alone. It has a log line for each request that finds some.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -39,6 +34,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Probes, Registration, Setup};
 use crate::error::Result;
 use crate::host::http::{Handler, Page, TEXT};
@@ -46,7 +43,7 @@ use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "ready", setup };
+pub const PLUGIN: Registration = Registration { name: "ready", setup, doc: doc_of!("ready.rs"), options: &[&OPTIONS] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
@@ -57,26 +54,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             [word] => (address, written) = (cursor.page_address(word)?, word),
             _ => return Err(cursor.arg_err()),
         }
-        while cursor.next_option() {
-            match (cursor.word().as_str(), &cursor.clone().args()[..]) {
-                ("monitor", [kind]) => {
-                    cursor.args();
-                    continuously = match kind.as_str() {
-                        "continuously" => true,
-                        "until-ready" => false,
-                        _ => {
-                            let message = format!("Error during parsing: monitor type '{kind}' not supported");
-                            return Err(cursor.unknown(kind, message, &["continuously", "until-ready"]));
-                        }
-                    };
-                }
-                ("monitor", _) => {
-                    cursor.args();
-                    return Err(cursor.arg_err());
-                }
-                _ => return Err(cursor.unknown_property(&["monitor"])),
-            }
-        }
+        OPTIONS.read(&mut cursor, &mut continuously, s)?;
     }
     let ready = Ready {
         probes: s.probes(),
@@ -88,6 +66,29 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     s.http(&address, written, "/ready", Handler::light(move || ready.page()));
     Ok(())
 }
+
+/// What is read is whether every request asks all plugins.
+static OPTIONS: OptionsOf<bool> = OptionsOf {
+    all: &[OptionOf {
+        name: "monitor",
+        form: "until-ready|continuously",
+        about: "With `until-ready` (the default) a plugin that was ready once is not asked again; with `continuously` \
+                every request asks all plugins.",
+        read: |cursor, continuously, _| {
+            let kind = cursor.one_arg()?;
+            *continuously = match kind.as_str() {
+                "continuously" => true,
+                "until-ready" => false,
+                _ => {
+                    let message = format!("Error during parsing: monitor type '{kind}' not supported");
+                    return Err(cursor.unknown(kind, message, &["continuously", "until-ready"]));
+                }
+            };
+            Ok(())
+        },
+    }],
+    unknown: unknown_property,
+};
 
 /// From one log line to the next that says the same: at first, and in the end.
 const TOLD_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
@@ -167,8 +168,8 @@ mod tests {
     fn who_was_ready_once_is_only_asked_again_if_that_is_wanted() {
         let plugins = [
             PLUGIN,
-            Registration { name: "zeta", setup: |s| late("zeta", &FIRST, s) },
-            Registration { name: "alpha", setup: |s| late("alpha", &SECOND, s) },
+            Registration::bare("zeta", |s| late("zeta", &FIRST, s)),
+            Registration::bare("alpha", |s| late("alpha", &SECOND, s)),
         ];
         let vocabulary = Vocabulary { served: &["ready", "zeta", "alpha"], elsewhere: &[] };
         let text = ". {\nready\nzeta\nalpha\n}\nb {\nready :1 {\nmonitor continuously\n}\n}\n";

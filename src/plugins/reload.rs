@@ -1,37 +1,40 @@
 //! # reload — take over a changed Corefile
 //!
-//! Looks at the Corefile, and all that it imports, at an interval, and takes over what has changed: also the addresses of
-//! interfaces that `bind` names. What this plugin says here is done by the server itself: see `server/reload`.
+//! Looks at the Corefile, and all that it imports, at an interval, and takes over what has changed:
+//! also the addresses of interfaces that `bind` names. The first server block with this directive
+//! counts for the whole process.
 //!
-//! A Corefile that cannot be taken over changes nothing, and is looked at again: one with an error, one that is missing, and
-//! one without a server block, which a file that is being written can be for a moment.
+//! A Corefile that cannot be taken over changes nothing, and is looked at again: one with an error,
+//! one that is missing, and one without a server block, which a file that is being written can be
+//! for a moment.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! reload [INTERVAL [JITTER]]
 //! ```
-//! INTERVAL is 30s if it is not given, and at least 2s. JITTER spreads the looks of many replicas; it is 15s if it
-//! is not given, 0 or at least 1s, and never more than half of the interval.
+//!
+//! INTERVAL is 30s if it is not given, and at least 2s. JITTER spreads the looks of many replicas;
+//! it is 15s if it is not given, 0 or at least 1s, and never more than half of the interval.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     reload 10s 5s
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - A Corefile without a server block is not taken over; CoreDNS then serves `whoami` and never looks again.
 
 use std::time::Duration;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "reload", setup };
+pub const PLUGIN: Registration = Registration { name: "reload", setup, doc: doc_of!("reload.rs"), options: &[] };
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const MIN_INTERVAL: Duration = Duration::from_secs(2);

@@ -1,14 +1,16 @@
 //! # root — the folder that relative paths start from
 //!
-//! Plugins that read files (`file`, `hosts`, `loadbalance weighted`, ...) look for relative paths below this
-//! folder. A folder that is not there is a warning: it may come later.
+//! Plugins that read files (`file`, `hosts`, `loadbalance weighted`, ...) look for relative paths
+//! below this folder. A folder that is not there is a warning: it may come later.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! root DIR
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! example.org {
 //!     root /etc/coredns/zones
@@ -16,18 +18,16 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! None.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::error::{Result, words};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "root", setup };
+pub const PLUGIN: Registration = Registration { name: "root", setup, doc: doc_of!("root.rs"), options: &[] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();

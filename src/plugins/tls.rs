@@ -1,24 +1,23 @@
-//! # tls: the certificate of DNS over TLS
+//! # tls — give DNS over TLS its certificate
+//!
+//! Gives the `tls://` listeners of the server block their certificate. They are on port 853 unless
+//! a port is given; without a certificate they speak plain TCP.
 //!
 //! ## Syntax
 //!
 //! ```text
 //! tls CERT KEY [CA] {
-//!     client_auth nocert|request|require|verify_if_given|require_and_verify
-//!     keylog FILE
 //! }
 //! ```
 //!
-//! - **CERT** and **KEY** are PEM files: the certificate, with those that lead to its authority behind it, and its key.
-//!   Both are read again when they change, without a reload; a pair that does not fit changes nothing.
+//! - **CERT** and **KEY** are PEM files: the certificate, with those that lead to its authority
+//!   behind it, and its key. Both are read again when they change, without a reload; a pair that
+//!   does not fit changes nothing.
 //! - **CA** has the authorities that vouch for clients; without it those of the machine do.
-//! - `client_auth`: whether clients are asked for a certificate (`nocert`: no), whether they must have one (`require`,
-//!   `require_and_verify`), and whether it must be vouched for (`verify_if_given`, `require_and_verify`).
-//! - `keylog`: where the secrets of connections are written, for packet analysers. Whoever reads the file reads it all.
 //!
-//! It counts for the `tls://` listeners of the server block, by default on port 853; without it they speak plain TCP.
-//! TLS is 1.2 or 1.3. All blocks that share a listener must have the same certificate and ask the same of clients. What
-//! limits connections over TCP limits these; a handshake has 3 s.
+//! TLS is 1.2 or 1.3. All server blocks that share a listener must have the same certificate and
+//! ask the same of clients. The limits of connections over TCP hold here too; a handshake may take
+//! 3 s.
 //!
 //! ## Examples
 //!
@@ -31,14 +30,8 @@
 //!
 //! ## Metrics
 //!
-//! - `signpost_failed_tls_handshakes_total`: connections that ended before their handshake did
-//!
-//! ## Differences from CoreDNS
-//!
-//! - The files are read again when they change; CoreDNS reads them when the Corefile is loaded.
-//! - The protocol `dot` is named in the handshake (ALPN) to clients that ask for one.
-//! - Certificates by ACME are refused: not served yet.
-//! - The file of `keylog` is opened when the configuration starts, so that checking a Corefile makes none.
+//! - `signpost_failed_tls_handshakes_total`: connections that ended before their handshake was
+//!   complete
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +44,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error as TlsError, ServerConfig, SignatureScheme};
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::secure::{Secure, Terms};
 use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, Severity, Word};
@@ -59,7 +54,7 @@ use crate::host::log;
 use crate::host::tls::{SecretsFile, authorities, identity, machine_authorities, provider, roots};
 
 /// The plugin.
-pub const PLUGIN: Registration = Registration { name: "tls", setup };
+pub const PLUGIN: Registration = Registration { name: "tls", setup, doc: doc_of!("tls.rs"), options: &[&OPTIONS] };
 
 /// How often the files are looked at.
 const POLL: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
@@ -89,9 +84,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             _ => return Err(cursor.arg_err()),
         }
         let mut directive = Directive { files: Vec::new(), client_auth: CLIENT_AUTH[0], secrets: None, written: None };
-        while cursor.next_option() {
-            directive.option(&mut cursor, s)?;
-        }
+        OPTIONS.read(&mut cursor, &mut directive, s)?;
         let is_whole = directive.find(s, &cursor, &words);
         if !is_whole {
             continue;
@@ -129,34 +122,44 @@ fn by_acme(cursor: &mut Cursor<'_>) -> Error {
     })
 }
 
-impl Directive {
-    fn option(&mut self, cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<()> {
-        match cursor.word().as_str() {
-            "client_auth" => {
+static OPTIONS: OptionsOf<Directive> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "client_auth",
+            form: "nocert|request|require|verify_if_given|require_and_verify",
+            about: "Whether clients are asked for a certificate (`nocert`, the default: they are not), whether they \
+                    must have one (`require`, `require_and_verify`), and whether an authority must vouch for it \
+                    (`verify_if_given`, `require_and_verify`).",
+            read: |cursor, directive, _| {
                 let word = cursor.expect_arg()?;
                 let known = CLIENT_AUTH.iter().find(|known| **known == word.as_str());
                 let message = || format!("Error during parsing: unknown authentication type '{word}'");
-                self.client_auth = known.ok_or_else(|| cursor.unknown(word, message(), CLIENT_AUTH))?;
-            }
-            "keylog" => {
+                directive.client_auth = known.ok_or_else(|| cursor.unknown(word, message(), CLIENT_AUTH))?;
+                cursor.expect_no_arg()
+            },
+        },
+        OptionOf {
+            name: "keylog",
+            form: "FILE",
+            about: "Where the secrets of connections are written, for packet analysers. With this file all \
+                    connections can be decrypted.",
+            read: |cursor, directive, s| {
                 let word = cursor.expect_arg()?;
                 let (path, written) = (s.path(&word.text), cursor.complain(word, ""));
                 if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
                     let message = format!("unable to write TLS Key Log: there is no folder for {}", path.display());
                     cursor.report(Severity::Error, written.about(message));
                 }
-                self.written = Some(written);
-                self.secrets = Some(Arc::new(SecretsFile::new(path)));
-            }
-            _ => {
-                let word = cursor.word();
-                let message = format!("Error during parsing: unknown option '{word}'");
-                return Err(cursor.unknown(word, message, &["client_auth", "keylog"]));
-            }
-        }
-        cursor.expect_no_arg()
-    }
+                directive.written = Some(written);
+                directive.secrets = Some(Arc::new(SecretsFile::new(path)));
+                cursor.expect_no_arg()
+            },
+        },
+    ],
+    unknown: |word| format!("Error during parsing: unknown option '{word}'"),
+};
 
+impl Directive {
     /// Looks for the files; whether all of them are there.
     fn find(&mut self, s: &Setup<'_>, cursor: &Cursor<'_>, words: &[&Word]) -> bool {
         for (place, word) in words.iter().enumerate() {

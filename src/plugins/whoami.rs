@@ -1,24 +1,24 @@
 //! # whoami — tell the client how it is seen
 //!
-//! Answers any name with the client's address and port: an A or AAAA record for the name, and an SRV record for
-//! `_udp.NAME` or `_tcp.NAME` with the port that the query came from. Both stand in the additional section and
-//! have a TTL of 0.
+//! Answers any name with the client's address and port: an A or AAAA record for the name, and an
+//! SRV record for `_udp.NAME` or `_tcp.NAME` with the port that the query came from. Both stand in
+//! the additional section and have a TTL of 0.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! whoami
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! example.org {
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - The SRV record is left out where its owner would be longer than a name may be; CoreDNS sends no reply then.
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
 use crate::error::Result;
@@ -29,7 +29,7 @@ use crate::wire::request::flag;
 use crate::wire::types::{class, rtype};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "whoami", setup };
+pub const PLUGIN: Registration = Registration { name: "whoami", setup, doc: doc_of!("whoami.rs"), options: &[] };
 
 struct Whoami;
 

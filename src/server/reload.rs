@@ -129,14 +129,14 @@ impl Maker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugins::{ALL, ELSEWHERE};
+    use crate::plugins::{ALL, COREDNS};
     use std::path::Path;
 
     const GOOD: &str = ". {\n reload 10s\n whoami\n}\n";
 
     fn maker(path: &Path) -> Maker {
         let conf = Some(path.display().to_string());
-        Maker::new(&Args { conf, ..Args::default() }, ALL, ELSEWHERE, &Arc::new(Host::default()))
+        Maker::new(&Args { conf, ..Args::default() }, ALL, COREDNS, &Arc::new(Host::default()))
     }
 
     /// What a look comes to; the reason if it fails.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 
-/// Copies that a thread keeps; each answer has one place, by its address.
-const PLACES: usize = 256;
+/// Copies that a thread keeps; each answer has one slot, by its address.
+const SLOTS: usize = 256;
 
 /// Octets that an answer may take. Bigger ones cost more to write than their count costs to share.
 const MOST: usize = 4096;
 
-/// Lead over the other answers of its place with which an answer is copied. Of answers that are asked for in turn none
+/// Lead over the other answers of its slot with which an answer is copied. Of answers that are asked for in turn none
 /// gets it: their counts are not in demand, and the copies would drive each other out.
 const ENOUGH: u8 = 8;
 
@@ -23,7 +23,7 @@ const ENOUGH: u8 = 8;
 const LEAD: u8 = 64;
 
 thread_local! {
-    static COPIES: RefCell<Copies> = const { RefCell::new(Copies { places: Vec::new() }) };
+    static COPIES: RefCell<Copies> = const { RefCell::new(Copies { slots: Vec::new() }) };
 }
 
 /// The answer itself, or this thread's copy of it: what a reply with a stored answer should hold.
@@ -34,12 +34,12 @@ pub fn own(answer: &Arc<Answer>) -> Arc<Answer> {
 
 struct Copies {
     /// Empty until it is needed.
-    places: Vec<Place>,
+    slots: Vec<Slot>,
 }
 
-/// Who leads at this place: what is asked for more often than all others here together stays.
+/// Who leads at this slot: what is asked for more often than all others here together stays.
 #[derive(Default)]
-struct Place {
+struct Slot {
     /// The address of the answer in the lead; what lies there is the same answer only while `kept` holds it.
     address: usize,
     lead: u8,
@@ -55,34 +55,34 @@ struct Kept {
 impl Copies {
     fn find(&mut self, answer: &Arc<Answer>) -> Arc<Answer> {
         let address = Arc::as_ptr(answer).addr();
-        let Some(place) = self.places.get_mut(place_of(address)) else {
-            self.places.resize_with(PLACES, Place::default);
+        let Some(slot) = self.slots.get_mut(slot_of(address)) else {
+            self.slots.resize_with(SLOTS, Slot::default);
             return answer.clone();
         };
-        if place.address != address {
-            place.lead = place.lead.saturating_sub(1);
-            if place.lead == 0 {
-                *place = Place { address, lead: 1, kept: None };
+        if slot.address != address {
+            slot.lead = slot.lead.saturating_sub(1);
+            if slot.lead == 0 {
+                *slot = Slot { address, lead: 1, kept: None };
             }
             return answer.clone();
         }
-        place.lead = (place.lead + 1).min(LEAD);
-        if let Some(kept) = &place.kept {
+        slot.lead = (slot.lead + 1).min(LEAD);
+        if let Some(kept) = &slot.kept {
             return kept.copy.clone();
         }
-        if place.lead < ENOUGH || answer.memory_len() > MOST {
+        if slot.lead < ENOUGH || answer.memory_len() > MOST {
             return answer.clone();
         }
         let copy = Arc::new(Answer::clone(answer));
-        place.kept = Some(Kept { _answer: answer.clone(), copy: copy.clone() });
+        slot.kept = Some(Kept { _answer: answer.clone(), copy: copy.clone() });
         copy
     }
 }
 
 /// Allocations begin at multiples of 16, so the lowest bits say nothing.
-fn place_of(address: usize) -> usize {
+fn slot_of(address: usize) -> usize {
     const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
-    ((address as u64).wrapping_mul(SPREAD) >> 32) as usize % PLACES
+    ((address as u64).wrapping_mul(SPREAD) >> 32) as usize % SLOTS
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_in_turn_is_not_copied() {
-        let answers: Vec<_> = (0..20 * PLACES).map(|_| answer(rcode::NOERROR)).collect();
+        let answers: Vec<_> = (0..20 * SLOTS).map(|_| answer(rcode::NOERROR)).collect();
         for _ in 0..20 {
             assert!(answers.iter().all(|answer| Arc::ptr_eq(&own(answer), answer)));
         }
@@ -139,7 +139,7 @@ mod tests {
         let hot = answer(rcode::NOERROR);
         assert!(is_copied(&hot, 100));
         for _ in 0..=usize::from(LEAD) {
-            let others: Vec<_> = (0..20 * PLACES).map(|_| answer(rcode::NOERROR)).collect();
+            let others: Vec<_> = (0..20 * SLOTS).map(|_| answer(rcode::NOERROR)).collect();
             others.iter().for_each(|other| drop(own(other)));
         }
         assert_eq!(Arc::strong_count(&hot), 1);

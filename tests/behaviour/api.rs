@@ -1,4 +1,4 @@
-//! The API server is away, refuses, or cannot be trusted: what `/ready` and the log say of it.
+//! The API server is down, refuses, or cannot be trusted: what `/ready` and the log say.
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::support::{PATIENCE, Server, connect, free_port};
 use super::support_api::{Api, Fault};
 use super::support_tls::{Front, Pki};
 
-/// A server that reads its data from `endpoint`, and its port for `/ready`.
+/// Starts a server that reads its data from `endpoint`; returns it and the port of `/ready`.
 fn serve(endpoint: &str, tls: &str) -> (Server, u16) {
     let ready = free_port();
     let corefile = format!(
@@ -16,7 +16,7 @@ fn serve(endpoint: &str, tls: &str) -> (Server, u16) {
     (Server::start(&corefile, &[]), ready)
 }
 
-/// The body of `/ready`.
+/// Returns the body of `/ready`.
 fn page(port: u16) -> String {
     let mut stream = connect(([127, 0, 0, 1], port).into());
     stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").expect("sends");
@@ -25,7 +25,7 @@ fn page(port: u16) -> String {
     text.split_once("\r\n\r\n").expect("a body").1.to_owned()
 }
 
-/// Waits until `/ready` says this, and returns what it says.
+/// Waits until `/ready` contains this text; returns the page.
 fn page_with(port: u16, wanted: &str) -> String {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -54,7 +54,7 @@ async fn a_server_that_is_away_is_told_once_and_so_is_its_return() {
     );
     assert_eq!(page, wanted, "the first line is CoreDNS's");
     server.wait_for("waiting for Kubernetes API");
-    // Several more attempts of each of three watches, and looks at the page.
+    // Several more attempts of each of three watches, and requests for the page.
     for _ in 0..20 {
         self::page(ready);
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -88,7 +88,7 @@ async fn what_is_refused_is_named_until_it_is_granted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_verb_is_told_apart() {
     let api = Api::start().await;
-    // No streaming lists, so that pages are read; and then no right to watch.
+    // No streaming lists, so that pages are read; then no right to watch.
     api.fault("services?watch=true&allowWatchBookmarks=true", 1, Fault::Status(400, &[]));
     api.fault("services?watch=true", 10_000, Fault::Status(403, &[]));
     let (server, _) = serve(&format!("http://{}", api.address), "");

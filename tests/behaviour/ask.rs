@@ -1,4 +1,4 @@
-//! `signpost ask` at running servers, and where there is none.
+//! `signpost ask` with running servers and without one.
 
 use std::process::{Command, Output};
 
@@ -36,7 +36,7 @@ fn server() -> (Server, String) {
     (server, at)
 }
 
-/// The lines of a reply but those that are new each time.
+/// Returns the lines of a reply that are the same each time.
 fn steady(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.starts_with(";; time: ") && !line.starts_with(";; EDNS: ")).collect()
 }

@@ -1,8 +1,7 @@
-//! Questions that are asked all the time while something happens to the server, and none of them
-//! may be lost.
+//! Clients that ask all the time while something happens to the server; no question may be lost.
 //!
-//! Each client asks when it has got its last answer. So however busy the machine is, no more wait
-//! than there are clients, and none is lost for lack of room in a socket.
+//! Each client asks after its last answer. So however busy the machine is, at most one question per
+//! client waits, and none is lost for lack of room in a socket.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::support::{PATIENCE, receive, send};
 
-/// Questions that are asked all the time, each a short while after the one before it was answered.
+/// Clients that ask all the time, each a short while after its last answer.
 pub(crate) struct Asker {
     asked: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -29,7 +28,8 @@ impl Asker {
         Self { asked, stop, dropped_before, thread: std::thread::spawn(move || ask(&stopped, &count)) }
     }
 
-    /// Over UDP from so many sockets, so that each worker gets some: so many a second in all.
+    /// Asks over UDP from `sockets` sockets, so that each worker gets some; `rate` questions a
+    /// second in all.
     pub(crate) fn datagrams(server: SocketAddr, packet: &[u8], sockets: usize, rate: f64) -> Self {
         let packet = packet.to_vec();
         Self::start(move |stop, asked| {
@@ -67,7 +67,7 @@ impl Asker {
         })
     }
 
-    /// Over TCP with a connection for each question.
+    /// Asks over TCP with a connection for each question.
     pub(crate) fn connections(server: SocketAddr, packet: &[u8]) -> Self {
         let packet = packet.to_vec();
         Self::start(move |stop, asked| {
@@ -85,7 +85,7 @@ impl Asker {
         })
     }
 
-    /// Over one TCP connection.
+    /// Asks over one TCP connection.
     pub(crate) fn connection(server: SocketAddr, packet: &[u8]) -> Self {
         let packet = packet.to_vec();
         Self::start(move |stop, asked| {
@@ -101,7 +101,7 @@ impl Asker {
         })
     }
 
-    /// How many were asked so far.
+    /// Returns how many questions were asked so far.
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
@@ -112,7 +112,7 @@ impl Asker {
         let _ = self.thread.join();
     }
 
-    /// Waits for so many more questions.
+    /// Waits for `more` further questions.
     pub(crate) fn wait_for(&self, more: u64) {
         let (until, end) = (self.asked.load(Ordering::Relaxed) + more, Instant::now() + PATIENCE);
         while self.asked.load(Ordering::Relaxed) < until && Instant::now() < end {
@@ -120,8 +120,8 @@ impl Asker {
         }
     }
 
-    /// Stops asking and returns how often it has asked. Nothing may have been lost but what the
-    /// kernel says that it dropped on its way.
+    /// Stops asking and returns how many questions were asked. Nothing may be lost except packets
+    /// that the kernel counts as dropped.
     #[track_caller]
     pub(crate) fn finish(self, what: &str) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
@@ -133,14 +133,14 @@ impl Asker {
     }
 }
 
-/// Packets that the kernel has dropped between sockets of this machine, because too many waited. On
-/// a quiet one it drops none.
+/// Returns the packets that the kernel has dropped between sockets of this machine because their
+/// queues were full. On a quiet machine it drops none.
 fn dropped() -> u64 {
     let text = std::fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
     text.lines().filter_map(|cpu| u64::from_str_radix(cpu.split(' ').nth(1)?, 16).ok()).sum()
 }
 
-/// Asks over a connection.
+/// Asks once over a connection.
 pub(crate) fn over(stream: &mut std::io::Result<TcpStream>, packet: &[u8]) -> Result<(), String> {
     let stream = stream.as_mut().map_err(|error| error.to_string())?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;

@@ -1,5 +1,5 @@
 //! Listeners that overlap: each layout can start, and each can be reloaded into each other one
-//! without a question lost.
+//! without a lost question.
 //!
 //! `LISTENERS=long` asks 2,000 questions a second over UDP, and stays for a while after each
 //! reload.
@@ -50,7 +50,7 @@ const LAYOUTS: &[Layout] = &[
         true,
     ),
     layout("a page of one address", ".:PORT {\n health 127.0.0.1:PAGE\n whoami\n}\n", true),
-    // Without a certificate it is plain TCP, so that one client can ask before and after.
+    // Without a certificate it is plain TCP, so one client can ask before and after.
     layout("TLS", "tls://.:PORT {\n health :PAGE\n whoami\n}\n", false),
 ];
 
@@ -74,17 +74,17 @@ impl Ports {
     }
 }
 
-/// The pairs of layouts that are tried, there and back: all of them, or those that show most.
+/// Returns the pairs of layouts to test, in both directions: all of them, or the most telling ones.
 fn pairs() -> Vec<(&'static Layout, &'static Layout)> {
     let all = (0..LAYOUTS.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
-    // Each one beside "all addresses", and some beside their neighbours.
+    // Each one with "all addresses", and some with their neighbours.
     let kept = all.filter(|(one, other)| is_long() || *other == 0 || one - other == 1 && one % 2 == 1);
     kept.map(|(one, other)| (&LAYOUTS[one], &LAYOUTS[other])).collect()
 }
 
 //----------- Reloads --------------------------------------------------------
 
-/// Reloads, and waits until that is done or has failed.
+/// Reloads, and waits until the reload is complete or has failed.
 fn reload(server: &Server, corefile: &str) {
     let count = |text: &str| server.output().matches(text).count();
     let ended = || count("Reloading complete") + count("stays in use");
@@ -98,7 +98,7 @@ fn reload(server: &Server, corefile: &str) {
     }
 }
 
-/// The status of a page, or what came instead of it.
+/// Returns the status of a page, or what came instead.
 fn page(host: &str, port: u16, path: &str) -> String {
     let address = SocketAddr::new(host.parse().expect("an address"), port);
     let Ok(mut stream) = TcpStream::connect(address) else { return "refused".into() };
@@ -109,12 +109,12 @@ fn page(host: &str, port: u16, path: &str) -> String {
     text.split(' ').nth(1).unwrap_or("nothing").to_owned()
 }
 
-/// Whether this address answers over UDP.
+/// Returns whether this address answers over UDP.
 fn answers(host: &str, port: u16) -> bool {
     exchange(SocketAddr::new(host.parse().expect("an address"), port), &query(NAME, "A")).is_some()
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 fn until(is_so: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -124,7 +124,7 @@ fn until(is_so: impl Fn() -> bool) {
     }
 }
 
-/// From one layout to the other and back, on one server, while it is asked.
+/// Reloads from one layout to the other and back, on one server, while clients ask.
 fn there_and_back(one: &Layout, other: &Layout) {
     let ports = Ports::new();
     let server = Server::start(&ports.corefile(one), &[]);
@@ -132,7 +132,7 @@ fn there_and_back(one: &Layout, other: &Layout) {
     let with_datagrams = one.name != "TLS" && other.name != "TLS";
     let mut askers = vec![Asker::connections(address, &query(NAME, "A"))];
     if with_datagrams {
-        // TCP is open first.
+        // TCP opens first.
         until(|| answers("127.0.0.1", server.port));
         let (sockets, rate) = if is_long() { (128, 2000.0) } else { (16, 500.0) };
         askers.extend([
@@ -146,7 +146,7 @@ fn there_and_back(one: &Layout, other: &Layout) {
         let printed = server.output();
         assert!(!printed.contains("stays in use"), "{known}\n{printed}");
         assert_eq!(page("127.0.0.1", ports.page, "/health"), "200", "{known}");
-        // What closes is closed by the workers, a moment later.
+        // The workers close sockets, a moment later.
         until(|| !with_datagrams || answers("127.0.0.2", server.port) == layout.serves_more);
         askers.iter().for_each(|asker| asker.wait_for(if is_long() { 150 } else { 5 }));
     }
@@ -188,15 +188,15 @@ fn each_layout_starts_and_is_valid() {
 #[test]
 fn the_most_specific_block_answers_from_the_address_that_was_asked() {
     let metrics = free_port();
-    // As in CoreDNS, one zone cannot be served at an address and at all of them: here a zone and
-    // its parent are.
+    // As in CoreDNS, one zone cannot be served at an address and at all of them; a zone and its
+    // parent can.
     let corefile = format!(
         "example:PORT {{\n bind 127.0.0.2\n prometheus 127.0.0.1:{metrics}\n template ANY ANY {{\n rcode NXDOMAIN\n }}\n}}\n\
          a.example:PORT {{\n whoami\n}}\n"
     );
     let server = Server::start(&corefile, &[]);
     let rcode = |host: &str| {
-        // A connected socket takes replies from the address that was asked alone.
+        // A connected socket only takes replies from the address that it asks.
         let address = SocketAddr::new(host.parse::<IpAddr>().expect("an address"), server.port);
         let bytes = exchange(address, &query(NAME, "A")).expect("an answer");
         let mut stream = connect(address);
@@ -232,7 +232,7 @@ fn pages_are_found_by_whatever_their_address_is_called() {
         reload(&server, &corefile(health, ready));
         assert_eq!(pages("127.0.0.1"), ["200", "200"], "health {health}, ready {ready}\n{}", server.output());
     }
-    // A page of one address is not found at others.
+    // A page of one address is not served at others.
     reload(&server, &corefile("127.0.0.1", "[::]"));
     assert_eq!(pages("127.0.0.1"), ["200", "200"]);
     assert_eq!(pages("127.0.0.2"), ["404", "200"]);
@@ -249,8 +249,8 @@ fn a_port_that_another_process_has_is_an_error_although_we_overlap_with_it() {
     for is_stream in [false, true] {
         let kind = if is_stream { socket2::Type::STREAM } else { socket2::Type::DGRAM };
         let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).expect("a socket");
-        // Without this option the kernel refuses; with it the same user would share the port in
-        // silence.
+        // Without this option the kernel refuses; with it, the same user would share the port
+        // silently.
         socket.set_reuse_port(true).expect("an option");
         socket.bind(&SocketAddr::from(([127, 0, 0, 3], server.port)).into()).expect("binds");
         if is_stream {
@@ -277,7 +277,7 @@ fn a_reload_that_fails_at_its_last_socket_leaves_nothing_open_and_loses_nothing(
     until(|| answers("127.0.0.1", server.port));
     let asker = Asker::datagrams(server.address(), &query(NAME, "A"), 16, 1000.0);
     let connections = Asker::connections(server.address(), &query(NAME, "A"));
-    // In this order: what is more specific takes questions as soon as it is bound.
+    // In this order: the more specific socket takes queries as soon as it is bound.
     let broken = format!(
         ".:PORT {{\n bind 127.0.0.1\n whoami\n}}\n.:{free} {{\n bind 127.0.0.1\n whoami\n}}\n.:{taken} {{\n bind 127.0.0.1\n whoami\n}}\n"
     );

@@ -1,4 +1,5 @@
-//! Log lines arrive whole; whoever does not read them delays no query, and hears how many were dropped.
+//! Log lines arrive whole. A reader that does not read delays no query, and learns how many lines
+//! were dropped.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ChildStdout;
@@ -9,14 +10,15 @@ use super::asker::Asker;
 use super::stop::load;
 use super::support::{PATIENCE, Server, connect, exchange, free_port, query};
 
-/// Queries in a second: far from what a server takes, also on a machine that does something else.
+/// Queries a second: far below what a server can take, even on a busy machine.
 const RATE: f64 = 2_000.0;
 
-/// How many lines of 4 KB nobody reads: 16 MB.
+/// Lines of 4 KB that are not read: 16 MB.
 const MANY: u64 = 4_000;
 
-/// What the server may need more when nobody reads: less than these lines. One worker's buffer has a megabyte, and a
-/// buffer that grows is there twice for a moment; what it had is being written, and copied for that.
+/// Memory that the server may need more while its output is not read: less than these lines. One
+/// worker's buffer has a megabyte, and a buffer that grows exists twice for a moment; what is being
+/// written is copied.
 const GROWTH: u64 = 8 << 20;
 
 /// As CoreDNS prints it, over UDP and TCP: neither RCODE nor flags, and a size of 0.
@@ -34,7 +36,7 @@ fn a_query_that_is_dropped_has_its_line() {
     server.wait_for("\"A IN b.drop.test. tcp 40 false 65535\" - - 0 0.");
 }
 
-/// A Corefile that logs lines of 4 KB, and what follows the name in them.
+/// Returns a Corefile that logs lines of 4 KB, and what follows the name in them.
 fn long_lines(metrics: u16) -> (String, String) {
     let filler = "x".repeat(4000);
     (
@@ -43,7 +45,7 @@ fn long_lines(metrics: u16) -> (String, String) {
     )
 }
 
-/// What the server counts as dropped.
+/// Returns how many lines the server counts as dropped.
 fn dropped(metrics: u16) -> u64 {
     let mut stream = connect(([127, 0, 0, 1], metrics).into());
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sends");
@@ -53,14 +55,15 @@ fn dropped(metrics: u16) -> u64 {
     line.expect("the metric").parse().expect("a number")
 }
 
-/// The most memory that the server has had, in octets.
+/// Returns the server's peak memory, in octets.
 fn peak(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).expect("a status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
 
-/// Asks `name` so many times or a few more, at a steady rate; how many were asked, of which none was lost.
+/// Asks `name` at least `many` times, at a steady rate. Returns how many were asked; none may be
+/// lost.
 fn ask_many(server: &Server, name: &str, many: u64) -> u64 {
     finished(started(server, name, many))
 }
@@ -79,7 +82,7 @@ fn finished(load: Asker) -> u64 {
     load.finish("queries that are logged")
 }
 
-/// Hands over what the server prints, line by line.
+/// Passes on what the server prints, line by line.
 fn lines(output: ChildStdout) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
@@ -101,7 +104,8 @@ fn nobody_waits_for_the_reader_of_the_log() {
     assert!(dropped > 0 && dropped < asked, "{dropped} of {asked} lines dropped");
     assert!(grown < GROWTH, "{grown} octets more");
     let lines = lines(output);
-    // The reader is back: lines that waited, and one that says how many did not.
+    // The reader reads again: it gets the lines that waited, and one with the number of dropped
+    // ones.
     let (mut read, mut told) = (0, Vec::new());
     while read < asked - dropped || told.is_empty() {
         let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{read} lines of {asked} less {dropped}"));
@@ -112,7 +116,7 @@ fn nobody_waits_for_the_reader_of_the_log() {
             read += 1;
         }
     }
-    // And then all is as before. Nothing comes twice.
+    // Afterwards everything is as before. Nothing is repeated.
     assert!(exchange(server.address(), &query("b.example.", "A")).is_some());
     server.signal("TERM");
     assert!(server.wait().success());
@@ -140,7 +144,7 @@ fn who_asks_in_the_lameduck_time_is_in_the_log() {
     let lines = lines(output);
     let load = started(&server, "last.example.", 1_000);
     server.signal("TERM");
-    // It serves on for a second and while it is asked, and then writes what it has to say.
+    // It serves on for a second while clients ask, and then writes the remaining lines.
     let end = Instant::now() + 6 * PATIENCE;
     while load.asked() < 2_000 && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(1));

@@ -1,22 +1,22 @@
 //! A running server as its users see it. Each module is one promise.
 //!
-//! - `api`: the API server is away or refuses, and what is said of it
+//! - `api`: the API server is down or refuses, and what the pages and the log say
 //! - `ask`: a question on the command line, and its reply as text
-//! - `asker`: no promise, but who asks meanwhile
+//! - `asker`: not a promise, but the clients that ask meanwhile
 //! - `compare`: two servers, and what they answer differently
 //! - `scenarios`: Corefile, objects, questions and answers as text
 //! - `listeners`: those that overlap, and each layout after each other one
-//! - `log`: lines arrive, and whoever does not read them delays no query
+//! - `log`: lines arrive, and a reader that does not read delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
-//! - `panics`: one in a plugin costs one query
-//! - `start`: what keeps it from starting, and how it says so
+//! - `panics`: a panic in a plugin costs one query
+//! - `start`: what prevents a start, and the messages
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `signals`: obeyed at any moment
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
-//! - `unread`: what clients of streams that do not read may cost
-//! - `tls`: the same inside of TLS
-//! - `upstreams`: what is said of one that is down
+//! - `unread`: what clients of streams may cost if they do not read
+//! - `tls`: DNS over TLS
+//! - `upstreams`: what the log says of one that is down
 
 #[path = "../support/mod.rs"]
 mod support;

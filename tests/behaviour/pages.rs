@@ -1,4 +1,4 @@
-//! `/health`, `/ready` and `/metrics` are answered whatever other clients of theirs do.
+//! `/health`, `/ready` and `/metrics` are answered whatever their other clients do.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -29,7 +29,7 @@ impl Pages {
         COREFILE.replace("HEALTH", &health).replace("READY", &ready).replace("METRICS", &metrics)
     }
 
-    /// Each of them is answered.
+    /// Checks that each of them is answered.
     fn are_answered(&self, meanwhile: &str) {
         for (address, path) in self.0 {
             let got = get(address, path, PATIENCE).map(|(status, _)| status);
@@ -37,7 +37,7 @@ impl Pages {
         }
     }
 
-    /// Connections that ended for this reason, as `/metrics` says.
+    /// Returns the connections that ended for this reason, from `/metrics`.
     fn ended(&self, reason: &str) -> u64 {
         let (_, page) = get(self.0[2].0, "/metrics", PATIENCE).expect("a page");
         let series = format!("signpost_http_ended_connections_total{{reason=\"{reason}\"}} ");
@@ -58,7 +58,7 @@ fn probes_are_answered_beside_crowds_of_every_habit() {
         crowd.wait();
         pages.are_answered(&format!("{habit:?}"));
     }
-    // While all places are taken the page may be some moments old.
+    // While all places are taken the page may be a little old.
     let end = Instant::now() + PATIENCE;
     while pages.ended("evicted") == 0 || pages.ended("bad request") == 0 {
         assert!(Instant::now() < end, "what happened is counted");
@@ -108,7 +108,7 @@ fn connections_end_with_their_address_and_with_no_other_reload() {
     server.signal("USR1");
     server.wait_for("Reloading complete");
     after.are_answered("after a reload");
-    // What was on its way to an address that closes is still answered, for a second.
+    // Requests that were on their way to a closing address are still answered, for a second.
     let end = Instant::now() + Duration::from_secs(60);
     while ask(&mut kept[0], "/health").is_some() {
         assert!(Instant::now() < end, "its address is closed");

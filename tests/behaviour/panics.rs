@@ -21,26 +21,26 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::support::{PATIENCE, connect, decode, exchange, free_port, query, receive, send, text};
 
-/// Where the first label of a name makes a plugin panic.
+/// The first labels that make a plugin panic, each in another place.
 const PLACES: [&str; 9] =
     ["down", "up", "wait", "up-wait", "again-down", "again-up", "again-wait", "lookup", "lookup-wait"];
 
 //----------- A plugin that panics -------------------------------------------
 
-const COUNTS: Registration = Registration { name: "counts", setup: |s| seat(s, Counts) };
-const AGAIN: Registration = Registration { name: "again", setup: |s| seat(s, Again) };
-const PANICS: Registration = Registration { name: "panics", setup: |s| seat(s, Panics) };
-const ANSWERS: Registration = Registration { name: "answers", setup: |s| seat(s, Answers) };
+const COUNTS: Registration = Registration::bare("counts", |s| seat(s, Counts));
+const AGAIN: Registration = Registration::bare("again", |s| seat(s, Again));
+const PANICS: Registration = Registration::bare("panics", |s| seat(s, Panics));
+const ANSWERS: Registration = Registration::bare("answers", |s| seat(s, Answers));
 
 fn seat(s: &mut Setup<'_>, plugin: impl Plugin) -> Result<()> {
     s.chain(plugin);
     Ok(())
 }
 
-/// Replies that it saw or heard of, as `prometheus` counts them.
+/// Replies that it saw or was told of, as `prometheus` counts them.
 static COUNTED: AtomicU64 = AtomicU64::new(0);
 
-/// Stands at the top and counts.
+/// The top plugin, which counts.
 struct Counts;
 
 impl Plugin for Counts {
@@ -58,7 +58,7 @@ impl Plugin for Counts {
 /// Does what the first label of the name says.
 struct Panics;
 
-/// Knows that every name exists.
+/// Answers that every name exists.
 struct Answers;
 
 impl Plugin for Answers {
@@ -104,7 +104,7 @@ impl Plugin for Panics {
     }
 }
 
-/// Has those below it asked twice.
+/// Asks the plugins below it twice.
 struct Again;
 
 impl Plugin for Again {
@@ -119,7 +119,7 @@ impl Plugin for Again {
 
 //----------- The server -----------------------------------------------------
 
-/// A server of two workers in this process, with other plugins than the shipped ones.
+/// A server of two workers in this process, with test plugins.
 struct Served {
     stage: Stage,
     runtime: Runtime,
@@ -170,7 +170,7 @@ fn a_panic_costs_one_query_wherever_it_is() {
             assert_eq!(panics() - before, 1, "{asked}");
         }
     }
-    // Nothing waits any more: a worker is drained when all its waiting places are free.
+    // No query waits any more: a worker is drained when all its waiting places are free.
     drop(stream);
     let start = Instant::now();
     server.runtime.block_on(server.stage.drain(PATIENCE));

@@ -1,4 +1,4 @@
-//! Reload: nothing is lost, and one that fails changes nothing.
+//! Reload: nothing is lost, and a failed reload changes nothing.
 
 use super::stop::load;
 use super::support::{Server, free_port, query};
@@ -99,11 +99,11 @@ fn a_reload_says_what_is_new_about_the_corefile_once() {
     server.wait_for("Restart failed: plugin/cache: Corefile:4 - ");
     let output = server.output();
     assert_eq!(output.matches(&warning("three..four")).count(), 1, "{output}");
-    // Once at the start; the second time its line says that another zone is bad as well.
+    // Once at the start; the second time its line says that another zone is invalid as well.
     assert!(output.matches(&warning("one..two")).count() <= 2, "{output}");
 }
 
-/// The body of a page of the server.
+/// Returns the body of a page of the server.
 fn page(port: u16, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connects");

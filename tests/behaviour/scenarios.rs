@@ -1,9 +1,10 @@
 //! Scenarios as text: `tests/scenarios/PLUGIN/*.scn`.
 //!
-//! A scenario is a file of sections. `=== Corefile` and `=== file PATH` give the server its files; `PORT` in the
-//! Corefile is its port. `=== ask NAME TYPE` is a question, the lines below it the answer as
-//! `support::text` writes it. `=== change PATH` writes a file while the server runs, and `=== remove PATH`
-//! takes one away; the next question is asked until its answer is as written.
+//! A scenario is a file of sections. `=== Corefile` and `=== file PATH` give the server its files;
+//! `PORT` in the Corefile is its port. `=== ask NAME TYPE` is a question, and the lines below it
+//! are the answer in the form of `support::text`. `=== change PATH` writes a file while the server
+//! runs, and `=== remove PATH` removes one; the next question is then asked until its answer is the
+//! expected one.
 
 use std::path::Path;
 

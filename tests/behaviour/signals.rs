@@ -1,4 +1,4 @@
-//! Signals at any moment: also while a configuration is being made, at the start or for a reload.
+//! Signals at any moment: also while a configuration is being loaded, at the start or for a reload.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::support::{PATIENCE, SIGNPOST, Server, free_port};
 use super::support_api::{Api, Fault};
 
-/// An API server that accepts connections and never answers.
+/// Starts an API server that accepts connections and never answers.
 async fn silent() -> Api {
     let api = Api::start().await;
     api.fault("", usize::MAX, Fault::Hang);
@@ -22,12 +22,12 @@ fn corefile(ready: u16, lameduck: &str, more: &str) -> String {
     )
 }
 
-/// A `kubernetes` that waits for its data for longer than any test does.
+/// Returns a `kubernetes` that waits for its data longer than any test.
 fn waiting(api: &Api, patience: &str) -> String {
     format!(" kubernetes cluster.local {{\n endpoint http://{}\n startup_timeout {patience}\n }}\n", api.address)
 }
 
-/// The status of `/ready`; nothing if nobody listens.
+/// Returns the status of `/ready`; `None` if there is no listener.
 fn ready(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -48,8 +48,8 @@ async fn sigterm_is_obeyed_at_fifty_moments_of_a_reload() {
             for _ in 0..16 {
                 scope.spawn(|| {
                     while let Some(moment) = { moments.lock().expect("no panic").next() } {
-                        // The first milliseconds are when it is read, built and made live; then
-                        // some of them wait.
+                        // In the first milliseconds it is read, built and made live; then some of
+                        // the configurations wait.
                         let pause = Duration::from_micros(fastrand::u64(0..2_000) * (1 + moment % 25));
                         stop_within_a_reload(&api, moment % 2 == 0, pause);
                     }
@@ -68,7 +68,8 @@ fn stop_within_a_reload(api: &Api, waits: bool, pause: Duration) {
     std::thread::sleep(pause);
     server.signal("TERM");
     server.wait_for("SIGTERM: Shutting down");
-    // The first look after the signal was obeyed. On a busy machine it may all be over by then.
+    // The first status after the signal was obeyed. On a busy machine the reload may be over by
+    // then.
     match ready(port).as_deref() {
         Some("503") => {}
         None if !server.is_running() => {}
@@ -90,7 +91,7 @@ async fn reloads_that_are_wished_for_meanwhile_are_one_with_the_newest_text() {
         assert!(Instant::now() < end, "it never asked:\n{}", server.output());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Meanwhile everything goes on.
+    // Meanwhile everything works as before.
     assert_eq!(ready(port).as_deref(), Some("200"));
     server.ask("a.example.", "A");
     for text in [" nonsense\n", " nonsense\n", " errors\n"] {
@@ -106,11 +107,11 @@ async fn reloads_that_are_wished_for_meanwhile_are_one_with_the_newest_text() {
 
 //----------- While it starts ------------------------------------------------
 
-/// A server that is not waited for until it listens.
+/// A server that may not listen yet.
 struct Starting(Child, tempfile::TempDir);
 
 impl Starting {
-    /// Starts it with a Corefile that nobody writes.
+    /// Starts it with a Corefile that never arrives.
     fn new(arguments: &str, input: Stdio) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let made = Command::new("mkfifo").arg(folder.path().join("Corefile")).status().expect("mkfifo runs");
@@ -123,7 +124,7 @@ impl Starting {
             .spawn()
             .expect("starts");
         let starting = Self(process, folder);
-        // Before its handlers are set a signal kills every process.
+        // Before its handlers are set, a signal kills any process.
         let end = Instant::now() + PATIENCE;
         while !starting.obeys() {
             assert!(Instant::now() < end, "it never obeys");
@@ -132,7 +133,7 @@ impl Starting {
         starting
     }
 
-    /// Whether it has a handler for SIGTERM, which is number 15, and for all others that it obeys.
+    /// Returns whether it handles SIGTERM, which is number 15, and all its other signals.
     fn obeys(&self) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
@@ -202,7 +203,7 @@ fn a_reload_that_waits_for_its_corefile_can_be_ended() {
 
 //----------- One after the other --------------------------------------------
 
-/// Sends signals, each when the one before it was obeyed; tells the exit status.
+/// Sends signals, each after the one before it was obeyed; returns the exit status.
 fn after(lameduck: &str, signals: &[(&str, &str)]) -> Option<i32> {
     let mut server = Server::start(&corefile(free_port(), lameduck, ""), &[]);
     for (signal, said) in signals {
@@ -215,13 +216,13 @@ fn after(lameduck: &str, signals: &[(&str, &str)]) -> Option<i32> {
 #[test]
 fn a_second_signal_does_what_it_should() {
     let (term, int, quit) = (("TERM", "SIGTERM"), ("INT", "SIGINT: Shutting down"), ("QUIT", ""));
-    // With an hour of lameduck time, what ends the process is the last one.
+    // With an hour of lameduck time, the last signal ends the process.
     std::thread::scope(|scope| {
         scope.spawn(|| assert_eq!(after("1h", &[term, quit]), Some(0)));
         scope.spawn(|| assert_eq!(after("1h", &[int, quit]), Some(0)));
         scope.spawn(|| assert_eq!(after("1h", &[term, term, int, ("INT", "Force quit")]), Some(2)));
         scope.spawn(|| assert_eq!(after("1h", &[int, ("TERM", ""), ("USR1", ""), ("INT", "Force quit")]), Some(2)));
-        // And without another one it ends by itself.
+        // Without another signal it ends by itself.
         scope.spawn(|| assert_eq!(after("1s", &[term, ("USR1", ""), ("TERM", "")]), Some(0)));
         scope.spawn(|| assert_eq!(after("1s", &[term, int]), Some(0)));
     });

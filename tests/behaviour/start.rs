@@ -1,4 +1,4 @@
-//! What keeps the server from starting, and how it says so.
+//! What prevents a start, and the messages.
 
 use std::io::{Read, Write};
 
@@ -35,7 +35,8 @@ fn a_missing_corefile_is_named() {
 fn a_port_that_somebody_has_is_noticed() {
     for both in [true, false] {
         let port = free_port();
-        // Even a socket with SO_REUSEPORT keeps the port: sharing it in silence would lose half of all queries.
+        // Even a socket with SO_REUSEPORT keeps the port: sharing it in silence would lose half of
+        // all queries.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
         socket.set_reuse_port(both).expect("an option");
         let address: std::net::SocketAddr = ([127, 0, 0, 1], port).into();
@@ -129,7 +130,8 @@ fn a_file_without_name_servers_is_named() {
     );
 }
 
-/// Such words were called valid, looked up at the start, and asked users' questions where a resolver answers everything.
+/// Such words used to be accepted, looked up at the start, and queried if a resolver answers
+/// everything.
 #[test]
 fn upstreams_that_cannot_be_are_refused_and_what_is_looked_up_is_said() {
     let validate = |to: &str| run(&format!(".:1053 {{\n    forward . {to}\n}}\n"), &[], &["-validate"]);
@@ -149,7 +151,7 @@ fn upstreams_that_cannot_be_are_refused_and_what_is_looked_up_is_said() {
     assert!(printed.contains(note), "{printed}");
 }
 
-/// One of each kind of thing that is not there, and zones that are none.
+/// One of each kind of missing thing, and invalid zones.
 const FULL_OF_MISTAKES: &str = ".:1053 {
     health bla:a
     tls nowhere/a.crt nowhere/a.key

@@ -1,4 +1,4 @@
-//! SIGTERM: what was asked is answered.
+//! SIGTERM: received queries are answered.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::asker::Asker;
 use super::support::{Server, query};
 
-/// 64 clients that ask so often in all.
+/// Starts 64 clients that ask `rate` questions a second in all.
 pub(crate) fn load(server: SocketAddr, packet: &[u8], rate: f64) -> Asker {
     Asker::datagrams(server, packet, 64, rate)
 }
@@ -27,13 +27,14 @@ fn sigterm_under_load_loses_nothing() {
     std::thread::sleep(Duration::from_millis(300));
     server.signal("TERM");
     server.wait_for("lameduck");
-    // It serves on; what is asked in this time is answered.
+    // It serves on; queries in this time are answered.
     std::thread::sleep(Duration::from_millis(500));
     asker.finish("after SIGTERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.output());
 }
 
-/// Until kube-proxy and conntrack have forgotten this pod, clients are sent here, however short the lameduck time is.
+/// Until kube-proxy and conntrack have forgotten this pod, they send queries here, however short
+/// the lameduck time is.
 #[test]
 fn who_still_asks_after_lameduck_is_answered_but_not_for_ever() {
     let mut server = Server::start(COREFILE, &[]);

@@ -83,7 +83,7 @@ fn ten_thousand_connections_do_not_keep_others_out() {
     let server = Server::start(COREFILE, &[]);
     let mut held = Vec::new();
     for _ in 0..5_000 {
-        // The test's own limit of open files may come first.
+        // The test's own limit of open files may be reached first.
         let Ok(stream) = std::net::TcpStream::connect(server.address()) else { break };
         held.push(stream);
     }
@@ -93,7 +93,7 @@ fn ten_thousand_connections_do_not_keep_others_out() {
     assert!(receive(&mut stream).is_some());
 }
 
-/// A program that starts the server with few files.
+/// Returns a program that starts the server with a low limit of open files.
 fn with_files(limit: usize, folder: &Path) -> std::path::PathBuf {
     let path = folder.join("signpost");
     let text = format!("#!/bin/sh\nulimit -n {limit}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_signpost"));
@@ -105,14 +105,14 @@ fn with_files(limit: usize, folder: &Path) -> std::path::PathBuf {
 #[test]
 fn silent_connections_leave_files_for_everything_else() {
     let folder = tempfile::tempdir().expect("a folder");
-    // As many as this machine's workers need, and 40.
+    // As many as this machine's workers need, plus 40.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let server = Server::start_program(&with_files(40 + 12 * workers, folder.path()), COREFILE, &[]);
     let silent: Vec<_> = (0..60 + 12 * workers).map(|_| connect(server.address())).collect();
     let mut stream = connect(server.address());
     send(&mut stream, &query("a.example.", "A"));
     assert!(receive(&mut stream).is_some());
-    // A Corefile is read, and a new listener opens.
+    // The reload reads a Corefile and opens a listener.
     server.rewrite(&COREFILE.replace("whoami", "log\n    whoami"));
     server.signal("USR1");
     server.wait_for("Reloading complete");

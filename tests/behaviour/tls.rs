@@ -1,4 +1,5 @@
-//! DNS over TLS: the same answers as over TCP, behind a certificate, with limits on those who never finish a handshake.
+//! DNS over TLS: the same answers as over TCP, with a certificate, and limits for clients that
+//! never finish a handshake.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -42,7 +43,7 @@ fn secured(server: &Server, config: ClientConfig) -> Stream {
     StreamOwned::new(client, connect(server.address()))
 }
 
-/// Whether a client with these settings is answered.
+/// Returns whether a client with these settings gets an answer.
 fn answers(server: &Server, config: ClientConfig) -> bool {
     let mut stream = secured(server, config);
     let packet = query("a.example.", "A");
@@ -90,7 +91,7 @@ fn what_is_not_encrypted_is_not_answered() {
     send(&mut stream, &query("a.example.", "A"));
     let mut octets = Vec::new();
     let _ = stream.read_to_end(&mut octets);
-    // At most an alert, which says that this was no TLS.
+    // At most an alert, which says that this is not TLS.
     assert!(octets.is_empty() || octets[0] == 21, "{octets:?}");
 }
 
@@ -99,7 +100,7 @@ fn clients_are_asked_for_certificates_as_the_corefile_says() {
     let (pki, other) = (pki(), Pki::new());
     other.issue("client", &["client.example.org"]);
     let ours = |name| pki.client(name, &[&TLS13]);
-    // Trusts us, and shows what somebody else has signed.
+    // Trusts us, but shows a certificate of another authority.
     let foreign = || {
         std::fs::copy(other.path("client.pem"), pki.path("foreign.pem")).expect("copied");
         std::fs::copy(other.path("client.key"), pki.path("foreign.key")).expect("copied");
@@ -122,7 +123,7 @@ fn clients_are_asked_for_certificates_as_the_corefile_says() {
 fn those_who_never_shake_hands_keep_nobody_out_and_are_let_go() {
     let pki = pki();
     let server = Server::start(&corefile(&pki, "nocert"), &[]);
-    // More than all workers let be half open.
+    // More half-open connections than all workers allow.
     let mut silent: Vec<_> = (0..1500).map(|_| connect(server.address())).collect();
     silent[0].write_all(&[0x16, 3, 1]).expect("sends");
     assert!(answers(&server, pki.client(None, &[&TLS13])));

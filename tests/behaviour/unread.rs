@@ -1,4 +1,5 @@
-//! Clients that ask over streams and do not read: they cost little, others do not notice, and metrics tell.
+//! Clients that ask over streams and do not read: they cost little, other clients do not notice,
+//! and metrics show it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,10 +16,10 @@ use super::support_upstream::{Act, Answer, Upstream};
 /// Octets of the answers to `TXT`.
 const LARGE: usize = 60_000;
 
-/// Connections that are not read any further.
+/// Connections that the server has stopped reading.
 const PAUSED: &str = "signpost_paused_connections_total";
 
-/// Connections that were closed because all hold too much.
+/// Connections that were closed because all of them hold too much memory.
 const EVICTED: &str = "signpost_evicted_connections_total{reason=\"memory\"}";
 
 const COREFILE: &str = "<SCHEME>.:<PORT> {
@@ -35,7 +36,7 @@ const COREFILE: &str = "<SCHEME>.:<PORT> {
 }
 ";
 
-/// A headless Service with as many endpoints as fill a message.
+/// A headless Service with as many endpoints as fit into a message.
 fn service() -> String {
     let endpoints: Vec<String> = (0..1_000)
         .map(|at| {
@@ -84,7 +85,7 @@ impl Bed {
         let corefile = block("", "PORT", "") + &block("tls://", &secure.to_string(), &tls);
         let server = Server::start(&corefile, &[("service.json", &service())]);
         let bed = Self { server, upstream, pki, secure: ([127, 0, 0, 1], secure).into(), metrics };
-        // Everything has been asked for before memory is looked at.
+        // Asks for everything once before memory is measured.
         for (name, kind) in [("big.default.svc.cluster.local.", "SRV"), ("kept.test.", "TXT"), ("one.new.test.", "TXT")]
         {
             let mut stream = bed.connect(bed.server.address());
@@ -94,7 +95,7 @@ impl Bed {
         bed
     }
 
-    /// A connection whose kernel takes little for it.
+    /// Opens a connection with a small receive buffer.
     fn connect(&self, address: SocketAddr) -> TcpStream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("an option");
@@ -115,17 +116,17 @@ impl Bed {
         stream
     }
 
-    /// KiB of memory as `/proc` has them.
+    /// Returns a value of `/proc`, in KiB.
     fn memory(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.process())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).expect("a number");
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
-    /// Most memory that the server had while `what` was done, above what it had before, in KiB.
+    /// Returns the server's peak memory while `what` runs, above its memory before, in KiB.
     fn grown(&self, what: impl FnOnce()) -> u64 {
         let before = self.memory("VmRSS");
-        // The highest mark begins anew.
+        // Resets the peak.
         std::fs::write(format!("/proc/{}/clear_refs", self.server.process()), "5").expect("our own process");
         what();
         self.memory("VmHWM").saturating_sub(before)
@@ -141,7 +142,7 @@ impl Bed {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 fn until(mut is: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is() {
@@ -150,7 +151,7 @@ fn until(mut is: impl FnMut() -> bool) {
     }
 }
 
-/// Asks for as long as the server takes questions, and at most so often.
+/// Asks as long as the server takes questions, and at most `most` times.
 fn ask(stream: &mut impl Write, kind: &str, name: impl Fn(usize) -> String, most: usize) {
     for at in 0..most {
         let packet = query(&name(at), kind);
@@ -161,10 +162,10 @@ fn ask(stream: &mut impl Write, kind: &str, name: impl Fn(usize) -> String, most
     }
 }
 
-/// The name that a client asks for with each of its questions.
+/// Returns the name of a client's n-th question.
 type Names = fn(usize) -> String;
 
-/// Questions that each of the clients below asks; the answers have 2.4 MB.
+/// Questions that each client below asks; their answers have 2.4 MB.
 const EACH: usize = 40;
 
 #[test]
@@ -187,7 +188,7 @@ fn who_asks_and_does_not_read_costs_little() {
                 held.push(stream);
             }
             until(|| noticed() >= before + 8);
-            // And what is under way to the upstream has come back.
+            // And the queries to the upstream are answered.
             let mut fetched = 0;
             until(|| {
                 let before = std::mem::replace(&mut fetched, bed.upstream.count());
@@ -200,7 +201,7 @@ fn who_asks_and_does_not_read_costs_little() {
     }
 }
 
-/// Hundreds of them: what all hold together has a bound, and the slowest go.
+/// Hundreds of them: the memory of all together is bounded, and the slowest connections are closed.
 #[test]
 fn many_who_do_not_read_make_room_for_each_other() {
     let bed = Bed::start();
@@ -212,7 +213,7 @@ fn many_who_do_not_read_make_room_for_each_other() {
                 stream
             })
             .collect();
-        // One that reads is served beside them.
+        // A client that reads is served beside them.
         let mut stream = bed.connect(bed.server.address());
         for _ in 0..20 {
             send(&mut stream, &query("kept.test.", "TXT"));
@@ -225,13 +226,13 @@ fn many_who_do_not_read_make_room_for_each_other() {
     assert!(bed.metric(EVICTED) > 50);
 }
 
-/// Whatever a client says that it takes, a datagram has 4,096 octets at most, and TCP has the rest.
+/// Whatever size a client announces, a datagram has at most 4,096 octets, and TCP has the rest.
 #[test]
 fn large_answers_go_over_tcp() {
     let bed = Bed::start();
     for (name, kind) in [("big.default.svc.cluster.local.", "SRV"), ("kept.test.", "TXT"), ("two.new.test.", "TXT")] {
         let mut packet = query(name, kind);
-        // The size in the OPT, which is last.
+        // The size in the OPT, which comes last.
         let at = packet.len() - 8;
         packet[at..at + 2].copy_from_slice(&[0xFF, 0xFF]);
         let reply = exchange(bed.server.address(), &packet).expect("a reply");
@@ -243,7 +244,7 @@ fn large_answers_go_over_tcp() {
     }
 }
 
-/// SIGTERM waits for what clients have not read, and not for ever.
+/// SIGTERM waits for replies that clients have not read, but not forever.
 #[test]
 fn a_stalled_reader_does_not_keep_the_process() {
     let mut bed = Bed::start();

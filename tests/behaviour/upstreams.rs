@@ -1,11 +1,11 @@
-//! Upstreams that are down and come back: a line for each change, not for each query.
+//! Upstreams that fail and recover: a line for each change, not for each query.
 
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use super::support::{Server, exchange, free_port, query};
 
-/// Answers everything with what was asked, and NOERROR.
+/// Answers every query with its question and NOERROR.
 fn answer(socket: &UdpSocket) {
     let mut packet = [0; 512];
     while let Ok((len, peer)) = socket.recv_from(&mut packet) {

@@ -1,7 +1,9 @@
 #!/bin/bash
-# deploy.sh SERVER: deploys the program SERVER as the cluster's DNS, the way kubeadm deploys CoreDNS, and the pods that look
-# things up (manifests/clients.yaml); waits until they are there. The cluster is up already (up.sh). Prints the image's name.
-# OVERLAY=NAME applies that overlay of deploy/ over kubeadm's manifest, with the image that `just image` makes of SERVER.
+# deploy.sh SERVER: deploys the program SERVER as the cluster's DNS, as kubeadm deploys CoreDNS, and
+# the pods that look names up (manifests/clients.yaml); waits until they are ready. The cluster is
+# already up (up.sh). Prints the image's name.
+# OVERLAY=NAME applies that overlay of deploy/ over kubeadm's manifest, with the image that `just
+# image` makes of SERVER.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 server=${1:?SERVER: the program to deploy, for example target/peers/coredns}
@@ -18,7 +20,7 @@ for k in glibc musl; do
 		{ "$HERE/rootfs.sh" "$r/$k" $k && "$HERE/image.sh" "$r/$k" "registry.local/$k:1" /bin/sh; } >&2
 done
 image=registry.local/dns:$(sha256sum "$server" | cut -c1-12)
-as_kubeadm() { # as kubeadm writes it: had it been applied, a later `apply` would take its replicas for ours, and away
+as_kubeadm() { # without `apply`, like kubeadm: otherwise a later `apply` would remove the replicas as its own
 	local verb=create
 	! $S get deploy coredns >/dev/null 2>&1 || verb=replace
 	sed "s|registry.local/coredns:v1.15.0.*|$image|" "$HERE/manifests/coredns.yaml" | $K $verb -f - >/dev/null
@@ -30,7 +32,7 @@ if [ -n "${OVERLAY:-}" ]; then
 		images import - <"$CLUSTER_DIR/image.tar"
 	} >&2
 	$S get deploy coredns >/dev/null 2>&1 || as_kubeadm
-	# kubectl says of each object that it was not made by `apply`.
+	# kubectl warns for each object that it was not made by `apply`.
 	$K kustomize "$deploy/overlays/$OVERLAY" | sed "s|registry.local/signpost/coredns:.*|$image|" |
 		$K apply -f - 2> >(grep -v last-applied-configuration >&2) >/dev/null
 else
@@ -42,7 +44,7 @@ $S rollout status deploy/coredns --timeout=120s >&2
 $T rollout status deploy/web --timeout=60s >/dev/null
 $T rollout status sts/db --timeout=60s >/dev/null
 $T wait --for=condition=Ready pod/glibc pod/musl pod/tcp --timeout=60s >/dev/null
-# The kubelet may need another moment until commands run in them.
+# The kubelet may need another moment before it runs commands in them.
 for pod in glibc musl tcp; do
 	for _ in $(seq 60); do
 		$T exec "$pod" -- true 2>/dev/null && break

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""e2e.py [--page FILE] NAME=REPORT...: Ginkgo's reports of the same specs with several servers, as one table.
+"""e2e.py [--page FILE] NAME=REPORT...: Ginkgo's reports of the same specs with several servers, as
+one table.
 
-Prints the table, and what the specs that failed say. With --page the table also replaces what stands in FILE between the lines
-`<!-- e2e -->` and `<!-- end -->`. Exit status: how many specs failed with the first server, 99 if none was run.
+Prints the table, and the messages of failed specs. With --page the table also replaces the part of
+FILE between the lines `<!-- e2e -->` and `<!-- end -->`. Exit status: how many specs failed with
+the first server, 99 if none was run.
 """
 
 import datetime
@@ -13,7 +15,7 @@ import sys
 
 
 def specs(path):
-    """Each spec that was run: its name, whether it passed, its seconds, and what it complained of."""
+    """Yields each spec that was run: its name, whether it passed, its seconds, and its message."""
     (suite,) = json.load(open(path))
     found = {}
     for report in suite["SpecReports"] or []:
@@ -29,7 +31,7 @@ def specs(path):
 
 
 def put_into(page, table):
-    """Replaces the part of the page that belongs to this recipe."""
+    """Replaces this recipe's part of the page."""
     here = os.path.dirname(os.path.abspath(__file__))
     commit = subprocess.run(["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")

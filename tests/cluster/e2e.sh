@@ -1,11 +1,14 @@
 #!/bin/bash
-# e2e.sh SERVER...: Kubernetes' own end-to-end tests of DNS (the specs `[sig-network] DNS`, those of Services that look
-# names up, and with SCALE=1 the one with 10,000 Services), with each SERVER as the cluster's DNS. The cluster is up (up.sh).
-# Prints a table: spec, and for each SERVER its result and its time. PAGE=FILE puts it into that page as well, between the lines
-# `<!-- e2e -->` and `<!-- end -->`.
-# OVERLAY=kubeadm deploys the first SERVER with that overlay of deploy/. FOCUS=EXPRESSION runs other specs.
-# WITHOUT=PLUGIN takes that plugin out of the Corefile, to see what fails then.
-# STUB=PROGRAM is the DNS server that some specs run as a Pod of their own: target/peers/coredns if it is not given.
+# e2e.sh SERVER...: Kubernetes' own end-to-end tests of DNS (the specs `[sig-network] DNS`, those of
+# Services that look names up, and with SCALE=1 the one with 10,000 Services), with each SERVER as
+# the cluster's DNS. The cluster is up (up.sh).
+# Prints a table: spec, and for each SERVER its result and its time. PAGE=FILE also writes it to
+# that page, between the lines `<!-- e2e -->` and `<!-- end -->`.
+# OVERLAY=kubeadm deploys the first SERVER with that overlay of deploy/. FOCUS=EXPRESSION runs other
+# specs.
+# WITHOUT=PLUGIN removes that plugin from the Corefile, to see what fails then.
+# STUB=PROGRAM is the DNS server that some specs run in a Pod of their own; default:
+# target/peers/coredns.
 # Exit status: how many specs the first SERVER failed, 99 if none could be run.
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
@@ -16,10 +19,10 @@ stub=${STUB:-$PEERS/coredns}
 [ -x "$stub" ] || { "$HERE/../peers/build.sh" coredns >&2 || exit; }
 focus=${FOCUS:-'\[sig-network\] DNS|\[sig-network\] Services should (be able to change the type from (ExternalName|ClusterIP to E|NodePort to E)|create endpoints for unready pods)'${SCALE:+'|PerformanceDNS'}}
 registry=registry.k8s.io/e2e-test-images
-work=$CLUSTER_DIR/log/e2e # run.sh keeps what is in log, where something fails
+work=$CLUSTER_DIR/log/e2e # run.sh keeps log if something fails
 mkdir -p "$work"
 
-# The images that the specs ask for, by their names.
+# The images of the specs, by the names that the specs use.
 r=$CLUSTER_DIR/rootfs
 mkdir -p "$r"
 {
@@ -47,7 +50,7 @@ for server; do
 	echo "=== Kubernetes' tests of DNS, $name" >&2
 	report=$work/$name.json
 	rm -f "$report"
-	# The tests are a client of the cluster from within its network, as kubectl is.
+	# The tests run inside the cluster's network, as kubectl does.
 	(cd "$work" && nsenter -t "$(init_pid)" -n -- "$PEERS/e2e.test" -ginkgo.focus="$focus" -ginkgo.skip='Provider:GCE' \
 		-ginkgo.json-report="$report" -ginkgo.no-color -kubeconfig="$CLUSTER_DIR/conf/admin.kubeconfig" -kubectl-path="$PEERS/kubectl" \
 		-provider=local -minStartupPods=2 -dns-domain="$DOMAIN" -report-dir="$work") >"$work/$name.log" 2>&1

@@ -1,7 +1,8 @@
 #!/bin/bash
-# nodelocal.sh SERVER: the program SERVER (static, as `just release` makes it) as NodeLocal DNSCache in front of the kube-dns
-# that trial.sh has deployed, from the overlay `nodelocal` and the image that `just image` makes. The cluster is up, and its
-# clients are there. Prints a line per check; exit status: how many failed.
+# nodelocal.sh SERVER: the program SERVER (static, as `just release` makes it) as NodeLocal DNSCache
+# before the kube-dns that trial.sh has deployed, from the overlay `nodelocal` and the image that
+# `just image` makes. The cluster and its clients are up. Prints a line per check; exit status: how
+# many failed.
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
 server=${1:?SERVER: the program to deploy, for example target/release/signpost}
@@ -22,11 +23,11 @@ until_is() { # WHAT EXPECTED COMMAND...: tries for a minute
 from() { local pod=$1; shift; $T exec "$pod" -- "$@" 2>/dev/null; }
 rules() { in_node nft list table inet nodelocaldns 2>/dev/null | grep -c notrack; }
 interface() { in_node ip -o -4 addr show dev nodelocaldns 2>/dev/null | awk '{print $4}' | sort | xargs; }
-cached() { # questions that the node cache has answered so far
+cached() { # prints how many questions the node cache has answered
 	in_node curl -s http://127.0.0.1:9253/metrics | awk '/^coredns_dns_requests_total/ { n += $NF } END { print n + 0 }'
 }
 pod() { $S get pod -l k8s-app=node-local-dns -o jsonpath='{.items[0].metadata.name}'; }
-lookups() { # SECONDS: asks from a pod as a C library does (a second try after a second); how many, and how many failed
+lookups() { # SECONDS: asks from a pod as a C library does (a second try after a second); prints how many, and how many failed
 	from glibc bash -c "n=0 f=0; end=\$((SECONDS + $1)); while [ \$SECONDS -lt \$end ]; do n=\$((n+1)); dig +short +tries=2 +time=1 web.trial.svc.$DOMAIN | grep -q '^[0-9]' || f=\$((f+1)); sleep 0.02; done; echo \$n \$f"
 }
 
@@ -38,12 +39,12 @@ overlay | $K apply -f - >/dev/null || exit 99
 $S rollout status daemonset/node-local-dns --timeout=120s >/dev/null
 vip=$($T get svc web -o jsonpath='{.spec.clusterIP}')
 
-# --- it answers, and nothing of it is tracked --------------------------------
+# --- it answers, and none of it is tracked -----------------------------------
 check "ready on the node" 1 "$($S get daemonset node-local-dns -o jsonpath='{.status.numberReady}')"
 check "interface" "$DNS_IP/32 169.254.20.10/32" "$(interface)"
 check "rules" 16 "$(rules)"
 before=$(cached)
-in_node conntrack -D -d "$DNS_IP" >/dev/null 2>&1 # of the time before
+in_node conntrack -D -d "$DNS_IP" >/dev/null 2>&1 # entries from before
 for c in glibc musl; do
 	check "$c: service" "$vip" "$(from $c resolve -4 web | cut -d' ' -f3- | xargs)"
 	check "$c: outside" "198.51.100.80" "$(from $c resolve -4 www.example.com | cut -d' ' -f3- | xargs)"
@@ -75,7 +76,7 @@ check "rollout" 0 $done_
 check "look-ups that failed during it, of $(cut -d' ' -f1 "$CLUSTER_DIR/lookups")" 0 "$(cut -d' ' -f2 "$CLUSTER_DIR/lookups")"
 check "rules after it" 16 "$(rules)"
 
-# --- gone ---------------------------------------------------------------------
+# --- removed ------------------------------------------------------------------
 [ $failed = 0 ] || { echo "--- its last words"; $S logs "$(pod)" --tail=40; }
 overlay | $K delete -f - >/dev/null
 until_is "rules when it is deleted" 0 rules

@@ -1,5 +1,6 @@
 #!/bin/bash
-# restarts-page.sh SERVER...: restarts.sh with ten restarts in a cluster of its own, and its table as docs/restarts.md.
+# restarts-page.sh SERVER...: runs restarts.sh with ten restarts in its own cluster, and writes its
+# table to docs/restarts.md.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 [ "$(id -u)" = 0 ] || { echo "restarts-page.sh: needs root" >&2; exit 3; }

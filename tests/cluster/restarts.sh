@@ -1,9 +1,10 @@
 #!/bin/bash
-# restarts.sh SERVER...: what clients lose while the cluster's DNS is restarted, scaled up and scaled down. For each SERVER:
-# deploys it (deploy.sh; a program called signpost with the overlay kubeadm), lets five clients look names up all the time through
-# kube-proxy (glibc, musl and Go over UDP, glibc and Go over TCP), and prints a row of a table. The cluster is up (up.sh).
-# Environment: RESTARTS=10. TABLE=FILE: the table goes there as well.
-# Exit status: 1 if a look-up failed with signpost, 0 else: CoreDNS stands beside it to compare.
+# restarts.sh SERVER...: what clients lose while the cluster's DNS is restarted, scaled up and
+# scaled down. For each SERVER: deploys it (deploy.sh; a program called signpost with the overlay
+# kubeadm), runs five clients that look names up all the time through kube-proxy (glibc, musl and Go
+# over UDP, glibc and Go over TCP), and prints a row of a table. The cluster is up (up.sh).
+# Environment: RESTARTS=10. TABLE=FILE also writes the table to that file.
+# Exit status: 1 if a look-up failed with signpost, else 0: CoreDNS is only there to compare.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 [ $# -gt 0 ] || die "usage: restarts.sh SERVER..."
@@ -12,7 +13,8 @@ K=$HERE/kubectl T="$K -n trial" S="$K -n kube-system"
 out=$CLUSTER_DIR/look
 mkdir -p "$out"
 
-# NAME POD PROGRAM, of each client. Four threads with a pause of 5 ms are about 500 look-ups a second.
+# NAME POD PROGRAM, of each client. Four threads with a pause of 5 ms are about 500 look-ups a
+# second.
 clients=("glibc-udp glibc look" "musl-udp musl look" "go-udp glibc look-go" "glibc-tcp tcp look" "go-tcp tcp look-go")
 
 look() { # NAME POD PROGRAM: until `enough`
@@ -27,7 +29,7 @@ enough() {
 	done
 	wait
 }
-roll() { # WORD...: does it, waits, and lets two seconds pass: each restart is one for the clients, too
+roll() { # WORD...: does it, waits, and waits two seconds more, so that clients see each restart separately
 	$S "$@" >/dev/null
 	$S rollout status deploy/coredns --timeout=120s >/dev/null
 	sleep 2

@@ -1,7 +1,8 @@
 #!/bin/bash
-# rights.sh SERVER: kubeadm's own manifest with only the image changed, and one right taken away at a time: the log of a new
-# pod has to name the verb and the resource, and once the right is there the pod becomes ready without a restart. The
-# cluster is up (up.sh). Prints a line per check; exit status: how many failed.
+# rights.sh SERVER: kubeadm's own manifest with only the image changed, and one right removed at a
+# time: the log of a new pod has to name the verb and the resource, and once the right is back the
+# pod becomes ready without a restart. The cluster is up (up.sh). Prints a line per check; exit
+# status: how many failed.
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
 S="$HERE/kubectl -n kube-system"
@@ -38,7 +39,7 @@ complains() { # POD RESOURCE
 for resource in services endpointslices namespaces; do
 	role $resource
 	$S delete "$(newest)" --wait=false >/dev/null
-	until_true 20 test "$(newest)" # the Deployment makes another one at once
+	until_true 20 test "$(newest)" # the Deployment makes another pod at once
 	sleep 2
 	pod=$(newest) line=''
 	until_true 30 complains "$pod" $resource

@@ -1,16 +1,18 @@
 #!/bin/bash
-# run.sh SERVER...: the whole test, from nothing to nothing: a fresh cluster, trial.sh with each SERVER, and the cluster is
-# taken down again, also on failure and Ctrl-C. Environment: what trial.sh and up.sh take (LONG=1, DUAL=1, ...), and
-# KEEP=1: leave the cluster up. NODELOCAL=1: nodelocal.sh after each trial. COREDNS=PROGRAM: with the first SERVER also the
-# trial of the overlay kubeadm, rights.sh, stranger.sh, restarts.sh with two restarts (RESTARTS=N), and e2e.sh.
-# ONLY=SCRIPT runs that script of this folder with all SERVERs in place of everything else.
+# run.sh SERVER...: the whole test, from nothing to nothing: starts a fresh cluster, runs trial.sh
+# with each SERVER, and takes the cluster down, also on failure and Ctrl-C. Environment: as trial.sh
+# and up.sh (LONG=1, DUAL=1, ...), and
+# KEEP=1: leave the cluster up. NODELOCAL=1: nodelocal.sh after each trial. COREDNS=PROGRAM: with
+# the first SERVER also the trial of the overlay kubeadm, rights.sh, stranger.sh, restarts.sh with
+# two restarts (RESTARTS=N), and e2e.sh.
+# ONLY=SCRIPT runs only that script of this folder, with all SERVERs.
 # Exit status: 1 if a check failed, 3 if Go or root is missing.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 [ $# -gt 0 ] || die "usage: run.sh SERVER..."
 [ "$(id -u)" = 0 ] || { echo "run.sh: needs root" >&2; exit 3; }
 mkdir -p "$TARGET/cluster"
-exec 9>"$TARGET/cluster/lock" # one at a time: the node's name and addresses are fixed
+exec 9>"$TARGET/cluster/lock" # one run at a time: the node's name and addresses are fixed
 flock -n 9 || die "another run.sh is at work"
 "$HERE/build.sh" 9>&-
 
@@ -33,7 +35,7 @@ clean() {
 	fi
 	"$HERE/down.sh" --purge
 }
-# If this script is killed, this takes the cluster down.
+# Takes the cluster down if this script is killed.
 # shellcheck disable=SC2016
 setsid bash -c 'tail --pid="$1" -f /dev/null & trap "kill $!; exit" TERM; wait; "$2" --purge' \
 	guard $$ "$HERE/down.sh" </dev/null >/dev/null 2>&1 9>&- &
@@ -41,7 +43,7 @@ guard=$!
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-attend() { # in the background, so that a signal to this script is heard at once
+attend() { # in the background, so that this script handles signals at once
 	setpriv --pdeathsig TERM -- "$@" 9>&- &
 	child=$!
 	wait "$child"

@@ -1,7 +1,8 @@
 #!/bin/bash
-# stranger.sh SIGNPOST COREDNS: a stranger's move from CoreDNS to Signpost and back, with the commands of docs/migrate.md as
-# they stand there (and so they cannot go stale): check the Corefile, run beside, compare, keep what there is, switch, back.
-# The cluster is up (up.sh). All the while a client looks names up. Prints a line per step; exit status: how many failed.
+# stranger.sh SIGNPOST COREDNS: a newcomer's move from CoreDNS to Signpost and back, with the
+# commands of docs/migrate.md, so that the page stays correct: check the Corefile, run beside,
+# compare, save the current state, switch, back. The cluster is up (up.sh). A client looks names up
+# all the time. Prints a line per step; exit status: how many failed.
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
 [ $# = 2 ] || die "usage: stranger.sh SIGNPOST COREDNS"
@@ -14,7 +15,7 @@ mkdir -p "$work/bin"
 ln -s "$HERE/kubectl" "$work/bin/kubectl"
 ln -s "$signpost" "$work/bin/signpost"
 PATH=$work/bin:$PATH
-image=registry.local/signpost/coredns:v1.14.2 # what the page says for kubeadm
+image=registry.local/signpost/coredns:v1.14.2 # the page's image for kubeadm
 failed=0
 step() { # WHAT COMMAND...
 	local what=$1 began=$SECONDS
@@ -27,7 +28,7 @@ step() { # WHAT COMMAND...
 		failed=$((failed + 1))
 	fi
 }
-# The command on the page that begins with these words, with its names filled in.
+# Prints the page's command that begins with these words, with its names filled in.
 said() { # TEXT
 	python3 - "$page" "$1" "$image" <<'PYTHON'
 import re, sys
@@ -44,7 +45,7 @@ run() { # TEXT: runs the command of the page, as typed into a shell
 	echo "$ $command"
 	bash -o pipefail -c "$command"
 }
-serves() { # signpost|coredns: whether the pods of kube-dns say that it is they
+serves() { # signpost|coredns: whether the pods of kube-dns say that they run it
 	local newest second
 	newest=$(kubectl -n kube-system get pods -l k8s-app=kube-dns --sort-by=.metadata.creationTimestamp -o name | tail -n 1)
 	second=$(kubectl -n kube-system logs "$newest" | grep -m 1 '^linux/')
@@ -56,7 +57,7 @@ resolves() {
 		kubectl -n trial exec musl -- resolve -4 web www.example.com
 }
 
-# A cluster as people have it: CoreDNS as kubeadm deploys it, and `log` in its Corefile.
+# A usual cluster: CoreDNS as kubeadm deploys it, with `log` in its Corefile.
 "$HERE/deploy.sh" "$coredns" >/dev/null || exit 99
 kubectl -n kube-system get configmap coredns -o yaml | sed 's/^        errors$/        errors\n        log/' |
 	kubectl apply -f - >/dev/null 2>&1
@@ -79,7 +80,7 @@ export new old
 step "it answers at $new" bash -c "nsenter -t $(init_pid) -n -- dig +short @$new web.trial.svc.cluster.local | grep -qx $vip"
 step "compared with $old, by what pods asked lately" run "kubectl -n kube-system logs -l k8s-app=kube-dns --tail"
 tail -n 2 "$work/out" | sed 's/^/      /'
-cd "$work" && ln -sfn "$HERE/../../deploy" deploy && ln -sfn "$HERE/../../docs" docs || exit 99 # before.yaml shall not lie in the checkout
+cd "$work" && ln -sfn "$HERE/../../deploy" deploy && ln -sfn "$HERE/../../docs" docs || exit 99 # keeps before.yaml out of the checkout
 step "what there is is kept" run "kubectl -n kube-system get deployment/coredns service/kube-dns configmap/coredns -o yaml"
 step "CoreDNS serves" serves coredns
 step "switched, the image only" run "kubectl -n kube-system set image deployment/coredns"
@@ -95,7 +96,8 @@ step "what was beside it is gone" run "kubectl delete -k deploy/overlays/beside"
 kubectl -n trial exec glibc -- sh -c 'kill $(cat /tmp/stranger.pid)'
 wait
 read -r -a counts <<<"$(tail -n 1 "$work/looked")"
-# kubeadm's own readiness probe, so some may be late, with either server: docs/restarts.md. restarts.sh is the judge of ours.
+# kubeadm's own readiness probe, so some may be late, with either server: docs/restarts.md.
+# restarts.sh judges the rest.
 echo "      meanwhile ${counts[0]:-0} look-ups, ${counts[1]:-?} failed, ${counts[2]:-?} took a second or longer"
 sed '$d' "$work/looked" | sed 's/^/      /'
 echo "$failed failed"

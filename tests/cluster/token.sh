@@ -1,8 +1,9 @@
 #!/bin/bash
-# token.sh SERVER: the service-account token expires and is replaced, and nobody notices. The pods get tokens for 10 minutes, the
-# shortest there are; the kubelet writes a new one after 8. After 11 minutes, when the first one is worth nothing, the API server
-# is restarted, so that everything has to be asked with the token of that time, and a new Service has to be seen.
-# The cluster is up (up.sh). 12 minutes. Exit status: how many checks failed.
+# token.sh SERVER: the service-account token expires and is replaced without a failure. The pods get
+# tokens for 10 minutes, the shortest lifetime; the kubelet writes a new one after 8. After 11
+# minutes, when the first one has expired, the API server is restarted, so that every request needs
+# the new token, and a new Service has to be seen.
+# The cluster is up (up.sh). Takes 12 minutes. Exit status: how many checks failed.
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
 K=$HERE/kubectl S="$K -n kube-system"
@@ -23,7 +24,8 @@ $S rollout status deploy/coredns --timeout=90s >/dev/null || exit 99
 sleep $((minutes * 60))
 "$HERE/service.sh" restart kube-apiserver >/dev/null
 until $K get --raw /readyz >/dev/null 2>&1; do sleep 0.2; done
-# kube-proxy has to find its API server first, until then nobody gets there by the ClusterIP: seconds, now and then half a minute.
+# kube-proxy first has to find its API server; until then the ClusterIP does not work: seconds,
+# sometimes half a minute.
 until in_node curl -sk -o /dev/null --max-time 1 "https://$API_IP/readyz"; do sleep 0.1; done
 $K -n trial create service clusterip late --tcp=80 >/dev/null
 address=$($K -n trial get service late -o jsonpath='{.spec.clusterIP}')

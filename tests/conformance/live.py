@@ -3,18 +3,19 @@
 
   live.py --server CMD [ARG...] [--rounds N] [--outage S] [--short S] [--restarts K] [--json OUT]
 
-The API server and the fixture are already there (run.sh --live does all of it); STATE is the directory of tools/cluster.sh,
-KUBE_API, KUBE_CA, KUBE_CERT and KUBE_KEY are what that printed.  Three parts:
+The API server and the fixture are already up (run.sh --live does everything); STATE is the
+directory of tools/cluster.sh, KUBE_API, KUBE_CA, KUBE_CERT and KUBE_KEY are the values that it
+printed.  Three parts:
 
   changes    Services, EndpointSlices, pods and namespaces are made, changed and deleted; the time counts from the API
              server's acknowledgement of the write until the answer over UDP shows it.
-  outage     The API server is killed (SIGKILL).  All kinds of names are asked all the while: no answer may change, and
+  outage     The API server is killed (SIGKILL).  All kinds of names are asked meanwhile: no answer may change, and
              /ready stays 200.  This goes on until the end.
   restarts   The API server comes back and four things change at once, one for each kind of watch; the time counts from its
              first good /readyz until the answers show them.  Then it is killed again, for a shorter while.
 
-Exit status: 1 if a limit was passed (--change-limit, --back-limit) or an answer changed; a missed goal is only reported,
-unless --strict.  Needs dnspython and PyYAML.
+Exit status: 1 if a limit was passed (--change-limit, --back-limit) or an answer changed; a missed
+goal is only reported, unless --strict.  Needs dnspython and PyYAML.
 """
 import argparse
 import http.client
@@ -45,11 +46,12 @@ import load  # noqa: E402
 GOAL_CHANGE_MS = 100
 GOAL_BACK_S = 3
 ZONE = "cluster.local."
-LARGE = 4000  # octets: what is longer costs this program more than the server
+LARGE = 4000  # octets: longer replies cost this program more than the server
 PASS_S = 2  # seconds that one pass over the steady questions takes at least
 
 
-# ---- what the answers show ---------------------------------------------------------------------------------------------
+# ---- what the answers show
+# ---------------------------------------------------------------------------------------------
 
 def look(port, name, rdtype):
     """(rcode, {(type, rdata)} of the answer section) of one question, or None."""
@@ -61,7 +63,8 @@ def look(port, name, rdtype):
 
 
 def has(name, rdtype, *rdata):
-    """A condition: exactly these records of the type are in the answer (none: not even the name needs to be there)."""
+    """A condition: exactly these records of the type are in the answer (none: the name may be
+    missing)."""
     def holds(port):
         found = look(port, name, rdtype)
         return found is not None and {r for t, r in found[1] if t == rdtype} == set(rdata)
@@ -79,7 +82,8 @@ def missing(name, rdtype="A"):
 
 
 def starts_with(name, rdtype, rdata):
-    """A condition: such a record is in the answer, whatever else is (a CNAME with what its target has)."""
+    """A condition: such a record is in the answer, among others (a CNAME with the records of its
+    target)."""
     def holds(port):
         found = look(port, name, "A")
         return found is not None and (rdtype, rdata) in found[1]
@@ -88,7 +92,8 @@ def starts_with(name, rdtype, rdata):
 
 
 def seconds_until(port, conditions, since, limit):
-    """Seconds from `since` until each condition held once, and those that never did."""
+    """Returns the seconds from `since` until each condition held once, and the conditions that
+    never did."""
     left, last = list(conditions), 0.0
     while left and time.monotonic() - since < limit:
         if left[0](port):
@@ -99,7 +104,8 @@ def seconds_until(port, conditions, since, limit):
     return last, [c.what for c in left]
 
 
-# ---- writing to the API ------------------------------------------------------------------------------------------------
+# ---- writing to the API
+# ------------------------------------------------------------------------------------------------
 
 def service(ns, name, **spec):
     ports = [] if spec.get("type") == "ExternalName" else [{"name": "http", "port": 80}]
@@ -121,7 +127,8 @@ def pod(ns, name):
 
 
 class Writer:
-    """Writes to the API server; every call returns the object and notes when it was acknowledged."""
+    """Writes to the API server; every call returns the object and records when it was
+    acknowledged."""
 
     def __init__(self, args):
         self.api, self.acknowledged = load.Api(args.api, args.ca, None, args.cert, args.key), 0.0
@@ -140,14 +147,14 @@ class Writer:
         return self.call("PATCH", f"{load.path_of(o)}/{o['metadata']['name']}{part}", patch)
 
     def delete(self, o):
-        # No kubelet confirms the end of a pod: without a grace period nobody needs to.
+        # No kubelet confirms the end of a pod: without a grace period no confirmation is needed.
         return self.call("DELETE", f"{load.path_of(o)}/{o['metadata']['name']}", {"gracePeriodSeconds": 0}, may_fail=(404,))
 
     def namespace(self, name):
         return self.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, may_fail=(409,))
 
     def finish_namespace(self, name):
-        """Delete a namespace without the controller that would empty it first."""
+        """Deletes a namespace; there is no controller to empty it first."""
         self.call("DELETE", f"/api/v1/namespaces/{name}")
         self.call("PUT", f"/api/v1/namespaces/{name}/finalize", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "spec": {"finalizers": []}})
 
@@ -209,10 +216,12 @@ def changes(w, ns, i):
     w.api.call("DELETE", f"{load.path_of(first)}/first")
 
 
-# ---- an API server that goes and comes back ------------------------------------------------------------------------------
+# ---- an API server that goes and comes back
+# ------------------------------------------------------------------------------
 
 class Asker(threading.Thread):
-    """Asks the same questions over and over, and /ready, and keeps what differs from the first answers."""
+    """Asks the same questions and /ready again and again, and keeps answers that differ from the
+    first ones."""
 
     def __init__(self, port, ready_port, questions):
         super().__init__(daemon=True)
@@ -267,7 +276,8 @@ class Asker(threading.Thread):
 
 
 def steady_questions():
-    """Questions of the suite, one for each name and type, that a server without caching answers the same way each time."""
+    """Returns questions of the suite, one for each name and type, with the same answer each time if
+    there is no cache."""
     chosen = {}
     args = argparse.Namespace(questions=os.path.join(dnscase.SUITE, "questions"), family=[], not_family=["transfer", "autopath"], only=None)
     recorded = dnscase.load_answers(os.path.join(dnscase.SUITE, "answers"))
@@ -280,7 +290,7 @@ def steady_questions():
 
 
 def wait_for_api(args, limit):
-    """The time of the first good /readyz."""
+    """Waits for the first good /readyz; returns its time."""
     u = urllib.parse.urlsplit(args.api)
     context = ssl.create_default_context(cafile=args.ca)
     context.load_cert_chain(args.cert, args.key)
@@ -307,7 +317,8 @@ def cluster(*what, wait=True):
 
 
 def restart(args, w_before, port, ns, k, outage):
-    """Kill the API server, start it again after `outage` seconds, change things; {what: seconds after readyz}."""
+    """Kills the API server, starts it after `outage` seconds, changes things; returns {what:
+    seconds after readyz}."""
     goes = service(ns, f"goes-{k}")
     w_before.create(goes)
     seconds_until(port, [has(f"goes-{k}.{ns}.svc.{ZONE}", "A", w_before.call("GET", f"{load.path_of(goes)}/goes-{k}")["spec"]["clusterIP"])], time.monotonic(), 5)
@@ -340,7 +351,8 @@ def restart(args, w_before, port, ns, k, outage):
     return ready - began, {what: times.get(what) for what in wanted}, w
 
 
-# ---- all of it ---------------------------------------------------------------------------------------------------------
+# ---- all of it
+# ---------------------------------------------------------------------------------------------------------
 
 def measure_changes(args, w, port, failures):
     taken = {}

@@ -1,12 +1,12 @@
 #!/bin/bash
-# The conformance suite from a clone: what it needs is built or found (tests/peers), an API server with the fixture is
-# started on free ports, the server under test is asked, and everything that was started is stopped again.
+# The conformance suite from a clone: builds or finds its tools (tests/peers), starts an API server
+# with the fixture on free ports, asks the server under test, and stops everything it started.
 #   run.sh --server PATH [--source api|manifests] [--keep] [OPTION OF dnscase.py check]...
-#   run.sh --live --server PATH [OPTION OF live.py]...      changes and outages of the API server in place of questions
-# --source manifests: no API server; the Corefiles have `manifests DIR` in place of `endpoint` (an option of Signpost's).
-# --transport tls (of dnscase.py): what else is asked over UDP goes through DNS over TLS.
-# --keep: leave the API server running and its state in place, and say how to use and stop it.
-# Exit status: that of dnscase.py or live.py; 3 if a tool is missing (no Go to build the peers with, no Python).
+#   run.sh --live --server PATH [OPTION OF live.py]...      changes and outages, no questions
+# --source manifests: no API server; Corefiles have `manifests DIR` (Signpost only) for `endpoint`.
+# --transport tls (of dnscase.py): questions for UDP go through DNS over TLS.
+# --keep: leave the API server running with its state, and say how to use and stop it.
+# Exit status: that of dnscase.py or live.py; 3 if a tool is missing (Go for the peers, or Python).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=$(realpath -m "${CARGO_TARGET_DIR:-$here/../../target}")
@@ -37,7 +37,7 @@ mkdir -p "$target/conformance"
 STATE=$(mktemp -d "$target/conformance/run.XXXXXX")
 export STATE
 
-# From here on something may run. It is stopped at the end, and by a guard if this script itself is killed.
+# From here on something may run. It is stopped at the end, or by a guard if this script is killed.
 clean() {
 	trap - EXIT
 	kill "$child" "$guard" 2>/dev/null || :
@@ -51,7 +51,7 @@ clean() {
 		rm -rf "$STATE"
 	fi
 }
-attend() { # COMMAND...: in the background, so that a signal to this script is heard at once
+attend() { # COMMAND...: in the background, so that this script handles signals at once
 	"$@" &
 	child=$!
 	wait "$child"

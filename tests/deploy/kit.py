@@ -1,4 +1,4 @@
-"""What the tests of deploy/ share: where things are, how they are run, and a server to ask."""
+"""What the tests of deploy/ share: paths, ways to run programs, and a server to ask."""
 
 import contextlib
 import json
@@ -20,14 +20,14 @@ TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "
 PEERS = os.path.join(TARGET, "peers")
 SERVER = os.path.abspath(os.environ.get("SERVER", os.path.join(TARGET, "release", "signpost")))
 OVERLAYS = sorted(os.listdir(os.path.join(DEPLOY, "overlays")))
-# Those that are the cluster's DNS, and not a cache in front of it.
+# The overlays of the cluster's DNS, without the cache before it.
 SERVERS = [overlay for overlay in OVERLAYS if overlay != "nodelocal"]
 # An address that the API server of the tests may give to the cluster's DNS.
 DNS_IP = "10.96.0.10"
 
 
 def run(*command, text_in=None, fails=False):
-    """Runs a program; what it printed on both streams. `fails`: it has to fail."""
+    """Runs a program; returns its output on both streams. `fails`: it has to fail."""
     done = subprocess.run(command, input=text_in, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
     if (done.returncode != 0) != fails:
         raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-3000:]}")
@@ -43,7 +43,7 @@ def get(kind, name):
 
 
 def objects(text):
-    """YAML as objects, found by (kind, name)."""
+    """Returns the objects of YAML text by (kind, name)."""
     return {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(text) if o}
 
 
@@ -84,7 +84,7 @@ class Server:
         self.log.close()
 
     def page(self, port, path):
-        """(status, body), or (0, why) while nobody listens."""
+        """Returns (status, body), or (0, why) while nothing listens."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -98,7 +98,7 @@ class Server:
         return self.log.read()
 
     def until(self, what, seconds=60):
-        """Waits until `what()` is true; a bound to end a hang, not a measure."""
+        """Waits until `what()` is true; the limit only ends a hang."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if what():
@@ -119,7 +119,7 @@ class Server:
 
 @contextlib.contextmanager
 def account(name):
-    """A kubeconfig file of a service account of kube-system, as a pod would have it."""
+    """Writes a kubeconfig for a service account of kube-system, as a pod would have it."""
     token = kubectl("-n", "kube-system", "create", "token", name).strip()
     cluster = {"server": os.environ["KUBE_API"], "certificate-authority": os.environ["KUBE_CA"]}
     with kubeconfig(cluster, {"token": token}) as file:

@@ -1,6 +1,6 @@
 #!/bin/bash
-# run.sh [TEST]...: everything of deploy/ that can be tried without a cluster: manifests and chart against a real API server,
-# rules and dashboards against the series of a running Signpost, the image in runc.
+# run.sh [TEST]...: tests everything in deploy/ that needs no cluster: manifests and chart against a
+# real API server, rules and dashboards against the series of a running Signpost, the image in runc.
 # TEST is a name as unittest has it: test_chart, test_image.Container. Default: all.
 # Environment: SERVER (default: target/release/signpost, static, as `just release` makes it).
 # Exit status: 1 if a test failed, 3 if a tool or root is missing.
@@ -19,7 +19,7 @@ mkdir -p "$target/deploy"
 STATE=$(mktemp -d "$target/deploy/run.XXXXXX")
 export STATE
 cluster=$here/../conformance/tools/cluster.sh
-# The API server ends with this script, however it ends.
+# The API server ends with this script, whatever ends it.
 # shellcheck disable=SC2016
 setsid bash -c 'tail --pid="$1" -f /dev/null; "$2" stop; rm -rf "$STATE"' guard $$ "$cluster" </dev/null >/dev/null 2>&1 &
 eval "$("$cluster" api | grep '^export')"

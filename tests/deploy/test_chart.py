@@ -1,4 +1,4 @@
-"""The chart, with values as people have them for coredns/helm, against a real API server."""
+"""The chart, with usual values for coredns/helm, against a real API server."""
 
 import glob
 import json
@@ -24,13 +24,13 @@ def template(values=None, *arguments, **more):
 
 
 def notes(chart, values=None, *arguments):
-    """What `helm install` would say at its end."""
+    """Returns the notes of `helm install`."""
     said = helm("install", "coredns", chart, "--dry-run=client", *(("--values", values) if values else ()), *arguments)
     return said.partition("NOTES:\n")[2]
 
 
 def known(schema, at):
-    """The keys that a schema names, as known.yaml has them."""
+    """Returns the keys of a schema, in the form of known.yaml."""
     at = schema["$defs"][at["$ref"].split("/")[-1]] if "$ref" in at else at
     if "properties" in at:
         return {key: known(schema, below) for key, below in at["properties"].items()}
@@ -57,7 +57,8 @@ class Chart(unittest.TestCase):
                 kit.run(kit.SERVER, "-conf", file.name, "-validate")
 
     def test_an_upgrade_from_coredns_helm_finds_its_objects(self):
-        """Names and selectors of coredns/helm with `k8sAppLabelOverride: kube-dns`; a selector cannot be changed."""
+        """Names and selectors of coredns/helm with `k8sAppLabelOverride: kube-dns`; a selector
+        cannot be changed."""
         deployment = kit.objects(template())["Deployment", "coredns"]["spec"]
         labels = {"app.kubernetes.io/instance": "coredns", "app.kubernetes.io/name": "coredns", "k8s-app": "kube-dns"}
         self.assertEqual(labels, deployment["selector"]["matchLabels"])
@@ -126,7 +127,7 @@ class Chart(unittest.TestCase):
                 self.assertEqual(known(schema, schema), yaml.safe_load(known_file), chart)
 
     def test_an_image_of_coredns_is_named(self):
-        """Names of CoreDNS's own images, and one that is ours."""
+        """Names of CoreDNS's own images, and one of ours."""
         for name in ("coredns/coredns", "docker.io/coredns/coredns", "registry.k8s.io/coredns/coredns", "k8s.gcr.io/coredns",
                      "602401143452.dkr.ecr.eu-west-1.amazonaws.com/eks/coredns", "rancher/mirrored-coredns-coredns",
                      "mcr.microsoft.com/oss/v2/kubernetes/coredns", "public.ecr.aws/eks-distro/coredns/coredns"):

@@ -1,4 +1,4 @@
-"""The image: the same every time, whole, and running under runc as a kubelet would have it run."""
+"""The image: reproducible, complete, and running under runc as under a kubelet."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ def build(folder, *role):
 
 
 class Image:
-    """What an image layout holds; every digest and size on the way is checked."""
+    """The contents of an image layout; every digest and size on the way is checked."""
 
     def __init__(self, file):
         with tarfile.open(file) as tar:
@@ -104,7 +104,7 @@ class Layout(unittest.TestCase):
 
 
 class Unpacked(unittest.TestCase):
-    """The image in runc, with what a manifest says and containerd makes of it."""
+    """The image in runc, with the configuration that containerd makes from a manifest."""
 
     MOUNTED = "Corefile"  # the name of the Corefile in /etc/coredns
     COREFILE = ".:53 {\n    bind 127.0.0.1\n    whoami\n}\n"
@@ -115,7 +115,7 @@ class Unpacked(unittest.TestCase):
         self.root = os.path.join(self.bundle, "rootfs")
         for folder in ("rootfs", "conf"):
             os.mkdir(os.path.join(self.bundle, folder))
-        # The mount points that a runtime makes in its writable layer.
+        # Mount points that a runtime makes in its writable layer.
         for folder in ("proc", "dev", "etc/coredns"):
             os.makedirs(os.path.join(self.root, folder))
         subprocess.run(["tar", "-x", "--xattrs", "--xattrs-include=*", "-C", self.root], input=layer, check=True)
@@ -123,7 +123,7 @@ class Unpacked(unittest.TestCase):
             file.write(self.COREFILE)
 
     def run_container(self, container, uid, program, name, env=()):
-        """The process of runc, and the file that will have the number of ours."""
+        """Returns the process of runc, and the file that will have our process id."""
         context = container["securityContext"]
         self.assertEqual(["ALL"], context["capabilities"]["drop"])
         added = ["CAP_" + name for name in context["capabilities"]["add"]]
@@ -140,7 +140,7 @@ class Unpacked(unittest.TestCase):
                 },
                 "root": {"path": "rootfs", "readonly": context["readOnlyRootFilesystem"]},
                 "mounts": [dict(zip(("destination", "type", "source", "options"), mount)) for mount in mounts],
-                # A network of its own, in which ports below 1024 are not free for all.
+                # Its own network, in which ports below 1024 need a right.
                 "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "mount", "ipc", "uts")]},
             }, file)
         state = os.path.join(self.bundle, "state")
@@ -152,7 +152,7 @@ class Unpacked(unittest.TestCase):
         return process, pid_file
 
     def ask(self, process, pid_file, server="127.0.0.1"):
-        """dig from within the container's network, once it answers."""
+        """Runs dig inside the container's network, once the server answers."""
         for _ in range(300):
             with contextlib.suppress(OSError, ValueError):
                 with open(pid_file) as file:
@@ -168,7 +168,7 @@ class Unpacked(unittest.TestCase):
 
 
 class Container(Unpacked):
-    """With what the Deployment says."""
+    """With the settings of the Deployment."""
 
     def start(self, uid=65532, program="/coredns", name="signpost-test"):
         [container] = kit.rendered("kubeadm")["Deployment", "coredns"]["spec"]["template"]["spec"]["containers"]

@@ -1,4 +1,5 @@
-"""The base, its overlays and components, against a real API server (which has no controllers, so nothing runs)."""
+"""The base, its overlays and components, against a real API server (which has no controllers, so
+nothing runs)."""
 
 import os
 import re
@@ -14,7 +15,7 @@ COMPONENTS = ["replicas", "autoscaler-proportional", "autoscaler-hpa", "dashboar
 
 
 def within_range(found):
-    """With a ClusterIP that the test's API server can give: what a user does who has another service network."""
+    """Uses a ClusterIP of the test's API server, as a user with another service network does."""
     for (kind, _), it in found.items():
         if kind == "Service" and it["spec"].get("clusterIP", "None") != "None":
             it["spec"]["clusterIP"] = kit.DNS_IP
@@ -35,7 +36,8 @@ class Overlays(unittest.TestCase):
                 kit.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", text_in=kit.kubectl("kustomize", folder))
 
     def test_a_kustomization_of_ones_own(self):
-        """As deploy/README.md shows it: another image and another ClusterIP, for each overlay that replaces a CoreDNS."""
+        """As in deploy/README.md: another image and another ClusterIP, for each overlay that
+        replaces a CoreDNS."""
         for overlay in set(kit.SERVERS) - {"beside"}:
             with self.subTest(overlay), tempfile.TemporaryDirectory(dir=kit.DEPLOY) as folder:
                 with open(os.path.join(folder, "kustomization.yaml"), "w") as file:
@@ -105,7 +107,7 @@ class Overlays(unittest.TestCase):
 
 
 class OverKubeadm(unittest.TestCase):
-    """There and back over a CoreDNS that kubeadm installed."""
+    """The move from kubeadm's CoreDNS to Signpost, and back."""
 
     def setUp(self):
         kit.kubectl("create", "-f", KUBEADM)
@@ -133,7 +135,7 @@ class OverKubeadm(unittest.TestCase):
 
 
 class Rights(unittest.TestCase):
-    """The role is enough, is not more than needed, and what is missing is named."""
+    """The role is sufficient and minimal, and a missing right is named."""
 
     def setUp(self):
         found = kit.rendered("kubeadm")

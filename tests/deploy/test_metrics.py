@@ -1,7 +1,8 @@
-"""Dashboards and alerts find their series: those that people have for CoreDNS, and our own.
+"""Dashboards and alerts find their series: the usual ones for CoreDNS, and our own.
 
-A Signpost with kubeadm's Corefile answers a short load, twice. Its pages after each become the series of a unit test for
-promtool, so that the expressions are read and asked by Prometheus's own engine.
+A Signpost with kubeadm's Corefile answers a short load, twice. Its pages after each become the
+series of a unit test for promtool, so that Prometheus's own engine parses and evaluates the
+expressions.
 """
 
 import datetime
@@ -22,7 +23,7 @@ import yaml
 import kit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEP, BEFORE, AFTER = 15, 30, 10  # a page every 15 s for ten minutes: so many after one load, so many after another
+STEP, BEFORE, AFTER = 15, 30, 10  # a page every 15 s for ten minutes: BEFORE after one load, AFTER after another
 ALERTS = os.path.join(kit.DEPLOY, "components", "alerts", "alerts.yaml")
 DASHBOARD = os.path.join(kit.DEPLOY, "components", "dashboard", "signpost.json")
 
@@ -58,7 +59,7 @@ dead.test:PORT {{
 
 
 class Upstream:
-    """Answers every name with an address, but fail.* with SERVFAIL."""
+    """Answers every name with an address, and fail.* with SERVFAIL."""
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -80,7 +81,8 @@ class Upstream:
 
 
 class Dead:
-    """A port that refuses, and that nobody else gets: its sockets take packets of one peer only, and no connections."""
+    """A reserved port that refuses: its sockets take packets of one peer only, and no
+    connections."""
 
     def __init__(self):
         self.udp, self.tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
@@ -91,7 +93,8 @@ class Dead:
 
 
 def change_of_a_service(name):
-    """A Service and its endpoints appear, as the controller writes them, so that there is a latency to measure."""
+    """Creates a Service and its endpoints, as the controller does, so that there is a latency to
+    measure."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return yaml.safe_dump_all([
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}], "selector": {"a": "b"}}},
@@ -110,7 +113,8 @@ def load(server):
 
 
 def series(page, added):
-    """{series with the labels that a scrape adds: value} of a page in Prometheus's text format."""
+    """Returns {series with the labels that a scrape adds: value} of a page in Prometheus's text
+    format."""
     found = {}
     for line in page.splitlines():
         if line and not line.startswith("#"):
@@ -124,13 +128,13 @@ def promtool(*arguments, **more):
 
 
 def fill_in(expression):
-    """What Grafana does: a variable that stands for anything, and the window of a rate."""
+    """Fills in variables as Grafana does: one that matches anything, and the window of a rate."""
     expression = expression.replace("$__rate_interval", "5m")
     return re.sub(r"\$[a-z]+", ".*", expression)
 
 
 def as_question(expression):
-    """Alerts ask for what is beyond a limit; the question here is only whether there is something to compare."""
+    """Makes an alert's comparison return 0 or 1: only the presence of its series is tested here."""
     return re.sub(r"(==|>|<)(\s*)([\d.]+(\s*\*\s*[\d.]+)*)\s*$", r"\1 bool \3", fill_in(expression))
 
 
@@ -150,7 +154,7 @@ class Metrics(unittest.TestCase):
         def page():
             return server.page("METRICS", "/metrics")[1]
 
-        def counts():  # of what happens by itself, now and then: health checks of the server and of a dead upstream
+        def counts():  # of occasional events: health checks of the server and of a dead upstream
             found = [re.findall(rf"^coredns_{name}(?:\{{.*\}})? (\d+)$", page(), re.M)
                      for name in ("health_request_duration_seconds_count", "forward_healthcheck_failures_total")]
             return [sum(map(int, each)) for each in found]
@@ -166,7 +170,8 @@ class Metrics(unittest.TestCase):
         return page()
 
     def ask(self, job, present, missing=()):
-        """Runs promtool with the two pages as series: expressions of `present` find something, those of `missing` nothing."""
+        """Runs promtool with the two pages as series: expressions in `present` find something,
+        those in `missing` nothing."""
         added = f'job="{job}",instance="10.244.0.2:9153",pod="coredns-1",namespace="kube-system"'
         before, after = series(self.before, added), series(self.after, added)
         inputs = [{"series": "up{%s}" % added, "values": f"1x{BEFORE + AFTER}"}]
@@ -175,7 +180,7 @@ class Metrics(unittest.TestCase):
             early = f"_x{BEFORE}" if first is None else f"{first}x{BEFORE - 1}"  # NxM is N and M more
             inputs.append({"series": name, "values": f"{early} {value}x{AFTER - 1}"})
         at = f"{STEP * (BEFORE + AFTER - 1)}s"
-        # What is no number is not equal to itself: a quantile of nothing does not count as found.
+        # NaN is not equal to itself: a quantile of nothing does not count as found.
         tests = [{"expr": f"absent(({e}) == ({e}))", "eval_time": at, "exp_samples": []} for e in present]
         tests += [{"expr": f"count({e})", "eval_time": at, "exp_samples": []} for e in missing]
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:

@@ -15,7 +15,7 @@ import test_image
 CHART = os.path.join(kit.DEPLOY, "helm", "node-local-dns")
 HERE = os.path.dirname(os.path.abspath(__file__))
 UPSTREAM = "10.96.0.99"  # the ClusterIP of the upstream Service
-# Most of what can be said at once; a CiliumLocalRedirectPolicy in front; nothing.
+# Most options at once; behind a CiliumLocalRedirectPolicy; no options.
 VALUES = ["", """
 config:
   dnsDomain: cluster.test
@@ -55,7 +55,7 @@ def chart(values="", *arguments, **more):
 
 
 def parts(found):
-    """The container of the DaemonSet, and the Corefile that it is given."""
+    """Returns the container of the DaemonSet, and its Corefile."""
     [container] = found["DaemonSet", "node-local-dns"]["spec"]["template"]["spec"]["containers"]
     return container, found["ConfigMap", "node-local-dns"]["data"]["Corefile"]
 
@@ -171,7 +171,7 @@ class Manifests(unittest.TestCase):
 
 
 class Container(test_image.Unpacked):
-    """With what the DaemonSet says, in a network of its own in the node's place."""
+    """With the settings of the DaemonSet, in its own network as the node's."""
 
     MOUNTED = "Corefile.base"
     COREFILE = ".:53 {\n    bind __PILLAR__LOCAL__DNS__\n    whoami\n}\n# forward . __PILLAR__CLUSTER__DNS__\n"

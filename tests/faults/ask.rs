@@ -1,4 +1,4 @@
-//! Questions put together octet by octet, and replies with the time that they took.
+//! Questions built octet by octet, and replies with their times.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Mutex;
@@ -8,7 +8,8 @@ use crate::message::{RawRecord, records};
 use crate::support::{free_port, receive, send};
 use crate::upstream::wire;
 
-/// How long a client waits: what stub resolvers do, and half a second, since CoreDNS gives up after 5 s.
+/// How long a client waits: as long as stub resolvers, plus half a second, since CoreDNS gives up
+/// after 5 s.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5_500);
 
 /// RCODEs.
@@ -38,44 +39,44 @@ pub(crate) struct Question {
     options: Vec<u8>,
 }
 
-/// Asks for the type A of a name.
+/// Begins a question for type A.
 pub(crate) fn question(name: &str) -> Question {
     let name = wire(name);
     Question { name, qtype: A, class: 1, flags: 0x0100, size: 1232, dnssec: false, options: Vec::new() }
 }
 
 impl Question {
-    /// Asks for another type.
+    /// Sets the type.
     pub(crate) fn of(mut self, qtype: u16) -> Self {
         self.qtype = qtype;
         self
     }
 
-    /// Asks in another class.
+    /// Sets the class.
     pub(crate) fn class(mut self, class: u16) -> Self {
         self.class = class;
         self
     }
 
-    /// Has these bits of the header as well (AD `0x20`, CD `0x10`).
+    /// Adds these header bits (AD `0x20`, CD `0x10`).
     pub(crate) fn flags(mut self, flags: u16) -> Self {
         self.flags |= flags;
         self
     }
 
-    /// Says another UDP size.
+    /// Sets the UDP size.
     pub(crate) fn size(mut self, size: u16) -> Self {
         self.size = size;
         self
     }
 
-    /// Has DO set.
+    /// Sets DO.
     pub(crate) fn dnssec(mut self) -> Self {
         self.dnssec = true;
         self
     }
 
-    /// Carries an EDNS option.
+    /// Adds an EDNS option.
     pub(crate) fn option(mut self, code: u16, data: &[u8]) -> Self {
         self.options.extend_from_slice(&code.to_be_bytes());
         self.options.extend_from_slice(&(data.len() as u16).to_be_bytes());
@@ -83,7 +84,7 @@ impl Question {
         self
     }
 
-    /// The octets, with a random id.
+    /// Returns the octets, with a random id.
     pub(crate) fn packet(&self) -> Vec<u8> {
         let mut packet = fastrand::u16(..).to_be_bytes().to_vec();
         packet.extend_from_slice(&self.flags.to_be_bytes());
@@ -121,13 +122,14 @@ impl Question {
         Some(Reply { octets: receive(&mut stream)?, after: start.elapsed() })
     }
 
-    /// Asks as a stub resolver does: over UDP, and over TCP when the reply was truncated.
+    /// Asks as a stub resolver does: over UDP, and over TCP if the reply is truncated.
     pub(crate) fn resolve(&self, server: SocketAddr) -> Option<Reply> {
         self.ask(server).and_then(|reply| if reply.is_truncated() { self.ask_stream(server) } else { Some(reply) })
     }
 }
 
-/// A socket on a port that the kernel does not hand out: what is tested may have few of those.
+/// Returns a socket on a port outside the ephemeral range, which may be small for the server under
+/// test.
 pub(crate) fn socket() -> UdpSocket {
     loop {
         if let Ok(socket) = UdpSocket::bind(("127.0.0.1", free_port())) {
@@ -138,7 +140,7 @@ pub(crate) fn socket() -> UdpSocket {
 
 //----------- Reply ----------------------------------------------------------
 
-/// A reply, and how long it took.
+/// A reply, and its time.
 #[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) octets: Vec<u8>,
@@ -146,38 +148,38 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Its RCODE, without the extended part.
+    /// Returns its RCODE, without the extended part.
     pub(crate) fn rcode(&self) -> u8 {
         self.octets[3] & 0xF
     }
 
-    /// Whether TC is set.
+    /// Returns whether TC is set.
     pub(crate) fn is_truncated(&self) -> bool {
         self.octets[2] & 2 != 0
     }
 
-    /// Its records, none if it cannot be read to its end.
+    /// Returns its records; none if it cannot be read to its end.
     pub(crate) fn records(&self) -> Vec<RawRecord> {
         records(&self.octets).unwrap_or_default()
     }
 
-    /// Types of the records in its answer section, in order.
+    /// Returns the types of the records in its answer section, in order.
     pub(crate) fn types(&self) -> Vec<u16> {
         self.records().iter().filter(|record| record.section == 0).map(|record| record.rtype).collect()
     }
 
-    /// The addresses in its answer section, in order.
+    /// Returns the addresses in its answer section, in order.
     pub(crate) fn addresses(&self) -> Vec<Ipv4Addr> {
         let records = self.records().into_iter().filter(|record| record.section == 0 && record.rtype == A);
         records.filter_map(|record| Some(Ipv4Addr::from(*self.octets[record.rdata].first_chunk::<4>()?))).collect()
     }
 
-    /// The highest TTL of its records other than OPT.
+    /// Returns the highest TTL of its records, OPT excluded.
     pub(crate) fn ttl(&self) -> Option<u32> {
         self.records().iter().filter(|record| record.rtype != OPT).map(|record| record.ttl).max()
     }
 
-    /// The codes of the extended errors that it carries.
+    /// Returns the codes of its extended errors.
     pub(crate) fn errors(&self) -> Vec<u16> {
         let mut errors = Vec::new();
         for opt in self.records().into_iter().filter(|record| record.rtype == OPT) {
@@ -194,7 +196,7 @@ impl Reply {
     }
 }
 
-/// Asks every question, at most `most` at a time, and tells the replies in order.
+/// Asks every question, at most `most` at a time; returns the replies in order.
 pub(crate) fn ask_all(
     questions: &[Question],
     most: usize,

@@ -1,4 +1,4 @@
-//! A Kubernetes API server with one service, so that the names of a cluster can be watched while upstreams fail.
+//! A Kubernetes API server with one service, to watch the names of a cluster while upstreams fail.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::api::Api;
 pub(crate) const SERVICE: &str = "web.default.svc.cluster.local";
 pub(crate) const ADDRESS: &str = "10.96.0.7";
 
-/// The API server; it is gone when this is dropped.
+/// The API server; it stops when this is dropped.
 pub(crate) struct Cluster {
     api: Api,
     _runtime: tokio::runtime::Runtime,
@@ -32,7 +32,7 @@ impl Cluster {
         Self { api, _runtime: runtime }
     }
 
-    /// Adds a headless Service, `big.default.svc.cluster.local`, with so many endpoints.
+    /// Adds a headless Service, `big.default.svc.cluster.local`, with `endpoints` endpoints.
     pub(crate) fn add_big(&self, endpoints: usize) {
         let ports = json!([{"name": "http", "port": 80, "protocol": "TCP"}]);
         let mut state = self.api.lock();
@@ -54,7 +54,7 @@ impl Cluster {
         }
     }
 
-    /// The lines of a Corefile that serve it.
+    /// Returns the lines of a Corefile that serve it.
     pub(crate) fn directive(&self) -> String {
         format!("kubernetes cluster.local {{\n        endpoint http://{}\n    }}", self.api.address)
     }

@@ -1,20 +1,21 @@
-//! A limit on the memory of a server, as the manifests set one for its container: beyond it the kernel kills.
+//! A memory limit for a server, as the manifests set one for its container: above it the kernel
+//! kills the server.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where the kernel has groups of processes with limits: of the first kind, and of the second.
+/// The kernel's control groups: version 1 and version 2.
 const ROOTS: [(&str, &str); 2] = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
 
-/// The limit; it is gone when this is dropped, after the server.
+/// The limit; it is removed when this is dropped, after the server.
 pub(crate) struct Fence {
     folder: tempfile::TempDir,
-    /// `None` where it cannot be set: without root, or without the controller.
+    /// `None` if it cannot be set: without root, or without the controller.
     group: Option<PathBuf>,
 }
 
 impl Fence {
-    /// A limit of so many MiB, if there can be one.
+    /// Sets a limit of `limit` MiB, if possible.
     pub(crate) fn new(limit: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let name = format!("signpost-faults-{}", folder.path().file_name().unwrap_or_default().display());
@@ -33,12 +34,12 @@ impl Fence {
         Self { folder, group }
     }
 
-    /// Whether there is a limit.
+    /// Returns whether there is a limit.
     pub(crate) fn holds(&self) -> bool {
         self.group.is_some()
     }
 
-    /// A program that starts `program` inside.
+    /// Returns a program that starts `program` inside the limit.
     pub(crate) fn program(&self, program: &Path) -> PathBuf {
         let Some(group) = &self.group else { return program.to_owned() };
         let path = self.folder.path().join("within");

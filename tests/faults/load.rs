@@ -1,28 +1,30 @@
-//! Many questions at a steady rate from one thread, whatever comes back: an open loop, as clients are.
+//! Many questions at a steady rate from one thread, whatever the replies: an open loop, like many
+//! clients.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::ask::{NOERROR, PATIENCE, Reply, SERVFAIL, socket};
 
-/// Sockets that a load is spread over; ids repeat on each after 65,536 questions.
+/// Sockets that share the load; ids repeat on each after 65,536 questions.
 const SOCKETS: usize = 4;
 
-/// What became of one question.
+/// The outcome of one question.
 #[derive(Default)]
 pub(crate) struct Heard {
     /// When it was asked, from the start of the load.
     pub(crate) at: Duration,
     /// The first reply.
     pub(crate) reply: Option<Reply>,
-    /// How many replies came.
+    /// The number of replies.
     pub(crate) replies: u32,
 }
 
-/// What became of all questions.
+/// The outcome of all questions.
 pub(crate) struct Load(pub(crate) Vec<Heard>);
 
-/// Asks `rate` questions a second (0: all at once) and waits for late replies as long as clients do.
+/// Asks `rate` questions a second (0: all at once), and waits for late replies as long as clients
+/// do.
 pub(crate) fn load(server: SocketAddr, rate: u32, questions: impl Iterator<Item = Vec<u8>>) -> Load {
     let sockets: Vec<UdpSocket> = (0..SOCKETS).map(|_| socket()).collect();
     for socket in &sockets {
@@ -55,11 +57,11 @@ pub(crate) fn load(server: SocketAddr, rate: u32, questions: impl Iterator<Item 
 
 fn send(sockets: &[UdpSocket], at: usize, mut packet: Vec<u8>) {
     packet[..2].copy_from_slice(&((at / SOCKETS) as u16).to_be_bytes());
-    // What does not fit into the socket is lost on the way, as on any network.
+    // A datagram that does not fit into the socket is lost, as in any network.
     let _ = sockets[at % SOCKETS].send(&packet);
 }
 
-/// Takes what has arrived; how many questions got their first reply.
+/// Receives what has arrived; returns how many questions got their first reply.
 fn receive(sockets: &[UdpSocket], start: Instant, (heard, buffer): (&mut [Heard], &mut [u8])) -> usize {
     let mut first = 0;
     for (index, socket) in sockets.iter().enumerate() {
@@ -84,43 +86,43 @@ fn receive(sockets: &[UdpSocket], start: Instant, (heard, buffer): (&mut [Heard]
 }
 
 impl Load {
-    /// How many questions were asked.
+    /// Returns how many questions were asked.
     pub(crate) fn asked(&self) -> usize {
         self.0.len()
     }
 
-    /// How many got no reply.
+    /// Returns how many got no reply.
     pub(crate) fn lost(&self) -> usize {
         self.0.iter().filter(|heard| heard.reply.is_none()).count()
     }
 
-    /// How many were answered with an RCODE.
+    /// Returns how many were answered with an RCODE.
     pub(crate) fn with(&self, rcode: u8) -> usize {
         self.replies().filter(|reply| reply.rcode() == rcode).count()
     }
 
-    /// How many were answered well.
+    /// Returns how many got a right answer.
     pub(crate) fn good(&self) -> usize {
         self.with(NOERROR)
     }
 
-    /// `3 lost, 2 SERVFAIL of 1000`.
+    /// Returns `3 lost, 2 SERVFAIL of 1000`.
     pub(crate) fn losses(&self) -> String {
         format!("{} lost, {} SERVFAIL of {}", self.lost(), self.with(SERVFAIL), self.asked())
     }
 
-    /// All first replies.
+    /// Returns all first replies.
     pub(crate) fn replies(&self) -> impl Iterator<Item = &Reply> {
         self.0.iter().filter_map(|heard| heard.reply.as_ref())
     }
 
-    /// How long answers took to those that were asked in a time.
+    /// Returns the times of the answers to questions from a span of the load.
     pub(crate) fn times(&self, from: Duration, until: Duration) -> Times {
         let within = self.0.iter().filter(|heard| (from..until).contains(&heard.at));
         Times::of(within.map(|heard| heard.reply.as_ref().map_or(PATIENCE, |reply| reply.after)))
     }
 
-    /// How long all answers took.
+    /// Returns the times of all answers.
     pub(crate) fn all_times(&self) -> Times {
         self.times(Duration::ZERO, Duration::MAX)
     }
@@ -128,18 +130,18 @@ impl Load {
 
 //----------- Times ----------------------------------------------------------
 
-/// How long things took, sorted.
+/// A sorted list of times.
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    /// Of these times.
+    /// Sorts these times.
     pub(crate) fn of(times: impl Iterator<Item = Duration>) -> Self {
         let mut times: Vec<_> = times.collect();
         times.sort();
         Self(times)
     }
 
-    /// The time within which a share of them were done; 0 if there are none.
+    /// Returns the time within which a share of them are; 0 if there are none.
     pub(crate) fn within(&self, share: f64) -> Duration {
         let at = (self.0.len() as f64 * share) as usize;
         self.0.get(at.min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
@@ -153,7 +155,7 @@ impl std::fmt::Display for Times {
     }
 }
 
-/// `0.42 ms`, `13 ms`, `2.0 s`.
+/// Formats a time: `0.42 ms`, `13 ms`, `2.0 s`.
 pub(crate) fn millis(time: Duration) -> String {
     match time.as_secs_f64() * 1000.0 {
         ms if ms < 10.0 => format!("{ms:.2} ms"),

@@ -1,14 +1,15 @@
-//! The fault bench: what upstreams and clients do wrong, row by row, against Signpost and against a real CoreDNS with the same
-//! Corefile in the same run.
+//! The fault bench: faults of upstreams and clients, row by row, against Signpost and against a
+//! real CoreDNS with the same Corefile in the same run.
 //!
-//! `cargo test --test faults` runs the short form: a row fails when Signpost's counts or answers are wrong; times are
-//! printed and decide nothing. CoreDNS is measured, never judged. `just faults` runs the long form, which writes
-//! docs/faults.md and holds the figures that are promised.
+//! `cargo test --test faults` runs the short form: a row fails if Signpost's counts or answers are
+//! wrong; times are printed but not judged. CoreDNS is measured, never judged. `just faults` runs
+//! the long form, which writes docs/faults.md and checks the promised figures.
 //!
-//! - `ask`, `load`: clients; `server`: what they ask; `support/upstream.rs`: the upstream that does what a row says
+//! - `ask`, `load`: clients; `server`: the servers; `support/upstream.rs`: the upstream that does
+//!   what a row says
 //! - `fence`: a memory limit around a server, as a Pod has one
 //! - `support/pages.rs`: clients of the pages for probes and scrapers
-//! - `row`: what a row is; `rows/`: all of them; `namespace`: those that need a network of their own
+//! - `row`: what a row is; `rows/`: all of them; `namespace`: those that need their own network
 //! - `report`: the table
 
 #[path = "../support/api.rs"]
@@ -49,17 +50,18 @@ use row::Row;
 /// All rows.
 const ROWS: &[&[Row]] = rows::ALL;
 
-/// Rows that Signpost does not pass yet, each with what is missing. One that passes fails the test: off the list.
+/// Rows that Signpost does not pass yet, each with what is missing. A row that passes fails the
+/// test until it is removed from this list.
 const PENDING: &[(&str, &str)] = &[];
 
-/// Rows wait more than they work.
+/// Rows mostly wait.
 const AT_A_TIME: usize = 4;
 
 fn main() -> ExitCode {
     if namespace::inside() {
         return ExitCode::SUCCESS;
     }
-    // A row that panics is a row that is not met; where it did is enough.
+    // A row that panics is not met; the place of the panic is enough.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let long = std::env::var("FAULTS").is_ok_and(|how| how == "long");
     let mut arguments = Arguments::from_args();
@@ -81,7 +83,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Runs a row and says what was found; only Signpost can fail.
+/// Runs a row and prints the findings; only Signpost can fail.
 fn judge(row: &'static Row, long: bool, table: &Mutex<Table>) -> Result<(), Failed> {
     let found = row.find_both(long);
     print!("{}", report::lines(row, &found));

@@ -1,4 +1,4 @@
-//! Names that nobody has asked for yet, each with an address of its own, so that a wrong answer shows.
+//! Names that were never asked for, each with its own address, so that a wrong answer shows.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::ask::{NOERROR, Question, Reply, question};
 use crate::upstream::{Act, Answer, Seen};
 
-/// Names that were never asked for: `first7.test`.
+/// Returns names that were never asked for: `first7.test`.
 pub(crate) fn fresh(first: &str, count: usize) -> Vec<String> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let from = NEXT.fetch_add(count, Ordering::Relaxed);
     (from..from + count).map(|number| format!("{first}{number}.test")).collect()
 }
 
-/// Questions for the addresses of names.
+/// Returns questions for the addresses of names.
 pub(crate) fn questions(names: &[String]) -> Vec<Question> {
     names.iter().map(|name| question(name)).collect()
 }
 
-/// The address that belongs to a name, however it is written.
+/// Returns the address of a name, whatever its case.
 pub(crate) fn address(name: &str) -> Ipv4Addr {
     let sum =
         name.bytes().fold(17_u32, |sum, octet| sum.wrapping_mul(16_777_619) ^ u32::from(octet.to_ascii_lowercase()));
@@ -26,22 +26,22 @@ pub(crate) fn address(name: &str) -> Ipv4Addr {
     Ipv4Addr::new(10, b, c, d)
 }
 
-/// The right answer, with a TTL of a minute.
+/// Returns the right answer, with a TTL of a minute.
 pub(crate) fn answer(seen: &Seen) -> Answer {
     Answer::to(&seen.packet).a(&address(&seen.name()).to_string(), 60)
 }
 
-/// What an upstream does that is well.
+/// Acts as an upstream without fault.
 pub(crate) fn well(seen: &Seen) -> Vec<Act> {
     vec![Act::send(answer(seen))]
 }
 
-/// Whether the reply is the right answer for a name.
+/// Returns whether the reply is the right answer for a name.
 pub(crate) fn is_right(name: &str, reply: &Reply) -> bool {
     reply.rcode() == NOERROR && reply.addresses().contains(&address(name))
 }
 
-/// How many replies are the right ones, and how many say something else without being an error.
+/// Returns how many replies are right, and how many are neither right nor an error.
 pub(crate) fn right_and_wrong(names: &[String], replies: &[Option<Reply>]) -> (usize, usize) {
     let both = || names.iter().zip(replies).filter_map(|(name, reply)| Some((name, reply.as_ref()?)));
     let right = both().filter(|(name, reply)| is_right(name, reply)).count();

@@ -1,5 +1,5 @@
-//! Rows that need a network of their own: this program starts itself once more inside a new network namespace, runs the
-//! one row there, and tells what was found as a line of JSON.
+//! Rows that need their own network: this program starts itself again inside a new network
+//! namespace, runs one row there, and prints the finding as a line of JSON.
 
 use std::process::{Command, Stdio};
 
@@ -7,14 +7,14 @@ use super::ROWS;
 use super::row::Found;
 use super::server::{Kind, Run};
 
-/// Names the row that is to be run inside, `D13`, and how: `Signpost long`.
+/// Names the row to run inside, `D13`, and how: `Signpost long`.
 const ROW: &str = "FAULTS_ROW";
 const HOW: &str = "FAULTS_HOW";
 
-/// Stands in front of what was found.
+/// Precedes the finding.
 const MARK: &str = "FOUND ";
 
-/// Runs a row in a namespace of its own.
+/// Runs a row in its own namespace.
 pub(crate) fn find(id: &str, run: Run) -> Found {
     let program = std::env::current_exe().expect("this program");
     let script = "ip link set lo up && exec \"$0\"";
@@ -40,7 +40,7 @@ pub(crate) fn find(id: &str, run: Run) -> Found {
     }
 }
 
-/// Inside of a namespace: runs the one row that is asked for, and says so.
+/// Inside a namespace: runs the requested row; returns whether there was one.
 pub(crate) fn inside() -> bool {
     let (Ok(id), Ok(how)) = (std::env::var(ROW), std::env::var(HOW)) else { return false };
     let row = ROWS.iter().copied().flatten().find(|row| row.id == id).expect("a row");

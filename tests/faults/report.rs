@@ -1,4 +1,4 @@
-//! What was found: lines as rows end, and the table of docs/faults.md.
+//! The findings: lines as rows end, and the table of docs/faults.md.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ const KINDS: [Kind; 2] = [Kind::Signpost, Kind::CoreDns];
 #[derive(Default)]
 pub(crate) struct Table(Vec<(&'static Row, [Found; 2])>);
 
-/// One line for each server.
+/// Returns one line for each server.
 pub(crate) fn lines(row: &Row, found: &[Found; 2]) -> String {
     let mut text = String::new();
     for (kind, found) in KINDS.iter().zip(found) {
@@ -20,7 +20,7 @@ pub(crate) fn lines(row: &Row, found: &[Found; 2]) -> String {
     text
 }
 
-/// What was found in words. What is wrong is said of Signpost alone: CoreDNS is not judged.
+/// Returns a finding in words. Only Signpost is judged, so `NOT MET` is only said of it.
 fn words(found: &Found, kind: Kind) -> String {
     match &found.skipped {
         Some(why) => format!("skipped: {why}"),
@@ -37,7 +37,7 @@ impl Table {
         self.0.push((row, found));
     }
 
-    /// The whole page. Rows of `all` that were not run stay as they are in the page `before`.
+    /// Returns the whole page. Rows of `all` that were not run are kept from the page `before`.
     pub(crate) fn text(&self, before: &str, all: &[&Row]) -> String {
         let mut rows: Vec<(&str, String)> = self.0.iter().map(|(row, found)| (row.id, line(row, found))).collect();
         let ran: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
@@ -62,13 +62,13 @@ impl Table {
     }
 }
 
-/// A row of the page.
+/// Returns a row of the page.
 fn line(row: &Row, found: &[Found; 2]) -> String {
     let [ours, theirs] = [0, 1].map(|at| words(&found[at], KINDS[at]).replace('|', "\\|").replace('\n', " "));
     format!("| {} | {} | {} | {ours} | {theirs} |", row.id, row.injected, row.wanted)
 }
 
-/// When and where the run was made.
+/// Returns when and where the run was made.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
@@ -85,32 +85,38 @@ fn machine() -> String {
 }
 
 const HEAD: &str = "
-# What upstreams and clients do wrong, and what becomes of it
+# What upstreams and clients do wrong, and what happens then
 
-Written by `just faults` (tests/faults); do not edit. Each row is one fault, injected on loopback by an upstream that is
-scripted to the octet, or (rows K) by clients, into Signpost and into a real CoreDNS with the same Corefile, one after the
-other in one run. The short form of each row is a test that every change has to pass.
+Written by `just faults` (tests/faults); do not edit. Each row is one fault. An upstream that is
+scripted to the octet, or (rows K) a client, injects it on loopback into Signpost and into a real
+CoreDNS with the same Corefile, one after the other in one run. The short form of each row is a test
+that every change has to pass.
 
-Only Signpost is judged: `NOT MET` in its column says what was wanted and is not so. CoreDNS is measured. \"lost\" is no
-reply within 5.5 s. Times are those of one busy virtual machine and compare the two columns, no more.
+Only Signpost is judged: `NOT MET` in its column names the wanted result that it missed. CoreDNS is
+measured. \"lost\" is no reply within 5.5 s. Times are those of one busy virtual machine: use them
+only to compare the two columns.
 ";
 
 const TAIL: &str = "
 ## Where CoreDNS is better
 
-- C7: CoreDNS sends one question at a time on a connection, so nobody waits behind a slow answer. Signpost's connections
-  carry many questions; those behind one that drips ask again elsewhere after 100 to 200 ms.
-- M3: CoreDNS asks for a stale name with every query, so that it notices the return a little sooner. Signpost sends nothing
-  but probes to an upstream that is known to be gone.
+- C7: CoreDNS sends one question at a time on a connection, so no question waits behind a slow
+  answer. Signpost's connections carry many questions; those behind a slow one are sent again
+  elsewhere after 100 to 200 ms.
+- M3: CoreDNS asks for a stale name with every query, so it notices the return a little sooner.
+  Signpost sends only probes to an upstream that is known to be down.
 
 ## What the rows do not show
 
-- Loss and delay are the script's, for each datagram; TCP connections to the upstream lose nothing.
-- The load, the upstreams and the server share the cores of one machine; at the highest rates the load is part of what is
-  measured.
-- D1 does not tell which thread a query came from. A socket belongs to the worker that opened it; that its port says nothing
-  about that worker rests on its life of 16 queries (`udp.rs`), not on a test.
-- D8 floods one part of CoreDNS's cache; names with equal 64-bit hashes, which take days to find, are not tried.
-- D12 looks at the size that the upstream is told, not at fragments: loopback does not fragment.
-- An hour without an upstream passes in a unit test with a clock that the test moves (`plugins/cache`), here it is a minute.
+- The script loses and delays single datagrams; TCP connections to the upstream lose nothing.
+- The load, the upstreams and the server share the cores of one machine; at the highest rates the
+  load is part of what is measured.
+- D1 does not show which thread a query came from. A socket belongs to the worker that opened it.
+  Its port says nothing about that worker because a socket lives for only 16 queries (`udp.rs`); no
+  test checks this.
+- D8 floods one part of CoreDNS's cache; names with equal 64-bit hashes, which take days to find,
+  are not tried.
+- D12 records the size announced to the upstream, not fragments: loopback does not fragment.
+- An hour without an upstream passes in a unit test that moves its own clock (`plugins/cache`); here
+  it is a minute.
 ";

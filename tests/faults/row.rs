@@ -1,4 +1,4 @@
-//! What a row of the table is, and what is found when it is run.
+//! What a row of the table is, and the result of a run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::ScopedJoinHandle;
@@ -12,50 +12,51 @@ use super::server::{Kind, Run};
 pub(crate) struct Row {
     /// Its name in the table.
     pub(crate) id: &'static str,
-    /// What is injected: a sentence.
+    /// The fault, as a sentence.
     pub(crate) injected: &'static str,
-    /// What has to come of it.
+    /// The required result.
     pub(crate) wanted: &'static str,
     /// Where it runs.
     pub(crate) place: Place,
-    /// Does it.
+    /// Runs it.
     pub(crate) run: fn(&Run) -> Found,
 }
 
 /// Where a row runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On loopback, beside others.
+    /// On loopback, beside other rows.
     Here,
-    /// In a network namespace of its own, because it changes the network or sends what only root may.
+    /// In its own network namespace, because it changes the network or sends packets that need
+    /// root.
     Namespace,
-    /// On loopback, one at a time and only in the long run: its figures are what it is about.
+    /// On loopback, one at a time and only in the long run, because its figures matter.
     Alone,
 }
 
-/// What was found.
+/// The result of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Found {
-    /// The row's number in words.
+    /// The row's figures in words.
     pub(crate) number: String,
-    /// What is not as it has to be.
+    /// What is not as required.
     pub(crate) wrong: Vec<String>,
     /// Why it could not be run.
     pub(crate) skipped: Option<String>,
 }
 
 impl Found {
-    /// The row's number.
+    /// Returns a result with the row's figures.
     pub(crate) fn new(number: impl Into<String>) -> Self {
         Self { number: number.into(), ..Self::default() }
     }
 
-    /// It cannot be run here.
+    /// Returns a result of a row that cannot run here.
     pub(crate) fn skipped(why: impl Into<String>) -> Self {
         Self { skipped: Some(why.into()), ..Self::default() }
     }
 
-    /// Something that has to be.
+    /// Adds `what` to the wrong results unless `is`.
     pub(crate) fn must(mut self, is: bool, what: &str) -> Self {
         if !is {
             self.wrong.push(what.to_owned());
@@ -76,7 +77,7 @@ impl Row {
         self.find_here(&run)
     }
 
-    /// Runs it in this very process.
+    /// Runs it in this process.
     pub(crate) fn find_here(&self, run: &Run) -> Found {
         catch_unwind(AssertUnwindSafe(|| (self.run)(run))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -85,7 +86,7 @@ impl Row {
         })
     }
 
-    /// Runs it against both servers: at the same time when figures do not matter.
+    /// Runs it against both servers: at the same time if figures do not matter.
     pub(crate) fn find_both(&self, long: bool) -> [Found; 2] {
         let [ours, theirs] = [Kind::Signpost, Kind::CoreDns].map(|kind| Run { kind, long });
         if long {
@@ -98,7 +99,7 @@ impl Row {
     }
 }
 
-/// What a thread has found; when it panicked, so does this one.
+/// Returns a thread's result; panics if the thread panicked.
 pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -1,4 +1,4 @@
-//! The servers that rows are run against, started with one and the same Corefile.
+//! The servers under test, all started with the same Corefile.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Its name.
+    /// Returns its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Signpost => "Signpost",
@@ -22,7 +22,7 @@ impl Kind {
         }
     }
 
-    /// Where its program is, if it is there.
+    /// Returns the path of its program, if it exists.
     pub(crate) fn program(self) -> Option<PathBuf> {
         let path = match self {
             Self::Signpost => PathBuf::from(env!("CARGO_BIN_EXE_signpost")),
@@ -46,7 +46,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// A number that depends on how much time there is.
+    /// Returns the number for the short or the long form.
     pub(crate) fn pick<T>(&self, short: T, long: T) -> T {
         if self.long { long } else { short }
     }
@@ -56,7 +56,7 @@ impl Run {
         self.serve_with(corefile, &[])
     }
 
-    /// Starts the server where it may end at once.
+    /// Starts the server, which may end at once.
     pub(crate) fn try_serve(&self, corefile: &str) -> Option<Server> {
         let program = self.kind.program().expect("rows run with programs that are there");
         support::Server::try_start(&program, corefile, &[]).ok().map(Server)
@@ -68,19 +68,20 @@ impl Run {
         Server(support::Server::start_program(&program, corefile, files))
     }
 
-    /// Starts the server inside of a limit on its memory.
+    /// Starts the server inside a memory limit.
     pub(crate) fn serve_within(&self, fence: &Fence, corefile: &str) -> Server {
         let program = self.kind.program().expect("rows run with programs that are there");
         Server(support::Server::start_program(&fence.program(&program), corefile, &[]))
     }
 
-    /// Starts the server with a `forward` of everything to these upstreams: lines above it, and its options.
+    /// Starts the server with a `forward` of everything to these upstreams, with lines above it and
+    /// with options.
     pub(crate) fn forward(&self, above: &str, to: &[SocketAddr], options: &str) -> Server {
         self.serve(&corefile(above, to, options))
     }
 }
 
-/// A Corefile with a `forward` of everything to these upstreams.
+/// Returns a Corefile with a `forward` of everything to these upstreams.
 pub(crate) fn corefile(above: &str, to: &[SocketAddr], options: &str) -> String {
     let to: String = to.iter().map(|to| format!(" {to}")).collect();
     format!(".:PORT {{\n    bind 127.0.0.1\n    {above}\n    forward .{to} {{\n        {options}\n    }}\n}}\n")
@@ -90,12 +91,13 @@ pub(crate) fn corefile(above: &str, to: &[SocketAddr], options: &str) -> String 
 pub(crate) struct Server(pub(crate) support::Server);
 
 impl Server {
-    /// Where it listens.
+    /// Returns the address where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
-    /// A number of `/proc/PID/status` in KiB: `VmHWM` is the most memory that it had, `VmRSS` what it has.
+    /// Returns a value of `/proc/PID/status` in KiB: `VmHWM` is the peak of its memory, `VmRSS` the
+    /// current size.
     pub(crate) fn memory(&self, what: &str) -> u64 {
         let path = format!("/proc/{}/status", self.0.process());
         let status = std::fs::read_to_string(path).unwrap_or_default();
@@ -103,15 +105,15 @@ impl Server {
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     }
 
-    /// Lets `VmHWM` begin anew.
+    /// Resets `VmHWM`.
     pub(crate) fn forget_most_memory(&self) {
         let _ = std::fs::write(format!("/proc/{}/clear_refs", self.0.process()), "5");
     }
 
-    /// Processor time that it has used, in hundredths of a second.
+    /// Returns the processor time that it has used, in hundredths of a second.
     pub(crate) fn ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.process())).unwrap_or_default();
-        // Behind the name in brackets: the 12th and 13th field are user and system.
+        // After the name in brackets: fields 12 and 13 are user and system time.
         let fields = stat.rsplit(')').next().unwrap_or_default();
         fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
     }

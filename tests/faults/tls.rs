@@ -1,4 +1,5 @@
-//! An upstream behind TLS whose certificate is what a row says, and which notes everything that came in the clear.
+//! An upstream with TLS and a certificate as the row says, which counts everything that comes in
+//! clear text.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -15,7 +16,7 @@ use crate::names::address;
 use crate::support::free_port;
 use crate::upstream::{Answer, Seen};
 
-/// The name that clients want to see.
+/// The name that clients expect.
 pub(crate) const NAME: &str = "dns.test";
 
 /// What is wrong with the upstream.
@@ -23,13 +24,13 @@ pub(crate) const NAME: &str = "dns.test";
 pub(crate) enum Flaw {
     /// Nothing.
     None,
-    /// Its certificate has run out.
+    /// Its certificate has expired.
     Expired,
-    /// Its certificate is somebody else's.
+    /// Its certificate is for another name.
     OtherName,
-    /// Its certificate was signed by nobody who is trusted.
+    /// Its certificate is signed by an unknown authority.
     Unknown,
-    /// It accepts connections and says nothing.
+    /// It accepts connections and never replies.
     Stalls,
 }
 
@@ -44,12 +45,13 @@ pub(crate) struct Secret {
 #[derive(Default)]
 struct Shared {
     over: AtomicBool,
-    /// What came that was no TLS: datagrams, and connections that began with something else.
+    /// Clear text: datagrams, and connections that do not begin with TLS.
     plain: AtomicUsize,
     answered: AtomicUsize,
 }
 
-/// Both sockets of a port. A program that another thread starts at this moment may still have one of [`free_port`]'s.
+/// Binds both sockets of a port. A program that another thread is starting may still hold one of
+/// [`free_port`]'s.
 fn bind() -> (SocketAddr, TcpListener, UdpSocket) {
     loop {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -71,12 +73,12 @@ impl Secret {
         Self { address, authority, shared }
     }
 
-    /// How much came in the clear.
+    /// Returns how much came in clear text.
     pub(crate) fn plain(&self) -> usize {
         self.shared.plain.load(Ordering::Relaxed)
     }
 
-    /// How many queries were answered.
+    /// Returns how many queries were answered.
     pub(crate) fn answered(&self) -> usize {
         self.shared.answered.load(Ordering::Relaxed)
     }
@@ -118,12 +120,12 @@ impl Shared {
         }
     }
 
-    /// Answers queries until the client has had enough, if the handshake comes to an end.
+    /// Answers queries until the client closes, if the handshake succeeds.
     fn converse(&self, stream: TcpStream, config: Arc<ServerConfig>) -> Option<()> {
         stream.set_nonblocking(false).expect("blocking");
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
         let mut first = [0];
-        // The first octet of TLS says that a handshake follows.
+        // The first octet of TLS announces a handshake.
         if stream.peek(&mut first).ok()? == 1 && first != [22] {
             self.plain.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -143,7 +145,7 @@ impl Shared {
     }
 }
 
-/// An authority to trust as PEM, and a server that has the flaw.
+/// Returns the trusted authority as PEM, and settings of a server with the flaw.
 fn certificates(flaw: Flaw) -> (String, Arc<ServerConfig>) {
     let authority = || {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");

@@ -12,7 +12,7 @@ use signpost::wire::encode::{Encoder, Owner};
 use signpost::wire::types::{rcode, rtype};
 
 /// `cache` above a plugin that answers; it takes the seat and the name of `whoami`.
-pub const PLUGINS: &[Registration] = &[cache::PLUGIN, Registration { name: "whoami", setup }];
+pub const PLUGINS: &[Registration] = &[cache::PLUGIN, Registration::bare("whoami", setup)];
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     s.chain(Fetched { address: Arc::new(address()), denial: Arc::new(denial()) });

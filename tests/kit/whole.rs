@@ -13,7 +13,7 @@ use signpost::corefile::address::Transport;
 use signpost::corefile::{self, Vocabulary};
 use signpost::host::Host;
 use signpost::host::tasks::Tasks;
-use signpost::plugins::{ALL, ELSEWHERE};
+use signpost::plugins::{ALL, COREDNS};
 use signpost::wire::answer::Answer;
 use signpost::wire::name::Name;
 use signpost::wire::types::rtype;
@@ -90,7 +90,7 @@ impl Whole {
         std::fs::write(folder.path().join("cluster.yaml"), manifests).expect("written");
         let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
         let served: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
-        let vocabulary = Vocabulary { served: &served, elsewhere: ELSEWHERE };
+        let vocabulary = Vocabulary { served: &served, elsewhere: COREDNS };
         let parsed = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary);
         let parsed = parsed.unwrap_or_else(|error| panic!("{error}"));
         let host = Arc::new(Host::default());

@@ -1,8 +1,9 @@
-//! A node cache with a real kernel: interface, rules and Corefile, from start to end, and after a crash.
+//! A node cache with a real kernel: interface, rules and Corefile, from start to end, and after a
+//! crash.
 //!
-//! Each test runs in a network namespace of its own. The Corefile is shaped like the one that Kubernetes ships for its
-//! NodeLocal DNSCache. The upstream is a Signpost that refuses everything outside of cluster.local and arpa, so an
-//! answer tells who gave it.
+//! Each test runs in its own network namespace. The Corefile has the shape of the one that
+//! Kubernetes ships for its NodeLocal DNSCache. The upstream is a Signpost that refuses everything
+//! outside cluster.local and arpa, so an answer shows which server gave it.
 
 mod place;
 #[path = "../support/mod.rs"]
@@ -12,7 +13,7 @@ use std::path::Path;
 
 use place::{Pod, Running, addresses, ask, ask_until, inside, page, rules, shell};
 
-/// For iptables mode: the addresses that `sed` has put in, and the words that are left to the program.
+/// For iptables mode: `sed` has filled in the addresses; the program fills in the other words.
 const BASE: &str = "cluster.local:53 {
     errors
     cache {
@@ -50,7 +51,8 @@ in-addr.arpa:53 {
     }
 ";
 
-/// What answers behind the ClusterIP of `kube-dns-upstream`, and where `kube-dns` leads without a node cache.
+/// The server behind the ClusterIP of `kube-dns-upstream`, which `kube-dns` leads to without a node
+/// cache.
 const UPSTREAM: &str = "cluster.local:53 in-addr.arpa:53 {
     bind 10.96.3.4
     whoami
@@ -64,7 +66,7 @@ const NAME: &str = "web.default.svc.cluster.local.";
 const LINK_LOCAL: &str = "169.254.20.10:53";
 const CLUSTER_IP: &str = "10.96.0.10:53";
 
-/// A folder with the Corefile, and the upstream that runs in it.
+/// Returns a folder with the Corefile, and the upstream that runs there.
 fn place(base: &str) -> (tempfile::TempDir, Running) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("kube-dns")).expect("a folder");
@@ -83,7 +85,7 @@ fn node(folder: &Path, more: &str) -> Running {
     running
 }
 
-/// What kube-proxy does for the Service kube-dns, for pods and for the host itself.
+/// Does what kube-proxy does for the Service kube-dns, for pods and for the host itself.
 fn kube_proxy() {
     shell("nft add table ip nat");
     for (chain, hook) in [("pods", "prerouting"), ("host", "output")] {
@@ -126,12 +128,12 @@ fn it_is_set_up_once_and_gone_at_the_end() {
 #[test]
 fn whoever_asks_the_cluster_ip_is_answered_by_others_when_it_is_gone() {
     inside("whoever_asks_the_cluster_ip_is_answered_by_others_when_it_is_gone", || {
-        // The upstream answers for cluster.local alone; the node cache for the root as well.
+        // The upstream answers only for cluster.local; the node cache also for the root.
         let base = ".:53 {\n    bind 169.254.20.10 10.96.0.10\n    whoami\n}\n";
         let (folder, _upstream) = place(base);
         let pod = Pod::start();
         kube_proxy();
-        // What of the questions is tracked, by those who look after it.
+        // Counts which queries are tracked.
         shell("nft add table ip watch");
         shell("nft 'add chain ip watch input { type filter hook input priority 0; }'");
         shell("nft add rule ip watch input ip daddr 10.96.0.10 udp dport 53 ct state untracked counter");
@@ -162,7 +164,7 @@ fn what_shall_stay_stays_and_the_next_start_takes_it_over() {
         let (folder, _upstream) = place(BASE);
         node(folder.path(), "-skipteardown").end("TERM");
         assert_eq!((rules(), addresses("nodelocaldns").map(|all| all.len())), (Some(16), Some(2)));
-        // With other addresses: what is of the first start goes.
+        // With other addresses: those of the first start are removed.
         std::fs::write(folder.path().join("Corefile.base"), ".:53 {\n    bind 169.254.20.11\n    whoami\n}\n").unwrap();
         let other = node(folder.path(), "-localip 169.254.20.11");
         assert_eq!(rules(), Some(8));
@@ -183,7 +185,7 @@ fn both_families_are_served_and_what_is_lost_comes_back() {
         assert_eq!((rules(), addresses("nodelocaldns").unwrap()), (Some(16), wanted.map(str::to_owned).to_vec()));
         let text = shell("nft list table inet nodelocaldns");
         assert!(text.contains("ip6 daddr fd00:20::10 udp dport 53 notrack"), "{text}");
-        // Whatever the host does with its own rules: these are not among them.
+        // The host may do anything with its own rules: these are not among them.
         shell("nft flush ruleset");
         assert_eq!(rules(), Some(16));
         shell("ip link del nodelocaldns");
@@ -236,13 +238,13 @@ fn two_node_caches_share_a_node_under_names_of_their_own() {
         ask_until("169.254.20.11:53", "any.test.", "NOERROR");
         assert!(second.end("TERM").success());
         assert_eq!((rules(), addresses("second")), (Some(8), None));
-        // Under the name of the first it gets no rules, says why, and leaves what is there alone.
+        // With the first one's name it gets no rules, logs why, and changes nothing.
         let third = Running::start(folder.path(), "third", &format!("{ARGUMENTS} -localip 169.254.20.12"));
         third.wait_for("needs an -interfacename of its own", 1);
         third.end("TERM");
         let here = "169.254.20.10/32".to_owned();
         assert!(rules() == Some(8) && addresses("nodelocaldns").is_some_and(|all| all.contains(&here)));
-        // So does one that cannot have the port.
+        // The same if the port is taken.
         let mut same = Running::start(folder.path(), "same", &format!("{ARGUMENTS} -localip 169.254.20.10"));
         assert!(!same.wait().success());
         assert!(same.output().contains("address already in use"), "{}", same.output());
@@ -275,7 +277,7 @@ fn without_the_right_to_change_the_network_it_says_what_to_do() {
         assert!(!running.wait().success());
         let said = running.output();
         assert!(said.contains("cannot add the interface nodelocaldns") && said.contains("NET_ADMIN"), "{said}");
-        // Where others have set up the interface, questions are answered, though tracked.
+        // If other programs have set up the interface, queries are answered, but tracked.
         shell("ip link add name nodelocaldns type bridge && ip addr add 169.254.20.10/32 dev nodelocaldns");
         shell("ip addr add 10.96.0.10/32 dev nodelocaldns");
         let running = Running::without_rights(folder.path(), "node", &format!("{ARGUMENTS} -setupinterface=false"));
@@ -286,7 +288,7 @@ fn without_the_right_to_change_the_network_it_says_what_to_do() {
     });
 }
 
-/// `reload` looks at the addresses of the interfaces that `bind` names, not at the text alone.
+/// `reload` compares the addresses of the interfaces that `bind` names, not only the text.
 #[test]
 fn a_new_address_of_an_interface_is_found() {
     inside("a_new_address_of_an_interface_is_found", || {
@@ -295,12 +297,13 @@ fn a_new_address_of_an_interface_is_found() {
         std::fs::write(folder.path().join("Corefile"), corefile).expect("writes");
         let server = Running::start(folder.path(), "server", "-conf Corefile");
         ask_until("192.0.2.1:53", NAME, "NOERROR");
-        // The first one is the primary address: with it the others would go.
+        // The first one is the primary address: without this the others would be removed with it.
         shell("sysctl -qw net.ipv4.conf.out.promote_secondaries=1");
         shell("for last in 7 9; do ip addr add 192.0.2.$last/24 dev out; done; ip addr del 192.0.2.1/24 dev out");
         ask_until("192.0.2.7:53", NAME, "NOERROR");
         assert!(ask("192.0.2.9:53", NAME).contains("refused"), "it is excepted");
-        // An interface without an address cannot be listened on: what was before stays, and is looked at again.
+        // The server cannot listen on an interface without an address: the old listeners stay, and
+        // it tries again.
         shell("ip addr flush dev out");
         server.signal("USR1");
         server.wait_for("stays in use", 1);
@@ -310,7 +313,7 @@ fn a_new_address_of_an_interface_is_found() {
     });
 }
 
-/// A template that cannot be read yet keeps nobody from ending the process, which takes its interface with it.
+/// While a template cannot be read the process can be stopped, and removes its interface.
 #[test]
 fn a_node_cache_that_waits_for_its_corefile_can_be_ended() {
     inside("a_node_cache_that_waits_for_its_corefile_can_be_ended", || {

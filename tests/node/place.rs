@@ -1,6 +1,7 @@
-//! Where a node cache is tried: a network namespace of its own, with an upstream in it, and the program started in there.
+//! Where a node cache is tested: a network namespace with an upstream, in which the program is
+//! started.
 //!
-//! A test starts this program once more inside of the namespace, and itself in there.
+//! A test starts this test program once more inside the namespace.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,16 +12,17 @@ use super::support::{self, PATIENCE};
 
 const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
 
-/// Set inside of a namespace.
+/// Set inside a namespace.
 const INSIDE: &str = "NODE_TEST_INSIDE";
 
-/// What the namespace needs: loopback, and a way out that leads nowhere, so that whatever is sent there is dropped.
+/// What the namespace needs: loopback, and a default route to nowhere, which drops every packet.
 const SETUP: &str = "ip link set lo up && ip link add name out type bridge && ip link set out up && \
     ip addr add 192.0.2.1/24 dev out && ip route add default via 192.0.2.254 && exec \"$0\" \"$@\"";
 
 //----------- Namespace ------------------------------------------------------
 
-/// Runs the test of this name in a namespace of its own. Without root it is skipped, which CI does not let pass.
+/// Runs the test of this name in a namespace of its own. Without root it is skipped, which CI does
+/// not allow.
 pub(crate) fn inside(test: &str, story: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return story();
@@ -54,7 +56,7 @@ fn has(tool: &str) -> bool {
     Command::new(tool).arg("--version").output().is_ok()
 }
 
-/// Runs a command of the system that has to succeed; what it printed.
+/// Runs a system command, which must succeed; returns its output.
 pub(crate) fn shell(command: &str) -> String {
     let output = sh(command);
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
@@ -65,7 +67,7 @@ fn sh(command: &str) -> Output {
     Command::new("sh").args(["-c", command]).output().expect("sh runs")
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
@@ -74,14 +76,14 @@ pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// How many rules keep connection tracking away; nothing if there is no table.
+/// Returns how many rules keep connection tracking away; `None` if there is no table.
 pub(crate) fn rules() -> Option<usize> {
     let output = sh("nft list table inet nodelocaldns");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     output.status.success().then(|| text.lines().filter(|line| line.contains("notrack")).count())
 }
 
-/// The addresses of the interface, each with its prefix; nothing if there is none.
+/// Returns the addresses of the interface, each with its prefix; `None` if it does not exist.
 pub(crate) fn addresses(interface: &str) -> Option<Vec<String>> {
     let output = sh(&format!("ip -o addr show dev {interface} scope global"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -92,11 +94,11 @@ pub(crate) fn addresses(interface: &str) -> Option<Vec<String>> {
 
 //----------- Pod ------------------------------------------------------------
 
-/// A network namespace behind the node's, as a pod has it: one interface, and the node as the way to everything else.
+/// A network namespace behind the node's, like a pod's: one interface, and the node as its gateway.
 pub(crate) struct Pod(Child);
 
 impl Pod {
-    /// A pod with the address 10.244.0.5 on a node that forwards.
+    /// Starts a pod with the address 10.244.0.5 on a node that forwards.
     pub(crate) fn start() -> Self {
         let process = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().expect("unshare runs");
         let pod = Self(process);
@@ -117,7 +119,7 @@ impl Pod {
         shell(&format!("nsenter -t {} -n sh -ec '{command}'", self.0.id()))
     }
 
-    /// The RCODE of the answer that the pod gets.
+    /// Returns the RCODE of the answer that the pod gets.
     pub(crate) fn ask(&self, server: &str, name: &str) -> String {
         let text = self.run(&format!("dig +tries=1 +time=5 @{server} {name} A || :"));
         let status = text.split("status: ").nth(1).and_then(|rest| rest.split(',').next());
@@ -134,19 +136,20 @@ impl Drop for Pod {
 
 //----------- Program --------------------------------------------------------
 
-/// A running Signpost in a folder, with what it prints in a file there.
+/// A running Signpost in a folder; a file there has its output.
 pub(crate) struct Running {
     process: Child,
     log: std::path::PathBuf,
 }
 
 impl Running {
-    /// Starts it with these arguments, in the environment that a pod with the Service `kube-dns-upstream` has.
+    /// Starts it with these arguments, in the environment of a pod with the Service
+    /// `kube-dns-upstream`.
     pub(crate) fn start(folder: &Path, name: &str, arguments: &str) -> Self {
         Self::start_as(folder, name, &[SIGNPOST], arguments)
     }
 
-    /// The same where `program` is its path and what stands in front of it.
+    /// The same, where `program` is its path and what precedes it.
     pub(crate) fn start_as(folder: &Path, name: &str, program: &[&str], arguments: &str) -> Self {
         let log = folder.join(name);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
@@ -163,7 +166,7 @@ impl Running {
         Self { process, log }
     }
 
-    /// The program without the right to change the network.
+    /// Starts the program without the right to change the network.
     pub(crate) fn without_rights(folder: &Path, name: &str, arguments: &str) -> Self {
         let program = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", SIGNPOST];
         Self::start_as(folder, name, &program, arguments)
@@ -192,7 +195,7 @@ impl Running {
         }
     }
 
-    /// Waits until it has printed `text` so often.
+    /// Waits until it has printed `text` that many times.
     pub(crate) fn wait_for(&self, text: &str, times: usize) {
         let end = Instant::now() + PATIENCE;
         while self.output().matches(text).count() < times {
@@ -201,7 +204,7 @@ impl Running {
         }
     }
 
-    /// What it has printed so far, and its predecessors with the same log.
+    /// Returns its output so far, with that of predecessors that share the log.
     pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -216,7 +219,7 @@ impl Drop for Running {
 
 //----------- Questions ------------------------------------------------------
 
-/// The first line of the answer to a question for A records: its RCODE and flags.
+/// Returns the first line of the answer to an A query: its RCODE and flags.
 pub(crate) fn ask(server: &str, name: &str) -> String {
     let server: SocketAddr = server.parse().expect("an address");
     let packet = support::query(name, "A");
@@ -231,7 +234,7 @@ pub(crate) fn ask(server: &str, name: &str) -> String {
     }
 }
 
-/// Asks until the answer begins so.
+/// Asks until the answer begins with `wanted`.
 pub(crate) fn ask_until(server: &str, name: &str, wanted: &str) {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -244,7 +247,7 @@ pub(crate) fn ask_until(server: &str, name: &str, wanted: &str) {
     }
 }
 
-/// The body of a page.
+/// Returns the body of a page.
 pub(crate) fn page(address: &str, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).expect("connects");

@@ -1,30 +1,30 @@
 #!/bin/bash
-# Builds the programs that the tests compare Signpost with, or run it against, into target/peers, once each:
+# Builds the programs that Signpost is compared with or runs against, each once, into target/peers:
 #   coredns   CoreDNS 1.15.0 with its default plugins
-#   kube      one binary for etcd, kube-apiserver and its fellows, kubelet and kubectl, with a link for each name
+#   kube      one binary for etcd, the control plane, kubelet and kubectl, with a link for each
 #             (etcd means the same)
-#   e2e       Kubernetes' own tests of the network (e2e.test), and agnhost, the program that their pods run
+#   e2e       Kubernetes' own network tests (e2e.test), and agnhost, which their pods run
 #   helm      Helm 4
 #   promtool  Prometheus's tool for rules, without its service discoveries
 #   crds      definitions of the Prometheus operator's custom resources
 #   venv      a Python environment with the packages of requirements.txt
 # build.sh [coredns|kube|etcd|e2e|helm|promtool|crds|venv|all]...     default: all
-# Prints a line per thing: built in N s, or found.  What changed in its sources or versions is built again.
+# Prints a line for each: built in N s, or found. Builds again what changed in sources or versions.
 # Exit status 3: there is no Go (for venv: no Python); callers say "skipped" then.
-# Environment: CARGO_TARGET_DIR is honoured; JOBS is the number of compilers at a time (default: all processors).
+# Environment: CARGO_TARGET_DIR; JOBS is the number of compilers at a time (default: all CPUs).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
 mkdir -p "$target/peers"
 peers=$(cd "$target/peers" && pwd)
-KUBERNETES=v1.36.1 # what the components say; the code is what kube/go.mod names
+KUBERNETES=v1.36.1 # the version that the components report; kube/go.mod sets the code
 
 usage() { sed -n '2,14s/^# \{0,1\}//p' "$here/build.sh"; }
 
-# stamp FLAGS FILE...: a digest of everything that decides what comes out
+# stamp FLAGS FILE...: a digest of everything that determines the result
 stamp() { { echo "$1"; cat "${@:2}"; } | sha256sum | cut -d' ' -f1; }
 
-# found NAME FILE STAMP: whether FILE is there, made from these very sources
+# found NAME FILE STAMP: whether FILE exists, made from exactly these sources
 found() {
 	[ -x "$2" ] && [ "$(cat "$peers/$1.stamp" 2>/dev/null)" = "$3" ] && echo "$1: found, $2"
 }
@@ -36,8 +36,9 @@ has_go() {
 	PATH=$PATH:/usr/local/go/bin
 }
 
-# go_program NAME LDFLAGS [TAGS [PACKAGE [MODULE [VERB...]]]]: builds NAME from a package (the module's own, or one that it
-# requires) of the module in the folder MODULE (NAME if it is not given). VERB is `build` or `test -c`.
+# go_program NAME LDFLAGS [TAGS [PACKAGE [MODULE [VERB...]]]]: builds NAME from a package (the
+# module's own, or one of a required module) of the module in the folder MODULE (default: NAME).
+# VERB is `build` or `test -c`.
 go_program() {
 	local name=$1 flags=$2 tags=${3:-} package=${4:-.} module=${5:-$1} verb=("${@:6}") sources=() mark began
 	[ ${#verb[@]} -gt 0 ] || verb=(build)
@@ -72,13 +73,13 @@ crds() {
 	folder=$(cd "$here/crds" && GOFLAGS='' GOWORK=off go mod download -json "$module" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
 	rm -rf "$peers/crds"
 	mkdir "$peers/crds"
-	# What other kinds there are is not ours, and some are larger than an annotation of kubectl may be.
+	# Only these kinds are needed, and others exceed the limit of kubectl's annotations.
 	cp "$folder"/example/prometheus-operator-crd/*_{servicemonitors,prometheusrules}.yaml "$peers/crds/" || return 1
 	echo "$mark" >"$peers/crds.stamp"
 	echo "crds: copied, $peers/crds"
 }
 
-# kube_flags: what makes the components, and the tests, say their version
+# kube_flags: makes the components, and the tests, report their version
 kube_flags() {
 	local v=k8s.io/component-base/version major minor
 	IFS=. read -r major minor _ <<<"${KUBERNETES#v}"
@@ -96,7 +97,7 @@ kube() {
 
 e2e() {
 	go_program agnhost '' '' k8s.io/kubernetes/test/images/agnhost kube &&
-		# Vet takes minutes for what is not ours.
+		# Vetting other people's code would take minutes.
 		go_program e2e.test "$(kube_flags)" '' ./e2e kube test -c -vet=off
 }
 
@@ -109,7 +110,7 @@ venv() {
 	rm -rf "$peers/venv" "$peers/venv.stamp"
 	pip=("$peers/venv/bin/python" -m pip)
 	python3 -m venv "$peers/venv" >/dev/null 2>&1 || {
-		# Debian keeps ensurepip in a package of its own; the machine's pip can stand in for it.
+		# Debian has a separate package for ensurepip; the machine's pip can replace it.
 		rm -rf "$peers/venv"
 		python3 -m venv --without-pip "$peers/venv" || return 1
 		pip=(python3 -m pip --python "$peers/venv/bin/python")

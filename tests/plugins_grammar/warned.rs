@@ -44,13 +44,13 @@ fn what_has_no_effect_is_warned_about_with_its_word() {
             let configuration = build(&corefile, ALL, &Arc::new(Host::default()), "53").expect("a configuration");
             let told = configuration.findings.iter().map(|finding| {
                 let parts = finding.what.parts();
-                let place = parts.place.expect("a place");
+                let position = parts.position.expect("a position");
                 assert!(
-                    parts.plugin.is_some() && place.text.contains(&place.word()),
+                    parts.plugin.is_some() && position.text.contains(&position.word()),
                     "{parts:?}",
                     parts = parts.message
                 );
-                place.word()
+                position.word()
             });
             let told = told.collect::<Vec<_>>().join(" ");
             if told != words {

@@ -1,4 +1,4 @@
-//! Aliases whose target fails upstream: what the programs of real clients are told, through the whole server.
+//! Aliases whose target fails upstream: what real clients get through the whole server.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,8 @@ use signpost::bench::ndots::{Family, Resolver};
 use super::clients::{ADDRESSES, Client};
 use super::upstream::{Act, Answer, Upstream, wire};
 
-/// A target, the RCODE that the upstream says for its A and AAAA in place of an address, and what a client has then.
+/// A target, the RCODE that the upstream returns for its A and AAAA instead of an address, and the
+/// families that a client gets.
 type Case = (&'static str, [Option<u8>; 2], &'static [Family]);
 
 const CASES: &[Case] = &[
@@ -20,12 +21,12 @@ const CASES: &[Case] = &[
     ("broken", [Some(2), Some(2)], &[]),
 ];
 
-/// A server on port 53 of the namespace, which ends with this.
+/// A server on port 53 of the namespace, which is stopped when this is dropped.
 struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = (self.0.kill(), self.0.wait());
     }
 }
@@ -65,19 +66,19 @@ impl Server {
     }
 }
 
-/// Every case for every client, in the namespace; says what is wrong.
+/// Runs every case for every client, in the namespace; returns what is wrong.
 pub(crate) fn compare(folder: &Path) -> Vec<String> {
     let upstream = upstream();
     let _server = Server::start(folder, &upstream);
     std::fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.1\n").expect("written");
     let clients: Vec<_> = Client::ALL.iter().filter(|client| client.is_built(folder)).collect();
-    // What waits for the server is a client as well: it asks again until there is one.
+    // This waits for the server as a client does: by asking until there is a reply.
     let end = Instant::now() + Duration::from_secs(30);
     while clients.first().is_some_and(|client| client.look_up(folder, "both.ns.svc.cluster.local.", &[]).is_empty()) {
         assert!(Instant::now() < end, "the server does not answer");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // All at once: musl takes 5 s to say that a name is broken.
+    // In parallel: musl takes 5 s to report a broken name.
     std::thread::scope(|scope| {
         let look = |(client, case)| scope.spawn(move || check(folder, client, case));
         let cases = clients.iter().flat_map(|client| CASES.iter().map(move |case| (**client, case)));

@@ -5,13 +5,13 @@ use std::process::{Command, Output};
 
 use signpost::bench::ndots::{Family, Resolver};
 
-/// The addresses that the recorder gives.
+/// The addresses that the recorder returns.
 pub(crate) const ADDRESSES: [(Family, &str); 2] = [(Family::V4, "192.0.2.1"), (Family::V6, "2001:db8::1")];
 
 const C: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/src/resolve.c");
 const GO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/resolvers/resolve.go");
 
-/// One program: its resolver, and how it is compiled.
+/// One program: its resolver and how it is compiled.
 #[derive(Clone, Copy)]
 pub(crate) struct Client {
     resolver: Resolver,
@@ -50,7 +50,7 @@ impl Client {
             .env("CGO_ENABLED", "0")
             .output()
             .map_err(|error| format!("{compiler}: {error} ({})", self.package))?;
-        // A compiler that is there and fails is a defect.
+        // A compiler that exists and fails is a defect.
         assert!(output.status.success(), "{compiler}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -59,7 +59,7 @@ impl Client {
         folder.join(self.name()).exists()
     }
 
-    /// Looks a name up, and says of which families there were addresses.
+    /// Looks a name up, and returns the families with addresses.
     pub(crate) fn look_up(&self, folder: &Path, name: &str, families: &[Family]) -> Vec<Family> {
         let text = self.say(folder, name, families);
         let has = |address: &str| text.split_whitespace().any(|word| word == address);

@@ -1,4 +1,4 @@
-//! A name server on port 53 of the namespace that writes down what it is asked.
+//! A name server on port 53 of the namespace that records its questions.
 
 use std::net::UdpSocket;
 use std::sync::mpsc::{Receiver, channel};
@@ -10,7 +10,7 @@ use signpost::bench::ndots::{Family, Known};
 
 use super::clients::ADDRESSES;
 
-/// A question that no resolver asks: when it has been answered, everything before it has been read.
+/// A question that no resolver asks: once it is answered, every earlier question has been read.
 const FENCE: &str = "fence.";
 
 /// The server.
@@ -20,7 +20,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts a server that knows what `known` says.
+    /// Starts a server that answers according to `known`.
     pub(crate) fn start(known: fn(&str, Family) -> Known) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").expect("the port is free in a namespace of our own");
         let fence = UdpSocket::bind("127.0.0.1:0").expect("a port");
@@ -39,7 +39,7 @@ impl Recorder {
         Self { asked, fence }
     }
 
-    /// What was asked since the last time.
+    /// Returns the questions since the last call.
     pub(crate) fn take(&self) -> Vec<(String, Family)> {
         let mut query = Message::query();
         query.add_query(hickory_proto::op::Query::query(FENCE.parse().expect("a name"), RecordType::TXT));
@@ -49,7 +49,7 @@ impl Recorder {
     }
 }
 
-/// The reply, and what was asked unless it is the fence.
+/// Returns the reply, and the question unless it is the fence.
 fn answer(packet: &[u8], known: fn(&str, Family) -> Known) -> (Vec<u8>, Option<(String, Family)>) {
     let query = Message::from_vec(packet).unwrap_or_else(|error| panic!("{error}: {packet:?}"));
     let question = query.queries[0].clone();

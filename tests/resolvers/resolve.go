@@ -1,4 +1,5 @@
-// resolve [-4|-6] NAME...: what Go's own resolver says, in the form of tests/cluster/src/resolve.c.
+// resolve [-4|-6] NAME...: prints what Go's own resolver returns, in the form of
+// tests/cluster/src/resolve.c.
 package main
 
 import (

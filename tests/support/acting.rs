@@ -1,5 +1,5 @@
-//! What the scripted upstream does about a query, in order and in its time. Acts that wait are kept in a queue with
-//! one thread, so that thousands of queries may be open at a time.
+//! Does what the script says about a query, in order and on time. Acts that wait are kept in a
+//! queue with one thread, so that thousands of queries may be open at a time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,17 +10,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// One thing that the upstream does.
+/// One action of the upstream.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// Sends a message: a datagram, or with its length in front.
+    /// Sends a message: a datagram, or with its length prefix.
     Send(Vec<u8>),
-    /// Sends a datagram from another port; nothing over TCP.
+    /// Sends a datagram from another port; does nothing over TCP.
     Elsewhere(Vec<u8>),
-    /// Writes octets into the TCP stream as they are; nothing over UDP.
+    /// Writes raw octets into the TCP stream; does nothing over UDP.
     Raw(Vec<u8>),
-    /// Writes a message with its length in front, octet by octet with a pause after each; nothing over UDP. Nothing
-    /// else is written on this connection meanwhile.
+    /// Writes a message with its length prefix, octet by octet with a pause after each; does
+    /// nothing over UDP. Nothing else is written on this connection meanwhile.
     Drip(Vec<u8>, Duration),
     /// Waits; other queries are answered meanwhile.
     Wait(Duration),
@@ -28,13 +28,14 @@ pub enum Act {
     Close,
     /// Closes only the upstream's side of it.
     Fin,
-    /// Breaks the TCP connection off (RST).
+    /// Resets the TCP connection (RST).
     Reset,
-    /// Passes the query on to another server as a datagram, and its reply back; at most 200 at a time.
+    /// Passes the query on to another server as a datagram, and its reply back; at most 200 at a
+    /// time.
     Relay(SocketAddr),
 }
 
-/// Relayed queries at a time: each has a thread, and what is relayed in a circle has no end.
+/// Relayed queries at a time: each has a thread, and a circular relay never ends.
 const RELAYS: usize = 200;
 static RELAYED: AtomicUsize = AtomicUsize::new(0);
 
@@ -43,7 +44,7 @@ const RELAY: Duration = Duration::from_secs(10);
 
 //----------- Stage ----------------------------------------------------------
 
-/// Everything that is going on.
+/// All pending work.
 #[derive(Default)]
 pub(super) struct Stage {
     pub(super) over: AtomicBool,
@@ -51,21 +52,21 @@ pub(super) struct Stage {
     changed: Condvar,
 }
 
-/// Where replies go.
+/// Where replies are sent.
 #[derive(Clone)]
 pub(super) enum Out {
     Udp(Arc<UdpSocket>, SocketAddr),
     Tcp(Arc<Mutex<TcpStream>>),
 }
 
-/// What is left to do about one query.
+/// The remaining acts for one query.
 pub(super) struct Job {
     pub(super) out: Out,
     pub(super) query: Vec<u8>,
     pub(super) acts: std::vec::IntoIter<Act>,
 }
 
-/// A job and when it goes on.
+/// A job and when it continues.
 struct Due(Instant, Job);
 
 impl PartialEq for Due {
@@ -93,7 +94,7 @@ impl Stage {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Does what is to be done until the next wait.
+    /// Performs acts up to the next wait.
     pub(super) fn go_on(&self, mut job: Job) {
         while let Some(act) = job.acts.next() {
             if let Act::Wait(time) = act {
@@ -104,7 +105,7 @@ impl Stage {
         }
     }
 
-    /// Goes on with jobs when their time has come, until all is over.
+    /// Continues jobs when they are due, until the upstream stops.
     pub(super) fn run(&self) {
         let mut queue = lock(&self.queue);
         while !self.is_over() {
@@ -179,8 +180,8 @@ fn act_tcp(stream: &Arc<Mutex<TcpStream>>, act: Act) {
         Act::Close => _ = lock(stream).shutdown(Shutdown::Both),
         Act::Fin => _ = lock(stream).shutdown(Shutdown::Write),
         Act::Reset => {
-            // Closed with a linger of nothing, a connection ends with RST. The reader has the other handle, and
-            // shutting down for reading makes it let go.
+            // Closed with a linger of zero, a connection ends with RST. The reader has the other
+            // handle; shutting down the reading side makes it return.
             let stream = lock(stream);
             let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
             let _ = stream.shutdown(Shutdown::Read);

@@ -1,10 +1,10 @@
-//! Replies for the scripted upstream, put together octet by octet.
+//! Replies for the scripted upstream, built octet by octet.
 
 use std::net::Ipv4Addr;
 
 //----------- Answer ---------------------------------------------------------
 
-/// A reply to a query, put together octet by octet.
+/// A reply to a query, built octet by octet.
 #[derive(Debug, Clone)]
 pub struct Answer {
     head: Vec<u8>,
@@ -13,7 +13,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An empty reply with RA: id, question, opcode and RD are those of the query.
+    /// Begins an empty reply with RA; id, question, opcode and RD are the query's.
     pub fn to(query: &[u8]) -> Self {
         let mut end = 12;
         while query[end] != 0 {
@@ -26,48 +26,48 @@ impl Answer {
         Self { head, sections: Default::default(), counts: [0; 3] }
     }
 
-    /// With another RCODE.
+    /// Sets the RCODE.
     pub fn rcode(mut self, rcode: u8) -> Self {
         self.head[3] = self.head[3] & 0xF0 | rcode;
         self
     }
 
-    /// With the header flags `flags` set (TC is `0x0200`, AA `0x0400`, AD `0x0020`).
+    /// Sets the header flags `flags` (TC is `0x0200`, AA `0x0400`, AD `0x0020`).
     pub fn flags(mut self, flags: u16) -> Self {
         self.head[2] |= (flags >> 8) as u8;
         self.head[3] |= flags as u8;
         self
     }
 
-    /// With another id.
+    /// Sets the id.
     pub fn id(mut self, id: u16) -> Self {
         self.head[..2].copy_from_slice(&id.to_be_bytes());
         self
     }
 
-    /// The id, which is the query's unless it was changed.
+    /// Returns the id, which is the query's unless it was changed.
     pub fn query_id(&self) -> u16 {
         u16::from_be_bytes([self.head[0], self.head[1]])
     }
 
-    /// With an A record of the name in question.
+    /// Adds an A record of the question's name.
     pub fn a(self, address: &str, ttl: u32) -> Self {
         let address: Ipv4Addr = address.parse().expect("an IPv4 address");
         self.record(0, &[0xC0, 12], (1, ttl), &address.octets())
     }
 
-    /// With an A record of another name.
+    /// Adds an A record of another name.
     pub fn a_of(self, name: &str, address: &str, ttl: u32) -> Self {
         let address: Ipv4Addr = address.parse().expect("an IPv4 address");
         self.record(0, &wire(name), (1, ttl), &address.octets())
     }
 
-    /// With a CNAME record of the name in question.
+    /// Adds a CNAME record of the question's name.
     pub fn cname(self, target: &str, ttl: u32) -> Self {
         self.record(0, &[0xC0, 12], (5, ttl), &wire(target))
     }
 
-    /// With the SOA record of `zone` in the authority section; its last field is 7.
+    /// Adds the SOA record of `zone` to the authority section; its last field is 7.
     pub fn soa(self, zone: &str, ttl: u32) -> Self {
         let zone = wire(zone);
         let mut data = [&b"\x02ns"[..], &zone, b"\x04mail", &zone].concat();
@@ -75,13 +75,13 @@ impl Answer {
         self.record(1, &zone, (6, ttl), &data)
     }
 
-    /// With an NS record of `zone` in the authority section.
+    /// Adds an NS record of `zone` to the authority section.
     pub fn ns(self, zone: &str, ttl: u32) -> Self {
         let data = [&b"\x02ns"[..], &wire(zone)].concat();
         self.record(1, &wire(zone), (2, ttl), &data)
     }
 
-    /// With an OPT record that holds one option.
+    /// Adds an OPT record that holds one option.
     pub fn option(self, code: u16, data: &[u8]) -> Self {
         let option = [&code.to_be_bytes()[..], &(data.len() as u16).to_be_bytes(), data].concat();
         let mut record = vec![0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0];
@@ -90,7 +90,8 @@ impl Answer {
         self.push(2, &record)
     }
 
-    /// With any record of the question's class: section from 0, owner in wire form, type and TTL, data.
+    /// Adds any record of the question's class: section from 0, owner in wire form, type and TTL,
+    /// data.
     pub fn record(self, section: usize, owner: &[u8], (rtype, ttl): (u16, u32), data: &[u8]) -> Self {
         let mut record = owner.to_vec();
         record.extend_from_slice(&rtype.to_be_bytes());
@@ -107,7 +108,7 @@ impl Answer {
         self
     }
 
-    /// The octets.
+    /// Returns the octets.
     pub fn message(&self) -> Vec<u8> {
         let mut message = self.head.clone();
         for (at, count) in self.counts.iter().enumerate() {
@@ -118,7 +119,7 @@ impl Answer {
     }
 }
 
-/// A name in wire form.
+/// Returns a name in wire form.
 pub fn wire(name: &str) -> Vec<u8> {
     let mut wire = Vec::new();
     for label in name.split('.').filter(|label| !label.is_empty()) {

@@ -1,5 +1,6 @@
-//! A small scripted API server: it keeps objects, lists and watches them as a real one does, and misbehaves on demand. It
-//! answers in protobuf where that is accepted, as a real one does, unless it is told otherwise.
+//! A small scripted API server: it keeps objects, lists and watches them as a real one does, and
+//! misbehaves on demand. Like a real one it answers in protobuf if that is accepted, unless JSON is
+//! demanded.
 
 mod protobuf;
 
@@ -36,13 +37,13 @@ pub struct State {
     /// By path of the collection, then by namespace and name.
     objects: BTreeMap<String, BTreeMap<String, Value>>,
     watches: Vec<Watch>,
-    /// What was asked, with the time.
+    /// The requests, each with its time.
     pub requests: Vec<(Instant, String)>,
-    /// Answers are JSON, whatever is accepted.
+    /// Whether answers are always JSON.
     pub json_only: bool,
-    /// The credentials that are asked for, if any.
+    /// The required credentials, if any.
     pub credentials: Option<&'static str>,
-    /// What is done with requests that contain a text; taken in order, at most so many times.
+    /// Faults for requests that contain a text, in this order, each for at most that many requests.
     pub faults: VecDeque<(&'static str, usize, Fault)>,
     connections: JoinSet<()>,
     accepting: Option<tokio::task::AbortHandle>,
@@ -63,29 +64,29 @@ enum Form {
 /// What goes wrong with a request.
 #[derive(Clone)]
 pub enum Fault {
-    /// This status, and headers.
+    /// A reply with this status and these headers.
     Status(u16, &'static [(&'static str, &'static str)]),
-    /// A watch that at once says that its version has expired.
+    /// A watch that reports at once that its version has expired.
     Expired,
-    /// An answer that never comes.
+    /// No answer at all.
     Hang,
     /// A streaming list without the bookmark at its end.
     NoBookmark,
-    /// A list in which nothing is.
+    /// An empty list.
     Empty,
     /// This text as the answer, in JSON.
     Text(String),
     /// A watch in JSON that gets this line first.
     Line(String),
-    /// A watch, in protobuf where that is accepted, that gets these octets first.
+    /// A watch, in protobuf if that is accepted, that gets these octets first.
     Octets(Vec<u8>),
-    /// A watch whose connection breaks off at once.
+    /// A watch whose connection breaks at once.
     Cut,
 }
 
 impl Api {
     pub async fn start() -> Self {
-        // Below the ports that clients get: when it comes back none of them may have its port.
+        // Below the ephemeral ports: no client may have its port when it comes back.
         let listener = loop {
             if let Ok(listener) = TcpListener::bind(("127.0.0.1", fastrand::u16(10_000..30_000))).await {
                 break listener;
@@ -102,7 +103,7 @@ impl Api {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on with what goes wrong.
+    /// Adds a fault.
     pub fn fault(&self, matching: &'static str, times: usize, fault: Fault) {
         self.lock().faults.push_back((matching, times, fault));
     }
@@ -117,7 +118,7 @@ impl Api {
         state.watches.clear();
     }
 
-    /// Comes back on the same port.
+    /// Listens again, on the same port.
     pub async fn up(&self) {
         for _ in 0..100 {
             if let Ok(listener) = TcpListener::bind(self.address).await {
@@ -145,7 +146,7 @@ impl Api {
         self.lock().accepting = Some(task.abort_handle());
     }
 
-    /// How many requests contained a text.
+    /// Returns how many requests contained a text.
     pub fn asked(&self, text: &str) -> usize {
         self.lock().requests.iter().filter(|(_, url)| url.contains(text)).count()
     }
@@ -196,12 +197,12 @@ impl State {
         Some(fault)
     }
 
-    /// Puts an object in, or changes it, and tells the watches.
+    /// Adds or changes an object, and tells the watches.
     pub fn put(&mut self, object: Value) {
         self.change(object, true);
     }
 
-    /// Puts an object in without telling anybody.
+    /// Adds an object without telling the watches.
     pub fn sneak(&mut self, object: Value) {
         self.change(object, false);
     }
@@ -216,7 +217,7 @@ impl State {
         }
     }
 
-    /// Takes an object out and tells the watches.
+    /// Removes an object and tells the watches.
     pub fn take(&mut self, kind: &str, namespace: &str, name: &str) {
         let probe = json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}});
         self.version += 1;
@@ -237,12 +238,12 @@ impl State {
         });
     }
 
-    /// Ends every watch in good order.
+    /// Ends every watch cleanly.
     pub fn end_watches(&mut self) {
         self.watches.clear();
     }
 
-    /// As if an old backup had been restored.
+    /// Sets the version back, as restoring an old backup does.
     pub fn rewind(&mut self, version: u64) {
         self.version = version;
     }
@@ -378,7 +379,8 @@ fn collection(object: &Value) -> String {
     found.unwrap_or_else(|| panic!("no collection for {wanted}")).1.to_owned()
 }
 
-/// The kind of what is in a collection, and its version: `("EndpointSlice", "discovery.k8s.io/v1")`.
+/// Returns the kind of a collection's objects, and their version: `("EndpointSlice",
+/// "discovery.k8s.io/v1")`.
 fn kind(path: &str) -> (&'static str, &str) {
     let kind = COLLECTIONS.iter().find(|(_, collection)| *collection == path).map_or("", |(kind, _)| *kind);
     let version = path.rsplit_once('/').map_or("", |(version, _)| version);

@@ -1,4 +1,4 @@
-//! What the tests of a running server share: the server, its ports, questions and answers as text.
+//! What the tests of a running server share: the server, its ports, questions, and answers as text.
 
 #![allow(unreachable_pub, dead_code, reason = "shared by test binaries, each of which uses a part of it")]
 
@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, Record, RecordType};
 
-/// How long anything may take before a test calls it lost.
+/// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The program that is tested.
+/// The program under test.
 pub const SIGNPOST: &str = env!("CARGO_BIN_EXE_signpost");
 
 //----------- Server ---------------------------------------------------------
 
 /// A running server in a folder of its own.
 pub struct Server {
-    /// Where its Corefile and its files stand.
+    /// Its Corefile and its files.
     pub folder: tempfile::TempDir,
     /// Its DNS port.
     pub port: u16,
@@ -31,8 +31,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server with this Corefile, in which `PORT` stands for a free port, and these files beside it;
-    /// waits until it listens, for datagrams too unless `PORT` is one of TLS.
+    /// Starts the server with this Corefile, in which `PORT` stands for a free port, and these
+    /// files beside it. Waits until it listens, for datagrams too unless `PORT` is a TLS port.
     pub fn start(corefile: &str, files: &[(&str, &str)]) -> Self {
         Self::start_program(Path::new(SIGNPOST), corefile, files)
     }
@@ -43,12 +43,12 @@ impl Server {
             .unwrap_or_else(|printed| panic!("the server does not listen: {printed}"))
     }
 
-    /// The same where the server may end instead of listening; what it printed then.
+    /// The same, but the server may end instead of listening; the error is its output.
     pub fn try_start(program: &Path, corefile: &str, files: &[(&str, &str)]) -> Result<Self, String> {
         Self::start_printing(program, corefile, files, log)
     }
 
-    /// A server whose standard output the caller reads, or does not.
+    /// Starts a server whose standard output the caller may read.
     pub fn start_piped(corefile: &str) -> (Self, ChildStdout) {
         let started = Self::start_printing(Path::new(SIGNPOST), corefile, &[], |_| Stdio::piped());
         let mut server = started.unwrap_or_else(|printed| panic!("the server does not listen: {printed}"));
@@ -74,10 +74,11 @@ impl Server {
         let mut server = Self { folder, port, process };
         let end = Instant::now() + PATIENCE;
         loop {
-            // CoreDNS and Signpost listen for connections first, and on a busy machine long before the rest.
+            // CoreDNS and Signpost listen for connections first, on a busy machine long before the
+            // rest.
             let is_open = !of_datagrams || takes_datagrams(port);
             let listens = is_open && TcpStream::connect(("127.0.0.1", port)).is_ok();
-            // In this order: whoever listens may be another process that has the port.
+            // In this order: the listener may be another process that has the port.
             if !server.is_running() || Instant::now() > end {
                 return Err(server.output());
             }
@@ -88,7 +89,7 @@ impl Server {
         }
     }
 
-    /// Writes another Corefile in one step.
+    /// Replaces the Corefile in one step.
     pub fn rewrite(&self, corefile: &str) {
         let path = self.folder.path().join("Corefile");
         write(&path.with_extension("new"), &corefile.replace("PORT", &self.port.to_string()));
@@ -101,17 +102,17 @@ impl Server {
         assert!(done.expect("kill runs").success());
     }
 
-    /// The number of its process.
+    /// Returns its process id.
     pub fn process(&self) -> u32 {
         self.process.id()
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().expect("a status").is_none()
     }
 
-    /// What the server has printed so far.
+    /// Returns what the server has printed so far.
     pub fn output(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -137,7 +138,7 @@ impl Server {
         }
     }
 
-    /// The server's address.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
@@ -147,7 +148,7 @@ impl Server {
         decode(&exchange(self.address(), &query(name, kind)).expect("an answer"))
     }
 
-    /// Asks until the answer is as wanted, as text.
+    /// Asks until the answer, as text, is the wanted one.
     pub fn ask_until(&self, name: &str, kind: &str, wanted: &str) {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -168,7 +169,7 @@ impl Drop for Server {
     }
 }
 
-/// Runs the server to its end and tells the exit status and everything it printed.
+/// Runs the server to its end; returns its exit status and output.
 pub fn run(corefile: &str, files: &[(&str, &str)], arguments: &[&str]) -> (i32, String) {
     let folder = tempfile::tempdir().expect("a folder");
     write(&folder.path().join("Corefile"), corefile);
@@ -195,8 +196,8 @@ fn write(path: &PathBuf, text: &str) {
     std::fs::write(path, text).expect("writes");
 }
 
-/// A port that is free for UDP and TCP, below those that the kernel hands out. Nobody else in this process gets it, or
-/// two servers that start at the same time would be taken for each other.
+/// Returns a port that is free for UDP and TCP, below the ephemeral ones. No other caller in this
+/// process gets it; otherwise two servers that start at the same time could be confused.
 pub fn free_port() -> u16 {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU16::new(fastrand::u16(..)));
@@ -209,7 +210,8 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Whether some socket of this network has the port for datagrams. To bind it oneself could take it from the server.
+/// Returns whether a socket of this network has the port for datagrams. Binding it could take it
+/// from the server.
 fn takes_datagrams(port: u16) -> bool {
     let port = format!(":{port:04X}");
     ["/proc/net/udp", "/proc/net/udp6"].iter().any(|path| {
@@ -220,7 +222,7 @@ fn takes_datagrams(port: u16) -> bool {
 
 //----------- Questions and answers ------------------------------------------
 
-/// A query with RD and an OPT of 1232 octets.
+/// Returns a query with RD and an OPT of 1232 octets.
 pub fn query(name: &str, kind: &str) -> Vec<u8> {
     let mut message = Message::new(fastrand::u16(..), MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -232,7 +234,7 @@ pub fn query(name: &str, kind: &str) -> Vec<u8> {
     message.to_vec().expect("encodes")
 }
 
-/// The reply to a datagram, or nothing within two seconds.
+/// Returns the reply to a datagram, or `None` after two seconds.
 pub fn exchange(server: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.connect(server).expect("connects");
@@ -244,20 +246,20 @@ pub fn exchange(server: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-/// A connection to the server.
+/// Connects to the server.
 pub fn connect(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).expect("connects");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
 }
 
-/// Sends a message with its length in front.
+/// Sends a message with its length prefix.
 pub fn send(stream: &mut impl Write, packet: &[u8]) {
     let frame = [&(packet.len() as u16).to_be_bytes(), packet].concat();
     stream.write_all(&frame).expect("sends");
 }
 
-/// Reads one message, or nothing when the connection ends.
+/// Reads one message; `None` if the connection ends.
 pub fn receive(stream: &mut impl Read) -> Option<Vec<u8>> {
     let mut prefix = [0; 2];
     stream.read_exact(&mut prefix).ok()?;
@@ -266,12 +268,13 @@ pub fn receive(stream: &mut impl Read) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// Reads a message.
+/// Decodes a message.
 pub fn decode(bytes: &[u8]) -> Message {
     Message::from_vec(bytes).expect("a message")
 }
 
-/// A reply as text: RCODE and flags, then records by section, each sorted; serials are `SERIAL`.
+/// Returns a reply as text: RCODE and flags, then records by section, each sorted; serials are
+/// `SERIAL`.
 pub fn text(message: &Message) -> String {
     let flags = [
         (message.metadata.authoritative, "aa"),

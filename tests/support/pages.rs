@@ -1,4 +1,4 @@
-//! Clients of `/health`, `/ready` and `/metrics`: one that asks and reads, and crowds that do neither properly.
+//! Clients of `/health`, `/ready` and `/metrics`: one that behaves, and crowds that do not.
 
 #![allow(dead_code, unreachable_pub, reason = "shared by test binaries, each of which uses a part of it")]
 
@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 //----------- Asking ---------------------------------------------------------
 
-/// The status and the body of a page, or what went wrong within `patience`.
+/// Returns the status and the body of a page, or what went wrong within `patience`.
 pub fn get(address: SocketAddr, path: &str, patience: Duration) -> Result<(u16, String), String> {
     let error = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect_timeout(&address, patience).map_err(error)?;
@@ -67,7 +67,7 @@ pub enum Habit {
     ReadsSlowly,
     /// Send half a request, close, and come again.
     Reconnects,
-    /// Ask once, read the reply, and stay.
+    /// Ask once, read the reply, and keep the connection open.
     Idles,
 }
 
@@ -84,15 +84,16 @@ pub const HABITS: [Habit; 9] = [
     Habit::Idles,
 ];
 
-/// From one thing that a client does to the next.
+/// Interval between two actions of a client.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Many clients of one habit, which come again when their connections end. They go when this is dropped.
+/// Many clients of one habit, which connect again when their connections end. They stop when this
+/// is dropped.
 pub struct Crowd {
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
-    /// Connections that could be opened: there may be a limit of files.
+    /// Connections that could be opened: the limit of open files may be lower.
     pub count: usize,
 }
 
@@ -105,7 +106,7 @@ struct Client {
 }
 
 impl Crowd {
-    /// Lets so many clients of this habit connect from `source`, shared out among pages.
+    /// Connects `count` clients of this habit from `source`, distributed over the pages.
     pub fn gather(habit: Habit, count: usize, pages: &[(SocketAddr, &str)], source: Ipv4Addr) -> Self {
         let client = |(address, path): (SocketAddr, &str)| {
             let request = match habit {
@@ -137,7 +138,7 @@ impl Crowd {
         Self { stop, rounds, thread: Some(thread), count }
     }
 
-    /// Waits until every client has done something once more.
+    /// Waits until every client has acted once more.
     pub fn wait(&self) {
         let rounds = self.rounds.load(Ordering::Acquire);
         while self.rounds.load(Ordering::Acquire) < rounds + 2 && self.thread.as_ref().is_some_and(|t| !t.is_finished())
@@ -162,7 +163,7 @@ impl Drop for Crowd {
 }
 
 impl Client {
-    /// Connects without waiting for it. Where there is no file or port left, it stays away.
+    /// Connects without waiting for it. Does nothing if no file or port is left.
     fn enter(&mut self) {
         let connect = || {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
@@ -181,7 +182,7 @@ impl Client {
         self.say(&request);
     }
 
-    /// Sends what there is room for; a connection that has ended is let go.
+    /// Sends as much as there is room for; drops a connection that has ended.
     fn say(&mut self, octets: &[u8]) {
         let written = self.stream.as_mut().map(|stream| stream.write(octets));
         if matches!(written, Some(Err(error)) if error.kind() != ErrorKind::WouldBlock) {
@@ -189,7 +190,7 @@ impl Client {
         }
     }
 
-    /// Reads so many octets at most.
+    /// Reads at most `octets` octets.
     fn hear(&mut self, octets: usize) {
         let read = self.stream.as_mut().map(|stream| stream.read(&mut vec![0; octets]));
         match read {

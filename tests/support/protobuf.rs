@@ -1,6 +1,8 @@
-//! Objects in JSON, written as the API server writes them in protobuf. The messages are those of `objects.proto`.
+//! Writes JSON objects as the API server writes them in protobuf. The messages are those of
+//! `objects.proto`.
 //!
-//! A text may have holes, `{name}`, that are filled when the message is written: a large cluster is one message many times.
+//! A text may have holes, `{name}`, which are filled when the message is written: a large cluster
+//! is one message many times.
 
 #![allow(unreachable_pub, dead_code, reason = "shared by tests and by the scale bed, each of which uses a part of it")]
 
@@ -48,13 +50,13 @@ fn described(label: &'static str, r#type: &'static str, name: &'static str, numb
 /// A part of a message.
 pub enum Part {
     Octets(Vec<u8>),
-    /// What belongs here is known when the message is written.
+    /// Filled in when the message is written.
     Hole(String),
-    /// Parts with their length before them.
+    /// Parts with their length prefix.
     Sized(Vec<Part>),
 }
 
-/// An object of a message type.
+/// Returns an object of a message type.
 pub fn message(r#type: &str, object: &Value) -> Vec<Part> {
     let object = object.as_object().unwrap_or_else(|| panic!("a {type} is no object"));
     let fields = MESSAGES.get(r#type).unwrap_or_else(|| panic!("no message {type}"));
@@ -113,14 +115,14 @@ fn whole_number(number: u64, value: u64) -> Vec<Part> {
     vec![Part::Octets(octets)]
 }
 
-/// A field of these parts.
+/// Returns a field with these parts.
 pub fn field(number: u64, parts: Vec<Part>) -> Vec<Part> {
     let mut tag = Vec::new();
     put(number << 3 | 2, &mut tag);
     vec![Part::Octets(tag), Part::Sized(parts)]
 }
 
-/// A text, and the holes in it.
+/// Splits a text at its holes.
 fn holes(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -136,23 +138,23 @@ fn holes(text: &str) -> Vec<Part> {
 
 //----------- Octets ---------------------------------------------------------
 
-/// Lengths that are not known before have so many octets, and need not be short.
+/// Size of a length that is not known in advance; it need not be the shortest form.
 const LENGTH: usize = 4;
 
-/// A message of the API server, as it stands alone.
+/// Returns a message of the API server as a whole body.
 pub fn wrapped(api_version: &str, kind: &str, raw: Vec<Part>) -> Vec<Part> {
     let text = |number, text: &str| field(number, vec![Part::Octets(text.as_bytes().to_vec())]);
     let r#type = [text(1, api_version), text(2, kind)].into_iter().flatten().collect();
     [vec![Part::Octets(b"k8s\0".to_vec())], field(1, r#type), field(2, raw)].into_iter().flatten().collect()
 }
 
-/// An event of a watch, without the length before it. Its type may be a hole.
+/// Returns an event of a watch, without its length prefix. Its type may be a hole.
 pub fn event(what: &str, object: Vec<Part>) -> Vec<Part> {
     let what = field(1, holes(what));
     what.into_iter().chain(field(2, field(1, object))).collect()
 }
 
-/// The same with what has no holes in one piece.
+/// Joins parts without holes into one piece.
 pub fn simplified(parts: Vec<Part>) -> Vec<Part> {
     let mut simple: Vec<Part> = Vec::new();
     for part in parts {
@@ -176,14 +178,14 @@ pub fn simplified(parts: Vec<Part>) -> Vec<Part> {
     simple
 }
 
-/// A message without holes.
+/// Returns a message without holes as octets.
 pub fn bytes(parts: &[Part]) -> Vec<u8> {
     let mut out = Vec::new();
     write(parts, &mut out, &|_, _| false);
     out
 }
 
-/// Writes a message; `fill` says whether it knew what belongs into a hole.
+/// Writes a message; `fill` returns whether it knows the hole's value.
 pub fn write(parts: &[Part], out: &mut Vec<u8>, fill: &impl Fn(&str, &mut Vec<u8>) -> bool) {
     for part in parts {
         match part {
@@ -194,13 +196,13 @@ pub fn write(parts: &[Part], out: &mut Vec<u8>, fill: &impl Fn(&str, &mut Vec<u8
     }
 }
 
-/// Writes a field of what `write` writes.
+/// Writes a field with what `write` writes.
 pub fn write_field(number: u64, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     put(number << 3 | 2, out);
     write_sized(out, write);
 }
 
-/// Writes what `write` writes with its length before it.
+/// Writes what `write` writes, with its length prefix.
 fn write_sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len() + LENGTH;
     out.extend_from_slice(&[0; LENGTH]);

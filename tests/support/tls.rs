@@ -1,7 +1,7 @@
-//! Certificates, right and wrong, and a front that puts TLS before a server on loopback.
+//! Certificates, valid and invalid, and a front that adds TLS to a server on loopback.
 //!
 //! ```text
-//! let pki = Pki::new();                                  // a folder with an authority's certificate, ca.pem
+//! let pki = Pki::new();                                  // a folder with the authority's ca.pem
 //! pki.issue("dns", &["dns.example.org", "127.0.0.1"]);   // dns.pem and dns.key
 //! let front = Front::start(upstream.address, pki.server("dns"));
 //! ... front.address ... front.handshakes() ...
@@ -27,13 +27,13 @@ use tokio_rustls::TlsAcceptor;
 
 /// An authority, and a folder with its certificate (`ca.pem`) and those that it signed.
 pub struct Pki {
-    /// The folder; gone when this is dropped.
+    /// The folder, which is removed when this is dropped.
     pub folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Pki {
-    /// A new authority.
+    /// Creates an authority.
     pub fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -48,7 +48,7 @@ impl Pki {
         self.issue_with(name, names, |_| {});
     }
 
-    /// The same for a certificate that ended long ago.
+    /// The same for a certificate that expired long ago.
     pub fn issue_expired(&self, name: &str, names: &[&str]) {
         self.issue_with(name, names, |params| params.not_after = date_time_ymd(2001, 1, 1));
     }
@@ -58,7 +58,7 @@ impl Pki {
         self.issue_with(name, names, |params| params.not_before = date_time_ymd(2126, 1, 1));
     }
 
-    /// The same for a certificate that an authority could have and that nobody but its own key has signed, as
+    /// The same for a certificate that is its own authority, signed only by its own key, as
     /// `openssl req -x509` makes them.
     pub fn self_signed(&self, name: &str, names: &[&str], expired: bool) {
         let (mut params, key) = (params(names), KeyPair::generate().expect("a key"));
@@ -71,23 +71,23 @@ impl Pki {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
-    /// The path of a file in the folder.
+    /// Returns the path of a file in the folder.
     pub fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
-    /// The path as it stands in a Corefile.
+    /// Returns the path as text for a Corefile.
     pub fn text(&self, file: &str) -> String {
         self.path(file).display().to_string()
     }
 
-    /// Settings of a server that shows `NAME.pem`.
+    /// Returns settings of a server that shows `NAME.pem`.
     pub fn server(&self, name: &str) -> ServerConfig {
         let (chain, key) = self.identity(name);
         builder().with_no_client_auth().with_single_cert(chain, key).expect("a key that fits")
     }
 
-    /// The same for one that wants a certificate from its clients, signed by this authority.
+    /// The same for a server that requires client certificates signed by this authority.
     pub fn strict_server(&self, name: &str) -> ServerConfig {
         let (chain, key) = self.identity(name);
         let mut roots = RootCertStore::empty();
@@ -98,7 +98,8 @@ impl Pki {
         builder.with_single_cert(chain, key).expect("a key that fits")
     }
 
-    /// Settings of a client that trusts this authority alone, and shows `NAME.pem` if there is a name.
+    /// Returns settings of a client that trusts only this authority, and shows `NAME.pem` if a name
+    /// is given.
     pub fn client(&self, name: Option<&str>, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("an authority");
@@ -141,7 +142,7 @@ fn builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
 
 //----------- Front ----------------------------------------------------------
 
-/// TLS in front of a server that speaks without; it ends when this is dropped.
+/// TLS in front of a server without TLS; it ends when this is dropped.
 pub struct Front {
     /// Where it listens.
     pub address: SocketAddr,
@@ -154,13 +155,13 @@ struct Shared {
     connections: AtomicUsize,
     full: AtomicUsize,
     resumed: AtomicUsize,
-    /// Connections whose first octets were no TLS.
+    /// Connections that did not begin with TLS.
     plain: AtomicUsize,
     names: Mutex<Vec<Option<String>>>,
 }
 
 impl Front {
-    /// Starts the front; what comes out of TLS goes to `behind`.
+    /// Starts the front; decrypted data goes to `behind`.
     pub fn start(behind: SocketAddr, config: ServerConfig) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -178,22 +179,22 @@ impl Front {
         Self { address, shared, _runtime: runtime }
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Handshakes that succeeded so far: whole ones, and those that took up an older session.
+    /// Returns the number of successful handshakes so far: full ones, and resumed sessions.
     pub fn handshakes(&self) -> (usize, usize) {
         (self.shared.full.load(Ordering::SeqCst), self.shared.resumed.load(Ordering::SeqCst))
     }
 
-    /// Connections that began with something else than TLS.
+    /// Returns the number of connections that did not begin with TLS.
     pub fn plain(&self) -> usize {
         self.shared.plain.load(Ordering::SeqCst)
     }
 
-    /// The names that clients asked for, one for each handshake.
+    /// Returns the names that clients asked for, one for each handshake.
     pub fn names(&self) -> Vec<Option<String>> {
         self.shared.names.lock().expect("no panic").clone()
     }

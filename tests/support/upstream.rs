@@ -1,11 +1,13 @@
 //! An upstream on loopback that does to every query exactly what a script says, to the octet.
 //!
-//! It answers on UDP and TCP, on the same port, with threads and blocking sockets alone: whatever is tested runs on
-//! other threads and on any runtime. The script is called once a query, with what was seen and how many came
-//! before, and returns [`Act`]s, done in order; no act means no reply.
+//! It answers on UDP and TCP, on the same port, only with threads and blocking sockets, so it works
+//! beside any runtime. The script is called once per query, with the query and the number of
+//! earlier ones, and returns [`Act`]s, which are done in order; no act means no reply.
 //!
 //! ```text
-//! let upstream = Upstream::start(|seen| vec![Act::Wait(20 ms), Act::send(Answer::to(&seen.packet).a("192.0.2.1", 60))]);
+//! let upstream = Upstream::start(|seen| {
+//!     vec![Act::Wait(20 ms), Act::send(Answer::to(&seen.packet).a("192.0.2.1", 60))]
+//! });
 //! ... upstream.address ... upstream.count() ... upstream.script(|_| vec![]) ...
 //! ```
 
@@ -27,15 +29,15 @@ pub use self::acting::Act;
 use self::acting::{Job, Out, Stage, lock};
 pub use self::answer::{Answer, wire};
 
-/// How long a thread waits before it looks whether the test is over.
+/// How often a thread checks whether the test is over.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Room for what arrives in a burst, in octets.
+/// Room for bursts, in octets.
 const BURST: usize = 4 << 20;
 
 //----------- Upstream -------------------------------------------------------
 
-/// The upstream; it is gone when this is dropped, and its port is closed.
+/// The upstream; it stops and closes its port when this is dropped.
 pub struct Upstream {
     /// Where it listens, UDP and TCP.
     pub address: SocketAddr,
@@ -43,12 +45,12 @@ pub struct Upstream {
     threads: Vec<thread::JoinHandle<()>>,
 }
 
-/// A query as it came.
+/// A received query.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// The message, without the length that TCP puts in front.
+    /// The message, without the length prefix of TCP.
     pub packet: Vec<u8>,
-    /// Where it came from.
+    /// The client's address.
     pub from: SocketAddr,
     /// Whether it came over TCP.
     pub tcp: bool,
@@ -96,37 +98,37 @@ impl Upstream {
         Self { address, shared, threads }
     }
 
-    /// An upstream that answers A queries with `address`, TTL 60.
+    /// Starts an upstream that answers A queries with `address`, TTL 60.
     pub fn with_a(address: &'static str) -> Self {
         Self::start(move |seen| vec![Act::send(Answer::to(&seen.packet).a(address, 60))])
     }
 
-    /// An upstream that takes everything and says nothing.
+    /// Starts an upstream that receives queries and never replies.
     pub fn black_hole() -> Self {
         Self::start(|_| Vec::new())
     }
 
-    /// An address where nobody listens, and no other test will.
+    /// Returns an address where no server listens, now or in another test.
     pub fn closed() -> SocketAddr {
         SocketAddr::from(([127, 8, 8, 8], 8))
     }
 
-    /// Does something else from now on.
+    /// Replaces the script.
     pub fn script(&self, script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) {
         *lock(&self.shared.script) = Arc::new(script);
     }
 
-    /// The queries so far.
+    /// Returns the queries so far.
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.shared.seen).clone()
     }
 
-    /// How many queries came so far that are no probes of health (`NS` of the root).
+    /// Returns how many queries came so far, without health probes (`NS` of the root).
     pub fn count(&self) -> usize {
         lock(&self.shared.seen).iter().filter(|seen| !seen.is_probe()).count()
     }
 
-    /// How many TCP connections were opened so far.
+    /// Returns how many TCP connections were opened so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
@@ -136,36 +138,36 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         self.shared.stage.over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A script that panicked has shown it already.
+            // A script that panicked has already reported it.
             let _ = thread.join();
         }
     }
 }
 
 impl Seen {
-    /// Whether it asks for the name servers of the root, as probes of health do.
+    /// Returns whether it asks for the name servers of the root, as health probes do.
     pub fn is_probe(&self) -> bool {
         self.packet.get(12..17) == Some(&[0, 0, 2, 0, 1])
     }
 
-    /// The flags in the header.
+    /// Returns the flags of the header.
     pub fn flags(&self) -> u16 {
         u16::from_be_bytes([self.packet[2], self.packet[3]])
     }
 
-    /// The type in question.
+    /// Returns the question's type.
     pub fn qtype(&self) -> u16 {
         let end = self.question_end();
         u16::from_be_bytes([self.packet[end], self.packet[end + 1]])
     }
 
-    /// The class in question.
+    /// Returns the question's class.
     pub fn qclass(&self) -> u16 {
         let end = self.question_end() + 2;
         u16::from_be_bytes([self.packet[end], self.packet[end + 1]])
     }
 
-    /// The name in question as it was written, without the dot at its end: `www.example`.
+    /// Returns the question's name as written, without the dot at its end: `www.example`.
     pub fn name(&self) -> String {
         let (mut name, mut at) = (String::new(), 12);
         while self.packet[at] != 0 {
@@ -177,7 +179,7 @@ impl Seen {
         name.trim_end_matches('.').to_owned()
     }
 
-    /// Where the name in question ends.
+    /// Returns where the question's name ends.
     fn question_end(&self) -> usize {
         let mut at = 12;
         while self.packet[at] != 0 {
@@ -186,7 +188,7 @@ impl Seen {
         at + 1
     }
 
-    /// The OPT record, if there is one: the UDP size that it says, the flags beside it, and the codes of its options.
+    /// Returns the OPT record, if any: its UDP size, its flags, and the codes of its options.
     pub fn edns(&self) -> Option<(u16, u16, Vec<u16>)> {
         let word = |at: usize| Some(u16::from_be_bytes([*self.packet.get(at)?, *self.packet.get(at + 1)?]));
         let opt = self.question_end() + 4;
@@ -212,7 +214,7 @@ impl Act {
 
 //----------- Serving --------------------------------------------------------
 
-/// The same port for both.
+/// Binds the same port for both.
 fn bind() -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -224,7 +226,7 @@ fn bind() -> (UdpSocket, TcpListener) {
 }
 
 impl Shared {
-    /// Notes a query and does what the script says about it.
+    /// Records a query and does what the script says about it.
     fn take(&self, query: &[u8], (from, tcp): (SocketAddr, bool), out: Out) {
         let mut all = lock(&self.seen);
         let seen = Seen { packet: query.to_vec(), from, tcp, before: all.len(), at: Instant::now() };
@@ -242,7 +244,7 @@ fn serve_udp(socket: UdpSocket, shared: &Arc<Shared>) {
     let socket = Arc::new(socket);
     let mut buffer = vec![0; 65_535];
     while !shared.stage.is_over() {
-        // An ICMP error about an earlier reply is no reason to stop.
+        // An ICMP error about an earlier reply is not a reason to stop.
         let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
         shared.take(&buffer[..len], (from, false), Out::Udp(socket.clone(), from));
     }

@@ -1,4 +1,4 @@
-//! A cluster, and other names, whose lengths are around the limits.
+//! A cluster, and other names, with lengths around the limits.
 
 use std::fmt::Write as _;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use signpost::wire::types::rtype;
 use super::kit::message::query;
 use super::kit::whole::Whole;
 
-/// A name of `len` octets on the wire, of the letter.
+/// Returns a name of `len` octets on the wire, made of `letter`.
 pub(crate) fn name_of(letter: char, len: usize) -> String {
     let mut text = String::new();
     let mut left = len - 1;
     while left > 0 {
-        // No label may be left without an octet.
+        // No label may be left empty.
         let label = if left - left.min(64) == 1 { 62 } else { left.min(64) - 1 };
         text.extend(std::iter::repeat_n(letter, label));
         text.push('.');
@@ -29,8 +29,8 @@ pub(crate) fn label(letter: char) -> String {
 
 //----------- The cluster ----------------------------------------------------
 
-/// Lengths of zones around those where some name of theirs has 255 octets: of an endpoint, a service, the name server
-/// and the mailbox.
+/// Lengths of zones around those where one of their names has 255 octets: an endpoint, a service,
+/// the name server and the mailbox.
 pub(crate) const ZONES: &[(char, usize)] = &[
     ('b', 58),
     ('c', 59),
@@ -45,7 +45,7 @@ pub(crate) const ZONES: &[(char, usize)] = &[
     ('m', 255),
 ];
 
-/// The same for names outside of the cluster.
+/// The same for names outside the cluster.
 pub(crate) const EXTERNAL: &[(char, usize)] =
     &[('q', 62), ('r', 63), ('t', 64), ('u', 127), ('v', 128), ('w', 240), ('z', 241)];
 
@@ -109,7 +109,8 @@ fn manifests() -> String {
     out
 }
 
-/// More endpoints than a message holds, and an address with names beyond the reach of pointers.
+/// Adds more endpoints than a message holds, and an address with names beyond the reach of
+/// pointers.
 fn add_many(out: &mut String, long: &str) {
     let named = |count: u32| {
         (0..count).map(|i| format!("{{addresses: [10.8.{}.{}], hostname: host-of-many-{i:05}}}", i / 256, i % 256))
@@ -124,7 +125,7 @@ fn add_many(out: &mut String, long: &str) {
     }
 }
 
-/// A service of another cluster.
+/// Adds a service of another cluster.
 fn add_imports(out: &mut String, long: &str, n: &str) {
     object(
         out,
@@ -145,7 +146,8 @@ fn add_imports(out: &mut String, long: &str, n: &str) {
     );
 }
 
-/// One server for all tests of this file: reading its manifests takes longer than some of them.
+/// Returns the server that all tests of this file share: reading its manifests takes longer than
+/// some of them.
 pub(crate) fn cluster() -> MutexGuard<'static, Whole> {
     static CLUSTER: LazyLock<Mutex<Whole>> = LazyLock::new(|| Mutex::new(start_cluster()));
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
@@ -168,7 +170,7 @@ fn start_cluster() -> Whole {
     whole
 }
 
-/// Names that the cluster may have, below a zone; those that are too long are no names.
+/// Returns names that the cluster may have, below a zone; too long ones are not names.
 pub(crate) fn below_zone(zone: &str) -> Vec<String> {
     let mut fronts: Vec<String> =
         ["", "ns.dns.", "dns.", "dns-version.", "svc.", "n.svc.", "nothing.n.svc.", "10-0-0-1.n.pod."]

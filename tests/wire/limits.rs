@@ -1,4 +1,5 @@
-//! Every plugin that makes answers, at the limits of labels, names and messages: nothing leaves that a parser refuses.
+//! Every plugin that makes answers, at the limits of labels, names and messages: a parser accepts
+//! every reply.
 
 use hickory_proto::op::Message;
 use proptest::collection::vec;
@@ -14,7 +15,7 @@ use super::kit::whole::Whole;
 use super::lengths::{EXTERNAL, ZONES, below_external, below_zone, cluster, label, name_of};
 use super::strict::{Read, read};
 
-/// What clients take: a datagram without EDNS, with it, the largest of ours, and a stream.
+/// Sizes that clients accept: a datagram without EDNS, with EDNS, our largest, and a stream.
 const LIMITS: [usize; 4] = [512, 1232, 4096, 65_535];
 
 const TYPES: &[u16] = &[
@@ -37,7 +38,8 @@ fn wire(text: &str) -> Option<Name> {
     Name::from_text(text).ok()
 }
 
-/// The reply to a question as every client reads it; says how many records there were in the largest.
+/// Returns the reply to a question as every client reads it. Adds the records of its largest form
+/// to `seen`.
 fn ask(whole: &mut Whole, text: &str, qtype: u16, seen: &mut usize) -> Option<Read> {
     let query = packet(&wire(text)?, qtype, Some(65_535));
     let reply = whole.reply(&query).unwrap_or_else(|| panic!("no reply: {text} {qtype}"));
@@ -65,7 +67,8 @@ fn check(query: &[u8], reply: &Reply, text: &str) -> Read {
 
 //----------- Tests ----------------------------------------------------------
 
-/// How a name of an answer ends: with the root, the name that was asked, its zone, or a name that was written before.
+/// Returns how a name of an answer ends: with the root, the asked name, its zone, or a name written
+/// before.
 fn tail(kind: u8, zone_len: u8, before: &[Written]) -> Tail {
     match (kind % 4, before) {
         (1, _) => Tail::Asked,
@@ -121,7 +124,7 @@ fn names_of_the_cluster_at_every_limit() {
             questions += usize::from(ask(&mut whole, name, *qtype, &mut records).is_some());
         }
     }
-    // Not in vain.
+    // Enough questions and records were tested.
     assert!(questions > 3000 && records > 20_000, "{questions} questions, {records} records");
 }
 
@@ -132,15 +135,16 @@ fn a_target_that_is_too_long_is_left_out_and_the_rest_stays() {
     let service = |zone: &str| format!("{}.{}.svc.{zone}", label('s'), label('n'));
     let srv = |letter, len| service(&name_of(letter, len));
     let longest = |found: &[(u16, Vec<u8>)]| found.iter().map(|(_, name)| name.len()).max();
-    // Two ports of each of the six addresses of IPv4 (two of which share a name) and the two of IPv6.
+    // Two ports of each of the six IPv4 addresses (two of which share a name) and of the two IPv6
+    // addresses.
     let fits = targets(&srv('c', 59), rtype::SRV);
     assert_eq!((fits.len(), longest(&fits)), (14, Some(255)));
     let cut = targets(&srv('d', 60), rtype::SRV);
     assert!(cut.len() == 10 && longest(&cut) < Some(255), "{cut:?}");
-    // The names of an address beyond what a pointer reaches, all of them.
+    // The names of an address beyond the reach of a pointer, all of them.
     let names = targets("1.0.9.10.in-addr.arpa.", rtype::PTR);
     assert_eq!(names.len(), 600);
-    // What no message holds is cut, and says so.
+    // What does not fit into a message is cut, with TC set.
     let query = packet(&wire("many.n.svc.cluster.local.").expect("a name"), rtype::SRV, Some(65_535));
     let reply = whole.reply(&query).expect("a reply");
     assert!(check(&query, &reply, "many").truncated);
@@ -173,7 +177,7 @@ fn other_makers_of_answers_at_every_limit() {
         let front = "f".repeat(front);
         names.extend([format!("{front}.{rest}"), format!("{front}.tpl.test."), format!("{front}.any.test.")]);
     }
-    // Names whose alias, whose whoami record, or whose name as the client wrote it has 253 to 256 octets.
+    // Names with an alias, a whoami record, or a client's spelling of 253 to 256 octets.
     for len in 225..=244 {
         names.extend(
             ["tpl.test.", "any.test.", "grown.test.", "short.test."].map(|end| format!("{}{end}", name_of('f', len))),

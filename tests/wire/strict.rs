@@ -1,10 +1,10 @@
-//! A parser of messages that forgives nothing.
+//! A parser of messages that tolerates no violation.
 
 use std::collections::HashSet;
 
 use signpost::wire::types::rtype;
 
-/// What stands in a message that holds to every rule.
+/// The contents of a valid message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Read {
     pub(crate) truncated: bool,
@@ -17,7 +17,7 @@ pub(crate) struct Read {
     pub(crate) classes: HashSet<u16>,
 }
 
-/// Reads a reply to `query`, or says which rule it breaks.
+/// Reads a reply to `query`, or returns which rule it breaks.
 pub(crate) fn read(message: &[u8], query: &[u8]) -> Result<Read, String> {
     let mut walk = Walk { message, at: 12, labels: HashSet::new() };
     if message.len() < 12 || message[..2] != query[..2] || message[2] & 0x80 == 0 {
@@ -73,7 +73,7 @@ pub(crate) fn read(message: &[u8], query: &[u8]) -> Result<Read, String> {
 struct Walk<'a> {
     message: &'a [u8],
     at: usize,
-    /// Where names and their labels begin: pointers may lead to nothing else.
+    /// Where names and their labels begin: pointers may point only there.
     labels: HashSet<usize>,
 }
 
@@ -84,10 +84,10 @@ impl<'a> Walk<'a> {
         Ok(part)
     }
 
-    /// The name here, without compression, and whether it was compressed.
+    /// Reads the name here; returns it without compression, and whether it was compressed.
     fn name(&mut self) -> Result<(Vec<u8>, bool), String> {
         let (mut name, mut at, mut end) = (Vec::new(), self.at, None);
-        // A later name may be this one, even if this one is a pointer itself.
+        // A later name may point here, even if this one is a pointer itself.
         self.labels.insert(at);
         loop {
             let len = usize::from(*self.message.get(at).ok_or("a name that is cut off")?);
@@ -117,7 +117,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The names in the data of a record, which has to fill its place.
+    /// Returns the names in a record's data, which has to fill its length.
     fn data(&mut self, kind: u16, end: usize) -> Result<Vec<Vec<u8>>, String> {
         let (before, names, after, pointers) = match kind {
             rtype::A => (4, 0, 0, false),

@@ -1,4 +1,4 @@
-//! Errors and findings as lines: a record has fields for plugin, place and help; a text has all in
+//! Errors and findings as lines: a record has fields for plugin, position and help; a text has all in
 //! one.
 
 use std::io::Write as _;
@@ -61,11 +61,11 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn of(parts: &'a Parts) -> Self {
-        let place = parts.place.as_ref();
+        let position = parts.position.as_ref();
         Self {
-            file: place.map(|place| &*place.file),
-            line: place.map(|place| place.line),
-            word: place.map(crate::error::Place::word),
+            file: position.map(|position| &*position.file),
+            line: position.map(|position| position.line),
+            word: position.map(crate::error::Position::word),
             help: (!parts.hints.is_empty()).then(|| parts.hints.join("\n")),
         }
     }
@@ -74,13 +74,13 @@ impl<'a> Facts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Complaint, Place};
+    use crate::error::{Complaint, Position};
 
     #[test]
     fn a_record_has_plugin_place_word_and_help_and_is_one_line() {
         let text = "\tcache \"0\u{7}\"".to_owned();
-        let place = Place { file: "a\"b".into(), line: 2, text, column: 7, width: 4 };
-        let complaint = Complaint::new("no:\n\t\u{1}no").from_context("plugin/cache").at(place).hint("one\ntwo");
+        let position = Position { file: "a\"b".into(), line: 2, text, column: 7, width: 4 };
+        let complaint = Complaint::new("no:\n\t\u{1}no").from_context("plugin/cache").at(position).hint("one\ntwo");
         let mut line = Vec::new();
         append_record(
             &mut line,

@@ -1,24 +1,31 @@
 //! # autopath — walk the client's search list for it
 //!
-//! A resolver with `ndots:5` asks for `example.org` as `example.org.NAMESPACE.svc.cluster.local`, and then for every
-//! other domain of its search list, before it asks for the name itself. Here the first of these questions is answered
-//! with what the others would find, and an alias (CNAME) to the name that was found.
+//! A resolver with `ndots:5` asks for `example.org` as `example.org.NAMESPACE.svc.cluster.local`,
+//! and then for every other domain of its search list, before it asks for the name itself. Here the
+//! first of these questions is answered with what the others would find, and an alias (CNAME) to
+//! the name that was found.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! autopath [ZONE...] RESOLV-CONF
 //! ```
-//! - **ZONE** is a zone in which names are looked at; the zones of the server block if there is none.
-//! - **RESOLV-CONF** is a file with the `search` list of all clients, or `@kubernetes`: then each Pod has the list of its
-//!   namespace, NAMESPACE.svc.ZONE, svc.ZONE, ZONE, and behind it the `search` list of `/etc/resolv.conf` of this
-//!   process. That needs `pods verified`; without it there is no effect.
 //!
-//! Only names that end in the first domain of the list are looked at. If none of the names exists, the reply is the one
-//! to the name as it was asked, and the client goes on by itself. A name that `acl` drops is passed over, and so is one
-//! for which a plugin only returns a failure, as `hosts` without `fallthrough` does. A failure with a reason, such as an
-//! upstream that does not answer, ends the walk.
+//! - **ZONE** is a zone in which names are looked at; the zones of the server block if there is
+//!   none.
+//! - **RESOLV-CONF** is a file with the `search` list of all clients, or `@kubernetes`: then each
+//!   Pod has the list of its namespace, NAMESPACE.svc.ZONE, svc.ZONE, ZONE, and behind it the
+//!   `search` list of `/etc/resolv.conf` of this process. That needs `pods verified`; without it
+//!   there is no effect.
+//!
+//! Only names that end in the first domain of the list are looked at. If none of the names exists,
+//! the reply is the one to the name as it was asked, and the client goes on by itself. A name that
+//! `acl` drops is passed over, and so is one for which a plugin only returns a failure, as `hosts`
+//! without `fallthrough` does. A failure with a reason, such as an upstream that does not answer,
+//! ends the walk.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! .:53 {
 //!     autopath @kubernetes
@@ -31,14 +38,9 @@
 //! ```
 //!
 //! ## Metrics
-//! - `coredns_autopath_success_total{server}`: replies with a name that exists, the first one included.
 //!
-//! ## Differences from CoreDNS
-//! - A question for the first domain itself is left alone; CoreDNS answers SERVFAIL.
-//! - An ExternalName that the first domain finds has its alias once; CoreDNS adds a second one.
-//! - Pods on their node's network share its address: the one of the namespace that the name ends in counts. CoreDNS takes any.
-//! - Without `pods verified`, or without the plugin behind `@`, a warning at the start says that there is no effect.
-//! - A domain with which a name would be too long is passed over; CoreDNS answers SERVFAIL.
+//! - `coredns_autopath_success_total{server}`: replies with a name that exists, the first one
+//!   included.
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use crate::chain::doc::doc_of;
 use crate::chain::search::{Offered, SearchPath, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
@@ -62,7 +65,7 @@ use crate::wire::reply::Origin;
 use crate::wire::types::{class, rcode};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "autopath", setup };
+pub const PLUGIN: Registration = Registration { name: "autopath", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 static SUCCESSES: Family = Family {
     name: "coredns_autopath_success_total",

@@ -1,34 +1,19 @@
-//! # cache: keep what had to be fetched
+//! # cache — keep what had to be fetched
+//!
+//! Keeps the replies that come from upstreams, and answers from them for as long as their TTL
+//! allows. What other plugins have in memory (`kubernetes`, `hosts`, `template`) is not kept,
+//! because it is always current: only its TTLs are limited. When the cache is full, names that are
+//! asked for often stay.
 //!
 //! ## Syntax
 //!
 //! ```text
 //! cache [TTL] [ZONE...] {
-//!     success CAPACITY [TTL [MINTTL]]
-//!     denial CAPACITY [TTL [MINTTL]]
-//!     servfail DURATION
-//!     prefetch AMOUNT [DURATION [PERCENT%]]
-//!     serve_stale [DURATION [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]]
-//!     serve_stale_policy prefer_positive
-//!     disable success|denial [ZONE...]
-//!     keepttl
 //! }
 //! ```
 //!
 //! - **TTL** is the highest TTL in seconds, for answers (3600) and for denials (1800).
-//! - **ZONE** is a zone to keep answers for; the zones of the server block if there is none.
-//! - `success`, `denial`: how many answers and denials are kept (9984 each), and the limits of their TTLs (the lowest
-//!   is 5). What takes more than 1 KiB of memory counts once for each KiB, so CAPACITY is also the most KiB that each
-//!   of both takes.
-//! - `servfail`: how long failures are kept (5s, at most 5m, 0 for not at all).
-//! - `prefetch`: an answer that was asked for AMOUNT times, without a gap of DURATION (1m), is fetched anew once only
-//!   PERCENT (10%) of its TTL is left.
-//! - `serve_stale`: answers beyond their TTL are served for DURATION (1h). With `immediate` at once, and a fresh one is
-//!   fetched for the next client; with `verify` a fresh one is waited for first, at most TIMEOUT (1.8s). They are served
-//!   with TTL (0). After a failure nobody tries again for RECHECK, or for as long as `servfail` says if that is longer.
-//! - `serve_stale_policy prefer_positive`: an answer is preferred to a later denial.
-//! - `disable`: zones whose answers, or denials, are left alone.
-//! - `keepttl`: answers are given the TTL that they were stored with.
+//! - **ZONE** is a zone to keep answers for; by default the zones of the server block.
 //!
 //! Every reply that passes has one TTL, the lowest of its records within the limits.
 //!
@@ -58,39 +43,20 @@
 //!
 //! ## Metrics
 //!
-//! Each with the labels `server`, `zones` and `view`; those with * with `type` (`success`, `denial`) as well. All of them are
-//! there from the start, and after each reload.
+//! Each with the labels `server`, `zones` and `view`; those with * with `type` (`success`,
+//! `denial`) as well. All of them are there from the start, and after each reload.
 //!
-//! What plugins answer from memory counts in none of them: `kubernetes`, `hosts` and `template` are as quick as a hit. So the
-//! ratio of hits to requests tells how many of the other questions went upstream.
+//! What plugins answer from memory counts in none of them. So the ratio of hits to requests tells
+//! how many of the other questions were answered without an upstream.
 //!
-//! - `coredns_cache_entries`*, `coredns_cache_evictions_total`*
-//! - `coredns_cache_requests_total`, `coredns_cache_hits_total`*, `coredns_cache_misses_total`
+//! - `coredns_cache_entries`*: replies that are kept
+//! - `coredns_cache_evictions_total`*: replies that went to make room for others
+//! - `coredns_cache_requests_total`: questions, each of which is a hit or a miss
+//! - `coredns_cache_hits_total`*: questions that were answered from the cache
+//! - `coredns_cache_misses_total`: questions that were not in the cache
 //! - `coredns_cache_prefetch_total`: questions asked in the background
-//! - `coredns_cache_served_stale_total`
-//! - `coredns_cache_drops_total`: always 0; replies to another question are ignored by those who ask
-//!
-//! ## Differences from CoreDNS
-//!
-//! - Answers that a plugin has in memory are neither kept nor counted, since they are always true; their TTLs are limited alike.
-//! - In zones of `disable` TTLs are left alone, not only not kept.
-//! - A failure is never served stale, and an answer that may be served, be it stale, wins over a failure.
-//! - An answer takes the place of an older denial. A denial takes the place of an older answer once that has lived its
-//!   TTL; CoreDNS shows the denial at once, and the answer again when the denial has expired (with `prefer_positive`
-//!   both are kept here too).
-//! - With `serve_stale` a denial ends a stale answer, also one that may not be kept (without SOA, or with that of a zone that
-//!   does not hold the name), and so does NXDOMAIN for the target of an alias. CoreDNS keeps the old answer beside them.
-//! - An empty answer without SOA takes the place of nothing that is still true.
-//! - `verify` does not wait for upstreams that are known to be down: the stale answer is given at once.
-//! - Records that do not belong to the question (other names, other zones) are relayed, and not kept; neither is a
-//!   denial whose SOA is of a zone that does not hold the name. Aliases that are kept stand first, in their order.
-//! - Stale answers carry the extended error 3, stale NXDOMAINs 19, and failures that are kept the one that they came
-//!   with. With `keepttl` and without TTL they are served with 30 s at most.
-//! - After a failed refresh, prefetch included, nobody tries again for the time of `servfail`, or for a second if nobody
-//!   has answered; CoreDNS tries with every query unless RECHECK is set. At most 64 questions are asked in the background at a time.
-//! - `verify` without TIMEOUT waits for 1.8 s at most (RFC 8767 section 5), not until the upstream has failed.
-//! - The cache outlives a reload that leaves its server block as it is.
-//! - When it is full, names that are asked for often stay.
+//! - `coredns_cache_served_stale_total`: answers beyond their TTL
+//! - `coredns_cache_drops_total`: always 0; `forward` ignores replies to another question
 
 mod asked;
 mod belongs;
@@ -127,6 +93,7 @@ use self::asked::Asked;
 use self::entry::Entry;
 use self::keep::Inner;
 use self::store::Store;
+use crate::chain::doc::doc_of;
 use crate::chain::place::Place;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
@@ -138,7 +105,8 @@ use crate::wire::request::flag;
 use crate::wire::types::opcode;
 
 /// The plugin.
-pub const PLUGIN: Registration = Registration { name: "cache", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "cache", setup, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 /// The mark of a query that was looked up and not found.
 const MISSED: u32 = 1;

@@ -1,4 +1,5 @@
-//! Floods, dead upstreams and everything becoming stale at once: rows C2, C17 and E2 of the fault table.
+//! Floods, dead upstreams and everything becoming stale at once: rows C2 and C17 of docs/faults.md,
+//! and names that would drive out others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,7 +44,7 @@ fn flood(live: &Live, letter: char, count: usize, mut between: impl FnMut()) -> 
     all
 }
 
-/// Row E2: neither names that do not exist nor names that do drive out what is asked for often.
+/// Neither names that do not exist nor names that do drive out what is asked for often.
 #[test]
 fn hot_names_survive_a_flood() {
     let upstream = Upstream::start(|seen| {
@@ -178,7 +179,7 @@ impl Plugin for Silent {
 /// RFC 8767 section 5: a client does not wait for long while there is something to give.
 #[test]
 fn verifying_has_an_end_without_a_timeout() {
-    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration { name: "whoami", setup }];
+    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];
     fn setup(s: &mut Setup<'_>) -> Result<()> {
         s.chain(Silent(AtomicBool::new(false)));
         Ok(())
@@ -222,7 +223,7 @@ impl Plugin for Doorway {
 /// Everything becomes stale in the same second, and everything is asked for.
 #[test]
 fn a_mass_expiry_makes_no_burst() {
-    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration { name: "whoami", setup }];
+    const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];
     fn door(host: &Host) -> Arc<Door> {
         host.shared.get_or_make("door", || Door { open: watch::Sender::new(true), asked: AtomicUsize::new(0) })
     }

@@ -111,7 +111,7 @@ struct Rig {
 
 impl Rig {
     fn new(options: &str) -> Self {
-        const PLUGINS: &[Registration] = &[super::PLUGIN, Registration { name: "whoami", setup }];
+        const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];
         let vocabulary = Vocabulary { served: &["cache", "whoami"], elsewhere: &[] };
         let limits = "success 1024 3600 0\ndenial 1024 1800 0";
         let text = format!(". {{\ncache {{\n{limits}\n{options}\n}}\nwhoami\n}}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::chain::options::{OptionOf, OptionsOf, set, unknown_property};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{self, Zones};
 use crate::corefile::value::{self, Span};
@@ -15,9 +16,6 @@ const MOST_FAILURE: Duration = Duration::from_secs(300);
 /// CoreDNS divides its capacity among so many shards, and gives each at least [`SHARD_MIN`].
 const SHARDS: i64 = 256;
 const SHARD_MIN: i64 = 4;
-
-const KNOWN: &[&str] =
-    &["success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable", "keepttl"];
 
 //----------- Options --------------------------------------------------------
 
@@ -40,6 +38,8 @@ pub(super) struct Options {
     pub(super) prefer_positive: bool,
     /// Whether TTLs stay as they were stored.
     pub(super) keep_ttl: bool,
+    /// Which of the options that depend on each other were given.
+    given: Given,
 }
 
 /// Limits of one half of the cache.
@@ -92,6 +92,7 @@ impl Options {
             stale: Stale::default(),
             prefer_positive: false,
             keep_ttl: false,
+            given: Given::default(),
         }
     }
 }
@@ -105,7 +106,7 @@ fn capacity(written: i64) -> u64 {
 /// Reads the directive, which may stand in a block once.
 pub(super) fn directive(s: &Setup<'_>) -> Result<Options> {
     let mut cursor = s.cursor();
-    let (mut options, mut once) = (Options::new(), Once::default());
+    let mut options = Options::new();
     while cursor.only_occurrence()? {
         let directive = cursor.word();
         let mut arguments = cursor.args();
@@ -116,64 +117,92 @@ pub(super) fn directive(s: &Setup<'_>) -> Result<Options> {
         }
         options.zones = Zones::read(&cursor, &arguments, s.keys);
         options.label = options.zones.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        while cursor.next_option() {
-            option(&mut cursor, &mut options, &mut once)?;
-        }
-        if once.policy && !once.stale {
+        OPTIONS.read(&mut cursor, &mut options, s)?;
+        if options.given.policy && !options.given.stale {
             return Err(cursor.error_at(directive, "serve_stale_policy requires serve_stale"));
         }
     }
     Ok(options)
 }
 
-/// What was seen already.
-#[derive(Default)]
-struct Once {
+/// See [`Options::given`].
+#[derive(Debug, Default)]
+struct Given {
     stale: bool,
     policy: bool,
 }
 
-fn option(cursor: &mut Cursor<'_>, options: &mut Options, once: &mut Once) -> Result<()> {
-    match cursor.word().as_str() {
-        "success" => limits(cursor, &mut options.success)?,
-        "denial" => limits(cursor, &mut options.denial)?,
-        "prefetch" => options.prefetch = prefetch(cursor)?,
-        "serve_stale" => {
-            options.stale = serve_stale(cursor)?;
-            once.stale = true;
-        }
-        "serve_stale_policy" => {
-            if std::mem::replace(&mut once.policy, true) {
-                return Err(cursor.error("serve_stale_policy can only be specified once"));
-            }
-            let [policy] = arguments(cursor, 1..=1)?[..] else { return Err(cursor.arg_err()) };
-            if policy.text.to_lowercase() != "prefer_positive" {
-                let message = format!("Error during parsing: invalid serve_stale_policy: {policy}");
-                return Err(cursor.unknown(policy, message, &["prefer_positive"]));
-            }
-            options.prefer_positive = true;
-        }
-        "servfail" => {
-            let [word] = arguments(cursor, 1..=1)?[..] else { return Err(cursor.arg_err()) };
-            let time = not_negative(cursor, word, "invalid negative ttl for servfail")?;
-            if time > MOST_FAILURE {
-                return Err(cursor.error_at(word, "caching SERVFAIL responses over 5 minutes is not permitted"));
-            }
-            options.failure = time.as_secs() as u32;
-        }
-        "disable" => disable(cursor, options)?,
-        "keepttl" => {
-            arguments(cursor, 0..=0)?;
-            options.keep_ttl = true;
-        }
-        _ => return Err(cursor.unknown_property(KNOWN)),
-    }
-    Ok(())
-}
+pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "success",
+            form: "CAPACITY [TTL [MINTTL]]",
+            about: "How many answers are kept (9984), and the highest and the lowest TTL that they get (3600 and 5 \
+                    seconds). An answer that takes more than 1 KiB of memory counts once for each KiB, so CAPACITY is \
+                    also the most KiB that all answers take.",
+            read: |cursor, options, _| limits(cursor, &mut options.success),
+        },
+        OptionOf {
+            name: "denial",
+            form: "CAPACITY [TTL [MINTTL]]",
+            about: "The same for denials: names and types that do not exist (9984, 1800, 5).",
+            read: |cursor, options, _| limits(cursor, &mut options.denial),
+        },
+        OptionOf {
+            name: "prefetch",
+            form: "AMOUNT [DURATION [PERCENT%]]",
+            about: "An answer that was asked for AMOUNT times, without a gap of DURATION (1m), is fetched anew once \
+                    only PERCENT (10%) of its TTL is left.",
+            read: |cursor, options, _| {
+                options.prefetch = prefetch(cursor)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "serve_stale",
+            form: "[DURATION [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]]",
+            about: "Answers beyond their TTL are served for DURATION (1h). With `immediate` the stale answer is sent \
+                    at once, and a fresh one is fetched for the next client; with `verify` the server waits for a \
+                    fresh answer first, at most TIMEOUT (1.8s). Stale answers are served with TTL (0). After a failure \
+                    the server does not try again for RECHECK, or for as long as `servfail` says if that is longer.",
+            read: |cursor, options, _| {
+                options.stale = serve_stale(cursor)?;
+                options.given.stale = true;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "serve_stale_policy",
+            form: "prefer_positive",
+            about: "An answer is preferred to a later denial.",
+            read: |cursor, options, _| serve_stale_policy(cursor, options),
+        },
+        OptionOf {
+            name: "servfail",
+            form: "DURATION",
+            about: "How long failures are kept (5s, at most 5m, 0 for not at all).",
+            read: |cursor, options, _| servfail(cursor, options),
+        },
+        OptionOf {
+            name: "disable",
+            form: "success|denial [ZONE...]",
+            about: "Zones whose answers, or denials, are not changed and not kept (all zones).",
+            read: |cursor, options, _| disable(cursor, options),
+        },
+        OptionOf {
+            name: "keepttl",
+            form: "",
+            about: "Answers are given the TTL that they were stored with.",
+            read: |cursor, options, _| set(cursor, &mut options.keep_ttl),
+        },
+    ],
+    unknown: unknown_property,
+};
 
-/// `CAPACITY [TTL [MINTTL]]`
+//----------- Single options -------------------------------------------------
+
 fn limits(cursor: &mut Cursor<'_>, limits: &mut Limits) -> Result<()> {
-    let words = arguments(cursor, 1..=usize::MAX)?;
+    let words = cursor.args_of(1..)?;
     limits.capacity = capacity(cursor.integer(words[0])?);
     if let Some(word) = words.get(1) {
         limits.max = positive_ttl(cursor, word, cursor.integer(word)?)?;
@@ -188,9 +217,8 @@ fn limits(cursor: &mut Cursor<'_>, limits: &mut Limits) -> Result<()> {
     Ok(())
 }
 
-/// `AMOUNT [DURATION [PERCENT%]]`
 fn prefetch(cursor: &mut Cursor<'_>) -> Result<Option<Prefetch>> {
-    let words = arguments(cursor, 1..=3)?;
+    let words = cursor.args_of(1..=3)?;
     let hits = cursor.integer(words[0])?;
     if hits < 0 {
         return Err(cursor.error_at(words[0], format!("prefetch amount should be positive: {hits}")));
@@ -216,9 +244,8 @@ fn prefetch(cursor: &mut Cursor<'_>) -> Result<Option<Prefetch>> {
     Ok((hits > 0).then_some(prefetch))
 }
 
-/// `[DURATION [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]]`
 fn serve_stale(cursor: &mut Cursor<'_>) -> Result<Stale> {
-    let words = arguments(cursor, 0..=5)?;
+    let words = cursor.args_of(0..=5)?;
     let mut stale = Stale { up_to: 3600, ..Stale::default() };
     let mut words = words.into_iter();
     if let Some(word) = words.next() {
@@ -254,6 +281,29 @@ fn serve_stale(cursor: &mut Cursor<'_>) -> Result<Stale> {
     Ok(stale)
 }
 
+fn serve_stale_policy(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
+    if std::mem::replace(&mut options.given.policy, true) {
+        return Err(cursor.error("serve_stale_policy can only be specified once"));
+    }
+    let policy = cursor.one_arg()?;
+    if policy.text.to_lowercase() != "prefer_positive" {
+        let message = format!("Error during parsing: invalid serve_stale_policy: {policy}");
+        return Err(cursor.unknown(policy, message, &["prefer_positive"]));
+    }
+    options.prefer_positive = true;
+    Ok(())
+}
+
+fn servfail(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
+    let word = cursor.one_arg()?;
+    let time = not_negative(cursor, word, "invalid negative ttl for servfail")?;
+    if time > MOST_FAILURE {
+        return Err(cursor.error_at(word, "caching SERVFAIL responses over 5 minutes is not permitted"));
+    }
+    options.failure = time.as_secs() as u32;
+    Ok(())
+}
+
 fn stale_ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
     let ttl = not_negative(cursor, word, "invalid negative response TTL for serve_stale")?;
     if ttl.subsec_nanos() != 0 {
@@ -263,9 +313,8 @@ fn stale_ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
     u32::try_from(ttl.as_secs()).map_err(wrong)
 }
 
-/// `success|denial [ZONE...]`
 fn disable(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
-    let words = arguments(cursor, 1..=usize::MAX)?;
+    let words = cursor.args_of(1..)?;
     let zones = words[1..].iter().filter_map(|word| zones::name(cursor, word));
     let zones = if words.len() == 1 { vec![Name::ROOT] } else { zones.collect() };
     match words[0].as_str() {
@@ -280,11 +329,6 @@ fn disable(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
 }
 
 //----------- Values ---------------------------------------------------------
-
-fn arguments<'a>(cursor: &mut Cursor<'a>, count: std::ops::RangeInclusive<usize>) -> Result<Vec<&'a Word>> {
-    let words = cursor.args();
-    if count.contains(&words.len()) { Ok(words) } else { Err(cursor.arg_err()) }
-}
 
 fn positive_ttl(cursor: &Cursor<'_>, word: &Word, ttl: i64) -> Result<u32> {
     if ttl <= 0 {

@@ -283,7 +283,7 @@ impl Plugin for Memory {
 }
 
 fn memory(cache: &str) -> Live {
-    const PLUGINS: &[Registration] = &[PLUGIN, Registration { name: "whoami", setup: setup_memory }];
+    const PLUGINS: &[Registration] = &[PLUGIN, Registration::bare("whoami", setup_memory)];
     fn setup_memory(s: &mut Setup<'_>) -> Result<()> {
         s.chain(Memory(AtomicU16::new(1)));
         Ok(())

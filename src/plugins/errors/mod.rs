@@ -1,24 +1,20 @@
 //! # errors — print why queries failed
 //!
 //! Prints a line for every query that failed for a reason:
-//! `[ERROR] plugin/errors: 2 example.org. A: REASON`, with the number of the RCODE, the name in lower case and the
-//! type. A flood of errors of one kind can be drawn together.
+//! `[ERROR] plugin/errors: 2 example.org. A: REASON`, with the number of the RCODE, the name in
+//! lower case and the type. Many errors of one kind can be summed up in one line.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! errors [stdout] {
-//!     stacktrace
-//!     consolidate DURATION REGEX [error|warning|info|debug] [show_first]
 //! }
 //! ```
-//! - `stdout` changes nothing: this is where all lines go.
-//! - `stacktrace` is accepted; see below.
-//! - `consolidate`: reasons that REGEX matches are only counted. DURATION after the first of them one line tells how
-//!   many there were, at the level that is named (error if none is). With `show_first` the first one is printed at
-//!   once, and the summary only if there were more. May stand several times; the first that matches counts. What is
-//!   pending when the configuration ends is printed then.
+//!
+//! `stdout` has no effect: all lines go there.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     errors {
@@ -28,28 +24,24 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - Some reasons have other words than in CoreDNS.
-//! - `stacktrace` adds nothing: RUST_BACKTRACE decides about stacks.
-//! - Expressions are those of the `regex` crate: RE2's, and a few more.
 
 mod consolidate;
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
-use crate::corefile::Cursor;
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::log::{self, Level};
 use crate::wire::name::Name;
 use crate::wire::types::type_name;
-use consolidate::{Patterns, Seen};
+use consolidate::{Pattern, Patterns, Seen};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "errors", setup };
+pub const PLUGIN: Registration = Registration { name: "errors", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
 /// Who speaks in log lines.
 const FROM: &str = "plugin/errors";
@@ -69,14 +61,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             [word] => return Err(cursor.error_at(word, format!("invalid log file: {word}"))),
             _ => return Err(cursor.arg_err()),
         }
-        while cursor.next_option() {
-            match cursor.word().as_str() {
-                // Arguments of stacktrace are taken for options, as in CoreDNS.
-                "stacktrace" => {}
-                "consolidate" => patterns.push(consolidate::parse(&mut cursor)?),
-                _ => return Err(unknown(&cursor)),
-            }
-        }
+        OPTIONS.read(&mut cursor, &mut patterns, s)?;
     }
     let patterns = (!patterns.is_empty()).then(|| Arc::new(Patterns::new(patterns)));
     if let Some(patterns) = &patterns {
@@ -87,11 +72,30 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-fn unknown(cursor: &Cursor<'_>) -> crate::error::Error {
-    let word = cursor.word();
-    let message = format!("Syntax error: Unexpected token '{word}', expecting 'Unknown field {word}'");
-    cursor.unknown(word, message, &["stacktrace", "consolidate"])
-}
+static OPTIONS: OptionsOf<Vec<Pattern>> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "stacktrace",
+            form: "",
+            about: "Accepted without effect: the environment variable RUST_BACKTRACE decides about stack traces.",
+            // What follows on the line is read as another option, as in CoreDNS.
+            read: |_, _, _| Ok(()),
+        },
+        OptionOf {
+            name: "consolidate",
+            form: "DURATION REGEX [error|warning|info|debug] [show_first]",
+            about: "Errors that REGEX matches are only counted. DURATION after the first of them one line says how \
+                    many there were, at the level that is named (error). With `show_first` the first error is \
+                    printed at once, and the summary only if there were more. The option may stand several times; \
+                    the first one that matches counts. When the configuration ends, pending summaries are printed.",
+            read: |cursor, patterns, _| {
+                patterns.push(consolidate::parse(cursor)?);
+                Ok(())
+            },
+        },
+    ],
+    unknown: |word| format!("Syntax error: Unexpected token '{word}', expecting 'Unknown field {word}'"),
+};
 
 impl Plugin for Errors {
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {

@@ -1,35 +1,37 @@
 //! # hosts — answer from a hosts file
 //!
-//! Serves the addresses of names, and the names of addresses, out of a file in the form of `/etc/hosts`
-//! (hosts(5)) and out of lines in the Corefile. Answers are encoded when the file is read; a question only finds them.
+//! Serves the addresses of names, and the names of addresses, out of a file in the form of
+//! `/etc/hosts` (hosts(5)) and out of lines in the Corefile. Answers are encoded when the file is
+//! read; a question only finds them.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! hosts [FILE [ZONES...]] {
-//!     [ADDRESS NAMES...]      # entries; they come behind those of the file
-//!     ttl SECONDS             # of every record, 1 to 65535, default 3600
-//!     no_reverse              # no PTR records
-//!     reload DURATION         # how often the file is looked at, default 5s; 0s: it is read once
-//!     fallthrough [ZONES...]  # names that are not here are asked of the next plugin
-//!     fallthrough_unsupported # so are all questions for other types than A, AAAA and PTR
+//!     ADDRESS NAMES...
 //! }
 //! ```
-//! - **FILE** defaults to `/etc/hosts`. One that is missing is a warning, and is read when it comes. One that goes away
-//!   leaves its entries.
-//! - **ZONES** default to those of the server block. Names elsewhere are left out, and questions for them go to the next
-//!   plugin. PTR records are there for every address.
-//! - `*.example.org` is a wildcard: it stands for every name that is one label longer than `example.org` and has no
-//!   addresses of that family itself. It has no PTR record.
-//! - Entries stand above `fallthrough`; below it they are refused.
 //!
-//! A name with addresses of the other family only is NODATA, without a SOA. A name that is not here is SERVFAIL without
-//! `fallthrough`: NXDOMAIN would need a SOA. An address that is not here goes to the next plugin.
+//! - **FILE** defaults to `/etc/hosts`. If it is missing, there is a warning, and it is read as
+//!   soon as it exists. If it is removed, its entries stay.
+//! - **ZONES** default to those of the server block. Names elsewhere are left out, and questions
+//!   for them go to the next plugin. PTR records are there for every address.
+//! - `*.example.org` is a wildcard: it stands for every name that is one label longer than
+//!   `example.org` and has no addresses of that family itself. It has no PTR record.
+//! - **ADDRESS NAMES** is an entry; it comes after those of the file. Entries have to stand above
+//!   `fallthrough`; below it they are refused.
 //!
-//! A file that was written just now is waited for. One that is empty, or whose last line has no end, is taken over when it
-//! is still so at the next look: whoever writes it may not be done.
+//! A name with addresses of the other family only is NODATA, without a SOA. A name that is not here
+//! is SERVFAIL without `fallthrough`: NXDOMAIN would need a SOA. An address that is not here goes
+//! to the next plugin.
+//!
+//! A file that was written just now is waited for. One that is empty, or whose last line has no
+//! end, is taken over when it is still so at the next look: it may not be complete yet.
 //!
 //! ## Examples
+//!
 //! What k3s has, so that pods find nodes by their names:
+//!
 //! ```corefile
 //! .:53 {
 //!     hosts /etc/coredns/NodeHosts {
@@ -40,6 +42,7 @@
 //!     forward . 192.0.2.53
 //! }
 //! ```
+//!
 //! ```corefile
 //! example.org {
 //!     hosts /etc/hosts example.org {
@@ -50,16 +53,10 @@
 //! ```
 //!
 //! ## Metrics
-//! - `coredns_hosts_entries{hostsfile}`: addresses of names and names of addresses, those in the Corefile included.
-//! - `coredns_hosts_reload_timestamp_seconds`: when the file that was read last was written.
 //!
-//! ## Differences from CoreDNS
-//! - Addresses and names that are given twice come once in an answer.
-//! - `coredns_hosts_entries` is there without a file too.
-//! - What cannot be read is told, with its line; CoreDNS tells only words of more than 1024 octets.
-//! - Files that may be half written, see above. CoreDNS takes what it finds.
-//! - A change is also seen by inode and status time, where size and time of writing stay.
-//! - Questions of other classes than IN and ANY go to the next plugin.
+//! - `coredns_hosts_entries{hostsfile}`: addresses of names and names of addresses, those in the
+//!   Corefile included.
+//! - `coredns_hosts_reload_timestamp_seconds`: when the file that was read last was written.
 
 mod file;
 pub mod parse;
@@ -68,6 +65,7 @@ pub mod table;
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -83,7 +81,8 @@ use crate::wire::types::{class, rcode, rtype};
 use file::{Gauges, HostsFile};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "hosts", setup: set_up };
+pub const PLUGIN: Registration =
+    Registration { name: "hosts", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 static ENTRIES: Family = Family {
     name: "coredns_hosts_entries",

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use super::file::Source;
 use super::parse::Parsed;
+use crate::chain::options::{OptionOf, OptionsOf, set, unknown_property};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::{Cursor, Severity, Word, nearest, value};
 use crate::error::{Result, is_out_of_files, words};
 use crate::wire::name::Name;
-
-const KNOWN: &[&str] = &["fallthrough", "fallthrough_unsupported", "no_reverse", "reload", "ttl"];
 
 /// The file without FILE.
 const DEFAULT: &str = "/etc/hosts";
@@ -51,7 +50,12 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
         unsupported_falls: false,
     };
     while cursor.next_option() {
-        option(cursor, &mut read)?;
+        let first = cursor.word();
+        match OPTIONS.find(first.as_str()) {
+            Some(option) => (option.read)(cursor, &mut read, s)?,
+            None if read.fallthrough.is_empty() => inline(cursor, first, &mut read.source),
+            None => return Err(not_an_option(cursor, first)),
+        }
     }
     if read.unsupported_falls && read.fallthrough.is_empty() {
         return Err(cursor.error("fallthrough_unsupported requires fallthrough"));
@@ -93,28 +97,55 @@ fn readable(cursor: &Cursor<'_>, word: &Word, path: &Path) -> Result<()> {
 
 //----------- Options --------------------------------------------------------
 
-fn option(cursor: &mut Cursor<'_>, read: &mut Directive) -> Result<()> {
-    let option = cursor.word();
-    match option.as_str() {
-        "fallthrough" => {
-            let zones = cursor.args();
-            read.fallthrough = Fallthrough::read(cursor, &zones);
-        }
-        "fallthrough_unsupported" => {
-            if !cursor.args().is_empty() {
-                return Err(cursor.arg_err());
-            }
-            read.unsupported_falls = true;
-        }
-        // What stands behind it on the line is read as another option, as in CoreDNS.
-        "no_reverse" => read.source.reverse = false,
-        "ttl" => read.source.ttl = ttl(cursor)?,
-        "reload" => read.reload = reload(cursor)?,
-        _ if read.fallthrough.is_empty() => inline(cursor, option, &mut read.source),
-        _ => return Err(not_an_option(cursor, option)),
-    }
-    Ok(())
-}
+pub(super) static OPTIONS: OptionsOf<Directive> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "fallthrough",
+            form: "[ZONES...]",
+            about: "Names in these zones (all) that are not here are passed to the next plugin.",
+            read: |cursor, directive, _| {
+                let zones = cursor.args();
+                directive.fallthrough = Fallthrough::read(cursor, &zones);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "fallthrough_unsupported",
+            form: "",
+            about: "Questions for other types than A, AAAA and PTR are passed to the next plugin. It needs `fallthrough`.",
+            read: |cursor, directive, _| set(cursor, &mut directive.unsupported_falls),
+        },
+        OptionOf {
+            name: "no_reverse",
+            form: "",
+            about: "There are no PTR records.",
+            // What follows on the line is read as another option, as in CoreDNS.
+            read: |_, directive, _| {
+                directive.source.reverse = false;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "reload",
+            form: "DURATION",
+            about: "How often the server looks whether the file has changed (5s); with 0s it is read once.",
+            read: |cursor, directive, _| {
+                directive.reload = reload(cursor)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "ttl",
+            form: "SECONDS",
+            about: "The TTL of all records, 1 to 65535 (3600).",
+            read: |cursor, directive, _| {
+                directive.source.ttl = ttl(cursor)?;
+                Ok(())
+            },
+        },
+    ],
+    unknown: unknown_property,
+};
 
 fn ttl(cursor: &mut Cursor<'_>) -> Result<u32> {
     let Some(&word) = cursor.args().first() else {
@@ -141,11 +172,10 @@ fn reload(cursor: &mut Cursor<'_>) -> Result<Duration> {
 
 /// A word behind `fallthrough` that is no option: entries have to stand above it.
 fn not_an_option(cursor: &Cursor<'_>, word: &Word) -> crate::error::Error {
-    let message = format!("Error during parsing: unknown property '{word}'");
     let is_entry = value::ip(word.as_str().split('%').next().unwrap_or_default()).is_some();
     match is_entry {
-        true => cursor.complain(word, message).hint("entries stand above 'fallthrough'").into(),
-        false => cursor.unknown(word, message, KNOWN),
+        true => cursor.complain(word, unknown_property(word)).hint("entries stand above 'fallthrough'").into(),
+        false => OPTIONS.unknown(cursor),
     }
 }
 
@@ -161,7 +191,7 @@ fn inline(cursor: &mut Cursor<'_>, first: &Word, source: &mut Source) {
         wanted
     };
     let parsed = Parsed::read(words.join(" ").as_bytes(), is_wanted);
-    let meant = nearest(first.as_str(), KNOWN.iter().copied());
+    let meant = nearest(first.as_str(), OPTIONS.names());
     let hint = meant.map(|option| format!("did you mean '{option}'?")).unwrap_or_default();
     for mistake in &parsed.mistakes {
         cursor.report(Severity::Warning, cursor.complain(first, mistake.what.clone()).hint(&hint));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::setup::Directive;
-use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
+use crate::chain::external::{Existence, ExternalEndpoint, ExternalEndpoints, ExternalHost, Externals};
 use crate::wire::answer::{Answer, Section, recycle, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::{MAX_NAME, Name};
@@ -101,10 +101,10 @@ impl Making<'_> {
     /// What a service or a part of it has outside.
     pub(super) fn find(&self, base: &[u8], qtype: u16) -> Made {
         let mut made = Made::NoData;
-        let existence = self.externals.find(base, self.directive.headless, &mut |places| {
+        let existence = self.externals.find(base, self.directive.headless, &mut |endpoints| {
             made = match qtype {
-                rtype::A | rtype::AAAA => self.hosts(places, qtype),
-                rtype::SRV => self.srv(places),
+                rtype::A | rtype::AAAA => self.hosts(endpoints, qtype),
+                rtype::SRV => self.srv(endpoints),
                 _ => Made::NoData,
             };
         });
@@ -112,15 +112,15 @@ impl Making<'_> {
     }
 
     /// Addresses, or an alias where there is none at all.
-    fn hosts(&self, places: &dyn Places, qtype: u16) -> Made {
+    fn hosts(&self, endpoints: &dyn ExternalEndpoints, qtype: u16) -> Made {
         let (mut any, mut alias) = (false, None);
         let answer = self.addresses(qtype, |add| {
-            places.each(&mut |place| match place.host {
-                PlaceHost::Ip(address) => {
+            endpoints.each(&mut |endpoint| match endpoint.host {
+                ExternalHost::Ip(address) => {
                     any = true;
                     add(address);
                 }
-                PlaceHost::Name(name) => alias = alias.or_else(|| Name::from_text(name).ok()),
+                ExternalHost::Name(name) => alias = alias.or_else(|| Name::from_text(name).ok()),
             });
         });
         match alias {
@@ -144,16 +144,16 @@ impl Making<'_> {
         })
     }
 
-    fn srv(&self, places: &dyn Places) -> Made {
+    fn srv(&self, endpoints: &dyn ExternalEndpoints) -> Made {
         let mut count = 0;
-        places.each(&mut |_| count += 1);
-        // Every place has the same share of 100, but at least 1.
+        endpoints.each(&mut |_| count += 1);
+        // Every endpoint has the same share of 100, but at least 1.
         let weight = (100 / count.max(1)).max(1) as u16;
         let mut outside = Vec::new();
         let answer = with_scratch(|seen| {
             self.scratch(|e| {
-                places.each(&mut |place| self.put_srv(e, place, weight, seen, &mut outside));
-                places.each(&mut |place| self.put_glue(e, place, seen));
+                endpoints.each(&mut |endpoint| self.put_srv(e, endpoint, weight, seen, &mut outside));
+                endpoints.each(&mut |endpoint| self.put_glue(e, endpoint, seen));
             })
         });
         match outside.is_empty() {
@@ -162,8 +162,15 @@ impl Making<'_> {
         }
     }
 
-    fn put_srv(&self, e: &mut Encoder<'_>, place: Place<'_>, weight: u16, seen: &mut Seen, outside: &mut Vec<Name>) {
-        let (Some(port), Some(target)) = (place.port, self.target(place)) else { return };
+    fn put_srv(
+        &self,
+        e: &mut Encoder<'_>,
+        endpoint: ExternalEndpoint<'_>,
+        weight: u16,
+        seen: &mut Seen,
+        outside: &mut Vec<Name>,
+    ) {
+        let (Some(port), Some(target)) = (endpoint.port, self.target(endpoint)) else { return };
         let id = seen.hasher.hash_one(target.wire());
         if !seen.targets.insert((id, port)) {
             return;
@@ -178,7 +185,7 @@ impl Making<'_> {
         if let Some(written) = written {
             seen.written.entry(id).or_insert(written);
         }
-        if let PlaceHost::Name(name) = place.host
+        if let ExternalHost::Name(name) = endpoint.host
             && let Ok(name) = Name::from_text(name)
             && !outside.contains(&name)
         {
@@ -186,9 +193,9 @@ impl Making<'_> {
         }
     }
 
-    fn put_glue(&self, e: &mut Encoder<'_>, place: Place<'_>, seen: &mut Seen) {
-        let (Some(_), PlaceHost::Ip(address)) = (place.port, place.host) else { return };
-        let Some(target) = self.target(place) else { return };
+    fn put_glue(&self, e: &mut Encoder<'_>, endpoint: ExternalEndpoint<'_>, seen: &mut Seen) {
+        let (Some(_), ExternalHost::Ip(address)) = (endpoint.port, endpoint.host) else { return };
+        let Some(target) = self.target(endpoint) else { return };
         let id = seen.hasher.hash_one(target.wire());
         let Some(&written) = seen.written.get(&id) else { return };
         if seen.addresses.insert((id, address)) {
@@ -198,18 +205,18 @@ impl Making<'_> {
         }
     }
 
-    /// The name of a place: the cluster's data in their own case, the zone in the client's. Nothing if it has none.
-    fn target(&self, place: Place<'_>) -> Option<Target> {
+    /// The name of an endpoint: the cluster's data in their own case, the zone in the client's. Nothing if it has none.
+    fn target(&self, endpoint: ExternalEndpoint<'_>) -> Option<Target> {
         let mut target = Target::default();
         let zone = &self.asked[self.asked.len() - self.zone_len..self.asked.len() - 1];
-        let is_name = match (place.host, place.endpoint) {
-            (PlaceHost::Name(name), _) => {
+        let is_name = match (endpoint.host, endpoint.label) {
+            (ExternalHost::Name(name), _) => {
                 let name = Name::from_text(name).ok()?;
                 target.push(&name.wire()[..name.len() - 1])
             }
-            (PlaceHost::Ip(_), None) => target.push(place.service) && target.push(zone),
-            (PlaceHost::Ip(_), Some(label)) => {
-                target.push_label(label.as_bytes()) && target.push(place.service) && target.push(zone)
+            (ExternalHost::Ip(_), None) => target.push(endpoint.service) && target.push(zone),
+            (ExternalHost::Ip(_), Some(label)) => {
+                target.push_label(label.as_bytes()) && target.push(endpoint.service) && target.push(zone)
             }
         };
         is_name.then_some(target)

@@ -1,21 +1,22 @@
 //! # k8s_external — names for what Services have outside of the cluster
 //!
-//! `SERVICE.NAMESPACE.ZONE` leads to the `externalIPs` of a Service and to what its load balancer says: A, AAAA, SRV (and
-//! `_PORT._PROTOCOL` in front), PTR, and an alias where the load balancer has a host name. It needs `kubernetes` in the same
-//! server block: what that one exposes has a name here.
+//! `SERVICE.NAMESPACE.ZONE` leads to the `externalIPs` of a Service and to what its load balancer
+//! reports: A, AAAA, SRV (and `_PORT._PROTOCOL` in front), PTR, and an alias where the load
+//! balancer has a host name. It needs `kubernetes` in the same server block, and serves the
+//! Services that `kubernetes` serves.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! k8s_external [ZONE...] {
-//!     apex LABEL             # the name server is ns1.LABEL.ZONE (default: dns)
-//!     ttl SECONDS            # 0 to 3600, default 5: of addresses, PTR and SOA; SRV and CNAME have that of kubernetes
-//!     headless               # endpoints of headless Services that have nothing outside are named too
-//!     fallthrough [ZONES...] # names that do not exist are asked of the next plugin
 //! }
 //! ```
-//! - **ZONE** is a zone that is answered; the zones of the server block if there is none. PTR records end in the first one.
+//!
+//! - **ZONE** is a zone that is answered; by default the zones of the server block. PTR records end
+//!   in the first one.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! .:53 {
 //!     kubernetes cluster.local {
@@ -28,17 +29,8 @@
 //! ```
 //!
 //! ## Metrics
-//! None of its own: `prometheus` counts its replies.
 //!
-//! ## Differences from CoreDNS
-//! - Before the first lists have come, a name that is not known waits for them as in `kubernetes`, and is SERVFAIL if they do
-//!   not come; CoreDNS says NXDOMAIN.
-//! - A label in front of a Service is part of the name: without an endpoint of that name it is NXDOMAIN. CoreDNS passes over it.
-//! - Names above other names exist: `_tcp.SERVICE.NAMESPACE`, and reverse names with one to three octets, are NODATA.
-//! - A name has one alias or its addresses, never both: addresses go first. CoreDNS gives a CNAME for each port.
-//! - An alias whose target has no address of either family because the look-up fails is SERVFAIL, as in `kubernetes`.
-//! - The serial of the SOA is that of the cluster's own zones; CoreDNS's is 0 until an address changes.
-//! - AXFR and IXFR are REFUSED.
+//! None of its own: `prometheus` counts its replies.
 
 mod alias;
 mod answer;
@@ -50,6 +42,7 @@ use std::sync::Arc;
 
 use self::answer::{Made, Making};
 use self::setup::Directive;
+use crate::chain::doc::doc_of;
 use crate::chain::external::{Externals, OfferedExternals};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -59,7 +52,8 @@ use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "k8s_external", setup: set_up };
+pub const PLUGIN: Registration =
+    Registration { name: "k8s_external", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let (directive, externals) = setup::read(s)?;

@@ -1,13 +1,12 @@
 //! The directive: from the Corefile to what is served.
 
 use crate::chain::external::OfferedExternals;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
-
-const KNOWN: &[&str] = &["apex", "fallthrough", "headless", "ttl"];
 
 /// What a directive says.
 pub(super) struct Directive {
@@ -77,37 +76,60 @@ pub(super) fn read(s: &mut Setup<'_>) -> Result<(Directive, OfferedExternals)> {
         externals = s.externals(complaint.hint("it names what kubernetes knows: both stand in one server block"));
         let args = cursor.args();
         directive.zones = Zones::read(&cursor, &args, s.keys);
-        while cursor.next_option() {
-            option(&mut cursor, &mut directive)?;
-        }
+        OPTIONS.read(&mut cursor, &mut directive, s)?;
     }
     Ok((directive, externals))
 }
 
-fn option(cursor: &mut Cursor<'_>, directive: &mut Directive) -> Result<()> {
-    let option = cursor.word();
-    if option.as_str() == "headless" {
-        directive.headless = true;
-        return Ok(());
-    }
-    let args = cursor.args();
-    match (option.as_str(), args.as_slice()) {
-        ("ttl", [seconds, ..]) => directive.ttl = ttl(cursor, seconds)?,
-        ("apex", [label, ..]) => {
-            let name = Name::from_text(label.as_str()).ok().filter(|name| !name.is_root()).map(Name::lowered);
-            let Some(name) = name else {
-                return Err(cursor.error_at(label, format!("apex must be a label: {label}")));
-            };
-            directive.set_apex(&name.wire()[..name.len() - 1]);
-        }
-        ("fallthrough", zones) => directive.fallthrough = Fallthrough::read(cursor, zones),
-        ("ttl" | "apex", []) => return Err(cursor.arg_err()),
-        _ => {
-            return Err(cursor.unknown(option, format!("Error during parsing: unknown property '{option}'"), KNOWN));
-        }
-    }
-    Ok(())
-}
+pub(super) static OPTIONS: OptionsOf<Directive> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "apex",
+            form: "LABEL",
+            about: "The name server is `ns1.LABEL.ZONE` (dns).",
+            read: |cursor, directive, _| {
+                let label = cursor.args_of(1..)?[0];
+                let name = Name::from_text(label.as_str()).ok().filter(|name| !name.is_root()).map(Name::lowered);
+                let Some(name) = name else {
+                    return Err(cursor.error_at(label, format!("apex must be a label: {label}")));
+                };
+                directive.set_apex(&name.wire()[..name.len() - 1]);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "fallthrough",
+            form: "[ZONES...]",
+            about: "Names in these zones (all) that do not exist are passed to the next plugin.",
+            read: |cursor, directive, _| {
+                let zones = cursor.args();
+                directive.fallthrough = Fallthrough::read(cursor, &zones);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "headless",
+            form: "",
+            about: "Endpoints of headless Services that have no address outside of the cluster have names too.",
+            // What follows on the line is read as another option, as in CoreDNS.
+            read: |_, directive, _| {
+                directive.headless = true;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "ttl",
+            form: "SECONDS",
+            about: "The TTL of addresses, PTR and SOA, 0 to 3600 (5). SRV and CNAME have that of `kubernetes`.",
+            read: |cursor, directive, _| {
+                let seconds = cursor.args_of(1..)?[0];
+                directive.ttl = ttl(cursor, seconds)?;
+                Ok(())
+            },
+        },
+    ],
+    unknown: unknown_property,
+};
 
 fn ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
     let seconds = cursor.integer(word)?;

@@ -1,55 +1,64 @@
-//! # kubernetes — answers for Services, Pods and endpoints of a cluster
+//! # kubernetes — answer for Services, Pods and endpoints of a cluster
 //!
-//! Serves the names of Kubernetes's DNS specification 1.1.0 from a watch of the API server, or from a folder
-//! of manifests. Answers are encoded when the data change; a question only finds them.
+//! Serves the names of Kubernetes's DNS specification 1.1.0 from a watch of the API server, or from
+//! a folder of manifests. Answers are encoded when the data change; a question only finds them.
 //!
 //! ## Syntax
 //!
 //! ```text
 //! kubernetes [ZONES...] {
-//!     endpoint URL                    # default: the service account of this pod
-//!     tls CERT KEY CACERT             # files, for endpoint
-//!     kubeconfig FILE [CONTEXT]       # in place of endpoint and tls
-//!     manifests PATH...               # in place of an API server: files and folders of YAML or JSON
-//!     namespaces NAMESPACE...         # only these (default: all)
-//!     namespace_labels EXPRESSION     # only namespaces with these labels
-//!     labels EXPRESSION               # only Services, EndpointSlices and Pods with these labels
-//!     pods disabled|insecure|verified # default: disabled
-//!     endpoint_pod_names              # endpoints without hostname are named after their pod
-//!     ttl SECONDS                     # 0 to 3600, default 5
-//!     noendpoints                     # do not watch EndpointSlices
-//!     fallthrough [ZONES...]          # names that do not exist are asked of the next plugin
-//!     ignore empty_service            # ClusterIP services without ready endpoints do not exist
-//!     multicluster [ZONES...]         # zones of ServiceImports
-//!     zonal                           # ZONE.pin._zone.SERVICE and ZONE.prefer._zone.SERVICE
-//!     startup_timeout DURATION        # how long questions may wait for the data at start, default 5s
-//!     apiserver_qps, apiserver_burst, apiserver_max_inflight N   # read, without effect
 //! }
 //! ```
 //!
+//! **ZONES** are the zones that are served; by default those of the server block. Targets of PTR
+//! records end in the first zone that is not a reverse zone.
+//!
 //! ## Examples
+//!
+//! In a cluster: the API server is found through the service account of the Pod.
+//!
+//! ```corefile
+//! .:53 {
+//!     kubernetes cluster.local in-addr.arpa ip6.arpa {
+//!         pods insecure
+//!         fallthrough in-addr.arpa ip6.arpa
+//!         ttl 30
+//!     }
+//!     forward . /etc/resolv.conf
+//! }
+//! ```
+//!
+//! Without a cluster, from a folder of manifests:
 //!
 //! ```corefile
 //! .:53 {
 //!     kubernetes cluster.local in-addr.arpa ip6.arpa {
 //!         manifests ./demo
-//!         pods insecure
-//!         fallthrough in-addr.arpa ip6.arpa
-//!         ttl 30
 //!     }
 //! }
 //! ```
 //!
 //! ## Metrics
 //!
-//! `coredns_kubernetes_dns_programming_duration_seconds`, `coredns_kubernetes_rest_client_*`, and
-//! `signpost_kubernetes_*` for what is repaired, held back or stale.
-//!
-//! ## From the watch to the answer
-//!
-//! [`reading`] → [`known`] → [`answers`]: objects come from an API server or from files, are trimmed, and written into
-//! the index by the one store; questions are read and answered from the index. [`known`] uses neither of the other two,
-//! and they do not use each other.
+//! - `coredns_kubernetes_dns_programming_duration_seconds{service_kind}`: time from a change to its
+//!   answers
+//! - `coredns_kubernetes_rest_client_requests_total{code, method, host}`: requests to the API
+//!   server
+//! - `coredns_kubernetes_rest_client_request_duration_seconds{verb, host}`: how long they took
+//! - `coredns_kubernetes_rest_client_rate_limiter_duration_seconds{verb, host}`: how long they were
+//!   held back
+//! - `signpost_kubernetes_watch_staleness_seconds`: time since the watch that has been silent for
+//!   longest heard anything
+//! - `signpost_kubernetes_watch_gap_repaired_total{resource}`: objects that a watch had missed and
+//!   a repeated list set right
+//! - `signpost_kubernetes_list_held_total{resource}`: lists that lacked most of what was known, and
+//!   were read again before they were believed
+//! - `signpost_kubernetes_bad_objects_total{resource}`: objects that could not be used, or not in
+//!   full
+
+// From the watch to the answer: `reading` → `known` → `answers`. Objects come from an API server or
+// from files, are trimmed, and written into the index by the one store; questions are read and
+// answered from the index. `known` uses neither of the other two, and they do not use each other.
 
 pub mod answers;
 pub mod known;
@@ -71,6 +80,7 @@ use self::answers::view::View;
 use self::answers::zone::Zone;
 use self::known::index::Index;
 use self::reading::progress::tell_until_synced;
+use crate::chain::doc::doc_of;
 use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -82,7 +92,8 @@ use crate::wire::question::Question;
 use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.
-pub const PLUGIN: Registration = Registration { name: "kubernetes", setup: set_up };
+pub const PLUGIN: Registration =
+    Registration { name: "kubernetes", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 //----------- Setup ----------------------------------------------------------
 

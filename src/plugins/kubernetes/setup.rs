@@ -10,35 +10,13 @@ use super::answers::zone::Zone;
 use super::reading::options::{ApiFrom, Origin, SourceOptions};
 use super::reading::selector::Selector;
 use super::reading::{manifests, watch};
+use crate::chain::options::{OptionOf, OptionsOf, set, unknown_property};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::address::is_reverse;
 use crate::corefile::{Cursor, Severity, Word};
 use crate::error::{Complaint, Result};
 use crate::wire::name::Name;
-
-/// All options, for "did you mean".
-const KNOWN: &[&str] = &[
-    "apiserver_burst",
-    "apiserver_max_inflight",
-    "apiserver_qps",
-    "endpoint",
-    "endpoint_pod_names",
-    "fallthrough",
-    "ignore",
-    "kubeconfig",
-    "labels",
-    "manifests",
-    "multicluster",
-    "namespace_labels",
-    "namespaces",
-    "noendpoints",
-    "pods",
-    "startup_timeout",
-    "tls",
-    "ttl",
-    "zonal",
-];
 
 /// What a directive says.
 #[derive(Debug)]
@@ -87,9 +65,7 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
         return Err(complaint.hint("name the cluster's domain as well, such as cluster.local").into());
     };
     let mut reader = Reader::new();
-    while cursor.next_option() {
-        reader.option(cursor)?;
-    }
+    OPTIONS.read(cursor, &mut reader, s)?;
     reader.check(s, cursor, &zones)?;
     let Reader { options, source, multicluster, .. } = reader;
     Ok(Directive { zones, multicluster, primary, options, source, written })
@@ -97,17 +73,18 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
 
 //----------- Options --------------------------------------------------------
 
-struct Reader<'a> {
+/// What the options say before they are seen together.
+pub(super) struct Reader {
     options: Options,
     source: SourceOptions,
     multicluster: Zones,
-    endpoint: Option<&'a Word>,
-    tls: Option<[&'a Word; 3]>,
-    kubeconfig: Option<(&'a Word, Option<&'a Word>)>,
-    manifests: Vec<&'a Word>,
+    endpoint: Option<Word>,
+    tls: Option<[Word; 3]>,
+    kubeconfig: Option<(Word, Option<Word>)>,
+    manifests: Vec<Word>,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     fn new() -> Self {
         Self {
             options: Options {
@@ -125,54 +102,6 @@ impl<'a> Reader<'a> {
             kubeconfig: None,
             manifests: Vec::new(),
         }
-    }
-
-    fn option(&mut self, cursor: &mut Cursor<'a>) -> Result<()> {
-        let option = cursor.word();
-        let args = cursor.args();
-        // Complaints about the number of arguments name the last one, as CoreDNS does.
-        let wrong_count = |cursor: &Cursor<'_>| Err(cursor.arg_err());
-        match (option.as_str(), args.as_slice()) {
-            ("endpoint_pod_names", []) => self.source.endpoint_pod_names = true,
-            ("noendpoints", []) => self.source.endpoints = false,
-            ("zonal", []) => self.source.zonal = true,
-            ("pods", [mode]) => self.options.pods = pods(cursor, mode)?,
-            ("namespaces", [_, ..]) => {
-                let labels = args.iter().map(|word| word.as_str().to_ascii_lowercase().into_bytes().into_boxed_slice());
-                self.options.namespaces.get_or_insert_with(HashSet::new).extend(labels);
-            }
-            ("endpoint", [url, ..]) => self.endpoint = Some(url),
-            ("tls", [cert, key, ca]) => self.tls = Some([cert, key, ca]),
-            ("kubeconfig", [file]) => self.kubeconfig = Some((file, None)),
-            ("kubeconfig", [file, context]) => self.kubeconfig = Some((file, Some(context))),
-            ("manifests", [_, ..]) => self.manifests.extend(&args),
-            ("labels", [_, ..]) => self.source.labels = selector(cursor, &args)?,
-            ("namespace_labels", [_, ..]) => self.source.namespace_labels = selector(cursor, &args)?,
-            ("fallthrough", _) => self.options.fallthrough = Fallthrough::read(cursor, &args),
-            ("multicluster", []) => {
-                cursor.warn(option, "multicluster names no zone, so it has no effect");
-                self.multicluster = Zones::default();
-            }
-            ("multicluster", _) => self.multicluster = Zones::read(cursor, &args, &[]),
-            ("ttl", [seconds, ..]) => self.options.ttl = ttl(cursor, seconds)?,
-            ("ignore", []) => {}
-            ("ignore", [what, ..]) if what.as_str() == "empty_service" => self.options.ignore_empty_service = true,
-            ("ignore", [what, ..]) => {
-                return Err(cursor.unknown(
-                    what,
-                    format!("unable to parse ignore value: '{what}'"),
-                    &["empty_service"],
-                ));
-            }
-            ("startup_timeout", [time, ..]) => self.options.startup_timeout = startup_timeout(cursor, time)?,
-            ("apiserver_qps", [number]) => at_least_zero(cursor, number, cursor.float(number)?)?,
-            ("apiserver_burst" | "apiserver_max_inflight", [number]) => {
-                at_least_zero(cursor, number, cursor.integer(number)? as f64)?;
-            }
-            (known, _) if KNOWN.contains(&known) => return wrong_count(cursor),
-            _ => return Err(unknown(cursor, option)),
-        }
-        Ok(())
     }
 
     /// What can only be said once all options are read.
@@ -210,9 +139,9 @@ impl<'a> Reader<'a> {
             }
             return Ok(Origin::Manifests(paths));
         }
-        let (from, written) = match (self.kubeconfig, self.endpoint) {
+        let (from, written) = match (&self.kubeconfig, &self.endpoint) {
             (Some((word, context)), _) => {
-                let context = context.map(|context| context.as_str().to_owned());
+                let context = context.as_ref().map(|context| context.as_str().to_owned());
                 match s.file(cursor, word, &format!("kubeconfig {word}")) {
                     Some(file) => (ApiFrom::Kubeconfig { file, context }, word),
                     // The error is told: nothing is read from here.
@@ -220,8 +149,8 @@ impl<'a> Reader<'a> {
                 }
             }
             (None, Some(url)) => {
-                let found = |words: [&Word; 3]| words.iter().filter_map(|word| s.file(cursor, word, "tls")).collect();
-                let files: Option<Vec<PathBuf>> = self.tls.map(found);
+                let found = |words: &[Word; 3]| words.iter().filter_map(|word| s.file(cursor, word, "tls")).collect();
+                let files: Option<Vec<PathBuf>> = self.tls.as_ref().map(found);
                 let tls = files.and_then(|files| files.try_into().ok());
                 (ApiFrom::Endpoint { url: url.as_str().to_owned(), tls }, url)
             }
@@ -232,9 +161,200 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn unknown(cursor: &Cursor<'_>, option: &Word) -> crate::error::Error {
-    cursor.unknown(option, format!("Error during parsing: unknown property '{option}'"), KNOWN)
-}
+/// Complaints about the number of arguments name the last one, as CoreDNS does.
+pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "apiserver_burst",
+            form: "N",
+            about: "Accepted without effect.",
+            read: |cursor, _, _| whole_number(cursor),
+        },
+        OptionOf {
+            name: "apiserver_max_inflight",
+            form: "N",
+            about: "Accepted without effect.",
+            read: |cursor, _, _| whole_number(cursor),
+        },
+        OptionOf {
+            name: "apiserver_qps",
+            form: "N",
+            about: "Accepted without effect.",
+            read: |cursor, _, _| {
+                let number = cursor.one_arg()?;
+                at_least_zero(cursor, number, cursor.float(number)?)
+            },
+        },
+        OptionOf {
+            name: "endpoint",
+            form: "URL",
+            about: "The URL of the API server (the one that the service account of this Pod is for).",
+            read: |cursor, reader, _| {
+                reader.endpoint = Some(cursor.args_of(1..)?[0].clone());
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "endpoint_pod_names",
+            form: "",
+            about: "Endpoints without a host name are named after their Pod.",
+            read: |cursor, reader, _| set(cursor, &mut reader.source.endpoint_pod_names),
+        },
+        OptionOf {
+            name: "fallthrough",
+            form: "[ZONES...]",
+            about: "Names in these zones (all) that do not exist are passed to the next plugin.",
+            read: |cursor, reader, _| {
+                let zones = cursor.args();
+                reader.options.fallthrough = Fallthrough::read(cursor, &zones);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "ignore",
+            form: "empty_service",
+            about: "ClusterIP Services without ready endpoints are not served.",
+            read: |cursor, reader, _| {
+                match cursor.args().first() {
+                    None => {}
+                    Some(what) if what.as_str() == "empty_service" => reader.options.ignore_empty_service = true,
+                    Some(what) => {
+                        let message = format!("unable to parse ignore value: '{what}'");
+                        return Err(cursor.unknown(what, message, &["empty_service"]));
+                    }
+                }
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "kubeconfig",
+            form: "FILE [CONTEXT]",
+            about: "A kubeconfig file in place of `endpoint` and `tls`, and one of its contexts (the current one).",
+            read: |cursor, reader, _| {
+                let args = cursor.args_of(1..=2)?;
+                reader.kubeconfig = Some((args[0].clone(), args.get(1).map(|context| (*context).clone())));
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "labels",
+            form: "EXPRESSION",
+            about: "Only Services, EndpointSlices and Pods with such labels are served: `app in (web,db),!test`.",
+            read: |cursor, reader, _| {
+                let words = cursor.args_of(1..)?;
+                reader.source.labels = selector(cursor, &words)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "manifests",
+            form: "PATH...",
+            about: "Files and folders of YAML or JSON take the place of an API server. Not in CoreDNS.",
+            read: |cursor, reader, _| {
+                reader.manifests.extend(cursor.args_of(1..)?.into_iter().cloned());
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "multicluster",
+            form: "[ZONES...]",
+            about: "The zones in which ServiceImports are served (none); they must be among ZONES of the directive.",
+            read: |cursor, reader, _| {
+                let (option, words) = (cursor.word(), cursor.args());
+                if words.is_empty() {
+                    cursor.warn(option, "multicluster names no zone, so it has no effect");
+                }
+                reader.multicluster = Zones::read(cursor, &words, &[]);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "namespace_labels",
+            form: "EXPRESSION",
+            about: "Only namespaces with such labels are served. It cannot be set with `namespaces`.",
+            read: |cursor, reader, _| {
+                let words = cursor.args_of(1..)?;
+                reader.source.namespace_labels = selector(cursor, &words)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "namespaces",
+            form: "NAMESPACE...",
+            about: "Only these namespaces are served (all).",
+            read: |cursor, reader, _| {
+                let words = cursor.args_of(1..)?;
+                let labels =
+                    words.iter().map(|word| word.as_str().to_ascii_lowercase().into_bytes().into_boxed_slice());
+                reader.options.namespaces.get_or_insert_with(HashSet::new).extend(labels);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "noendpoints",
+            form: "",
+            about: "EndpointSlices are not watched: headless Services and single endpoints are not served.",
+            read: |cursor, reader, _| {
+                cursor.args_of(0..1)?;
+                reader.source.endpoints = false;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "pods",
+            form: "disabled|insecure|verified",
+            about: "How names of Pods are answered: they do not exist (`disabled`, the default), each \
+                    address has a name in each namespace that exists (`insecure`), or only addresses that a \
+                    Pod of the namespace has (`verified`).",
+            read: |cursor, reader, _| {
+                let mode = cursor.one_arg()?;
+                reader.options.pods = pods(cursor, mode)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "startup_timeout",
+            form: "DURATION",
+            about: "How long questions about the cluster wait for the first data at start (5s).",
+            read: |cursor, reader, _| {
+                let time = cursor.args_of(1..)?[0];
+                reader.options.startup_timeout = startup_timeout(cursor, time)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "tls",
+            form: "CERT KEY CACERT",
+            about: "PEM files for `endpoint`: a client certificate, its key, and the authority of the API server.",
+            read: |cursor, reader, _| {
+                let [cert, key, ca] = cursor.args()[..] else { return Err(cursor.arg_err()) };
+                reader.tls = Some([cert.clone(), key.clone(), ca.clone()]);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "ttl",
+            form: "SECONDS",
+            about: "The TTL of all records, 0 to 3600 (5).",
+            read: |cursor, reader, _| {
+                let seconds = cursor.args_of(1..)?[0];
+                reader.options.ttl = ttl(cursor, seconds)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "zonal",
+            form: "",
+            about: "Serves the endpoints of a headless Service that are in one topology zone: \
+                    `TOPOLOGY-ZONE.pin._zone.SERVICE.NAMESPACE.svc.ZONE` has these alone, `prefer` in place of `pin` \
+                    has all endpoints if there are none. It cannot be set with `noendpoints`.",
+            read: |cursor, reader, _| set(cursor, &mut reader.source.zonal),
+        },
+    ],
+    unknown: unknown_property,
+};
+
+//----------- Single options -------------------------------------------------
 
 fn pods(cursor: &Cursor<'_>, mode: &Word) -> Result<Pods> {
     match mode.as_str() {
@@ -259,6 +379,11 @@ fn ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
 fn startup_timeout(cursor: &Cursor<'_>, word: &Word) -> Result<Duration> {
     // Nothing or less would make CoreDNS panic; here it means not to wait.
     Ok(cursor.duration(word)?.duration().unwrap_or_default())
+}
+
+fn whole_number(cursor: &mut Cursor<'_>) -> Result<()> {
+    let word = cursor.one_arg()?;
+    at_least_zero(cursor, word, cursor.integer(word)? as f64)
 }
 
 fn at_least_zero(cursor: &Cursor<'_>, word: &Word, number: f64) -> Result<()> {

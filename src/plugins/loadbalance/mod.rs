@@ -1,27 +1,28 @@
-//! # loadbalance — give the records of an answer another order each time
+//! # loadbalance — change the order of the records of an answer
 //!
-//! Clients take the first address, so another one goes to the front each time. Replies with NOERROR are put in
-//! order in each section: CNAME records first, then what is neither address nor MX, then addresses, then MX records.
+//! Clients take the first address, so another one goes to the front each time. Replies with NOERROR
+//! are put in order in each section: CNAME records first, then what is neither address nor MX, then
+//! addresses, then MX records.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! loadbalance [round_robin] {
-//!     prefer CIDR...
 //! }
 //! loadbalance weighted FILE {
-//!     reload DURATION
 //! }
 //! ```
-//! - `round_robin` (the default) shuffles addresses and MX records. With `prefer`, addresses in the first of the
-//!   networks come first, then those in the second, and so on, and MX records before what is left.
-//! - `weighted` answers questions for A, AAAA and SRV records: it draws one address by weight and swaps it with the
-//!   first one. FILE has the name of a domain on a line, then an address and its weight (1 to 255) on each of the
-//!   next ones; `#` begins a comment line. Addresses that are not listed have a weight of 1. The file is read
-//!   again every 30s, or as `reload` says; with 0s it is read once.
 //!
-//! May stand several times: the last one counts.
+//! - `round_robin` (the default) shuffles addresses and MX records.
+//! - `weighted` answers questions for A, AAAA and SRV records: it draws one address by weight and
+//!   swaps it with the first one. FILE has the name of a domain on a line, then an address and its
+//!   weight (1 to 255) on each of the next ones; `#` begins a comment line. Addresses that are not
+//!   listed have a weight of 1.
+//!
+//! The directive may stand several times: the last one counts.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     loadbalance round_robin {
@@ -30,11 +31,6 @@
 //!     whoami
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - Names in a weight file are compared without regard to case.
-//! - A negative `reload` is read as 0s; CoreDNS crashes at some later time.
-//! - An upstream's answer whose names are compressed in a way that ties records together keeps its order.
 
 mod order;
 mod weighted;
@@ -43,6 +39,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
 use crate::corefile::{Cursor, Word, value};
@@ -52,7 +50,8 @@ use crate::wire::types::{rcode, rtype};
 use weighted::Weights;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "loadbalance", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "loadbalance", setup, doc: doc_of!("mod.rs"), options: &[&SHUFFLED, &WEIGHTED] };
 
 const RELOAD: Duration = Duration::from_secs(30);
 
@@ -69,7 +68,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
     let mut wanted = Wanted::Shuffled(Vec::new());
     while cursor.next_occurrence() {
-        wanted = policy(&mut cursor)?;
+        wanted = policy(&mut cursor, s)?;
     }
     let plugin = match wanted {
         Wanted::Shuffled(networks) if networks.is_empty() => LoadBalance::RoundRobin,
@@ -93,13 +92,17 @@ enum Wanted<'a> {
     Weighted { file: &'a Word, reload: Duration },
 }
 
-fn policy<'a>(cursor: &mut Cursor<'a>) -> Result<Wanted<'a>> {
+fn policy<'a>(cursor: &mut Cursor<'a>, s: &Setup<'_>) -> Result<Wanted<'a>> {
     match cursor.args()[..] {
-        [] => prefer(cursor),
-        [word] if word.as_str() == "round_robin" => prefer(cursor),
+        [] => prefer(cursor, s),
+        [word] if word.as_str() == "round_robin" => prefer(cursor, s),
         [word, ..] if word.as_str() == "round_robin" => Err(cursor.error("unknown property for round_robin")),
         [word] if word.as_str() == "weighted" => Err(cursor.error("missing weight file argument")),
-        [word, file] if word.as_str() == "weighted" => Ok(Wanted::Weighted { file, reload: reload(cursor)? }),
+        [word, file] if word.as_str() == "weighted" => {
+            let mut reload = RELOAD;
+            WEIGHTED.read(cursor, &mut reload, s)?;
+            Ok(Wanted::Weighted { file, reload })
+        }
         [word, ..] if word.as_str() == "weighted" => Err(cursor.error("unexpected argument(s)")),
         [word, ..] => {
             let message = format!("Error during parsing: unknown policy: {word}");
@@ -108,41 +111,52 @@ fn policy<'a>(cursor: &mut Cursor<'a>) -> Result<Wanted<'a>> {
     }
 }
 
-fn prefer<'a>(cursor: &mut Cursor<'a>) -> Result<Wanted<'a>> {
+fn prefer<'a>(cursor: &mut Cursor<'a>, s: &Setup<'_>) -> Result<Wanted<'a>> {
     let mut networks = Vec::new();
-    while cursor.next_option() {
-        if cursor.word().as_str() != "prefer" {
-            return Err(cursor.unknown_property(&["prefer"]));
-        }
-        for word in cursor.args() {
-            let text = word.as_str();
-            networks.push(value::cidr(text).ok_or_else(|| {
-                let quoted = value::quote(text);
-                cursor.error_at(word, format!("invalid CIDR {quoted}: invalid CIDR address: {text}"))
-            })?);
-        }
-    }
+    SHUFFLED.read(cursor, &mut networks, s)?;
     Ok(Wanted::Shuffled(networks))
 }
 
-fn reload(cursor: &mut Cursor<'_>) -> Result<Duration> {
-    let mut reload = RELOAD;
-    while cursor.next_option() {
-        if cursor.word().as_str() != "reload" {
-            return Err(cursor.unknown_property(&["reload"]));
-        }
-        reload = match cursor.args()[..] {
-            [] => return Err(cursor.error("reload duration value is missing")),
-            [word] => {
-                let span = value::duration(word.as_str());
-                let wrong = || cursor.error_at(word, format!("invalid reload duration '{word}'"));
-                span.map_err(|_| wrong())?.duration().unwrap_or_default()
+static SHUFFLED: OptionsOf<Vec<(IpAddr, u8)>> = OptionsOf {
+    all: &[OptionOf {
+        name: "prefer",
+        form: "CIDR...",
+        about: "Addresses in the first of these networks come first, then those in the second, and so on. MX records \
+                come before the addresses that are left.",
+        read: |cursor, networks, _| {
+            for word in cursor.args() {
+                let text = word.as_str();
+                networks.push(value::cidr(text).ok_or_else(|| {
+                    let quoted = value::quote(text);
+                    cursor.error_at(word, format!("invalid CIDR {quoted}: invalid CIDR address: {text}"))
+                })?);
             }
-            _ => return Err(cursor.error("unexpected argument")),
-        };
-    }
-    Ok(reload)
-}
+            Ok(())
+        },
+    }],
+    unknown: unknown_property,
+};
+
+static WEIGHTED: OptionsOf<Duration> = OptionsOf {
+    all: &[OptionOf {
+        name: "reload",
+        form: "DURATION",
+        about: "How often FILE is read again (30s); with 0s it is read once.",
+        read: |cursor, reload, _| {
+            *reload = match cursor.args()[..] {
+                [] => return Err(cursor.error("reload duration value is missing")),
+                [word] => {
+                    let span = value::duration(word.as_str());
+                    let wrong = || cursor.error_at(word, format!("invalid reload duration '{word}'"));
+                    span.map_err(|_| wrong())?.duration().unwrap_or_default()
+                }
+                _ => return Err(cursor.error("unexpected argument")),
+            };
+            Ok(())
+        },
+    }],
+    unknown: unknown_property,
+};
 
 //----------- Ordering -------------------------------------------------------
 

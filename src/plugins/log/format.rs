@@ -1,16 +1,6 @@
 //! The format of a line: text with placeholders, and the facts that stand for them.
 //!
-//! | placeholder | fact |
-//! |---|---|
-//! | `{type}` `{class}` `{name}` | what was asked; the name in lower case |
-//! | `{proto}` `{remote}` `{port}` `{local}` | udp or tcp; who asked, and where; IPv6 addresses in brackets |
-//! | `{size}` | octets of the query, without EDNS options |
-//! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated; `-`, `-` and `0` where a query was dropped |
-//! | `{duration}` | seconds since the query arrived |
-//! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
-//! | `{/LABEL}` | metadata: `-`, since there is none |
-//!
-//! Anything else in braces stays as it is.
+//! The manual of `log`, the doc comment of `mod.rs`, lists the placeholders.
 
 use std::net::IpAddr;
 use std::time::Duration;

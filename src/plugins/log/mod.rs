@@ -1,24 +1,38 @@
-//! # log — a line for every query
+//! # log — print a line for every query
 //!
 //! Prints what was asked, by whom, and what became of it:
-//! `[INFO] 10.0.0.9:41234 - 29008 "A IN example.org. udp 41 false 512" NOERROR qr,aa,rd 68 0.000095s`.
+//!
+//! ```text
+//! [INFO] 10.0.0.9:41234 - 29008 "A IN example.org. udp 41 false 512" NOERROR qr,aa,rd 68 0.000095s
+//! ```
 //!
 //! ## Syntax
+//!
 //! ```text
 //! log [NAMES...] [FORMAT] {
-//!     class CLASSES...
 //! }
 //! ```
-//! - NAMES are the names (and all below them) that are logged; all if there are none. With a single argument it is a
-//!   name, whatever it looks like; with more, the last one is the format if it contains a `{`.
-//! - FORMAT is `{common}`, `{combined}` (the same with the opcode behind), or a text of your own with the
-//!   placeholders that `format.rs` lists.
-//! - CLASSES are `success` (an answer or a delegation), `denial` (no such name, or no such data), `error` (anything
-//!   else, a query that was dropped too) and `all`, which is the default.
 //!
-//! May stand several times: the first rule whose name fits decides, even if its classes do not fit.
+//! - **NAMES** are the names that are logged, with all names below them; by default all. A single
+//!   argument is always a name; of several, the last one is the format if it contains a `{`.
+//! - **FORMAT** is `{common}` (the default, as above), `{combined}` (the same and the opcode), or a
+//!   text of your own with the placeholders below. Anything else in braces stays as it is.
+//!
+//! | placeholder | fact |
+//! |---|---|
+//! | `{type}` `{class}` `{name}` | what was asked; the name in lower case |
+//! | `{proto}` `{remote}` `{port}` `{local}` | udp or tcp; who asked, and where; IPv6 addresses in brackets |
+//! | `{size}` | octets of the query, without EDNS options |
+//! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated; `-`, `-` and `0` where a query was dropped |
+//! | `{duration}` | seconds since the query arrived |
+//! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
+//! | `{/LABEL}` | metadata: `-`, since there is none |
+//!
+//! The directive may stand several times. The first one whose name matches decides, even if its
+//! classes do not match.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     log example.org "{remote} {name} {rcode}" {
@@ -29,22 +43,20 @@
 //! }
 //! ```
 //!
-//! With `-log-format json` a line is one object: FORMAT makes its `msg`, and all facts stand beside it.
-//!
-//! ## Differences from CoreDNS
-//! - Printing never makes a query wait: when nobody reads standard output, lines are dropped and counted.
-//! - `{local}` is the address that was asked, where CoreDNS prints `[::]` for a server on all addresses.
-//! - The duration counts from the query's arrival, so a waiting query shows its waiting.
+//! With `-log-format json` a line is one object: its `msg` has this format, and all facts are
+//! fields beside it.
 
 mod format;
 mod text;
 
 use std::cell::LazyCell;
 
+use crate::chain::doc::doc_of;
+use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones;
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
-use crate::corefile::Cursor;
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::host::log::{self, Level};
 use crate::wire::answer::Section;
@@ -53,7 +65,7 @@ use crate::wire::types::{rcode, rtype};
 use format::{Facts, Format};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "log", setup };
+pub const PLUGIN: Registration = Registration { name: "log", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
 /// One name of one `log` line.
 struct Rule {
@@ -76,6 +88,12 @@ const ALL: u8 = 7;
 //----------- Setup ----------------------------------------------------------
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let rules = rules(s)?;
+    s.chain(Log { rules });
+    Ok(())
+}
+
+fn rules(s: &Setup<'_>) -> Result<Vec<Rule>> {
     let mut cursor = s.cursor();
     let mut rules = Vec::new();
     while cursor.next_occurrence() {
@@ -90,38 +108,43 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             [] => vec![Name::ROOT],
             _ => words.iter().filter_map(|word| zones::name(&cursor, word)).collect(),
         };
-        let classes = classes(&mut cursor)?;
+        let mut classes = 0;
+        OPTIONS.read(&mut cursor, &mut classes, s)?;
+        let classes = if classes == 0 { ALL } else { classes };
         rules.extend(scopes.into_iter().map(|scope| Rule { scope, format: Format::parse(&format), classes }));
     }
-    s.chain(Log { rules });
-    Ok(())
+    Ok(rules)
 }
 
-/// The classes in the block, as bits.
-fn classes(cursor: &mut Cursor<'_>) -> Result<u8> {
-    let mut classes = 0;
-    while cursor.next_option() {
-        if cursor.word().as_str() != "class" {
-            return Err(cursor.unknown_property(&["class"]));
+/// What is read are classes, as bits.
+static OPTIONS: OptionsOf<u8> = OptionsOf {
+    all: &[OptionOf {
+        name: "class",
+        form: "CLASSES...",
+        about: "The queries that are logged: `success` (an answer or a delegation), `denial` (the name or the data do \
+                not exist), `error` (everything else, also a query that was dropped) or `all` (the default).",
+        read: |cursor, classes, _| {
+            for word in cursor.args_of(1..)? {
+                *classes |= class(cursor, word)?;
+            }
+            Ok(())
+        },
+    }],
+    unknown: unknown_property,
+};
+
+/// The bits of a class.
+fn class(cursor: &Cursor<'_>, word: &Word) -> Result<u8> {
+    Ok(match word.as_str() {
+        "all" => ALL,
+        "success" => Class::Success as u8,
+        "denial" => Class::Denial as u8,
+        "error" => Class::Error as u8,
+        other => {
+            let known = ["all", "success", "denial", "error"];
+            return Err(cursor.unknown(word, format!("Error during parsing: invalid Class: {other}"), &known));
         }
-        let words = cursor.args();
-        if words.is_empty() {
-            return Err(cursor.arg_err());
-        }
-        for word in words {
-            classes |= match word.as_str() {
-                "all" => ALL,
-                "success" => Class::Success as u8,
-                "denial" => Class::Denial as u8,
-                "error" => Class::Error as u8,
-                other => {
-                    let known = ["all", "success", "denial", "error"];
-                    return Err(cursor.unknown(word, format!("Error during parsing: invalid Class: {other}"), &known));
-                }
-            };
-        }
-    }
-    Ok(if classes == 0 { ALL } else { classes })
+    })
 }
 
 //----------- Log ------------------------------------------------------------

@@ -1,9 +1,14 @@
 //! Lines as CoreDNS 1.15.0 prints them, and which rule decides.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::chain::build::build;
+use crate::corefile::{self, Vocabulary};
+use crate::host::Host;
 use crate::testing::{Server, packet};
 use crate::wire::types::type_number;
 
@@ -134,18 +139,21 @@ fn the_facts_of_a_json_line() {
 #[test]
 fn the_first_rule_whose_name_fits_decides() {
     let rules = |text: &str| {
-        let vocabulary = crate::corefile::Vocabulary { served: &["log"], elsewhere: &[] };
+        thread_local!(static READ: RefCell<Vec<(String, u8)>> = const { RefCell::new(Vec::new()) });
+        const PLUGINS: &[Registration] = &[Registration::bare("log", |s| {
+            READ.set(rules(s)?.iter().map(|rule| (rule.scope.to_string(), rule.classes)).collect());
+            Ok(())
+        })];
+        let vocabulary = Vocabulary { served: &["log"], elsewhere: &[] };
         let text = format!(". {{\n{text}\n}}\n");
-        let corefile = crate::corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        let mut cursor = Cursor::new(&corefile.blocks[0].directives[0]);
-        let mut rules = Vec::new();
-        while cursor.next_occurrence() {
-            rules.push((cursor.args().len(), classes(&mut cursor).expect("classes")));
-        }
-        rules
+        let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+        build(&corefile, PLUGINS, &Arc::new(Host::default()), "53").expect("a configuration");
+        READ.take()
     };
-    assert_eq!(rules("log"), [(0, ALL)]);
-    assert_eq!(rules("log a b {\nclass error\nclass denial\n}\nlog . {\nclass all error\n}"), [(2, 6), (1, ALL)]);
+    let (a, b, root) = ("a.".to_owned(), "b.".to_owned(), ".".to_owned());
+    assert_eq!(rules("log"), [(root.clone(), ALL)]);
+    let blocks = "log a b {\nclass error\nclass denial\n}\nlog . {\nclass all error\n}";
+    assert_eq!(rules(blocks), [(a, 6), (b, 6), (root, ALL)]);
     let scope =
         |text: &str| Rule { scope: Name::from_text(text).expect("a name"), format: Format::parse(""), classes: ALL };
     let name = LazyCell::new(|| Name::from_text("x.example.org.").expect("a name"));
@@ -157,7 +165,6 @@ fn the_first_rule_whose_name_fits_decides() {
 fn classes_are_those_of_coredns() {
     use crate::wire::answer::Answer;
     use crate::wire::encode::{Encoder, Owner};
-    use std::sync::Arc;
     let reply = |rcode: u16, answers: usize, authority: Option<u16>| {
         let mut answer: Answer = Encoder::build(5, |e| {
             for _ in 0..answers {
@@ -202,7 +209,7 @@ fn a_reply_that_will_be_cut_says_so() {
                 e.address(section, Owner::ASKED, 5, std::net::Ipv4Addr::new(10, 0, 0, last).into());
             }
         });
-        let reply = Reply::memory(std::sync::Arc::new(answer));
+        let reply = Reply::memory(Arc::new(answer));
         let (mut line, mut out) = (Vec::new(), Vec::new());
         Format::parse("{>rflags}").write(&Facts::new(&query, Some(&reply), &name), &mut line);
         Writer::default().reply(&asked, &query.request, &reply, query.limit(), &mut out);

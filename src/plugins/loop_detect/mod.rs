@@ -1,22 +1,26 @@
-//! # loop — notice queries that are forwarded back to this server, and break the circle
+//! # loop — find and break forwarding loops
 //!
-//! After the start the server asks itself a question with a random name, `HINFO RANDOM.RANDOM.ZONE`. The question
-//! goes where unknown names go. If it comes back, an upstream leads back here: every query would go round until the
-//! server has no memory left. A question that is seen more than twice is proof; one that came back once is asked
-//! again under another name, since whoever joins equal questions (`cache`, `forward`, a resolver in between) never
-//! lets it come a third time. The plugin then says so, and answers what reaches it with SERVFAIL and the extended
-//! error 23, `forwarding loop`. Names that are answered above it, those of the cluster, go on as usual. It asks again
-//! every 30 seconds, and lets queries pass once its question no longer comes back.
+//! After the start the server asks itself a question with a random name,
+//! `HINFO RANDOM.RANDOM.ZONE`. The question goes where unknown names go. If it comes back, an
+//! upstream leads back here, and every query would go round and round. A question that is seen more
+//! than twice is proof; one that came back once is asked again under another name, because a server
+//! that joins equal questions (`cache`, `forward`, a resolver in between) never lets it come a
+//! third time. The plugin then says so, and answers what reaches it with SERVFAIL and the extended
+//! error 23, `forwarding loop`. Names that are answered above it, those of the cluster, go on as
+//! usual. It asks again every 30 seconds, and lets queries pass once its question no longer comes
+//! back.
 //!
-//! It also asks when more than 200 queries a second pass on their way to an upstream, at most every 30 seconds: a
-//! circle that is closed later makes many queries of one.
+//! It also asks when more than 200 queries a second pass on their way to an upstream, at most every
+//! 30 seconds: a loop that is closed later makes many queries of one.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! loop
 //! ```
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     loop
@@ -25,12 +29,9 @@
 //! ```
 //!
 //! ## Metrics
-//! - `signpost_loop_detected{zone}`: 1 while queries are answered with SERVFAIL because of a loop, 0 otherwise.
 //!
-//! ## Differences from CoreDNS
-//! - CoreDNS ends the process, so cluster names fail too and the Pod restarts again and again. Here the process
-//!   lives on, and the loop is reported as an error.
-//! - A loop that is closed while the server runs is noticed as well.
+//! - `signpost_loop_detected{zone}`: 1 while queries are answered with SERVFAIL because of a loop,
+//!   0 otherwise.
 
 mod detector;
 
@@ -41,6 +42,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::chain::doc::doc_of;
 use crate::chain::place::Place;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -59,7 +61,7 @@ use crate::wire::types::{rcode, rtype};
 use detector::{Change, Detector, Verdict};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "loop", setup };
+pub const PLUGIN: Registration = Registration { name: "loop", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 static DETECTED: Family = Family {
     name: "signpost_loop_detected",

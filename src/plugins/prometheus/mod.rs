@@ -1,22 +1,21 @@
 //! # prometheus — count queries and show all metrics
 //!
-//! Counts what passes through the server block, and shows the metrics of the whole process under /metrics in the
-//! text format of Prometheus. Counting allocates nothing, takes no lock and looks up no label.
+//! Counts what passes through the server block, and shows the metrics of the whole process under
+//! /metrics in the text format of Prometheus. Counting allocates nothing, takes no lock and looks
+//! up no label.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! prometheus [ADDRESS] [{
-//!     runtime_metrics
-//!     legacy_names off
 //! }]
 //! ```
-//! ADDRESS is `localhost:9153` if it is not given. Without a port, as in `localhost:`, any free one is taken, and the log says
-//! which. `runtime_metrics` is accepted: there is no Go runtime to measure.
-//! `legacy_names off` (not in CoreDNS) leaves out what `forward` counts under names that CoreDNS had until 1.11, and that
-//! dashboards and alerts still ask for: `coredns_forward_requests_total`, `coredns_forward_responses_total`,
-//! `coredns_forward_request_duration_seconds`, `coredns_forward_healthcheck_failures_total`.
+//!
+//! ADDRESS is `localhost:9153` if it is not given. Without a port, as in `localhost:`, any free one
+//! is taken, and the log says which.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     prometheus :9153
@@ -25,39 +24,39 @@
 //! ```
 //!
 //! ## Metrics
-//! Labels: `server` is the listener (`dns://:53`), `zone` the zone of the server block that the name was routed by
-//! (`dropped` for queries that no server block took), `view` is empty.
-//! - `coredns_dns_requests_total{server, zone, view, proto, family, type}`: queries. `proto` is udp or tcp, `family`
-//!   1 (IPv4) or 2 (IPv6), `type` a well-known type or `other`.
-//! - `coredns_dns_do_requests_total{server, zone, view}`: queries with the DO bit.
-//! - `coredns_dns_request_size_bytes{server, zone, view, proto}`: sizes of queries as they were received.
-//! - `coredns_dns_response_size_bytes{server, zone, view, proto}`: sizes of replies without OPT, neither compressed nor
-//!   truncated; 0 where the server had to answer with an error by itself.
-//! - `coredns_dns_request_duration_seconds{server, zone, view}`: time from the query's arrival.
-//! - `coredns_dns_responses_total{server, zone, view, rcode, plugin}`: replies. `plugin` is the one that answered, and
-//!   empty where the server had to answer with an error by itself. RCODEs above 23 are counted as `other`. As in
-//!   CoreDNS, a query that `acl` drops counts as a NOERROR of no plugin, with a size of 0.
-//! - `coredns_plugin_enabled{server, zone, view, name}`: 1 for every plugin with a seat in the chain.
-//! - `coredns_build_info{version, revision, goversion, signpost}`: 1; `version` is the version of CoreDNS whose
-//!   behaviour this is, which inventories and alerts compare, `signpost` our own; `goversion` names the Rust version.
-//! - `coredns_panics_total`: panics in plugins; each cost one query.
-//! - `signpost_http_ended_connections_total{reason}`: connections to `/health`, `/ready` and `/metrics` that the server
-//!   ended: `evicted` (to make room), `request not complete` (5 s), `reply not read` (30 s), `idle` (180 s), `bad request`.
 //!
-//! ## Differences from CoreDNS
-//! - The label `plugin` names the plugin that answered; CoreDNS always names the one behind `prometheus`.
-//! - The time counts from the query's arrival, not from this plugin on.
-//! - The page is made for one client at a time, and shared by those who wait; it rests for three times as long as it took.
-//! - No `go_*` metrics and no native histograms; `process_*` are there.
-//! - `tls WEBCONFIG` is refused.
-//! - An address that is in use refuses the configuration; CoreDNS goes on without metrics.
-//! - Counters of a server block that a reload removes are gone.
+//! Labels: `server` is the listener (`dns://:53`), `zone` the zone of the server block that the
+//! name was routed by (`dropped` for queries that no server block took), `view` is empty.
+//!
+//! - `coredns_dns_requests_total{server, zone, view, proto, family, type}`: queries. `proto` is udp
+//!   or tcp, `family` 1 (IPv4) or 2 (IPv6), `type` a well-known type or `other`.
+//! - `coredns_dns_do_requests_total{server, zone, view}`: queries with the DO bit.
+//! - `coredns_dns_request_size_bytes{server, zone, view, proto}`: sizes of queries as they were
+//!   received.
+//! - `coredns_dns_response_size_bytes{server, zone, view, proto}`: sizes of replies without OPT,
+//!   neither compressed nor truncated; 0 where the server had to answer with an error by itself.
+//! - `coredns_dns_request_duration_seconds{server, zone, view}`: time from the query's arrival.
+//! - `coredns_dns_responses_total{server, zone, view, rcode, plugin}`: replies. `plugin` is the one
+//!   that answered, and empty where the server had to answer with an error by itself. RCODEs above
+//!   23 are counted as `other`. As in CoreDNS, a query that `acl` drops counts as a NOERROR of no
+//!   plugin, with a size of 0.
+//! - `coredns_plugin_enabled{server, zone, view, name}`: 1 for every plugin with a seat in the
+//!   chain.
+//! - `coredns_build_info{version, revision, goversion, signpost}`: 1; `version` is the version of
+//!   CoreDNS whose behaviour this is, which inventories and alerts compare, `signpost` our own;
+//!   `goversion` names the Rust version.
+//! - `coredns_panics_total`: panics in plugins; each cost one query.
+//! - `signpost_http_ended_connections_total{reason}`: connections to `/health`, `/ready` and
+//!   `/metrics` that the server ended: `evicted` (to make room), `request not complete` (5 s),
+//!   `reply not read` (30 s), `idle` (180 s), `bad request`.
 
 mod grid;
 
 use std::sync::{Arc, OnceLock};
 
+use crate::chain::doc::doc_of;
 use crate::chain::listener::Listener;
+use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
 use crate::corefile::{Cursor, Word};
@@ -71,7 +70,8 @@ use crate::wire::types::rcode;
 use grid::{Event, Grid};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "prometheus", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "prometheus", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
 /// The content type of the page (text exposition format 0.0.4).
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -136,7 +136,7 @@ struct Counted {
 }
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let Options { address, written, legacy_names } = options(&mut s.cursor())?;
+    let Options { address, written, legacy_names } = options(&mut s.cursor(), s)?;
     let host = Arc::downgrade(s.host);
     let is_wanted = move |name: &str| legacy_names || !LEGACY.contains(&name);
     let text = move || host.upgrade().map(|host| host.metrics.text_of(is_wanted)).unwrap_or_default();
@@ -165,7 +165,7 @@ struct Options<'a> {
     legacy_names: bool,
 }
 
-fn options<'a>(cursor: &mut Cursor<'a>) -> Result<Options<'a>> {
+fn options<'a>(cursor: &mut Cursor<'a>, s: &Setup<'_>) -> Result<Options<'a>> {
     let (mut address, mut written, mut legacy_names) = ("localhost:9153".to_owned(), cursor.word(), true);
     while cursor.only_occurrence()? {
         match cursor.args()[..] {
@@ -173,30 +173,45 @@ fn options<'a>(cursor: &mut Cursor<'a>) -> Result<Options<'a>> {
             [word] => (address, written) = (cursor.page_address(word)?, word),
             _ => return Err(cursor.arg_err()),
         }
-        while cursor.next_option() {
-            match cursor.word().as_str() {
-                "runtime_metrics" => {
-                    if !cursor.args().is_empty() {
-                        return Err(cursor.arg_err());
-                    }
-                }
-                "legacy_names" => {
-                    legacy_names = match cursor.args()[..] {
-                        [word] if word.as_str() == "on" => true,
-                        [word] if word.as_str() == "off" => false,
-                        _ => return Err(cursor.error("legacy_names is `on` or `off`")),
-                    }
-                }
-                "tls" => return Err(cursor.error("tls is not supported yet: metrics are served over plain HTTP alone")),
-                other => {
-                    let message = format!("Error during parsing: unknown option: {other}");
-                    return Err(cursor.unknown(cursor.word(), message, &["runtime_metrics", "legacy_names"]));
-                }
-            }
-        }
+        OPTIONS.read(cursor, &mut legacy_names, s)?;
     }
     Ok(Options { address, written, legacy_names })
 }
+
+/// What is read is whether metrics are shown under the names of [`LEGACY`].
+static OPTIONS: OptionsOf<bool> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "runtime_metrics",
+            form: "",
+            about: "Accepted without effect: there is no Go runtime to measure.",
+            read: |cursor, _, _| cursor.args_of(0..1).map(drop),
+        },
+        OptionOf {
+            name: "legacy_names",
+            form: "on|off",
+            about: "Not in CoreDNS. `off` leaves out what `forward` counts under names that CoreDNS had until 1.11, \
+                    and that dashboards and alerts still ask for: `coredns_forward_requests_total`, \
+                    `coredns_forward_responses_total`, `coredns_forward_request_duration_seconds` and \
+                    `coredns_forward_healthcheck_failures_total` (on).",
+            read: |cursor, legacy_names, _| {
+                *legacy_names = match cursor.args()[..] {
+                    [word] if word.as_str() == "on" => true,
+                    [word] if word.as_str() == "off" => false,
+                    _ => return Err(cursor.error("legacy_names is `on` or `off`")),
+                };
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "tls",
+            form: "",
+            about: "",
+            read: |cursor, _, _| Err(cursor.error("tls is not supported yet: metrics are served over plain HTTP alone")),
+        },
+    ],
+    unknown: |word| format!("Error during parsing: unknown option: {word}"),
+};
 
 /// A gauge for every plugin with a seat, for the block's first key on each of its addresses.
 fn enabled(s: &Setup<'_>) -> Result<Vec<Gauge>> {

@@ -1,9 +1,10 @@
 //! # rewrite — ask the chain another question than the client did
 //!
-//! Rules change the question on its way down, so that all plugins below know it by its new name, and the reply on its
-//! way up: the client gets its own question back.
+//! Rules change the question on its way down, so that all plugins below know it by its new name,
+//! and the reply on its way up: the client gets its own question back.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! rewrite [continue|stop] name [exact|prefix|suffix|substring|regex] FROM TO [ANSWER...]
 //! rewrite [continue|stop] type FROM TO
@@ -11,20 +12,25 @@
 //! rewrite [continue|stop] ttl [exact|prefix|suffix|substring|regex] NAME TTL
 //! rewrite [continue|stop] rcode [exact|prefix|suffix|substring|regex] NAME OLD NEW
 //! ```
-//! Rules are looked at in their order. After one that matched the others are left out, unless it says `continue`. A rule may
-//! also stand in a block: `rewrite { name regex FROM TO ... }`, one rule in each.
 //!
-//! - **name**: FROM and TO are names in lower case, and end in a dot if they do not say so (with `prefix` and `substring`
-//!   as well). An expression of `regex` is looked for anywhere in the name (`foo.example.`); `{1}` in TO is what its first
-//!   group matched.
-//! - **ANSWER** is `answer auto`, `answer name FROM TO` or `answer value FROM TO`. `auto` maps the names of the answer back,
-//!   those that records belong to and those that they lead to; `exact` always does. `name` and `value` do so by an
-//!   expression: for owners, and for what CNAME, DNAME, MX, NAPTR, NS, PTR, SOA (its first name) and SRV lead to.
+//! Rules are tried in their order. After a rule that matched, the others are skipped, unless it
+//! says `continue`. A rule may also stand in a block: `rewrite { name regex FROM TO ... }`, one
+//! rule in each.
+//!
+//! - **name**: FROM and TO are names in lower case, and end in a dot if they do not say so (with
+//!   `prefix` and `substring` as well). An expression of `regex` is looked for anywhere in the name
+//!   (`foo.example.`); `{1}` in TO is what its first group matched.
+//! - **ANSWER** is `answer auto`, `answer name FROM TO` or `answer value FROM TO`. `auto` maps the
+//!   names of the answer back, those that records belong to and those that they lead to; `exact`
+//!   always does. `name` and `value` do so by an expression: for owners, and for what CNAME, DNAME,
+//!   MX, NAPTR, NS, PTR, SOA (its first name) and SRV lead to.
 //! - **TTL** is a number of seconds, or two limits: `60-300`, `60-`, `-300`.
 //! - **OLD** and **NEW** are names of RCODEs, or numbers up to 23.
 //!
 //! ## Examples
+//!
 //! The cluster's names under an older domain as well:
+//!
 //! ```corefile
 //! .:53 {
 //!     rewrite name suffix .old.example. .svc.cluster.local. answer auto
@@ -32,14 +38,6 @@
 //!     forward . /etc/resolv.conf
 //! }
 //! ```
-//!
-//! ## Differences from CoreDNS
-//! - `edns0`, `cname` and `name regex FROM TO metadata` are refused as not yet served.
-//! - Expressions are those of the `regex` crate: RE2's, without `\Q...\E` and `\C`; a literal `{` is written `\{`.
-//! - `auto` compares names without regard to case, and the client's own name comes back in its case.
-//! - The client gets its own question back whatever matched; CoreDNS forgets that where only `continue` rules for a type or
-//!   class did.
-//! - An answer whose new names would be none (too long, an empty label) keeps the old ones; CoreDNS sends no reply.
 
 mod parse;
 mod pattern;
@@ -49,6 +47,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::error::Result;
@@ -59,7 +58,7 @@ use crate::wire::types::rcode;
 use rule::{Changes, Invalid, Rule, run};
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "rewrite", setup };
+pub const PLUGIN: Registration = Registration { name: "rewrite", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 /// The mark of a query that some rule matched.
 const MATCHED: u32 = 1;

@@ -1,36 +1,40 @@
 //! # template — make answers from the question
 //!
-//! Answers with records that are texts of the Corefile, filled in from the name that was asked: addresses that stand in
-//! names, one address for a whole zone, or the word that a zone does not exist.
+//! Answers with records that are texts of the Corefile, filled in from the name that was asked:
+//! addresses that stand in names, one address for a whole zone, or the statement that a zone does
+//! not exist.
 //!
 //! ## Syntax
+//!
 //! ```text
 //! template CLASS TYPE [ZONES...] {
-//!     match REGEX...            # default .*: what the name has to look like
-//!     answer RECORD...          # one text for each record
-//!     additional RECORD...
-//!     authority RECORD...
-//!     rcode RCODE               # default NOERROR
-//!     ederror CODE [TEXT]       # an extended error (RFC 8914) for clients with EDNS
-//!     fallthrough [ZONES...]    # names that nothing matches are asked of the next plugin
 //! }
 //! ```
-//! - **CLASS** and **TYPE** in upper case; `ANY` stands for all. **ZONES** default to those of the server block.
-//! - **REGEX** is looked for anywhere in the name, in lower case and with a dot at its end; the first that matches counts.
+//!
+//! - **CLASS** and **TYPE** in upper case; `ANY` stands for all. **ZONES** default to those of the
+//!   server block.
+//! - **REGEX** is looked for anywhere in the name, in lower case and with a dot at its end; the
+//!   first that matches counts.
 //! - **RECORD** is a line of a zone file: `"{{ .Name }} 60 IN A 192.0.2.1"`.
 //!
-//! Templates are tried in their order. One for other classes, types or zones is passed over. If none of its expressions
-//! matches, the question goes on where `fallthrough` says so, and is SERVFAIL otherwise.
+//! Templates are tried in their order. Templates for other classes, types or zones are skipped. If
+//! none of its expressions matches, the question goes on where `fallthrough` says so, and is
+//! SERVFAIL otherwise.
 //!
 //! What stands in `{{ }}` is the part of Go's text/template that Corefiles use:
-//! - `.Name`, `.Zone` (of this template), `.Class`, `.Type`, `.Remote` (the client's address), `.Regex`, `.Match`, `.Group`,
-//!   `.Group.NAME`, `.Question.Name` (as the client wrote it), `.Question.Qtype`, `.Question.Qclass`
-//! - `index .Match 1`, `index .Group "1"`, `parseInt TEXT BASE BITS`, `printf`, `len`, `eq`, `ne`, `not`, `and`, `or`
+//!
+//! - `.Name`, `.Zone` (of this template), `.Class`, `.Type`, `.Remote` (the client's address),
+//!   `.Regex`, `.Match`, `.Group`, `.Group.NAME`, `.Question.Name` (as the client wrote it),
+//!   `.Question.Qtype`, `.Question.Qclass`
+//! - `index .Match 1`, `index .Group "1"`, `parseInt TEXT BASE BITS`, `printf`, `len`, `eq`, `ne`,
+//!   `not`, `and`, `or`
 //! - `if`, `else if`, `else`, `end`; `|`, parentheses, `{{- -}}`, `{{/* a comment */}}`
 //!
-//! If the answer to a question for A or AAAA is a CNAME, the server is asked for its target, and what it answers follows.
+//! If the answer to a question for A or AAAA is a CNAME, the server is asked for its target, and
+//! what it answers follows.
 //!
 //! ## Examples
+//!
 //! ```corefile
 //! . {
 //!     template IN A example. {
@@ -47,17 +51,12 @@
 //! ```
 //!
 //! ## Metrics
-//! - `coredns_template_matches_total{server,zone,view,class,type}`: questions that a template matched.
-//! - `coredns_template_template_failures_total{...,section,template}`: texts that could not be filled in.
-//! - `coredns_template_rr_failures_total{...,section,template}`: texts that were no record.
 //!
-//! ## Differences from CoreDNS
-//! - `var` and `expr` are refused as not yet served, and so is what is not named above of text/template, `.Message` too.
-//! - A field that does not exist is refused when the Corefile is loaded; CoreDNS fails each question.
-//! - `.Meta` is always empty: there is no *metadata*.
-//! - Records of other types than A, AAAA, CAA, CNAME, DNAME, HINFO, MX, NAPTR, NS, PTR, SOA, SPF, SRV and TXT are written
-//!   as octets (`\# LENGTH HEX`).
-//! - An alias whose target fails for both families is SERVFAIL with the alias, as for *kubernetes*; CoreDNS says NOERROR.
+//! - `coredns_template_matches_total{server,zone,view,class,type}`: questions that a template
+//!   matched.
+//! - `coredns_template_template_failures_total{...,section,template}`: texts that could not be
+//!   filled in.
+//! - `coredns_template_rr_failures_total{...,section,template}`: texts that were no record.
 
 mod expression;
 mod format;
@@ -70,6 +69,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
+use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::target::Target;
 use crate::chain::zones::{Fallthrough, Zones};
@@ -89,7 +89,8 @@ use expression::Subject;
 use text::Text;
 
 /// How the house knows this plugin.
-pub const PLUGIN: Registration = Registration { name: "template", setup };
+pub const PLUGIN: Registration =
+    Registration { name: "template", setup, doc: doc_of!("mod.rs"), options: &[&parse::OPTIONS] };
 
 static MATCHES: Family = Family {
     name: "coredns_template_matches_total",

@@ -4,6 +4,7 @@ use regex::Regex;
 
 use super::text::Text;
 use super::{Template, Texts};
+use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::{Cursor, Word};
@@ -12,9 +13,6 @@ use crate::wire::types::{class_number, rcode_number, type_number};
 
 /// The longest expression, in octets, as in CoreDNS.
 const MAX_REGEX: usize = 10_000;
-
-/// The options of a block.
-const KNOWN: &[&str] = &["match", "answer", "additional", "authority", "rcode", "ederror", "fallthrough"];
 
 /// All templates of a server block.
 pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
@@ -37,9 +35,7 @@ pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
             error: None,
             fallthrough: Fallthrough::default(),
         };
-        while cursor.next_option() {
-            option(&mut cursor, &mut template)?;
-        }
+        OPTIONS.read(&mut cursor, &mut template, s)?;
         if template.regexes.is_empty() {
             template.regexes.extend(all.clone());
         }
@@ -61,43 +57,78 @@ fn number(cursor: &mut Cursor<'_>, what: &str, known: fn(&str) -> Option<u16>) -
     })
 }
 
-fn option(cursor: &mut Cursor<'_>, template: &mut Template) -> Result<()> {
-    let option = cursor.word();
-    match option.as_str() {
-        "match" => {
-            for word in some(cursor)? {
-                template.regexes.push(regex(cursor, word)?);
-            }
-        }
-        "answer" => texts(cursor, &mut template.texts.answer)?,
-        "additional" => texts(cursor, &mut template.texts.additional)?,
-        "authority" => texts(cursor, &mut template.texts.authority)?,
-        // What stands behind it on the line is read as another option, as in CoreDNS.
-        "rcode" => template.rcode = rcode(cursor)?,
-        "ederror" => template.error = Some(extended_error(cursor)?),
-        "fallthrough" => {
-            let zones = cursor.args();
-            template.fallthrough = Fallthrough::read(cursor, &zones);
-        }
+pub(super) static OPTIONS: OptionsOf<Template> = OptionsOf {
+    all: &[
+        OptionOf {
+            name: "match",
+            form: "REGEX...",
+            about: "Expressions, one of which has to match the name (`.*`).",
+            read: |cursor, template, _| {
+                for word in cursor.args_of(1..)? {
+                    template.regexes.push(regex(cursor, word)?);
+                }
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "answer",
+            form: "RECORD...",
+            about: "Records of the answer section, one text for each.",
+            read: |cursor, template, _| texts(cursor, &mut template.texts.answer),
+        },
+        OptionOf {
+            name: "additional",
+            form: "RECORD...",
+            about: "Records of the additional section.",
+            read: |cursor, template, _| texts(cursor, &mut template.texts.additional),
+        },
+        OptionOf {
+            name: "authority",
+            form: "RECORD...",
+            about: "Records of the authority section.",
+            read: |cursor, template, _| texts(cursor, &mut template.texts.authority),
+        },
+        OptionOf {
+            name: "rcode",
+            form: "RCODE",
+            about: "The RCODE of the reply (NOERROR).",
+            // What follows on the line is read as another option, as in CoreDNS.
+            read: |cursor, template, _| {
+                template.rcode = rcode(cursor)?;
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "ederror",
+            form: "CODE [TEXT]",
+            about: "An extended error (RFC 8914) in replies to clients that use EDNS.",
+            read: |cursor, template, _| {
+                template.error = Some(extended_error(cursor)?);
+                Ok(())
+            },
+        },
+        OptionOf {
+            name: "fallthrough",
+            form: "[ZONES...]",
+            about: "Names in these zones (all) that no expression matches are passed to the next plugin.",
+            read: |cursor, template, _| {
+                let zones = cursor.args();
+                template.fallthrough = Fallthrough::read(cursor, &zones);
+                Ok(())
+            },
+        },
         // Without effect since CoreDNS 1.5, and in many Corefiles.
-        "upstream" => drop(cursor.args()),
-        "var" | "expr" => {
-            let complaint = cursor.complain(option, format!("Error during parsing: {option} is not served yet"));
-            return Err(complaint.hint("CoreDNS has it, Signpost does not have it yet; match and if are there").into());
-        }
-        _ => {
-            let message =
-                format!("Error during parsing: Wrong argument count or unexpected line ending after '{option}'");
-            return Err(cursor.unknown(option, message, KNOWN));
-        }
-    }
-    Ok(())
-}
+        OptionOf { name: "upstream", form: "", about: "", read: |cursor, _, _| cursor.args_of(..).map(drop) },
+        OptionOf { name: "var", form: "", about: "", read: |cursor, _, _| Err(not_yet(cursor)) },
+        OptionOf { name: "expr", form: "", about: "", read: |cursor, _, _| Err(not_yet(cursor)) },
+    ],
+    unknown: |word| format!("Error during parsing: Wrong argument count or unexpected line ending after '{word}'"),
+};
 
-/// The words behind an option, which are one at least.
-fn some<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<&'a Word>> {
-    let words = cursor.args();
-    if words.is_empty() { Err(cursor.arg_err()) } else { Ok(words) }
+fn not_yet(cursor: &Cursor<'_>) -> Error {
+    let option = cursor.word();
+    let complaint = cursor.complain(option, format!("Error during parsing: {option} is not served yet"));
+    complaint.hint("CoreDNS has it, Signpost does not have it yet; match and if are there").into()
 }
 
 fn regex(cursor: &Cursor<'_>, word: &Word) -> Result<Regex> {
@@ -113,7 +144,7 @@ fn regex(cursor: &Cursor<'_>, word: &Word) -> Result<Regex> {
 }
 
 fn texts(cursor: &mut Cursor<'_>, texts: &mut Vec<Text>) -> Result<()> {
-    for word in some(cursor)? {
+    for word in cursor.args_of(1..)? {
         texts.push(Text::read(word.as_str()).map_err(|why| -> Error {
             let message = format!("Error during parsing: could not compile template: {word}, {why}");
             cursor.complain(word, message).into()

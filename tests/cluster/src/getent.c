@@ -1,5 +1,5 @@
-/* getent hosts NAME...: as Debian's and Alpine's program of that name, by getaddrinfo of this C library. A line for each
- * address, and the name. Exit status: 2 if a name has none. */
+/* getent hosts NAME...: like Debian's and Alpine's program, with this C library's getaddrinfo.
+ * Prints a line for each address, with the name. Exit status: 2 if a name has none. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>

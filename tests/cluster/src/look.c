@@ -1,7 +1,8 @@
-/* look SECONDS THREADS PAUSE_MS NAME=ADDRESS...: asks this C library's getaddrinfo for the names in turn, all the time.
- * A look-up without that address is failed; one that took a second or more is late, since the resolver had to ask again.
- * Ends after SECONDS or at SIGTERM; prints "LOOK-UPS FAILED LATE LONGEST_MS", and before it a line for each of the
- * first failed or late ones. Same output as look/main.go. */
+/* look SECONDS THREADS PAUSE_MS NAME=ADDRESS...: looks the names up in turn, without end, with this
+ * C library's getaddrinfo. A look-up without that address has failed; one of a second or more is
+ * late, since the resolver had to ask again. Ends after SECONDS or at SIGTERM; prints
+ * "LOOK-UPS FAILED LATE LONGEST_MS", and before it a line for each of the first failed or late
+ * ones. The output is that of look/main.go. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <pthread.h>

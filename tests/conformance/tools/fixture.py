@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The objects of the fixture cluster, from cluster/*.yaml and gen_scale.py.  Needs PyYAML.
 
-  fixture.py DIR     writes them as a folder of manifests, as an API server would give them back: with status and
-                     deletionTimestamp, and with what it adds by itself.  Multi-document YAML, and JSON for the large ones.
+  fixture.py DIR     writes them as a folder of manifests, as an API server would return them: with status and
+                     deletionTimestamp, and with the fields that it adds.  Multi-document YAML, and JSON for the large ones.
 """
 import glob
 import json
@@ -25,7 +25,7 @@ def read(path):
 
 
 def files():
-    """Pairs of a file's name and its objects."""
+    """Yields pairs of a file's name and its objects."""
     for path in sorted(glob.glob(f"{CLUSTER}/*.yaml")):
         yield os.path.basename(path), read(path)
 
@@ -36,22 +36,22 @@ def namespace(name):
 
 
 def objects():
-    """Everything to load, namespaces first and then definitions."""
+    """Returns everything to load, namespaces first, then definitions."""
     everything = [o for _, mine in files() for o in mine] + list(gen_scale.crowd_objects())
     return sorted(everything, key=lambda o: {"Namespace": 0, "CustomResourceDefinition": 1}.get(o["kind"], 2))
 
 
 def given_back(objects):
-    """Those of the objects that a DNS server reads, as the API server has them once they are loaded."""
+    """Returns the objects that a DNS server reads, in the form they have in the API server."""
     for o in objects:
-        if o["kind"] == "ServiceImport":  # nobody writes their status
+        if o["kind"] == "ServiceImport":  # no controller writes their status
             o = {k: v for k, v in o.items() if k != "status"}
         if o["kind"] in SERVED:
             yield o
 
 
 def served():
-    """What a DNS server is given by an API server that holds the fixture."""
+    """Returns what a DNS server gets from an API server with the fixture."""
     return [*given_back(objects()), *map(namespace, BUILT_IN)]
 
 

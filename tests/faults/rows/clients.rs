@@ -1,4 +1,5 @@
-//! What clients can do: ask over streams and not read, ask without end, ask what nobody answers.
+//! What clients can do: ask over streams and not read, ask without end, ask for names that get no
+//! answer.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,15 +24,15 @@ use crate::upstream::{Act, Answer, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "K1",
-        injected: "8 connections that ask for answers of 60 kB again and again and read nothing, over TCP and over TLS; from the cache (TXT), in the long form also of the cluster (SRV of 4,000 endpoints), within 170 MiB",
-        wanted: "at most 10 MiB more than in quiet; the process lives, no query over UDP is lost",
+        injected: "8 connections, over TCP and over TLS, that ask repeatedly for answers of 60 kB and do not read; from the cache (TXT), in the long form also from the cluster (SRV of 4,000 endpoints), within 170 MiB",
+        wanted: "at most 10 MiB more than without load; the process survives, no query over UDP is lost",
         place: Place::Here,
         run: k1,
     },
     Row {
         id: "K2",
-        injected: "4 TCP connections that ask for SRV of a headless Service with 1,000 endpoints without a pause, and read",
-        wanted: "UDP does not notice: all answered; p99 at most 3 times that of quiet and 2 ms",
+        injected: "4 TCP connections that ask without a pause for SRV of a headless Service with 1,000 endpoints, and read",
+        wanted: "UDP is not affected: all answered; p99 at most 3 times that without load, and 2 ms",
         place: Place::Here,
         run: k2,
     },
@@ -44,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "K6",
-        injected: "an API server that says nothing at the start, and 8,000 questions a second for unknown names of the cluster; beside them names outside of it",
+        injected: "an API server that does not reply at the start, and 8,000 questions a second for unknown names of the cluster, beside names outside it",
         wanted: "all names outside answered",
         place: Place::Here,
         run: k6,
@@ -58,7 +59,7 @@ const BIG: &str = "big.default.svc.cluster.local";
 
 //----------- The bed --------------------------------------------------------
 
-/// A server with a cluster and an upstream of large answers, over UDP, TCP and TLS.
+/// A server with a cluster and an upstream with large answers, over UDP, TCP and TLS.
 struct Bed {
     server: Server,
     secure: SocketAddr,
@@ -99,7 +100,7 @@ impl Bed {
         let client = pki.client(None, &[&rustls::version::TLS13]);
         let secure = SocketAddr::from(([127, 0, 0, 1], port));
         let bed = Self { server, secure, client, _upstream: upstream, _cluster: cluster, _pki: pki, fence };
-        // Data have come, and the answer is in the cache.
+        // The data have arrived, and the answer is in the cache.
         let end = Instant::now() + Duration::from_secs(20);
         while bed.srv().ask_stream(bed.server.address()).is_none_or(|reply| reply.octets.len() < 10_000) {
             assert!(Instant::now() < end, "the cluster is not known");
@@ -118,7 +119,7 @@ impl Bed {
         question("kept.test").of(TXT)
     }
 
-    /// Questions over UDP for a name of the cluster, for so long.
+    /// Asks over UDP for a name of the cluster, for `seconds`.
     fn ask(&self, rate: u32, seconds: f64) -> Load {
         let packet = question(SERVICE).packet();
         load(self.server.address(), rate, (0..(f64::from(rate) * seconds) as usize).map(|_| packet.clone()))
@@ -130,7 +131,7 @@ fn framed(question: &Question) -> Vec<u8> {
     [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat()
 }
 
-/// A connection whose own side takes little.
+/// Opens a connection with a small receive buffer.
 fn connect(address: SocketAddr) -> Option<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).ok()?;
     socket.set_recv_buffer_size(4096).ok()?;
@@ -142,7 +143,7 @@ fn connect(address: SocketAddr) -> Option<TcpStream> {
 
 //----------- K1 -------------------------------------------------------------
 
-/// Asks again and again, from a new connection when the server has had enough, and reads nothing.
+/// Asks again and again without reading; connects again when the server closes the connection.
 fn stare(bed: &Bed, secure: bool, question: &Question, is_over: &AtomicBool) {
     let padded = framed(&question.clone().option(12, &vec![0; 60_000]));
     let frames = framed(question).repeat(100);
@@ -274,7 +275,7 @@ fn k2(run: &Run) -> Found {
 
 //----------- K3 and K6 ------------------------------------------------------
 
-/// Other names, ten a second.
+/// Asks for other names, ten a second.
 fn outside(server: SocketAddr, count: usize) -> Load {
     load(server, 10, questions(&fresh("outside-", count)).iter().map(Question::packet))
 }
@@ -306,7 +307,7 @@ fn k3(run: &Run) -> Found {
 }
 
 fn k6(run: &Run) -> Found {
-    // It takes connections and says nothing.
+    // It accepts connections and never replies.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let api = silent.local_addr().expect("bound");
     let upstream = Upstream::start(well);

@@ -1,4 +1,4 @@
-//! What changes around the server, or turns against it: files of upstreams, loops, ports.
+//! Changes and traps around the server: files of upstreams, loops, ports.
 
 use std::time::{Duration, Instant};
 
@@ -13,22 +13,22 @@ use crate::upstream::{Act, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C11",
-        injected: "the resolv.conf behind `forward` names another upstream, is emptied, and is swapped by a symbolic link",
+        injected: "the resolv.conf of `forward` names another upstream, is emptied, and is replaced through a symbolic link",
         wanted: "the new upstream is used, an empty file changes nothing; no query fails",
         place: Place::Namespace,
         run: c11,
     },
     Row {
         id: "C12",
-        injected: "the server is its own upstream from the start; later on, an upstream sends every query back (200 at a time)",
-        wanted: "every query is answered, the process lives, and a question does not go round for long",
+        injected: "the server is its own upstream from the start; later, an upstream sends every query back (200 at a time)",
+        wanted: "every query is answered, the process survives, and no question circulates for long",
         place: Place::Here,
         run: c12,
     },
     Row {
         id: "C15",
         injected: "10 ephemeral ports for everything and 5,000 questions a second whose answers take 500 ms; then a second of quiet",
-        wanted: "no panic, 95 % of the queries answered, be it with SERVFAIL; well again after that second",
+        wanted: "no panic, 95 % of the queries answered, SERVFAIL included; back to normal after that second",
         place: Place::Namespace,
         run: c15,
     },
@@ -70,13 +70,13 @@ fn c11(run: &Run) -> Found {
     .must(failed == 0, "a query failed")
 }
 
-/// Whether a question about a new name gets its answer.
+/// Returns whether a question about a new name gets its answer.
 fn fresh_reply(server: &crate::server::Server) -> bool {
     let name = fresh("c11-", 1).remove(0);
     question(&name).ask(server.address()).is_some_and(|reply| is_right(&name, &reply))
 }
 
-/// Asks until this upstream is asked, and tells how long that took.
+/// Asks until this upstream is asked; returns how long that took.
 fn until_used(upstream: &Upstream, server: &crate::server::Server, asked: &mut Vec<bool>) -> Option<Duration> {
     let (start, before) = (Instant::now(), upstream.count());
     while start.elapsed() < PATIENCE {
@@ -107,7 +107,7 @@ fn c12(run: &Run) -> Found {
         Times::of(replies.iter().map(|reply| reply.as_ref().map_or(PATIENCE, |reply| reply.after))).within(1.0);
     let later_lives = server.0.is_running();
     drop(server);
-    // From the start: the server's own port is its upstream.
+    // From the start, the server's own port is its upstream.
     let port = free_port();
     let corefile = format!(".:{port} .:PORT {{\n    bind 127.0.0.1\n    loop\n    forward . 127.0.0.1:{port}\n}}\n");
     let mut looped = run.try_serve(&corefile);
@@ -133,7 +133,7 @@ fn c12(run: &Run) -> Found {
 
 //----------- C15 ------------------------------------------------------------
 
-/// The ports that the kernel hands out in this namespace.
+/// The ephemeral ports of this namespace.
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 fn c15(run: &Run) -> Found {
@@ -156,7 +156,7 @@ fn c15(run: &Run) -> Found {
         names.len(),
         first.map_or("nothing".to_owned(), |reply| millis(reply.after)),
     ))
-    // Some are lost in full buffers of sockets, on both sides, when the machine is busy.
+    // On a busy machine some are lost in full socket buffers, on both sides.
     .must(lost * 20 <= names.len(), "too many queries were not answered")
     .must(!server.0.output().contains("panic"), "it panicked")
     .must(right == after.len(), "not well again afterwards")

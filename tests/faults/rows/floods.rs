@@ -1,4 +1,4 @@
-//! More than is good: many questions, long answers, names made to collide.
+//! Floods: many questions, long answers, names made to collide.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -21,15 +21,15 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "C18",
-        injected: "a chain of 1,000 CNAMEs, one that is a circle, and 40 CNAMEs of one name; `cache`",
-        wanted: "answered without following any of it; memory hardly grows",
+        injected: "a chain of 1,000 CNAMEs, a circular one, and 40 CNAMEs of one name; `cache`",
+        wanted: "answered without following the chain; memory hardly grows",
         place: Place::Here,
         run: c18,
     },
     Row {
         id: "D8",
-        injected: "a flood of names that all fall into one of the 256 parts of CoreDNS's cache (its hash has no key), beside one name that is asked often",
-        wanted: "the name asked often stays in the cache",
+        injected: "a flood of names for one of the 256 parts of CoreDNS's cache (its hash has no key), beside one name that is asked often",
+        wanted: "the frequent name stays in the cache",
         place: Place::Here,
         run: d8,
     },
@@ -76,15 +76,16 @@ fn c17(run: &Run) -> Found {
         heard.good(),
         failing.iter().map(Load::asked).sum::<usize>()
     ))
-    // Questions may come between the end of an exchange and its failure being kept; on a busy machine that is many. The
-    // short form holds that they are not asked one by one, the long form the number that is promised.
+    // Questions may come between the end of an exchange and the moment its failure is kept; many on
+    // a busy machine. The short form checks that they are not asked one by one, the long form the
+    // promised number.
     .must(silent.max(broken) <= run.pick(50, 3), "a failing name was asked for too often")
     .must(heard.good() * 100 >= others.len() * 99, "other names suffered")
 }
 
 //----------- C18 ------------------------------------------------------------
 
-/// CNAMEs that lead from `c0` to the last one, and the address of that.
+/// Returns CNAMEs from `c0` to the last one, and its address.
 fn chain(seen: &Seen, hops: usize) -> Answer {
     let owner = |at: usize| wire(&format!("c{at}.c18"));
     let first = Answer::to(&seen.packet).record(0, &[0xC0, 12], (CNAME, 60), &owner(0));
@@ -114,7 +115,7 @@ fn c18(run: &Run) -> Found {
     for kind in ["long", "circle", "fan"] {
         for name in fresh(&format!("{kind}-c18-"), each) {
             let start = Instant::now();
-            // Twice: as it came, and from the cache.
+            // Twice: from the upstream and from the cache.
             heard += (0..2).filter(|_| question(&name).resolve(server.address()).is_some()).count();
             times.push(start.elapsed() / 2);
         }
@@ -129,13 +130,13 @@ fn c18(run: &Run) -> Found {
         grown as f64 / 1024.0
     ))
     .must(heard == each * 6 && lives, "a query was not answered")
-    // The answers themselves, of 30 KB each and kept, and what pools and threads keep.
+    // The cached answers, of 30 KB each, and what pools and threads keep.
     .must(grown < 64 << 10, "memory grew by 64 MiB")
 }
 
 //----------- D8 -------------------------------------------------------------
 
-/// CoreDNS's hash of a question (FNV-1, 64 bits) for type A in class IN without flags.
+/// Returns CoreDNS's hash of a question (FNV-1, 64 bits) for type A in class IN without flags.
 fn fnv(name: &str) -> u64 {
     let key = [b"00\0\x01\0\x01", name.as_bytes(), b"."].concat();
     key.iter().fold(0xCBF2_9CE4_8422_2325, |hash, octet| hash.wrapping_mul(0x0000_0100_0000_01B3) ^ u64::from(*octet))
@@ -147,7 +148,7 @@ fn d8(run: &Run) -> Found {
     let hot = fresh("d8-hot-", 1).remove(0);
     let names = (0_u64..).map(|at| format!("d8-{at}.test")).filter(|name| fnv(name) % 256 == fnv(&hot) % 256);
     let names: Vec<String> = names.take(run.pick(1_000, 8_000)).collect();
-    // The hot name is known before, and every tenth question is for it.
+    // The hot name is cached first, and every tenth question is for it.
     (0..20).for_each(|_| _ = question(&hot).ask(server.address()));
     let asked: Vec<&String> = names.chunks(9).flat_map(|some| some.iter().chain([&hot])).collect();
     let heard = load(server.address(), 1_000, asked.iter().map(|name| question(name).packet()));
@@ -165,7 +166,7 @@ fn d8(run: &Run) -> Found {
 
 //----------- M2 -------------------------------------------------------------
 
-/// How many different names were open at the same time at most, if each takes this long.
+/// Returns how many different names were open at the same time at most, if each takes this long.
 fn most_open(seen: &[Seen], time: Duration) -> usize {
     let mut known = HashSet::new();
     let first = seen.iter().filter(|seen| !seen.is_probe() && known.insert(seen.name()));
@@ -186,7 +187,7 @@ fn m2(run: &Run) -> Found {
     let server = run.forward(&cluster.directive(), &[upstream.address], &format!("max_concurrent {most}"));
     let (flood, local, seconds) = run.pick((2_000, 200, 4), (50_000, 5_000, 20));
     let packet = question(SERVICE).packet();
-    // Made before: the load shall be a load, not a maker of names.
+    // Made in advance, so that the load does not spend its time on them.
     let names: Vec<Vec<u8>> =
         questions(&fresh("m2-", (flood * seconds) as usize)).iter().map(Question::packet).collect();
     let (flooded, heard) = std::thread::scope(|scope| {
@@ -195,7 +196,8 @@ fn m2(run: &Run) -> Found {
         let heard = load(server.address(), local, questions);
         (joined(flooded), heard)
     });
-    // Less than the 2 s, so that what takes the place of an answer, or of a question given up, is not counted beside it.
+    // Less than the 2 s, so that the successor of an answered or abandoned question is not counted
+    // beside it.
     let open = most_open(&upstream.seen(), Duration::from_millis(1_700));
     let memory = server.memory("VmHWM") as f64 / 1024.0;
     let times = heard.all_times();

@@ -1,4 +1,4 @@
-//! Forgers: what they can guess, what they can send, and what we tell them.
+//! Forgers: what they can guess, what they can send, and what replies tell them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,35 +16,35 @@ use crate::upstream::{Act, Answer, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "D1",
-        injected: "nothing; ids and source ports are looked at where they arrive",
-        wanted: "ids evenly spread (chi-square over 256 classes of both octets, p > 0.001), new ports all the time, no id twice at a time on a port",
+        injected: "nothing; the upstream records ids and source ports",
+        wanted: "ids evenly spread (chi-square over 256 classes of both octets, p > 0.001), changing ports, no id used twice at a time on a port",
         place: Place::Here,
         run: d1,
     },
     Row {
         id: "D2",
         injected: "1,000 forged replies (200 in the short form) with wrong ids to the right port, before each answer; 100,000 a second",
-        wanted: "no forged one believed, 99.9 % answered",
+        wanted: "no forged reply accepted, 99.9 % answered",
         place: Place::Here,
         run: d2,
     },
     Row {
         id: "D4",
-        injected: "`random_case`: the upstream keeps the case, writes all in lower case, or a forger guesses it wrong (CoreDNS has no such option and runs without)",
-        wanted: "all answered; a reply in the wrong case is not believed while another way is left",
+        injected: "`random_case`: the upstream keeps the case, answers in lower case, or a forger guesses it wrong (CoreDNS has no such option and runs without it)",
+        wanted: "all answered; a reply in the wrong case is not accepted while there is another way",
         place: Place::Here,
         run: d4,
     },
     Row {
         id: "D12",
-        injected: "clients say that they take 4,096 octets; the upstream has 2,000",
-        wanted: "the upstream is told 1,232 or less, so that nothing is fragmented; all answers come whole",
+        injected: "clients announce 4,096 octets; the upstream has 2,000",
+        wanted: "the server announces 1,232 or less upstream, so that nothing is fragmented; all answers are complete",
         place: Place::Here,
         run: d12,
     },
     Row {
         id: "D13",
-        injected: "before each answer, spoofed ICMP about the very query: port, host and net unreachable, fragmentation needed",
+        injected: "before each answer, spoofed ICMP about the same query: port, host and net unreachable, fragmentation needed",
         wanted: "no query fails",
         place: Place::Namespace,
         run: d13,
@@ -52,7 +52,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "D14",
         injected: "20 clients ask for the same name, each with another client subnet (EDNS option 8); `cache`",
-        wanted: "the subnet does not go upstream, and the cache is not split by it",
+        wanted: "the subnet is not sent upstream, and does not split the cache",
         place: Place::Here,
         run: d14,
     },
@@ -63,7 +63,7 @@ pub(crate) const ROWS: &[Row] = &[
 /// The value of chi-square with 255 degrees of freedom that is exceeded once in a thousand times.
 const CHI_SQUARE: f64 = 330.5;
 
-/// How far octets are from being spread evenly.
+/// Returns how far octets are from an even distribution.
 fn chi_square(octets: impl Iterator<Item = u8>) -> f64 {
     let mut counts = [0.0_f64; 256];
     octets.for_each(|octet| counts[usize::from(octet)] += 1.0);
@@ -80,7 +80,8 @@ fn d1(run: &Run) -> Found {
     let seen: Vec<Seen> = upstream.seen().into_iter().filter(|seen| !seen.is_probe() && !seen.tcp).collect();
     let [high, low] = [0, 1].map(|at| chi_square(seen.iter().map(|seen| seen.packet[at])));
     let ports: BTreeSet<u16> = seen.iter().map(|seen| seen.from.port()).collect();
-    // An answer takes 5 ms at least: what comes sooner with the same id and port comes while the first is open.
+    // An answer takes at least 5 ms, so an earlier query with the same id and port comes while the
+    // first is open.
     let mut last: HashMap<(u16, [u8; 2]), &Seen> = HashMap::new();
     let mut twice = 0;
     for one in &seen {
@@ -107,8 +108,8 @@ fn d2(run: &Run) -> Found {
         if seen.tcp {
             return vec![Act::send(good)];
         }
-        // A forger who found the port: all he has to guess is the id. He never sends the right one, so that whatever
-        // is believed was believed wrongly.
+        // A forger that found the port has to guess only the id. It never sends the right one, so
+        // every accepted forgery is an error.
         let forged = Answer::to(&seen.packet).a("6.6.6.6", 60);
         let id = |_| good.query_id().wrapping_add(fastrand::u16(1..));
         let mut acts: Vec<Act> = (0..forgeries).map(id).map(|id| Act::send(forged.clone().id(id))).collect();
@@ -132,7 +133,7 @@ fn d2(run: &Run) -> Found {
 
 //----------- D4 -------------------------------------------------------------
 
-/// What an upstream makes of the case of names, by their first letters.
+/// Changes the case of names as the first letters of the name say.
 fn cased(seen: &Seen) -> Vec<Act> {
     let lower = |packet: &[u8]| {
         let mut packet = packet.to_vec();
@@ -163,7 +164,7 @@ fn d4(run: &Run) -> Found {
     let mut words = Vec::new();
     let mut found = Found::default();
     for kind in ["keep", "forg", "lose"] {
-        // Each with a server of its own: an upstream that loses the case is remembered.
+        // Each with its own server, because an upstream that loses the case is remembered.
         let upstream = Upstream::start(cased);
         let server = run.forward("", &[upstream.address], if ours { "random_case" } else { "" });
         let names = fresh(&format!("{kind}-d4-name-of-some-length-"), run.pick(20, 100));
@@ -202,10 +203,10 @@ fn d12(run: &Run) -> Found {
 
 //----------- D13 ------------------------------------------------------------
 
-/// ICMP "destination unreachable": net, host, port, fragmentation needed.
+/// Codes of ICMP "destination unreachable": net, host, port, fragmentation needed.
 const UNREACHABLE: [u8; 4] = [0, 1, 3, 4];
 
-/// The checksum of IP and ICMP.
+/// Returns the checksum of IP and ICMP.
 fn checksum(octets: &[u8]) -> [u8; 2] {
     let mut sum: u32 =
         octets.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two.get(1).copied().unwrap_or(0))).sum();
@@ -215,7 +216,7 @@ fn checksum(octets: &[u8]) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
-/// An ICMP message that says that a datagram from one to the other cannot be delivered.
+/// Returns an ICMP message: a datagram from one to the other cannot be delivered.
 fn unreachable(code: u8, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let mut ip = vec![0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 17, 0, 0];
     for address in [from, to] {

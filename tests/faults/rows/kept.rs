@@ -18,7 +18,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "D5",
         injected: "answers carry an address, an NS and a DNAME of names that were not asked for; `cache`",
-        wanted: "nothing of it comes from the cache, and the other name keeps its own answer",
+        wanted: "these records are not served from the cache, and the other name keeps its own answer",
         place: Place::Here,
         run: d5,
     },
@@ -38,22 +38,22 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "D9",
-        injected: "NXDOMAIN for another type of a name that is kept, for the name above one, and SERVFAIL for an expired one (`serve_stale`)",
-        wanted: "the positive answer goes on",
+        injected: "NXDOMAIN for another type of a cached name, NXDOMAIN for a cached name's parent, and SERVFAIL for an expired name (`serve_stale`)",
+        wanted: "the positive answer stays in use",
         place: Place::Here,
         run: d9,
     },
     Row {
         id: "D10",
         injected: "TTLs of 0, 1, a day, 2^31 and 2^32 - 1",
-        wanted: "at most an hour; what is above 2^31 - 1 counts as 0, which CoreDNS's lowest TTL makes 5",
+        wanted: "at most an hour; TTLs above 2^31 - 1 count as 0, which CoreDNS's lowest TTL makes 5",
         place: Place::Here,
         run: d10,
     },
     Row {
         id: "D11",
         injected: "a name with a TTL of 3 is withdrawn at its source while it is asked 50 times a second",
-        wanted: "gone when its TTL has run out; the TTL never grows",
+        wanted: "gone when its TTL has expired; the TTL never grows",
         place: Place::Here,
         run: d11,
     },
@@ -70,15 +70,15 @@ pub(crate) const ROWS: &[Row] = &[
 const SHORT: &str = "cache 3600 {\n        success 9984 3600 1\n        denial 9984 3600 1\n    }";
 const STALE: &str = "cache 30 {\n        success 9984 30 1\n        denial 9984 30 1\n        serve_stale 1h\n    }";
 
-/// The answer of an upstream with another TTL.
+/// Returns an upstream's answer with another TTL.
 fn with_ttl(seen: &Seen, ttl: u32) -> Answer {
     Answer::to(&seen.packet).a(&address(&seen.name()).to_string(), ttl)
 }
 
 //----------- Whose records --------------------------------------------------
 
-/// How many records of a reply belong to other names than the one in question. The name servers of the zone above
-/// may stand there.
+/// Returns how many records of a reply belong to other names than the question's. The name servers
+/// of the parent zone are allowed.
 fn extras(reply: &Reply) -> usize {
     let asked = Name::from_message(&reply.octets, 12).map(|(name, _)| name);
     let foreign = |record: &&RawRecord| ![NS, OPT].contains(&record.rtype) && Some(&record.owner) != asked.as_ref();
@@ -189,7 +189,7 @@ fn d7(run: &Run) -> Found {
 
 //----------- Which answer ---------------------------------------------------
 
-/// Whether something comes true within the time that tests have.
+/// Returns whether a condition holds within the time of a test.
 fn is_soon(is: impl Fn() -> bool) -> bool {
     let end = Instant::now() + 6 * PATIENCE;
     loop {
@@ -216,7 +216,7 @@ fn d9(run: &Run) -> Found {
     let is_denied = |name: &str, of: u16| {
         question(name).of(of).ask(server.address()).is_some_and(|reply| [NOERROR, NXDOMAIN].contains(&reply.rcode()))
     };
-    // What is kept is what the row is about: until it is there, a machine that does other things may take its time.
+    // The row is about what is kept; a busy machine may take its time to store it.
     let mut kept = vec![is_soon(|| is_well("both.test")), is_soon(|| is_well("brief.test"))];
     let denied = is_soon(|| is_denied("both.test", AAAA)) && is_soon(|| is_denied("above.test", A));
     kept.push(is_well("both.test"));

@@ -1,4 +1,4 @@
-//! Upstreams that answer late, or sometimes, or where nobody listens.
+//! Upstreams that answer late or sometimes, or whose port is closed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::upstream::{Act, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C3",
-        injected: "two upstreams lose 10, 30 or 50 % of the queries that come by UDP",
+        injected: "two upstreams lose 10, 30 or 50 % of the queries over UDP",
         wanted: "99.99, 99.9 and 99 % answered within 5 s; at most 3 sends of a question to an upstream and transport",
         place: Place::Here,
         run: c3,
@@ -27,14 +27,14 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "C10",
-        injected: "nobody listens at the first of two upstreams (ICMP port unreachable)",
+        injected: "the port of the first of two upstreams is closed (ICMP port unreachable)",
         wanted: "every query answered; within 50 ms",
         place: Place::Here,
         run: c10,
     },
 ];
 
-/// How often each question came, by name and transport, at most.
+/// Returns how often a question was sent at most, by name and transport.
 pub(super) fn most_sends(seen: &[Seen]) -> usize {
     let mut sends: HashMap<(String, bool), usize> = HashMap::new();
     for seen in seen.iter().filter(|seen| !seen.is_probe()) {
@@ -59,7 +59,8 @@ fn c3(run: &Run) -> Found {
         .must(results.iter().all(|(_, _, sends)| *sends <= 3), "a question was sent more than 3 times")
 }
 
-/// Queries that were answered, of how many, and the most sends of one, when a share of datagrams is lost.
+/// Returns the number of answered queries, the number of all, and the most sends of one, if a share
+/// of datagrams is lost.
 fn lossy(run: &Run, share: u64) -> (usize, usize, usize) {
     let losing = || {
         Upstream::start(move |seen| {
@@ -77,8 +78,9 @@ fn lossy(run: &Run, share: u64) -> (usize, usize, usize) {
     let sends = upstreams.iter().map(|upstream| most_sends(&upstream.seen())).max();
     let mut right = names.len() - failed.len();
     if !run.long && !failed.is_empty() {
-        // A busy machine lets a process stand still for seconds, which says nothing about it. Stub resolvers ask again, and
-        // later than for the second that a failure is remembered (RFC 9520).
+        // On a busy machine a process may stand still for seconds, which is not a failure. Stub
+        // resolvers ask again, and later than the second for which a failure is remembered (RFC
+        // 9520).
         std::thread::sleep(Duration::from_millis(1_100));
         let replies = ask_all(&questions(&failed), 5, |question| question.ask(server.address()));
         right += right_and_wrong(&failed, &replies).0;
@@ -92,7 +94,7 @@ fn c4(run: &Run) -> Found {
         vec![Act::Wait(late), Act::send(answer(seen))]
     });
     let server = run.forward("", &[upstream.address], "");
-    // What the upstream is like has to be learnt first.
+    // The server has to learn about the upstream first.
     load(server.address(), 100, questions(&fresh("c4-first-", 100)).iter().map(Question::packet));
     let (before, names) = (upstream.count(), fresh("c4-", run.pick(300, 3_000)));
     let heard = load(server.address(), 200, names.iter().map(|name| question(name).packet()));

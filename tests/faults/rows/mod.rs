@@ -1,4 +1,4 @@
-//! All rows, by what goes wrong. Numbers are those of the fault table that the project set out with.
+//! All rows, by kind of fault. Their numbers are those of the project's first fault table.
 
 mod clients;
 mod config;

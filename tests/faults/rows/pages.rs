@@ -1,4 +1,4 @@
-//! Clients of `/health`, `/ready` and `/metrics` that would keep probes and scrapers out.
+//! Clients of `/health`, `/ready` and `/metrics` that would block probes and scrapers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::support::{PATIENCE, free_port};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "K4",
-        injected: "10,000 connections (300 in the short form) to `/health`, `/ready` and `/metrics` that pipeline and do not read, drip a header, are silent, send half a request, a header or a body without end, read an octet at a time, come again and again, or stay idle: one kind after the other",
+        injected: "10,000 connections (300 in the short form) to `/health`, `/ready` and `/metrics` that pipeline and do not read, drip a header, are silent, send half a request, send an endless header or body, read an octet at a time, reconnect repeatedly, or stay idle: one kind after the other",
         wanted: "every probe and scrape on a new connection is answered, within a second; memory hardly grows",
         place: Place::Here,
         run: k4,
@@ -21,16 +21,16 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "K5",
         injected: "16 clients ask for `/metrics` as fast as they can for 10 s (100 pages each in the short form)",
-        wanted: "every one is answered, and `/health` beside them; at most half a core",
+        wanted: "every request is answered, and so is `/health`; at most half a core",
         place: Place::Here,
         run: k5,
     },
 ];
 
-/// From a probe to its reply, at the latest.
+/// The longest time from a probe to its reply.
 const IN_TIME: Duration = Duration::from_secs(1);
 
-/// A server with its three pages.
+/// Starts a server with its three pages.
 fn serve(run: &Run) -> (Server, [(SocketAddr, &'static str); 3]) {
     let pages = ["/health", "/ready", "/metrics"].map(|path| (SocketAddr::from(([127, 0, 0, 1], free_port())), path));
     let [health, ready, metrics] = pages.map(|(address, _)| address);

@@ -1,4 +1,4 @@
-//! Real servers as upstreams, to check what the scripted one makes us believe; and hours without one.
+//! Real servers as upstreams, to check the scripted one; and hours without an upstream.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -14,22 +14,22 @@ use crate::upstream::{Act, Answer, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "M3",
-        injected: "names with a TTL of 1 s, and an upstream that is dead for a minute (3 s in the short form) and returns (`serve_stale`)",
-        wanted: "every name answered all the time with TTL 30 or less and EDE 3; fresh again soon after the return",
+        injected: "names with a TTL of 1 s, and an upstream that is down for a minute (3 s in the short form) and recovers (`serve_stale`)",
+        wanted: "every name always answered with TTL 30 or less and EDE 3; fresh again soon after the recovery",
         place: Place::Here,
         run: m3,
     },
     Row {
         id: "R1",
         injected: "nothing: Unbound as the upstream; addresses, long TXT, CNAME, other types, denials",
-        wanted: "what Unbound says, word by word",
+        wanted: "exactly Unbound's answers",
         place: Place::Here,
         run: unbound,
     },
     Row {
         id: "R2",
         injected: "nothing: NSD as the upstream; the same",
-        wanted: "what NSD says, word by word",
+        wanted: "exactly NSD's answers",
         place: Place::Here,
         run: nsd,
     },
@@ -37,7 +37,7 @@ pub(crate) const ROWS: &[Row] = &[
 
 //----------- Stale ----------------------------------------------------------
 
-/// What names have when their upstream is back.
+/// The address of all names when their upstream is back.
 const RETURNED: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
 
 fn brief(seen: &Seen) -> Vec<Act> {
@@ -92,13 +92,13 @@ alias.real.test. 60 IN CNAME www.real.test.
 odd.real.test. 60 IN TYPE65280 \\# 4 01020304
 ";
 
-/// The zone, and a text that does not fit into a datagram.
+/// Returns the zone, with a text that does not fit into a datagram.
 fn zone() -> String {
     let text = (0..12).map(|at| format!("text.real.test. 60 IN TXT \"{at} {}\"\n", "x".repeat(180)));
     ZONE.to_owned() + &text.collect::<String>()
 }
 
-/// Questions about that zone.
+/// Returns questions about that zone.
 fn asked() -> Vec<Question> {
     let names = ["www", "alias", "text", "odd", "none", "WwW", "alias"];
     let types = [A, AAAA, CNAME, TXT, 65_280, 6, 2, 255];
@@ -107,7 +107,7 @@ fn asked() -> Vec<Question> {
     all.collect()
 }
 
-/// A reply as text: RCODE, flags and records.
+/// Returns a reply as text: RCODE, flags and records.
 fn words(reply: &Option<Reply>) -> Option<String> {
     reply.as_ref().map(|reply| text(&decode(&reply.octets)))
 }
@@ -122,7 +122,7 @@ impl Drop for Peer {
     }
 }
 
-/// Compares answers of a real server with those through the server that is tested.
+/// Compares a real server's own answers with those that the server under test forwards.
 fn compare(run: &Run, program: &str, arguments: &[&str], port: u16, folder: &tempfile::TempDir) -> Found {
     let log = || std::fs::File::create(folder.path().join("log")).expect("a log");
     let mut command = Command::new(program);

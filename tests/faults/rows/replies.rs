@@ -1,4 +1,4 @@
-//! Replies that are not what was asked for: errors, forgeries, duplicates; and many who ask the same.
+//! Wrong replies: errors, forgeries, duplicates; and many clients that ask the same.
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         id: "C9",
-        injected: "one of two upstreams says SERVFAIL, REFUSED, FORMERR or NOTIMP; then the same with `failover`",
+        injected: "one of two upstreams answers SERVFAIL, REFUSED, FORMERR or NOTIMP; then the same with `failover`",
         wanted: "relayed after one query; with `failover` the other upstream's answer",
         place: Place::Here,
         run: c9,
     },
     Row {
         id: "C13",
-        injected: "a reply with a wrong id, one to another question, one from another port and garbage; the good answer 50 ms later",
-        wanted: "every query gets the good answer",
+        injected: "a reply with a wrong id, one to another question, one from another port, and garbage; the right answer 50 ms later",
+        wanted: "every query gets the right answer",
         place: Place::Here,
         run: c13,
     },
     Row {
         id: "C14",
-        injected: "1,000 equal questions within 100 ms, before the answer, which takes 500 ms; nothing is cached",
+        injected: "1,000 equal questions within 100 ms, and an answer that takes 500 ms; nothing is cached",
         wanted: "one query upstream, every client answered",
         place: Place::Here,
         run: c14,
@@ -57,7 +57,7 @@ fn c5(run: &Run) -> Found {
         .must(twice == 0, "a query was answered twice")
 }
 
-/// RCODEs that upstreams say when they will not or cannot answer.
+/// RCODEs of upstreams that cannot or will not answer.
 const REFUSALS: [u8; 4] = [2, 5, 1, 4];
 
 fn c9(run: &Run) -> Found {

@@ -1,4 +1,4 @@
-//! Upstreams behind TLS that cannot be trusted.
+//! Upstreams with TLS that cannot be trusted.
 
 use crate::ask::{PATIENCE, SERVFAIL, ask_all};
 use crate::load::{Times, millis};
@@ -9,8 +9,8 @@ use crate::tls::{Flaw, NAME, Secret};
 
 pub(crate) const ROWS: &[Row] = &[Row {
     id: "C16",
-    injected: "DNS over TLS (`tls://`): a good certificate; one that has run out, is another's, or of an unknown authority; a handshake that stalls",
-    wanted: "only the good one is asked, nothing goes out in the clear; else SERVFAIL with an EDE",
+    injected: "DNS over TLS (`tls://`): a valid certificate; one that has expired, is for another name, or is from an unknown authority; a handshake that stalls",
+    wanted: "only the upstream with the valid one is asked, nothing is sent in clear text; otherwise SERVFAIL with an EDE",
     place: Place::Here,
     run: c16,
 }];

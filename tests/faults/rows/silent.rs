@@ -1,4 +1,4 @@
-//! Upstreams that take everything and say nothing.
+//! Upstreams that receive everything and never reply.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -14,28 +14,28 @@ use crate::upstream::{Act, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C1",
-        injected: "one of two upstreams goes silent in the middle of 200 queries a second, and comes back",
-        wanted: "nothing lost, no SERVFAIL; p99 300 ms; out of use within 2 s, in use again 5 s after it is back",
+        injected: "one of two upstreams goes silent during 200 queries a second, and recovers",
+        wanted: "nothing lost, no SERVFAIL; p99 300 ms; out of use within 2 s, in use again 5 s after it recovers",
         place: Place::Here,
         run: c1,
     },
     Row {
         id: "C2",
-        injected: "all upstreams go silent; names that were asked before have expired (`serve_stale`)",
-        wanted: "expired names answered with TTL 30 or less and EDE 3, others SERVFAIL with EDE 22 in 2 s, cluster names as ever",
+        injected: "all upstreams go silent; cached names have expired (`serve_stale`)",
+        wanted: "expired names answered with TTL 30 or less and EDE 3, others SERVFAIL with EDE 22 in 2 s, cluster names as usual",
         place: Place::Here,
         run: c2,
     },
     Row {
         id: "C20",
-        injected: "`failover NXDOMAIN`, and of two upstreams the first is silent, the second says NXDOMAIN to all",
+        injected: "`failover NXDOMAIN`; of two upstreams the first is silent, the second answers NXDOMAIN to all",
         wanted: "every query answered; once the first is known to be silent, it is neither asked nor waited for (50 ms)",
         place: Place::Here,
         run: c20,
     },
     Row {
         id: "M1",
-        injected: "two upstreams, one goes silent for good in the middle of 2,000 queries a second",
+        injected: "one of two upstreams goes silent for good during 2,000 queries a second",
         wanted: "nothing lost, no SERVFAIL; after the first second p99 within 100 ms of before",
         place: Place::Alone,
         run: m1,
@@ -44,26 +44,27 @@ pub(crate) const ROWS: &[Row] = &[
 
 //----------- One of two -----------------------------------------------------
 
-/// Queries asked so shortly before it may already find the silent one silent.
+/// Queries sent this shortly before the silence may already get no reply.
 const BEFORE: Duration = Duration::from_millis(100);
 
 /// A load during which one of two upstreams is silent for a time.
 struct Silence {
     heard: Load,
-    /// When it began and ended, from the start of the load.
+    /// When the silence began and ended, from the start of the load.
     from: Duration,
     until: Duration,
-    /// Ordinary queries that the silent one got, in the same time.
+    /// When ordinary queries reached the silent one, on the same clock.
     to_silent: Vec<Duration>,
 }
 
-/// Asks `rate` questions a second for three spans of time; in the second one of two upstreams is silent.
+/// Asks `rate` questions a second for three spans of time; in the second one, one of two upstreams
+/// is silent.
 fn silence(run: &Run, rate: u32, spans: [Duration; 3]) -> Silence {
     let upstreams = [Upstream::start(well), Upstream::start(well)];
     let server = run.forward("", &[upstreams[0].address, upstreams[1].address], "policy round_robin");
     let count = (spans.iter().sum::<Duration>().as_secs_f64() * f64::from(rate)) as usize;
     let names = fresh("silent-", count);
-    // The first queries of a process are no measure.
+    // The first queries of a process say nothing about its speed.
     ask_all(&questions(&fresh("warm-", 50)), 5, |question| question.ask(server.address()));
     let start = Instant::now();
     let (heard, from, until) = std::thread::scope(|scope| {
@@ -82,14 +83,14 @@ fn silence(run: &Run, rate: u32, spans: [Duration; 3]) -> Silence {
 }
 
 impl Silence {
-    /// How many ordinary queries the silent one got later than 2 s after it fell silent. An upstream that is out may
-    /// be asked now and then when the other one is late.
+    /// Returns how many ordinary queries reached the silent one later than 2 s after it fell
+    /// silent. An upstream that is out may be asked occasionally if the other one is late.
     fn in_use(&self) -> usize {
         let late = self.from + Duration::from_secs(2)..self.until;
         self.to_silent.iter().filter(|at| late.contains(*at)).count()
     }
 
-    /// How long it took after it was back until it was asked again.
+    /// Returns how long after its return it was asked again.
     fn back_after(&self) -> Option<Duration> {
         self.to_silent.iter().find(|at| **at >= self.until).map(|at| *at - self.until)
     }
@@ -137,7 +138,7 @@ fn m1(run: &Run) -> Found {
 
 //----------- All of them ----------------------------------------------------
 
-/// A right answer for a second.
+/// Returns a right answer with a TTL of a second.
 fn for_a_second(seen: &Seen) -> Vec<Act> {
     let address = crate::names::address(&seen.name()).to_string();
     vec![Act::send(crate::upstream::Answer::to(&seen.packet).a(&address, 1))]
@@ -151,7 +152,7 @@ fn c2(run: &Run) -> Found {
     let server = run.forward(&above, &[upstreams[0].address, upstreams[1].address], "");
     let known = fresh("c2-", run.pick(20, 200));
     let ask = |question: &Question| question.ask(server.address());
-    // What a busy machine answers too late is asked again: the row is about what is known.
+    // Asks again for what a busy machine answers too late: the row is about the cached names.
     let mut missing = known.clone();
     for _ in 0..5 {
         let replies = ask_all(&questions(&missing), 5, ask);
@@ -230,7 +231,7 @@ fn c20(run: &Run) -> Found {
     found
 }
 
-/// There is no such name.
+/// Answers that the name does not exist.
 fn denied(seen: &Seen) -> Vec<Act> {
     vec![Act::send(crate::upstream::Answer::to(&seen.packet).rcode(NXDOMAIN))]
 }

@@ -1,4 +1,4 @@
-//! Answers that need TCP, and connections that misbehave.
+//! Answers that need TCP, and connections with faults.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use crate::upstream::{Act, Answer, Seen, Upstream};
 pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C6",
-        injected: "every reply over UDP is truncated, the whole answer of 2,000 octets is there over TCP",
-        wanted: "every client has the whole answer in the end; at most one connection for 100 queries",
+        injected: "every reply over UDP is truncated; the whole answer of 2,000 octets is available over TCP",
+        wanted: "every client finally has the whole answer; at most one connection for 100 queries",
         place: Place::Here,
         run: c6,
     },
     Row {
         id: "C7",
-        injected: "over TCP (`force_tcp`), one name in ten is answered octet by octet, one each 500 ms",
-        wanted: "the other names do not notice: all answered",
+        injected: "over TCP (`force_tcp`), one name in ten is answered octet by octet, one every 500 ms",
+        wanted: "the other names are not affected: all answered",
         place: Place::Here,
         run: c7,
     },
     Row {
         id: "C8",
-        injected: "over TCP, a reset in the middle of an answer, a length that lies, a FIN after each answer",
+        injected: "over TCP, a reset in the middle of an answer, a wrong length, a FIN after each answer",
         wanted: "the right answer after at most one retry; none wrong",
         place: Place::Here,
         run: c8,
@@ -37,13 +37,13 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         id: "C19",
         injected: "nothing is wrong: thousands of queries over TCP (`force_tcp`), to an upstream behind a Service",
-        wanted: "all answered; no connection carries more than 2,000 queries, so that all pods of the Service have their part",
+        wanted: "all answered; no connection carries more than 2,000 queries, so that all pods of the Service get their share",
         place: Place::Here,
         run: c19,
     },
 ];
 
-/// The types of the records of an answer of about 2,000 octets over TCP, TC over UDP.
+/// Answers with about 2,000 octets over TCP, and with TC over UDP.
 fn long_answer(seen: &Seen) -> Vec<Act> {
     if !seen.tcp {
         return vec![Act::send(Answer::to(&seen.packet).flags(0x0200))];
@@ -53,7 +53,7 @@ fn long_answer(seen: &Seen) -> Vec<Act> {
     vec![Act::send(whole)]
 }
 
-/// Whether a reply is that answer.
+/// Returns whether a reply is that answer.
 fn is_whole(reply: &Reply) -> bool {
     reply.rcode() == NOERROR && !reply.is_truncated() && reply.types() == [TXT; 10]
 }
@@ -89,7 +89,7 @@ fn c7(run: &Run) -> Found {
             let replies = ask_all(&questions(&slow), slow.len(), ask);
             (replies.iter().flatten().count(), start.elapsed())
         });
-        // The others come one after the other while the slow ones are on their way.
+        // The others come one after the other while the slow ones are in flight.
         std::thread::sleep(Duration::from_millis(300));
         let others = questions(&names);
         let replies = ask_all(&others, 2, |question| {
@@ -123,11 +123,11 @@ fn c19(run: &Run) -> Found {
     let found = Found::new(format!("{}; {connections} connections, at most {most} queries on one", heard.losses()))
         .must(heard.good() == names.len(), "a query was lost or failed")
         .must(connections > 1, "one connection took all queries");
-    // A few more go over a connection until its successor is open.
+    // Some more go over a connection until its successor is open.
     if run.long { found.must(most <= 2_000 + 500, "one connection took too many queries") } else { found }
 }
 
-/// The first answer to a name fails in the way that the name says, and so do connections that live.
+/// The first answer to a name fails as the name says, and so do open connections.
 fn broken(seen: &Seen) -> Vec<Act> {
     let message = answer(seen).message();
     let framed = |len: usize| [&(len as u16).to_be_bytes()[..], &message].concat();
@@ -141,7 +141,7 @@ fn broken(seen: &Seen) -> Vec<Act> {
 
 fn c8(run: &Run) -> Found {
     let upstream = Upstream::start(|seen| {
-        // Each name is answered well from its second time on, so that retries are seen.
+        // Each name is answered well from its second time on, so retries are visible.
         let is_first = seen.name().contains("-c8-") && FIRST.lock().expect("no panic").insert(seen.name());
         if is_first { broken(seen) } else { well(seen) }
     });
@@ -149,7 +149,7 @@ fn c8(run: &Run) -> Found {
     let each = run.pick(10, 50);
     let names: Vec<String> =
         ["rs", "lo", "sh", "fi"].iter().flat_map(|first| fresh(&format!("{first}-c8-{:?}-", run.kind), each)).collect();
-    // One after the other: a connection that breaks takes all questions on it along.
+    // One after the other: a connection that breaks takes all its questions along.
     let replies = ask_all(&questions(&names), 1, |question| question.ask(server.address()));
     let (right, wrong) = right_and_wrong(&names, &replies);
     let sends = super::lossy::most_sends(&upstream.seen());

@@ -1,5 +1,5 @@
-// The real CoreDNS with its default plugins, built from its Go module: the
-// server that Signpost's answers and speed are compared with.
+// The real CoreDNS with its default plugins, built from its Go module: Signpost's answers and speed
+// are compared with it.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Helm 4, whose commands are a package of its module.
+// Helm 4. Its commands are a package of its module.
 package main
 
 import (

@@ -17,7 +17,7 @@
 {{- .Values.serviceAccount.name | default (ternary (include "cache.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
 
-{{/* What selects the pods. Selectors cannot be changed: these are the labels of the chart that people have. */}}
+{{/* The selector of the pods. Selectors cannot be changed: these are the labels of the usual chart. */}}
 {{- define "cache.selector" -}}
 app.kubernetes.io/name: {{ include "cache.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -31,7 +31,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 k8s-app: {{ include "cache.name" . }}
 {{- end -}}
 
-{{/* The addresses that are answered on: with rules also the ClusterIP of kube-dns. */}}
+{{/* The addresses to answer on: with rules also the ClusterIP of kube-dns. */}}
 {{- define "cache.addresses" -}}
 {{- .Values.config.localDns -}}
 {{- if .Values.config.setupIptables }},{{ .Values.config.dnsServer }}{{ end -}}
@@ -43,7 +43,7 @@ k8s-app: {{ include "cache.name" . }}
 {{- if ternary .Values.config.setupIptables $given (kindIs "invalid" $given) }}true{{ end -}}
 {{- end -}}
 
-{{/* The lines that every generated block begins with: the context, the cache's TTL and the lines in its block. */}}
+{{/* The first lines of every generated block. Takes: the context, the cache's TTL and the lines in its block. */}}
 {{- define "cache.block" -}}
 {{- $ := index . 0 -}}
 {{- $config := $.Values.config -}}
@@ -82,7 +82,7 @@ template IN AAAA {
 {{- end }}
 {{- end -}}
 
-{{/* What `.Values` has and known.yaml has not, a line for each. A list of: values, what is known, the path so far. */}}
+{{/* The keys of `.Values` that known.yaml lacks, one a line. Takes: values, known keys, the path so far. */}}
 {{- define "cache.ignored" -}}
 {{- $values := index . 0 -}}
 {{- $known := index . 1 -}}

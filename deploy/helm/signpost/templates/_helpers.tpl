@@ -1,4 +1,4 @@
-{{/* coredns, unless named otherwise: Cluster API and autoscalers look a Deployment of that name up. */}}
+{{/* The default is coredns: Cluster API and autoscalers look for a Deployment of that name. */}}
 {{- define "signpost.name" -}}
 {{- .Values.nameOverride | default "coredns" | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
@@ -22,7 +22,7 @@
 {{- .Values.serviceAccount.name | default (ternary (include "signpost.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
 
-{{/* What selects the pods. Selectors cannot be changed: these are the labels of coredns/helm. */}}
+{{/* The selector of the pods. Selectors cannot be changed: these are the labels of coredns/helm. */}}
 {{- define "signpost.selector" -}}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/name: {{ include "signpost.name" . }}
@@ -31,8 +31,8 @@ k8s-app: {{ include "signpost.app" . }}
 {{- end }}
 {{- end -}}
 
-{{/* Name, namespace, labels and annotations. A list of: the context, what is added to
-the name, a name that was given, annotations, and "cluster" if the object is in no namespace. */}}
+{{/* Name, namespace, labels and annotations. Takes a list of: the context, a suffix of the name, a
+given name, annotations, and "cluster" if the object has no namespace. */}}
 {{- define "signpost.metadata" -}}
 {{- $ := index . 0 -}}
 metadata:
@@ -63,7 +63,7 @@ metadata:
   {{- end }}
 {{- end -}}
 
-{{/* Where prometheus listens, or nothing. */}}
+{{/* The port of prometheus, or nothing. */}}
 {{- define "signpost.metricsPort" -}}
 {{- range .Values.servers -}}
 {{- range .plugins -}}
@@ -74,7 +74,7 @@ metadata:
 
 {{/*
 The ports of the server blocks, as JSON: a list of {name, protocol, port, servicePort, nodePort, hostPort}.
-DNS is UDP and TCP, always: an answer that was cut must be asked for again over TCP.
+DNS always has UDP and TCP: clients repeat a query over TCP if the answer was cut.
 */}}
 {{- define "signpost.ports" -}}
 {{- $ports := dict -}}
@@ -104,30 +104,30 @@ DNS is UDP and TCP, always: an answer that was cut must be asked for again over 
 {{- toJson $list -}}
 {{- end -}}
 
-{{/* The pods' image. The default is the CoreDNS that this release stands in for. */}}
+{{/* The pods' image. The default is the CoreDNS that this release replaces. */}}
 {{- define "signpost.image" -}}
 {{- .Values.image.repository }}:{{ .Values.image.tag | default "v1.15.0" -}}
 {{- end -}}
 
-{{/* "true" for the names of CoreDNS's own images, or nothing. */}}
+{{/* "true" for the names of CoreDNS's own images, else nothing. */}}
 {{- define "signpost.isCoreDNS" -}}
 {{- $own := list "(^|/)coredns/coredns$" "^coredns$" "^(registry\\.k8s\\.io|k8s\\.gcr\\.io|gcr\\.io/google[-_]containers)/coredns" "(^|/)eks/coredns$" "(^|/)oss/(v2/)?kubernetes/coredns$" "(mirrored|hardened)-coredns" "(^|/)chainguard/coredns$" "(^|/)bitnami(legacy|secure)?/coredns$" -}}
 {{- if regexMatch (join "|" $own) .Values.image.repository }}true{{ end -}}
 {{- end -}}
 
-{{/* imagePullSecrets of a list of names, or of objects with a name: coredns/helm has had both. */}}
+{{/* imagePullSecrets from a list of names or of objects with a name: coredns/helm has had both. */}}
 {{- define "signpost.pullSecrets" -}}
 {{- range . }}
 - name: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ .name }}{{ end }}
 {{- end -}}
 {{- end -}}
 
-{{/* A probe without "enabled", and without what nobody knows. */}}
+{{/* A probe without "enabled" and without unknown keys. */}}
 {{- define "signpost.probe" -}}
 {{- pick . "initialDelaySeconds" "periodSeconds" "timeoutSeconds" "failureThreshold" "successThreshold" | toYaml -}}
 {{- end -}}
 
-{{/* What `.Values` has and known.yaml has not, a line for each. A list of: values, what is known, the path so far. */}}
+{{/* The keys of `.Values` that known.yaml lacks, one a line. Takes: values, known keys, the path so far. */}}
 {{- define "signpost.ignored" -}}
 {{- $values := index . 0 -}}
 {{- $known := index . 1 -}}

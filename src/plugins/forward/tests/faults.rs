@@ -266,9 +266,9 @@ fn d12_d14_what_is_between_neighbours_stays_there() {
     assert_eq!(seen[opt + 3..], [0x04, 0xD0, 0, 0, 0, 0, 0, 0], "1232 octets, no options");
 }
 
-/// Row E1, in part: tens of thousands may be in flight, and what is larger than this is slow to get as well.
+/// Tens of thousands may be in flight, and what is larger than this is slow to get as well.
 #[test]
-fn e1_a_question_in_flight_is_small() {
+fn a_question_in_flight_is_small() {
     let block = Arc::new(Block { all: Vec::new(), runtime: tokio::sync::SetOnce::new() });
     let future = block.resolve(0, None, Forwarded::of(".", 65_535), Proto::Udp, None);
     assert!(size_of_val(&future) < 1000, "{}", size_of_val(&future));

@@ -10,7 +10,7 @@ use super::name::{Ask, Part, parse_external};
 use super::options::Options;
 use super::patience::Patience;
 use super::selection::{Selection, is_above_ports, takes_port};
-use crate::chain::external::{Existence, Externals, Place, PlaceHost, Places};
+use crate::chain::external::{Existence, ExternalEndpoint, ExternalEndpoints, ExternalHost, Externals};
 use crate::plugins::kubernetes::known::addresses::Holders;
 use crate::plugins::kubernetes::known::endpoints::{AddressRef, EndpointRef};
 use crate::plugins::kubernetes::known::index::{Entry, Index};
@@ -39,7 +39,7 @@ impl Outside {
 }
 
 impl Externals for Outside {
-    fn find(&self, name: &[u8], headless: bool, look: &mut dyn FnMut(&dyn Places)) -> Existence {
+    fn find(&self, name: &[u8], headless: bool, look: &mut dyn FnMut(&dyn ExternalEndpoints)) -> Existence {
         let (key, namespace, part) = match parse_external(name) {
             Ask::Namespace(namespace) if self.exposes(namespace) => return Existence::Exists,
             Ask::Service { key, namespace, part } => (key, namespace, part),
@@ -113,7 +113,7 @@ fn add_server(found: &mut Vec<IpAddr>, entry: &Entry, local: IpAddr, headless: b
 }
 
 /// What a part of a service has outside.
-fn reached(entry: &Entry, part: Part<'_>, headless: bool, look: &mut dyn FnMut(&dyn Places)) -> Existence {
+fn reached(entry: &Entry, part: Part<'_>, headless: bool, look: &mut dyn FnMut(&dyn ExternalEndpoints)) -> Existence {
     let Some(service) = entry.service.as_deref() else { return Existence::Missing };
     let exists = |exists| if exists { Existence::Exists } else { Existence::Missing };
     if let Some(all) = &service.external {
@@ -150,15 +150,15 @@ struct OfService<'a> {
     part: Part<'a>,
 }
 
-impl Places for OfService<'_> {
-    fn each(&self, visit: &mut dyn FnMut(Place<'_>)) {
+impl ExternalEndpoints for OfService<'_> {
+    fn each(&self, visit: &mut dyn FnMut(ExternalEndpoint<'_>)) {
         for one in self.reached {
             let host = match one {
-                Reached::Ip(address) => PlaceHost::Ip(*address),
-                Reached::Name(name) => PlaceHost::Name(name),
+                Reached::Ip(address) => ExternalHost::Ip(*address),
+                Reached::Name(name) => ExternalHost::Name(name),
             };
             for port in self.ports.iter().filter(|port| takes_port(self.part, port)) {
-                visit(Place { host, port: port.number, endpoint: None, service: self.key });
+                visit(ExternalEndpoint { host, port: port.number, label: None, service: self.key });
             }
         }
     }
@@ -170,17 +170,17 @@ struct OfEndpoints<'a> {
     selection: Selection<'a>,
 }
 
-impl Places for OfEndpoints<'_> {
-    fn each(&self, visit: &mut dyn FnMut(Place<'_>)) {
+impl ExternalEndpoints for OfEndpoints<'_> {
+    fn each(&self, visit: &mut dyn FnMut(ExternalEndpoint<'_>)) {
         for (slice, endpoint) in self.selection.pairs() {
             let host = match endpoint.address {
-                AddressRef::Ip(address) => PlaceHost::Ip(address),
-                AddressRef::Name(name) => PlaceHost::Name(name),
+                AddressRef::Ip(address) => ExternalHost::Ip(address),
+                AddressRef::Name(name) => ExternalHost::Name(name),
             };
             let mut room = LabelRoom::default();
             let label = endpoint.label(&mut room);
             for port in slice.ports.iter().filter(|port| takes_port(self.selection.part, port)) {
-                visit(Place { host, port: port.number, endpoint: Some(label), service: self.key });
+                visit(ExternalEndpoint { host, port: port.number, label: Some(label), service: self.key });
             }
         }
     }

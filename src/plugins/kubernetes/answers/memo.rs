@@ -16,8 +16,8 @@ use super::found::{Found, Want};
 use crate::plugins::kubernetes::known::index::Entry;
 use crate::wire::answer::Answer;
 
-/// Answers that a thread keeps; each has one place, by the hash of its question.
-const PLACES: usize = 256;
+/// Answers that a thread keeps; each has one slot, by the hash of its question.
+const SLOTS: usize = 256;
 
 /// Octets that an answer may take.
 const MOST: usize = 4096;
@@ -33,9 +33,9 @@ pub(super) struct Asked<'a> {
     pub(super) ignore_empty_service: bool,
 }
 
-/// The question that had this place last, and the answer if it was kept.
+/// The question that had this slot last, and the answer if it was kept.
 #[derive(Default)]
-struct Place {
+struct Slot {
     hash: u64,
     kept: Option<Kept>,
 }
@@ -50,7 +50,7 @@ struct Kept {
 #[derive(Default)]
 struct Table {
     hasher: RandomState,
-    places: Vec<Place>,
+    slots: Vec<Slot>,
 }
 
 thread_local! {
@@ -59,7 +59,7 @@ thread_local! {
 
 /// The answer that was made from this entry before, or what `make` finds.
 ///
-/// Only what is asked twice in a row at its place is kept: many names in turn would otherwise drive
+/// Only what is asked twice in a row at its slot is kept: many names in turn would otherwise drive
 /// each other out, and each would be copied for nothing.
 pub(super) fn kept(entry: &Arc<Entry>, asked: Asked<'_>, make: impl FnOnce() -> Found) -> Found {
     let (hash, known) = TABLE.with_borrow_mut(|table| table.find(entry, asked));
@@ -76,23 +76,23 @@ pub(super) fn kept(entry: &Arc<Entry>, asked: Asked<'_>, make: impl FnOnce() -> 
 impl Table {
     fn find(&mut self, entry: &Arc<Entry>, asked: Asked<'_>) -> (u64, Option<Arc<Answer>>) {
         let hash = self.hasher.hash_one((asked.name, asked.want as u8));
-        let kept = self.places.get(place_of(hash)).and_then(|place| place.kept.as_ref());
+        let kept = self.slots.get(slot_of(hash)).and_then(|slot| slot.kept.as_ref());
         (hash, kept.filter(|kept| kept.is_of(entry, asked)).map(|kept| kept.answer.clone()))
     }
 
     fn keep(&mut self, hash: u64, entry: &Arc<Entry>, asked: Asked<'_>, answer: &Answer) {
-        if self.places.is_empty() {
-            self.places.resize_with(PLACES, Place::default);
+        if self.slots.is_empty() {
+            self.slots.resize_with(SLOTS, Slot::default);
         }
-        let place = &mut self.places[place_of(hash)];
-        if place.hash != hash {
-            *place = Place { hash, kept: None };
+        let slot = &mut self.slots[slot_of(hash)];
+        if slot.hash != hash {
+            *slot = Slot { hash, kept: None };
             return;
         }
         if answer.memory_len() <= MOST {
             // A copy, since the one that was made goes back to the pool that it came from.
             let answer = Arc::new(answer.clone());
-            place.kept = Some(Kept { name: asked.name.into(), rest: asked.rest(), entry: entry.clone(), answer });
+            slot.kept = Some(Kept { name: asked.name.into(), rest: asked.rest(), entry: entry.clone(), answer });
         }
     }
 }
@@ -109,8 +109,8 @@ impl Kept {
     }
 }
 
-fn place_of(hash: u64) -> usize {
-    hash as usize % PLACES
+fn slot_of(hash: u64) -> usize {
+    hash as usize % SLOTS
 }
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
     fn another_entry_is_another_answer() {
         let first = entry();
         assert_eq!(made(&first, |_| ASKED), 2);
-        // The place knows the question, so that the new answer is kept at once.
+        // The slot knows the question, so that the new answer is kept at once.
         assert_eq!(made(&entry(), |_| ASKED), 1);
         assert_eq!(made(&first, |_| ASKED), 1);
     }

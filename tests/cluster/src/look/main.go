@@ -1,4 +1,4 @@
-// look SECONDS THREADS PAUSE_MS NAME=ADDRESS...: what look.c does, with Go's own resolver.
+// look SECONDS THREADS PAUSE_MS NAME=ADDRESS...: does what look.c does, with Go's own resolver.
 package main
 
 import (

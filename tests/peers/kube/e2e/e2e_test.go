@@ -1,5 +1,5 @@
-// Kubernetes' own end-to-end tests of the network, as one program: `build.sh e2e` compiles it. Which specs run is
-// said by Ginkgo's flags; tests/cluster/e2e.sh chooses those about names.
+// Kubernetes' own end-to-end tests of the network, as one program, which `build.sh e2e` compiles.
+// Ginkgo's flags choose the specs; tests/cluster/e2e.sh chooses those about names.
 package e2e
 
 import (
@@ -13,11 +13,11 @@ import (
 	"k8s.io/kubernetes/test/e2e/framework/testfiles"
 	manifests "k8s.io/kubernetes/test/e2e/testing-manifests"
 
-	// What specs are told apart by, and the specs.
+	// The labels of specs, and the specs.
 	_ "k8s.io/kubernetes/test/e2e/feature"
 	_ "k8s.io/kubernetes/test/e2e/network"
 
-	// What the framework does around each spec.
+	// The framework's work around each spec.
 	_ "k8s.io/kubernetes/test/e2e/framework/debug/init"
 	_ "k8s.io/kubernetes/test/e2e/framework/metrics/init"
 	_ "k8s.io/kubernetes/test/e2e/framework/node/init"

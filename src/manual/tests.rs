@@ -1,0 +1,112 @@
+//! The parts of the manuals are complete, and the pages and lists of the repository say the same.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::plugins::COREDNS;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Names of what is in a folder, up to the first dot.
+fn names_in(folder: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(root().join(folder)).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.map(|name| name.split('.').next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn a_page_has_options_from_the_table_and_differences_from_the_rows() {
+    let page = manual("health").expect("a plugin");
+    let sections: Vec<&str> = page.lines().filter(|line| line.starts_with('#')).collect();
+    assert_eq!(sections[1..], ["## Syntax", "## Options", "## Examples", "## Metrics", "## Differences from CoreDNS"]);
+    assert!(page.starts_with("# health"), "{page}");
+    assert!(page.contains("\nhealth [ADDRESS] [{\n    lameduck DURATION\n}]\n"), "{page}");
+    assert!(page.contains("\n- `lameduck DURATION`: How long queries are still answered"), "{page}");
+    assert!(page.contains("\n- CoreDNS: after lameduck its sockets close\n  - Signpost: while clients"), "{page}");
+    assert!(manual("bufsize").expect("a plugin").ends_with("\n## Differences from CoreDNS\n\nNone.\n"));
+}
+
+#[test]
+fn an_unknown_plugin_is_told_with_the_nearest_and_all_names() {
+    let error = manual("foward").expect_err("no such plugin").to_string();
+    let (first, all) = error.rsplit_once('\n').expect("hints");
+    assert_eq!(first, "Signpost has no plugin 'foward'\nhelp: did you mean 'forward'?");
+    assert!(all.starts_with("help: the plugins are acl, any, ") && all.ends_with(", tls, whoami"), "{all}");
+}
+
+#[test]
+fn long_items_are_wrapped_below_their_bullet() {
+    let text = item("  - ", &"word ".repeat(30));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0].len(), &lines[1][..9]), (2, 98, "    word "));
+}
+
+#[test]
+fn each_manual_is_complete() {
+    for plugin in ALL {
+        let name = plugin.name;
+        let page = page(plugin);
+        assert!(
+            plugin.doc.starts_with(&format!("# {name} — ")),
+            "{name}: its file does not begin with its name and a headline"
+        );
+        for section in ["Syntax", "Examples"] {
+            assert!(page.contains(&format!("\n## {section}\n")), "{name}: no section `{section}`");
+        }
+        let own = plugin.doc.contains("## Differences") || plugin.doc.contains("## Options");
+        assert!(!own, "{name}: options stand in its table, differences in docs/differences.md");
+        let blocks = plugin.doc.split("\n## ").find(|section| section.starts_with("Syntax\n")).unwrap_or_default();
+        let blocks = blocks.lines().filter(|line| line.starts_with('}')).count();
+        assert_eq!(blocks, plugin.options.len(), "{name}: blocks in its syntax, and tables of options");
+    }
+}
+
+#[test]
+fn each_page_of_docs_plugins_is_the_manual() {
+    let names: BTreeSet<String> = ALL.iter().map(|plugin| plugin.name.to_owned()).collect();
+    assert_eq!(names_in("docs/plugins"), names, "run `just manuals`");
+    for plugin in ALL {
+        let path = format!("docs/plugins/{}.md", plugin.name);
+        assert!(text(&path) == page(plugin), "{path} is not what `signpost -manual` prints: run `just manuals`");
+    }
+}
+
+#[test]
+fn each_row_of_the_differences_is_about_a_plugin_that_exists() {
+    let all = differences::all();
+    assert!(all.len() > 120, "{} rows", all.len());
+    let is_known = |name: &str| name == "server" || ALL.iter().any(|plugin| plugin.name == name);
+    for row in all {
+        assert!(row.plugins.split(", ").all(is_known), "{row:?}");
+        assert!(!row.signpost.is_empty() && [row.what, row.coredns, row.why] != [""; 3], "{row:?}");
+    }
+    let rows = text("docs/differences.md");
+    let tables = rows.split("\n\n").filter(|table| table.starts_with('|'));
+    for table in tables {
+        let bars: BTreeSet<usize> = table.lines().map(|line| line.matches('|').count()).collect();
+        assert_eq!(bars.len(), 1, "a cell holds a bar:\n{table}");
+    }
+}
+
+#[test]
+fn plugins_stand_in_the_order_of_coredns_and_in_every_list() {
+    let ordered: Vec<_> = ALL.iter().map(|plugin| plugin.name).filter(|name| COREDNS.contains(name)).collect();
+    let as_there: Vec<_> = COREDNS.iter().copied().filter(|name| ordered.contains(name)).collect();
+    assert_eq!(ordered, as_there);
+    assert_eq!(
+        names_in("src/plugins").iter().filter(|name| !name.ends_with("_tests") && *name != "mod").count(),
+        ALL.len()
+    );
+    let readme = text("README.md");
+    let list = readme.split("\n- ").find(|item| item.starts_with("**The Corefile you have.**")).expect("the list");
+    let named: BTreeSet<&str> = list.split('`').skip(1).step_by(2).filter(|word| COREDNS.contains(word)).collect();
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), plugins::names(), "README's list");
+}
