@@ -24,9 +24,9 @@ const TURNS: u8 = 40;
 
 /// One question with everything that belongs to it.
 ///
-/// What the client wrote stays as it is in the packet, and every reply repeats it. The question that the chain works
-/// on starts as the same and may be changed by a plugin on the way down, which then also repairs the reply on the way
-/// up.
+/// What the client wrote stays as it is in the packet, and every reply repeats it. The question
+/// that the chain works on starts as the same. A plugin may change it on the way down, and then
+/// also repairs the reply on the way up.
 #[derive(Clone)]
 pub struct Query<'p> {
     packet: Cow<'p, [u8]>,
@@ -124,8 +124,8 @@ impl<'p> Query<'p> {
         Query { packet: Cow::Owned(self.packet.into_owned()), ..self }
     }
 
-    /// A question of our own, on behalf of the same client: its flags, DO bit and payload size are kept, its options
-    /// are not.
+    /// Returns the query for a question of our own, on behalf of the same client: its flags, DO bit
+    /// and payload size are kept, its options are not.
     #[must_use]
     pub fn inner(&self, question: &Question) -> Query<'static> {
         let (id, flags) = (self.request.id, self.request.flags & (flag::RD | flag::CD | flag::AD));

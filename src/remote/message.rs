@@ -55,8 +55,8 @@ impl Sent {
         Self::new(as_received(packet, request), question)
     }
 
-    /// Passes on a query with another question, whose name is in lower case. Only OPT is kept: other
-    /// records may point into the name that is gone.
+    /// Passes on a query with another question, with its name in lower case. Only OPT is kept:
+    /// other records may point into the name that is gone.
     pub(crate) fn asked_anew(packet: &[u8], request: &Request, question: Question) -> Self {
         let edns = request.edns.as_ref();
         let options = edns.map_or(0..0, |edns| usize::from(edns.options.start)..usize::from(edns.options.end));

@@ -31,11 +31,13 @@ pub fn append_all(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, quest
     }
 }
 
-/// The answer to `question`, as the answer to a question for `asked`, which is an alias of its name.
+/// Returns the answer to `question` as the answer to a question for `asked`, which is an alias of
+/// its name.
 ///
-/// The alias stands in front of the records of the name and lives as long as the first of them, unless they have
-/// another owner already: a denial stays one. `ttl` (seconds) takes the place of the records' own. Names are written
-/// as they stand in `question` and `asked`: in the client's case, if these are.
+/// The alias stands in front of the records of the name and lives as long as the first of them,
+/// unless they have another owner already: a denial stays one. `ttl` (seconds) takes the place of
+/// the records' own. Names are written as they stand in `question` and `asked`: in the client's
+/// case, if these are.
 #[must_use]
 pub fn as_alias(answer: &Answer, question: &Question, asked: &Name, ttl: Option<u32>) -> Arc<Answer> {
     let records = Records::new(answer, question, ttl);
@@ -66,7 +68,7 @@ pub struct Other<'a> {
     pub ttl: Option<u32>,
 }
 
-/// The answer to `question`, with what others have in their answer sections as additional records.
+/// Returns the answer to `question`, with the answer sections of others as additional records.
 #[must_use]
 pub fn with_additional(answer: &Answer, question: &Question, others: &[Other<'_>]) -> Arc<Answer> {
     let records = Records::new(answer, question, None);

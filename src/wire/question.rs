@@ -9,8 +9,8 @@ const OPT: usize = 11;
 
 /// A question (RFC 1035 section 4.1.2).
 ///
-/// It owns its name, inline and without allocation, because most of its holders keep one: a query, what is sent to
-/// an upstream, the key of a cache. Code that only reads a question borrows it.
+/// It owns its name, inline and without allocation, because its holders keep one: a query, what is
+/// sent to an upstream, the key of a cache. Code that only reads a question borrows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
     /// The name.

@@ -20,10 +20,10 @@ pub trait Renaming {
     fn ttl(&self, ttl: u32) -> u32;
 }
 
-/// The answer to `question`, as one to the question of a client for `asked`.
+/// Returns the answer to `question` as the answer to a client's question for `asked`.
 ///
-/// `asked` is in the client's case, which its name gets wherever it stands. `ttl` (seconds) takes the place of the
-/// records' own before it is changed.
+/// `asked` is in the client's case, which its name gets wherever it stands. `ttl` (seconds) takes
+/// the place of the records' own before it is changed.
 #[must_use]
 pub fn renamed(
     answer: &Answer,
@@ -60,7 +60,8 @@ fn in_case_of(asked: &Name, name: Name) -> Name {
     if name.wire().eq_ignore_ascii_case(asked.wire()) { *asked } else { name }
 }
 
-/// Writes the data of a record anew, with another name as its target. `noted` says whether later names may point to it.
+/// Writes the data of a record anew, with another name as its target. `noted` says whether later
+/// names may point to it.
 fn put(data: &Data<'_>, e: &mut Encoder<'_>, names: &mut Names, noted: bool, change: impl Fn(Name) -> Name) {
     let target = target(data).and_then(|at| Some((at, Name::from_message(data.message, at)?)));
     let Some((at, (name, mut end))) = target else {

@@ -10,8 +10,8 @@ use super::types::class;
 
 /// The records of `answer` with these indexes (in message order, section by section), written anew.
 ///
-/// `question` is the one that the answer was made for. Returns `None` if that cannot be done: the question is another
-/// one, a record is of another class than IN, or the records do not fit without their pointers.
+/// `question` is the one that the answer was made for. Returns `None` if it is another one, if a
+/// record is of another class than IN, or if the records do not fit without their pointers.
 #[must_use]
 pub fn select(answer: &Answer, question: &Question, indexes: &[u16]) -> Option<Answer> {
     let name = &question.name;

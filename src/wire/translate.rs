@@ -37,11 +37,11 @@ impl Prefix {
     }
 }
 
-/// The answer to `question`, which is for A records, as one to a question for the AAAA records of `asked`, which is the
-/// same name in the client's case.
+/// Returns the answer to `question`, which asks for A records, as the answer to a question for AAAA
+/// records. `asked` is its name in the client's case.
 ///
-/// Each address is put behind the prefix and lives for `limit` seconds at most; all else stays. `ttl` (seconds) takes the
-/// place of the records' own.
+/// Each address is put behind the prefix and lives for `limit` seconds at most; all else stays.
+/// `ttl` (seconds) takes the place of the records' own.
 #[must_use]
 pub fn translated(
     answer: &Answer,

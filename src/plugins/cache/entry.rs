@@ -40,7 +40,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What `reply` says about the question `key`, for `ttl` seconds from `now` on; `store` is the store's number.
+    /// What `reply` says about the question `key`, for `ttl` seconds from `now` on. `store` is the
+    /// number of the store.
     pub(super) fn new(store: u64, key: Arc<[u8]>, reply: &Reply, class: &Class, ttl: u32, now: Duration) -> Self {
         Self {
             store,

@@ -104,7 +104,8 @@ impl Inner {
         (class.keeps && ttl > 0).then_some(ttl)
     }
 
-    /// Keeps a reply that was prepared, for `ttl` seconds. Returns its entry, unless the records to keep cannot be read.
+    /// Keeps a reply that was prepared, for `ttl` seconds. Returns its entry, or `None` if the records
+    /// to keep cannot be read.
     pub(super) fn keep(
         &self,
         class: &Class,

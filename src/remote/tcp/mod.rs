@@ -100,8 +100,8 @@ impl Pool {
         outcome.unwrap_or_else(|_| Err(Failure::timeout("tcp", None, self.link.peer)))
     }
 
-    /// Asks once, over a new connection if it has to be `fresh`. A connection on which nothing has come by
-    /// `suspicious` is not used again. Also returns whether the connection was open before.
+    /// Asks once, over a new connection if it has to be `fresh`. If no answer has come by
+    /// `suspicious`, the connection is not used again. Also returns whether it was open before.
     async fn ask(&self, sent: &Arc<Sent>, fresh: bool, suspicious: Instant, runtime: &Handle) -> (Outcome, bool) {
         let (connection, ticket, was_open) = match self.enter(sent, fresh, runtime) {
             Ok(entered) => entered,

@@ -110,7 +110,8 @@ impl View<'_> {
         })
     }
 
-    /// The address of a target, which has `front` before the service's name and stands at `target` already.
+    /// Adds an address of a target. `front` are the labels before the service, `target` says where
+    /// the name stands already.
     fn glue(&self, e: &mut Encoder<'_>, entry: &Entry, front: &[u8], target: Option<Written>, address: IpAddr) {
         let ttl = self.options.ttl;
         match target.filter(|target| e.can_point(*target)) {
