@@ -123,11 +123,17 @@ impl Complaint {
         Complaint { context: self.context.clone(), position: self.position.clone(), ..Complaint::new(message) }
     }
 
-    /// Sets the source, such as `plugin/cache`.
+    /// Sets the source.
     #[must_use]
     pub fn from_context(mut self, context: impl Into<String>) -> Self {
         self.context = Some(context.into());
         self
+    }
+
+    /// Sets a plugin as the source.
+    #[must_use]
+    pub fn from_plugin(self, name: &str) -> Self {
+        self.from_context(of_plugin(name))
     }
 
     /// Sets the position.
@@ -152,6 +158,15 @@ impl std::error::Error for Complaint {}
 
 // ------------------------------------------------------------------------------------------------
 
+/// What stands in front of a plugin's name in messages and log lines.
+pub const OF_PLUGIN: &str = "plugin/";
+
+/// Returns a plugin as the source of a message: `plugin/NAME`.
+#[must_use]
+pub fn of_plugin(name: &str) -> String {
+    format!("{OF_PLUGIN}{name}")
+}
+
 /// An error in parts, for a log line or a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
@@ -174,7 +189,7 @@ impl Error {
             other => Complaint::new(other.to_string()),
         };
         let text = complaint.headline();
-        let split = text.strip_prefix("plugin/").and_then(|rest| rest.split_once(": "));
+        let split = text.strip_prefix(OF_PLUGIN).and_then(|rest| rest.split_once(": "));
         let (plugin, message) = match split {
             Some((plugin, message)) => (Some(plugin.to_owned()), message.to_owned()),
             None => (None, text),
@@ -278,7 +293,7 @@ mod tests {
     #[test]
     fn a_complaint_shows_the_line_and_marks_the_word() {
         let complaint = Complaint::new("Error during parsing: unknown property 'pod'")
-            .from_context("plugin/kubernetes")
+            .from_plugin("kubernetes")
             .at(position("\tpod insecure", 1, 3))
             .hint("did you mean 'pods'?");
         assert_eq!(
@@ -294,7 +309,7 @@ mod tests {
 
     #[test]
     fn an_error_comes_apart_into_plugin_message_and_hints() {
-        let complaint = Complaint::new("no").from_context("plugin/cache").at(position("  cache 0", 8, 1)).hint("more");
+        let complaint = Complaint::new("no").from_plugin("cache").at(position("  cache 0", 8, 1)).hint("more");
         let parts = Error::from(complaint).parts();
         assert_eq!((parts.plugin.as_deref(), &*parts.message), (Some("cache"), "Corefile:3 - no"));
         assert_eq!(

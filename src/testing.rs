@@ -52,6 +52,12 @@ impl Server {
         Ok(Self { host, configuration })
     }
 
+    /// Builds a server block with these lines. Returns the first line of the error, or an empty text if there is none.
+    pub(crate) fn refusal(lines: &str) -> String {
+        let error = Self::try_new(&format!(".:1053 {{\n{lines}\n}}\n")).err();
+        error.and_then(|error| error.to_string().lines().next().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// Asks the first listener over UDP, with EDNS. Returns `None` if there is no reply.
     pub(crate) fn ask(&self, name: &str, qtype: &str) -> Option<Message> {
         let packet = packet(name, qtype);

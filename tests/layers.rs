@@ -83,7 +83,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
 ];
 
 /// Crates that only the watch knows.
-const KUBE: &[&str] = &["kube", "kube_client", "kube_core", "kube_runtime", "k8s_openapi"];
+const KUBE: &[&str] = &["kube", "kube_client", "kube_core", "k8s_openapi"];
 
 /// Lines of a file and of a function.
 const MAX_FILE: usize = 400;
@@ -164,6 +164,13 @@ fn server_names_no_plugin(source: &Source) -> Vec<String> {
     let strings =
         source.strings().into_iter().filter(|(_, text)| source.room() == "server" && names.contains(&text.as_str()));
     strings.map(|(line, text)| format!("{}:{line}: the server names the plugin `{text}`", source.path)).collect()
+}
+
+/// The log and complaints know a plugin by its name, and one place writes `plugin/` in front.
+fn plugin_prefix(source: &Source) -> Vec<String> {
+    let strings = source.strings().into_iter();
+    let strings = strings.filter(|(_, text)| text.starts_with("plugin/") && source.path != "src/error.rs");
+    strings.map(|(line, text)| format!("{}:{line}: `{text}`: src/error.rs has the prefix", source.path)).collect()
 }
 
 fn unsafe_code(source: &Source) -> Vec<String> {
@@ -255,6 +262,11 @@ fn the_server_serves_any_chain() {
 }
 
 #[test]
+fn the_prefix_of_plugins_stands_in_one_file() {
+    hold("prefix", house(&["src"]).iter().filter(|source| !source.is_test).flat_map(plugin_prefix).collect());
+}
+
+#[test]
 fn unsafe_stands_in_one_file() {
     hold("unsafe", house(&["src"]).iter().flat_map(unsafe_code).collect());
 }
@@ -338,6 +350,7 @@ fn a_clock_or_a_socket_in_the_wrong_room_is_found() {
         assert_eq!(broken(foreign, path, text), wrong, "{path}: {text}");
     }
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "const A: &str = \"kubernetes\";"), 1);
+    assert_eq!(broken(plugin_prefix, "src/plugins/any.rs", "fn f() { log::info(\"plugin/any\", \"\"); }"), 1);
     assert_eq!(broken(server_names_no_plugin, "src/server/run.rs", "//! the \"kubernetes\" plugin"), 0);
 }
 

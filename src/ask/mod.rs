@@ -50,8 +50,8 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return said("", &format!("{error}\n"), USAGE),
     };
-    let asked = runtime.block_on(ask(&options, &resolv));
-    said(&asked.out, &asked.err, if asked.has_reply { 0 } else { SILENCE })
+    let printed = runtime.block_on(ask(&options, &resolv));
+    said(&printed.out, &printed.err, if printed.has_reply { 0 } else { SILENCE })
 }
 
 /// Prints both texts. A closed pipe is not an error.
@@ -63,14 +63,14 @@ fn said(out: &str, err: &str, status: u8) -> ExitCode {
 
 /// What to print.
 #[derive(Debug, Default)]
-struct Asked {
+struct Printed {
     out: String,
     err: String,
     has_reply: bool,
 }
 
 /// Asks, for each name of the search list if that is wanted; prints the last reply in full.
-async fn ask(options: &Options, resolv: &Resolver) -> Asked {
+async fn ask(options: &Options, resolv: &Resolver) -> Printed {
     let servers: Vec<SocketAddr> = match options.server {
         Some(server) => vec![server],
         None => resolv.servers.iter().map(|address| SocketAddr::new(*address, options.port())).collect(),
@@ -79,25 +79,25 @@ async fn ask(options: &Options, resolv: &Resolver) -> Asked {
         true => resolv.names(&options.name),
         false => vec![options.name.absolute()],
     };
-    let mut asked = Asked::default();
+    let mut printed = Printed::default();
     for (at, name) in names.iter().enumerate() {
         let is_last = at + 1 == names.len();
-        let Some((server, reply)) = first_reply(options, &servers, name, &mut asked.err).await else { break };
+        let Some((server, reply)) = first_reply(options, &servers, name, &mut printed.err).await else { break };
         // glibc also stops at the first name that has data.
         if is_last || !reply.message.answers.is_empty() {
-            asked.out += &match options.short {
+            printed.out += &match options.short {
                 true => print::short(&reply),
                 false => print::long(&reply, server),
             };
-            asked.has_reply = true;
+            printed.has_reply = true;
             break;
         }
         if !options.short {
             // Writing to a `String` cannot fail.
-            let _ = writeln!(asked.out, ";; {name}: {}, next in the search list", print::outcome(&reply));
+            let _ = writeln!(printed.out, ";; {name}: {}, next in the search list", print::outcome(&reply));
         }
     }
-    asked
+    printed
 }
 
 /// Returns the reply of the first server that sends one.

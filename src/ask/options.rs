@@ -24,13 +24,13 @@ Exit status: 0 for a reply of any RCODE, 9 without one, 2 for wrong arguments
 
 /// The name in question, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct WrittenName {
     name: Name,
     /// Whether it ends in a dot.
     pub is_absolute: bool,
 }
 
-impl Asked {
+impl WrittenName {
     /// Reads a name.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ pub struct Options {
     /// The server; `None` means those of resolv.conf.
     pub server: Option<SocketAddr>,
     /// The name.
-    pub name: Asked,
+    pub name: WrittenName,
     /// The type.
     pub qtype: RecordType,
     /// The class.
@@ -104,7 +104,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Optio
     let (mut server, mut name, mut qtype, mut class) = (None, None, None, None);
     let mut options = Options {
         server: None,
-        name: Asked { name: Name::root(), is_absolute: true },
+        name: WrittenName { name: Name::root(), is_absolute: true },
         qtype: RecordType::A,
         class: DNSClass::IN,
         how: How::default(),
@@ -120,13 +120,13 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Optio
             "-x" => {
                 let text = value()?;
                 let address: IpAddr = text.parse().map_err(|_| usage(&format!("-x {text}: not an address")))?;
-                name = Some(Asked { name: Name::from(address), is_absolute: true });
+                name = Some(WrittenName { name: Name::from(address), is_absolute: true });
                 qtype = qtype.or(Some(RecordType::PTR));
             }
             _ if word.starts_with('+') => switch(&mut options, &word)?,
             _ if word.starts_with('@') => server = Some(word[1..].to_owned()),
             _ if word.starts_with('-') => return Err(usage(&format!("{word} is not a flag"))),
-            _ if name.is_none() => name = Some(Asked::read(&word)?),
+            _ if name.is_none() => name = Some(WrittenName::read(&word)?),
             _ => match (record_type(&word), class_number(&word.to_ascii_uppercase())) {
                 (Some(wanted), _) => qtype = Some(wanted),
                 (None, Some(wanted)) => class = Some(DNSClass::from(wanted)),

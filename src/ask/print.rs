@@ -9,7 +9,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::exchange::{Reply, Transport};
 use crate::wire::text::write_text;
-use crate::wire::types::{class_name, rcode_name, type_name};
+use crate::wire::types::{TypeText, class_name, rcode_name};
 
 /// The EDNS option of extended errors (RFC 8914).
 const EXTENDED_ERROR: u16 = 15;
@@ -137,8 +137,7 @@ fn record(record: &Record) -> String {
 }
 
 fn kind(rtype: RecordType) -> String {
-    let number = u16::from(rtype);
-    type_name(number).map_or_else(|| format!("TYPE{number}"), str::to_owned)
+    TypeText(rtype.into()).to_string()
 }
 
 fn class(class: DNSClass) -> String {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::rr::Name;
 
-use super::options::Asked;
+use super::options::WrittenName;
 use crate::host::resolv::{RESOLV_CONF, ResolvConf};
 
 /// The contents of `/etc/resolv.conf` that `ask` needs.
@@ -47,7 +47,7 @@ impl Resolver {
 
     /// Returns the names to ask for, in the order in which glibc uses the search list.
     #[must_use]
-    pub fn names(&self, asked: &Asked) -> Vec<Name> {
+    pub fn names(&self, asked: &WrittenName) -> Vec<Name> {
         let as_it_is = asked.absolute();
         if asked.is_absolute {
             return vec![as_it_is];
@@ -70,7 +70,7 @@ mod tests {
 
     fn names(name: &str) -> Vec<String> {
         Resolver::of(&ResolvConf::parse(POD))
-            .names(&Asked::read(name).expect("a name"))
+            .names(&WrittenName::read(name).expect("a name"))
             .iter()
             .map(Name::to_string)
             .collect()

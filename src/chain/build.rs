@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::control::Control;
 use super::listener::{Listener, server_label};
 use super::place::{self, Place, zone_name};
 use super::query::SEATS;
 use super::secure::Secure;
-use super::setup::{BlockDraft, Common, Fact, Preparation, Registration, Setup, Start};
+use super::setup::{BlockDraft, Common, Fact, Preparation, Registration, Setup, Start, Wish};
 use super::site::{Chain, Site};
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
@@ -32,9 +33,9 @@ pub struct Configuration {
     /// The words that ask for them by their address, for complaints.
     pub pages: BTreeMap<String, Complaint>,
     /// How long to go on after the signal to stop.
-    pub lameduck: Duration,
+    pub lameduck: Option<Wish<Duration>>,
     /// How often to look for a changed Corefile, and the jitter, if at all.
-    pub reload: Option<(Duration, Duration)>,
+    pub reload: Option<Wish<(Duration, Duration)>>,
     /// Whether debug lines are printed.
     pub debug: bool,
     /// One line for each server, as it is printed at start, sorted.
@@ -43,6 +44,7 @@ pub struct Configuration {
     pub findings: Vec<Finding>,
     /// What it was made from beside the Corefile.
     pub facts: Vec<Fact>,
+    control: Control,
     starts: Vec<Start>,
     preparations: Vec<Preparation>,
 }
@@ -140,6 +142,7 @@ fn assemble(mut blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration>
         findings: Vec::new(),
         facts: common.facts,
         starts: common.starts,
+        control: common.control,
         preparations: common.preparations,
     })
 }
@@ -159,6 +162,7 @@ impl Configuration {
     /// Starts the tasks of this configuration; they end when the result is dropped.
     #[must_use]
     pub fn start(&mut self, runtime: &Handle) -> Tasks {
+        self.control.set(runtime);
         let mut tasks = Tasks::default();
         for start in self.starts.drain(..) {
             tasks.spawn(runtime, start.name, (start.make)());

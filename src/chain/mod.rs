@@ -10,6 +10,9 @@
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
 //! - [`target`]: the target of an alias, and what its failure means
 //! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
+//! - [`per_listener`]: what a plugin keeps once for each listener
+//! - [`control`]: the control runtime, as plugins reach it from queries
+//! - [`probes`]: readiness, which plugins are asked and what they say
 //! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
 //! - [`options`]: the options of a plugin's block as data
 //! - [`doc`]: what a plugin has for its manual
@@ -17,12 +20,15 @@
 //! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
 
 pub mod build;
+pub mod control;
 pub mod doc;
 pub mod external;
 pub mod listener;
 pub mod options;
+pub mod per_listener;
 pub mod place;
 pub mod plugin;
+pub mod probes;
 pub mod query;
 pub mod search;
 pub mod secure;

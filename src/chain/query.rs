@@ -18,7 +18,7 @@ pub const MAX_DATAGRAM: usize = 4096;
 
 /// How often plugins may ask for another walk down: as often as a search list may have domains, three of the cluster and the
 /// 32 that Kubernetes allows a Pod, and a few more.
-const TURNS: u8 = 40;
+const AGAIN: u8 = 40;
 
 //----------- Query ----------------------------------------------------------
 
@@ -52,7 +52,7 @@ pub struct Query<'p> {
     /// Whether it asks for the target of an alias: see [`target`](super::target).
     pub(super) for_alias: bool,
     marks: [u32; SEATS],
-    pub(super) turns: u8,
+    pub(super) again_left: u8,
     pub(super) depth: u8,
 }
 
@@ -113,7 +113,7 @@ impl<'p> Query<'p> {
             aside: None,
             for_alias: false,
             marks: [0; SEATS],
-            turns: TURNS,
+            again_left: AGAIN,
             depth: 0,
         }
     }
@@ -148,7 +148,7 @@ impl<'p> Query<'p> {
             aside: None,
             for_alias: self.for_alias,
             marks: [0; SEATS],
-            turns: TURNS,
+            again_left: AGAIN,
             depth: self.depth,
         }
     }

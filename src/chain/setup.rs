@@ -6,15 +6,18 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::control::Control;
 use super::doc::Listed;
 use super::external::{Externals, OfferedExternals};
+use super::per_listener::PerListener;
 use super::place::{self, Place};
 use super::plugin::Plugin;
+use super::probes::{Probe, Probes, Readiness};
 use super::search::{Lists, Offered};
 use super::secure::Secure;
 use crate::corefile::address::Key;
@@ -102,13 +105,23 @@ pub(super) struct SearchWish {
 pub(super) struct Common {
     pub(super) endpoints: Endpoints,
     pub(super) pages: BTreeMap<String, Complaint>,
-    pub(super) lameduck: Duration,
-    pub(super) reload: Option<(Duration, Duration)>,
+    pub(super) lameduck: Option<Wish<Duration>>,
+    pub(super) reload: Option<Wish<(Duration, Duration)>>,
     pub(super) debug: bool,
     pub(super) facts: Vec<Fact>,
     pub(super) starts: Vec<Start>,
     pub(super) preparations: Vec<Preparation>,
     pub(super) probes: Arc<Probes>,
+    pub(super) control: Control,
+}
+
+/// What the server does for a plugin, which its log lines name.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<T> {
+    /// The plugin's name.
+    pub plugin: &'static str,
+    /// What it asks for.
+    pub what: T,
 }
 
 /// Something outside of the Corefile that a configuration was made from, and that may change.
@@ -190,7 +203,7 @@ impl<'a> Setup<'a> {
     /// Answers GET `path` at `address`, as [`Cursor::page_address`] reads it; a later plugin that wants the same wins.
     /// `written` is the word to blame if nothing can listen there.
     pub fn http(&mut self, address: &str, written: &Word, path: &str, handler: Handler) {
-        let blame = written.complain("").from_context(format!("plugin/{}", self.plugin));
+        let blame = written.complain("").from_plugin(self.plugin);
         self.common.pages.insert(address.to_owned(), blame);
         self.common.endpoints.insert((address.to_owned(), path.to_owned()), handler);
     }
@@ -210,6 +223,18 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn bound(&self) -> &[String] {
         &self.draft.bind
+    }
+
+    /// Room for something that is kept once for each listener. Complete for plugins behind `bind`.
+    #[must_use]
+    pub fn per_listener<T>(&self) -> PerListener<T> {
+        PerListener::new(self.keys.len() * self.draft.bind.len().max(1))
+    }
+
+    /// The control runtime, for what queries start and do not wait for.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.common.control.clone()
     }
 
     /// The listeners that the block takes part in, in the order of [`Site::ordinal`](super::site::Site::ordinal).
@@ -311,12 +336,13 @@ impl<'a> Setup<'a> {
 
     /// Keeps serving for so long after the signal to stop; the longest of all blocks counts.
     pub fn lameduck(&mut self, duration: Duration) {
-        self.common.lameduck = self.common.lameduck.max(duration);
+        let longest = self.common.lameduck.map_or(duration, |wish| wish.what.max(duration));
+        self.common.lameduck = Some(Wish { plugin: self.plugin, what: longest });
     }
 
     /// Looks for a changed Corefile at this interval, with this jitter; the first block that says so counts.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
-        self.common.reload.get_or_insert((interval, jitter));
+        self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: (interval, jitter) });
     }
 
     /// Says that the configuration was made from something outside of the Corefile, which was `then`. When `now` tells
@@ -353,40 +379,3 @@ impl<'a> Setup<'a> {
 /// What to do about a file that is not there.
 const MISSING: &str = "the file has to be there when the server starts: in a Pod, a volume of a Secret or ConfigMap brings \
                        it; -validate looks on the machine that it runs on";
-
-//----------- Probes ---------------------------------------------------------
-
-/// Whether a plugin is ready; if not, why and what to do: a line for each reason, if any is known. Whoever can ask
-/// `/ready` reads them.
-pub type Readiness = std::result::Result<(), Vec<String>>;
-
-pub(super) type Probe = Arc<dyn Fn() -> Readiness + Send + Sync>;
-
-/// Who may say that the server is not ready yet.
-#[derive(Default)]
-pub struct Probes {
-    all: Mutex<Vec<(&'static str, Probe)>>,
-}
-
-impl Probes {
-    pub(super) fn add(&self, probes: impl IntoIterator<Item = (&'static str, Probe)>) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(probes);
-    }
-
-    /// The plugins that are not ready, sorted, and why; each plugin and each reason once.
-    #[must_use]
-    pub fn waiting_for(&self) -> BTreeMap<&'static str, Vec<String>> {
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waiting = BTreeMap::<_, Vec<_>>::new();
-        for (name, ready) in &*all {
-            let Err(reasons) = ready() else { continue };
-            let known = waiting.entry(*name).or_default();
-            for reason in reasons {
-                if !known.contains(&reason) {
-                    known.push(reason);
-                }
-            }
-        }
-        waiting
-    }
-}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::plugin::Plugin;
+use crate::error::of_plugin;
 use crate::wire::name::Name;
 use crate::wire::reply::{NOBODY, Reply};
 use crate::wire::types::rcode;
@@ -38,7 +39,7 @@ impl Chain {
     /// What a query gets that no plugin answered.
     pub(super) fn end_reply(&self) -> Reply {
         match self.names.last() {
-            Some(last) => Reply::failure(rcode::SERVFAIL, format!("plugin/{last}: {NOBODY}")),
+            Some(last) => Reply::failure(rcode::SERVFAIL, format!("{}: {NOBODY}", of_plugin(last))),
             None => Reply::server(rcode::REFUSED),
         }
     }

@@ -101,8 +101,8 @@ impl<'a> Walk<'a> {
         for (seat, plugin) in self.above(from) {
             match plugin.reply(query, &mut reply, &self.here(seat)) {
                 Turn::Up => {}
-                Turn::Again if query.turns > 0 => {
-                    query.turns -= 1;
+                Turn::Again if query.again_left > 0 => {
+                    query.again_left -= 1;
                     return self.down(seat + 1, query);
                 }
                 Turn::Again => reply = asked_too_often(),
@@ -118,8 +118,8 @@ impl<'a> Walk<'a> {
         for (seat, plugin) in self.above(from) {
             match plugin.dropped(query, &self.here(seat)) {
                 Turn::Up | Turn::Drop => {}
-                Turn::Again if query.turns > 0 => {
-                    query.turns -= 1;
+                Turn::Again if query.again_left > 0 => {
+                    query.again_left -= 1;
                     return self.down(seat + 1, query);
                 }
                 Turn::Again => return self.up(seat, query, asked_too_often()),

@@ -262,7 +262,7 @@ impl<'a> Cursor<'a> {
 
     /// Returns a complaint with the plugin's name and a position; the caller may add hints.
     pub fn complain(&self, word: &Word, message: impl Into<String>) -> Complaint {
-        word.complain(message).from_context(format!("plugin/{}", self.plugin))
+        word.complain(message).from_plugin(self.plugin)
     }
 
     /// Warns that a word is accepted but probably does not have the intended effect. The start logs

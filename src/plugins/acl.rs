@@ -41,10 +41,11 @@
 //! - `coredns_acl_allowed_requests_total{server,view}`: questions that passed.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf};
+use crate::chain::per_listener::PerListener;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
 use crate::chain::{Here, Plugin, Query, Reply, Step};
@@ -109,8 +110,8 @@ struct Rule {
 struct Acl {
     rules: Vec<Rule>,
     host: Arc<Host>,
-    /// Of each listener of the block: this one counts most questions.
-    allowed: Box<[OnceLock<Counter>]>,
+    /// It counts most questions, so it is kept at hand.
+    allowed: PerListener<Counter>,
 }
 
 //----------- Setup ----------------------------------------------------------
@@ -132,9 +133,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         }
         rules.push(rule);
     }
-    let listeners = s.keys.len() * s.bound().len().max(1);
-    let allowed = (0..listeners).map(|_| OnceLock::new()).collect();
-    s.chain(Acl { rules, host: s.host.clone(), allowed });
+    s.chain(Acl { rules, host: s.host.clone(), allowed: s.per_listener() });
     Ok(())
 }
 
@@ -260,8 +259,7 @@ impl Plugin for Acl {
         let (zone, action) = self.action(query);
         let (family, step) = match action {
             Action::Allow => {
-                let slot = &self.allowed[here.site.ordinal.min(self.allowed.len() - 1)];
-                slot.get_or_init(|| self.host.metrics.counter(&ALLOWED, &[&here.listener.server, ""])).inc();
+                self.allowed.get(here, |server| self.host.metrics.counter(&ALLOWED, &[server, ""])).inc();
                 return Step::Next;
             }
             Action::Block => (&BLOCKED, Step::Answer(verdict(rcode::REFUSED, ede::BLOCKED))),

@@ -146,14 +146,11 @@ impl Check {
         match result {
             Err(error) => {
                 self.failures.inc();
-                log::warning("plugin/health", format_args!("Local health request to \"{url}\" failed: {error}"));
+                log::warning(PLUGIN.name, format_args!("Local health request to \"{url}\" failed: {error}"));
             }
             Ok(()) if took > SLOW => {
                 let took = value::Span::from(took);
-                log::warning(
-                    "plugin/health",
-                    format_args!("Local health request to \"{url}\" took more than 1s: {took}"),
-                );
+                log::warning(PLUGIN.name, format_args!("Local health request to \"{url}\" took more than 1s: {took}"));
             }
             Ok(()) => {}
         }
@@ -183,7 +180,7 @@ mod tests {
         let pages: Vec<_> =
             server.configuration.endpoints.keys().map(|(address, path)| format!("{address}{path}")).collect();
         assert_eq!(pages, [":2/health", ":3/health"]);
-        assert_eq!(server.configuration.lameduck, Duration::from_secs(3));
+        assert_eq!(server.configuration.lameduck.map(|wish| wish.what), Some(Duration::from_secs(3)));
     }
 
     #[test]

@@ -12,11 +12,13 @@ pub mod debug;
 pub mod dns64;
 pub mod errors;
 pub mod forward;
+pub mod header;
 pub mod health;
 pub mod hosts;
 pub mod k8s_external;
 pub mod kubernetes;
 pub mod loadbalance;
+pub mod local;
 pub mod log;
 pub mod loop_detect;
 pub mod nsid;
@@ -47,6 +49,7 @@ pub const ALL: &[Registration] = &[
     prometheus::PLUGIN, // above all that answers: counts everything
     errors::PLUGIN,     // above all that may fail
     log::PLUGIN,        // below errors, so its line comes first
+    local::PLUGIN,      // above all that answers or asks others: localhost is here
     dns64::PLUGIN,      // below log: its look-ups for A come from the top again
     any::PLUGIN,
     chaos::PLUGIN,
@@ -55,6 +58,7 @@ pub const ALL: &[Registration] = &[
     autopath::PLUGIN,     // above cache: each name that it tries may be there
     acl::PLUGIN,          // above cache: who may not ask gets nothing from there either
     cache::PLUGIN,        // above kubernetes: its TTL limits show on cluster answers too
+    header::PLUGIN,       // below cache, which keeps responses with these flags
     tls::PLUGIN,          // reads files: below root
     template::PLUGIN,     // above hosts and kubernetes: what an operator blocks goes before what they know
     hosts::PLUGIN,        // above kubernetes and forward: what an operator wrote down goes before what they know

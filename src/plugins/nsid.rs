@@ -50,24 +50,11 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
 
 impl Plugin for Nsid {
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
-        if asks(query) {
+        if query.request.options(query.packet()).any(|option| option.code == NSID) {
             reply.add_option(NSID, &self.0);
         }
         Turn::Up
     }
-}
-
-/// Whether the query carries the option; the gate has checked that the list is well formed.
-fn asks(query: &Query<'_>) -> bool {
-    let Some(edns) = &query.request.edns else { return false };
-    let mut rest = &query.packet()[usize::from(edns.options.start)..usize::from(edns.options.end)];
-    while let Some((head, tail)) = rest.split_first_chunk::<4>() {
-        if u16::from_be_bytes([head[0], head[1]]) == NSID {
-            return true;
-        }
-        rest = tail.get(usize::from(u16::from_be_bytes([head[2], head[3]]))..).unwrap_or_default();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ use tokio::time::Instant;
 
 use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
-use crate::chain::setup::{Probes, Registration, Setup};
+use crate::chain::probes::Probes;
+use crate::chain::setup::{Registration, Setup};
 use crate::error::Result;
 use crate::host::http::{Handler, Page, TEXT};
 use crate::host::repeats::Repeats;
@@ -117,7 +118,7 @@ impl Ready {
         // The first line is CoreDNS's whole page: there are programs that read it.
         let mut page = waiting.keys().copied().collect::<Vec<_>>().join(",");
         if let Some(held_back) = self.told.allow(&page, Instant::now()) {
-            log::info("plugin/ready", format_args!("Plugins not ready: \"{page}\"{held_back}"));
+            log::info(PLUGIN.name, format_args!("Plugins not ready: \"{page}\"{held_back}"));
         }
         for (name, reasons) in waiting {
             for reason in reasons {

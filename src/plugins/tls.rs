@@ -223,10 +223,10 @@ async fn follow(directive: Directive, secure: Arc<Secure>) {
         match directive.load() {
             Ok((config, _)) => {
                 secure.replace(config);
-                log::info("plugin/tls", format_args!("{} has been read again", directive.files[0].display()));
+                log::info(PLUGIN.name, format_args!("{} has been read again", directive.files[0].display()));
             }
             // The certificate may be there before its key: said once, and looked at again when something changes.
-            Err(why) => log::warning("plugin/tls", format_args!("{why}; the certificate before it stays in use")),
+            Err(why) => log::warning(PLUGIN.name, format_args!("{why}; the certificate before it stays in use")),
         }
         known = now;
     }

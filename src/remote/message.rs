@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
+use crate::wire::option::{EdnsOption, EdnsOptions};
 use crate::wire::question::{Opt, Question};
 use crate::wire::relay;
 use crate::wire::request::{HEADER, Request, flag};
@@ -194,18 +195,10 @@ fn as_received(packet: &[u8], request: &Request) -> Vec<u8> {
 }
 
 /// Options without those that are between two neighbours. What cannot be read is left out.
-fn without_neighbours(mut options: &[u8]) -> Vec<u8> {
+fn without_neighbours(options: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(options.len());
-    while let Some((head, rest)) = options.split_first_chunk::<4>()
-        && let len = usize::from(u16::from_be_bytes([head[2], head[3]]))
-        && let Some((data, next)) = rest.split_at_checked(len)
-    {
-        if !OF_NEIGHBOURS.contains(&u16::from_be_bytes([head[0], head[1]])) {
-            kept.extend_from_slice(head);
-            kept.extend_from_slice(data);
-        }
-        options = next;
-    }
+    let between = |option: &EdnsOption<'_>| OF_NEIGHBOURS.contains(&option.code);
+    EdnsOptions::new(options).filter(|option| !between(option)).for_each(|option| option.put(&mut kept));
     kept
 }
 

@@ -5,7 +5,7 @@
 //! - [`load`], [`reload`]: reading the Corefile; one attempt to make a configuration of it
 //! - [`publish`]: a configuration goes live, or nothing has happened
 //! - [`worker`], [`udp`], [`stream`]: the loops
-//! - [`turns`], [`waiting`]: who may use a worker's time, and its places for queries that wait
+//! - [`shifts`], [`waiting`]: who may use a worker's time, and its places for queries that wait
 //! - [`bind`], [`sys`]: sockets
 
 mod bind;
@@ -14,10 +14,10 @@ pub mod load;
 pub mod publish;
 mod reload;
 pub mod run;
+mod shifts;
 mod signals;
 mod stream;
 mod sys;
-mod turns;
 mod udp;
 mod waiting;
 mod worker;

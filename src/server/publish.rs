@@ -12,6 +12,7 @@ use super::worker::{Command, Live, Shared, Worker};
 use crate::chain::build::Configuration;
 use crate::chain::listener::Listener;
 use crate::chain::place::socket_host;
+use crate::chain::setup::Wish;
 use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
 use crate::host::Host;
@@ -36,7 +37,7 @@ struct State {
     doors: Vec<Door>,
     /// The tasks of what is live.
     tasks: Tasks,
-    lameduck: Duration,
+    lameduck: Option<Wish<Duration>>,
 }
 
 /// Where one protocol comes in: a socket for each worker.
@@ -116,9 +117,9 @@ impl Stage {
         Ok(())
     }
 
-    /// How long to go on after the signal to stop.
+    /// How long to go on after the signal to stop, if a plugin says so.
     #[must_use]
-    pub fn lameduck(&self) -> Duration {
+    pub fn lameduck(&self) -> Option<Wish<Duration>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).lameduck
     }
 

@@ -12,10 +12,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::publish::Stage;
 use super::reload::{Made, Maker, Outcome, Version, Why};
-use super::signals::{Asked, Signals};
+use super::signals::{Demand, Signals};
 use super::sys::share_heaps;
 use crate::args::Args;
-use crate::chain::setup::Registration;
+use crate::chain::setup::{Registration, Wish};
 use crate::corefile::{Finding, Severity};
 use crate::error::{Error, Result};
 use crate::host::files::raise_limit;
@@ -142,7 +142,7 @@ struct Watch {
 
 /// What wakes the process.
 enum Event {
-    Asked(Asked),
+    Demand(Demand),
     Look,
     Node(Due),
     Attempt(Outcome),
@@ -161,13 +161,13 @@ impl Process<'_> {
         let mut again = false;
         loop {
             match self.next(attempt.as_mut()).await {
-                Event::Asked(Asked::Reload) => {
+                Event::Demand(Demand::Reload) => {
                     log::info("", format_args!("SIGUSR1: Reloading"));
                     again = true;
                 }
-                Event::Asked(asked) => {
+                Event::Demand(demand) => {
                     drop(attempt);
-                    return Ok(self.end(asked).await);
+                    return Ok(self.end(demand).await);
                 }
                 Event::Look | Event::Node(Due::Look) => {
                     attempt = attempt.or_else(|| Some(self.attempt(Why::Look, runtime)));
@@ -215,7 +215,7 @@ impl Process<'_> {
         };
         tokio::select! {
             biased;
-            asked = self.signals.next() => Event::Asked(asked),
+            demand = self.signals.next() => Event::Demand(demand),
             outcome = made => Event::Attempt(outcome),
             _ = look => Event::Look,
             due = due => Event::Node(due),
@@ -261,10 +261,10 @@ impl Process<'_> {
         }
         let findings = std::mem::take(&mut made.configuration.findings);
         let servers = std::mem::take(&mut made.configuration.servers);
-        let interval = made.configuration.reload;
+        let reload = made.configuration.reload;
         self.stage.publish(made.configuration, &made.pages)?;
         self.tell(&findings);
-        self.watch = interval.map(|(interval, jitter)| self.watch(&made.version.hash, jittered(interval, jitter)));
+        self.watch = reload.map(|reload| self.watch(&made.version.hash, reload));
         self.version = Some(made.version);
         if is_start && !self.args.quiet {
             log::plain(&servers.join("\n"));
@@ -287,12 +287,13 @@ impl Process<'_> {
         self.told = told;
     }
 
-    fn watch(&self, hash: &str, period: Duration) -> Watch {
+    fn watch(&self, hash: &str, Wish { plugin, what: (interval, jitter) }: Wish<(Duration, Duration)>) -> Watch {
         // Shown from the start, at 0.
         let _ = self.host.metrics.counter(&RELOAD_FAILED, &[]);
         let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", hash]);
         version.set(1.0);
-        log::info("plugin/reload", format_args!("Running configuration SHA512 = {hash}"));
+        log::info(plugin, format_args!("Running configuration SHA512 = {hash}"));
+        let period = jittered(interval, jitter);
         let mut timer = interval_at(Instant::now() + period, period);
         // An attempt may take longer than the interval.
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -323,36 +324,37 @@ impl Process<'_> {
 
     /// Unready at once; serving goes on for the lameduck time. After SIGTERM it goes on for a little longer if clients still
     /// ask, and what has arrived is answered; after SIGINT it is over. SIGQUIT ends all of it, a second SIGINT with status 2.
-    async fn end(&mut self, asked: Asked) -> ExitCode {
-        if asked == Asked::Quit {
+    async fn end(&mut self, demand: Demand) -> ExitCode {
+        if demand == Demand::Quit {
             return ExitCode::SUCCESS;
         }
         self.host.shutting_down.store(true, Ordering::Relaxed);
-        let mut is_interrupted = asked == Asked::Interrupt;
-        tell_end(asked);
-        let lameduck = self.stage.lameduck();
-        if !lameduck.is_zero() {
-            log::info("plugin/health", format_args!("Going into lameduck mode for {lameduck:?}"));
-        }
+        let mut is_interrupted = demand == Demand::Interrupt;
+        tell_end(demand);
+        let lameduck = self.stage.lameduck().filter(|wish| !wish.what.is_zero());
+        let lameduck = lameduck.map_or(Duration::ZERO, |Wish { plugin, what }| {
+            log::info(plugin, format_args!("Going into lameduck mode for {what:?}"));
+            what
+        });
         let over = tokio::time::sleep(lameduck);
         tokio::pin!(over);
         loop {
-            let asked = tokio::select! {
+            let demand = tokio::select! {
                 () = &mut over => break,
-                asked = self.signals.next() => asked,
+                demand = self.signals.next() => demand,
             };
-            match asked {
-                Asked::Quit => return ExitCode::SUCCESS,
-                Asked::Interrupt if is_interrupted => {
+            match demand {
+                Demand::Quit => return ExitCode::SUCCESS,
+                Demand::Interrupt if is_interrupted => {
                     log::info("", format_args!("SIGINT: Force quit"));
                     return ExitCode::from(2);
                 }
-                Asked::Interrupt => {
+                Demand::Interrupt => {
                     is_interrupted = true;
-                    tell_end(asked);
+                    tell_end(demand);
                 }
                 // It ends already.
-                Asked::Stop | Asked::Reload => {}
+                Demand::Stop | Demand::Reload => {}
             }
         }
         if !is_interrupted {
@@ -366,9 +368,9 @@ impl Process<'_> {
     }
 }
 
-fn tell_end(asked: Asked) {
-    match asked {
-        Asked::Interrupt => log::info("", format_args!("SIGINT: Shutting down")),
+fn tell_end(demand: Demand) {
+    match demand {
+        Demand::Interrupt => log::info("", format_args!("SIGINT: Shutting down")),
         _ => log::info("", format_args!("SIGTERM: Shutting down servers then terminating")),
     }
 }
@@ -386,7 +388,7 @@ async fn wind_down(stage: &Stage, node: &mut Option<Node>, lameduck: Duration) {
 
 /// Waits for a signal that ends also what is left.
 async fn final_word(signals: &mut Signals) {
-    while !matches!(signals.next().await, Asked::Quit | Asked::Interrupt) {}
+    while !matches!(signals.next().await, Demand::Quit | Demand::Interrupt) {}
 }
 
 /// The interval, somewhere within half the jitter to either side.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Demand {
     /// SIGTERM: to end, when what was asked is answered.
     Stop,
     /// SIGINT: to end after the lameduck time; a second one, at once.
@@ -42,14 +42,14 @@ impl Signals {
     }
 
     /// The next one. Several of one kind that nobody has waited for are one.
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(super) async fn next(&mut self) -> Demand {
         loop {
             tokio::select! {
                 biased;
-                _ = self.quit.recv() => return Asked::Quit,
-                _ = self.interrupt.recv() => return Asked::Interrupt,
-                _ = self.stop.recv() => return Asked::Stop,
-                _ = self.reload.recv() => return Asked::Reload,
+                _ = self.quit.recv() => return Demand::Quit,
+                _ = self.interrupt.recv() => return Demand::Interrupt,
+                _ = self.stop.recv() => return Demand::Stop,
+                _ = self.reload.recv() => return Demand::Reload,
                 // SIGHUP is ignored, as in CoreDNS.
                 _ = self.hangup.recv() => {}
             }

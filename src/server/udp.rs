@@ -183,18 +183,18 @@ fn answer(
     let local_address = SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port());
     let client = Client { peer: canonical(datagram.peer), local: canonical(local_address), proto: Proto::Udp };
     let to = Envelope { peer: datagram.peer, source: datagram.local.filter(|_| port.wildcard) };
-    serve::serve(datagram.bytes, client, listener, now, &mut Asked { local, port, outbox, to });
+    serve::serve(datagram.bytes, client, listener, now, &mut Arrival { local, port, outbox, to });
 }
 
 /// A datagram that is served.
-struct Asked<'a> {
+struct Arrival<'a> {
     local: &'a Rc<Local>,
     port: &'a Rc<Port>,
     outbox: &'a mut Outbox,
     to: Envelope,
 }
 
-impl Responder for Asked<'_> {
+impl Responder for Arrival<'_> {
     type Place = Place;
 
     fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {

@@ -15,8 +15,8 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bind::Ear;
+use super::shifts::Shifts;
 use super::stream::{Connections, Limits};
-use super::turns::Turns;
 use super::waiting::{Place, Waiting};
 use super::{stream, udp};
 use crate::chain::listener::Listener;
@@ -219,7 +219,7 @@ impl Worker {
 pub(super) struct Local {
     pub(super) shared: Arc<Shared>,
     pub(super) connections: Connections,
-    pub(super) turns: Turns,
+    pub(super) shifts: Shifts,
     waiting: Rc<Waiting>,
     /// Held for each socket that closes, until it is read to its end.
     pub(super) settling: Rc<()>,
@@ -231,8 +231,8 @@ impl Local {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let connections = Connections::new(shared.limits);
         let waiting = Rc::new(Waiting::new(WAITING));
-        let (turns, settling) = (Turns::default(), Rc::default());
-        Self { shared, connections, turns, waiting, settling, heard: Cell::new(Instant::now()) }
+        let (shifts, settling) = (Shifts::default(), Rc::default());
+        Self { shared, connections, shifts, waiting, settling, heard: Cell::new(Instant::now()) }
     }
 
     /// Lets connections have no more files than everything else leaves them, as of now.
@@ -280,7 +280,7 @@ impl Local {
 
 async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) {
     let pacing = local.clone();
-    tokio::task::spawn_local(async move { pacing.turns.pace().await });
+    tokio::task::spawn_local(async move { pacing.shifts.pace().await });
     let mut doors: HashMap<usize, watch::Sender<Closing>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {

@@ -8,6 +8,7 @@
 //! - [`adopt`]: the records of one answer, taken into another
 //! - [`answer`]: everything after the question, encoded once and shared
 //! - [`encode`]: building an [`Answer`](answer::Answer) record by record
+//! - [`option`]: the options of an OPT
 //! - [`own`]: each thread's own copies of answers that all threads send
 //! - [`presentation`]: one record as a line of a zone file
 //! - [`question`]: a question, and the message that asks it
@@ -16,6 +17,7 @@
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
 //! - [`mod@reverse`]: the address that a reverse name stands for
 //! - [`seen`]: what an answer holds already
+//! - [`soa`]: the SOA record of a zone, alone or in a denial
 //! - [`text`]: a domain name as text
 //! - [`translate`]: an answer with IPv6 addresses that stand for those of IPv4
 //! - [`mod@write`]: splicing a reply behind the question that was asked
@@ -24,6 +26,7 @@ pub mod adopt;
 pub mod answer;
 pub mod encode;
 pub mod name;
+pub mod option;
 pub mod own;
 pub mod presentation;
 pub mod question;
@@ -34,6 +37,7 @@ pub mod request;
 pub mod reverse;
 pub mod seen;
 pub mod select;
+pub mod soa;
 pub mod text;
 pub mod translate;
 pub mod types;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::answer::Answer;
+use super::option::EdnsOption;
 use super::request::flag;
 use super::types::rcode;
 
@@ -41,7 +42,9 @@ pub struct Reply {
     pub order: Order,
     /// Where the answer comes from.
     pub origin: Origin,
-    /// Flags to be cleared, of those that the answer has.
+    /// Header flags that are set whatever the answer or the query has; see [`Reply::set_flags`].
+    pub set: u16,
+    /// Header flags that are clear whatever the answer or the query has.
     pub cleared: u16,
     /// What few replies have.
     pub note: Option<Box<Note>>,
@@ -85,7 +88,7 @@ impl Reply {
     /// An answer from memory.
     #[must_use]
     pub fn memory(answer: Arc<Answer>) -> Self {
-        Self { answer, ttl: None, order: Order::Stored, origin: Origin::Memory, cleared: 0, note: None }
+        Self { answer, ttl: None, order: Order::Stored, origin: Origin::Memory, set: 0, cleared: 0, note: None }
     }
 
     /// An answer that was fetched.
@@ -122,11 +125,8 @@ impl Reply {
 
     /// Adds an EDNS option for a client that sent an OPT; `data` of more than 64 KiB is left out.
     pub fn add_option(&mut self, code: u16, data: &[u8]) {
-        if let Ok(len) = u16::try_from(data.len()) {
-            let options = &mut self.note_mut().options;
-            options.extend_from_slice(&code.to_be_bytes());
-            options.extend_from_slice(&len.to_be_bytes());
-            options.extend_from_slice(data);
+        if data.len() <= usize::from(u16::MAX) {
+            EdnsOption { code, data }.put(&mut self.note_mut().options);
         }
     }
 
@@ -139,7 +139,25 @@ impl Reply {
     /// The header flags that the reply decides.
     #[must_use]
     pub fn flags(&self) -> u16 {
-        self.answer.flags & !self.cleared
+        self.answer.flags & !self.cleared | self.set
+    }
+
+    /// All header flags of the message: those that the reply decides, and RD and CD as in the query.
+    #[must_use]
+    pub fn header_flags(&self, query: u16) -> u16 {
+        flag::QR | query & (flag::RD | flag::CD) & !self.cleared | self.flags()
+    }
+
+    /// Sets header flags of the message, whatever the answer or the query has.
+    pub fn set_flags(&mut self, flags: u16) {
+        self.set |= flags;
+        self.cleared &= !flags;
+    }
+
+    /// Clears header flags of the message, whatever the answer or the query has.
+    pub fn clear_flags(&mut self, flags: u16) {
+        self.cleared |= flags;
+        self.set &= !flags;
     }
 
     /// Whether the upstream's or our own answer was cut already.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::name::{MAX_LABEL, Name};
+use super::option::{EdnsOption, EdnsOptions};
 use super::types::{opcode, rcode};
 
 /// Octets of a message header (RFC 1035 section 4.1.1).
@@ -91,6 +92,13 @@ impl Request {
     #[must_use]
     pub fn name(&self, packet: &[u8]) -> Name {
         Name::of_question(&packet[HEADER..HEADER + usize::from(self.name_len)])
+    }
+
+    /// The options in the OPT of `packet`, which this request was read from.
+    pub fn options<'p>(&self, packet: &'p [u8]) -> EdnsOptions<'p> {
+        let range =
+            self.edns.as_ref().map_or(0..0, |edns| usize::from(edns.options.start)..usize::from(edns.options.end));
+        EdnsOptions::new(&packet[range])
     }
 
     /// Where the question ends in the packet.
@@ -194,19 +202,15 @@ fn opt(packet: &[u8], mut at: usize, (before, additionals): (u16, u16)) -> Resul
     Ok(found)
 }
 
-fn check_options(mut rest: &[u8]) -> Result<(), Malformed> {
-    for _ in 0..MAX_OPTIONS {
-        let Some((head, tail)) = rest.split_at_checked(4) else {
-            return if rest.is_empty() { Ok(()) } else { Err(Malformed) };
-        };
-        let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+fn check_options(data: &[u8]) -> Result<(), Malformed> {
+    let mut options = EdnsOptions::new(data);
+    for EdnsOption { code, data } in options.by_ref().take(MAX_OPTIONS) {
         // A cookie has 8 octets, or 16 to 40 with the server's part (RFC 7873 section 4).
-        if u16::from_be_bytes([head[0], head[1]]) == COOKIE && !matches!(len, 8 | 16..=40) {
+        if code == COOKIE && !matches!(data.len(), 8 | 16..=40) {
             return Err(Malformed);
         }
-        rest = tail.get(len..).ok_or(Malformed)?;
     }
-    if rest.is_empty() { Ok(()) } else { Err(Malformed) }
+    if options.is_done() { Ok(()) } else { Err(Malformed) }
 }
 
 /// The offset behind a name, compressed or not.

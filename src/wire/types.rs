@@ -1,5 +1,7 @@
 //! Numbers of the DNS with their names: types, classes, RCODEs, opcodes.
 
+use std::fmt;
+
 /// Record types that the house names; any other type is a plain number (RFC 3597).
 pub mod rtype {
     /// IPv4 address (RFC 1035).
@@ -172,6 +174,19 @@ const RCODES: &[(u16, &str)] = &[
     (22, "BADTRUNC"),
     (23, "BADCOOKIE"),
 ];
+
+/// Writes a type as text: its mnemonic, or `TYPE65280` (RFC 3597 section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TypeText(pub u16);
+
+impl fmt::Display for TypeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match type_name(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "TYPE{}", self.0),
+        }
+    }
+}
 
 /// The mnemonic of a type, if it has one.
 #[must_use]

@@ -10,6 +10,9 @@ use super::types::rtype;
 /// An OPT pseudo-record without options (RFC 6891 section 6.1.2).
 const OPT_LEN: usize = 11;
 
+/// The opcode in the second word of the header.
+const OPCODE: u16 = 0x7800;
+
 /// The largest message (RFC 1035 section 4.2.2).
 pub const MAX_MESSAGE: usize = 65_535;
 
@@ -48,9 +51,8 @@ impl Writer {
             write_opt(request, reply, start + limit.min(MAX_MESSAGE), out);
             counts[2] += 1;
         }
-        let flags = flag::QR
-            | request.flags & (0x7800 | flag::RD | flag::CD)
-            | reply.flags()
+        let flags = reply.header_flags(request.flags)
+            | request.flags & OPCODE
             | if cut { flag::TC } else { 0 }
             | answer.rcode & 0xF;
         write_header(&mut out[start..start + HEADER], request.id, flags, counts);
@@ -238,7 +240,7 @@ fn write_header(out: &mut [u8], id: u16, flags: u16, counts: [u16; 3]) {
 pub fn refusal(packet: &[u8], refusal: &Refusal, out: &mut Vec<u8>) -> usize {
     let start = out.len();
     let flags = u16::from_be_bytes([packet[2], packet[3]]);
-    let kept = if refusal.rcode == super::types::rcode::NOTIMP { 0x7800 } else { 0 };
+    let kept = if refusal.rcode == super::types::rcode::NOTIMP { OPCODE } else { 0 };
     let kept = kept | flag::TC | flag::RD | flag::RA | flag::AD | flag::CD;
     out.extend_from_slice(&packet[..2]);
     out.extend_from_slice(&(flag::QR | flags & kept | refusal.rcode).to_be_bytes());

@@ -167,7 +167,7 @@ pub fn passing(count: usize, zone: &str) -> Arc<Listener> {
         }
 
         fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
-            reply.cleared |= query.mark(here.seat) as u16 - 1;
+            reply.clear_flags(query.mark(here.seat) as u16 - 1);
             Turn::Up
         }
     }

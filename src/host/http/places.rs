@@ -22,6 +22,10 @@ pub(super) const PLACES: usize = 256;
 /// Octets of replies that the kernel has not accepted yet, over all connections.
 pub(super) const UNSENT: usize = 8 << 20;
 
+/// For so long after it came, a connection that has not had a reply goes last. Otherwise a probe would
+/// be closed before its request is read, beside clients whose connections have all had replies.
+const NEW: Duration = Duration::from_secs(2);
+
 /// How long to wait until a closed connection has released its file.
 const FREED: Duration = Duration::from_millis(50);
 
@@ -121,6 +125,7 @@ enum Step {
 struct Progress {
     step: Step,
     since: Instant,
+    came: Instant,
     /// Octets of the reply that are not read yet.
     unsent: usize,
     requests: usize,
@@ -130,9 +135,11 @@ struct Progress {
 
 impl Progress {
     /// Returns how soon the connection is closed when room is needed; higher values go first. First
-    /// go those that keep the server waiting, last those that wait for their first reply.
-    fn rank(&self) -> u8 {
+    /// go those that keep the server waiting, last those that wait for their first reply, and new
+    /// ones.
+    fn rank(&self, now: Instant) -> u8 {
         match self.step {
+            _ if self.requests < 2 && now.saturating_duration_since(self.came) < NEW => 0,
             Step::Request | Step::Reply => 2,
             Step::Page if self.requests == 1 => 0,
             Step::Idle | Step::Page => 1,
@@ -151,7 +158,7 @@ pub(super) struct Visit {
 
 impl Visit {
     fn new(door: usize, client: IpAddr, now: Instant) -> Self {
-        let progress = Progress { step: Step::Request, since: now, unsent: 0, requests: 0, next: now };
+        let progress = Progress { step: Step::Request, since: now, came: now, unsent: 0, requests: 0, next: now };
         Self { door, client, progress: Mutex::new(progress), leave: Notify::new() }
     }
 
@@ -242,7 +249,7 @@ impl Door {
     /// closed.
     pub(super) fn take(&self, client: IpAddr, now: Instant) -> Place {
         let mut visits = self.places.visits();
-        while visits.len() >= PLACES && evict(&mut visits, |_| 1) {}
+        while visits.len() >= PLACES && evict(&mut visits, now, |_| 1) {}
         let visit = Arc::new(Visit::new(self.number, client, now));
         visits.push(visit.clone());
         Place { places: self.places.clone(), visit }
@@ -253,7 +260,7 @@ impl Door {
     pub(super) async fn free_a_file(&self) -> bool {
         let mut freed = std::pin::pin!(self.places.freed.notified());
         freed.as_mut().enable();
-        evict(&mut self.places.visits(), |_| 1) && timeout(FREED, freed).await.is_ok()
+        evict(&mut self.places.visits(), Instant::now(), |_| 1) && timeout(FREED, freed).await.is_ok()
     }
 }
 
@@ -280,7 +287,7 @@ impl Place {
         self.visit.progress().unsent = 0;
         loop {
             let unsent: usize = visits.iter().map(|visit| visit.progress().unsent).sum();
-            if unsent + octets <= UNSENT || !evict(&mut visits, |progress| progress.unsent) {
+            if unsent + octets <= UNSENT || !evict(&mut visits, now, |progress| progress.unsent) {
                 break;
             }
         }
@@ -298,9 +305,9 @@ impl Drop for Place {
 
 /// Closes one connection: of the client that holds most on one listener, the one that has kept the
 /// server waiting longest. Connections that had a reply before go later, and those that wait for
-/// their first one last. `held` returns how much of the scarce resource a connection holds. Returns
+/// their first one, or are new, last. `held` returns how much of the scarce resource a connection holds. Returns
 /// `false` if no connection holds any.
-fn evict(visits: &mut Vec<Arc<Visit>>, held: impl Fn(&Progress) -> usize) -> bool {
+fn evict(visits: &mut Vec<Arc<Visit>>, now: Instant, held: impl Fn(&Progress) -> usize) -> bool {
     let all: Vec<Progress> = visits.iter().map(|visit| *visit.progress()).collect();
     let mut by_client: HashMap<(usize, IpAddr), usize> = HashMap::new();
     for (visit, progress) in visits.iter().zip(&all) {
@@ -308,7 +315,7 @@ fn evict(visits: &mut Vec<Arc<Visit>>, held: impl Fn(&Progress) -> usize) -> boo
     }
     let holders = visits.iter().zip(&all).enumerate().filter(|(_, (_, progress))| held(progress) > 0);
     let worst = holders.max_by_key(|(_, (visit, progress))| {
-        (by_client[&(visit.door, visit.client)], progress.rank(), Reverse(progress.since))
+        (by_client[&(visit.door, visit.client)], progress.rank(now), Reverse(progress.since))
     });
     let Some((at, _)) = worst else { return false };
     visits.remove(at).leave.notify_one();

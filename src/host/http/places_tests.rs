@@ -73,6 +73,30 @@ fn those_that_keep_the_server_waiting_go_first_the_oldest_before_others() {
     assert!(stays(&places, &page) && stays(&places, &unread));
 }
 
+/// A probe is the only one that has not had a reply, and its request is not read yet.
+#[test]
+fn a_new_connection_stays_beside_those_that_ask_again_and_again() {
+    let (places, door, now) = places();
+    let pipelines: Vec<Place> = (0..PLACES).map(|_| door.take(client(1), now)).collect();
+    for place in &pipelines {
+        serve(place, now);
+        place.visit.asked(now);
+    }
+    let probe = door.take(client(1), now + seconds(1));
+    let next = door.take(client(1), now + seconds(1));
+    assert!(stays(&places, &probe) && stays(&places, &next));
+    probe.visit.asked(now + seconds(1));
+    probe.reply(2, now + seconds(1));
+    let last = door.take(client(1), now + seconds(1));
+    assert!(stays(&places, &probe) && stays(&places, &last), "its reply is on its way");
+    // A client that has sent nothing for so long is not new.
+    drop(door.take(client(1), now + seconds(4)));
+    drop(door.take(client(1), now + seconds(4)));
+    let _another = door.take(client(1), now + seconds(4));
+    let _one_more = door.take(client(1), now + seconds(4));
+    assert!(!stays(&places, &next));
+}
+
 #[test]
 fn the_client_that_holds_most_at_one_door_gives_first() {
     let (places, door, now) = places();

@@ -22,6 +22,7 @@ use serde::Serialize;
 pub use record::Text;
 pub use told::{failed, line_of, told};
 
+use crate::error::OF_PLUGIN;
 use lanes::Lanes;
 use record::Nothing;
 use writer::{Writer, standard_output};
@@ -51,7 +52,7 @@ pub enum Level {
     Fatal,
 }
 
-/// Prints a `[DEBUG]` line of `from` (`plugin/NAME`, or empty for the server itself).
+/// Prints a `[DEBUG]` line of the plugin `from`; an empty name stands for the server itself.
 pub fn debug(from: &str, message: fmt::Arguments<'_>) {
     if DEBUG.load(Ordering::Relaxed) {
         line(Level::Debug, from, message);
@@ -83,9 +84,9 @@ fn render(buffer: &mut Vec<u8>, level: Level, from: &str, message: fmt::Argument
     if is_json() {
         return record::append(buffer, level, from, message, Nothing {});
     }
-    let separator = if from.is_empty() { "" } else { ": " };
+    let (kind, separator) = if from.is_empty() { ("", "") } else { (OF_PLUGIN, ": ") };
     // Writing to a `Vec` cannot fail.
-    let _ = writeln!(buffer, "[{}] {from}{separator}{message}", level.text());
+    let _ = writeln!(buffer, "[{}] {kind}{from}{separator}{message}", level.text());
 }
 
 /// Prints a line with one JSON object: time, level, message, plugin, then `fields`, a struct or a

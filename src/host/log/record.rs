@@ -25,7 +25,7 @@ pub(super) struct Nothing {}
 
 /// Appends one object as a line.
 pub(super) fn append(buffer: &mut Vec<u8>, level: Level, from: &str, msg: impl Serialize, fields: impl Serialize) {
-    let plugin = from.strip_prefix("plugin/");
+    let plugin = (!from.is_empty()).then_some(from);
     let record = Record { time: jiff::Timestamp::now(), level: level.json(), msg, plugin, fields };
     // Writing to a `Vec` cannot fail, and all keys are text.
     let _ = serde_json::to_writer(&mut *buffer, &record);

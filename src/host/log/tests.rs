@@ -142,7 +142,7 @@ fn a_json_line_is_one_object() {
     let mut line = Vec::new();
     let fields =
         std::collections::BTreeMap::from([("name", Text(|out: &mut Vec<u8>| out.extend_from_slice(b"a\\000.\n")))]);
-    record::append(&mut line, Level::Warning, "plugin/log", format_args!("say \"{}\"", 1), fields);
+    record::append(&mut line, Level::Warning, "log", format_args!("say \"{}\"", 1), fields);
     let text = String::from_utf8(line).expect("text");
     let (head, rest) = text.split_once(',').expect("a time");
     let time = head.strip_prefix("{\"time\":\"").and_then(|time| time.strip_suffix('"')).expect("a time");

@@ -32,11 +32,11 @@ pub fn line_of(level: Level, error: &Error) -> Vec<u8> {
 
 fn append(buffer: &mut Vec<u8>, level: Level, doing: &str, error: &Error, then: &str) {
     let parts = error.parts();
-    let from = parts.plugin.as_ref().map(|plugin| format!("plugin/{plugin}")).unwrap_or_default();
+    let from = parts.plugin.as_deref().unwrap_or_default();
     if is_json() {
-        append_record(buffer, level, (&from, &parts), (doing, then));
+        append_record(buffer, level, (from, &parts), (doing, then));
     } else {
-        render(buffer, level, &from, format_args!("{}", parts.line()));
+        render(buffer, level, from, format_args!("{}", parts.line()));
     }
 }
 
@@ -80,12 +80,12 @@ mod tests {
     fn a_record_has_plugin_place_word_and_help_and_is_one_line() {
         let text = "\tcache \"0\u{7}\"".to_owned();
         let position = Position { file: "a\"b".into(), line: 2, text, column: 7, width: 4 };
-        let complaint = Complaint::new("no:\n\t\u{1}no").from_context("plugin/cache").at(position).hint("one\ntwo");
+        let complaint = Complaint::new("no:\n\t\u{1}no").from_plugin("cache").at(position).hint("one\ntwo");
         let mut line = Vec::new();
         append_record(
             &mut line,
             Level::Error,
-            ("plugin/cache", &Error::from(complaint).parts()),
+            ("cache", &Error::from(complaint).parts()),
             ("Restart failed", "so what"),
         );
         assert_eq!(line.iter().filter(|&&octet| octet == b'\n').count(), 1);

@@ -50,6 +50,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::chain::doc::doc_of;
+use crate::chain::per_listener::PerListener;
 use crate::chain::search::{Offered, SearchPath, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
@@ -90,9 +91,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             None => of_file(&cursor, from)?,
         };
     }
-    let listeners = s.keys.len() * s.bound().len().max(1);
-    let counts = (0..listeners).map(|_| OnceLock::new()).collect();
-    s.chain(AutoPath { zones, lists, host: s.host.clone(), counts });
+    s.chain(AutoPath { zones, lists, host: s.host.clone(), successes: s.per_listener() });
     Ok(())
 }
 
@@ -107,7 +106,7 @@ fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, (word, plugin): (&Word, &st
             Some(Err(why)) => why,
             None => "the server block has no such plugin",
         };
-        log::warning("plugin/autopath", format_args!("@{plugin} has no effect: {lack}"));
+        log::warning(PLUGIN.name, format_args!("@{plugin} has no effect: {lack}"));
     });
     lists
 }
@@ -146,7 +145,7 @@ struct AutoPath {
     zones: Zones,
     lists: Offered,
     host: Arc<Host>,
-    counts: Box<[OnceLock<Counter>]>,
+    successes: PerListener<Counter>,
 }
 
 /// Where the walk of a query is: what the plugin's mark says.
@@ -192,7 +191,8 @@ impl Plugin for AutoPath {
             }
         }
         if is_found && reply.cause().is_none() {
-            self.successes(here).inc();
+            let make = |server: &str| self.host.metrics.counter(&SUCCESSES, &[server]);
+            self.successes.get(here, make).inc();
         }
         Turn::Up
     }
@@ -243,11 +243,6 @@ impl AutoPath {
             // A name that would be too long does not exist.
             Some((place, domain.below(labels(&name.wire()[..at.given]))?))
         })
-    }
-
-    fn successes(&self, here: &Here<'_>) -> &Counter {
-        let slot = &self.counts[here.site.ordinal.min(self.counts.len() - 1)];
-        slot.get_or_init(|| self.host.metrics.counter(&SUCCESSES, &[&here.listener.server]))
     }
 }
 

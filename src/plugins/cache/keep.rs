@@ -1,9 +1,8 @@
 //! What becomes of a reply that passes: one TTL for all of it, and a place in the store.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::asked::Asked;
@@ -13,6 +12,8 @@ use super::metrics::{Counts, Entries};
 use super::ruling::Pause;
 use super::setup::{Limits, Options};
 use super::store::Store;
+use crate::chain::control::Control;
+use crate::chain::per_listener::PerListener;
 use crate::chain::{Here, Reply};
 use crate::host::Host;
 use crate::wire::own::own;
@@ -38,11 +39,10 @@ pub(super) struct Inner {
     pub(super) store: Arc<Store>,
     pub(super) host: Arc<Host>,
     /// Where refreshing goes on; known once the configuration is live.
-    pub(super) runtime: OnceLock<Handle>,
+    pub(super) runtime: Control,
     /// Places for questions that are asked in the background.
     pub(super) behind: Arc<Semaphore>,
-    /// By listener of the block.
-    pub(super) counts: Vec<OnceLock<Arc<Counts>>>,
+    pub(super) counts: PerListener<Arc<Counts>>,
 }
 
 impl Inner {
@@ -53,19 +53,18 @@ impl Inner {
 
     /// What is counted for the listener that a query came to.
     pub(super) fn counts(&self, here: &Here<'_>) -> &Arc<Counts> {
-        self.counts_of(here.site.ordinal, &here.listener.server)
+        self.counts.get(here, |server| self.counts_of(server))
     }
 
-    fn counts_of(&self, ordinal: usize, server: &str) -> &Arc<Counts> {
-        let slot = &self.counts[ordinal.min(self.counts.len() - 1)];
-        slot.get_or_init(|| Arc::new(Counts::new(&self.host, server, &self.options.label, &self.store)))
+    fn counts_of(&self, server: &str) -> Arc<Counts> {
+        Arc::new(Counts::new(&self.host, server, &self.options.label, &self.store))
     }
 
     /// Shows all metrics of the block's listeners, by ordinal: the number of entries as long as the caller keeps what
     /// this returns.
     pub(super) fn show(&self, servers: &[String]) -> Vec<Arc<Entries>> {
         let each = servers.iter().enumerate().map(|(ordinal, server)| {
-            self.counts_of(ordinal, server);
+            self.counts.at(ordinal, || self.counts_of(server));
             Entries::shown(&self.host, server, &self.options.label, &self.store)
         });
         each.collect()
@@ -94,7 +93,7 @@ impl Inner {
             Arc::make_mut(&mut reply.answer).options.clear();
         }
         if !asked.wants_ad {
-            reply.cleared |= flag::AD;
+            reply.clear_flags(flag::AD);
         }
         if limits.except.iter().any(|zone| asked.question.name.is_under(zone)) {
             return None;
@@ -115,10 +114,15 @@ impl Inner {
         counts: &Counts,
     ) -> Option<Arc<Entry>> {
         // Whoever asked gets what came; what is kept is what belongs to the question.
-        let kept = match &class.selected {
+        let mut kept = match &class.selected {
             Some(indexes) => Arc::new(select(&reply.answer, &asked.question, indexes)?),
             None => reply.answer.clone(),
         };
+        // What a plugin below has made of AA and RA is kept as well, as in CoreDNS.
+        let changed = (reply.flags() ^ kept.flags) & (flag::AA | flag::RA);
+        if changed != 0 {
+            Arc::make_mut(&mut kept).flags ^= changed;
+        }
         let key: Arc<[u8]> = asked.key().as_slice().into();
         let mut entry = Entry::new(self.store.number, key, reply, class, ttl, self.now());
         entry.answer = kept;
@@ -170,7 +174,9 @@ impl Inner {
         };
         let mut reply = Reply::fetched(own(&entry.answer));
         reply.ttl = Some(ttl);
-        reply.cleared = if asked.wants_ad { 0 } else { flag::AD };
+        if !asked.wants_ad {
+            reply.clear_flags(flag::AD);
+        }
         if let Some((code, text)) = &entry.error {
             reply = reply.with_error(*code, text.clone());
         }

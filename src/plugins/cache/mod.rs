@@ -86,7 +86,6 @@ mod trust_tests;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use self::asked::Asked;
@@ -114,23 +113,20 @@ const MISSED: u32 = 1;
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let options = setup::directive(s)?;
     let make = || Store::new(options.success.capacity, options.denial.capacity);
-    let listeners = s.keys.len() * s.bound().len().max(1);
     let servers: Vec<String> = s.places()?.iter().map(Place::server).collect();
     let inner = Arc::new(Inner {
         store: s.host.shared.get_or_make(&identity(s), make),
         host: s.host.clone(),
-        runtime: OnceLock::new(),
+        runtime: s.control(),
         behind: Arc::new(Semaphore::new(refresh::BEHIND)),
-        counts: (0..listeners).map(|_| OnceLock::new()).collect(),
+        counts: s.per_listener(),
         options,
     });
     s.chain(Cache { inner: inner.clone(), memory: s.memory_zones() });
-    s.task("cache: refreshing", move || {
+    s.task("cache: entries", move || {
         // Shown as long as the configuration is live, from before the first query on.
         let shown = inner.show(&servers);
         async move {
-            // It is the first and only time.
-            let _ = inner.runtime.set(Handle::current());
             std::future::pending::<()>().await;
             drop(shown);
         }

@@ -29,7 +29,7 @@ const WEIGHT: usize = 1024;
 const QUEUE: usize = 1024;
 
 /// Entries that one thread inserts before it goes on with its own work; the next one does the rest.
-const TURN: usize = 64;
+const AT_ONCE: usize = 64;
 
 /// An entry, when it was kept, and whether answers are preferred to it.
 type Queued = (Arc<Entry>, Duration, bool);
@@ -142,7 +142,7 @@ impl Store {
 
     /// Inserts what waits, unless somebody does.
     fn insert_queued(&self) {
-        let mut left = TURN;
+        let mut left = AT_ONCE;
         // Whoever queues while the lock is held leaves it to the holder, so that one looks again afterwards.
         while left > 0 && self.queued.load(Ordering::Acquire) > 0 {
             let receiver = match self.inserting.try_lock() {
@@ -264,6 +264,10 @@ mod tests {
                 });
             }
         });
+        // A thread that has had its turn leaves the rest to the next call of `keep`.
+        while store.queued.load(Ordering::Acquire) > 0 {
+            store.insert_queued();
+        }
         let keys =
             (0..4_u32).flat_map(|thread| (0..2000_u32).map(move |n| [thread.to_be_bytes(), n.to_be_bytes()].concat()));
         assert_eq!(keys.filter(|key| found(&store, key, 1).is_none()).count(), 0);

@@ -37,14 +37,11 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::host::log::{self, Level};
 use crate::wire::name::Name;
-use crate::wire::types::type_name;
+use crate::wire::types::TypeText;
 use consolidate::{Pattern, Patterns, Seen};
 
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "errors", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
-
-/// Who speaks in log lines.
-const FROM: &str = "plugin/errors";
 
 struct Errors {
     patterns: Option<Arc<Patterns>>,
@@ -115,18 +112,14 @@ impl Plugin for Errors {
 /// `RCODE QNAME QTYPE: CAUSE`
 fn line(query: &Query<'_>, rcode: u16, cause: &str) -> String {
     let name = Name::from_wire(query.asked()).unwrap_or(Name::ROOT).lowered();
-    let qtype = query.request.qtype;
-    match type_name(qtype) {
-        Some(known) => format!("{rcode} {name} {known}: {cause}"),
-        None => format!("{rcode} {name} TYPE{qtype}: {cause}"),
-    }
+    format!("{rcode} {name} {}: {cause}", TypeText(query.request.qtype))
 }
 
 fn print(level: Level, message: std::fmt::Arguments<'_>) {
     match level {
         // Only where the plugin `debug` is loaded.
-        Level::Debug => log::debug(FROM, message),
-        level => log::line(level, FROM, message),
+        Level::Debug => log::debug(PLUGIN.name, message),
+        level => log::line(level, PLUGIN.name, message),
     }
 }
 

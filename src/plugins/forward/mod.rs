@@ -129,11 +129,9 @@ mod upstreams;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-use tokio::sync::SetOnce;
-
 use self::forward::Forward;
 use self::forwarded::Forwarded;
+use crate::chain::control::Control;
 use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Later, Plugin, Proto, Query, Reply, Step};
@@ -159,12 +157,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         let forward = forward.clone();
         s.prepare(move |_, first| async move { forward.upstreams.find_hosts(first).await });
     }
-    let block = Arc::new(Block { all, runtime: SetOnce::new() });
-    s.chain(Forwards(block.clone()));
-    s.task("forward: sockets", move || async move {
-        // The cell is set once, when the configuration starts.
-        let _ = block.runtime.set(Handle::current());
-    });
+    s.chain(Forwards(Arc::new(Block { all, runtime: s.control() })));
     Ok(())
 }
 
@@ -175,7 +168,7 @@ struct Forwards(Arc<Block>);
 struct Block {
     all: Vec<Arc<Forward>>,
     /// Where sockets and probes live: the control runtime of the process, known once the configuration is live.
-    runtime: SetOnce<Handle>,
+    runtime: Control,
 }
 
 impl Plugin for Forwards {

@@ -14,7 +14,7 @@ use crate::host::{Host, log};
 use crate::remote::{Address, Dialer, Exchange, Failure, Outcome, Remote, Sent, Vitals};
 
 /// The plugin, as log lines and errors name it.
-pub(super) const FROM: &str = "plugin/forward";
+pub(super) const FROM: &str = "forward";
 
 /// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends
 /// the probing.

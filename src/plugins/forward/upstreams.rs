@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::metrics;
 use super::to::To;
 use super::upstream::{FROM, Upstream};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_plugin};
 use crate::host::{Host, log};
 use crate::remote::{self, Address, Dialer, Lost};
 
@@ -86,7 +86,11 @@ impl Upstreams {
                     log::error(FROM, format_args!("{what}; it is asked for again, all else is served"));
                 }
                 Err(Lost::NoSuchHost(why) | Lost::NoAnswer(why)) => {
-                    return Err(Error::Other(format!("{FROM}: failed to resolve \"{}\": {why}", host.text)));
+                    return Err(Error::Other(format!(
+                        "{}: failed to resolve \"{}\": {why}",
+                        of_plugin(FROM),
+                        host.text
+                    )));
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::host::log;
 use crate::host::metrics::Gauge;
 use crate::wire::name::Name;
 
-pub(super) const FROM: &str = "plugin/hosts";
+pub(super) const FROM: &str = "hosts";
 
 /// A file that was written less than this ago may still be written to.
 const QUIET: Duration = Duration::from_millis(100);

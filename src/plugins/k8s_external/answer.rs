@@ -12,6 +12,7 @@ use crate::wire::name::{MAX_NAME, Name};
 use crate::wire::request::flag;
 use crate::wire::reverse::Reverse;
 use crate::wire::seen::{Seen, with_scratch};
+use crate::wire::soa::Soa;
 use crate::wire::types::{rcode, rtype};
 
 /// What there is for a question.
@@ -46,7 +47,7 @@ impl Making<'_> {
         let zone = Tail::AskedEnd(self.zone_len as u8);
         let ttl = self.directive.ttl;
         match qtype {
-            rtype::SOA => Made::Answer(self.scratch(|e| self.soa(e, Section::Answer))),
+            rtype::SOA => Made::Answer(self.scratch(|e| self.soa().put(e, Section::Answer))),
             rtype::NS => Made::Answer(self.scratch(|e| {
                 let name_server = Owner::new(&self.directive.name_server, zone);
                 e.pointer(Section::Answer, Owner::ASKED, rtype::NS, ttl, name_server);
@@ -224,23 +225,21 @@ impl Making<'_> {
 
     /// NODATA, NXDOMAIN or SERVFAIL, with the SOA (RFC 2308 section 2).
     pub(super) fn denial(&self, code: u16) -> Arc<Answer> {
-        self.scratch(|e| {
-            e.rcode(code);
-            self.soa(e, Section::Authority);
-        })
+        self.scratch(|e| self.soa().deny(e, code))
     }
 
-    /// Adds the SOA of the zone, in the client's case (RFC 1035 section 3.3.13).
-    fn soa(&self, e: &mut Encoder<'_>, section: Section) {
-        let zone = Tail::AskedEnd(self.zone_len as u8);
-        let ttl = self.directive.ttl;
-        e.record(section, Owner::zone(self.zone_len), rtype::SOA, ttl, |e| {
-            e.put_name(Owner::new(&self.directive.name_server, zone));
-            e.put_name(Owner::new(&self.directive.hostmaster, zone));
-            for number in [self.externals.serial(), 7200, 1800, 86400, ttl] {
-                e.put(&number.to_be_bytes());
-            }
-        });
+    /// The SOA of the zone.
+    fn soa(&self) -> Soa<'_> {
+        let (zone, ttl) = (Tail::AskedEnd(self.zone_len as u8), self.directive.ttl);
+        Soa {
+            zone_len: self.zone_len,
+            ttl,
+            name_server: Owner::new(&self.directive.name_server, zone),
+            hostmaster: Owner::new(&self.directive.hostmaster, zone),
+            serial: self.externals.serial(),
+            timers: [7200, 1800, 86400],
+            minimum: ttl,
+        }
     }
 
     /// The answer, if it has a record; what has none goes back to the pool.

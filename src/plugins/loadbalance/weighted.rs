@@ -15,7 +15,7 @@ use crate::host::log;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::name::Name;
 
-const FROM: &str = "plugin/loadbalance";
+const FROM: &str = "loadbalance";
 const NOT_OPENED: &str = "weight file open error";
 
 /// Weights by domain in lower case and address.

@@ -216,7 +216,7 @@ impl<'a> Facts<'a> {
     fn write_flags(&self, reply: &Reply, out: &mut Vec<u8>) {
         let request = &self.query.request;
         let cut = if is_cut(request, reply, self.query.limit()) { flag::TC } else { 0 };
-        let flags = flag::QR | request.flags & (flag::RD | flag::CD) | reply.flags() | cut;
+        let flags = reply.header_flags(request.flags) | cut;
         for (bit, name) in &FLAGS {
             if flags & bit != 0 {
                 name.append(out);

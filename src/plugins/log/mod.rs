@@ -178,7 +178,7 @@ impl Log {
         let facts = Facts::new(query, reply, &asked);
         if log::is_json() {
             let text = log::Text(|out: &mut Vec<u8>| rule.format.write(&facts, out));
-            log::record(Level::Info, "plugin/log", text, facts.fields());
+            log::record(Level::Info, PLUGIN.name, text, facts.fields());
         } else {
             log::with_buffer(|buffer| {
                 buffer.extend_from_slice(b"[INFO] ");

@@ -49,7 +49,7 @@ use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::corefile::address::Transport;
 use crate::corefile::value::quote;
 use crate::corefile::{ServerBlock, Word};
-use crate::error::Result;
+use crate::error::{Result, of_plugin};
 use crate::host::log;
 use crate::host::metrics::{Block, Family, Gauge};
 use crate::host::resolv::ResolvConf;
@@ -68,8 +68,6 @@ static DETECTED: Family = Family {
     help: "1 while forwarded queries are refused because they come back to this server.",
     labels: &["zone"],
 };
-
-const FROM: &str = "plugin/loop";
 
 /// How long the probe may be on its way, as in CoreDNS.
 const EXCHANGE: Duration = Duration::from_secs(2);
@@ -148,8 +146,8 @@ impl Plugin for Loop {
 }
 
 fn refusal() -> Reply {
-    let reply = Reply::failure(rcode::SERVFAIL, "plugin/loop: an upstream leads back to this server");
-    reply.with_error(ede::NETWORK_ERROR, "forwarding loop")
+    let cause = format!("{}: an upstream leads back to this server", of_plugin(PLUGIN.name));
+    Reply::failure(rcode::SERVFAIL, cause).with_error(ede::NETWORK_ERROR, "forwarding loop")
 }
 
 //----------- Prober ---------------------------------------------------------
@@ -207,7 +205,7 @@ impl Prober {
             Change::Opened => {
                 self.state.gauge.set(0.0);
                 let zone = quote(&self.state.zone.to_string());
-                log::info(FROM, format_args!("Loop for zone {zone} is gone, queries are forwarded again"));
+                log::info(PLUGIN.name, format_args!("Loop for zone {zone} is gone, queries are forwarded again"));
             }
         }
         (replied, change)
@@ -243,7 +241,7 @@ impl Prober {
         let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let zone = quote(&self.state.zone.to_string());
         log::error(
-            FROM,
+            PLUGIN.name,
             format_args!(
                 "Loop ({client} -> {server}) detected for zone {zone}, see \
                  https://coredns.io/plugins/loop#troubleshooting. Query: \"HINFO {name}\""
@@ -260,7 +258,7 @@ impl Prober {
             )
         };
         log::error(
-            FROM,
+            PLUGIN.name,
             format_args!("{culprit}. Forwarded queries get SERVFAIL until the loop is gone; next look in 30s"),
         );
     }

@@ -3,7 +3,7 @@
 //!
 //! A client decides what it sends, how fast, and whether it reads. What it can make the worker hold and do has bounds:
 //!
-//! - [`session`]: one connection. Messages are answered one by one, a slice at a time ([`Turns`](super::turns)), and only
+//! - [`session`]: one connection. Messages are answered one by one, a slice at a time ([`Shifts`](super::shifts)), and only
 //!   while the replies that the client has not read are few
 //! - [`carrier`]: TCP, or TLS on TCP
 //! - [`output`]: those replies, and how fast they have to be read
@@ -124,7 +124,7 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
                 }
             }
         };
-        local.turns.work(serve).await;
+        local.shifts.work(serve).await;
     });
 }
 

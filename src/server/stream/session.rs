@@ -172,7 +172,7 @@ impl Session {
             match () {
                 () if self.member.is_given_up() => return End::Abort,
                 () if is_quiet && (self.half_closed || self.member.closing.get()) => return End::Done,
-                () if self.local.turns.is_over() => self.local.turns.pause().await,
+                () if self.local.shifts.is_over() => self.local.shifts.pause().await,
                 () => {}
             }
             match self.next(reader, writer).await {
@@ -295,7 +295,7 @@ impl Session {
             done += 2 + message.len();
             self.asked_before = true;
             self.answer(message);
-            if self.local.turns.is_over() {
+            if self.local.shifts.is_over() {
                 break;
             }
         }
@@ -310,7 +310,7 @@ impl Session {
         let now = Instant::now();
         self.member.active.set(now);
         let (client, listener) = (self.client, self.listener());
-        serve::serve(message, client, &listener, now.into_std(), &mut Asked { session: self, now });
+        serve::serve(message, client, &listener, now.into_std(), &mut Arrival { session: self, now });
     }
 
     /// Who answers now.
@@ -345,12 +345,12 @@ impl Session {
 }
 
 /// A message that is served.
-struct Asked<'a> {
+struct Arrival<'a> {
     session: &'a mut Session,
     now: Instant,
 }
 
-impl Responder for Asked<'_> {
+impl Responder for Arrival<'_> {
     type Place = Place;
 
     fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {

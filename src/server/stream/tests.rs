@@ -15,7 +15,7 @@ use super::output::{READ, UNREAD};
 use super::session::{IDLE, IN_FLIGHT, MESSAGE, Session};
 use crate::chain::{Client, Proto};
 use crate::host::metrics::Metrics;
-use crate::server::turns::Turns;
+use crate::server::shifts::Shifts;
 use crate::server::worker::{Live, Local, Shared};
 use crate::testing::{self, packet};
 
@@ -42,10 +42,10 @@ impl Worker {
     }
 
     fn with(change: impl FnOnce(&mut Shared)) -> Self {
-        Self::with_turns(Turns::default(), change)
+        Self::with_shifts(Shifts::default(), change)
     }
 
-    fn with_turns(turns: Turns, change: impl FnOnce(&mut Shared)) -> Self {
+    fn with_shifts(shifts: Shifts, change: impl FnOnce(&mut Shared)) -> Self {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
         let texts = format!(" \"{}\"", "x".repeat(250)).repeat(80);
         let server = testing::Server::new(&format!(
@@ -60,10 +60,10 @@ impl Worker {
         let addresses = listeners.iter().map(|_| ([127, 0, 0, 1], 53).into()).collect();
         shared.live.store(Arc::new(Live { listeners, addresses, ..Live::default() }));
         let mut local = Local::new(Arc::new(shared));
-        local.turns = turns;
+        local.shifts = shifts;
         let local = Rc::new(local);
         let pacing = local.clone();
-        spawn_local(async move { pacing.turns.pace().await });
+        spawn_local(async move { pacing.shifts.pace().await });
         Self { local, _server: server, _silent: silent }
     }
 
@@ -77,7 +77,7 @@ impl Worker {
         let session =
             Session::new(self.local.clone(), (0, listener), Client { peer, local: here, proto: Proto::Tcp }, member);
         let local = self.local.clone();
-        (client, spawn_local(async move { local.turns.work(session.run(server)).await }))
+        (client, spawn_local(async move { local.shifts.work(session.run(server)).await }))
     }
 
     fn held(&self) -> usize {
@@ -218,7 +218,7 @@ async fn when_all_hold_too_much_the_slowest_reader_goes() {
 #[tokio::test(start_paused = true)]
 async fn datagrams_are_looked_for_between_answers() {
     local(async {
-        let worker = Worker::with_turns(Turns::new(Duration::ZERO), |_| {});
+        let worker = Worker::with_shifts(Shifts::new(Duration::ZERO), |_| {});
         let looks = Rc::new(Cell::new(0));
         let looking = looks.clone();
         spawn_local(async move {

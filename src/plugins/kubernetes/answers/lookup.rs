@@ -83,7 +83,7 @@ impl View<'_> {
             return self.service(entry, part, want);
         }
         let Options { ttl, ignore_empty_service, .. } = *self.options;
-        let asked = memo::Asked { name: self.asked, want, ttl, ignore_empty_service };
+        let asked = memo::Key { name: self.asked, want, ttl, ignore_empty_service };
         memo::kept(entry, asked, || self.service(entry, part, want))
     }
 

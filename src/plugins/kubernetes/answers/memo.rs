@@ -25,7 +25,7 @@ const MOST: usize = 4096;
 /// What an answer depends on beside the entry: the name as the client wrote it, and what the block
 /// wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked<'a> {
+pub(super) struct Key<'a> {
     pub(super) name: &'a [u8],
     pub(super) want: Want,
     /// Seconds.
@@ -61,26 +61,26 @@ thread_local! {
 ///
 /// Only what is asked twice in a row at its slot is kept: many names in turn would otherwise drive
 /// each other out, and each would be copied for nothing.
-pub(super) fn kept(entry: &Arc<Entry>, asked: Asked<'_>, make: impl FnOnce() -> Found) -> Found {
-    let (hash, known) = TABLE.with_borrow_mut(|table| table.find(entry, asked));
+pub(super) fn kept(entry: &Arc<Entry>, key: Key<'_>, make: impl FnOnce() -> Found) -> Found {
+    let (hash, known) = TABLE.with_borrow_mut(|table| table.find(entry, key));
     if let Some(answer) = known {
         return Found::Answer(answer);
     }
     let found = make();
     if let Found::Answer(answer) = &found {
-        TABLE.with_borrow_mut(|table| table.keep(hash, entry, asked, answer));
+        TABLE.with_borrow_mut(|table| table.keep(hash, entry, key, answer));
     }
     found
 }
 
 impl Table {
-    fn find(&mut self, entry: &Arc<Entry>, asked: Asked<'_>) -> (u64, Option<Arc<Answer>>) {
-        let hash = self.hasher.hash_one((asked.name, asked.want as u8));
+    fn find(&mut self, entry: &Arc<Entry>, key: Key<'_>) -> (u64, Option<Arc<Answer>>) {
+        let hash = self.hasher.hash_one((key.name, key.want as u8));
         let kept = self.slots.get(slot_of(hash)).and_then(|slot| slot.kept.as_ref());
-        (hash, kept.filter(|kept| kept.is_of(entry, asked)).map(|kept| kept.answer.clone()))
+        (hash, kept.filter(|kept| kept.is_of(entry, key)).map(|kept| kept.answer.clone()))
     }
 
-    fn keep(&mut self, hash: u64, entry: &Arc<Entry>, asked: Asked<'_>, answer: &Answer) {
+    fn keep(&mut self, hash: u64, entry: &Arc<Entry>, key: Key<'_>, answer: &Answer) {
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, Slot::default);
         }
@@ -92,20 +92,20 @@ impl Table {
         if answer.memory_len() <= MOST {
             // A copy, since the one that was made goes back to the pool that it came from.
             let answer = Arc::new(answer.clone());
-            slot.kept = Some(Kept { name: asked.name.into(), rest: asked.rest(), entry: entry.clone(), answer });
+            slot.kept = Some(Kept { name: key.name.into(), rest: key.rest(), entry: entry.clone(), answer });
         }
     }
 }
 
-impl Asked<'_> {
+impl Key<'_> {
     fn rest(self) -> (Want, u32, bool) {
         (self.want, self.ttl, self.ignore_empty_service)
     }
 }
 
 impl Kept {
-    fn is_of(&self, entry: &Arc<Entry>, asked: Asked<'_>) -> bool {
-        Arc::ptr_eq(&self.entry, entry) && self.rest == asked.rest() && *self.name == *asked.name
+    fn is_of(&self, entry: &Arc<Entry>, key: Key<'_>) -> bool {
+        Arc::ptr_eq(&self.entry, entry) && self.rest == key.rest() && *self.name == *key.name
     }
 }
 
@@ -117,44 +117,44 @@ fn slot_of(hash: u64) -> usize {
 mod tests {
     use super::*;
 
-    const ASKED: Asked<'static> = Asked { name: b"\x03web\x00", want: Want::Srv, ttl: 30, ignore_empty_service: false };
+    const KEY: Key<'static> = Key { name: b"\x03web\x00", want: Want::Srv, ttl: 30, ignore_empty_service: false };
 
     fn entry() -> Arc<Entry> {
         Arc::new(Entry::new(Box::default(), None, Vec::new(), 30))
     }
 
     /// How often out of four times an answer has to be made.
-    fn made(entry: &Arc<Entry>, asked: impl Fn(usize) -> Asked<'static>) -> usize {
+    fn made(entry: &Arc<Entry>, key: impl Fn(usize) -> Key<'static>) -> usize {
         let mut made = 0;
         for turn in 0..4 {
             let make = || {
                 made += 1;
                 Found::Answer(Arc::new(Answer::empty(0)))
             };
-            assert!(matches!(kept(entry, asked(turn), make), Found::Answer(_)));
+            assert!(matches!(kept(entry, key(turn), make), Found::Answer(_)));
         }
         made
     }
 
     #[test]
     fn what_is_asked_again_is_made_twice() {
-        assert_eq!(made(&entry(), |_| ASKED), 2);
+        assert_eq!(made(&entry(), |_| KEY), 2);
     }
 
     #[test]
     fn another_entry_is_another_answer() {
         let first = entry();
-        assert_eq!(made(&first, |_| ASKED), 2);
+        assert_eq!(made(&first, |_| KEY), 2);
         // The slot knows the question, so that the new answer is kept at once.
-        assert_eq!(made(&entry(), |_| ASKED), 1);
-        assert_eq!(made(&first, |_| ASKED), 1);
+        assert_eq!(made(&entry(), |_| KEY), 1);
+        assert_eq!(made(&first, |_| KEY), 1);
     }
 
     #[test]
     fn another_question_is_another_answer() {
-        let (first, other) = (entry(), Asked { ttl: 5, ..ASKED });
-        assert_eq!(made(&first, |turn| if turn % 2 == 0 { ASKED } else { other }), 4);
-        assert_eq!(made(&first, |_| Asked { name: b"\x03Web\x00", ..ASKED }), 2);
+        let (first, other) = (entry(), Key { ttl: 5, ..KEY });
+        assert_eq!(made(&first, |turn| if turn % 2 == 0 { KEY } else { other }), 4);
+        assert_eq!(made(&first, |_| Key { name: b"\x03Web\x00", ..KEY }), 2);
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         let entry = entry();
         let mut made = 0;
         for _ in 0..4 {
-            kept(&entry, ASKED, || {
+            kept(&entry, KEY, || {
                 made += 1;
                 Found::NameError
             });

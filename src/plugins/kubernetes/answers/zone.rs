@@ -11,7 +11,8 @@ use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::Name;
 use crate::wire::own::own;
 use crate::wire::request::flag;
-use crate::wire::types::{rcode, rtype};
+use crate::wire::soa::Soa;
+use crate::wire::types::rcode;
 
 /// The longest TTL of a SOA record in seconds, whatever `ttl` says.
 const SOA_TTL: u32 = 300;
@@ -69,7 +70,7 @@ impl Zone {
         let serial = index.serial();
         Arc::new(Encoder::build(self.name.len(), |e| {
             e.flags(flag::AA);
-            soa(e, Section::Answer, (self.name.len(), self.ttl, serial));
+            soa(self.name.len(), self.ttl, serial).put(e, Section::Answer);
         }))
     }
 
@@ -95,23 +96,24 @@ impl Denials {
     fn new(zone: &Name, ttl: u32, serial: u32) -> Self {
         let denial = |code| {
             Arc::new(Encoder::build(zone.len(), |e| {
-                e.rcode(code);
                 e.flags(flag::AA);
-                soa(e, Section::Authority, (zone.len(), ttl, serial));
+                soa(zone.len(), ttl, serial).deny(e, code);
             }))
         };
         Self { serial, no_data: denial(rcode::NOERROR), name_error: denial(rcode::NXDOMAIN) }
     }
 }
 
-/// Adds the SOA of the zone that ends the question, in the client's case (RFC 1035 section 3.3.13).
-fn soa(e: &mut Encoder<'_>, section: Section, (zone_len, ttl, serial): (usize, u32, u32)) {
+/// The SOA of the zone that ends the question; `ttl` in seconds.
+fn soa(zone_len: usize, ttl: u32, serial: u32) -> Soa<'static> {
     let zone = Tail::AskedEnd(zone_len as u8);
-    e.record(section, Owner::zone(zone_len), rtype::SOA, ttl.min(SOA_TTL), |e| {
-        e.put_name(Owner::new(b"\x02ns\x03dns", zone));
-        e.put_name(Owner::new(b"\x0Ahostmaster", zone));
-        for number in [serial, 7200, 1800, 86400, ttl] {
-            e.put(&number.to_be_bytes());
-        }
-    });
+    Soa {
+        zone_len,
+        ttl: ttl.min(SOA_TTL),
+        name_server: Owner::new(b"\x02ns\x03dns", zone),
+        hostmaster: Owner::new(b"\x0Ahostmaster", zone),
+        serial,
+        timers: [7200, 1800, 86400],
+        minimum: ttl,
+    }
 }

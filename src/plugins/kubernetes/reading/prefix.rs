@@ -1,4 +1,4 @@
 //! The plugin, as its log lines name it.
 
-/// What each line of the log begins with.
-pub(super) const FROM: &str = "plugin/kubernetes";
+/// The plugin's name for the log.
+pub(super) const FROM: &str = "kubernetes";

@@ -1,10 +1,10 @@
-//! Turns: connections take them one after the other, and between two turns the worker looks for datagrams.
+//! Shifts: connections take them one after the other, and between two shifts the worker looks for datagrams.
 //!
-//! A worker is one thread. Without turns, each connection that has something to do would do all of it before a datagram
+//! A worker is one thread. Without shifts, each connection that has something to do would do all of it before a datagram
 //! is served: sixty connections, each with answers of 64 KiB to make, to encrypt and to copy, are a delay that every
 //! client of the worker notices. So what a connection does (TLS handshakes, decrypting, answering, encrypting, writing)
-//! is polled under [`Turns::work`]: one connection at a time, in the order in which they came. When [`SLICE`] is used
-//! up, by one connection or by many, the next turn is given after the runtime has polled the sockets once and has
+//! is polled under [`Shifts::work`]: one connection at a time, in the order in which they came. When [`SLICE`] is used
+//! up, by one connection or by many, the next shift is given after the runtime has polled the sockets once and has
 //! served the datagrams that had arrived.
 
 use std::cell::Cell;
@@ -20,29 +20,29 @@ use tokio::task::yield_now;
 /// last message or by one write.
 const SLICE: Duration = Duration::from_micros(250);
 
-/// The turns of one worker.
-pub(super) struct Turns {
+/// The shifts of one worker.
+pub(super) struct Shifts {
     /// One permit, given in the order of asking.
     order: Semaphore,
-    /// The slice is used up, and the permit is with [`Turns::pace`].
+    /// The slice is used up, and the permit is with [`Shifts::pace`].
     tired: Notify,
     slice: Duration,
-    /// When the present turn began.
+    /// When the present shift began.
     began: Cell<Instant>,
-    /// What the turns before it have used of the slice.
+    /// What the shifts before it have used of the slice.
     spent: Cell<Duration>,
-    /// The present turn has more to do and stops for now.
+    /// The present shift has more to do and stops for now.
     paused: Cell<bool>,
 }
 
-impl Default for Turns {
+impl Default for Shifts {
     fn default() -> Self {
         Self::new(SLICE)
     }
 }
 
-impl Turns {
-    /// Turns with slices of this length.
+impl Shifts {
+    /// Shifts with slices of this length.
     pub(super) fn new(slice: Duration) -> Self {
         Self {
             order: Semaphore::new(1),
@@ -66,38 +66,38 @@ impl Turns {
         }
     }
 
-    /// Runs `work` to its end; each time that it is polled it has to wait for its turn.
+    /// Runs `work` to its end; each time that it is polled it has to wait for its shift.
     pub(super) async fn work<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         loop {
-            let turn = self.order.acquire().await;
+            let shift = self.order.acquire().await;
             self.began.set(Instant::now());
             let polled = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
             let spent = self.spent.get() + self.began.get().elapsed();
             self.spent.set(spent);
             let (is_over, goes_on) = (spent >= self.slice, self.paused.take());
-            match turn {
-                Ok(turn) if is_over => {
-                    turn.forget();
+            match shift {
+                Ok(shift) if is_over => {
+                    shift.forget();
                     self.tired.notify_one();
                 }
-                turn => drop(turn),
+                shift => drop(shift),
             }
             match polled {
                 Poll::Ready(output) => return output,
-                // What woke the task while it waited for its turn is not known, so that `work` has to look itself.
+                // What woke the task while it waited for its shift is not known, so that `work` has to look itself.
                 Poll::Pending if is_over || goes_on => {}
                 Poll::Pending => woken().await,
             }
         }
     }
 
-    /// Whether the slice is used up. To be asked inside of [`Turns::work`].
+    /// Whether the slice is used up. To be asked inside of [`Shifts::work`].
     pub(super) fn is_over(&self) -> bool {
         self.spent.get() + self.began.get().elapsed() >= self.slice
     }
 
-    /// Stops until the next turn. To be awaited inside of [`Turns::work`].
+    /// Stops until the next shift. To be awaited inside of [`Shifts::work`].
     pub(super) async fn pause(&self) {
         self.paused.set(true);
         woken().await;
@@ -122,10 +122,10 @@ mod tests {
     /// Runs `tasks` pieces of work of so many steps each beside something that is ready whenever the sockets were
     /// polled, and tells the order in which they ran: numbers for the pieces, `None` for the other.
     async fn order(slice: Duration, tasks: usize, steps: usize) -> Vec<Option<usize>> {
-        let (turns, seen) = (Rc::new(Turns::new(slice)), Rc::new(RefCell::new(Vec::new())));
+        let (shifts, seen) = (Rc::new(Shifts::new(slice)), Rc::new(RefCell::new(Vec::new())));
         let pacer = spawn_local({
-            let turns = turns.clone();
-            async move { turns.pace().await }
+            let shifts = shifts.clone();
+            async move { shifts.pace().await }
         });
         let datagrams = spawn_local({
             let seen = seen.clone();
@@ -137,17 +137,17 @@ mod tests {
             }
         });
         let work = |number: usize| {
-            let (turns, seen) = (turns.clone(), seen.clone());
+            let (shifts, seen) = (shifts.clone(), seen.clone());
             spawn_local(async move {
                 let steps = async {
                     for _ in 0..steps {
                         seen.borrow_mut().push(Some(number));
-                        if turns.is_over() {
-                            turns.pause().await;
+                        if shifts.is_over() {
+                            shifts.pause().await;
                         }
                     }
                 };
-                turns.work(steps).await;
+                shifts.work(steps).await;
             })
         };
         for task in (0..tasks).map(work).collect::<Vec<_>>() {
@@ -163,7 +163,7 @@ mod tests {
     async fn datagrams_are_looked_for_between_any_two_slices() {
         let seen = LocalSet::new().run_until(order(Duration::ZERO, 3, 4)).await;
         let steps: Vec<_> = seen.iter().flatten().copied().collect();
-        // The first one asks for its second turn before the others are there.
+        // The first one asks for its second shift before the others are there.
         assert_eq!(steps[1..7], [0, 1, 2, 0, 1, 2], "one after the other");
         let mut between = seen.split(Option::is_some).skip(1).take(steps.len() - 1);
         assert!(between.all(|pause| !pause.is_empty()), "{seen:?}");
@@ -179,14 +179,14 @@ mod tests {
     /// A piece that waits for something else is polled when that has come, and holds nobody up meanwhile.
     #[tokio::test]
     async fn who_waits_lets_others_pass() {
-        let turns = Rc::new(Turns::new(Duration::from_secs(60)));
+        let shifts = Rc::new(Shifts::new(Duration::from_secs(60)));
         let come = Rc::new(Notify::new());
         LocalSet::new()
             .run_until(async {
-                let (waiting, coming) = (turns.clone(), come.clone());
+                let (waiting, coming) = (shifts.clone(), come.clone());
                 let waits = spawn_local(async move { waiting.work(coming.notified()).await });
                 yield_now().await;
-                turns.work(async {}).await;
+                shifts.work(async {}).await;
                 come.notify_one();
                 waits.await.expect("no panic");
             })
