@@ -57,7 +57,7 @@ impl Kind {
 /// As CoreDNS 1.15.0, with one difference: answers from memory are never kept, since they are always true.
 ///
 /// `today` are the seconds since 1970.
-pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
+pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
     let answer = &*reply.answer;
     let mut found = Class { kind: kind(answer), keeps: true, answers: false, is_expired: false, selected: None };
     if reply.origin != Origin::Fetched {

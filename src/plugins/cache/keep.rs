@@ -78,7 +78,7 @@ impl Inner {
     /// Prepares a reply for the client, and keeps it if it may be kept.
     ///
     /// Answers from memory are limited alike, and never kept: they are always true.
-    pub(super) fn pass(&self, asked: &Asked, reply: &mut Reply, counts: &Counts) {
+    pub(super) fn pass(&self, asked: &Asked<'_>, reply: &mut Reply, counts: &Counts) {
         let class = self.classify(reply, asked);
         if let Some(ttl) = self.limit(&class, asked, reply) {
             self.keep(&class, asked, ttl, reply, counts);
@@ -86,7 +86,7 @@ impl Inner {
     }
 
     /// Prepares a reply for the client. Returns the TTL to keep it with, in seconds, if it may be kept.
-    pub(super) fn limit(&self, class: &Class, asked: &Asked, reply: &mut Reply) -> Option<u32> {
+    pub(super) fn limit(&self, class: &Class, asked: &Asked<'_>, reply: &mut Reply) -> Option<u32> {
         let limits = if class.kind.is_denial() { &self.options.denial } else { &self.options.success };
         if !reply.answer.options.is_empty() {
             // Options are between neighbours (RFC 6891 section 6.1.1).
@@ -108,7 +108,7 @@ impl Inner {
     pub(super) fn keep(
         &self,
         class: &Class,
-        asked: &Asked,
+        asked: &Asked<'_>,
         ttl: u32,
         reply: &Reply,
         counts: &Counts,
@@ -137,7 +137,7 @@ impl Inner {
     }
 
     /// What a reply is.
-    pub(super) fn classify(&self, reply: &Reply, asked: &Asked) -> Class {
+    pub(super) fn classify(&self, reply: &Reply, asked: &Asked<'_>) -> Class {
         class::classify(reply, asked, self.host.clock.seconds_since_1970())
     }
 
@@ -165,7 +165,7 @@ impl Inner {
     }
 
     /// The reply that an entry makes, `left` seconds before it is stale.
-    pub(super) fn serve(&self, entry: &Entry, asked: &Asked, left: i64) -> Reply {
+    pub(super) fn serve(&self, entry: &Entry, asked: &Asked<'_>, left: i64) -> Reply {
         let ttl = match left {
             ..=0 if self.options.stale.ttl > 0 => self.options.stale.ttl,
             ..=0 if self.options.keep_ttl => entry.ttl.min(MOST_STALE_TTL),

@@ -155,7 +155,7 @@ impl Cache {
     }
 
     /// What an entry makes of a query.
-    fn hit(&self, entry: &Arc<Entry>, asked: &Asked, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
+    fn hit(&self, entry: &Arc<Entry>, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
         let (inner, left) = (&self.inner, entry.left(now));
         if left > 0 {
             if inner.wants_prefetch(entry, now) {
@@ -186,7 +186,8 @@ impl Plugin for Cache {
             query.set_mark(here.seat, MISSED);
             return Step::Next;
         }
-        let (asked, now) = (Asked::new(query), inner.now());
+        let asked = Asked::new(query);
+        let now = inner.now();
         let hit = inner.with(asked.key().as_slice(), now, |entry| {
             inner.counts(here).hit(entry.kind.is_denial());
             self.hit(entry, &asked, now, query, here)
