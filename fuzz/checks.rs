@@ -13,6 +13,7 @@ use signpost::plugins::kubernetes::known::model::{Kind, News};
 use signpost::plugins::kubernetes::reading::decode::{Decoded, Keep, decode};
 use signpost::plugins::kubernetes::reading::protobuf;
 use signpost::wire::name::{Name, labels};
+use signpost::wire::question::Question;
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
 use signpost::wire::request::{Gate, HEADER, gate};
@@ -86,14 +87,15 @@ pub(crate) fn check_relay(message: &[u8]) {
     let Some((name, end)) = Name::from_message(message, HEADER) else { return };
     let Some(&[t1, t0, c1, c0]) = message.get(end..).and_then(|rest| rest.first_chunk()) else { return };
     let (qtype, qclass) = (u16::from_be_bytes([t1, t0]), u16::from_be_bytes([c1, c0]));
-    let Ok(answer) = relay::read(message, &name.lowered(), qtype, qclass) else { return };
+    let question = Question { name: name.lowered(), qtype, qclass };
+    let Ok(answer) = relay::read(message, &question) else { return };
     assert_eq!(answer.records().count(), answer.counts.iter().map(|&count| usize::from(count)).sum::<usize>());
     let _ = answer.min_ttl();
     let reply = Reply::fetched(answer.into());
     // As when a plugin restores a longer question that ends in the same name.
     let other = name.below([b"longer".as_slice()]).unwrap_or(name);
     for (asked, edns) in [(name, None), (name, Some(1232)), (other, Some(4096))] {
-        let packet = packet(asked.wire(), qtype, edns);
+        let packet = packet(&asked, qtype, edns);
         for (order, limit) in [(Order::Stored, 65_535), (Order::Shuffled(7), 65_535), (Order::Shuffled(9), 512)] {
             let out = written(&packet, &Reply { order, ..reply.clone() }, limit);
             assert!(out.len() <= limit, "{} octets of {limit}", out.len());
@@ -101,7 +103,7 @@ pub(crate) fn check_relay(message: &[u8]) {
         }
     }
     let (Ok(theirs), Ok(_)) = (Message::from_vec(message), HickoryName::from_ascii(name.to_string())) else { return };
-    let out = written(&packet(name.wire(), qtype, None), &reply, 65_535);
+    let out = written(&packet(&name, qtype, None), &reply, 65_535);
     let all = |message: &Message| {
         let mut all: Vec<Record> = message.all_sections().cloned().collect();
         all.iter_mut().for_each(|record| record.ttl = if record.ttl >> 31 == 1 { 0 } else { record.ttl });
@@ -221,7 +223,7 @@ fn check_cluster(cluster: &Cluster, data: &[u8]) {
     }
     for qtype in [1, 28, 33, 16, 255] {
         let Some(answer) = cluster.answer(name.wire(), &name, qtype) else { continue };
-        let out = written(&packet(name.wire(), qtype, Some(1232)), &Reply::memory(answer), 1232);
+        let out = written(&packet(&name, qtype, Some(1232)), &Reply::memory(answer), 1232);
         let message = Message::from_vec(&out).expect("our answers can be read");
         assert!(out.len() <= 1232);
         for record in &message.answers {

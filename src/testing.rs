@@ -21,6 +21,8 @@ use crate::host::Host;
 use crate::host::clock::Clock;
 use crate::plugins;
 use crate::wire::name::Name;
+use crate::wire::question::{Opt, Question};
+use crate::wire::request::flag;
 use crate::wire::types::type_number;
 
 use self::kit::built::built;
@@ -75,9 +77,6 @@ impl Server {
 
 /// Makes a query with RD and an OPT of 1232 octets.
 pub(crate) fn packet(name: &str, qtype: &str) -> Vec<u8> {
-    let mut packet = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
-    packet.extend_from_slice(Name::from_text(name).expect("a name").wire());
-    packet.extend_from_slice(&type_number(qtype).expect("a type").to_be_bytes());
-    packet.extend_from_slice(&[0, 1, 0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0, 0, 0]);
-    packet
+    let name = Name::from_text(name).expect("a name");
+    Question::new(name, type_number(qtype).expect("a type")).query(0x1234, flag::RD, Some(Opt::of_size(1232)))
 }

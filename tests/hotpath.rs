@@ -17,6 +17,7 @@ use kit::message::{client, packet as plain, query};
 use kit::whole::{Whole, passing};
 use signpost::chain::{Outcome, Query};
 use signpost::host::log;
+use signpost::wire::name::Name;
 use signpost::wire::types::rtype;
 
 //----------- The allocator --------------------------------------------------
@@ -214,7 +215,8 @@ fn a_forwarded_query_allocates_little() {
     const ROUNDS: u64 = 600;
     let server = Whole::start(&format!(". {{\nforward . {}\n}}\n", upstream()), "");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (mut asker, mut packet) = (server.asker(), plain(b"\x09n00000000\x07example\x03org\0", rtype::A, None));
+    let first = Name::from_text("n00000000.example.org.").expect("a name");
+    let (mut asker, mut packet) = (server.asker(), plain(&first, rtype::A, None));
     let at = packet.windows(9).position(|octets| octets == b"n00000000").expect("the name") + 1;
     runtime.block_on(async {
         let mut before = 0;

@@ -34,14 +34,14 @@ struct Room {
 
 fn quick() -> Timing {
     let millis = Duration::from_millis;
-    let never = (millis(3_600_000), millis(3_600_000));
+    let never = millis(3_600_000)..=millis(3_600_000);
     Timing {
-        retry: (millis(20), millis(60)),
+        retry: millis(20)..=millis(60),
         backoff_max: millis(300),
         connect: millis(500),
         patience: millis(1000),
         bookmark: millis(400),
-        sweep: never,
+        sweep: never.clone(),
         recheck: never,
         sweep_patience: millis(400),
         hold: millis(200),
@@ -55,8 +55,8 @@ fn quick() -> Timing {
 
 /// Timing with frequent audits.
 fn wary() -> Timing {
-    let (least, most) = (Duration::from_millis(200), Duration::from_millis(300));
-    Timing { sweep: (least, most), recheck: (least, most), ..quick() }
+    let often = Duration::from_millis(200)..=Duration::from_millis(300);
+    Timing { sweep: often.clone(), recheck: often, ..quick() }
 }
 
 impl Room {

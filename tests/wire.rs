@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use signpost::wire::answer::{Answer, Section};
 use signpost::wire::encode::{Encoder, Owner, Tail, Written};
 use signpost::wire::name::Name;
+use signpost::wire::question::Question;
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
 use signpost::wire::request::{HEADER, flag};
@@ -75,7 +76,9 @@ fn asked() -> HickoryName {
 
 fn read(message: &Message) -> Reply {
     let name = Name::from_text("web.example.org").expect("a name");
-    Reply::fetched(relay::read(&message.to_vec().expect("encodes"), &name, rtype::A, 1).expect("usable").into())
+    Reply::fetched(
+        relay::read(&message.to_vec().expect("encodes"), &Question::new(name, rtype::A)).expect("usable").into(),
+    )
 }
 
 fn sections(message: &Message) -> [Vec<Record>; 3] {
@@ -129,7 +132,7 @@ proptest! {
         let reply = read(&message);
         // The client's spelling is returned, octet for octet.
         let name = Name::from_text("wEB.eXample.org").expect("a name");
-        let packet = packet(name.wire(), rtype::A, edns.then_some(1232));
+        let packet = packet(&name, rtype::A, edns.then_some(1232));
         for order in [Order::Stored, Order::Shuffled(seed)] {
             let reply = Reply { order: order.clone(), ttl: ttl.map(u32::from), ..reply.clone() };
             let out = written(&packet, &reply, 65_535);
@@ -155,7 +158,7 @@ proptest! {
         let reply = read(&message);
         let reply = Reply { order: seed.map_or(Order::Stored, Order::Shuffled), ..reply };
         let name = Name::from_text("web.example.org").expect("a name");
-        let packet = packet(name.wire(), rtype::A, edns.then_some(1232));
+        let packet = packet(&name, rtype::A, edns.then_some(1232));
         let limit = HEADER + name.len() + 4 + room;
         let (whole, cut) = (written(&packet, &reply, 65_535), written(&packet, &reply, limit));
         prop_assert!(cut.len() <= limit);
@@ -180,7 +183,7 @@ proptest! {
         let reply = read(&message);
         // As after a rewrite: the asked name is longer, and ends in the answered name.
         let name = Name::from_text(&format!("{label}.web.example.org")).expect("a name");
-        let packet = packet(name.wire(), rtype::A, None);
+        let packet = packet(&name, rtype::A, None);
         for order in [Order::Stored, Order::Shuffled(seed)] {
             let got = decoded(&packet, &Reply { order, ..reply.clone() }, 65_535);
             let longer: HickoryName = name.to_string().parse().expect("a name");
@@ -293,7 +296,7 @@ fn write_one(
             Way::Whole(_) | Way::Again(_) => Owner::name(name),
         })
         .collect();
-    if let Some(target) = e.pointer(section, owners[0], (rtype::NS, 30), owners[1]) {
+    if let Some(target) = e.pointer(section, owners[0], rtype::NS, 30, owners[1]) {
         known.push((target, texts[1].clone()));
     }
     texts
@@ -323,7 +326,7 @@ proptest! {
         // The same answer for a longer question, which ends in the name that it was made for.
         let question = label.map_or(ASKED.to_owned(), |label| format!("{label}.{ASKED}"));
         let question = Name::from_text(&question).expect("a name");
-        let packet = packet(question.wire(), rtype::NS, Some(4096));
+        let packet = packet(&question, rtype::NS, Some(4096));
         let got = decoded(&packet, &Reply::memory(answer.into()), limit);
         let read = got.all_sections().map(|record| match &record.data {
             RData::NS(target) => [record.name.to_string(), target.0.to_string()],

@@ -27,7 +27,7 @@ pub(crate) fn wire(c: &mut Criterion) {
     group.bench_function("gate and query", |b| {
         b.iter(|| {
             let Gate::Pass(request) = gate(black_box(&packet)) else { panic!("a query") };
-            Query::new(&packet, request, client(), now).name.len()
+            Query::new(&packet, request, client(), now).question.name.len()
         });
     });
     let answer = Encoder::build(31, |e| {

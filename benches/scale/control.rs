@@ -4,6 +4,8 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use signpost::wire::name::Name;
+use signpost::wire::question::Question;
+use signpost::wire::request::flag;
 use signpost::wire::types::rtype;
 
 use super::bed::Bed;
@@ -102,10 +104,7 @@ fn question(bed: &Bed, slice: usize) -> Vec<u8> {
     let state = bed.lock();
     let name = format!("{}.svc.cluster.local", state.set.name(state.set.service_of(slice)));
     let name = Name::from_text(&name).expect("a name");
-    let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    packet.extend_from_slice(name.wire());
-    packet.extend_from_slice(&[0, rtype::A as u8, 0, 1]);
-    packet
+    Question::new(name, rtype::A).query(1, flag::RD, None)
 }
 
 /// Returns a reply; empty if there was none in time.

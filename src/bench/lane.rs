@@ -68,7 +68,7 @@ pub fn run(load: &Load) -> Result<Report, String> {
     let progress = Progress::default();
     let (tally, watched) = thread::scope(|scope| {
         let (progress, questions) = (&progress, &questions);
-        let lane = |index| move || Lane::new(load, questions, (index, threads))?.run(progress);
+        let lane = |index| move || Lane::new(load, questions, index, threads)?.run(progress);
         let lanes: Vec<_> = (0..threads).map(|index| scope.spawn(lane(index))).collect();
         let watched = report::watch(load, progress, || lanes.iter().any(ScopedJoinHandle::is_finished));
         let mut tally = Tally::default();
@@ -77,7 +77,8 @@ pub fn run(load: &Load) -> Result<Report, String> {
         }
         Ok::<_, String>((tally, watched))
     })?;
-    Ok(Report::new(load, questions.len(), &tally, watched))
+    let (took, process) = watched;
+    Ok(Report::new(load, questions.len(), &tally, took, process))
 }
 
 /// A lane whose connections stay open from one load to the next, for repeated measurements such as
@@ -90,7 +91,7 @@ impl<'a> Standing<'a> {
     /// # Errors
     /// The server cannot be connected to.
     pub fn connect(load: &'a Load) -> Result<Self, String> {
-        let mut lane = Lane::new(load, &[], (0, 1))?;
+        let mut lane = Lane::new(load, &[], 0, 1)?;
         lane.window = (Duration::ZERO, Duration::MAX);
         Ok(Self(lane))
     }
@@ -146,7 +147,7 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    fn new(load: &'a Load, questions: &'a [Question], (index, threads): (usize, usize)) -> Result<Self, String> {
+    fn new(load: &'a Load, questions: &'a [Question], index: usize, threads: usize) -> Result<Self, String> {
         let tls = (load.transport == Transport::Tls).then(tls::any_certificate).transpose()?;
         let share = |whole: usize| (whole / threads + usize::from(index < whole % threads)).max(1);
         let (pace, most) = match load.rate {

@@ -5,15 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::wire::name::Name;
+use crate::wire::question::{self, Opt};
 use crate::wire::request::{HEADER, flag};
 use crate::wire::text::write_text;
-use crate::wire::types::{class, rcode_number, rtype, type_name, type_number};
+use crate::wire::types::{rcode_number, type_name, type_number};
 
 /// Number of digits in place of `{n}`.
 const DIGITS: usize = 10;
-
-/// Octets of an OPT pseudo-record without options.
-const OPT: usize = 11;
 
 /// What a query contains besides its question.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +53,11 @@ impl Question {
         if let Some(word) = words.next() {
             return Err(format!("{word:?} is one word too many"));
         }
-        let (packet, number) = packet(name, qtype, edns)?;
-        let asked = packet.len() - if edns.size > 0 { OPT } else { 0 };
-        Ok(Self { packet: packet.into(), asked, number, rcode, answers })
+        let question = asked(name, qtype)?;
+        let opt = Opt { dnssec_ok: edns.dnssec_ok, ..Opt::of_size(edns.size) };
+        let packet = question.query(0, flag::RD, (edns.size > 0).then_some(opt));
+        let number = name.contains("{n}").then(|| place_of_number(&question.name)).flatten();
+        Ok(Self { packet: packet.into(), asked: HEADER + question.wire_len(), number, rcode, answers })
     }
 
     /// Appends the query with this id, and with `number` in place of `{n}`.
@@ -95,32 +95,19 @@ fn digits(mut number: u32, out: &mut [u8]) {
     }
 }
 
-fn packet(name: &str, qtype: u16, edns: Edns) -> Result<(Vec<u8>, Option<Range<usize>>), String> {
+/// The question of a line, with zeros for `{n}`.
+fn asked(name: &str, qtype: u16) -> Result<question::Question, String> {
     let text = name.replacen("{n}", &"0".repeat(DIGITS), 1);
     let parsed = Name::from_text(&text).map_err(|error| format!("{name:?} is no name: {error:?}"))?;
-    let mut packet = vec![0; HEADER];
-    packet[2..4].copy_from_slice(&flag::RD.to_be_bytes());
-    packet[5] = 1;
-    packet[11] = u8::from(edns.size > 0);
-    packet.extend_from_slice(parsed.wire());
-    // The position of the label with the number: the first that is long enough and has as many
-    // zeros.
-    let number = name.contains("{n}").then(|| {
-        let zeros = [b'0'; DIGITS];
-        let at = packet[HEADER..].windows(DIGITS).position(|window| *window == zeros);
-        at.map(|at| HEADER + at..HEADER + at + DIGITS)
-    });
-    packet.extend_from_slice(&qtype.to_be_bytes());
-    packet.extend_from_slice(&class::IN.to_be_bytes());
-    if edns.size > 0 {
-        packet.push(0);
-        packet.extend_from_slice(&rtype::OPT.to_be_bytes());
-        packet.extend_from_slice(&edns.size.to_be_bytes());
-        let flags = if edns.dnssec_ok { 0x8000_u32 } else { 0 };
-        packet.extend_from_slice(&flags.to_be_bytes());
-        packet.extend_from_slice(&[0, 0]);
-    }
-    Ok((packet, number.flatten()))
+    Ok(question::Question::new(parsed, qtype))
+}
+
+/// Returns the position of the label with the number in the packet: the first that is long enough
+/// and has as many zeros.
+fn place_of_number(name: &Name) -> Option<Range<usize>> {
+    let zeros = [b'0'; DIGITS];
+    let at = name.wire().windows(DIGITS).position(|window| *window == zeros);
+    at.map(|at| HEADER + at..HEADER + at + DIGITS)
 }
 
 impl fmt::Display for Question {

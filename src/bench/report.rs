@@ -64,12 +64,7 @@ pub(super) struct Process {
 }
 
 impl Report {
-    pub(super) fn new(
-        load: &Load,
-        questions: usize,
-        tally: &Tally,
-        (took, process): (Duration, Option<Process>),
-    ) -> Self {
+    pub(super) fn new(load: &Load, questions: usize, tally: &Tally, took: Duration, process: Option<Process>) -> Self {
         let micros = |nanos: u64| nanos as f64 / 1e3;
         let mut latency_us: BTreeMap<_, _> =
             QUANTILES.map(|(name, quantile)| (name, micros(tally.latency.value_at_quantile(quantile)))).into();

@@ -71,7 +71,7 @@ impl Listener {
 
     /// Asks the server: the class, the EDNS version, the server block, its chain.
     pub fn ask(self: &Arc<Self>, query: &mut Query<'_>) -> Outcome {
-        if query.qclass != class::IN && !self.any_class {
+        if query.question.qclass != class::IN && !self.any_class {
             return self.by_itself(query, Reply::server(rcode::REFUSED));
         }
         if query.request.edns.as_ref().is_some_and(|edns| edns.version != 0) {
@@ -87,11 +87,11 @@ impl Listener {
     /// The site with the longest zone that holds the name. DS belongs to the parent side of a zone cut: it goes
     /// to the shortest zone that is not the root (RFC 4035 section 3.1.4.1).
     fn route(&self, query: &Query<'_>) -> Option<(usize, u16)> {
-        let wire = query.name.wire();
+        let wire = query.question.name.wire();
         let (mut at, mut found) = (0, None);
         while wire[at] != 0 {
             if let Some(site) = self.zone(&wire[at..]) {
-                if query.qtype != rtype::DS {
+                if query.question.qtype != rtype::DS {
                     return Some(site);
                 }
                 found = Some(site);

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::wire::name::Name;
+use crate::wire::question::{Opt, Question};
 use crate::wire::reply::Reply;
 use crate::wire::request::{Edns, HEADER, Request, flag};
-use crate::wire::types::class;
 
 /// Plugins that one chain may have.
 pub const SEATS: usize = 32;
@@ -24,21 +24,17 @@ const AGAIN: u8 = 40;
 
 /// One question with everything that belongs to it.
 ///
-/// What the client wrote stays as it is in the packet, and every reply repeats it. The question that the
-/// chain works on (`name`, `qtype`, `qclass`) starts as the same and may be changed by a plugin on the way
-/// down, which then also repairs the reply on the way up.
+/// What the client wrote stays as it is in the packet, and every reply repeats it. The question
+/// that the chain works on starts as the same. A plugin may change it on the way down, and then
+/// also repairs the reply on the way up.
 #[derive(Clone)]
 pub struct Query<'p> {
     packet: Cow<'p, [u8]>,
     /// What the packet says about itself. A plugin may change flags and payload size for those below, as it may
     /// change the question; the packet keeps the client's own.
     pub request: Request,
-    /// The name that is looked for now, in lower case.
-    pub name: Name,
-    /// The type that is looked for now.
-    pub qtype: u16,
-    /// The class that is looked for now.
-    pub qclass: u16,
+    /// What is looked for now, with its name in lower case.
+    pub question: Question,
     /// Who asks, and how.
     pub client: Client,
     /// When the packet was received.
@@ -106,9 +102,7 @@ impl<'p> Query<'p> {
     pub fn new(packet: &'p [u8], request: Request, client: Client, received: Instant) -> Self {
         Self {
             packet: Cow::Borrowed(packet),
-            name: request.name(packet),
-            qtype: request.qtype,
-            qclass: request.qclass,
+            question: Question::received(packet, &request),
             request,
             client,
             received,
@@ -130,33 +124,21 @@ impl<'p> Query<'p> {
         Query { packet: Cow::Owned(self.packet.into_owned()), ..self }
     }
 
-    /// A question of our own about `name` and `qtype`, on behalf of the same client: its flags, DO bit and
-    /// payload size are kept, its options are not.
+    /// Returns the query for a question of our own, on behalf of the same client: its flags, DO bit
+    /// and payload size are kept, its options are not.
     #[must_use]
-    pub fn inner(&self, name: &Name, qtype: u16) -> Query<'static> {
-        let flags = self.request.flags & (flag::RD | flag::CD | flag::AD);
-        let mut packet = Vec::with_capacity(HEADER + name.len() + 15);
-        packet.extend_from_slice(&self.request.id.to_be_bytes());
-        packet.extend_from_slice(&flags.to_be_bytes());
-        packet.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(self.request.edns.is_some())]);
-        packet.extend_from_slice(name.wire());
-        packet.extend_from_slice(&qtype.to_be_bytes());
-        packet.extend_from_slice(&class::IN.to_be_bytes());
-        let edns = self.request.edns.as_ref().map(|edns| {
-            let [high, low] = edns.size.to_be_bytes();
-            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-            packet.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec_ok, 0, 0, 0]);
-            let end = packet.len() as u16;
-            Edns { version: 0, options: end..end, ..edns.clone() }
-        });
-        let request =
-            Request { id: self.request.id, flags, name_len: name.len() as u8, qtype, qclass: class::IN, edns };
+    pub fn inner(&self, question: &Question) -> Query<'static> {
+        let (id, flags) = (self.request.id, self.request.flags & (flag::RD | flag::CD | flag::AD));
+        let edns = self.request.edns.as_ref();
+        let opt = edns.map(|edns| Opt { dnssec_ok: edns.dnssec_ok, ..Opt::of_size(edns.size) });
+        let packet = question.query(id, flags, opt);
+        let end = packet.len() as u16;
+        let edns = edns.map(|edns| Edns { version: 0, options: end..end, ..*edns });
+        let Question { name, qtype, qclass } = question;
         Query {
             packet: Cow::Owned(packet),
-            name: name.lowered(),
-            qtype,
-            qclass: class::IN,
-            request,
+            question: Question { name: name.lowered(), ..*question },
+            request: Request { id, flags, name_len: name.len() as u8, qtype: *qtype, qclass: *qclass, edns },
             client: self.client,
             received: self.received,
             zone: 0,
@@ -186,15 +168,15 @@ impl<'p> Query<'p> {
     /// The name as it is asked now, in wire form: as the client wrote it, unless a plugin above changed it.
     #[must_use]
     pub fn asked_now(&self) -> &[u8] {
-        if self.asked().eq_ignore_ascii_case(self.name.wire()) { self.asked() } else { self.name.wire() }
+        let (asked, now) = (self.asked(), self.question.name.wire());
+        if asked.eq_ignore_ascii_case(now) { asked } else { now }
     }
 
     /// Whether the chain still works on the question that the client asked.
     #[must_use]
     pub fn is_as_asked(&self) -> bool {
-        self.qtype == self.request.qtype
-            && self.qclass == self.request.qclass
-            && self.asked().eq_ignore_ascii_case(self.name.wire())
+        let Question { name, qtype, qclass } = &self.question;
+        (*qtype, *qclass) == (self.request.qtype, self.request.qclass) && self.asked().eq_ignore_ascii_case(name.wire())
     }
 
     /// The largest reply that the client says it takes, in octets.

@@ -15,6 +15,7 @@ use super::query::Query;
 use super::walk;
 use crate::wire::answer::Section;
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::reply::Reply;
 use crate::wire::types::{rcode, rtype};
 
@@ -38,24 +39,24 @@ impl Here<'_> {
     /// in this way, so that a chain of them costs at most twice its length.
     pub fn target(&self, query: &Query<'_>, name: &Name) -> impl Future<Output = Target> + Send + 'static {
         let of_target = |qtype| {
-            let mut inner = query.inner(name, qtype);
+            let mut inner = query.inner(&Question::new(*name, qtype));
             inner.for_alias = true;
             inner
         };
-        let family = if query.for_alias { None } else { other_family(query.qtype) };
+        let family = if query.for_alias { None } else { other_family(query.question.qtype) };
         let other = family.map(|qtype| {
             let mut inner = of_target(qtype);
             inner.patience = Some(inner.patience.unwrap_or(PATIENCE).min(PATIENCE));
             inner
         });
-        let (listener, first) = (self.listener.clone(), self.lookup(of_target(query.qtype)));
+        let (listener, first) = (self.listener.clone(), self.lookup(of_target(query.question.qtype)));
         async move {
             let reply = first.await;
             let has_failed = match other {
                 _ if !reply.has_failed() => false,
                 None => true,
                 Some(other) => {
-                    let qtype = other.qtype;
+                    let qtype = other.question.qtype;
                     !has_address(&walk::lookup(listener, other).await, qtype)
                 }
             };

@@ -276,8 +276,8 @@ impl Acl {
     fn action(&self, query: &Query<'_>) -> (&Name, Action) {
         let client = query.client.peer.ip().to_canonical();
         for rule in &self.rules {
-            let Some(zone) = rule.zones.longest(&query.name) else { continue };
-            if let Some(policy) = rule.policies.iter().find(|policy| policy.holds(query.qtype, client)) {
+            let Some(zone) = rule.zones.longest(&query.question.name) else { continue };
+            if let Some(policy) = rule.policies.iter().find(|policy| policy.holds(query.question.qtype, client)) {
                 return (zone, policy.action);
             }
         }

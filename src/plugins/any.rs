@@ -42,7 +42,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     cursor.next_occurrence();
     cursor.expect_no_arg()?;
     let answer = Encoder::build(0, |e| {
-        e.record(Section::Answer, Owner::ASKED, (rtype::HINFO, TTL), |e| e.put(b"\x0dANY obsoleted\x0cSee RFC 8482"));
+        e.record(Section::Answer, Owner::ASKED, rtype::HINFO, TTL, |e| e.put(b"\x0dANY obsoleted\x0cSee RFC 8482"));
     });
     s.chain(Any(Arc::new(answer)));
     Ok(())
@@ -50,7 +50,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
 
 impl Plugin for Any {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        if query.qtype == rtype::ANY { Step::Answer(Reply::memory(self.0.clone())) } else { Step::Next }
+        if query.question.qtype == rtype::ANY { Step::Answer(Reply::memory(self.0.clone())) } else { Step::Next }
     }
 }
 

@@ -75,7 +75,8 @@ mod tests {
     use crate::corefile::address::Transport;
     use crate::testing::{kept, packet};
     use crate::wire::name::Name;
-    use crate::wire::types::rcode;
+    use crate::wire::question::Question;
+    use crate::wire::types::{rcode, rtype};
 
     struct Never;
 
@@ -98,6 +99,6 @@ mod tests {
         let reply = runtime.block_on(kept::reply(&packet, client, &listener));
         let (query, reply) = reply.expect("a reply");
         assert_eq!((reply.rcode(), reply.cause()), (rcode::SERVFAIL, Some("context deadline exceeded")));
-        assert_eq!(query.inner(&Name::ROOT, 1).patience, Some(Duration::from_millis(20)));
+        assert_eq!(query.inner(&Question::new(Name::ROOT, rtype::A)).patience, Some(Duration::from_millis(20)));
     }
 }

@@ -75,7 +75,7 @@ fn texts(texts: &[&str]) -> Arc<Answer> {
         e.class(class::CH);
         for text in texts {
             let text = &text.as_bytes()[..text.len().min(MAX_TEXT)];
-            e.record(Section::Answer, Owner::ASKED, (rtype::TXT, 0), |e| {
+            e.record(Section::Answer, Owner::ASKED, rtype::TXT, 0, |e| {
                 e.put(&[text.len() as u8]);
                 e.put(text);
             });
@@ -85,10 +85,10 @@ fn texts(texts: &[&str]) -> Arc<Answer> {
 
 impl Plugin for Chaos {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        if query.qclass != class::CH || query.qtype != rtype::TXT {
+        if query.question.qclass != class::CH || query.question.qtype != rtype::TXT {
             return Step::Next;
         }
-        match self.answer(&query.name) {
+        match self.answer(&query.question.name) {
             Some(answer) => Step::Answer(Reply::memory(answer.clone())),
             None => Step::Next,
         }

@@ -47,6 +47,7 @@ use crate::host::Host;
 use crate::host::metrics::Family;
 use crate::wire::answer::Section;
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::translate::{Prefix, translated};
 use crate::wire::types::{class, rcode, rtype};
 
@@ -151,7 +152,7 @@ fn read_prefix(cursor: &Cursor<'_>, word: &Word) -> Result<Prefix> {
 impl Plugin for Dns64 {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let family = self.allow_ipv4 || query.client.peer.ip().to_canonical().is_ipv6();
-        let is_ours = family && query.qtype == rtype::AAAA && query.qclass == class::IN;
+        let is_ours = family && query.question.qtype == rtype::AAAA && query.question.qclass == class::IN;
         query.set_mark(here.seat, if is_ours { WATCHED } else { 0 });
         Step::Next
     }
@@ -168,14 +169,15 @@ impl Plugin for Dns64 {
         }
         let denial = reply.answer.section(Section::Authority).find(|record| record.rtype == rtype::SOA);
         let limit = denial.map_or(MAX_TTL, |soa| reply.ttl.unwrap_or(soa.ttl));
-        let (name, prefix, host) = (query.name, self.prefix, self.host.clone());
+        let (prefix, host) = (self.prefix, self.host.clone());
+        let question = Question { qtype: rtype::A, ..query.question };
         let server = here.listener.server.clone();
-        let theirs = here.lookup(query.inner(&name, rtype::A));
-        let asked = Name::from_wire(query.asked_now()).unwrap_or(name);
+        let theirs = here.lookup(query.inner(&question));
+        let asked = Name::from_wire(query.asked_now()).unwrap_or(question.name);
         Turn::Wait(Box::pin(async move {
             let theirs = theirs.await;
             host.metrics.counter(&TRANSLATED, &[&server]).inc();
-            let answer = translated(&theirs.answer, (&name, &asked), theirs.ttl, limit, prefix);
+            let answer = translated(&theirs.answer, &question, &asked, theirs.ttl, limit, prefix);
             Reply { answer, ttl: None, ..theirs }
         }))
     }
@@ -229,13 +231,13 @@ mod tests {
         struct Cluster;
         impl Plugin for Cluster {
             fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-                let address: std::net::IpAddr = match (query.qtype, query.name.wire()[1]) {
+                let address: std::net::IpAddr = match (query.question.qtype, query.question.name.wire()[1]) {
                     (rtype::A, _) => [10, 0, 0, 1].into(),
                     (_, b's') => "fd00::1".parse().expect("an address"),
                     (_, b'o') => return Step::Next,
-                    _ => return Step::Answer(Reply::memory(Encoder::build(query.name.len(), |_| ()).into())),
+                    _ => return Step::Answer(Reply::memory(Encoder::build(query.question.name.len(), |_| ()).into())),
                 };
-                let answer = Encoder::build(query.name.len(), |e| {
+                let answer = Encoder::build(query.question.name.len(), |e| {
                     e.address(super::Section::Answer, Owner::ASKED, 5, address);
                 });
                 Step::Answer(Reply::memory(answer.into()))

@@ -123,19 +123,20 @@ fn on_or_off(cursor: &mut Cursor<'_>) -> Result<bool> {
 
 impl Plugin for Local {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        let is_alias = self.is_alias(&query.name);
-        let zone = match self.zones.longest(&query.name) {
-            _ if is_alias => &query.name,
+        let is_alias = self.is_alias(&query.question.name);
+        let zone = match self.zones.longest(&query.question.name) {
+            _ if is_alias => &query.question.name,
             Some(zone) => zone,
             None => return Step::Next,
         };
         // A class has its own data, and ours are of class IN.
-        if query.qclass != class::IN {
+        if query.question.qclass != class::IN {
             return Step::Answer(Reply::server(rcode::REFUSED));
         }
         if is_alias {
             self.requests.inc();
-            let (name, qtype, client) = (&query.name, TypeText(query.qtype), query.client.peer.ip().to_canonical());
+            let (name, qtype, client) =
+                (&query.question.name, TypeText(query.question.qtype), query.client.peer.ip().to_canonical());
             log::debug(PLUGIN.name, format_args!("Intercepting localhost query for \"{name}\" {qtype}, from {client}"));
         }
         Step::Answer(Reply::memory(self.answer(query, zone, is_alias)))
@@ -151,7 +152,7 @@ impl Local {
 
     /// What a name in `zone` has; an alias is a zone of its own without SOA and NS records.
     fn answer(&self, query: &Query<'_>, zone: &Name, is_alias: bool) -> Arc<Answer> {
-        let name = &query.name;
+        let name = &query.question.name;
         let localhost = Owner::new(LOCALHOST, Tail::Root);
         let soa = Soa {
             zone_len: zone.len(),
@@ -167,15 +168,15 @@ impl Local {
         let exists = name == zone || self.loopback.is_under(name);
         scratch(name.len(), |answer| {
             let e = &mut Encoder::new(answer);
-            match query.qtype {
+            match query.question.qtype {
                 rtype::A if has_addresses => e.address(Section::Answer, Owner::ASKED, TTL, Ipv4Addr::LOCALHOST.into()),
                 rtype::AAAA if has_addresses => {
                     e.address(Section::Answer, Owner::ASKED, TTL, Ipv6Addr::LOCALHOST.into());
                 }
                 rtype::SOA if is_apex => soa.put(e, Section::Answer),
-                rtype::NS if is_apex => _ = e.pointer(Section::Answer, Owner::ASKED, (rtype::NS, TTL), localhost),
+                rtype::NS if is_apex => _ = e.pointer(Section::Answer, Owner::ASKED, rtype::NS, TTL, localhost),
                 rtype::PTR if *name == self.loopback => {
-                    e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, TTL), localhost);
+                    e.pointer(Section::Answer, Owner::ASKED, rtype::PTR, TTL, localhost);
                 }
                 _ => soa.deny(e, if exists { rcode::NOERROR } else { rcode::NXDOMAIN }),
             }

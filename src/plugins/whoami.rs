@@ -49,10 +49,10 @@ impl Plugin for Whoami {
             let mut encoder = Encoder::new(answer);
             encoder.flags(flag::AA);
             // The client is the same in every class.
-            encoder.class(if query.qclass == class::ANY { class::IN } else { query.qclass });
+            encoder.class(if query.question.qclass == class::ANY { class::IN } else { query.question.qclass });
             encoder.address(Section::Additional, Owner::ASKED, 0, client.peer.ip().to_canonical());
             if label.len() + asked <= MAX_NAME {
-                encoder.record(Section::Additional, Owner::new(label, Tail::Asked), (rtype::SRV, 0), |e| {
+                encoder.record(Section::Additional, Owner::new(label, Tail::Asked), rtype::SRV, 0, |e| {
                     // Priority and weight 0; the target is the root.
                     e.put(&[0; 4]);
                     e.put(&client.peer.port().to_be_bytes());

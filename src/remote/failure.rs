@@ -43,12 +43,7 @@ impl Failure {
     }
 
     /// A call on an open socket failed.
-    pub(super) fn io(
-        call: &str,
-        proto: &str,
-        (local, peer): (Option<SocketAddr>, SocketAddr),
-        error: &io::Error,
-    ) -> Self {
+    pub(super) fn io(call: &str, proto: &str, local: Option<SocketAddr>, peer: SocketAddr, error: &io::Error) -> Self {
         Self::new(Kind::Network, format!("{call} {proto} {}: {call}: {}", ends(local, peer), words(error)))
     }
 
@@ -71,7 +66,7 @@ impl Failure {
     pub(super) fn tls(peer: SocketAddr, error: &io::Error) -> Self {
         match Complaint::of(error) {
             Some(complaint) => Self::untrusted(&complaint),
-            None => Self::io("read", "tcp", (None, peer), error),
+            None => Self::io("read", "tcp", None, peer, error),
         }
     }
 

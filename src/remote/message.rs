@@ -7,9 +7,10 @@ use rand::RngExt;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
 use crate::wire::option::{EdnsOption, EdnsOptions};
+use crate::wire::question::{Opt, Question};
 use crate::wire::relay;
-use crate::wire::request::{Edns, HEADER, Request, flag};
-use crate::wire::types::{class, rcode, rtype};
+use crate::wire::request::{HEADER, Request, flag};
+use crate::wire::types::{rcode, rtype};
 
 /// Octets of an OPT from its type to its options.
 const OPT_HEAD: usize = 10;
@@ -31,9 +32,8 @@ const OF_NEIGHBOURS: [u16; 4] = [8, 10, 11, 12];
 pub(crate) struct Sent {
     /// The whole message, with 0 as its id.
     bytes: Vec<u8>,
-    name: Name,
-    qtype: u16,
-    qclass: u16,
+    /// What it asks, with the name in lower case.
+    question: Question,
     /// Whether a reply must repeat the case of the question.
     strict: bool,
 }
@@ -50,40 +50,36 @@ pub(super) enum Read {
 
 impl Sent {
     /// Passes on a query as it was received, with the flags and the payload size that `request` has
-    /// now, and without the options that are between the client and us. `name` is the name of
-    /// `packet` in lower case.
-    pub(crate) fn as_received(packet: &[u8], request: &Request, name: Name) -> Self {
-        Self::new(as_received(packet, request), name, request.qtype, request.qclass)
+    /// now, and without the options that are between the client and us. `question` is that of
+    /// `packet`, with its name in lower case.
+    pub(crate) fn as_received(packet: &[u8], request: &Request, question: Question) -> Self {
+        Self::new(as_received(packet, request), question)
     }
 
-    /// Passes on a query with another question. Only OPT is kept: other records may point into the
-    /// name that is gone.
-    pub(crate) fn asked_anew(packet: &[u8], request: &Request, name: Name, qtype: u16, qclass: u16) -> Self {
+    /// Passes on a query with another question, with its name in lower case. Only OPT is kept:
+    /// other records may point into the name that is gone.
+    pub(crate) fn asked_anew(packet: &[u8], request: &Request, question: Question) -> Self {
         let edns = request.edns.as_ref();
-        let mut sent = Self::new(header(request.flags, [0, 0, u16::from(edns.is_some())]), name, qtype, qclass);
-        push_question(&mut sent.bytes, &name, qtype, qclass);
-        if let Some(edns) = edns {
-            let options = &packet[usize::from(edns.options.start)..usize::from(edns.options.end)];
-            push_opt(&mut sent.bytes, edns, &without_neighbours(options));
-        }
-        sent
+        let options = edns.map_or(0..0, |edns| usize::from(edns.options.start)..usize::from(edns.options.end));
+        let options = without_neighbours(&packet[options]);
+        let opt = edns.map(|edns| Opt { size: edns.size.min(LARGEST), dnssec_ok: edns.dnssec_ok, options: &options });
+        Self::new(question.query(0, request.flags, opt), question)
     }
 
     /// The question that tells whether a server is alive: `name` NS.
     pub(crate) fn probe(name: &Name, recursion: bool) -> Self {
-        Self::question(name, rtype::NS, recursion)
+        Self::plain(Question::new(*name, rtype::NS), recursion)
     }
 
-    /// A question of our own, of class IN and without OPT.
-    pub(super) fn question(name: &Name, qtype: u16, recursion: bool) -> Self {
+    /// A question of our own, without OPT.
+    pub(super) fn plain(question: Question, recursion: bool) -> Self {
         let flags = if recursion { flag::RD } else { 0 };
-        let mut sent = Self::new(header(flags, [0, 0, 0]), name.lowered(), qtype, class::IN);
-        push_question(&mut sent.bytes, name, qtype, class::IN);
-        sent
+        let bytes = question.query(0, flags, None);
+        Self::new(bytes, Question { name: question.name.lowered(), ..question })
     }
 
-    fn new(bytes: Vec<u8>, name: Name, qtype: u16, qclass: u16) -> Self {
-        Self { bytes, name, qtype, qclass, strict: false }
+    fn new(bytes: Vec<u8>, question: Question) -> Self {
+        Self { bytes, question, strict: false }
     }
 
     /// The same with each letter of the name in a case drawn at random, which the reply must
@@ -91,7 +87,7 @@ impl Sent {
     pub(super) fn in_random_case(&self) -> Self {
         let mut drawn = Self { strict: true, ..self.clone() };
         let mut random = rand::rng();
-        for octet in &mut drawn.bytes[HEADER..HEADER + self.name.len()] {
+        for octet in &mut drawn.bytes[HEADER..HEADER + self.question.name.len()] {
             // Length octets are at most 63, so they are not letters.
             if octet.is_ascii_alphabetic() && random.random() {
                 *octet ^= 0x20;
@@ -103,19 +99,19 @@ impl Sent {
     /// Whether a reply in the same case shows that the server keeps it. A name without letters does
     /// not, nor does one in a single case.
     pub(super) fn tells_of_case(&self) -> bool {
-        let name = &self.bytes[HEADER..HEADER + self.name.len()];
+        let name = &self.bytes[HEADER..HEADER + self.question.name.len()];
         self.strict && name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase)
     }
 
     /// Returns the octets of a message with this answer, its question and OPT included.
     pub(crate) fn reply_len(&self, answer: &Answer) -> usize {
         let opt = 1 + OPT_HEAD + answer.options.len();
-        HEADER + self.name.len() + 4 + answer.wire_len() + opt
+        HEADER + self.question.wire_len() + answer.wire_len() + opt
     }
 
     /// Whether it asks for a whole zone, or what has changed in it.
     pub(super) fn is_transfer(&self) -> bool {
-        matches!(self.qtype, rtype::AXFR | rtype::IXFR)
+        matches!(self.question.qtype, rtype::AXFR | rtype::IXFR)
     }
 
     /// Everything behind the id.
@@ -132,7 +128,7 @@ impl Sent {
     /// The message without its id, and with the name in lower case: two queries with equal parts
     /// ask the same.
     fn parts(&self) -> [&[u8]; 3] {
-        [&self.bytes[2..HEADER], self.name.wire(), &self.bytes[HEADER + self.name.len()..]]
+        [&self.bytes[2..HEADER], self.question.name.wire(), &self.bytes[HEADER + self.question.name.len()..]]
     }
 
     /// Reads the answer in `message`, for transports on which replies cannot be forged.
@@ -145,8 +141,8 @@ impl Sent {
         if let Some(rcode) = bare_error(message) {
             return Read::Answer(Answer::empty(rcode));
         }
-        let Ok(mut answer) = relay::read(message, &self.name, self.qtype, self.qclass) else { return Read::NoReply };
-        let name = HEADER..HEADER + self.name.len();
+        let Ok(mut answer) = relay::read(message, &self.question) else { return Read::NoReply };
+        let name = HEADER..HEADER + self.question.name.len();
         if self.strict && message.get(name.clone()) != self.bytes.get(name) {
             return Read::OtherCase;
         }
@@ -198,34 +194,12 @@ fn as_received(packet: &[u8], request: &Request) -> Vec<u8> {
     bytes
 }
 
-fn push_opt(bytes: &mut Vec<u8>, edns: &Edns, options: &[u8]) {
-    let [high, low] = edns.size.min(LARGEST).to_be_bytes();
-    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-    bytes.extend_from_slice(&[0, 0, 41, high, low, 0, 0, dnssec_ok, 0]);
-    bytes.extend_from_slice(&(options.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(options);
-}
-
 /// Options without those that are between two neighbours. What cannot be read is left out.
 fn without_neighbours(options: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(options.len());
     let between = |option: &EdnsOption<'_>| OF_NEIGHBOURS.contains(&option.code);
     EdnsOptions::new(options).filter(|option| !between(option)).for_each(|option| option.put(&mut kept));
     kept
-}
-
-fn header(flags: u16, counts: [u16; 3]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(64);
-    for word in [0, flags, 1, counts[0], counts[1], counts[2]] {
-        bytes.extend_from_slice(&word.to_be_bytes());
-    }
-    bytes
-}
-
-fn push_question(bytes: &mut Vec<u8>, name: &Name, qtype: u16, qclass: u16) {
-    bytes.extend_from_slice(name.wire());
-    bytes.extend_from_slice(&qtype.to_be_bytes());
-    bytes.extend_from_slice(&qclass.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -240,12 +214,12 @@ mod tests {
 
     fn as_it_came(packet: &[u8]) -> Sent {
         let request = request(packet);
-        Sent::as_received(packet, &request, request.name(packet))
+        Sent::as_received(packet, &request, Question::received(packet, &request))
     }
 
     fn renamed(packet: &[u8]) -> Sent {
         let name = Name::from_text("other.example.").expect("a name");
-        Sent::asked_anew(packet, &request(packet), name, rtype::AAAA, class::IN)
+        Sent::asked_anew(packet, &request(packet), Question::new(name, rtype::AAAA))
     }
 
     #[test]
@@ -255,7 +229,7 @@ mod tests {
         assert_eq!(as_it_came(&packet).behind_id(), &packet[2..]);
         changed.flags |= flag::AD;
         changed.edns.as_mut().expect("OPT").size = 512;
-        let sent = Sent::as_received(&packet, &changed, changed.name(&packet));
+        let sent = Sent::as_received(&packet, &changed, Question::received(&packet, &changed));
         let sent = request(&sent.bytes);
         assert_eq!((sent.flags & flag::AD, sent.edns.map(|edns| edns.size)), (flag::AD, Some(512)));
     }
@@ -264,7 +238,7 @@ mod tests {
     fn a_changed_question_is_written_anew_with_the_clients_options() {
         let sent = renamed(&with_options(&[0, 3, 0, 0]));
         let request = request(&sent.bytes);
-        assert_eq!((request.qtype, usize::from(request.name_len)), (rtype::AAAA, sent.name.len()));
+        assert_eq!((request.qtype, usize::from(request.name_len)), (rtype::AAAA, sent.question.name.len()));
         assert_eq!(request.edns.map(|edns| edns.options.len()), Some(4));
     }
 

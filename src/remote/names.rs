@@ -12,6 +12,7 @@ use super::message::Sent;
 use crate::host::resolv::RESOLV_CONF;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
@@ -132,7 +133,7 @@ fn address(rtype: u16, data: &[u8]) -> Option<IpAddr> {
 
 /// Asks one name server. NXDOMAIN is an answer as well.
 async fn ask(name: &Name, qtype: u16, server: SocketAddr) -> Result<Answer, String> {
-    let sent = Sent::question(name, qtype, true);
+    let sent = Sent::plain(Question::new(*name, qtype), true);
     let exchange = async {
         let answer = over_udp(&sent, server).await?;
         if answer.flags & flag::TC != 0 { over_tcp(&sent, server).await } else { Ok(answer) }

@@ -5,50 +5,53 @@ use std::sync::Arc;
 use super::answer::{Answer, Section};
 use super::encode::{Encoder, Names};
 use super::name::Name;
-use super::relay::rewrite_data;
+use super::question::Question;
+use super::relay::Data;
 use super::request::HEADER;
-use super::types::{class, rtype};
+use super::types::rtype;
 use super::write::copy_all;
 
-/// Adds the answer section of a reply to the question `(name, qtype)` to another answer.
+/// Adds the answer section of the answer to `question` to another answer.
 /// `ttl` (seconds) takes the place of the records' own.
-pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question: (&Name, u16), ttl: Option<u32>) {
+pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question: &Question, ttl: Option<u32>) {
     let records = Records::new(answer, question, ttl);
     let mut aliases = true;
     for index in 0..usize::from(answer.counts[0]) {
         let section = answer.record(index).section;
-        records.put(e, names, (section, index), &mut aliases);
+        records.put(e, names, section, index, &mut aliases);
     }
 }
 
-/// Adds all sections of a reply to the question `(name, qtype)` to another answer.
-pub fn append_all(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question: (&Name, u16)) {
+/// Adds all sections of the answer to `question` to another answer.
+pub fn append_all(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question: &Question) {
     let records = Records::new(answer, question, None);
     for index in 0..answer.records.len() {
         let section = answer.record(index).section;
-        records.put(e, names, (section, index), &mut false);
+        records.put(e, names, section, index, &mut false);
     }
 }
 
-/// The answer to the question `(name, qtype)`, as the answer to a question for `asked`, which is an alias of `name`.
+/// Returns the answer to `question` as the answer to a question for `asked`, which is an alias of
+/// its name.
 ///
-/// The alias stands in front of the records of `name` and lives as long as the first of them, unless they have
-/// another owner already: a denial stays one. `ttl` (seconds) takes the place of the records' own. Names are written
-/// as they stand in `name` and `asked`: in the client's case, if these are.
+/// The alias stands in front of the records of the name and lives as long as the first of them,
+/// unless they have another owner already: a denial stays one. `ttl` (seconds) takes the place of
+/// the records' own. Names are written as they stand in `question` and `asked`: in the client's
+/// case, if these are.
 #[must_use]
-pub fn as_alias(answer: &Answer, (name, qtype): (&Name, u16), asked: &Name, ttl: Option<u32>) -> Arc<Answer> {
-    let records = Records::new(answer, (name, qtype), ttl);
+pub fn as_alias(answer: &Answer, question: &Question, asked: &Name, ttl: Option<u32>) -> Arc<Answer> {
+    let records = Records::new(answer, question, ttl);
     let mut names = Names::new(*asked);
     let mut adopted = Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
         e.flags(answer.flags);
         if let Some((target, alias_ttl)) = records.first_other(asked) {
-            names.record(e, asked, (rtype::CNAME, alias_ttl), |e, names| names.put(e, &target));
+            names.record(e, asked, rtype::CNAME, alias_ttl, |e, names| names.put(e, &target));
         }
         let mut aliases = true;
         for index in 0..answer.records.len() {
             let section = answer.record(index).section;
-            records.put(e, &mut names, (section, index), &mut aliases);
+            records.put(e, &mut names, section, index, &mut aliases);
         }
     });
     adopted.options.clone_from(&answer.options);
@@ -57,30 +60,31 @@ pub fn as_alias(answer: &Answer, (name, qtype): (&Name, u16), asked: &Name, ttl:
 
 /// The answer to another question.
 pub struct Other<'a> {
-    /// Its name and type.
-    pub question: (&'a Name, u16),
+    /// The question.
+    pub question: &'a Question,
     /// What it got.
     pub answer: &'a Answer,
     /// The TTL in seconds in place of the records' own.
     pub ttl: Option<u32>,
 }
 
-/// The answer to the question `(asked, qtype)`, with what others have in their answer sections as additional records.
+/// Returns the answer to `question`, with the answer sections of others as additional records.
 #[must_use]
-pub fn with_additional(answer: &Answer, (asked, qtype): (&Name, u16), others: &[Other<'_>]) -> Arc<Answer> {
-    let records = Records::new(answer, (asked, qtype), None);
+pub fn with_additional(answer: &Answer, question: &Question, others: &[Other<'_>]) -> Arc<Answer> {
+    let records = Records::new(answer, question, None);
+    let asked = &question.name;
     let mut names = Names::new(*asked);
     Arc::new(Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
         e.flags(answer.flags);
         for index in 0..answer.records.len() {
             let section = answer.record(index).section;
-            records.put(e, &mut names, (section, index), &mut false);
+            records.put(e, &mut names, section, index, &mut false);
         }
         for other in others {
             let records = Records::new(other.answer, other.question, other.ttl);
             for index in 0..usize::from(other.answer.counts[0]) {
-                records.put(e, &mut names, (Section::Additional, index), &mut false);
+                records.put(e, &mut names, Section::Additional, index, &mut false);
             }
         }
     }))
@@ -88,27 +92,31 @@ pub fn with_additional(answer: &Answer, (asked, qtype): (&Name, u16), others: &[
 
 /// An answer's records, readable with all their names.
 pub(super) struct Records<'a> {
-    pub(super) answer: &'a Answer,
-    pub(super) message: Vec<u8>,
+    answer: &'a Answer,
+    message: Vec<u8>,
     /// Where the first record stands.
     body: usize,
     pub(super) ttl: Option<u32>,
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(answer: &'a Answer, (name, qtype): (&Name, u16), ttl: Option<u32>) -> Self {
+    pub(super) fn new(answer: &'a Answer, question: &Question, ttl: Option<u32>) -> Self {
         let mut message = vec![0; HEADER];
-        message.extend_from_slice(name.wire());
-        message.extend_from_slice(&qtype.to_be_bytes());
-        message.extend_from_slice(&class::IN.to_be_bytes());
+        question.put(&mut message);
         let body = message.len();
-        copy_all(answer, name.len() as i32 - i32::from(answer.asked), None, &mut message);
+        copy_all(answer, question.name.len() as i32 - i32::from(answer.asked), None, &mut message);
         Self { answer, message, body, ttl }
     }
 
     /// The owner of a record, and where its type stands.
     pub(super) fn owner(&self, index: usize) -> Option<(Name, usize)> {
         Name::from_message(&self.message, self.body + usize::from(self.answer.records[index].at))
+    }
+
+    /// The data of a record whose type stands at `fixed`.
+    pub(super) fn data(&self, index: usize, fixed: usize) -> Data<'_> {
+        let record = self.answer.record(index);
+        Data { message: &self.message, rtype: record.rtype, at: fixed + 10, len: record.rdata.len() }
     }
 
     /// The owner and the TTL of the first record of Answer that belongs to another name than `asked`.
@@ -122,13 +130,13 @@ impl<'a> Records<'a> {
 
     /// Writes a record anew. `aliases` says whether all before it are aliases: these keep their place in front
     /// whatever the order, so later names may point to them.
-    fn put(&self, e: &mut Encoder<'_>, names: &mut Names, (section, index): (Section, usize), aliases: &mut bool) {
+    fn put(&self, e: &mut Encoder<'_>, names: &mut Names, section: Section, index: usize, aliases: &mut bool) {
         let Some((owner, fixed)) = self.owner(index) else { return };
         let record = self.answer.record(index);
         *aliases &= record.rtype == rtype::CNAME;
-        let (noted, data) = (*aliases, (record.rtype, fixed + 10, record.rdata.len()));
-        names.record_in(section, e, &owner, (record.rtype, self.ttl.unwrap_or(record.ttl)), |e, names| {
-            rewrite_data(e, &self.message, data, |e, name| {
+        let (noted, data, ttl) = (*aliases, self.data(index, fixed), self.ttl.unwrap_or(record.ttl));
+        names.record_in(section, e, &owner, record.rtype, ttl, |e, names| {
+            data.rewrite(e, |e, name| {
                 let _ = if noted { names.put(e, name) } else { names.put_unnoted(e, name) };
             });
         });
@@ -150,11 +158,13 @@ mod tests {
         Name::from_text(text).expect("a name")
     }
 
+    fn question(text: &str, qtype: u16) -> Question {
+        Question::new(name(text), qtype)
+    }
+
     /// What a client that asks for `asked` reads.
     fn read(answer: Arc<Answer>, asked: &str, qtype: u16, order: Order) -> Message {
-        let mut packet = vec![0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        packet.extend_from_slice(name(asked).wire());
-        packet.extend_from_slice(&[(qtype >> 8) as u8, qtype as u8, 0, 1]);
+        let packet = question(asked, qtype).query(9, flag::RD, None);
         let request::Gate::Pass(request) = request::gate(&packet) else { panic!("refused") };
         let mut out = Vec::new();
         let reply = Reply { order, ..Reply::memory(answer) };
@@ -174,7 +184,7 @@ mod tests {
             e.address(Section::Answer, Owner::ASKED, 5, [10, 0, 0, 1].into());
             e.address(Section::Answer, Owner::ASKED, 5, [10, 0, 0, 2].into());
         });
-        let adopted = as_alias(&stored, (&name("Web.a.svc."), 1), &name("Web.a.b.svc."), None);
+        let adopted = as_alias(&stored, &question("Web.a.svc.", 1), &name("Web.a.b.svc."), None);
         for seed in 0..8 {
             let got = read(adopted.clone(), "Web.a.b.svc.", 1, Order::Shuffled(seed));
             assert_eq!(got.answers[0].to_string(), "Web.a.b.svc. 5 IN CNAME Web.a.svc.");
@@ -190,24 +200,24 @@ mod tests {
         let zone = name("cluster.local.");
         let denial = Encoder::build(zone.len(), |e| {
             e.rcode(rcode::NOERROR);
-            e.record(Section::Authority, Owner::zone(zone.len()), (rtype::SOA, 5), |e| {
+            e.record(Section::Authority, Owner::zone(zone.len()), rtype::SOA, 5, |e| {
                 e.put_name(Owner::new(b"\x02ns", Tail::AskedEnd(zone.len() as u8)));
                 e.put_name(Owner::new(b"\x01h", Tail::AskedEnd(zone.len() as u8)));
                 e.put(&[0; 20]);
             });
         });
         let (found, asked) = ("x.svc.cluster.local.", "x.a.svc.cluster.local.");
-        let got = read(as_alias(&denial, (&name(found), 1), &name(asked), Some(7)), asked, 1, Order::Stored);
+        let got = read(as_alias(&denial, &question(found, 1), &name(asked), Some(7)), asked, 1, Order::Stored);
         assert_eq!((got.answers.len(), got.additionals.len()), (0, 0));
         assert_eq!(texts(&got.authorities), ["cluster.local. 7 IN SOA ns.cluster.local. h.cluster.local. 0 0 0 0 0"]);
     }
 
     #[test]
     fn no_name_points_into_a_record_that_may_be_moved() {
-        let question = name("example.");
-        let stored = Encoder::build(question.len(), |e| {
+        let asked = question("example.", rtype::MX);
+        let stored = Encoder::build(asked.name.len(), |e| {
             for host in [b"\x02m1", b"\x02m2", b"\x02m3"] {
-                e.record(Section::Answer, Owner::ASKED, (rtype::MX, 60), |e| {
+                e.record(Section::Answer, Owner::ASKED, rtype::MX, 60, |e| {
                     e.put(&[0, 1]);
                     e.put(host);
                     e.put_name(Owner::new(b"\x04mail\x05other", Tail::Root));
@@ -215,7 +225,7 @@ mod tests {
             }
         });
         for seed in 0..20 {
-            let adopted = as_alias(&stored, (&question, rtype::MX), &name("example.a."), None);
+            let adopted = as_alias(&stored, &asked, &name("example.a."), None);
             let got = read(adopted, "example.a.", rtype::MX, Order::Shuffled(seed));
             let mut hosts = texts(&got.answers[1..]);
             hosts.sort();

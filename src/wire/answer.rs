@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::name::{MAX_NAME, Name};
+use super::question::Question;
 use super::request::HEADER;
 use super::types::rtype;
 
@@ -175,18 +176,18 @@ impl Answer {
         None
     }
 
-    /// The whole message behind `question` (name in wire form, type and class): for decoding.
+    /// The whole message behind `question`: for decoding.
     ///
-    /// `question` must be as long as the one that the answer was made for; the id is 0.
+    /// Its name must be as long as the one that the answer was made for; the id is 0.
     #[must_use]
-    pub fn message(&self, question: &[u8]) -> Vec<u8> {
+    pub fn message(&self, question: &Question) -> Vec<u8> {
         let mut message = vec![0; 12];
         message[2..4].copy_from_slice(&(super::request::flag::QR | self.flags | self.rcode & 0xF).to_be_bytes());
         message[5] = 1;
         for (section, count) in self.counts.iter().enumerate() {
             message[6 + 2 * section..8 + 2 * section].copy_from_slice(&count.to_be_bytes());
         }
-        message.extend_from_slice(question);
+        question.put(&mut message);
         message.extend_from_slice(&self.bytes);
         message
     }

@@ -116,7 +116,7 @@ impl<'a> Encoder<'a> {
         std::mem::replace(&mut self.class, class)
     }
 
-    /// Adds one record; `data` writes what stands behind RDLENGTH.
+    /// Adds one record that lives for `ttl` seconds; `data` writes what stands behind RDLENGTH.
     ///
     /// A record that no message could hold any more is left out: TC is set if the client would miss it. So is a record
     /// with a name of more than 255 octets (RFC 1035 section 2.3.4), without TC: no message can hold it at all.
@@ -124,7 +124,8 @@ impl<'a> Encoder<'a> {
         &mut self,
         section: Section,
         owner: Owner<'_>,
-        (rtype, ttl): (u16, u32),
+        rtype: u16,
+        ttl: u32,
         data: impl FnOnce(&mut Self) -> T,
     ) -> Option<T> {
         let (start, pointers) = (self.answer.bytes.len(), self.answer.pointers.len());
@@ -157,8 +158,8 @@ impl<'a> Encoder<'a> {
     /// Adds an A or AAAA record.
     pub fn address(&mut self, section: Section, owner: Owner<'_>, ttl: u32, address: IpAddr) {
         match address {
-            IpAddr::V4(v4) => self.record(section, owner, (rtype::A, ttl), |e| e.put(&v4.octets())),
-            IpAddr::V6(v6) => self.record(section, owner, (rtype::AAAA, ttl), |e| e.put(&v6.octets())),
+            IpAddr::V4(v4) => self.record(section, owner, rtype::A, ttl, |e| e.put(&v4.octets())),
+            IpAddr::V6(v6) => self.record(section, owner, rtype::AAAA, ttl, |e| e.put(&v6.octets())),
         };
     }
 
@@ -167,10 +168,11 @@ impl<'a> Encoder<'a> {
         &mut self,
         section: Section,
         owner: Owner<'_>,
-        kind: (u16, u32),
+        rtype: u16,
+        ttl: u32,
         target: Owner<'_>,
     ) -> Option<Written> {
-        self.record(section, owner, kind, |e| e.put_name(target))
+        self.record(section, owner, rtype, ttl, |e| e.put_name(target))
     }
 
     /// Writes a name into the data of a record.
@@ -272,10 +274,11 @@ impl Names {
         &mut self,
         e: &mut Encoder<'_>,
         owner: &Name,
-        kind: (u16, u32),
+        rtype: u16,
+        ttl: u32,
         data: impl FnOnce(&mut Encoder<'_>, &mut Self) -> T,
     ) -> Option<T> {
-        self.record_in(Section::Answer, e, owner, kind, data)
+        self.record_in(Section::Answer, e, owner, rtype, ttl, data)
     }
 
     /// Adds a record of any name to a section, as [`Names::record`] does.
@@ -284,12 +287,13 @@ impl Names {
         section: Section,
         e: &mut Encoder<'_>,
         owner: &Name,
-        kind: (u16, u32),
+        rtype: u16,
+        ttl: u32,
         data: impl FnOnce(&mut Encoder<'_>, &mut Self) -> T,
     ) -> Option<T> {
         let (keep, tail) = self.shortest(e, owner);
         let known = self.known.len();
-        let result = e.record(section, Owner::new(&owner.wire()[..keep], tail), kind, |e| data(e, self));
+        let result = e.record(section, Owner::new(&owner.wire()[..keep], tail), rtype, ttl, |e| data(e, self));
         if result.is_none() {
             // Nothing may point into a record that was left out.
             self.known.truncate(known);

@@ -11,6 +11,7 @@
 //! - [`option`]: the options of an OPT
 //! - [`own`]: each thread's own copies of answers that all threads send
 //! - [`presentation`]: one record as a line of a zone file
+//! - [`question`]: a question, and the message that asks it
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`rename`]: an answer written anew with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
@@ -28,6 +29,7 @@ pub mod name;
 pub mod option;
 pub mod own;
 pub mod presentation;
+pub mod question;
 pub mod relay;
 pub mod rename;
 pub mod reply;

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::answer::Section;
 use super::encode::{Encoder, Names};
 use super::name::Name;
-use super::relay::rewrite_data;
+use super::relay::Data;
 use super::types::{class, class_number, rtype, type_number};
 
 /// The TTL of a record that names none, in seconds.
@@ -77,8 +77,9 @@ impl Presented {
     /// Adds the record to an answer.
     pub fn put(&self, section: Section, e: &mut Encoder<'_>, names: &mut Names) {
         let before = e.class(self.class);
-        names.record_in(section, e, &self.owner, (self.rtype, self.ttl), |e, names| {
-            rewrite_data(e, &self.data, (self.rtype, 0, self.data.len()), |e, name| {
+        let data = Data { message: &self.data, rtype: self.rtype, at: 0, len: self.data.len() };
+        names.record_in(section, e, &self.owner, self.rtype, self.ttl, |e, names| {
+            data.rewrite(e, |e, name| {
                 names.put_unnoted(e, name);
             });
         });

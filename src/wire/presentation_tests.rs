@@ -3,14 +3,14 @@
 use hickory_proto::op::Message;
 
 use super::*;
+use crate::wire::question::Question;
 
 /// The record as hickory reads it.
 fn shown(line: &str) -> String {
     let record = Presented::read(line).unwrap_or_else(|why| panic!("{line}: {why}"));
     let asked = Name::from_text("web.example.").expect("a name");
     let answer = Encoder::build(asked.len(), |e| record.put(Section::Answer, e, &mut Names::new(asked)));
-    let question = [asked.wire(), &[0, 1, 0, 1]].concat();
-    let message = Message::from_vec(&answer.message(&question)).expect("a message");
+    let message = Message::from_vec(&answer.message(&Question::new(asked, rtype::A))).expect("a message");
     message.answers[0].to_string()
 }
 

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Mark};
 use super::encode::{Encoder, Owner, Tail};
 use super::name::Name;
+use super::question::Question;
 use super::request::{HEADER, flag, skip_name};
 use super::types::{class, rtype};
 
@@ -17,11 +18,11 @@ pub enum Unusable {
     Malformed,
 }
 
-/// Reads the reply of an upstream to a question (`name` in lower case).
+/// Reads the reply of an upstream to a question, whose name is in lower case.
 ///
 /// Records stay as they are, byte for byte and in their order, unless a pointer leads into a record that
 /// could be moved: such an answer is written anew. AA, TC, RA and AD are the upstream's.
-pub fn read(message: &[u8], name: &Name, qtype: u16, qclass: u16) -> Result<Answer, Unusable> {
+pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
     let header = message.get(..HEADER).ok_or(Unusable::Malformed)?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let (asked, at) = match word(4) {
@@ -33,6 +34,7 @@ pub fn read(message: &[u8], name: &Name, qtype: u16, qclass: u16) -> Result<Answ
     if at != HEADER + asked.len() {
         return Err(Unusable::Malformed);
     }
+    let Question { name, qtype, qclass } = question;
     let same = asked.lowered() == *name && fixed[..2] == qtype.to_be_bytes() && fixed[2..] == qclass.to_be_bytes();
     if word(2) & flag::QR == 0 || !same {
         return Err(Unusable::OtherQuestion);
@@ -44,7 +46,7 @@ pub fn read(message: &[u8], name: &Name, qtype: u16, qclass: u16) -> Result<Answ
     walk.records([word(6), word(8), word(10)]).ok_or(Unusable::Malformed)?;
     let adrift = walk.adrift;
     answer.movable &= !adrift;
-    if !answer.movable && !rewrite(&mut answer, message, (at + 4, &asked)) && adrift {
+    if !answer.movable && !rewrite(&mut answer, message, at + 4, &asked) && adrift {
         return Err(Unusable::Malformed);
     }
     Ok(answer)
@@ -199,7 +201,7 @@ fn names_in(kind: u16) -> &'static [(u8, usize)] {
 /// Writes an answer anew, with pointers to the question alone, so that its records may be moved.
 ///
 /// Names are read from the upstream's `message`, whose question ends at `body`. Returns whether that could be done.
-fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) -> bool {
+fn rewrite(answer: &mut Answer, message: &[u8], body: usize, asked: &Name) -> bool {
     // What we write is of class IN; another class keeps its bytes and its order.
     if answer.records().any(|record| record.class != class::IN) {
         return false;
@@ -210,17 +212,18 @@ fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) -
         let mut next = records.next();
         while let Some(record) = next {
             let Some((owner, fixed)) = Name::from_message(message, at) else { return };
-            let (data, kind) = (fixed + 10, u16::from_be_bytes([message[fixed], message[fixed + 1]]));
-            let end = data + usize::from(u16::from_be_bytes([message[fixed + 8], message[fixed + 9]]));
+            let kind = u16::from_be_bytes([message[fixed], message[fixed + 1]]);
+            let len = usize::from(u16::from_be_bytes([message[fixed + 8], message[fixed + 9]]));
+            let data = Data { message, rtype: kind, at: fixed + 10, len };
             if kind != rtype::OPT {
-                e.record(record.section, shortened(&owner, asked), (kind, record.ttl), |e| {
-                    rewrite_data(e, message, (kind, data, end - data), |e, name| {
+                e.record(record.section, shortened(&owner, asked), kind, record.ttl, |e| {
+                    data.rewrite(e, |e, name| {
                         e.put_name(shortened(name, asked));
                     });
                 });
                 next = records.next();
             }
-            at = end;
+            at = data.at + len;
         }
     });
     let complete = fresh.counts == answer.counts;
@@ -231,30 +234,36 @@ fn rewrite(answer: &mut Answer, message: &[u8], (body, asked): (usize, &Name)) -
     complete
 }
 
-/// Writes the data of a record anew; `put` writes the names in it that may be compressed.
-pub(super) fn rewrite_data(
-    e: &mut Encoder<'_>,
-    message: &[u8],
-    (kind, at, len): (u16, usize, usize),
-    mut put: impl FnMut(&mut Encoder<'_>, &Name),
-) {
-    let mut here = at;
-    for &(count, before) in names_in(kind) {
-        e.put(&message[here..here + before]);
-        here += before;
-        for _ in 0..count {
-            let Some((name, end)) = Name::from_message(message, here) else { return };
-            match kind {
-                // A target is not compressed (RFC 2782), nor is a DNAME (RFC 6672 section 2.5).
-                rtype::SRV | rtype::DNAME => {
-                    e.put_name(Owner::name(&name));
+/// The data of one record in a message.
+pub(super) struct Data<'a> {
+    pub(super) message: &'a [u8],
+    pub(super) rtype: u16,
+    /// Where the data begin in the message.
+    pub(super) at: usize,
+    pub(super) len: usize,
+}
+
+impl Data<'_> {
+    /// Writes the data anew; `put` writes the names in it that may be compressed.
+    pub(super) fn rewrite(&self, e: &mut Encoder<'_>, mut put: impl FnMut(&mut Encoder<'_>, &Name)) {
+        let mut here = self.at;
+        for &(count, before) in names_in(self.rtype) {
+            e.put(&self.message[here..here + before]);
+            here += before;
+            for _ in 0..count {
+                let Some((name, end)) = Name::from_message(self.message, here) else { return };
+                match self.rtype {
+                    // A target is not compressed (RFC 2782), nor is a DNAME (RFC 6672 section 2.5).
+                    rtype::SRV | rtype::DNAME => {
+                        e.put_name(Owner::name(&name));
+                    }
+                    _ => put(e, &name),
                 }
-                _ => put(e, &name),
+                here = end;
             }
-            here = end;
         }
+        e.put(&self.message[here..self.at + self.len]);
     }
-    e.put(&message[here..at + len]);
 }
 
 /// `name`, as a pointer to the question where it is the question's own.
@@ -283,11 +292,13 @@ mod tests {
         message.to_vec().expect("encodes")
     }
 
+    fn asking(name: &str, qtype: u16) -> Question {
+        Question::new(Name::from_text(name).expect("a name"), qtype)
+    }
+
     /// The reply to `question` that a client gets, decoded by hickory.
     fn relayed(answer: Answer, question: &str, qtype: u16, order: reply::Order) -> Message {
-        let mut packet = vec![0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        packet.extend_from_slice(Name::from_text(question).expect("a name").wire());
-        packet.extend_from_slice(&[(qtype >> 8) as u8, qtype as u8, 0, 1]);
+        let packet = asking(question, qtype).query(9, flag::RD, None);
         let request::Gate::Pass(request) = request::gate(&packet) else { panic!("refused") };
         let reply = reply::Reply { order, ..reply::Reply::fetched(Arc::new(answer)) };
         let mut out = Vec::new();
@@ -303,9 +314,8 @@ mod tests {
             Record::from_rdata(h("b.example."), 50, RData::A(A::new(192, 0, 2, 2))),
         ];
         let wire = upstream("a.example.", RecordType::A, records.clone(), vec![]);
-        let name = Name::from_text("a.example.").expect("a name");
         for seed in 0..20 {
-            let answer = read(&wire, &name, 1, 1).expect("usable");
+            let answer = read(&wire, &asking("a.example.", 1)).expect("usable");
             assert!(answer.is_movable());
             let got = relayed(answer, "A.eXample.", 1, reply::Order::Shuffled(seed));
             assert_eq!(got.answers[0].data, records[0].data);
@@ -323,7 +333,7 @@ mod tests {
             (vec![mx(1, "m1.example."), mx(2, "m2.example.")], vec![a("m1.example.", 1), a("m2.example.", 2)]);
         let wire = upstream("example.", RecordType::MX, answers.clone(), glue.clone());
         for seed in 0..20 {
-            let answer = read(&wire, &Name::from_text("example.").expect("a name"), 15, 1).expect("usable");
+            let answer = read(&wire, &asking("example.", 15)).expect("usable");
             assert!(answer.is_movable());
             let got = relayed(answer, "example.", 15, reply::Order::Shuffled(seed));
             assert!(
@@ -337,20 +347,19 @@ mod tests {
         let mut wire = upstream(".", RecordType::A, vec![], vec![]);
         wire[7] = 1;
         wire.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
-        let answer = read(&wire, &Name::ROOT, 1, 1).expect("usable");
+        let answer = read(&wire, &asking(".", 1)).expect("usable");
         assert_eq!((answer.wire_len(), answer.plain_len(0)), (16, 15));
     }
 
     #[test]
     fn what_is_no_reply_to_the_question() {
         let wire = upstream("a.example.", RecordType::A, vec![], vec![]);
-        let name = |text| Name::from_text(text).expect("a name");
-        assert_eq!(read(&wire, &name("b.example."), 1, 1), Err(Unusable::OtherQuestion));
-        assert_eq!(read(&wire, &name("a.example."), 28, 1), Err(Unusable::OtherQuestion));
-        assert_eq!(read(&wire[..20], &name("a.example."), 1, 1), Err(Unusable::Malformed));
+        assert_eq!(read(&wire, &asking("b.example.", 1)), Err(Unusable::OtherQuestion));
+        assert_eq!(read(&wire, &asking("a.example.", 28)), Err(Unusable::OtherQuestion));
+        assert_eq!(read(&wire[..20], &asking("a.example.", 1)), Err(Unusable::Malformed));
         let mut query = wire.clone();
         query[2] &= 0x7F;
-        assert_eq!(read(&query, &name("a.example."), 1, 1), Err(Unusable::OtherQuestion));
+        assert_eq!(read(&query, &asking("a.example.", 1)), Err(Unusable::OtherQuestion));
     }
 
     #[test]
@@ -359,11 +368,10 @@ mod tests {
             let header: &[u8] = b"\0\x07\x84\0\0\x01\0\x01\0\0\0\0";
             [header, question, b"\0\x01\0\x01", owner, b"\0\x01\0\x01\0\0\0\x3C\0\x04\xC0\0\x02\x01"].concat()
         };
-        let name = Name::from_text("a.").expect("a name");
-        let plain = |message: &[u8]| read(message, &name, 1, 1).map(|answer| answer.plain_len(0));
+        let plain = |message: &[u8]| read(message, &asking("a.", 1)).map(|answer| answer.plain_len(0));
         assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0C")), Ok(17));
         assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0E")), Ok(15), "the root, in two octets");
         assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x04")), Err(Unusable::Malformed), "into the header");
-        assert_eq!(read(&reply(b"\xC0\0", b"\0"), &Name::ROOT, 1, 1), Err(Unusable::Malformed), "from the question");
+        assert_eq!(read(&reply(b"\xC0\0", b"\0"), &asking(".", 1)), Err(Unusable::Malformed), "from the question");
     }
 }

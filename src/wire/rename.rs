@@ -6,7 +6,8 @@ use super::adopt::Records;
 use super::answer::Answer;
 use super::encode::{Encoder, Names, Owner};
 use super::name::Name;
-use super::relay::rewrite_data;
+use super::question::Question;
+use super::relay::Data;
 use super::types::rtype;
 
 /// What becomes of the records of an answer.
@@ -19,19 +20,19 @@ pub trait Renaming {
     fn ttl(&self, ttl: u32) -> u32;
 }
 
-/// The answer to the question `(name, qtype)`, as one to the question of a client for `asked`.
+/// Returns the answer to `question` as the answer to a client's question for `asked`.
 ///
-/// `asked` is in the client's case, which its name gets wherever it stands. `ttl` (seconds) takes the place of the
-/// records' own before it is changed.
+/// `asked` is in the client's case, which its name gets wherever it stands. `ttl` (seconds) takes
+/// the place of the records' own before it is changed.
 #[must_use]
 pub fn renamed(
     answer: &Answer,
-    (name, qtype): (&Name, u16),
+    question: &Question,
     asked: &Name,
     ttl: Option<u32>,
     change: &impl Renaming,
 ) -> Arc<Answer> {
-    let records = Records::new(answer, (name, qtype), ttl);
+    let records = Records::new(answer, question, ttl);
     let mut names = Names::new(*asked);
     let mut renamed = Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
@@ -42,11 +43,11 @@ pub fn renamed(
             let Some((owner, fixed)) = records.owner(index) else { continue };
             let record = answer.record(index);
             aliases &= record.rtype == rtype::CNAME;
-            let kind = (record.rtype, change.ttl(records.ttl.unwrap_or(record.ttl)));
-            let data = Data { message: &records.message, kind: record.rtype, at: fixed + 10, len: record.rdata.len() };
+            let ttl = change.ttl(records.ttl.unwrap_or(record.ttl));
+            let data = records.data(index, fixed);
             let owner = in_case_of(asked, change.owner(owner));
-            names.record_in(record.section, e, &owner, kind, |e, names| {
-                data.put(e, (names, aliases), |name| in_case_of(asked, change.target(name)));
+            names.record_in(record.section, e, &owner, record.rtype, ttl, |e, names| {
+                put(&data, e, names, aliases, |name| in_case_of(asked, change.target(name)));
             });
         }
     });
@@ -59,49 +60,40 @@ fn in_case_of(asked: &Name, name: Name) -> Name {
     if name.wire().eq_ignore_ascii_case(asked.wire()) { *asked } else { name }
 }
 
-/// The data of a record in a message.
-struct Data<'a> {
-    message: &'a [u8],
-    kind: u16,
-    at: usize,
-    len: usize,
+/// Writes the data of a record anew, with another name as its target. `noted` says whether later
+/// names may point to it.
+fn put(data: &Data<'_>, e: &mut Encoder<'_>, names: &mut Names, noted: bool, change: impl Fn(Name) -> Name) {
+    let target = target(data).and_then(|at| Some((at, Name::from_message(data.message, at)?)));
+    let Some((at, (name, mut end))) = target else {
+        return data.rewrite(e, |e, name| {
+            names.put_unnoted(e, name);
+        });
+    };
+    e.put(&data.message[data.at..at]);
+    let name = change(name);
+    let _ = match data.rtype {
+        // Not to be compressed: RFC 2782, RFC 3403 section 4.1, RFC 6672 section 2.5.
+        rtype::SRV | rtype::NAPTR | rtype::DNAME => e.put_name(Owner::name(&name)),
+        _ if noted => names.put(e, &name),
+        _ => names.put_unnoted(e, &name),
+    };
+    if data.rtype == rtype::SOA
+        && let Some((mailbox, behind)) = Name::from_message(data.message, end)
+    {
+        names.put_unnoted(e, &mailbox);
+        end = behind;
+    }
+    e.put(data.message.get(end..data.at + data.len).unwrap_or_default());
 }
 
-impl Data<'_> {
-    /// Writes the data anew, with another name as its target. `noted` says whether later names may point to it.
-    fn put(&self, e: &mut Encoder<'_>, (names, noted): (&mut Names, bool), change: impl Fn(Name) -> Name) {
-        let target = self.target().and_then(|at| Some((at, Name::from_message(self.message, at)?)));
-        let Some((at, (name, mut end))) = target else {
-            return rewrite_data(e, self.message, (self.kind, self.at, self.len), |e, name| {
-                names.put_unnoted(e, name);
-            });
-        };
-        e.put(&self.message[self.at..at]);
-        let name = change(name);
-        let _ = match self.kind {
-            // Not to be compressed: RFC 2782, RFC 3403 section 4.1, RFC 6672 section 2.5.
-            rtype::SRV | rtype::NAPTR | rtype::DNAME => e.put_name(Owner::name(&name)),
-            _ if noted => names.put(e, &name),
-            _ => names.put_unnoted(e, &name),
-        };
-        if self.kind == rtype::SOA
-            && let Some((mailbox, behind)) = Name::from_message(self.message, end)
-        {
-            names.put_unnoted(e, &mailbox);
-            end = behind;
-        }
-        e.put(self.message.get(end..self.at + self.len).unwrap_or_default());
-    }
-
-    /// Where the target stands, if the type has one.
-    fn target(&self) -> Option<usize> {
-        match self.kind {
-            rtype::NS | rtype::CNAME | rtype::SOA | rtype::PTR | rtype::DNAME => Some(self.at),
-            rtype::MX => Some(self.at + 2),
-            rtype::SRV => Some(self.at + 6),
-            // Behind order, preference and three strings (RFC 3403 section 4.1).
-            rtype::NAPTR => (0..3).try_fold(self.at + 4, |at, _| Some(at + 1 + usize::from(*self.message.get(at)?))),
-            _ => None,
-        }
+/// Where the target stands in the message. Returns `None` if the type has none.
+fn target(data: &Data<'_>) -> Option<usize> {
+    match data.rtype {
+        rtype::NS | rtype::CNAME | rtype::SOA | rtype::PTR | rtype::DNAME => Some(data.at),
+        rtype::MX => Some(data.at + 2),
+        rtype::SRV => Some(data.at + 6),
+        // Behind order, preference and three strings (RFC 3403 section 4.1).
+        rtype::NAPTR => (0..3).try_fold(data.at + 4, |at, _| Some(at + 1 + usize::from(*data.message.get(at)?))),
+        _ => None,
     }
 }

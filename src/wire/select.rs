@@ -3,35 +3,36 @@
 use super::answer::Answer;
 use super::encode::Encoder;
 use super::name::Name;
-use super::relay::{rewrite_data, shortened};
+use super::question::Question;
+use super::relay::{Data, shortened};
 use super::request::HEADER;
 use super::types::class;
 
 /// The records of `answer` with these indexes (in message order, section by section), written anew.
 ///
-/// `name`, `qtype` and `qclass` are the question that the answer was made for. `None` if that cannot be done: the
-/// question is another one, a record is of another class than IN, or they do not fit without their pointers.
+/// `question` is the one that the answer was made for. Returns `None` if it is another one, if a
+/// record is of another class than IN, or if the records do not fit without their pointers.
 #[must_use]
-pub fn select(answer: &Answer, (name, qtype, qclass): (&Name, u16, u16), indexes: &[u16]) -> Option<Answer> {
+pub fn select(answer: &Answer, question: &Question, indexes: &[u16]) -> Option<Answer> {
+    let name = &question.name;
     if usize::from(answer.asked) != name.len() {
         return None;
     }
-    let question = [name.wire(), &qtype.to_be_bytes(), &qclass.to_be_bytes()].concat();
-    let message = answer.message(&question);
+    let message = answer.message(question);
     let mut selected = Answer::default();
     selected.clear(name.len());
     (selected.rcode, selected.flags) = (answer.rcode, answer.flags);
     let mut encoder = Encoder::new(&mut selected);
     for &index in indexes {
         let record = answer.records.get(usize::from(index)).map(|_| answer.record(usize::from(index)))?;
-        let at = HEADER + question.len() + usize::from(answer.records[usize::from(index)].at);
+        let at = HEADER + question.wire_len() + usize::from(answer.records[usize::from(index)].at);
         let (owner, fixed) = Name::from_message(&message, at)?;
         if record.class != class::IN {
             return None;
         }
-        let data = (record.rtype, fixed + 10, record.rdata.len());
-        encoder.record(record.section, shortened(&owner, name), (record.rtype, record.ttl), |e| {
-            rewrite_data(e, &message, data, |e, target| {
+        let data = Data { message: &message, rtype: record.rtype, at: fixed + 10, len: record.rdata.len() };
+        encoder.record(record.section, shortened(&owner, name), record.rtype, record.ttl, |e| {
+            data.rewrite(e, |e, target| {
                 e.put_name(shortened(target, name));
             });
         })?;
@@ -52,17 +53,18 @@ mod tests {
         let name = Name::from_text("a.example.").expect("a name");
         let other = Name::from_text("b.example.").expect("a name");
         let answer = Encoder::build(name.len(), |e| {
-            let target = e.pointer(Section::Answer, Owner::ASKED, (rtype::CNAME, 60), Owner::name(&other));
+            let target = e.pointer(Section::Answer, Owner::ASKED, rtype::CNAME, 60, Owner::name(&other));
             let owner = Owner::written(target.expect("it fits"));
             e.address(Section::Answer, owner, 50, [192, 0, 2, 1].into());
             e.address(Section::Additional, Owner::ASKED, 40, [192, 0, 2, 9].into());
         });
-        let turned = select(&answer, (&name, 1, 1), &[1, 0]).expect("it can be done");
+        let question = |name| Question::new(name, rtype::A);
+        let turned = select(&answer, &question(name), &[1, 0]).expect("it can be done");
         assert_eq!(turned.counts, [2, 0, 0]);
         assert_eq!(turned.records().map(|record| record.ttl).collect::<Vec<_>>(), [50, 60]);
         assert_eq!(turned.owner(0, name.wire()), Some(other));
         assert_eq!(turned.plain_len(name.len()), answer.plain_len(name.len()) - name.len() - 14);
-        assert!(select(&answer, (&other, 1, 1), &[7]).is_none(), "there is no such record");
-        assert!(select(&answer, (&Name::ROOT, 1, 1), &[0]).is_none(), "made for another name");
+        assert!(select(&answer, &question(other), &[7]).is_none(), "there is no such record");
+        assert!(select(&answer, &question(Name::ROOT), &[0]).is_none(), "made for another name");
     }
 }

@@ -25,7 +25,7 @@ pub struct Soa<'a> {
 impl Soa<'_> {
     /// Adds the record to a section.
     pub fn put(&self, e: &mut Encoder<'_>, section: Section) {
-        e.record(section, Owner::zone(self.zone_len), (rtype::SOA, self.ttl), |e| {
+        e.record(section, Owner::zone(self.zone_len), rtype::SOA, self.ttl, |e| {
             e.put_name(self.name_server);
             e.put_name(self.hostmaster);
             let [refresh, retry, expire] = self.timers;

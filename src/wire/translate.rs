@@ -7,7 +7,7 @@ use super::adopt::Records;
 use super::answer::Answer;
 use super::encode::{Encoder, Names};
 use super::name::Name;
-use super::relay::rewrite_data;
+use super::question::Question;
 use super::request::flag;
 use super::types::rtype;
 
@@ -37,20 +37,21 @@ impl Prefix {
     }
 }
 
-/// The answer to a question for the A records of `name`, as one to a question for the AAAA records of `asked`, which is the same
-/// name in the client's case.
+/// Returns the answer to `question`, which asks for A records, as the answer to a question for AAAA
+/// records. `asked` is its name in the client's case.
 ///
-/// Each address is put behind the prefix and lives for `limit` seconds at most; all else stays. `ttl` (seconds) takes the
-/// place of the records' own.
+/// Each address is put behind the prefix and lives for `limit` seconds at most; all else stays.
+/// `ttl` (seconds) takes the place of the records' own.
 #[must_use]
 pub fn translated(
     answer: &Answer,
-    (name, asked): (&Name, &Name),
+    question: &Question,
+    asked: &Name,
     ttl: Option<u32>,
     limit: u32,
     prefix: Prefix,
 ) -> Arc<Answer> {
-    let records = Records::new(answer, (name, rtype::A), ttl);
+    let records = Records::new(answer, question, ttl);
     let mut names = Names::new(*asked);
     let mut translated = Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
@@ -68,13 +69,13 @@ pub fn translated(
                 .ok()
                 .filter(|_| record.rtype == rtype::A && index < usize::from(answer.counts[0]));
             if let Some(v4) = v4 {
-                let kind = (rtype::AAAA, ttl.min(limit));
-                names.record_in(record.section, e, &owner, kind, |e, _| e.put(&prefix.with(v4.into()).octets()));
+                let v6 = prefix.with(v4.into()).octets();
+                names.record_in(record.section, e, &owner, rtype::AAAA, ttl.min(limit), |e, _| e.put(&v6));
                 continue;
             }
-            let data = (record.rtype, fixed + 10, record.rdata.len());
-            names.record_in(record.section, e, &owner, (record.rtype, ttl), |e, names| {
-                rewrite_data(e, &records.message, data, |e, name| {
+            let data = records.data(index, fixed);
+            names.record_in(record.section, e, &owner, record.rtype, ttl, |e, names| {
+                data.rewrite(e, |e, name| {
                     let _ = if aliases { names.put(e, name) } else { names.put_unnoted(e, name) };
                 });
             });

@@ -13,6 +13,7 @@ use signpost::error::Result;
 use signpost::host::{Host, http};
 use signpost::server::publish::Stage;
 use signpost::wire::name::Name;
+use signpost::wire::question::Question;
 use signpost::wire::types::{rcode, rtype};
 use tokio::runtime::{Builder, Runtime};
 
@@ -66,7 +67,7 @@ impl Plugin for Answers {
 }
 
 fn label(query: &Query<'_>) -> String {
-    let wire = query.name.wire();
+    let wire = query.question.name.wire();
     String::from_utf8_lossy(&wire[1..=usize::from(wire[0])]).into_owned()
 }
 
@@ -86,7 +87,7 @@ impl Plugin for Panics {
             ("wait", _) | ("again-wait", 2) => Step::Wait(Box::pin(later())),
             (kind @ ("lookup" | "lookup-wait"), _) => {
                 let inner = if kind == "lookup" { "down.test." } else { "wait.test." };
-                Step::Wait(here.lookup(query.inner(&Name::from_text(inner).expect("a name"), rtype::A)))
+                Step::Wait(here.lookup(query.inner(&Question::new(Name::from_text(inner).expect("a name"), rtype::A))))
             }
             _ => Step::Next,
         }

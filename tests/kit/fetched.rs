@@ -27,7 +27,7 @@ struct Fetched {
 
 impl Plugin for Fetched {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        let answer = if query.qtype == rtype::A { &self.address } else { &self.denial };
+        let answer = if query.question.qtype == rtype::A { &self.address } else { &self.denial };
         Step::Answer(Reply::fetched(Arc::new(Answer::clone(answer))))
     }
 }
@@ -41,6 +41,6 @@ fn address() -> Answer {
 fn denial() -> Answer {
     Encoder::build(31, |e| {
         e.rcode(rcode::NXDOMAIN);
-        e.record(Section::Authority, Owner::zone(1), (rtype::SOA, 3600), |e| e.put(&[0; 22]));
+        e.record(Section::Authority, Owner::zone(1), rtype::SOA, 3600, |e| e.put(&[0; 22]));
     })
 }

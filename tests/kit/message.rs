@@ -3,27 +3,19 @@
 use hickory_proto::op::Message;
 use signpost::chain::{Client, Proto};
 use signpost::wire::name::Name;
+use signpost::wire::question::{Opt, Question};
 use signpost::wire::reply::Reply;
-use signpost::wire::request::{Gate, HEADER, Request, gate};
+use signpost::wire::request::{Gate, HEADER, Request, flag, gate};
 use signpost::wire::write::Writer;
 
-/// A query with RD for a name in wire form; `edns` is the payload size that an OPT says.
-pub fn packet(name: &[u8], qtype: u16, edns: Option<u16>) -> Vec<u8> {
-    let mut packet = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())];
-    packet.extend_from_slice(name);
-    packet.extend_from_slice(&qtype.to_be_bytes());
-    packet.extend_from_slice(&[0, 1]);
-    if let Some(size) = edns {
-        packet.extend_from_slice(&[0, 0, 41]);
-        packet.extend_from_slice(&size.to_be_bytes());
-        packet.extend_from_slice(&[0; 6]);
-    }
-    packet
+/// A query with RD; `edns` is the payload size that an OPT says.
+pub fn packet(name: &Name, qtype: u16, edns: Option<u16>) -> Vec<u8> {
+    Question::new(*name, qtype).query(0x1234, flag::RD, edns.map(Opt::of_size))
 }
 
 /// The same for a name as text, with an OPT of 1232 octets.
 pub fn query(name: &str, qtype: u16) -> Vec<u8> {
-    packet(Name::from_text(name).expect("a name").wire(), qtype, Some(1232))
+    packet(&Name::from_text(name).expect("a name"), qtype, Some(1232))
 }
 
 /// A client that asks over UDP.

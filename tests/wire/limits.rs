@@ -41,7 +41,7 @@ fn wire(text: &str) -> Option<Name> {
 /// Returns the reply to a question as every client reads it. Adds the records of its largest form
 /// to `seen`.
 fn ask(whole: &mut Whole, text: &str, qtype: u16, seen: &mut usize) -> Option<Read> {
-    let query = packet(wire(text)?.wire(), qtype, Some(65_535));
+    let query = packet(&wire(text)?, qtype, Some(65_535));
     let reply = whole.reply(&query).unwrap_or_else(|| panic!("no reply: {text} {qtype}"));
     let whole = check(&query, &reply, text);
     *seen += whole.counts.iter().sum::<usize>();
@@ -99,10 +99,10 @@ proptest! {
                 let (owner, target) = (labels(owner), labels(target));
                 let owner = Owner::new(&owner, tail(*owner_tail, zone.len() as u8, &written));
                 let target = Owner::new(&target, tail(*target_tail, zone.len() as u8, &written));
-                written.extend(e.pointer(Section::Answer, owner, (rtype::NS, 30), target));
+                written.extend(e.pointer(Section::Answer, owner, rtype::NS, 30, target));
             }
         });
-        let query = packet(asked.wire(), rtype::NS, Some(65_535));
+        let query = packet(&asked, rtype::NS, Some(65_535));
         let read = check(&query, &Reply::memory(answer.into()), "any");
         prop_assert!(!read.truncated && read.counts == [written.len(), 0, 0]);
     }
@@ -145,7 +145,7 @@ fn a_target_that_is_too_long_is_left_out_and_the_rest_stays() {
     let names = targets("1.0.9.10.in-addr.arpa.", rtype::PTR);
     assert_eq!(names.len(), 600);
     // What does not fit into a message is cut, with TC set.
-    let query = packet(wire("many.n.svc.cluster.local.").expect("a name").wire(), rtype::SRV, Some(65_535));
+    let query = packet(&wire("many.n.svc.cluster.local.").expect("a name"), rtype::SRV, Some(65_535));
     let reply = whole.reply(&query).expect("a reply");
     assert!(check(&query, &reply, "many").truncated);
 }
@@ -221,7 +221,7 @@ fn no_question_gets_records_of_another_class() {
     for (name, is_cluster) in names.into_iter().chain([&*external]).map(|name| (name, true)).chain([("x.test.", false)])
     {
         for class in [0, 1, 2, 3, 4, 254, 255, 9999_u16] {
-            let mut query = packet(wire(name).expect("a name").wire(), rtype::A, Some(1232));
+            let mut query = packet(&wire(name).expect("a name"), rtype::A, Some(1232));
             let at = query.len() - 13;
             query[at..at + 2].copy_from_slice(&class.to_be_bytes());
             let read = check(&query, &whole.reply(&query).expect("a reply"), name);

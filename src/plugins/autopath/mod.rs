@@ -61,6 +61,7 @@ use crate::host::metrics::{Counter, Family};
 use crate::host::{Host, log};
 use crate::wire::adopt::as_alias;
 use crate::wire::name::{Name, labels};
+use crate::wire::question::Question;
 use crate::wire::reply::Origin;
 use crate::wire::types::{class, rcode};
 
@@ -130,7 +131,7 @@ struct FilePath(Vec<Name>);
 
 impl SearchPath for FilePath {
     fn given(&self, query: &Query<'_>) -> Option<usize> {
-        query.name.prefix_len(self.0.first()?).filter(|&given| given > 0)
+        query.question.name.prefix_len(self.0.first()?).filter(|&given| given > 0)
     }
 
     fn domain(&self, _: &Name, place: usize) -> Option<Name> {
@@ -168,7 +169,7 @@ impl At {
 
 impl Plugin for AutoPath {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let is_ours = query.qclass == class::IN && self.zones.holds(&query.name);
+        let is_ours = query.question.qclass == class::IN && self.zones.holds(&query.question.name);
         let given = if is_ours { self.lists().and_then(|lists| lists.given(query)) } else { None };
         query.set_mark(here.seat, given.map_or(0, |given| At { given, place: 0 }.mark()));
         Step::Next
@@ -182,7 +183,7 @@ impl Plugin for AutoPath {
         }
         query.set_mark(here.seat, 0);
         if let Some(first) = query.aside.take() {
-            let found = std::mem::replace(&mut query.name, first.name);
+            let found = std::mem::replace(&mut query.question.name, first.name);
             match first.reply {
                 _ if is_found => adopt(query, reply, found, at.given),
                 Some(first) => *reply = first,
@@ -203,7 +204,7 @@ impl Plugin for AutoPath {
         }
         query.set_mark(here.seat, 0);
         let Some(first) = query.aside.take() else { return Turn::Up };
-        query.name = first.name;
+        query.question.name = first.name;
         first.reply.map_or(Turn::Up, |reply| Turn::Wait(Box::pin(std::future::ready(reply))))
     }
 }
@@ -227,16 +228,16 @@ impl AutoPath {
         let Some((place, name)) = self.next(query, at) else { return false };
         query.set_mark(here.seat, At { place, ..at }.mark());
         if query.aside.is_none() {
-            query.aside = Some(Box::new(Aside { name: query.name, reply: reply() }));
+            query.aside = Some(Box::new(Aside { name: query.question.name, reply: reply() }));
         }
-        query.name = name;
+        query.question.name = name;
         true
     }
 
     /// The next name to be asked for, and the place of its domain.
     fn next(&self, query: &Query<'_>, at: At) -> Option<(usize, Name)> {
         let lists = self.lists()?;
-        let name = query.aside.as_ref().map_or(&query.name, |first| &first.name);
+        let name = query.aside.as_ref().map_or(&query.question.name, |first| &first.name);
         let first = Name::from_wire(&name.wire()[at.given..])?;
         (at.place + 1..).map_while(|place| Some((place, lists.domain(&first, place)?))).find_map(|(place, domain)| {
             // A name that would be too long does not exist.
@@ -248,9 +249,9 @@ impl AutoPath {
 /// Makes the reply to `found` one to the query's own name, in the client's case if it has asked for that.
 fn adopt(query: &Query<'_>, reply: &mut Reply, found: Name, given: usize) {
     let written = query.asked();
-    let is_as_asked = written.eq_ignore_ascii_case(query.name.wire());
-    let asked = if is_as_asked { Name::from_wire(written).unwrap_or(query.name) } else { query.name };
+    let is_as_asked = written.eq_ignore_ascii_case(query.question.name.wire());
+    let asked = if is_as_asked { Name::from_wire(written).unwrap_or(query.question.name) } else { query.question.name };
     let domain = Name::from_wire(&found.wire()[given..]);
     let found = domain.and_then(|domain| domain.below(labels(&asked.wire()[..given]))).unwrap_or(found);
-    reply.answer = as_alias(&reply.answer, (&found, query.qtype), &asked, reply.ttl.take());
+    reply.answer = as_alias(&reply.answer, &Question { name: found, ..query.question }, &asked, reply.ttl.take());
 }

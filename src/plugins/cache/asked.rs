@@ -1,7 +1,10 @@
 //! What a question is to the cache.
 
+use std::borrow::Cow;
+
 use crate::chain::Query;
-use crate::wire::name::{MAX_NAME, Name};
+use crate::wire::name::MAX_NAME;
+use crate::wire::question::Question;
 use crate::wire::request::flag;
 
 /// Octets of a key in front of the name.
@@ -9,13 +12,9 @@ const FIXED: usize = 5;
 
 /// A question with everything that makes answers differ.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    /// The name in lower case.
-    pub(super) name: Name,
-    /// The type.
-    pub(super) qtype: u16,
-    /// The class.
-    pub(super) qclass: u16,
+pub(super) struct Asked<'q> {
+    /// The question, with its name in lower case: the query's own, which a hit need not copy.
+    pub(super) question: Cow<'q, Question>,
     /// The DO bit.
     pub(super) dnssec_ok: bool,
     /// The CD bit.
@@ -30,28 +29,33 @@ pub(super) struct Key {
     len: usize,
 }
 
-impl Asked {
-    pub(super) fn new(query: &Query<'_>) -> Self {
+impl<'q> Asked<'q> {
+    pub(super) fn new(query: &'q Query<'_>) -> Self {
         let dnssec_ok = query.dnssec_ok();
         // The flags of the packet are the client's own; those of the request may have been changed on the way.
         let has_ad = query.packet()[3] & flag::AD as u8 != 0;
         Self {
-            name: query.name,
-            qtype: query.qtype,
-            qclass: query.qclass,
+            question: Cow::Borrowed(&query.question),
             dnssec_ok,
             checking_disabled: query.request.flags & flag::CD != 0,
             wants_ad: dnssec_ok || has_ad,
         }
     }
 
+    /// The same without the query, for the background.
+    pub(super) fn into_owned(self) -> Asked<'static> {
+        let Self { question, dnssec_ok, checking_disabled, wants_ad } = self;
+        Asked { question: Cow::Owned(question.into_owned()), dnssec_ok, checking_disabled, wants_ad }
+    }
+
     /// The key that its answer is kept under.
     pub(super) fn key(&self) -> Key {
-        let (mut octets, len) = ([0; FIXED + MAX_NAME], FIXED + self.name.len());
+        let Question { name, qtype, qclass } = &*self.question;
+        let (mut octets, len) = ([0; FIXED + MAX_NAME], FIXED + name.len());
         octets[0] = u8::from(self.dnssec_ok) | u8::from(self.checking_disabled) << 1;
-        octets[1..3].copy_from_slice(&self.qtype.to_be_bytes());
-        octets[3..5].copy_from_slice(&self.qclass.to_be_bytes());
-        octets[FIXED..len].copy_from_slice(self.name.wire());
+        octets[1..3].copy_from_slice(&qtype.to_be_bytes());
+        octets[3..5].copy_from_slice(&qclass.to_be_bytes());
+        octets[FIXED..len].copy_from_slice(name.wire());
         Key { octets, len }
     }
 }

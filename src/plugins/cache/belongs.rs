@@ -9,10 +9,10 @@
 //!
 //! One pass for each section, so that an answer of 64 KiB costs a millisecond at most.
 
-use super::asked::Asked;
 use super::names::Names;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::request::HEADER;
 use crate::wire::types::rtype;
 
@@ -43,12 +43,11 @@ struct Rr {
 }
 
 impl Records {
-    /// Takes an answer to `asked` apart; `None` if it cannot be read.
-    pub(super) fn new(answer: &Answer, asked: &Asked) -> Option<Self> {
-        let question = [asked.name.wire(), &asked.qtype.to_be_bytes(), &asked.qclass.to_be_bytes()].concat();
-        let message = answer.message(&question);
+    /// Takes an answer to `asked` apart. Returns `None` if it cannot be read.
+    pub(super) fn new(answer: &Answer, asked: &Question) -> Option<Self> {
+        let message = answer.message(asked);
         let mut names = Names::new(&asked.name);
-        let mut at = HEADER + question.len();
+        let mut at = HEADER + asked.wire_len();
         let mut all = Vec::with_capacity(answer.counts.iter().map(|&count| usize::from(count)).sum());
         for record in answer.records() {
             let (owner, fixed) = Name::from_message(&message, at)?;
@@ -67,7 +66,7 @@ impl Records {
     }
 
     /// Follows the aliases from the name in question (RFC 1034 section 3.6.2).
-    fn follow(&mut self, asked: &Asked) {
+    fn follow(&mut self, asked: &Question) {
         if matches!(asked.qtype, rtype::CNAME | rtype::ANY) {
             return;
         }
@@ -91,7 +90,7 @@ impl Records {
     }
 
     /// Whether the records answer the question: one of the type stands where the aliases lead to.
-    pub(super) fn answer(&self, asked: &Asked) -> bool {
+    pub(super) fn answer(&self, asked: &Question) -> bool {
         let end = *self.chain.last().unwrap_or(&0);
         let is_wanted = |record: &&Rr| {
             record.owner == end
@@ -200,7 +199,7 @@ impl Records {
 }
 
 impl Rr {
-    fn is_alias(&self, asked: &Asked) -> bool {
+    fn is_alias(&self, asked: &Question) -> bool {
         let is_right = asked.qclass == rtype::ANY || self.class == asked.qclass;
         self.section == Section::Answer && self.rtype == rtype::CNAME && is_right
     }

@@ -4,6 +4,7 @@ use super::asked::Asked;
 use super::belongs::Records;
 use crate::chain::Reply;
 use crate::wire::answer::{Answer, Section};
+use crate::wire::question::Question;
 use crate::wire::reply::Origin;
 use crate::wire::types::{class, rcode, rtype};
 
@@ -56,7 +57,7 @@ impl Kind {
 /// As CoreDNS 1.15.0, with one difference: answers from memory are never kept, since they are always true.
 ///
 /// `today` are the seconds since 1970.
-pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
+pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
     let answer = &*reply.answer;
     let mut found = Class { kind: kind(answer), keeps: true, answers: false, is_expired: false, selected: None };
     if reply.origin != Origin::Fetched {
@@ -64,14 +65,15 @@ pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
         found.keeps = reply.origin == Origin::Server && answer.rcode == rcode::SERVFAIL && reply.cause().is_some();
         return found;
     }
-    found.keeps = !reply.is_truncated() && !matches!(asked.qtype, rtype::AXFR | rtype::IXFR);
-    if found.kind == Kind::Answer && answer.counts[0] > 0 && is_plain(answer, asked) {
+    found.keeps = !reply.is_truncated() && !matches!(asked.question.qtype, rtype::AXFR | rtype::IXFR);
+    if found.kind == Kind::Answer && answer.counts[0] > 0 && is_plain(answer, &asked.question) {
         found.answers = true;
         return found;
     }
     let has_soa = has(answer, rtype::SOA);
-    let records = if found.keeps { Records::new(answer, asked) } else { None };
-    found.answers = found.kind == Kind::Answer && records.as_ref().is_some_and(|records| records.answer(asked));
+    let records = if found.keeps { Records::new(answer, &asked.question) } else { None };
+    found.answers =
+        found.kind == Kind::Answer && records.as_ref().is_some_and(|records| records.answer(&asked.question));
     if found.kind == Kind::Answer && answer.counts[0] > 0 && !found.answers {
         // Aliases that lead nowhere: without SOA nobody knows for how long.
         found.kind = if has_soa { Kind::NoData } else { Kind::Answer };
@@ -95,7 +97,7 @@ pub(super) fn classify(reply: &Reply, asked: &Asked, today: u64) -> Class {
 }
 
 /// Whether there is nothing but what was asked for, so that nobody has to look at each name.
-fn is_plain(answer: &Answer, asked: &Asked) -> bool {
+fn is_plain(answer: &Answer, asked: &Question) -> bool {
     let is_usual = asked.qclass == class::IN && !matches!(asked.qtype, rtype::ANY | rtype::CNAME | rtype::RRSIG);
     is_usual && answer.is_all_of_asked(asked.qtype) && answer.records().all(|record| record.class == class::IN)
 }

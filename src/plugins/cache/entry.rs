@@ -40,8 +40,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What `reply` says about the question `key` of a store, for `ttl` seconds from `now` on.
-    pub(super) fn new((store, key): (u64, Arc<[u8]>), reply: &Reply, class: &Class, ttl: u32, now: Duration) -> Self {
+    /// What `reply` says about the question `key`, for `ttl` seconds from `now` on. `store` is the
+    /// number of the store.
+    pub(super) fn new(store: u64, key: Arc<[u8]>, reply: &Reply, class: &Class, ttl: u32, now: Duration) -> Self {
         Self {
             store,
             key,
@@ -175,7 +176,7 @@ mod tests {
     fn entry(kind: Kind, ttl: u32) -> Arc<Entry> {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
         let class = Class { kind, keeps: true, answers: true, is_expired: false, selected: None };
-        Arc::new(Entry::new((0, Arc::from([])), &reply, &class, ttl, s(1000)))
+        Arc::new(Entry::new(0, Arc::from([]), &reply, &class, ttl, s(1000)))
     }
 
     #[test]

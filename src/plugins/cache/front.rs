@@ -52,16 +52,12 @@ struct Slot {
     asked: Duration,
 }
 
-/// Lets `look` at the entry that the store with this number would find, if that is known here and it is not time to ask
-/// the store.
+/// Calls `look` with the entry that the store with the number `store` would find, if the entry is
+/// known here and it is not time to ask the store.
 ///
-/// Nobody else is meanwhile told that the entry is held: its reference count stands where all threads would write it. `look`
+/// The entry is not cloned meanwhile, because all threads would write its reference count. `look`
 /// must not come here again. What it starts, a look-up below or a refresh, runs after it.
-pub(super) fn with<R>(
-    (store, key, hash): (u64, &[u8], u64),
-    now: Duration,
-    look: impl Fn(&Arc<Entry>) -> R,
-) -> Option<R> {
+pub(super) fn with<R>(store: u64, key: &[u8], hash: u64, now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
     TABLE.with_borrow_mut(|table| {
         let set = table.set(hash)?;
         let is_it = |slot: &Option<Slot>| {

@@ -72,21 +72,21 @@ impl Inner {
 
     /// Lets `look` at the entry to answer with, if there is one.
     pub(super) fn with<R>(&self, key: &[u8], now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
-        self.store.with(key, now, (self.options.stale.up_to, self.options.prefer_positive), look)
+        self.store.with(key, now, self.options.stale.up_to, self.options.prefer_positive, look)
     }
 
     /// Prepares a reply for the client, and keeps it if it may be kept.
     ///
     /// Answers from memory are limited alike, and never kept: they are always true.
-    pub(super) fn pass(&self, asked: &Asked, reply: &mut Reply, counts: &Counts) {
+    pub(super) fn pass(&self, asked: &Asked<'_>, reply: &mut Reply, counts: &Counts) {
         let class = self.classify(reply, asked);
         if let Some(ttl) = self.limit(&class, asked, reply) {
-            self.keep(&class, (asked, ttl), reply, counts);
+            self.keep(&class, asked, ttl, reply, counts);
         }
     }
 
     /// Prepares a reply for the client. Returns the TTL to keep it with, in seconds, if it may be kept.
-    pub(super) fn limit(&self, class: &Class, asked: &Asked, reply: &mut Reply) -> Option<u32> {
+    pub(super) fn limit(&self, class: &Class, asked: &Asked<'_>, reply: &mut Reply) -> Option<u32> {
         let limits = if class.kind.is_denial() { &self.options.denial } else { &self.options.success };
         if !reply.answer.options.is_empty() {
             // Options are between neighbours (RFC 6891 section 6.1.1).
@@ -95,7 +95,7 @@ impl Inner {
         if !asked.wants_ad {
             reply.clear_flags(flag::AD);
         }
-        if limits.except.iter().any(|zone| asked.name.is_under(zone)) {
+        if limits.except.iter().any(|zone| asked.question.name.is_under(zone)) {
             return None;
         }
         let ttl = self.ttl(class.kind, reply, limits);
@@ -103,17 +103,19 @@ impl Inner {
         (class.keeps && ttl > 0).then_some(ttl)
     }
 
-    /// Keeps a reply that was prepared. Returns its entry, unless the records to keep cannot be read.
+    /// Keeps a reply that was prepared, for `ttl` seconds. Returns its entry, or `None` if the records
+    /// to keep cannot be read.
     pub(super) fn keep(
         &self,
         class: &Class,
-        (asked, ttl): (&Asked, u32),
+        asked: &Asked<'_>,
+        ttl: u32,
         reply: &Reply,
         counts: &Counts,
     ) -> Option<Arc<Entry>> {
         // Whoever asked gets what came; what is kept is what belongs to the question.
         let mut kept = match &class.selected {
-            Some(indexes) => Arc::new(select(&reply.answer, (&asked.name, asked.qtype, asked.qclass), indexes)?),
+            Some(indexes) => Arc::new(select(&reply.answer, &asked.question, indexes)?),
             None => reply.answer.clone(),
         };
         // What a plugin below has made of AA and RA is kept as well, as in CoreDNS.
@@ -122,7 +124,7 @@ impl Inner {
             Arc::make_mut(&mut kept).flags ^= changed;
         }
         let key: Arc<[u8]> = asked.key().as_slice().into();
-        let mut entry = Entry::new((self.store.number, key), reply, class, ttl, self.now());
+        let mut entry = Entry::new(self.store.number, key, reply, class, ttl, self.now());
         entry.answer = kept;
         if self.options.prefer_positive && !entry.answers && !class.kind.is_denial() {
             entry.good =
@@ -135,7 +137,7 @@ impl Inner {
     }
 
     /// What a reply is.
-    pub(super) fn classify(&self, reply: &Reply, asked: &Asked) -> Class {
+    pub(super) fn classify(&self, reply: &Reply, asked: &Asked<'_>) -> Class {
         class::classify(reply, asked, self.host.clock.seconds_since_1970())
     }
 
@@ -163,7 +165,7 @@ impl Inner {
     }
 
     /// The reply that an entry makes, `left` seconds before it is stale.
-    pub(super) fn serve(&self, entry: &Entry, asked: &Asked, left: i64) -> Reply {
+    pub(super) fn serve(&self, entry: &Entry, asked: &Asked<'_>, left: i64) -> Reply {
         let ttl = match left {
             ..=0 if self.options.stale.ttl > 0 => self.options.stale.ttl,
             ..=0 if self.options.keep_ttl => entry.ttl.min(MOST_STALE_TTL),

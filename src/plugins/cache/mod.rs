@@ -151,11 +151,11 @@ struct Cache {
 
 impl Cache {
     fn is_from_memory(&self, query: &Query<'_>) -> bool {
-        self.memory.get().is_some_and(|zones| zones.iter().any(|zone| query.name.is_under(zone)))
+        self.memory.get().is_some_and(|zones| zones.iter().any(|zone| query.question.name.is_under(zone)))
     }
 
     /// What an entry makes of a query.
-    fn hit(&self, entry: &Arc<Entry>, asked: &Asked, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
+    fn hit(&self, entry: &Arc<Entry>, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
         let (inner, left) = (&self.inner, entry.left(now));
         if left > 0 {
             if inner.wants_prefetch(entry, now) {
@@ -177,7 +177,7 @@ impl Cache {
 impl Plugin for Cache {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let inner = &self.inner;
-        let is_ours = inner.options.zones.iter().any(|zone| query.name.is_under(zone));
+        let is_ours = inner.options.zones.iter().any(|zone| query.question.name.is_under(zone));
         if !is_ours || query.request.opcode() != opcode::QUERY {
             query.set_mark(here.seat, 0);
             return Step::Next;
@@ -186,7 +186,8 @@ impl Plugin for Cache {
             query.set_mark(here.seat, MISSED);
             return Step::Next;
         }
-        let (asked, now) = (Asked::new(query), inner.now());
+        let asked = Asked::new(query);
+        let now = inner.now();
         let hit = inner.with(asked.key().as_slice(), now, |entry| {
             inner.counts(here).hit(entry.kind.is_denial());
             self.hit(entry, &asked, now, query, here)

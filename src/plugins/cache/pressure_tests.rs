@@ -169,7 +169,7 @@ impl Plugin for Silent {
         if self.0.swap(true, Ordering::Relaxed) {
             return Step::Wait(Box::pin(std::future::pending()));
         }
-        let answer = Encoder::build(query.name.len(), |e| {
+        let answer = Encoder::build(query.question.name.len(), |e| {
             e.address(Section::Answer, Owner::ASKED, 60, [192, 0, 2, 1].into());
         });
         Step::Answer(Reply::fetched(Arc::new(answer)))
@@ -209,7 +209,7 @@ struct Doorway(Arc<Door>);
 impl Plugin for Doorway {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
-        let (mut open, len) = (self.0.open.subscribe(), query.name.len());
+        let (mut open, len) = (self.0.open.subscribe(), query.question.name.len());
         Step::Wait(Box::pin(async move {
             let _ = open.wait_for(|open| *open).await;
             let answer = Encoder::build(len, |e| {

@@ -42,14 +42,14 @@ impl Inner {
     pub(super) fn refresh_behind(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
-        asked: &Asked,
+        asked: &Asked<'_>,
         query: &Query<'_>,
         here: &Here<'_>,
     ) {
         let Some(runtime) = self.runtime.get() else { return };
         let Ok(place) = self.behind.clone().try_acquire_owned() else { return };
         let Some(refresh) = entry.begin_refresh(self.now()) else { return };
-        let (inner, asked, counts) = (self.clone(), asked.clone(), self.counts(here).clone());
+        let (inner, asked, counts) = (self.clone(), asked.clone().into_owned(), self.counts(here).clone());
         let below = here.below(without_client(query));
         counts.prefetches.inc();
         runtime.spawn(async move {
@@ -69,7 +69,7 @@ impl Inner {
     pub(super) fn verify(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
-        asked: &Asked,
+        asked: &Asked<'_>,
         query: &Query<'_>,
         here: &Here<'_>,
     ) -> Option<Later> {
@@ -78,7 +78,8 @@ impl Inner {
         let is_alone = !timeout.is_zero() || !stale.recheck.is_zero();
         let refresh = if is_alone { entry.begin_refresh(self.now())? } else { entry.join_refresh(self.now())? };
         let patience = if timeout.is_zero() { PATIENCE } else { timeout };
-        let (inner, asked, counts, entry) = (self.clone(), asked.clone(), self.counts(here).clone(), entry.clone());
+        let (inner, counts, entry) = (self.clone(), self.counts(here).clone(), entry.clone());
+        let asked = asked.clone().into_owned();
         let below = here.below(with_spare(query));
         let renewing = {
             let (inner, asked, counts) = (inner.clone(), asked.clone(), counts.clone());
@@ -109,20 +110,20 @@ impl Inner {
         }))
     }
 
-    async fn renew_and_end(&self, asked: &Asked, below: Later, refresh: Refresh, counts: &Counts) -> Renewed {
+    async fn renew_and_end(&self, asked: &Asked<'_>, below: Later, refresh: Refresh, counts: &Counts) -> Renewed {
         let renewed = self.renew(asked, &refresh.entry, below.await, counts);
         refresh.end(self.now(), self.pause(renewed.pause, true));
         renewed
     }
 
     /// Does with what came, and with the entry that was asked about, what [`rule`] says.
-    fn renew(&self, asked: &Asked, old: &Entry, mut reply: Reply, counts: &Counts) -> Renewed {
+    fn renew(&self, asked: &Asked<'_>, old: &Entry, mut reply: Reply, counts: &Counts) -> Renewed {
         let class = self.classify(&reply, asked);
         let ttl = self.limit(&class, asked, &mut reply);
         let state = Old { is_true: old.left(self.now()) > 0, answers: old.answers };
         let ruling = rule(News::of(&reply, &class), ttl.is_some(), state, self.options.prefer_positive);
         let entry = match (ruling.keeps, ttl) {
-            (Keeps::New | Keeps::Both, Some(ttl)) => self.keep(&class, (asked, ttl), &reply, counts),
+            (Keeps::New | Keeps::Both, Some(ttl)) => self.keep(&class, asked, ttl, &reply, counts),
             _ => None,
         };
         let goes = match ruling.keeps {

@@ -62,7 +62,7 @@ fn denial(code: u16, zone: &str, ttl: u32) -> Reply {
     let zone = Name::from_text(zone).expect("a name");
     made(|e| {
         e.rcode(code);
-        e.record(Section::Authority, Owner::name(&zone), (rtype::SOA, ttl), |e| e.put(&[0; 22]));
+        e.record(Section::Authority, Owner::name(&zone), rtype::SOA, ttl, |e| e.put(&[0; 22]));
     })
 }
 
@@ -74,7 +74,7 @@ fn alias(code: u16) -> Reply {
     let target = Name::from_text("gone.example.org.").expect("a name");
     made(|e| {
         e.rcode(code);
-        e.record(Section::Answer, Owner::ASKED, (rtype::CNAME, 50), |e| e.put(target.wire()));
+        e.record(Section::Answer, Owner::ASKED, rtype::CNAME, 50, |e| e.put(target.wire()));
     })
 }
 

@@ -78,11 +78,12 @@ impl Store {
         &self,
         key: &[u8],
         now: Duration,
-        (stale, prefer_positive): (u64, bool),
+        stale: u64,
+        prefer_positive: bool,
         look: impl Fn(&Arc<Entry>) -> R,
     ) -> Option<R> {
         let hash = self.hasher.hash_one(key);
-        if let Some(found) = front::with((self.number, key, hash), now, &look) {
+        if let Some(found) = front::with(self.number, key, hash, now, &look) {
             return Some(found);
         }
         let mut entry = self.find_shared(key, now, stale, prefer_positive);
@@ -238,11 +239,11 @@ mod tests {
     fn entry(store: &Store, key: &[u8], kind: Kind, ttl: u32) -> Arc<Entry> {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
         let class = Class { kind, keeps: true, answers: kind == Kind::Answer, is_expired: false, selected: None };
-        Arc::new(Entry::new((store.number, key.into()), &reply, &class, ttl, Duration::ZERO))
+        Arc::new(Entry::new(store.number, key.into(), &reply, &class, ttl, Duration::ZERO))
     }
 
     fn found(store: &Store, key: &[u8], seconds: u64) -> Option<Kind> {
-        store.with(key, Duration::from_secs(seconds), (0, false), |entry| entry.kind)
+        store.with(key, Duration::from_secs(seconds), 0, false, |entry| entry.kind)
     }
 
     #[test]

@@ -266,13 +266,13 @@ struct Memory(AtomicU16);
 impl Plugin for Memory {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
         let zone = Name::from_text("memory.").expect("a name");
-        if !query.name.is_under(&zone) {
+        if !query.question.name.is_under(&zone) {
             return Step::Next;
         }
-        if query.name.to_string() == "fails.memory." {
+        if query.question.name.to_string() == "fails.memory." {
             return Step::Answer(Reply::memory(Arc::new(crate::wire::answer::Answer::empty(2))));
         }
-        let asked = query.name.len();
+        let asked = query.question.name.len();
         let count = self.0.fetch_add(1, Ordering::Relaxed) as u8;
         let answer = Encoder::build(asked, |e| {
             e.address(Section::Answer, Owner::ASKED, 2, [192, 0, 2, count].into());

@@ -48,8 +48,8 @@ impl Forward {
     /// Whether the query is for these upstreams.
     pub(super) fn matches(&self, query: &Query<'_>) -> bool {
         let (from, except) = (&self.options.from, &self.options.except);
-        let is_below = |zone| query.name.is_under(zone);
-        from.iter().any(is_below) && (from.contains(&query.name) || !except.iter().any(is_below))
+        let is_below = |zone| query.question.name.is_under(zone);
+        from.iter().any(is_below) && (from.contains(&query.question.name) || !except.iter().any(is_below))
     }
 
     /// Counts a query for `max_concurrent`, until the permit is dropped. Without that option there

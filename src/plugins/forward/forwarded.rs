@@ -22,8 +22,8 @@ impl Forwarded {
     pub(super) fn new(query: &Query<'_>) -> Self {
         let (packet, request) = (query.packet(), &query.request);
         let sent = match query.is_as_asked() {
-            true => Sent::as_received(packet, request, query.name),
-            false => Sent::asked_anew(packet, request, query.name, query.qtype, query.qclass),
+            true => Sent::as_received(packet, request, query.question),
+            false => Sent::asked_anew(packet, request, query.question),
         };
         let in_background = query.client.is_nobody() || query.has_spare;
         Self { sent: Arc::new(sent), limit: query.limit(), in_background }

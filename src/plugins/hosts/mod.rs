@@ -121,16 +121,16 @@ struct Hosts {
 impl Plugin for Hosts {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
         // A class has its own data, and ours are of class IN.
-        if query.qclass != class::IN {
+        if query.question.qclass != class::IN {
             return Step::Next;
         }
-        if query.qtype == rtype::PTR {
-            return self.pointer(&query.name);
+        if query.question.qtype == rtype::PTR {
+            return self.pointer(&query.question.name);
         }
-        if !self.zones.holds(&query.name) {
+        if !self.zones.holds(&query.question.name) {
             return Step::Next;
         }
-        self.name(&query.name, query.qtype)
+        self.name(&query.question.name, query.question.qtype)
     }
 }
 

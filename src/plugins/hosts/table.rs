@@ -176,7 +176,7 @@ fn pointers(names: Vec<&[u8]>, ttl: u32) -> Arc<Answer> {
         e.flags(flag::AA);
         for name in names {
             let target = Owner::new(&name[..name.len() - 1], Tail::Root);
-            e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), target);
+            e.pointer(Section::Answer, Owner::ASKED, rtype::PTR, ttl, target);
         }
     }))
 }

@@ -9,6 +9,7 @@ use crate::wire::adopt;
 use crate::wire::answer::Answer;
 use crate::wire::encode::{Encoder, Names};
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
@@ -17,9 +18,9 @@ const MOST: usize = 4;
 
 /// The alias, and what its target has; see [`target`](crate::chain::target) for what a failure becomes.
 pub(super) fn follow(making: &Making<'_>, query: &Query<'_>, here: &Here<'_>, target: &Name) -> Step {
-    let (ttl, qtype, target) = (making.externals.ttl(), query.qtype, *target);
+    let (ttl, question) = (making.externals.ttl(), Question { name: *target, ..query.question });
     let Some(asked) = Name::from_wire(making.asked) else { return Step::Next };
-    let lookup = here.target(query, &target);
+    let lookup = here.target(query, target);
     Step::Wait(Box::pin(async move {
         let Target { reply: theirs, has_failed } = lookup.await;
         let mut names = Names::new(asked);
@@ -28,8 +29,8 @@ pub(super) fn follow(making: &Making<'_>, query: &Query<'_>, here: &Here<'_>, ta
             if has_failed {
                 e.rcode(rcode::SERVFAIL);
             }
-            names.record(e, &asked, (rtype::CNAME, ttl), |e, names| names.put(e, &target));
-            adopt::append(e, &mut names, &theirs.answer, (&target, qtype), theirs.ttl);
+            names.record(e, &asked, rtype::CNAME, ttl, |e, names| names.put(e, &question.name));
+            adopt::append(e, &mut names, &theirs.answer, &question, theirs.ttl);
         });
         Reply { note: theirs.note.clone().filter(|_| has_failed), ..Reply::memory(Arc::new(answer)) }
     }))
@@ -40,25 +41,23 @@ pub(super) fn complete(
     making: &Making<'_>,
     query: &Query<'_>,
     here: &Here<'_>,
-    (answer, targets): (Arc<Answer>, Vec<Name>),
+    answer: Arc<Answer>,
+    targets: &[Name],
 ) -> Step {
     let Some(asked) = Name::from_wire(making.asked) else { return Step::Answer(Reply::memory(answer)) };
-    let wanted = targets.iter().take(MOST).flat_map(|target| [(*target, rtype::A), (*target, rtype::AAAA)]);
-    let lookups = wanted.map(|(target, qtype)| {
-        let lookup = here.lookup(query.inner(&target, qtype));
-        async move { ((target, qtype), lookup.await) }
+    let addresses = [rtype::A, rtype::AAAA];
+    let wanted = targets.iter().take(MOST).flat_map(|target| addresses.map(|qtype| Question::new(*target, qtype)));
+    let lookups = wanted.map(|question| {
+        let lookup = here.lookup(query.inner(&question));
+        async move { (question, lookup.await) }
     });
     let lookups = futures_util::future::join_all(lookups);
     Step::Wait(Box::pin(async move {
         let found = lookups.await;
         let others: Vec<_> = found
             .iter()
-            .map(|((target, qtype), reply)| adopt::Other {
-                question: (target, *qtype),
-                answer: &reply.answer,
-                ttl: reply.ttl,
-            })
+            .map(|(question, reply)| adopt::Other { question, answer: &reply.answer, ttl: reply.ttl })
             .collect();
-        Reply::memory(adopt::with_additional(&answer, (&asked, rtype::SRV), &others))
+        Reply::memory(adopt::with_additional(&answer, &Question::new(asked, rtype::SRV), &others))
     }))
 }

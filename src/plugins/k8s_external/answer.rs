@@ -50,7 +50,7 @@ impl Making<'_> {
             rtype::SOA => Made::Answer(self.scratch(|e| self.soa().put(e, Section::Answer))),
             rtype::NS => Made::Answer(self.scratch(|e| {
                 let name_server = Owner::new(&self.directive.name_server, zone);
-                e.pointer(Section::Answer, Owner::ASKED, (rtype::NS, ttl), name_server);
+                e.pointer(Section::Answer, Owner::ASKED, rtype::NS, ttl, name_server);
                 for address in self.externals.servers(self.directive.headless) {
                     e.address(Section::Additional, name_server, ttl, address);
                 }
@@ -84,8 +84,8 @@ impl Making<'_> {
             self.externals.names_of(address, &mut |service| {
                 let mut target = Target::default();
                 if target.push(service) && target.push(&first.wire()[..first.len() - 1]) {
-                    let kind = (rtype::PTR, self.directive.ttl);
-                    e.pointer(Section::Answer, Owner::ASKED, kind, Owner::new(target.wire(), Tail::Root));
+                    let target = Owner::new(target.wire(), Tail::Root);
+                    e.pointer(Section::Answer, Owner::ASKED, rtype::PTR, self.directive.ttl, target);
                 }
             });
         });
@@ -176,7 +176,7 @@ impl Making<'_> {
         if !seen.targets.insert((id, port)) {
             return;
         }
-        let written = e.record(Section::Answer, Owner::ASKED, (rtype::SRV, self.externals.ttl()), |e| {
+        let written = e.record(Section::Answer, Owner::ASKED, rtype::SRV, self.externals.ttl(), |e| {
             for number in [0, weight, port] {
                 e.put(&number.to_be_bytes());
             }

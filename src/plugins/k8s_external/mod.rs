@@ -70,12 +70,12 @@ struct External {
 
 impl Plugin for External {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let Some(zone) = self.directive.zones.longest(&query.name) else {
+        let Some(zone) = self.directive.zones.longest(&query.question.name) else {
             return Step::Next;
         };
         // A Corefile without a plugin that knows them is refused.
         let Some(externals) = self.externals.get() else { return Step::Next };
-        match (query.qclass, query.qtype) {
+        match (query.question.qclass, query.question.qtype) {
             (class::IN, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
             (class::IN, _) => self.answer(externals, zone, query, here),
             // A class has its own data, and ours are of class IN.
@@ -88,14 +88,14 @@ impl External {
     fn answer(&self, externals: &Arc<dyn Externals>, zone: &Name, query: &Query<'_>, here: &Here<'_>) -> Step {
         let asked = query.asked_now();
         let making = Making { directive: &self.directive, externals: &**externals, asked, zone_len: zone.len() };
-        let base = &query.name.wire()[..query.name.len() - zone.len()];
+        let base = &query.question.name.wire()[..query.question.name.len() - zone.len()];
         let made = if base.is_empty() {
-            making.apex(query.qtype)
+            making.apex(query.question.qtype)
         } else if let Some(front) = self.directive.below_apex(base) {
-            making.below_apex(front, query.qtype)
+            making.below_apex(front, query.question.qtype)
         } else {
-            let reverse = reverse_of(query).and_then(|name| making.reverse(name, query.qtype));
-            reverse.unwrap_or_else(|| making.find(base, query.qtype))
+            let reverse = reverse_of(query).and_then(|name| making.reverse(name, query.question.qtype));
+            reverse.unwrap_or_else(|| making.find(base, query.question.qtype))
         };
         match made {
             Made::Answer(answer) => Step::Answer(Reply::memory(answer)),
@@ -103,7 +103,7 @@ impl External {
             Made::Nothing => Step::Answer(Reply::memory(making.denial(rcode::NXDOMAIN))),
             Made::Unknown => self.unknown(&making, query, here),
             Made::Alias(target) => alias::follow(&making, query, here, &target),
-            Made::Targets(answer, names) => alias::complete(&making, query, here, (answer, names)),
+            Made::Targets(answer, names) => alias::complete(&making, query, here, answer, &names),
         }
     }
 
@@ -118,7 +118,7 @@ impl External {
         }
         let synced = making.externals.is_synced();
         match () {
-            () if self.directive.falls_through(&query.name) => Step::Next,
+            () if self.directive.falls_through(&query.question.name) => Step::Next,
             () => {
                 let code = if synced { rcode::NXDOMAIN } else { rcode::SERVFAIL };
                 Step::Answer(Reply::memory(making.denial(code)))
@@ -129,5 +129,5 @@ impl External {
 
 /// What a reverse name stands for; nothing for any other name.
 fn reverse_of(query: &Query<'_>) -> Option<Reverse> {
-    if query.name.wire().ends_with(b"\x04arpa\0") { reverse::parse(&query.name) } else { None }
+    if query.question.name.wire().ends_with(b"\x04arpa\0") { reverse::parse(&query.question.name) } else { None }
 }

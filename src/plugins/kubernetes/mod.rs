@@ -88,6 +88,7 @@ use crate::error::Result;
 use crate::host::tasks::Tasks;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.
@@ -180,8 +181,8 @@ pub struct Kubernetes {
 
 impl Plugin for Kubernetes {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let Some(zone) = self.zone_of(&query.name) else { return Step::Next };
-        match (query.qclass, query.qtype) {
+        let Some(zone) = self.zone_of(&query.question.name) else { return Step::Next };
+        match (query.question.qclass, query.question.qtype) {
             (class::IN, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
             (class::IN, _) => self.answer(zone, query, here),
             // A class has its own data, and ours are of class IN.
@@ -192,7 +193,7 @@ impl Plugin for Kubernetes {
 
 impl Kubernetes {
     fn answer(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        match self.find(zone, (&query.name, query.asked_now()), query.qtype) {
+        match self.find(zone, &query.question.name, query.asked_now(), query.question.qtype) {
             Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
             Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),
             Found::NameError => self.name_error(zone, query, here),
@@ -200,8 +201,8 @@ impl Kubernetes {
         }
     }
 
-    /// What the data hold for a name in `zone`: in lower case, and as it is written.
-    fn find(&self, zone: &Zone, (name, asked): (&Name, &[u8]), qtype: u16) -> Found {
+    /// What the data hold for a name in `zone`: `name` is in lower case, `asked` as it is written.
+    fn find(&self, zone: &Zone, name: &Name, asked: &[u8], qtype: u16) -> Found {
         let Self { index, options, primary, local, .. } = self;
         View { index, options, zone, primary, local, asked }.find(name, qtype)
     }
@@ -222,20 +223,21 @@ impl Kubernetes {
             return later;
         }
         match () {
-            () if self.options.falls_through(&query.name) => Step::Next,
+            () if self.options.falls_through(&query.question.name) => Step::Next,
             () if self.index.is_synced() => Step::Answer(Reply::memory(zone.name_error(&self.index))),
             () => Step::Answer(Reply::memory(zone.not_ready(&self.index))),
         }
     }
 
     fn alias(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>, first: &str) -> Step {
-        let (qtype, ttl) = (query.qtype, self.options.ttl);
-        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.name);
+        let (qtype, ttl) = (query.question.qtype, self.options.ttl);
+        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.question.name);
         // No name at all: there is nothing to follow.
         let Ok(first) = Name::from_text(first) else {
             return Step::Answer(Reply::memory(zone.no_data(&self.index)));
         };
-        let walk = Walk::new((asked, qtype), ttl, first, |target| self.target(target, qtype));
+        let walk =
+            Walk::new(Question { name: asked, ..query.question }, ttl, first, |target| self.target(target, qtype));
         let missing = match walk.end() {
             _ if qtype == rtype::CNAME => return Step::Answer(walk.first()),
             End::Itself => return Step::Answer(Reply::memory(zone.no_data(&self.index))),
@@ -261,7 +263,7 @@ impl Kubernetes {
     fn target(&self, name: &Name, qtype: u16) -> Link {
         let lowered = name.lowered();
         let Some(zone) = self.zone_of(&lowered) else { return Link::End(End::Outside) };
-        match self.find(zone, (&lowered, name.wire()), qtype) {
+        match self.find(zone, &lowered, name.wire(), qtype) {
             Found::Answer(answer) => Link::End(End::Inside(answer)),
             Found::NoData => Link::End(End::Inside(zone.no_data(&self.index))),
             Found::NameError => Link::End(End::Missing),

@@ -18,8 +18,8 @@ fn answer(last: &[u8], mixed: bool) -> Arc<Answer> {
             e.address(Section::Answer, Owner::ASKED, 5, Ipv4Addr::new(10, 0, last / 100, last).into());
         }
         if mixed {
-            e.record(Section::Answer, Owner::ASKED, (rtype::TXT, 5), |e| e.put(b"\x01t"));
-            e.pointer(Section::Answer, Owner::ASKED, (rtype::CNAME, 5), Owner::new(b"\x01b", Tail::Asked));
+            e.record(Section::Answer, Owner::ASKED, rtype::TXT, 5, |e| e.put(b"\x01t"));
+            e.pointer(Section::Answer, Owner::ASKED, rtype::CNAME, 5, Owner::new(b"\x01b", Tail::Asked));
         }
     }))
 }
@@ -118,7 +118,7 @@ fn owners_are_read_through_pointers() {
     let target = Name::from_text("c.b.test.").expect("a name");
     let answer = Encoder::build(8, |e| {
         let at =
-            e.pointer(Section::Answer, Owner::ASKED, (rtype::CNAME, 5), Owner::new(b"\x01c\x01b", Tail::AskedEnd(6)));
+            e.pointer(Section::Answer, Owner::ASKED, rtype::CNAME, 5, Owner::new(b"\x01c\x01b", Tail::AskedEnd(6)));
         let at = at.expect("room");
         e.address(Section::Answer, Owner::written(at), 5, IpAddr::from([10, 0, 0, 1]));
     });

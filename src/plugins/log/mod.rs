@@ -168,7 +168,7 @@ impl Plugin for Log {
 impl Log {
     /// Prints the line of a query and its reply, if it has one and a rule wants it.
     fn line(&self, query: &Query<'_>, reply: Option<&Reply>) {
-        // The client's own name, which is not the one in `query.name` if a plugin has changed that.
+        // The client's own name: a plugin may have changed the one in `query.question`.
         let asked = LazyCell::new(|| query.request.name(query.packet()));
         let Some(rule) = self.rules.iter().find(|rule| rule.covers(&asked)) else { return };
         // Rules for all classes, the usual ones, do not look at the answer.

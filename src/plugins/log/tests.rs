@@ -171,7 +171,7 @@ fn classes_are_those_of_coredns() {
                 e.address(Section::Answer, Owner::ASKED, 5, std::net::Ipv4Addr::LOCALHOST.into());
             }
             if let Some(kind) = authority {
-                e.record(Section::Authority, Owner::ASKED, (kind, 5), |e| e.put(&[0]));
+                e.record(Section::Authority, Owner::ASKED, kind, 5, |e| e.put(&[0]));
             }
         });
         answer.rcode = rcode;

@@ -54,8 +54,10 @@ use crate::host::log;
 use crate::host::metrics::{Block, Family, Gauge};
 use crate::host::resolv::ResolvConf;
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::reply::ede;
-use crate::wire::types::{class, rcode, rtype};
+use crate::wire::request::flag;
+use crate::wire::types::{rcode, rtype};
 use detector::{Change, Detector, Verdict};
 
 /// How the house knows this plugin.
@@ -128,7 +130,7 @@ struct State {
 impl Plugin for Loop {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
         let state = &self.0;
-        if query.qtype == rtype::HINFO && state.detector.is_probe(&query.name) {
+        if query.question.qtype == rtype::HINFO && state.detector.is_probe(&query.question.name) {
             // The probe has to pass even while nothing else does: only so can it be seen that the loop is gone.
             return match state.detector.sighted(query.client.peer) {
                 Verdict::Pass => Step::Next,
@@ -222,7 +224,7 @@ impl Prober {
         let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await?;
         socket.connect(address).await?;
         self.state.detector.sent_from(socket.local_addr()?);
-        let query = question(name);
+        let query = Question::new(*name, rtype::HINFO).query(rand::random(), flag::RD, None);
         socket.send(&query).await?;
         let mut reply = [0; 2048];
         loop {
@@ -266,16 +268,6 @@ impl Prober {
 fn token(zone: &Name) -> Name {
     let label = || (rand::random::<u64>() >> 2).to_string();
     zone.below([label().as_bytes(), label().as_bytes()]).unwrap_or(*zone)
-}
-
-/// A query for HINFO with RD and an unpredictable id.
-fn question(name: &Name) -> Vec<u8> {
-    let mut query = rand::random::<u16>().to_be_bytes().to_vec();
-    query.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    query.extend_from_slice(name.wire());
-    query.extend_from_slice(&rtype::HINFO.to_be_bytes());
-    query.extend_from_slice(&class::IN.to_be_bytes());
-    query
 }
 
 /// Lines of files with upstreams that are likely to lead back: loopback addresses and this host's own ones.

@@ -52,9 +52,10 @@ use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::error::Result;
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::rename::renamed;
 use crate::wire::types::rcode;
-use rule::{Changes, Invalid, Question, Rule, run};
+use rule::{Changes, Invalid, Rule, run};
 
 /// How the house knows this plugin.
 pub const PLUGIN: Registration = Registration { name: "rewrite", setup, doc: doc_of!("mod.rs"), options: &[] };
@@ -75,12 +76,11 @@ struct Rewrite {
 impl Plugin for Rewrite {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         query.set_mark(here.seat, 0);
-        let asked = Question { name: query.name, qtype: query.qtype, qclass: query.qclass };
-        match run(&self.rules, asked, |_| {}) {
+        match run(&self.rules, query.question, |_| {}) {
             Ok(None) => {}
             Ok(Some(now)) => {
                 query.set_mark(here.seat, MATCHED);
-                (query.name, query.qtype, query.qclass) = (now.name, now.qtype, now.qclass);
+                query.question = now;
             }
             Err(Invalid(name)) => {
                 let cause = format!("invalid name after rewrite: {name}");
@@ -96,17 +96,14 @@ impl Plugin for Rewrite {
         }
         query.set_mark(here.seat, 0);
         // No plugin above changes the question, so what the client wrote is what the rules began with.
-        let written = Name::from_wire(query.asked()).unwrap_or(query.name);
-        let (qtype, qclass) = (query.request.qtype, query.request.qclass);
-        let asked = Question { name: written.lowered(), qtype, qclass };
+        let written = Name::from_wire(query.asked()).unwrap_or(query.question.name);
+        let asked = Question::received(query.packet(), &query.request);
         let mut changes = Changes(Vec::new());
         let _ = run(&self.rules, asked, |change| changes.0.push(change));
-        let answered = std::mem::replace(&mut query.name, asked.name);
-        let qtype = std::mem::replace(&mut query.qtype, asked.qtype);
-        query.qclass = asked.qclass;
+        let answered = std::mem::replace(&mut query.question, asked);
         let has_records = reply.answer.counts != [0; 3];
-        if has_records && (answered != asked.name || changes.touch_records()) {
-            reply.answer = renamed(&reply.answer, (&answered, qtype), &written, reply.ttl.take(), &changes);
+        if has_records && (answered.name != asked.name || changes.touch_records()) {
+            reply.answer = renamed(&reply.answer, &answered, &written, reply.ttl.take(), &changes);
         }
         let rcode = changes.rcode(reply.rcode());
         if rcode != reply.rcode() {

@@ -4,6 +4,7 @@ use regex::Regex;
 
 use super::pattern::{Pattern, Text, expand};
 use crate::wire::name::{Name, labels};
+use crate::wire::question::Question;
 use crate::wire::rename::Renaming;
 
 /// A rule of the Corefile.
@@ -44,14 +45,6 @@ pub(super) enum Part {
     Owner,
     /// The one that it leads to.
     Target,
-}
-
-/// The question that the chain works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Question {
-    pub(super) name: Name,
-    pub(super) qtype: u16,
-    pub(super) qclass: u16,
 }
 
 /// A name that no question can have.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use regex::Captures;
 
 use super::format;
+use crate::wire::question::Question;
 
 /// A question, and what the expression of a `match` found in it.
 pub(super) struct Subject<'q> {
@@ -20,7 +21,8 @@ pub(super) struct Subject<'q> {
     pub(super) captures: Captures<'q>,
     /// The name as the client wrote it.
     pub(super) asked: &'q str,
-    pub(super) numbers: (u16, u16),
+    /// The question; its name is in lower case.
+    pub(super) question: &'q Question,
     /// The client's address.
     pub(super) remote: std::net::IpAddr,
 }
@@ -134,8 +136,8 @@ impl Expression {
             Self::Regex => text(subject.regex.as_str()),
             Self::Remote => Value::Text(Cow::Owned(subject.remote.to_string())),
             Self::AskedName => text(subject.asked),
-            Self::AskedType => Value::Number(subject.numbers.0.into()),
-            Self::AskedClass => Value::Number(subject.numbers.1.into()),
+            Self::AskedType => Value::Number(subject.question.qtype.into()),
+            Self::AskedClass => Value::Number(subject.question.qclass.into()),
             Self::Match => Value::Match,
             Self::Groups => Value::Groups,
             Self::Group(name) => group(subject, name).map_or(Value::Missing, text),

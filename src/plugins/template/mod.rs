@@ -82,6 +82,7 @@ use crate::wire::answer::Section;
 use crate::wire::encode::{Encoder, Names};
 use crate::wire::name::Name;
 use crate::wire::presentation::Presented;
+use crate::wire::question::Question;
 use crate::wire::request::flag;
 use crate::wire::types::{class, class_name, rcode, rtype, type_name};
 use expression::Subject;
@@ -146,25 +147,25 @@ impl Plugin for Templates {
         let mut name = None;
         for template in &self.templates {
             let Some(zone) = template.zone(query) else { continue };
-            let name = name.get_or_insert_with(|| query.name.to_string());
+            let name = name.get_or_insert_with(|| query.question.name.to_string());
             let found = template.regexes.iter().find_map(|regex| Some((regex, regex.captures(name)?)));
             let Some((regex, captures)) = found else {
-                if template.fallthrough.holds(&query.name) {
+                if template.fallthrough.holds(&query.question.name) {
                     continue;
                 }
                 return Step::Answer(Reply::server(rcode::SERVFAIL));
             };
-            let asked = Name::from_wire(query.asked_now()).unwrap_or(query.name).to_string();
+            let asked = Name::from_wire(query.asked_now()).unwrap_or(query.question.name).to_string();
             let named = |asked, ours, any| if asked == any { ours } else { asked };
             let subject = Subject {
                 zone,
                 name,
-                class: class_name(named(query.qclass, template.qclass, class::ANY)).unwrap_or_default(),
-                qtype: type_name(named(query.qtype, template.qtype, rtype::ANY)).unwrap_or_default(),
+                class: class_name(named(query.question.qclass, template.qclass, class::ANY)).unwrap_or_default(),
+                qtype: type_name(named(query.question.qtype, template.qtype, rtype::ANY)).unwrap_or_default(),
                 regex,
                 captures,
                 asked: &asked,
-                numbers: (query.qtype, query.qclass),
+                question: &query.question,
                 remote: query.client.peer.ip().to_canonical(),
             };
             return self.answer(template, query, &subject, here);
@@ -186,14 +187,14 @@ impl Templates {
             Err(why) => return Step::Answer(Reply::failure(rcode::SERVFAIL, why)),
         };
         // Records belong to the name as the client wrote it.
-        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.name);
-        let made = Made { rcode: template.rcode, error: template.error.clone(), records, asked, qtype: query.qtype };
-        let is_address = matches!(query.qtype, rtype::A | rtype::AAAA);
+        let asked = Name::from_wire(query.asked_now()).unwrap_or(query.question.name);
+        let made = Made { rcode: template.rcode, error: template.error.clone(), records, asked };
+        let is_address = matches!(query.question.qtype, rtype::A | rtype::AAAA);
         let targets = || made.records.iter().filter(|(section, _)| *section == Section::Answer);
         let alias = if is_address { targets().find_map(|(_, record)| record.alias()) } else { None };
         let Some(target) = alias else { return Step::Answer(made.reply(None)) };
-        let theirs = here.target(query, &target);
-        Step::Wait(Box::pin(async move { made.reply(Some((&target, &theirs.await))) }))
+        let (theirs, question) = (here.target(query, &target), Question { name: target, ..query.question });
+        Step::Wait(Box::pin(async move { made.reply(Some((&question, &theirs.await))) }))
     }
 
     /// The records for one question, in the order of the message.
@@ -228,10 +229,12 @@ impl Template {
     /// The zone that holds the name, as text, if the template is for its class and type: the longest one.
     fn zone(&self, query: &Query<'_>) -> Option<&str> {
         let is_for = |asked, ours, any| asked == ours || asked == any || ours == any;
-        if !is_for(query.qclass, self.qclass, class::ANY) || !is_for(query.qtype, self.qtype, rtype::ANY) {
+        if !is_for(query.question.qclass, self.qclass, class::ANY)
+            || !is_for(query.question.qtype, self.qtype, rtype::ANY)
+        {
             return None;
         }
-        let holds = self.zones.iter().zip(&self.shown).filter(|(zone, _)| query.name.is_under(zone));
+        let holds = self.zones.iter().zip(&self.shown).filter(|(zone, _)| query.question.name.is_under(zone));
         holds.max_by_key(|(zone, _)| zone.len()).map(|(_, shown)| shown.as_str())
     }
 }
@@ -242,14 +245,13 @@ struct Made {
     error: Option<(u16, String)>,
     records: Vec<(Section, Presented)>,
     asked: Name,
-    qtype: u16,
 }
 
 impl Made {
     /// The reply, with what the server says of the target of an alias.
-    fn reply(&self, theirs: Option<(&Name, &Target)>) -> Reply {
+    fn reply(&self, theirs: Option<(&Question, &Target)>) -> Reply {
         let failed = theirs.is_some_and(|(_, target)| target.has_failed);
-        let theirs = theirs.map(|(name, target)| (name, &target.reply));
+        let theirs = theirs.map(|(question, target)| (question, &target.reply));
         let mut theirs_left = theirs;
         let answer = Encoder::build(self.asked.len(), |e| {
             e.rcode(if failed { rcode::SERVFAIL } else { self.rcode });
@@ -258,10 +260,10 @@ impl Made {
             for (section, record) in &self.records {
                 record.put(*section, e, &mut names);
                 if record.alias().is_some()
-                    && let Some((target, reply)) = theirs_left.take()
+                    && let Some((question, reply)) = theirs_left.take()
                 {
                     e.flags(reply.flags() & flag::TC);
-                    adopt::append(e, &mut names, &reply.answer, (target, self.qtype), reply.ttl);
+                    adopt::append(e, &mut names, &reply.answer, question, reply.ttl);
                 }
             }
         });

@@ -127,7 +127,7 @@ impl Table {
                 {
                     vitals.case_came(true);
                 }
-                self.deliver((id, number), answer);
+                self.deliver(id, number, answer);
             }
             Read::OtherCase => {
                 let hint = Failure::case();
@@ -143,7 +143,7 @@ impl Table {
         true
     }
 
-    fn deliver(&self, (id, number): (u16, u32), answer: Answer) {
+    fn deliver(&self, id: u16, number: u32, answer: Answer) {
         let mut inner = self.lock();
         let Some(waiter) = inner.waiting.get_mut(&id).filter(|waiter| waiter.number == number) else { return };
         if let Reply::Hinted(early) = &mut waiter.reply {
@@ -240,7 +240,7 @@ impl Table {
     }
 
     /// Gives back the place of a query that gives up.
-    fn leave(&self, (id, number): (u16, u32)) {
+    fn leave(&self, id: u16, number: u32) {
         let mut inner = self.lock();
         let Some(waiter) = inner.waiting.get_mut(&id).filter(|waiter| waiter.number == number) else { return };
         waiter.reply = Reply::Left;
@@ -313,7 +313,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.done {
-            self.table.leave((self.id, self.number));
+            self.table.leave(self.id, self.number);
         }
     }
 }

@@ -88,10 +88,10 @@ impl Pool {
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, patience: Duration, runtime: &Handle) -> Outcome {
         let both = async {
             let suspicious = Instant::now() + SUSPICIOUS.min(patience * 3 / 4);
-            let (outcome, was_open) = self.ask(sent, (false, suspicious), runtime).await;
+            let (outcome, was_open) = self.ask(sent, false, suspicious, runtime).await;
             match outcome {
                 Err(Failure { kind: Kind::Closed, .. }) if was_open => {
-                    self.ask(sent, (true, suspicious), runtime).await.0
+                    self.ask(sent, true, suspicious, runtime).await.0
                 }
                 outcome => outcome,
             }
@@ -100,8 +100,9 @@ impl Pool {
         outcome.unwrap_or_else(|_| Err(Failure::timeout("tcp", None, self.link.peer)))
     }
 
-    /// Asks once. Also returns whether the connection was open before.
-    async fn ask(&self, sent: &Arc<Sent>, (fresh, suspicious): (bool, Instant), runtime: &Handle) -> (Outcome, bool) {
+    /// Asks once, over a new connection if it has to be `fresh`. If no answer has come by
+    /// `suspicious`, the connection is not used again. Also returns whether it was open before.
+    async fn ask(&self, sent: &Arc<Sent>, fresh: bool, suspicious: Instant, runtime: &Handle) -> (Outcome, bool) {
         let (connection, ticket, was_open) = match self.enter(sent, fresh, runtime) {
             Ok(entered) => entered,
             Err(failure) => return (Err(failure), false),
@@ -179,7 +180,7 @@ impl Pool {
         let (table, flow) = (Arc::<Table>::default(), Arc::new(Flow::new()));
         let questions = if self.tls.is_some() { QUESTIONS_TLS } else { QUESTIONS };
         let term = Term::draw(&self.link, questions, flow.opened);
-        runtime.spawn(run((self.link.clone(), self.tls.clone()), (table.clone(), flow.clone()), inbox, permit));
+        runtime.spawn(run(self.link.clone(), self.tls.clone(), table.clone(), flow.clone(), inbox, permit));
         Ok(Arc::new(Connection { table, outbox, term, retired: AtomicBool::new(false), flow }))
     }
 
@@ -243,20 +244,21 @@ impl Drop for Suspect {
 type Inbox = mpsc::UnboundedReceiver<(u16, Arc<Sent>)>;
 
 /// The life of one connection: it ends when it is idle, or when the peer closes it.
-async fn run(
-    (link, tls): (Link, Option<tls::Client>),
-    (table, flow): (Arc<Table>, Arc<Flow>),
-    inbox: Inbox,
-    _permit: Permit,
-) {
+async fn run(link: Link, tls: Option<tls::Client>, table: Arc<Table>, flow: Arc<Flow>, inbox: Inbox, _permit: Permit) {
     let _closer = Closer(table.clone());
     let end = match in_time(connect(&link), &link).await {
         Err(failure) => failure,
         Ok(stream) => match tls {
-            None => carry(stream.into_split(), (&table, &flow), inbox, &link).await,
+            None => {
+                let (reader, writer) = stream.into_split();
+                carry(reader, writer, &table, &flow, inbox, &link).await
+            }
             Some(tls) => match in_time(tls.handshake(stream, link.peer), &link).await {
                 Err(failure) => failure,
-                Ok(stream) => carry(tokio::io::split(stream), (&table, &flow), inbox, &link).await,
+                Ok(stream) => {
+                    let (reader, writer) = tokio::io::split(stream);
+                    carry(reader, writer, &table, &flow, inbox, &link).await
+                }
             },
         },
     };
@@ -281,15 +283,17 @@ pub(super) async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>, l
 
 /// Carries queries and answers until the connection ends; returns why it did.
 async fn carry(
-    (reader, writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
-    (table, flow): (&Table, &Flow),
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    table: &Table,
+    flow: &Flow,
     inbox: Inbox,
     link: &Link,
 ) -> Failure {
     flow.is_open.store(true, Ordering::Relaxed);
     let last = Notify::new();
     let end = tokio::select! {
-        end = read(reader, (table, flow), link.expire, &last) => end,
+        end = read(reader, table, flow, link.expire, &last) => end,
         end = write(writer, inbox, &last) => end,
     };
     match end {
@@ -302,7 +306,8 @@ async fn carry(
 /// `expire`, or the `last` one that can be asked is answered.
 async fn read(
     mut reader: impl AsyncRead + Unpin,
-    (table, flow): (&Table, &Flow),
+    table: &Table,
+    flow: &Flow,
     expire: Duration,
     last: &Notify,
 ) -> io::Result<()> {

@@ -257,7 +257,7 @@ impl Socket {
     }
 
     pub(super) fn failure(&self, call: &str, error: &io::Error) -> Failure {
-        Failure::io(call, "udp", (self.local(), self.link.peer), error)
+        Failure::io(call, "udp", self.local(), self.link.peer, error)
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn name_servers(view: &View<'_>) -> Option<Arc<Answer>> {
             let mut last: &[u8] = &[];
             for (name, _) in &servers {
                 if *name != *last {
-                    e.pointer(Section::Answer, Owner::ASKED, (rtype::NS, ttl), Owner::new(name, zone));
+                    e.pointer(Section::Answer, Owner::ASKED, rtype::NS, ttl, Owner::new(name, zone));
                 }
                 last = name;
             }
@@ -89,7 +89,7 @@ pub(super) fn version(asked: &[u8]) -> Arc<Answer> {
     scratch(asked.len(), |answer| {
         let mut e = Encoder::new(answer);
         e.flags(flag::AA);
-        e.record(Section::Answer, Owner::ASKED, (rtype::TXT, ttl), |e| e.put(text));
+        e.record(Section::Answer, Owner::ASKED, rtype::TXT, ttl, |e| e.put(text));
     })
 }
 

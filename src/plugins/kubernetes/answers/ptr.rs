@@ -29,8 +29,8 @@ pub(super) fn answer(view: &View<'_>, address: IpAddr) -> Option<Arc<Answer>> {
             for by_service in [true, false] {
                 for key in owned.names().filter(|key| exposed(key)) {
                     view.index.services.with(key, |entry| match by_service {
-                        true => add_service(&mut e, view.options.ttl, entry, (address, zone)),
-                        false => add_endpoints(&mut e, view.options.ttl, entry, (address, zone)),
+                        true => add_service(&mut e, view.options.ttl, entry, address, zone),
+                        false => add_endpoints(&mut e, view.options.ttl, entry, address, zone),
                     });
                     if by_service && e.count(Section::Answer) > 0 {
                         return;
@@ -42,13 +42,13 @@ pub(super) fn answer(view: &View<'_>, address: IpAddr) -> Option<Arc<Answer>> {
     (answer.counts[0] > 0).then_some(answer)
 }
 
-fn add_service(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): (IpAddr, &Name)) {
+fn add_service(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, address: IpAddr, zone: &Name) {
     if entry.has_cluster_ip(address) {
         add(e, ttl, entry, &[], zone, None);
     }
 }
 
-fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, (address, zone): (IpAddr, &Name)) {
+fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, address: IpAddr, zone: &Name) {
     let mut suffix = None;
     with_scratch(|seen| {
         for endpoint in entry.endpoints().filter(|endpoint| endpoint.ip() == Some(address)) {
@@ -78,7 +78,7 @@ fn add(
     suffix: Option<Written>,
 ) -> Option<Written> {
     if let Some(suffix) = suffix.filter(|suffix| e.can_point(*suffix)) {
-        return e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(front, Tail::Written(suffix)));
+        return e.pointer(Section::Answer, Owner::ASKED, rtype::PTR, ttl, Owner::new(front, Tail::Written(suffix)));
     }
     let mut room = [0; 512];
     let mut at = 0;
@@ -86,5 +86,5 @@ fn add(
         room[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }
-    e.pointer(Section::Answer, Owner::ASKED, (rtype::PTR, ttl), Owner::new(&room[..at], Tail::Root))
+    e.pointer(Section::Answer, Owner::ASKED, rtype::PTR, ttl, Owner::new(&room[..at], Tail::Root))
 }

@@ -30,14 +30,14 @@ impl PodPath {
 
 impl SearchPath for PodPath {
     fn given(&self, query: &Query<'_>) -> Option<usize> {
-        let front = self.zones.iter().filter_map(|zone| query.name.prefix_len(zone)).min()?;
+        let front = self.zones.iter().filter_map(|zone| query.question.name.prefix_len(zone)).min()?;
         // The last two labels in front of the zone, and where the first of them begins.
         let (mut at, mut begin, mut namespace, mut last): (usize, usize, &[u8], &[u8]) = (0, 0, &[], &[]);
         let mut before = 0;
         while at < front {
-            let end = at + 1 + usize::from(query.name.wire()[at]);
+            let end = at + 1 + usize::from(query.question.name.wire()[at]);
             (begin, before) = (before, at);
-            (namespace, last) = (last, &query.name.wire()[at + 1..end]);
+            (namespace, last) = (last, &query.question.name.wire()[at + 1..end]);
             at = end;
         }
         let is_made = begin > 0 && last == SERVICES;

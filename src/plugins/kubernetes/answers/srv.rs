@@ -35,12 +35,12 @@ impl View<'_> {
                 let mut target = None;
                 for number in ports().filter_map(|port| port.number).filter(|_| !all.is_empty()) {
                     if seen.targets.insert((0, number)) {
-                        target = target.or(self.srv(&mut e, entry, (weight, number), &[]));
+                        target = target.or(self.srv(&mut e, entry, weight, number, &[]));
                     }
                 }
                 for &address in all.iter().filter(|_| target.is_some()) {
                     if seen.addresses.insert((0, address)) {
-                        self.glue(&mut e, entry, (&[], target), address);
+                        self.glue(&mut e, entry, &[], target, address);
                     }
                 }
             })
@@ -77,7 +77,7 @@ impl View<'_> {
             for port in slice.ports.iter().filter(|port| takes_port(selection.part, port)) {
                 let Some(number) = port.number else { continue };
                 if seen.targets.insert((id, number)) {
-                    match self.srv(e, entry, (weight, number), front.wire()) {
+                    match self.srv(e, entry, weight, number, front.wire()) {
                         Some(written) => _ = seen.written.entry(id).or_insert(written),
                         None if e.is_full() => return,
                         // A target that is too long to be a name.
@@ -94,14 +94,14 @@ impl View<'_> {
             let id = front.fill(slice, endpoint, &seen.hasher);
             let (Some(address), Some(&target)) = (endpoint.ip(), seen.written.get(&id)) else { continue };
             if seen.addresses.insert((id, address)) {
-                self.glue(e, entry, (front.wire(), Some(target)), address);
+                self.glue(e, entry, front.wire(), Some(target), address);
             }
         }
     }
 
     /// One SRV record; returns where its target stands. `front` are the labels before the service.
-    fn srv(&self, e: &mut Encoder<'_>, entry: &Entry, (weight, port): (u16, u16), front: &[u8]) -> Option<Written> {
-        e.record(Section::Answer, Owner::ASKED, (rtype::SRV, self.options.ttl), |e| {
+    fn srv(&self, e: &mut Encoder<'_>, entry: &Entry, weight: u16, port: u16, front: &[u8]) -> Option<Written> {
+        e.record(Section::Answer, Owner::ASKED, rtype::SRV, self.options.ttl, |e| {
             for number in [0, weight, port] {
                 e.put(&number.to_be_bytes());
             }
@@ -110,7 +110,9 @@ impl View<'_> {
         })
     }
 
-    fn glue(&self, e: &mut Encoder<'_>, entry: &Entry, (front, target): (&[u8], Option<Written>), address: IpAddr) {
+    /// Adds an address of a target. `front` are the labels before the service, `target` says where
+    /// the name stands already.
+    fn glue(&self, e: &mut Encoder<'_>, entry: &Entry, front: &[u8], target: Option<Written>, address: IpAddr) {
         let ttl = self.options.ttl;
         match target.filter(|target| e.can_point(*target)) {
             Some(target) => e.address(Section::Additional, Owner::written(target), ttl, address),

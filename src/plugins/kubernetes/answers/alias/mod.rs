@@ -8,6 +8,7 @@ use crate::wire::adopt;
 use crate::wire::answer::Answer;
 use crate::wire::encode::{Encoder, Names};
 use crate::wire::name::Name;
+use crate::wire::question::Question;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
@@ -19,13 +20,12 @@ const HOPS: usize = 11;
 /// The aliases from a name to where they end, or to where they leave the cluster.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    /// The name that was asked, in the client's case.
-    asked: Name,
+    /// What was asked, with the name in the client's case.
+    asked: Question,
     /// The targets in order, in the case of the objects. At least one.
     chain: Vec<Name>,
     /// Seconds that the aliases live.
     ttl: u32,
-    qtype: u16,
     end: End,
 }
 
@@ -55,12 +55,12 @@ pub(crate) enum End {
 
 impl Walk {
     /// Follows the alias of `asked` to `first`; `link` says what the cluster has of a target.
-    pub(crate) fn new((asked, qtype): (Name, u16), ttl: u32, first: Name, link: impl Fn(&Name) -> Link) -> Self {
+    pub(crate) fn new(asked: Question, ttl: u32, first: Name, link: impl Fn(&Name) -> Link) -> Self {
         let mut chain = vec![first];
         let end = loop {
             let (before, last) = (&chain[..chain.len() - 1], chain[chain.len() - 1]);
             let target = last.lowered();
-            if target.is_under(&asked.lowered()) {
+            if target.is_under(&asked.name.lowered()) {
                 break if before.is_empty() { End::Itself } else { End::Nowhere };
             }
             if chain.len() > HOPS || before.iter().any(|before| before.lowered() == target) {
@@ -71,7 +71,7 @@ impl Walk {
                 Link::End(end) => break end,
             }
         };
-        Self { asked, chain, ttl, qtype, end }
+        Self { asked, chain, ttl, end }
     }
 
     /// Where the aliases end.
@@ -84,6 +84,11 @@ impl Walk {
         &self.chain[self.chain.len() - 1]
     }
 
+    /// What the target is asked for.
+    fn of_target(&self) -> Question {
+        Question { name: *self.target(), ..self.asked }
+    }
+
     /// Only the first alias: what a question for CNAME gets.
     pub(crate) fn first(&self) -> Reply {
         Reply::memory(self.answer(&self.chain[..1], |_, _| {}))
@@ -93,7 +98,7 @@ impl Walk {
     pub(crate) fn reply(&self, of_target: &Answer) -> Reply {
         Reply::memory(self.answer(&self.chain, |e, names| {
             e.rcode(of_target.rcode);
-            adopt::append_all(e, names, of_target, (self.target(), self.qtype));
+            adopt::append_all(e, names, of_target, &self.of_target());
         }))
     }
 
@@ -104,18 +109,18 @@ impl Walk {
             if *has_failed {
                 e.rcode(rcode::SERVFAIL);
             }
-            adopt::append(e, names, &reply.answer, (self.target(), self.qtype), reply.ttl);
+            adopt::append(e, names, &reply.answer, &self.of_target(), reply.ttl);
         });
         Reply { note: reply.note.clone().filter(|_| *has_failed), ..Reply::memory(answer) }
     }
 
     /// An answer that begins with aliases.
     fn answer(&self, chain: &[Name], rest: impl FnOnce(&mut Encoder<'_>, &mut Names)) -> Arc<Answer> {
-        let (mut owner, mut names) = (self.asked, Names::new(self.asked));
-        Arc::new(Encoder::build(self.asked.len(), |e| {
+        let (mut owner, mut names) = (self.asked.name, Names::new(self.asked.name));
+        Arc::new(Encoder::build(owner.len(), |e| {
             e.flags(flag::AA);
             for target in chain {
-                names.record(e, &owner, (rtype::CNAME, self.ttl), |e, names| names.put(e, target));
+                names.record(e, &owner, rtype::CNAME, self.ttl, |e, names| names.put(e, target));
                 owner = *target;
             }
             rest(e, &mut names);

@@ -48,7 +48,7 @@ impl Api {
             client: Mutex::new((client, Instant::now())),
             requests: Requests::new(host, &server.host),
             server,
-            repeats: Repeats::new(timing.log_every.0, timing.log_every.1),
+            repeats: Repeats::new(*timing.log_every.start(), *timing.log_every.end()),
             timing,
             pages_only: AtomicBool::new(false),
         })

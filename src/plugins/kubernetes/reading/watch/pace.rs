@@ -34,7 +34,7 @@ impl Pace {
     /// One that refuses in the moments after it came up is still starting. Else we wait longer each
     /// time, but at least as long as it asks for.
     pub(super) fn failed(&mut self, failure: &Failure, now: Instant, timing: &Timing, random: f64) -> Duration {
-        let (least, most) = timing.retry;
+        let (least, most) = (*timing.retry.start(), *timing.retry.end());
         let soon = least + (most - least).mul_f64(random);
         self.failures = self.failures.saturating_add(1);
         match failure {
@@ -45,7 +45,7 @@ impl Pace {
             Failure::Refused { retry_after: Some(after), .. } => after.mul_f64(1.0 + 0.15 * random),
             _ if self.unreachable.is_some_and(|then| now < then + timing.starting) => soon,
             _ => {
-                let wait = timing.retry.1.saturating_mul(1 << (self.failures - 1).min(10)).min(timing.backoff_max);
+                let wait = most.saturating_mul(1 << (self.failures - 1).min(10)).min(timing.backoff_max);
                 wait.mul_f64(0.75 + 0.25 * random)
             }
         }

@@ -76,7 +76,7 @@ impl Stream {
         let (kind, timing) = (self.resource.kind, self.api.timing.clone());
         let absent = self.absence.lasts(now, &timing);
         if absent == Absent::Briefly {
-            sleep(between(timing.retry)).await;
+            sleep(between(&timing.retry)).await;
             return Ok(());
         }
         self.heard.now();

@@ -77,7 +77,7 @@ impl Stream {
     /// Watches from the version that is known, or from the beginning: then the watch begins with a
     /// list.
     async fn watch(&mut self) -> Result<(), Stop> {
-        let life = between(self.api.timing.watch);
+        let life = between(&self.api.timing.watch);
         let url = match &self.phase {
             Phase::Watching { version } => self.resource.watch(version, life.as_secs()),
             Phase::Listing { .. } => self.resource.streaming_list(life.as_secs()),
