@@ -118,8 +118,7 @@ impl<'a> Records<'a> {
         Data { message: &self.message, rtype: record.rtype, at: fixed + 10, len: record.rdata.len() }
     }
 
-    /// Returns owner and TTL of the first record in Answer that belongs to another name than
-    /// `asked`.
+    /// Returns owner and TTL of the first record in Answer with another owner than `asked`.
     fn first_other(&self, asked: &Name) -> Option<(Name, u32)> {
         (0..usize::from(self.answer.counts[0])).find_map(|index| {
             let (owner, _) = self.owner(index)?;

@@ -150,8 +150,8 @@ impl Answer {
         self.movable
     }
 
-    /// Returns the owner of the record at `index`, in message order; `asked` is the name in the
-    /// question.
+    /// Returns the owner of the record at `index`, in message order, for the question's name
+    /// `asked`.
     #[must_use]
     pub fn owner(&self, index: usize, asked: &[u8]) -> Option<Name> {
         let (mut from, mut at) = (&*self.bytes, usize::from(self.records.get(index)?.at));

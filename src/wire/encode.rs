@@ -1,4 +1,4 @@
-//! Building an [`Answer`] record by record.
+//! Builds an [`Answer`] record by record.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,7 @@ use super::name::{MAX_NAME, Name};
 use super::request::{HEADER, flag};
 use super::types::{class, rtype};
 
-/// Maximum size of the records of one answer in octets: a TCP message less header, question and
-/// OPT.
+/// Maximum octets of an answer's records: a TCP message less header, question and OPT.
 const MAX_BYTES: usize = 65_535 - HEADER - 259 - 11;
 
 //----------- Encoder --------------------------------------------------------
@@ -35,8 +34,8 @@ pub enum Tail {
     Root,
     /// With the name in the question, in the client's case.
     Asked,
-    /// With a zone: the last octets of the name in the question, in the client's case. The root
-    /// label counts.
+    /// With a zone: the last octets of the name in the question, root label included, in the
+    /// client's case.
     AskedEnd(u8),
     /// With a name that was written before.
     Written(Written),
@@ -212,8 +211,7 @@ impl<'a> Encoder<'a> {
         self.answer.plain += bytes.len() as u32;
     }
 
-    /// Writes a pointer to `target`, counted from the start of the question; it replaces `plain`
-    /// octets.
+    /// Writes a pointer to `target`, counted from the start of the question, for `plain` octets.
     fn put_pointer(&mut self, target: usize, plain: usize) {
         // A pointer cannot lead beyond 16 KiB (RFC 1035 section 4.1.4); see `can_point`.
         self.answer.bytes.extend_from_slice(&(0xC000 | (HEADER + target) as u16).to_be_bytes());

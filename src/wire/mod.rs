@@ -15,7 +15,7 @@
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`rename`]: rewrites an answer with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
-//! - [`mod@reverse`]: the address that a reverse name stands for
+//! - [`mod@reverse`]: the address that a reverse name represents
 //! - [`seen`]: what an answer already contains
 //! - [`soa`]: the SOA record of a zone, alone or in a denial
 //! - [`text`]: a domain name as text

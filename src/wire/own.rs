@@ -12,8 +12,7 @@ use super::answer::Answer;
 /// Number of copies that a thread keeps; each answer has one slot, chosen by its address.
 const SLOTS: usize = 256;
 
-/// Maximum size of a copied answer in octets. Writing a larger one costs more than sharing its
-/// count.
+/// Maximum octets of a copied answer. Writing a larger one costs more than sharing its count.
 const MOST: usize = 4096;
 
 /// An answer is copied once it leads the others of its slot by this much. Answers that are asked

@@ -1,5 +1,5 @@
-//! One record in presentation form, a line of a zone file (RFC 1035 section 5.1): `web.example. 60
-//! IN A 192.0.2.1`.
+//! One record in presentation form, a line of a zone file (RFC 1035 section 5.1):
+//! `web.example. 60 IN A 192.0.2.1`.
 //!
 //! Types not listed below are written as octets, `\# LENGTH HEX` (RFC 3597 section 5).
 

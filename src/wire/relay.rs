@@ -96,8 +96,8 @@ impl Walk<'_> {
         self.answer.counts[section] += 1;
         self.clamp_ttl(start + fixed + 4 - at);
         self.answer.plain += (end - at) as u32;
-        // A record moves only if an OPT preceded it. Pointers past that OPT are wrong then, and the
-        // answer is rewritten.
+        // A record moves only after an OPT. Later pointers are wrong then, and the answer is
+        // rewritten.
         self.adrift |= moved != at;
         self.pointer_at(at, at)?;
         for (name, skip) in names_in(kind) {
@@ -259,8 +259,7 @@ impl Data<'_> {
             for _ in 0..count {
                 let Some((name, end)) = Name::from_message(self.message, here) else { return };
                 match self.rtype {
-                    // SRV targets (RFC 2782) and DNAME targets (RFC 6672 section 2.5) are not
-                    // compressed.
+                    // SRV (RFC 2782) and DNAME targets (RFC 6672 section 2.5) are not compressed.
                     rtype::SRV | rtype::DNAME => {
                         e.put_name(Owner::name(&name));
                     }

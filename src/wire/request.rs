@@ -89,8 +89,7 @@ pub struct Refusal {
 }
 
 impl Request {
-    /// Returns the name in the question of `packet`, which this request was read from, in lower
-    /// case.
+    /// Returns the lower-case name in the question of `packet`, which this request was read from.
     #[must_use]
     pub fn name(&self, packet: &[u8]) -> Name {
         Name::of_question(&packet[HEADER..HEADER + usize::from(self.name_len)])
@@ -115,8 +114,8 @@ impl Request {
         (self.flags >> 11 & 0xF) as u8
     }
 
-    /// Returns the largest UDP reply in octets: the client's size, at least 512 (RFC 6891 section
-    /// 6.2.5).
+    /// Returns the largest UDP reply in octets: the client's size, at least 512 (RFC 6891
+    /// section 6.2.5).
     #[must_use]
     pub fn udp_limit(&self) -> usize {
         self.edns.as_ref().map_or(512, |edns| usize::from(edns.size).max(512))
@@ -126,8 +125,8 @@ impl Request {
 /// Reads a packet: the gate that every transport uses.
 ///
 /// Checks in CoreDNS's order (QR, opcode, counts, body), with three differences. NOTIFY is not
-/// implemented, since there are no secondary zones. NOTIMP copies the question (RFC 1035 section
-/// 4.1.1). A header without its question and a second OPT are FORMERR.
+/// implemented, since there are no secondary zones. NOTIMP copies the question (RFC 1035
+/// section 4.1.1). A header without its question and a second OPT are FORMERR.
 #[must_use]
 pub fn gate(packet: &[u8]) -> Gate {
     let Some(header) = packet.get(..HEADER) else { return Gate::Silence };

@@ -1,5 +1,5 @@
-//! A domain name as text: presentation form, fully qualified, with the escapes of zone files (RFC
-//! 1035 section 5.1).
+//! A domain name as text: presentation form, fully qualified, with the escapes of zone files
+//! (RFC 1035 section 5.1).
 
 use std::fmt;
 use std::io::Write as _;

@@ -264,8 +264,7 @@ enum Class {
     Exchange,
 }
 
-/// Returns the class of a section if all its records have one type, as in most answers. This takes
-/// one pass.
+/// Returns the class of a section if all its records have one type, as in most answers: one pass.
 fn uniform(answer: &Answer, section: Range<u16>) -> Option<Class> {
     let mut kinds = section.map(|index| answer.rtype_at(usize::from(index)));
     let first = kinds.next()?;

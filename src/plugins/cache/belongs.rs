@@ -92,8 +92,7 @@ impl Records {
         }
     }
 
-    /// Returns whether the records answer the question: a record of the type is at the end of the
-    /// aliases.
+    /// Returns whether a record of the requested type is at the end of the aliases.
     pub(super) fn answer(&self, asked: &Question) -> bool {
         let end = *self.chain.last().unwrap_or(&0);
         let is_wanted = |record: &&Rr| {
@@ -171,8 +170,7 @@ impl Records {
         is_sorted
     }
 
-    /// Returns the zones that the answer comes from: those with SOA or NS in Authority, and
-    /// signers.
+    /// Returns the zones of the answer: those with SOA or NS in Authority, and signers.
     fn zones(&self, above: &[bool]) -> Vec<bool> {
         let zone = |record: &Rr| match record.rtype {
             rtype::SOA | rtype::NS if record.section == Section::Authority => Some(record.owner),

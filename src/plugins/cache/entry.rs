@@ -10,7 +10,7 @@ use crate::chain::Reply;
 use crate::wire::answer::Answer;
 
 /// Approximate memory in octets that the store needs for an entry. A test in tests/hotpath.rs
-/// checks that a full store takes no more than it reports.
+/// checks that a full store takes no more than its capacity.
 const OVERHEAD: usize = 320;
 
 /// An answer and the time at which it expires. Times are those of the host's clock.

@@ -64,7 +64,7 @@ impl Inner {
     }
 
     /// Asks before a stale entry is served (`verify`), and waits as long as the timeout allows.
-    /// Returns `None` if another query does that already, or did so in vain a moment ago.
+    /// Returns `None` if another query does that already, or if one failed a moment ago.
     ///
     /// With neither TIMEOUT nor RECHECK each query asks, as in CoreDNS; equal questions share one
     /// upstream query.
@@ -90,8 +90,7 @@ impl Inner {
         Some(Box::pin(async move {
             let renewed = match inner.runtime.get() {
                 Some(runtime) => {
-                    // The task continues after its client stops waiting: the next client uses the
-                    // result.
+                    // Continues when the client stops waiting: the next client uses the result.
                     let (sender, receiver) = oneshot::channel();
                     runtime.spawn(async move { sender.send(renewing.await).map_err(|_| ()) });
                     tokio::time::timeout(patience, receiver).await.map(Result::ok)

@@ -1,14 +1,14 @@
 //! What happens to an entry when its question was asked again, in one table.
 //!
-//! | what came | the entry is still true | it is stale | the next attempt |
+//! | the reply | the entry is still valid | it is stale | the next attempt |
 //! |---|---|---|---|
 //! | an answer, a denial | taken in its place; a denial waits beside an answer | given, and taken in its place | at any time |
 //! | the same, but not to be kept | the entry stays | given, and the entry goes | at any time (a pause where it stays) |
 //! | nothing, and no reason (RFC 2308 section 2.2, type 3) | the entry stays | as a denial | as for a denial |
 //! | known from memory | given, and the entry goes | the same | at any time |
-//! | a failure, a refusal, a reply that is cut | the entry stays | the entry stays | after a pause as long as a failure is kept |
-//! | nobody answered | the entry stays | the entry stays | after a pause; a short one if no client waited |
-//! | nobody was asked, since all are known to be down | the entry stays | the entry stays | after a short pause |
+//! | a failure, a refusal, a truncated reply | the entry stays | the entry stays | after a pause as long as a failure is kept |
+//! | no server answered | the entry stays | the entry stays | after a pause; a short one if no client waited |
+//! | no server was asked, since all are known to be down | the entry stays | the entry stays | after a short pause |
 //!
 //! With `prefer_positive` an entry that answers stays, stale or not, until another answer comes; a
 //! denial is kept beside it.
@@ -71,8 +71,7 @@ pub(super) enum Pause {
     No,
     /// The minimum after a failure (RFC 9520 section 3.2).
     Short,
-    /// `Long` if a client waited for the attempt, `Short` otherwise: a timeout takes long to
-    /// detect.
+    /// `Long` if a client waited for the attempt, `Short` otherwise: timeouts take long.
     Unanswered,
     /// The time for which a failure is kept.
     Long,

@@ -145,8 +145,7 @@ impl Store {
     /// Inserts the queued entries, unless another thread is inserting.
     fn insert_queued(&self) {
         let mut left = AT_ONCE;
-        // Threads leave their entries to the holder of the lock, so the holder looks again
-        // afterwards.
+        // Threads leave their entries to the holder of the lock, so the holder looks again.
         while left > 0 && self.queued.load(Ordering::Acquire) > 0 {
             let receiver = match self.inserting.try_lock() {
                 Ok(receiver) => receiver,
