@@ -1,4 +1,4 @@
-//! The records of one answer, taken into another: names are read and written anew, for another question.
+//! Copies records of one answer into another: names are read and rewritten for another question.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::request::HEADER;
 use super::types::rtype;
 use super::write::copy_all;
 
-/// Adds the answer section of the answer to `question` to another answer.
-/// `ttl` (seconds) takes the place of the records' own.
+/// Adds the answer section of the answer to `question` to another answer. `ttl` (seconds) replaces
+/// the records' own TTLs.
 pub fn append(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, question: &Question, ttl: Option<u32>) {
     let records = Records::new(answer, question, ttl);
     let mut aliases = true;
@@ -34,10 +34,9 @@ pub fn append_all(e: &mut Encoder<'_>, names: &mut Names, answer: &Answer, quest
 /// Returns the answer to `question` as the answer to a question for `asked`, which is an alias of
 /// its name.
 ///
-/// The alias stands in front of the records of the name and lives as long as the first of them,
-/// unless they have another owner already: a denial stays one. `ttl` (seconds) takes the place of
-/// the records' own. Names are written as they stand in `question` and `asked`: in the client's
-/// case, if these are.
+/// The alias precedes the records of the name and has the TTL of the first of them, unless they
+/// already have another owner: a denial stays one. `ttl` (seconds) replaces the records' own TTLs.
+/// Names keep the case that they have in `question` and `asked`, which may be the client's.
 #[must_use]
 pub fn as_alias(answer: &Answer, question: &Question, asked: &Name, ttl: Option<u32>) -> Arc<Answer> {
     let records = Records::new(answer, question, ttl);
@@ -62,9 +61,9 @@ pub fn as_alias(answer: &Answer, question: &Question, asked: &Name, ttl: Option<
 pub struct Other<'a> {
     /// The question.
     pub question: &'a Question,
-    /// What it got.
+    /// Its answer.
     pub answer: &'a Answer,
-    /// The TTL in seconds in place of the records' own.
+    /// A TTL in seconds that replaces the records' own.
     pub ttl: Option<u32>,
 }
 
@@ -90,11 +89,11 @@ pub fn with_additional(answer: &Answer, question: &Question, others: &[Other<'_>
     }))
 }
 
-/// An answer's records, readable with all their names.
+/// The records of an answer in a form in which all names can be read.
 pub(super) struct Records<'a> {
     answer: &'a Answer,
     message: Vec<u8>,
-    /// Where the first record stands.
+    /// The offset of the first record.
     body: usize,
     pub(super) ttl: Option<u32>,
 }
@@ -108,18 +107,18 @@ impl<'a> Records<'a> {
         Self { answer, message, body, ttl }
     }
 
-    /// The owner of a record, and where its type stands.
+    /// Returns the owner of a record, and the offset of its type.
     pub(super) fn owner(&self, index: usize) -> Option<(Name, usize)> {
         Name::from_message(&self.message, self.body + usize::from(self.answer.records[index].at))
     }
 
-    /// The data of a record whose type stands at `fixed`.
+    /// Returns the data of a record whose type is at `fixed`.
     pub(super) fn data(&self, index: usize, fixed: usize) -> Data<'_> {
         let record = self.answer.record(index);
         Data { message: &self.message, rtype: record.rtype, at: fixed + 10, len: record.rdata.len() }
     }
 
-    /// The owner and the TTL of the first record of Answer that belongs to another name than `asked`.
+    /// Returns owner and TTL of the first record in Answer with another owner than `asked`.
     fn first_other(&self, asked: &Name) -> Option<(Name, u32)> {
         (0..usize::from(self.answer.counts[0])).find_map(|index| {
             let (owner, _) = self.owner(index)?;
@@ -128,8 +127,8 @@ impl<'a> Records<'a> {
         })
     }
 
-    /// Writes a record anew. `aliases` says whether all before it are aliases: these keep their place in front
-    /// whatever the order, so later names may point to them.
+    /// Rewrites a record. `aliases` says whether all records before it are aliases: these keep
+    /// their place in every order, so later names may point to them.
     fn put(&self, e: &mut Encoder<'_>, names: &mut Names, section: Section, index: usize, aliases: &mut bool) {
         let Some((owner, fixed)) = self.owner(index) else { return };
         let record = self.answer.record(index);
@@ -162,7 +161,7 @@ mod tests {
         Question::new(name(text), qtype)
     }
 
-    /// What a client that asks for `asked` reads.
+    /// Returns what a client that asks for `asked` reads.
     fn read(answer: Arc<Answer>, asked: &str, qtype: u16, order: Order) -> Message {
         let packet = question(asked, qtype).query(9, flag::RD, None);
         let request::Gate::Pass(request) = request::gate(&packet) else { panic!("refused") };
@@ -178,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_answer_made_once_gets_an_alias_in_front() {
-        // As the index keeps it: made for no name, two addresses.
+        // As the index stores it: encoded for no name, two addresses.
         let stored = Encoder::build(0, |e| {
             e.flags(flag::AA);
             e.address(Section::Answer, Owner::ASKED, 5, [10, 0, 0, 1].into());
@@ -196,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_section_comes_along_and_a_denial_has_no_alias() {
-        // The SOA of a zone that ends the question, made for the zone's own name.
+        // The SOA of a zone that ends the question, encoded for the zone's own name.
         let zone = name("cluster.local.");
         let denial = Encoder::build(zone.len(), |e| {
             e.rcode(rcode::NOERROR);

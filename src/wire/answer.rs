@@ -1,4 +1,4 @@
-//! An answer, encoded once: everything that stands behind the question.
+//! An answer, encoded once: everything after the question.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,34 +12,35 @@ use super::types::rtype;
 
 /// Everything after the question, encoded. Shared between queries and never changed.
 ///
-/// Offsets count from the first octet behind the question. Compression pointers either lead to the
-/// start of the question's name, which stands at offset 12 of every message, or are counted from the
-/// question's end and listed in `pointers`, so that they can be moved when the question has another
-/// length than the one they were written for.
+/// Offsets count from the first octet after the question. A compression pointer either leads to the
+/// question's name, which is at offset 12 of every message, or counts from the question's end.
+/// Pointers of the second kind are listed in `pointers`, so that they can be moved if the question
+/// has another length than the one they were written for.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The RCODE, up to 12 bits (RFC 6891 section 6.1.3).
     pub rcode: u16,
-    /// The header bits that the answer decides: AA, TC, RA, AD (see [`flag`](super::request::flag)).
+    /// The header bits that the answer decides: AA, TC, RA, AD (see
+    /// [`flag`](super::request::flag)).
     pub flags: u16,
-    /// Records in Answer, Authority and Additional, OPT not counted.
+    /// The number of records in Answer, Authority and Additional, without the OPT.
     pub counts: [u16; 3],
     pub(super) bytes: Vec<u8>,
     pub(super) records: Vec<Mark>,
     pub(super) pointers: Vec<u16>,
-    /// Octets of the name that `pointers` were written for.
+    /// Length in octets of the name that `pointers` were written for.
     pub(super) asked: u8,
-    /// Octets that the records have without compression, the name that was asked not counted.
+    /// Length in octets of the uncompressed records, without the name in the question.
     pub(super) plain: u32,
-    /// How often the name that was asked stands in the records.
+    /// How often the records contain the name in the question.
     pub(super) asked_for: u16,
-    /// Whether records may be put in another order without breaking a pointer.
+    /// Whether records may be reordered without breaking a pointer.
     pub(super) movable: bool,
-    /// EDNS options that came with an upstream's reply, as they stand in an OPT.
+    /// EDNS options of an upstream's reply, in OPT wire form.
     pub options: Vec<u8>,
 }
 
-/// Where one record and its TTL stand.
+/// The offsets of one record and its TTL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) at: u16,
@@ -51,16 +52,16 @@ pub(super) struct Mark {
 pub enum Section {
     /// What was asked for.
     Answer,
-    /// Who is responsible.
+    /// The responsible name servers.
     Authority,
-    /// What will be asked next.
+    /// Records that the client is likely to need next.
     Additional,
 }
 
-/// One record as it stands in an answer.
+/// One record of an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
-    /// The section it stands in.
+    /// Its section.
     pub section: Section,
     /// Its type.
     pub rtype: u16,
@@ -68,49 +69,49 @@ pub struct Record<'a> {
     pub class: u16,
     /// Its TTL in seconds.
     pub ttl: u32,
-    /// Its data as it is on the wire; names in it may be compressed.
+    /// Its data in wire form; names in it may be compressed.
     pub rdata: &'a [u8],
 }
 
 impl Answer {
-    /// An answer without records.
+    /// Returns an answer without records.
     #[must_use]
     pub fn empty(rcode: u16) -> Self {
         Self { rcode, movable: true, ..Self::default() }
     }
 
-    /// The records in order.
+    /// Returns the records in order.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.records.len()).map(|index| self.record(index))
     }
 
-    /// Records in a section.
+    /// Returns the records of a section.
     pub fn section(&self, section: Section) -> impl Iterator<Item = Record<'_>> {
         let before: usize = self.counts[..section as usize].iter().map(|&n| usize::from(n)).sum();
         (before..before + usize::from(self.counts[section as usize])).map(|index| self.record(index))
     }
 
-    /// The types of the records in a section.
+    /// Returns the types of the records in a section.
     pub fn rtypes(&self, section: Section) -> impl Iterator<Item = u16> {
         let before: usize = self.counts[..section as usize].iter().map(|&n| usize::from(n)).sum();
         (before..before + usize::from(self.counts[section as usize])).map(|index| self.rtype_at(index))
     }
 
-    /// The smallest TTL of all records in seconds, or `None` without records.
+    /// Returns the smallest TTL of all records in seconds, or `None` without records.
     #[must_use]
     pub fn min_ttl(&self) -> Option<u32> {
         self.records().map(|record| record.ttl).min()
     }
 
-    /// Octets of the records without compression: what metrics and log lines count. `asked` are the octets of the
-    /// name in the question.
+    /// Returns the length of the uncompressed records in octets, which metrics and log lines count.
+    /// `asked` is the length of the name in the question.
     #[must_use]
     pub fn plain_len(&self, asked: usize) -> usize {
         self.plain as usize + usize::from(self.asked_for) * asked
     }
 
-    /// Whether every record is of this type, stands in Answer, and belongs to the name in the question by a pointer to it,
-    /// as in most answers.
+    /// Returns whether all records are of this type, in Answer, and owned by the name in the
+    /// question through a pointer. Most answers are like this.
     #[must_use]
     pub fn is_all_of_asked(&self, rtype: u16) -> bool {
         let is_asked = |mark: &Mark| {
@@ -122,20 +123,20 @@ impl Answer {
         self.counts[1] == 0 && self.counts[2] == 0 && self.records.iter().all(is_asked)
     }
 
-    /// Octets on the wire behind the question.
+    /// Returns the octets on the wire after the question.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Octets of memory that the answer takes.
+    /// Returns the memory that the answer takes, in octets.
     #[must_use]
     pub fn memory_len(&self) -> usize {
         let marks = self.records.capacity() * size_of::<Mark>() + self.pointers.capacity() * size_of::<u16>();
         size_of::<Self>() + self.bytes.capacity() + self.options.capacity() + marks
     }
 
-    /// Gives back memory that it does not need: for answers that are kept.
+    /// Frees unused memory, for answers that are kept.
     pub fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
         self.records.shrink_to_fit();
@@ -143,18 +144,19 @@ impl Answer {
         self.options.shrink_to_fit();
     }
 
-    /// Whether records may be put in another order.
+    /// Returns whether records may be reordered.
     #[must_use]
     pub fn is_movable(&self) -> bool {
         self.movable
     }
 
-    /// The owner of the record at `index`, in message order, where `asked` is the name in the question.
+    /// Returns the owner of the record at `index`, in message order, for the question's name
+    /// `asked`.
     #[must_use]
     pub fn owner(&self, index: usize, asked: &[u8]) -> Option<Name> {
         let (mut from, mut at) = (&*self.bytes, usize::from(self.records.get(index)?.at));
         let mut wire = Vec::with_capacity(MAX_NAME);
-        // Labels and pointers together are never more than the octets of a name.
+        // Labels and pointers together never exceed the octets of a name.
         for _ in 0..MAX_NAME {
             let len = usize::from(*from.get(at)?);
             if len & 0xC0 == 0xC0 {
@@ -176,7 +178,7 @@ impl Answer {
         None
     }
 
-    /// The whole message behind `question`: for decoding.
+    /// Returns the whole message with `question`, for decoding.
     ///
     /// Its name must be as long as the one that the answer was made for; the id is 0.
     #[must_use]
@@ -192,7 +194,7 @@ impl Answer {
         message
     }
 
-    /// The record at `index`, in message order.
+    /// Returns the record at `index`, in message order.
     #[must_use]
     pub(super) fn record(&self, index: usize) -> Record<'_> {
         let mark = self.records[index];
@@ -213,12 +215,12 @@ impl Answer {
         }
     }
 
-    /// Where the record at `index` ends.
+    /// Returns where the record at `index` ends.
     pub(super) fn record_end(&self, index: usize) -> usize {
         self.records.get(index + 1).map_or(self.bytes.len(), |next| usize::from(next.at))
     }
 
-    /// The type of the record at `index`.
+    /// Returns the type of the record at `index`.
     pub(super) fn rtype_at(&self, index: usize) -> u16 {
         let at = usize::from(self.records[index].ttl_at);
         u16::from_be_bytes([self.bytes[at - 4], self.bytes[at - 3]])
@@ -235,7 +237,7 @@ impl Answer {
 }
 
 impl Record<'_> {
-    /// Whether the data is an address that clients may be given in any order.
+    /// Returns whether the data is an address that clients may be given in any order.
     #[must_use]
     pub fn is_address(&self) -> bool {
         matches!(self.rtype, rtype::A | rtype::AAAA)
@@ -244,17 +246,18 @@ impl Record<'_> {
 
 //----------- The pool -------------------------------------------------------
 
-/// Answers kept by each thread for reuse; more would only hold memory.
+/// Number of answers that each thread keeps for reuse; more would only hold memory.
 const POOL: usize = 64;
 
-/// An answer that once was huge is not kept.
+/// Maximum capacity of an answer in the pool, in octets.
 const MAX_KEPT: usize = 16 << 10;
 
 thread_local! {
     static ANSWERS: RefCell<Vec<Arc<Answer>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An [`Answer`] made for one query, from this thread's pool: it allocates nothing once the pool is warm.
+/// Returns an [`Answer`] for one query from this thread's pool. Allocates nothing once the pool is
+/// warm.
 ///
 /// `asked` is the length in octets of the name in the question.
 pub fn scratch(asked: usize, fill: impl FnOnce(&mut Answer)) -> Arc<Answer> {
@@ -264,19 +267,19 @@ pub fn scratch(asked: usize, fill: impl FnOnce(&mut Answer)) -> Arc<Answer> {
         fill(inner);
         return answer;
     }
-    // What is in the pool has no other owner; if it ever had, a new one is right as well.
+    // Answers in the pool have no other owner; if one ever had, a new answer is right as well.
     let mut inner = Answer::default();
     inner.clear(asked);
     fill(&mut inner);
     Arc::new(inner)
 }
 
-/// Gives an answer back to the pool when nobody else holds it.
+/// Returns an answer to the pool if it has no other owner.
 pub fn recycle(mut answer: Arc<Answer>) {
     if Arc::get_mut(&mut answer).is_some_and(|inner| inner.bytes.capacity() <= MAX_KEPT) {
         ANSWERS.with_borrow_mut(|pool| {
             if pool.len() < POOL {
-                // All of its places at once: one allocation in the life of a thread.
+                // Reserves all places at once: one allocation in the life of a thread.
                 pool.reserve_exact(POOL - pool.len());
                 pool.push(answer);
             }

@@ -1,4 +1,4 @@
-//! Building an [`Answer`] record by record.
+//! Builds an [`Answer`] record by record.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::name::{MAX_NAME, Name};
 use super::request::{HEADER, flag};
 use super::types::{class, rtype};
 
-/// Octets that the records of one answer may have: a TCP message less header, question and OPT.
+/// Maximum octets of an answer's records: a TCP message less header, question and OPT.
 const MAX_BYTES: usize = 65_535 - HEADER - 259 - 11;
 
 //----------- Encoder --------------------------------------------------------
@@ -16,11 +16,11 @@ const MAX_BYTES: usize = 65_535 - HEADER - 259 - 11;
 pub struct Encoder<'a> {
     answer: &'a mut Answer,
     class: u16,
-    /// The record that is being written has a name that is too long.
+    /// Whether the record that is being written has a name that is too long.
     too_long: bool,
 }
 
-/// A name as it is to be written: some labels, and then the rest of it by reference.
+/// A name to be written: some labels, and the rest by reference.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
     labels: &'a [u8],
@@ -32,16 +32,16 @@ pub struct Owner<'a> {
 pub enum Tail {
     /// With the root label.
     Root,
-    /// With the name that was asked, in the client's case.
+    /// With the name in the question, in the client's case.
     Asked,
-    /// With the last octets of the name that was asked, in the client's case: a zone, counted with its
-    /// root label.
+    /// With a zone: the last octets of the name in the question, root label included, in the
+    /// client's case.
     AskedEnd(u8),
     /// With a name that was written before.
     Written(Written),
 }
 
-/// A name that stands in an answer, for later names to point to.
+/// A name that was written into an answer, so later names can point to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     at: u16,
@@ -49,7 +49,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// The same name without its first labels, which have so many octets.
+    /// Returns the same name without its first labels, which have `octets` octets.
     #[must_use]
     pub fn after(self, octets: usize) -> Self {
         Self { at: self.at + octets as u16, plain: self.plain - octets as u16 }
@@ -60,25 +60,25 @@ impl<'a> Owner<'a> {
     /// The name in the question.
     pub const ASKED: Self = Self { labels: &[], tail: Tail::Asked };
 
-    /// `labels` (length octets and labels, no root label), then `tail`.
+    /// Returns the name with `labels` (length octets and labels, no root label), then `tail`.
     #[must_use]
     pub fn new(labels: &'a [u8], tail: Tail) -> Self {
         Self { labels, tail }
     }
 
-    /// A whole name, written out.
+    /// Returns a whole name, written out.
     #[must_use]
     pub fn name(name: &'a Name) -> Self {
         Self { labels: &name.wire()[..name.len() - 1], tail: Tail::Root }
     }
 
-    /// The zone that ends the name in the question.
+    /// Returns the zone of `len` octets that ends the name in the question.
     #[must_use]
     pub fn zone(len: usize) -> Self {
         Self { labels: &[], tail: Tail::AskedEnd(len as u8) }
     }
 
-    /// A name written before.
+    /// Returns a name that was written before.
     #[must_use]
     pub fn written(written: Written) -> Self {
         Self { labels: &[], tail: Tail::Written(written) }
@@ -86,12 +86,13 @@ impl<'a> Owner<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Adds to `answer`, which was made for a name of some length (see [`scratch`](super::answer::scratch)).
+    /// Returns an encoder for `answer`, which is prepared for a name of known length (see
+    /// [`scratch`](super::answer::scratch)).
     pub fn new(answer: &'a mut Answer) -> Self {
         Self { answer, class: class::IN, too_long: false }
     }
 
-    /// A fresh answer for a name of `asked` octets, to be kept.
+    /// Builds a new answer for a name of `asked` octets, to be kept.
     #[must_use]
     pub fn build(asked: usize, fill: impl FnOnce(&mut Encoder<'_>)) -> Answer {
         let mut answer = Answer::default();
@@ -111,15 +112,16 @@ impl<'a> Encoder<'a> {
         self.answer.flags |= flags;
     }
 
-    /// Gives the records that follow another class than IN, and says which one they had.
+    /// Sets the class of the records that follow (IN by default) and returns the previous one.
     pub fn class(&mut self, class: u16) -> u16 {
         std::mem::replace(&mut self.class, class)
     }
 
-    /// Adds one record that lives for `ttl` seconds; `data` writes what stands behind RDLENGTH.
+    /// Adds one record that lives for `ttl` seconds; `data` writes what follows RDLENGTH.
     ///
-    /// A record that no message could hold any more is left out: TC is set if the client would miss it. So is a record
-    /// with a name of more than 255 octets (RFC 1035 section 2.3.4), without TC: no message can hold it at all.
+    /// A record that no longer fits into any message is left out, and TC is set if the client would
+    /// miss it. A record with a name of more than 255 octets (RFC 1035 section 2.3.4) is left out
+    /// without TC, since no message can hold it.
     pub fn record<T>(
         &mut self,
         section: Section,
@@ -163,7 +165,7 @@ impl<'a> Encoder<'a> {
         };
     }
 
-    /// Adds a record whose data is one name (PTR, NS), and says where that name stands.
+    /// Adds a record whose data is one name (PTR, NS), and returns where that name was written.
     pub fn pointer(
         &mut self,
         section: Section,
@@ -209,52 +211,54 @@ impl<'a> Encoder<'a> {
         self.answer.plain += bytes.len() as u32;
     }
 
-    /// A pointer to `target`, counted from the start of the question; `plain` octets stand for it.
+    /// Writes a pointer to `target`, counted from the start of the question, for `plain` octets.
     fn put_pointer(&mut self, target: usize, plain: usize) {
-        // Beyond 16 KiB nothing can be pointed to (RFC 1035 section 4.1.4); see `can_point`.
+        // A pointer cannot lead beyond 16 KiB (RFC 1035 section 4.1.4); see `can_point`.
         self.answer.bytes.extend_from_slice(&(0xC000 | (HEADER + target) as u16).to_be_bytes());
         self.answer.plain += plain as u32;
     }
 
-    /// Whether a record was left out because no message could hold more of them.
+    /// Returns whether a record was left out because the largest message is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.answer.flags & flag::TC != 0
     }
 
-    /// Records in a section so far.
+    /// Returns the number of records in a section so far.
     #[must_use]
     pub fn count(&self, section: Section) -> u16 {
         self.answer.counts[section as usize]
     }
 
-    /// Whether a name that stands there can be pointed to.
+    /// Returns whether later names can point to this one.
     #[must_use]
     pub fn can_point(&self, written: Written) -> bool {
-        // Room for a question that is longer than the one encoded for.
+        // Leaves room for a longer question than the one encoded for.
         HEADER + 255 + 4 + usize::from(written.at) < 0x4000
     }
 }
 
 //----------- Names ----------------------------------------------------------
 
-/// Names that may be pointed to; more would cost more than they save (RUSTSEC-2026-0119).
+/// Maximum number of names to point to; more would cost more than they save (RUSTSEC-2026-0119).
 const NAMES: usize = 16;
 
-/// Compression for an answer with names of all kinds: what was written before is pointed to, letter for letter.
+/// Compression for answers with names of all kinds: a name that was written before, in the same
+/// case, is replaced by a pointer.
 pub struct Names {
     known: Vec<(Name, Written)>,
     asked: Name,
 }
 
 impl Names {
-    /// Names of an answer to a question for `asked`, in the client's case.
+    /// Returns the names of an answer to a question for `asked`, in the client's case.
     #[must_use]
     pub fn new(asked: Name) -> Self {
         Self { known: Vec::new(), asked }
     }
 
-    /// Writes a name into the data of a record, for later names to point to: the record must not be moved.
+    /// Writes a name into the data of a record, for later names to point to. The record must not be
+    /// moved.
     pub fn put(&mut self, e: &mut Encoder<'_>, name: &Name) -> Written {
         let written = self.put_unnoted(e, name);
         if self.known.len() < NAMES {
@@ -269,7 +273,7 @@ impl Names {
         e.put_name(Owner::new(&name.wire()[..keep], tail))
     }
 
-    /// Adds a record of any name to the answer section; `data` writes what stands behind RDLENGTH.
+    /// Adds a record of any name to the answer section; `data` writes what follows RDLENGTH.
     pub fn record<T>(
         &mut self,
         e: &mut Encoder<'_>,
@@ -301,7 +305,7 @@ impl Names {
         result
     }
 
-    /// How many octets of the name have to be written, and how it goes on.
+    /// Returns how many octets of the name must be written, and the tail that follows them.
     fn shortest(&self, e: &Encoder<'_>, name: &Name) -> (usize, Tail) {
         let mut at = 0;
         for label in name.labels() {
@@ -322,7 +326,7 @@ impl Names {
     }
 }
 
-/// How many octets stand before `rest` in a name that ends in it, at a label.
+/// Returns how many octets precede `rest` in a name that ends in it at a label boundary.
 fn suffix_at(name: &Name, rest: &[u8]) -> Option<usize> {
     let front = name.len().checked_sub(rest.len())?;
     let mut at = 0;

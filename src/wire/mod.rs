@@ -1,26 +1,26 @@
 //! Bytes and their meaning: names, questions, OPT, ready-made answers and how they become replies.
 //!
-//! Pure: no clock, no sockets, no other room of the house. What is here runs for every query, so
-//! it allocates nothing on the way of an answer that is in memory.
+//! Pure code: no clock, no sockets, no use of other modules. It runs for every query, so it
+//! allocates nothing for an answer that is in memory.
 //!
 //! - [`name`]: a domain name in wire form, inline
 //! - [`request`]: header, question and OPT of a query, read in place
-//! - [`adopt`]: the records of one answer, taken into another
+//! - [`adopt`]: copies the records of one answer into another
 //! - [`answer`]: everything after the question, encoded once and shared
-//! - [`encode`]: building an [`Answer`](answer::Answer) record by record
+//! - [`encode`]: builds an [`Answer`](answer::Answer) record by record
 //! - [`option`]: the options of an OPT
 //! - [`own`]: each thread's own copies of answers that all threads send
 //! - [`presentation`]: one record as a line of a zone file
 //! - [`question`]: a question, and the message that asks it
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
-//! - [`rename`]: an answer written anew with other names
+//! - [`rename`]: rewrites an answer with other names
 //! - [`reply`]: an answer on its way up the chain, with the cheap changes made to it
-//! - [`mod@reverse`]: the address that a reverse name stands for
-//! - [`seen`]: what an answer holds already
+//! - [`mod@reverse`]: the address that a reverse name represents
+//! - [`seen`]: what an answer already contains
 //! - [`soa`]: the SOA record of a zone, alone or in a denial
 //! - [`text`]: a domain name as text
-//! - [`translate`]: an answer with IPv6 addresses that stand for those of IPv4
-//! - [`mod@write`]: splicing a reply behind the question that was asked
+//! - [`translate`]: answers with IPv6 addresses that represent IPv4 addresses
+//! - [`mod@write`]: copies an answer into a reply, behind the client's question
 
 pub mod adopt;
 pub mod answer;

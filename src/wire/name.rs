@@ -15,8 +15,8 @@ pub const MAX_LABEL: usize = 63;
 
 /// A fully qualified domain name: length octets and labels, the root label last.
 ///
-/// Inline and `Copy`, so that a query can carry one without allocating. Comparison and hashing look
-/// at the octets as they are; names that must compare without regard to case are lower-cased first
+/// Inline and `Copy`, so that a query can carry one without allocating. Comparison and hashing use
+/// the octets as they are; lower-case names first to compare them without regard to case
 /// ([`Name::lowered`]).
 #[derive(Clone, Copy)]
 pub struct Name {
@@ -24,16 +24,16 @@ pub struct Name {
     octets: [u8; MAX_NAME],
 }
 
-/// Why a text is no domain name.
+/// Why a text is not a domain name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
-    /// A label of no octets that is not the root's.
+    /// An empty label other than the root's.
     EmptyLabel,
     /// A label of more than 63 octets.
     LongLabel,
     /// More than 255 octets in all.
     LongName,
-    /// A backslash that is followed by neither three digits up to 255 nor a character.
+    /// A backslash without three digits up to 255 or a character after it.
     BadEscape,
 }
 
@@ -64,9 +64,9 @@ impl Name {
         name.end().ok_or(NameError::LongName)
     }
 
-    /// Takes over octets that are known to be a whole name in wire form without compression.
+    /// Returns the name if the octets are a whole name in wire form without compression.
     ///
-    /// Returns `None` when they are not.
+    /// Returns `None` if they are not.
     #[must_use]
     pub fn from_wire(wire: &[u8]) -> Option<Self> {
         let mut at = 0;
@@ -85,20 +85,20 @@ impl Name {
         Some(Self { len: wire.len() as u8, octets })
     }
 
-    /// The name of a question that [`gate`](super::request::gate) has let through, in lower case.
+    /// Returns the name of a question that [`gate`](super::request::gate) accepted, in lower case.
     pub(super) fn of_question(wire: &[u8]) -> Self {
         debug_assert!(Self::from_wire(wire).is_some());
         let mut name = Self { len: wire.len() as u8, octets: [0; MAX_NAME] };
         let octets = &mut name.octets[..wire.len()];
         octets.copy_from_slice(wire);
-        // Length octets are at most 63, below 'A': lower-casing the whole is safe.
+        // Length octets are at most 63, below 'A': lower-casing the whole name is safe.
         octets.make_ascii_lowercase();
         name
     }
 
     /// Reads a name, compressed or not, at `at` of `message`; returns it and where it ends.
     ///
-    /// Pointers must go strictly backward, so a message cannot make this loop (RFC 9267 section 2).
+    /// Pointers must lead strictly backward, so no message can cause a loop (RFC 9267 section 2).
     #[must_use]
     pub fn from_message(message: &[u8], at: usize) -> Option<(Self, usize)> {
         let mut name = Self { len: 0, octets: [0; MAX_NAME] };
@@ -124,58 +124,58 @@ impl Name {
         }
     }
 
-    /// The octets on the wire.
+    /// Returns the octets on the wire.
     #[must_use]
     pub fn wire(&self) -> &[u8] {
         &self.octets[..usize::from(self.len)]
     }
 
-    /// How many octets the name has on the wire, the root label included.
+    /// Returns the length on the wire in octets, the root label included.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "no name is empty: the root has one octet")]
     pub fn len(&self) -> usize {
         usize::from(self.len)
     }
 
-    /// Whether this is `.`.
+    /// Returns whether this is `.`.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.len == 1
     }
 
-    /// The same name with ASCII letters in lower case (RFC 4343).
+    /// Returns the name with ASCII letters in lower case (RFC 4343).
     #[must_use]
     pub fn lowered(mut self) -> Self {
-        // Length octets are at most 63, below 'A': lower-casing the whole is safe.
+        // Length octets are at most 63, below 'A': lower-casing the whole name is safe.
         self.octets[..usize::from(self.len)].make_ascii_lowercase();
         self
     }
 
-    /// Whether this name is `zone` or lies below it. Both in lower case.
+    /// Returns whether this name is `zone` or lies below it. Both must be in lower case.
     #[must_use]
     pub fn is_under(&self, zone: &Self) -> bool {
         self.prefix_len(zone).is_some()
     }
 
-    /// How many octets stand before `zone` when this name is `zone` or lies below it.
+    /// Returns how many octets precede `zone` if this name is `zone` or lies below it.
     #[must_use]
     pub fn prefix_len(&self, zone: &Self) -> Option<usize> {
         let at = self.len().checked_sub(zone.len())?;
         (self.wire()[at..] == *zone.wire() && self.starts_label(at)).then_some(at)
     }
 
-    /// The labels from the left, without the root's.
+    /// Returns the labels from the left, without the root's.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> + Clone {
         labels(self.wire())
     }
 
-    /// How many labels there are, the root's not counted.
+    /// Returns the number of labels, without the root's.
     #[must_use]
     pub fn label_count(&self) -> usize {
         self.labels().count()
     }
 
-    /// This name with `labels` put in front, or `None` when that would be too long.
+    /// Returns this name with `labels` put in front, or `None` if that is too long.
     #[must_use]
     pub fn below<'a>(&self, labels: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut name = Self { len: 0, octets: [0; MAX_NAME] };
@@ -188,7 +188,7 @@ impl Name {
         name.end()
     }
 
-    /// The name without its first label; the root stays the root.
+    /// Returns the name without its first label; the parent of the root is the root.
     #[must_use]
     pub fn parent(&self) -> Self {
         let skip = if self.is_root() { 0 } else { 1 + usize::from(self.octets[0]) };
@@ -211,7 +211,7 @@ impl Name {
         if label.len() > MAX_LABEL {
             return Err(NameError::LongLabel);
         }
-        // One octet stays free for the root label.
+        // One octet is reserved for the root label.
         if at + 1 + label.len() + 1 > MAX_NAME {
             return Err(NameError::LongName);
         }
@@ -232,7 +232,7 @@ impl Name {
     }
 }
 
-/// The labels of a name in wire form, from the left, without the root's.
+/// Returns the labels of a name in wire form, from the left, without the root's.
 pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let mut rest = wire;
     std::iter::from_fn(move || {
@@ -261,7 +261,8 @@ impl Hash for Name {
 }
 
 impl fmt::Display for Name {
-    /// Presentation form, fully qualified; `.`, `\` and what is not printable is escaped.
+    /// Writes presentation form, fully qualified. Escapes `.`, `\` and octets that are not
+    /// printable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_text(self.wire(), f)
     }
@@ -347,7 +348,7 @@ mod tests {
         assert!(!name("acluster.local.").is_under(&zone));
         assert!(!name("local.").is_under(&zone));
         assert!(name("x.").is_under(&Name::ROOT));
-        // The tail of a label may spell the zone's octets, length octet and all.
+        // The tail of a label may look like the zone's octets, length octet included.
         let mut wire = vec![9, b'a'];
         wire.extend_from_slice(&name("cluster.").wire()[..8]);
         wire.push(0);

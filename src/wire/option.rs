@@ -1,4 +1,4 @@
-//! The options of an OPT, read one by one and written.
+//! The options of an OPT: reading and writing.
 
 /// One EDNS option (RFC 6891 section 6.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct EdnsOption<'a> {
 }
 
 impl EdnsOption<'_> {
-    /// Appends the option as it stands in an OPT.
+    /// Appends the option in OPT wire form.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.code.to_be_bytes());
         out.extend_from_slice(&(self.data.len() as u16).to_be_bytes());
@@ -18,20 +18,20 @@ impl EdnsOption<'_> {
     }
 }
 
-/// Reads the options of an OPT in their order. What is malformed ends it.
+/// Reads the options of an OPT in their order. Iteration ends at the first malformed option.
 #[derive(Debug, Clone)]
 pub struct EdnsOptions<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> EdnsOptions<'a> {
-    /// Reads the data of an OPT.
+    /// Returns a reader for the data of an OPT.
     #[must_use]
     pub fn new(data: &'a [u8]) -> Self {
         Self { rest: data }
     }
 
-    /// Whether all octets were read; false at the end if some are malformed.
+    /// Returns whether all octets were read; false at the end if some are malformed.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.rest.is_empty()

@@ -1,53 +1,55 @@
 //! Each thread's own copies of the stored answers that it sends most.
 //!
-//! A stored answer is shared, and whoever replies with it holds it meanwhile. So every worker writes its reference count
-//! twice a query, and for the answer that all clients ask for they do so at the same time: the line of memory with the
-//! count goes from core to core. A copy has a count that no other core wants.
+//! A stored answer is shared, and each reply holds a reference to it. So every worker writes its
+//! reference count twice a query. When all clients ask for one answer, the cache line with its
+//! count moves from core to core. No other core uses the count of a copy.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::answer::Answer;
 
-/// Copies that a thread keeps; each answer has one slot, by its address.
+/// Number of copies that a thread keeps; each answer has one slot, chosen by its address.
 const SLOTS: usize = 256;
 
-/// Octets that an answer may take. Bigger ones cost more to write than their count costs to share.
+/// Maximum octets of a copied answer. Writing a larger one costs more than sharing its count.
 const MOST: usize = 4096;
 
-/// Lead over the other answers of its slot with which an answer is copied. Of answers that are asked for in turn none
-/// gets it: their counts are not in demand, and the copies would drive each other out.
+/// An answer is copied once it leads the others of its slot by this much. Answers that are asked
+/// for in turn never get there: their counts are not contended, and their copies would evict each
+/// other.
 const ENOUGH: u8 = 8;
 
-/// The greatest lead: after so many queries for others, a copy that nobody asks for any more is gone.
+/// The greatest lead: after this many queries for other answers, an unused copy is dropped.
 const LEAD: u8 = 64;
 
 thread_local! {
     static COPIES: RefCell<Copies> = const { RefCell::new(Copies { slots: Vec::new() }) };
 }
 
-/// The answer itself, or this thread's copy of it: what a reply with a stored answer should hold.
+/// Returns the answer or this thread's copy of it: replies with a stored answer should hold this.
 #[must_use]
 pub fn own(answer: &Arc<Answer>) -> Arc<Answer> {
     COPIES.with_borrow_mut(|copies| copies.find(answer))
 }
 
 struct Copies {
-    /// Empty until it is needed.
+    /// Empty until first used.
     slots: Vec<Slot>,
 }
 
-/// Who leads at this slot: what is asked for more often than all others here together stays.
+/// The leader of a slot: an answer that is asked for more often than all others of the slot
+/// together stays.
 #[derive(Default)]
 struct Slot {
-    /// The address of the answer in the lead; what lies there is the same answer only while `kept` holds it.
+    /// The address of the leading answer; it identifies the answer only while `kept` holds it.
     address: usize,
     lead: u8,
     kept: Option<Kept>,
 }
 
 struct Kept {
-    /// Held so that no other answer can have its address.
+    /// Held so that no other answer can get its address.
     _answer: Arc<Answer>,
     copy: Arc<Answer>,
 }
@@ -79,7 +81,7 @@ impl Copies {
     }
 }
 
-/// Allocations begin at multiples of 16, so the lowest bits say nothing.
+/// Allocations are aligned to 16 octets, so the lowest bits carry no information.
 fn slot_of(address: usize) -> usize {
     const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
     ((address as u64).wrapping_mul(SPREAD) >> 32) as usize % SLOTS
@@ -94,7 +96,7 @@ mod tests {
         Arc::new(Answer::empty(rcode))
     }
 
-    /// Asks so often, and says whether the last reply holds a copy.
+    /// Asks `times` times; returns whether the last reply holds a copy.
     fn is_copied(answer: &Arc<Answer>, times: u8) -> bool {
         let mut last = own(answer);
         (1..times).for_each(|_| last = own(answer));
@@ -145,7 +147,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&hot), 1);
     }
 
-    /// An answer that a change has replaced is another answer, wherever it lies.
+    /// A changed answer is a new answer, wherever it lies in memory.
     #[test]
     fn a_new_answer_is_never_taken_for_the_old_one() {
         for turn in 0..1000 {

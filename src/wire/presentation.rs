@@ -1,6 +1,7 @@
-//! One record in presentation form, a line of a zone file (RFC 1035 section 5.1): `web.example. 60 IN A 192.0.2.1`.
+//! One record in presentation form, a line of a zone file (RFC 1035 section 5.1):
+//! `web.example. 60 IN A 192.0.2.1`.
 //!
-//! Types of other forms than those below are written as octets, `\# LENGTH HEX` (RFC 3597 section 5).
+//! Types not listed below are written as octets, `\# LENGTH HEX` (RFC 3597 section 5).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,13 +11,13 @@ use super::name::Name;
 use super::relay::Data;
 use super::types::{class, class_number, rtype, type_number};
 
-/// The TTL of a record that names none, in seconds.
+/// The TTL of a record that states none, in seconds.
 const DEFAULT_TTL: u32 = 3600;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
-    /// The name that it belongs to.
+    /// Its owner.
     pub owner: Name,
     /// Its type.
     pub rtype: u16,
@@ -28,17 +29,17 @@ pub struct Presented {
 }
 
 impl Presented {
-    /// Reads a record. Names without a dot at their end are complete.
+    /// Reads a record. Names without a final dot are complete.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
+    /// Returns a message for people that says what is wrong.
     pub fn read(line: &str) -> Result<Self, String> {
         let words = words(line)?;
         let [owner, rest @ ..] = &words[..] else { return Err("no record".to_owned()) };
         let mut record =
             Self { owner: owner.name()?, rtype: 0, class: class::IN, ttl: DEFAULT_TTL, data: Vec::with_capacity(32) };
         let mut rest = rest.iter();
-        // TTL and class stand in either order, and each may be left out.
+        // TTL and class may come in either order, and each may be left out.
         let (mut has_ttl, mut has_class) = (false, false);
         let kind = loop {
             let word = rest.next().ok_or("a record needs a type")?;
@@ -68,7 +69,7 @@ impl Presented {
         Ok(record)
     }
 
-    /// The name that it leads to, if it is an alias.
+    /// Returns the target if the record is an alias.
     #[must_use]
     pub fn alias(&self) -> Option<Name> {
         (self.rtype == rtype::CNAME).then(|| Name::from_wire(&self.data)).flatten()
@@ -116,7 +117,7 @@ fn known(kind: u16, words: &[Word<'_>], out: &mut Vec<u8>) -> Result<(), String>
     Ok(())
 }
 
-/// What the data of a record consist of.
+/// A part of the data of a record.
 #[derive(Clone, Copy)]
 enum Field {
     Name,
@@ -126,7 +127,7 @@ enum Field {
     Text,
 }
 
-/// The fields of a type whose data have always the same ones.
+/// Returns the fields of a type whose data always have the same ones.
 fn fields(kind: u16) -> Option<&'static [Field]> {
     use Field::{Long, Name, Seconds, Short, Text};
     Some(match kind {
@@ -156,7 +157,7 @@ fn unknown(words: &[Word<'_>], out: &mut Vec<u8>) -> Result<(), String> {
 
 //----------- Words ----------------------------------------------------------
 
-/// A word of the line; one in quotes may have spaces in it.
+/// A word of the line. A quoted word may contain spaces.
 #[derive(Clone, Copy)]
 struct Word<'a> {
     text: &'a str,
@@ -167,7 +168,7 @@ fn join(words: &[Word<'_>]) -> String {
     words.iter().map(|word| word.text).collect::<Vec<_>>().join(" ")
 }
 
-/// Cuts a line into words. Parentheses only group; a `;` begins a comment.
+/// Splits a line into words. Parentheses only group; a `;` begins a comment.
 fn words(line: &str) -> Result<Vec<Word<'_>>, String> {
     let separates = |c: char| c.is_ascii_whitespace() || matches!(c, '(' | ')');
     let (mut words, mut rest) = (Vec::new(), line.trim_start_matches(separates));
@@ -215,7 +216,7 @@ impl Word<'_> {
         Ok(())
     }
 
-    /// The octets that the word stands for.
+    /// Returns the octets that the word represents.
     fn octets(&self) -> Result<Vec<u8>, String> {
         let wrong = || format!("'{}' has an escape that is none", self.text);
         let (mut out, mut bytes) = (Vec::with_capacity(self.text.len()), self.text.bytes());
@@ -244,7 +245,7 @@ impl Word<'_> {
         Ok(())
     }
 
-    /// Writes a text as one string, or as several where it is longer than one may be.
+    /// Writes a text as one string, or as several if it is too long for one.
     fn put_strings(&self, out: &mut Vec<u8>) -> Result<(), String> {
         let octets = self.octets()?;
         if octets.is_empty() {
@@ -262,7 +263,7 @@ fn numbered(word: &str, kind: &str) -> Option<u16> {
     word.strip_prefix(kind)?.parse().ok()
 }
 
-/// Seconds, as in `60`, or `1h30m`.
+/// Reads seconds, as in `60`, or `1h30m`.
 fn ttl(text: &str) -> Option<u32> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return None;

@@ -1,4 +1,4 @@
-//! Records that are read, written into a message and read again by another codec.
+//! Records are read, written into a message, and read again by another codec.
 
 use hickory_proto::op::Message;
 

@@ -9,8 +9,8 @@ const OPT: usize = 11;
 
 /// A question (RFC 1035 section 4.1.2).
 ///
-/// It owns its name, inline and without allocation, because its holders keep one: a query, what is
-/// sent to an upstream, the key of a cache. Code that only reads a question borrows it.
+/// Owns its name, inline and without allocation, because its holders keep it: a query, an upstream
+/// exchange, a cache key. Code that only reads a question borrows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
     /// The name.
@@ -33,32 +33,34 @@ pub struct Opt<'a> {
 }
 
 impl Question {
-    /// A question in the class IN.
+    /// Returns a question in the class IN.
     #[must_use]
     pub fn new(name: Name, qtype: u16) -> Self {
         Self { name, qtype, qclass: class::IN }
     }
 
-    /// The question of `packet`, which `request` was read from, with its name in lower case.
+    /// Returns the question of `packet`, which `request` was read from, with its name in lower
+    /// case.
     #[must_use]
     pub fn received(packet: &[u8], request: &Request) -> Self {
         Self { name: request.name(packet), qtype: request.qtype, qclass: request.qclass }
     }
 
-    /// Octets of the question in a message.
+    /// Returns the length of the question in a message, in octets.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         self.name.len() + 4
     }
 
-    /// Appends the question as it stands in a message.
+    /// Appends the question in wire form.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.name.wire());
         out.extend_from_slice(&self.qtype.to_be_bytes());
         out.extend_from_slice(&self.qclass.to_be_bytes());
     }
 
-    /// Returns the query that asks it: `flags` is the second word of the header, opcode included.
+    /// Returns a query with this question; `flags` is the second word of the header, opcode
+    /// included.
     #[must_use]
     pub fn query(&self, id: u16, flags: u16, opt: Option<Opt<'_>>) -> Vec<u8> {
         let opt_len = opt.map_or(0, |opt| OPT + opt.options.len());
@@ -75,13 +77,13 @@ impl Question {
 }
 
 impl Opt<'_> {
-    /// An OPT without options and with DO clear.
+    /// Returns an OPT without options and with DO clear.
     #[must_use]
     pub fn of_size(size: u16) -> Self {
         Self { size, dnssec_ok: false, options: &[] }
     }
 
-    /// Appends the record: owner is the root, extended RCODE and version are 0.
+    /// Appends the record: its owner is the root, extended RCODE and version are 0.
     fn put(&self, out: &mut Vec<u8>) {
         out.push(0);
         out.extend_from_slice(&rtype::OPT.to_be_bytes());

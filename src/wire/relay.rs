@@ -1,4 +1,5 @@
-//! An upstream's reply as an [`Answer`]: relayed as it came, types that we do not know included.
+//! Reads an upstream's reply as an [`Answer`]. Records are relayed unchanged, unknown types
+//! included.
 
 use super::answer::{Answer, Mark};
 use super::encode::{Encoder, Owner, Tail};
@@ -12,16 +13,16 @@ use super::types::{class, rtype};
 /// Why an upstream's message cannot be relayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unusable {
-    /// It is no reply to the question: header, name, type or class differ.
+    /// It is not a reply to the question: header, name, type or class differ.
     OtherQuestion,
-    /// It cannot be read.
+    /// The message is malformed.
     Malformed,
 }
 
 /// Reads the reply of an upstream to a question, whose name is in lower case.
 ///
-/// Records stay as they are, byte for byte and in their order, unless a pointer leads into a record that
-/// could be moved: such an answer is written anew. AA, TC, RA and AD are the upstream's.
+/// Records stay as they are, byte for byte and in their order, unless a pointer leads into a record
+/// that could be moved: such an answer is rewritten. AA, TC, RA and AD are the upstream's.
 pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
     let header = message.get(..HEADER).ok_or(Unusable::Malformed)?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
@@ -30,7 +31,7 @@ pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
         _ => return Err(Unusable::OtherQuestion),
     };
     let fixed = message.get(at..at + 4).ok_or(Unusable::Malformed)?;
-    // The question must be written out: pointers behind it count from its end.
+    // The question must be written out: pointers after it count from its end.
     if at != HEADER + asked.len() {
         return Err(Unusable::Malformed);
     }
@@ -54,9 +55,10 @@ pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
 
 struct Walk<'a> {
     message: &'a [u8],
-    /// The offset behind the question.
+    /// The offset after the question.
     body: usize,
-    /// Whether some pointer is off, or would not be moved with the others: only an answer written anew will do.
+    /// Whether some pointer is wrong, or would not be moved with the others: the answer must be
+    /// rewritten.
     adrift: bool,
     answer: &'a mut Answer,
 }
@@ -74,7 +76,7 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// Takes over the record at `at`; returns where it ends.
+    /// Copies the record at `at`; returns where it ends.
     fn record(&mut self, at: usize, section: usize, mobile: &mut Vec<(usize, usize)>) -> Option<usize> {
         let (_, fixed) = Name::from_message(self.message, at)?;
         let head = self.message.get(fixed..fixed + 10)?;
@@ -94,7 +96,8 @@ impl Walk<'_> {
         self.answer.counts[section] += 1;
         self.clamp_ttl(start + fixed + 4 - at);
         self.answer.plain += (end - at) as u32;
-        // A record only moves if an OPT stood before it: then pointers behind that are off, and all is written anew.
+        // A record moves only after an OPT. Later pointers are wrong then, and the answer is
+        // rewritten.
         self.adrift |= moved != at;
         self.pointer_at(at, at)?;
         for (name, skip) in names_in(kind) {
@@ -118,10 +121,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Notes the pointer that ends the name at `here`, if one does.
+    /// Records the pointer that ends the name at `here`, if there is one.
     fn pointer_at(&mut self, record: usize, here: usize) -> Option<()> {
         let (name, end) = Name::from_message(self.message, here)?;
-        // A pointer to the root is longer than the root: what is written is counted already.
+        // A pointer to the root is longer than the root, and its octets are counted already.
         self.answer.plain = self.answer.plain + name.len() as u32 - (end - here) as u32;
         let Some((at, target)) = next_pointer(self.message, here)? else { return Some(()) };
         if target != HEADER {
@@ -130,7 +133,8 @@ impl Walk<'_> {
         }
         let mut from = target;
         while let Some((at, target)) = next_pointer(self.message, from)? {
-            // The names in front have noted their own. One that stands elsewhere, in a TXT say, would not be moved.
+            // Earlier names have recorded their own pointers. A pointer elsewhere, in a TXT for
+            // example, would not be moved.
             let is_noted = |at: usize| self.answer.pointers.binary_search(&((at - self.body) as u16)).is_ok();
             self.adrift |= target != HEADER && !(at >= self.body && is_noted(at));
             from = target;
@@ -138,7 +142,7 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// An answer whose pointers lead into addresses or MX records cannot be put in another order.
+    /// Clears `movable` if pointers lead into addresses or MX records.
     fn find_unsafe_pointers(&mut self, mobile: &[(usize, usize)]) {
         let body = self.body;
         let leads_into_mobile = self.answer.pointers.iter().any(|&pointer| {
@@ -150,7 +154,7 @@ impl Walk<'_> {
         self.answer.movable &= !leads_into_mobile && (sorted || self.answer.pointers.is_empty());
     }
 
-    /// Whether aliases stand first in each section, and addresses and MX last.
+    /// Returns whether aliases come first in each section, and addresses and MX last.
     fn sections_are_sorted(&self) -> bool {
         let answer = &*self.answer;
         let rank = |index: usize| match answer.rtype_at(index) {
@@ -168,9 +172,10 @@ impl Walk<'_> {
     }
 }
 
-/// The pointer that ends the labels at `at`, and where it leads; `Some(None)` if the root label does.
+/// Returns the pointer that ends the labels at `at`, and its target; `Some(None)` if the root label
+/// ends them.
 ///
-/// Nothing may point into the header, which is another one in every reply.
+/// Nothing may point into the header, which differs in every reply.
 fn next_pointer(message: &[u8], mut at: usize) -> Option<Option<(usize, usize)>> {
     loop {
         match *message.get(at)? {
@@ -184,8 +189,8 @@ fn next_pointer(message: &[u8], mut at: usize) -> Option<Option<(usize, usize)>>
     }
 }
 
-/// Names in the data of types that may be compressed (RFC 3597 section 4), as (how many, octets before).
-/// SRV targets should not be compressed (RFC 2782), but some servers do.
+/// Returns the names in the data of types that may be compressed (RFC 3597 section 4), as (how
+/// many, octets before). SRV targets should not be compressed (RFC 2782), but some servers do it.
 fn names_in(kind: u16) -> &'static [(u8, usize)] {
     match kind {
         2..=5 | 7..=9 | 12 | rtype::DNAME => &[(1, 0)],
@@ -198,11 +203,12 @@ fn names_in(kind: u16) -> &'static [(u8, usize)] {
 
 //----------- Writing anew ---------------------------------------------------
 
-/// Writes an answer anew, with pointers to the question alone, so that its records may be moved.
+/// Rewrites an answer with pointers to the question only, so that its records may be moved.
 ///
-/// Names are read from the upstream's `message`, whose question ends at `body`. Returns whether that could be done.
+/// Names are read from the upstream's `message`, whose question ends at `body`. Returns whether
+/// this succeeded.
 fn rewrite(answer: &mut Answer, message: &[u8], body: usize, asked: &Name) -> bool {
-    // What we write is of class IN; another class keeps its bytes and its order.
+    // Rewritten records have class IN; an answer with another class keeps its bytes and its order.
     if answer.records().any(|record| record.class != class::IN) {
         return false;
     }
@@ -238,13 +244,13 @@ fn rewrite(answer: &mut Answer, message: &[u8], body: usize, asked: &Name) -> bo
 pub(super) struct Data<'a> {
     pub(super) message: &'a [u8],
     pub(super) rtype: u16,
-    /// Where the data begin in the message.
+    /// The offset of the data in the message.
     pub(super) at: usize,
     pub(super) len: usize,
 }
 
 impl Data<'_> {
-    /// Writes the data anew; `put` writes the names in it that may be compressed.
+    /// Rewrites the data; `put` writes the names in it that may be compressed.
     pub(super) fn rewrite(&self, e: &mut Encoder<'_>, mut put: impl FnMut(&mut Encoder<'_>, &Name)) {
         let mut here = self.at;
         for &(count, before) in names_in(self.rtype) {
@@ -253,7 +259,7 @@ impl Data<'_> {
             for _ in 0..count {
                 let Some((name, end)) = Name::from_message(self.message, here) else { return };
                 match self.rtype {
-                    // A target is not compressed (RFC 2782), nor is a DNAME (RFC 6672 section 2.5).
+                    // SRV (RFC 2782) and DNAME targets (RFC 6672 section 2.5) are not compressed.
                     rtype::SRV | rtype::DNAME => {
                         e.put_name(Owner::name(&name));
                     }
@@ -266,7 +272,7 @@ impl Data<'_> {
     }
 }
 
-/// `name`, as a pointer to the question where it is the question's own.
+/// Returns `name`, with a pointer to the question if it is the same name.
 pub(super) fn shortened<'a>(name: &'a Name, asked: &Name) -> Owner<'a> {
     if name == asked && !name.is_root() { Owner::new(&[], Tail::Asked) } else { Owner::name(name) }
 }
@@ -296,7 +302,7 @@ mod tests {
         Question::new(Name::from_text(name).expect("a name"), qtype)
     }
 
-    /// The reply to `question` that a client gets, decoded by hickory.
+    /// Returns the reply to `question` as a client gets it, decoded by hickory.
     fn relayed(answer: Answer, question: &str, qtype: u16, order: reply::Order) -> Message {
         let packet = asking(question, qtype).query(9, flag::RD, None);
         let request::Gate::Pass(request) = request::gate(&packet) else { panic!("refused") };
@@ -326,7 +332,7 @@ mod tests {
 
     #[test]
     fn pointers_into_records_that_move_are_written_anew() {
-        // MX targets are pointed to from Additional, and MX records are shuffled.
+        // Additional points to MX targets, and MX records are shuffled.
         let mx = |n: u16, host: &str| Record::from_rdata(h("example."), 60, RData::MX(MX::new(n, h(host))));
         let a = |host: &str, n| Record::from_rdata(h(host), 60, RData::A(A::new(192, 0, 2, n)));
         let (answers, glue) =

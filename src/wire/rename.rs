@@ -1,4 +1,5 @@
-//! An answer written anew with other names, for a client that asked for another name than the chain did.
+//! Rewrites an answer with other names, for a client that asked for another name than the chain
+//! did.
 
 use std::sync::Arc;
 
@@ -10,20 +11,20 @@ use super::question::Question;
 use super::relay::Data;
 use super::types::rtype;
 
-/// What becomes of the records of an answer.
+/// How the records of an answer change.
 pub trait Renaming {
-    /// The name that a record belongs to.
+    /// Returns the new owner of a record.
     fn owner(&self, name: Name) -> Name;
-    /// The name that a record leads to.
+    /// Returns the new target of a record.
     fn target(&self, name: Name) -> Name;
-    /// The TTL of a record, in seconds.
+    /// Returns the new TTL of a record, in seconds.
     fn ttl(&self, ttl: u32) -> u32;
 }
 
 /// Returns the answer to `question` as the answer to a client's question for `asked`.
 ///
-/// `asked` is in the client's case, which its name gets wherever it stands. `ttl` (seconds) takes
-/// the place of the records' own before it is changed.
+/// `asked` is in the client's case, which is used wherever the name occurs. `ttl` (seconds)
+/// replaces the records' own TTLs before they are changed.
 #[must_use]
 pub fn renamed(
     answer: &Answer,
@@ -37,7 +38,7 @@ pub fn renamed(
     let mut renamed = Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
         e.flags(answer.flags);
-        // Aliases in front keep their place whatever the order, so later names may point to them.
+        // Leading aliases keep their place in every order, so later names may point to them.
         let mut aliases = true;
         for index in 0..answer.records.len() {
             let Some((owner, fixed)) = records.owner(index) else { continue };
@@ -55,13 +56,13 @@ pub fn renamed(
     Arc::new(renamed)
 }
 
-/// `asked` if it is the same name.
+/// Returns `asked` if it is the same name in any case, else `name`.
 fn in_case_of(asked: &Name, name: Name) -> Name {
     if name.wire().eq_ignore_ascii_case(asked.wire()) { *asked } else { name }
 }
 
-/// Writes the data of a record anew, with another name as its target. `noted` says whether later
-/// names may point to it.
+/// Rewrites the data of a record with another name as its target. `noted` says whether later names
+/// may point to it.
 fn put(data: &Data<'_>, e: &mut Encoder<'_>, names: &mut Names, noted: bool, change: impl Fn(Name) -> Name) {
     let target = target(data).and_then(|at| Some((at, Name::from_message(data.message, at)?)));
     let Some((at, (name, mut end))) = target else {
@@ -72,7 +73,7 @@ fn put(data: &Data<'_>, e: &mut Encoder<'_>, names: &mut Names, noted: bool, cha
     e.put(&data.message[data.at..at]);
     let name = change(name);
     let _ = match data.rtype {
-        // Not to be compressed: RFC 2782, RFC 3403 section 4.1, RFC 6672 section 2.5.
+        // Must not be compressed: RFC 2782, RFC 3403 section 4.1, RFC 6672 section 2.5.
         rtype::SRV | rtype::NAPTR | rtype::DNAME => e.put_name(Owner::name(&name)),
         _ if noted => names.put(e, &name),
         _ => names.put_unnoted(e, &name),
@@ -86,13 +87,13 @@ fn put(data: &Data<'_>, e: &mut Encoder<'_>, names: &mut Names, noted: bool, cha
     e.put(data.message.get(end..data.at + data.len).unwrap_or_default());
 }
 
-/// Where the target stands in the message. Returns `None` if the type has none.
+/// Returns the target's offset in the message, or `None` if the type has no target.
 fn target(data: &Data<'_>) -> Option<usize> {
     match data.rtype {
         rtype::NS | rtype::CNAME | rtype::SOA | rtype::PTR | rtype::DNAME => Some(data.at),
         rtype::MX => Some(data.at + 2),
         rtype::SRV => Some(data.at + 6),
-        // Behind order, preference and three strings (RFC 3403 section 4.1).
+        // The target follows order, preference and three strings (RFC 3403 section 4.1).
         rtype::NAPTR => (0..3).try_fold(data.at + 4, |at, _| Some(at + 1 + usize::from(*data.message.get(at)?))),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! An answer on its way up the chain, and the cheap changes made to it.
+//! An answer on its way up the chain, and cheap changes to it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use super::option::EdnsOption;
 use super::request::flag;
 use super::types::rcode;
 
-/// Extended DNS errors (RFC 8914) that the house gives.
+/// Extended DNS errors (RFC 8914) that the server sends.
 pub mod ede {
     /// The answer is older than its TTL.
     pub const STALE_ANSWER: u16 = 3;
-    /// A name that is said not to exist may exist by now.
+    /// The name may exist by now, although the answer denies it.
     pub const STALE_NXDOMAIN: u16 = 19;
     /// A policy of the operator blocks the name.
     pub const BLOCKED: u16 = 15;
-    /// A policy of the operator leaves out what the name has.
+    /// A policy of the operator removes records of the name.
     pub const FILTERED: u16 = 17;
     /// The server has not loaded its data yet.
     pub const NOT_READY: u16 = 14;
@@ -26,38 +26,38 @@ pub mod ede {
     pub const NETWORK_ERROR: u16 = 23;
 }
 
-/// How the cause ends of a query that no plugin answered, in CoreDNS's words.
+/// End of the cause for a query that no plugin answered, in CoreDNS's words.
 pub const NOBODY: &str = "no next plugin found";
 
 //----------- Reply ----------------------------------------------------------
 
-/// What travels up the chain: a shared [`Answer`], and what is to be changed while it is copied out.
+/// What travels up the chain: a shared [`Answer`], and the changes to make when it is copied out.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// Everything behind the question.
+    /// Everything after the question.
     pub answer: Arc<Answer>,
-    /// The TTL of every record in seconds, in place of those stored.
+    /// The TTL of every record in seconds, in place of the stored ones.
     pub ttl: Option<u32>,
     /// The order of the records.
     pub order: Order,
     /// Where the answer comes from.
     pub origin: Origin,
-    /// Header flags that are set whatever the answer or the query has; see [`Reply::set_flags`].
+    /// Header flags to set, whatever the answer or the query has; see [`Reply::set_flags`].
     pub set: u16,
-    /// Header flags that are clear whatever the answer or the query has.
+    /// Header flags to clear, whatever the answer or the query has.
     pub cleared: u16,
-    /// What few replies have.
+    /// Rarely used parts.
     pub note: Option<Box<Note>>,
 }
 
-/// What few replies have: kept apart so that a [`Reply`] stays small.
+/// Rarely used parts of a reply, kept apart so that a [`Reply`] stays small.
 #[derive(Debug, Clone, Default)]
 pub struct Note {
     /// Why the query failed, for `errors`.
     pub cause: Option<Cow<'static, str>>,
     /// An extended error for the client: code and text (RFC 8914).
     pub error: Option<(u16, Cow<'static, str>)>,
-    /// More EDNS options for this client, as they stand in an OPT.
+    /// More EDNS options for this client, in OPT wire form.
     pub options: Vec<u8>,
 }
 
@@ -67,82 +67,84 @@ pub enum Order {
     /// As they are stored.
     #[default]
     Stored,
-    /// CNAME first, then what is neither address nor MX, then addresses and MX each shuffled with this seed.
+    /// CNAME first, then types other than addresses and MX, then addresses and MX, each shuffled
+    /// with this seed.
     Shuffled(u32),
-    /// The first records by index, each section for itself; those that are not named follow as they are stored.
+    /// The first records by index, each section for itself; the others follow in stored order.
     Given(Arc<[u16]>),
 }
 
 /// Where an answer comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// From data in memory: always true, never worth caching.
+    /// From data in memory: always current, never worth caching.
     Memory,
     /// Fetched from elsewhere: the cache may keep it.
     Fetched,
-    /// Made by the server or the chain itself: an error.
+    /// An error that the server or the chain made.
     Server,
 }
 
 impl Reply {
-    /// An answer from memory.
+    /// Returns an answer from memory.
     #[must_use]
     pub fn memory(answer: Arc<Answer>) -> Self {
         Self { answer, ttl: None, order: Order::Stored, origin: Origin::Memory, set: 0, cleared: 0, note: None }
     }
 
-    /// An answer that was fetched.
+    /// Returns an answer that was fetched.
     #[must_use]
     pub fn fetched(answer: Arc<Answer>) -> Self {
         Self { origin: Origin::Fetched, ..Self::memory(answer) }
     }
 
-    /// An empty reply with `rcode` that no plugin made: AA is clear.
+    /// Returns an empty reply with `rcode` that no plugin made: AA is clear.
     #[must_use]
     pub fn server(rcode: u16) -> Self {
         Self { origin: Origin::Server, ..Self::memory(Arc::new(Answer::empty(rcode))) }
     }
 
-    /// An empty reply with `rcode` because of `cause`, which `errors` prints.
+    /// Returns an empty reply with `rcode` because of `cause`, which `errors` prints.
     #[must_use]
     pub fn failure(rcode: u16, cause: impl Into<Cow<'static, str>>) -> Self {
         Self::server(rcode).with_cause(cause)
     }
 
-    /// The same reply with the reason of a failure.
+    /// Returns the same reply with the reason of a failure.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
         self.note_mut().cause = Some(cause.into());
         self
     }
 
-    /// The same reply with an extended error for the client (RFC 8914).
+    /// Returns the same reply with an extended error for the client (RFC 8914).
     #[must_use]
     pub fn with_error(mut self, code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         self.note_mut().error = Some((code, text.into()));
         self
     }
 
-    /// Adds an EDNS option for a client that sent an OPT; `data` of more than 64 KiB is left out.
+    /// Adds an EDNS option for a client that sent an OPT. Data of more than 64 KiB is left out.
     pub fn add_option(&mut self, code: u16, data: &[u8]) {
         if data.len() <= usize::from(u16::MAX) {
             EdnsOption { code, data }.put(&mut self.note_mut().options);
         }
     }
 
-    /// The RCODE, extended bits included.
+    /// Returns the RCODE, extended bits included.
     #[must_use]
     pub fn rcode(&self) -> u16 {
         self.answer.rcode
     }
 
-    /// The header flags that the reply decides.
+    /// Returns the header flags that the reply decides.
     #[must_use]
     pub fn flags(&self) -> u16 {
         self.answer.flags & !self.cleared | self.set
     }
 
-    /// All header flags of the message: those that the reply decides, and RD and CD as in the query.
+    /// Returns all header flags of the message: those that the reply decides, and RD and CD of the
+    /// query.
     #[must_use]
     pub fn header_flags(&self, query: u16) -> u16 {
         flag::QR | query & (flag::RD | flag::CD) & !self.cleared | self.flags()
@@ -160,22 +162,23 @@ impl Reply {
         self.set &= !flags;
     }
 
-    /// Whether the upstream's or our own answer was cut already.
+    /// Returns whether the answer, ours or the upstream's, is truncated already.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.flags() & flag::TC != 0
     }
 
-    /// Why the query failed, if it did.
+    /// Returns why the query failed, if it did.
     #[must_use]
     pub fn cause(&self) -> Option<&str> {
         self.note.as_ref()?.cause.as_deref()
     }
 
-    /// Whether it says nothing about the name because an upstream or a plugin failed.
+    /// Returns whether the reply says nothing about the name because an upstream or a plugin
+    /// failed.
     ///
-    /// A server that has no plugin left to ask ([`NOBODY`]), or refuses the name by itself, has not failed: it resolves
-    /// nothing but its own names.
+    /// A server that has no plugin left to ask ([`NOBODY`]), or refuses the name itself, has not
+    /// failed: it resolves only its own names.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         match self.rcode() {

@@ -9,7 +9,7 @@ use super::types::{opcode, rcode};
 /// Octets of a message header (RFC 1035 section 4.1.1).
 pub const HEADER: usize = 12;
 
-/// Header flags as they stand in the second 16-bit word.
+/// Header flags in the second 16-bit word.
 pub mod flag {
     /// This is a response.
     pub const QR: u16 = 0x8000;
@@ -29,7 +29,7 @@ pub mod flag {
     pub const CD: u16 = 0x0010;
 }
 
-/// The largest option list that is read; a client with more is not one we know (CVE-2026-41292).
+/// Maximum number of options that are read; no known client sends more (CVE-2026-41292).
 const MAX_OPTIONS: usize = 32;
 
 const OPT: u16 = 41;
@@ -37,14 +37,14 @@ const COOKIE: u16 = 10;
 
 //----------- Request --------------------------------------------------------
 
-/// What a query says about itself. The name stays in the packet, at offset 12, uncompressed.
+/// The parsed parts of a query. The name stays in the packet, at offset 12, uncompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The id, to be copied into the reply.
     pub id: u16,
     /// The second header word as received: opcode and flags.
     pub flags: u16,
-    /// Octets of the name in the question, its root label included.
+    /// Length in octets of the name in the question, its root label included.
     pub name_len: u8,
     /// The type in the question.
     pub qtype: u16,
@@ -57,74 +57,76 @@ pub struct Request {
 /// The client's OPT pseudo-record (RFC 6891).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edns {
-    /// The largest UDP payload that the client says it can take, in octets.
+    /// The largest UDP payload that the client accepts, in octets.
     pub size: u16,
-    /// EDNS version; we know 0.
+    /// EDNS version; only 0 is supported.
     pub version: u8,
     /// The DO bit (RFC 3225).
     pub dnssec_ok: bool,
-    /// Where the options stand in the packet.
+    /// The position of the options in the packet.
     pub options: Range<u16>,
 }
 
-/// What is to be done with a packet.
+/// What to do with a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gate {
-    /// No reply: too short, or itself a response (RUSTSEC-2023-0041: answering those makes loops).
+    /// No reply: the packet is too short, or a response (RUSTSEC-2023-0041: answering responses
+    /// makes loops).
     Silence,
-    /// A bare reply without looking further.
+    /// A bare reply without further processing.
     Refuse(Refusal),
     /// A query.
     Pass(Request),
 }
 
-/// A reply that is made from the header alone.
+/// A reply made from the header alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// FORMERR or NOTIMP.
     pub rcode: u16,
-    /// The end of the question when it can be copied.
+    /// The end of the question, if it can be copied.
     pub question_end: Option<usize>,
 }
 
 impl Request {
-    /// The name in the question of `packet`, which this request was read from, in lower case.
+    /// Returns the lower-case name in the question of `packet`, which this request was read from.
     #[must_use]
     pub fn name(&self, packet: &[u8]) -> Name {
         Name::of_question(&packet[HEADER..HEADER + usize::from(self.name_len)])
     }
 
-    /// The options in the OPT of `packet`, which this request was read from.
+    /// Returns the options in the OPT of `packet`, which this request was read from.
     pub fn options<'p>(&self, packet: &'p [u8]) -> EdnsOptions<'p> {
         let range =
             self.edns.as_ref().map_or(0..0, |edns| usize::from(edns.options.start)..usize::from(edns.options.end));
         EdnsOptions::new(&packet[range])
     }
 
-    /// Where the question ends in the packet.
+    /// Returns where the question ends in the packet.
     #[must_use]
     pub fn question_end(&self) -> usize {
         HEADER + usize::from(self.name_len) + 4
     }
 
-    /// The opcode.
+    /// Returns the opcode.
     #[must_use]
     pub fn opcode(&self) -> u8 {
         (self.flags >> 11 & 0xF) as u8
     }
 
-    /// The largest reply over UDP in octets: what the client says, at least 512 (RFC 6891 section 6.2.5).
+    /// Returns the largest UDP reply in octets: the client's size, at least 512 (RFC 6891
+    /// section 6.2.5).
     #[must_use]
     pub fn udp_limit(&self) -> usize {
         self.edns.as_ref().map_or(512, |edns| usize::from(edns.size).max(512))
     }
 }
 
-/// Reads a packet: the one gate for every transport.
+/// Reads a packet: the gate that every transport uses.
 ///
-/// CoreDNS's order (QR, opcode, counts, body), with three differences: NOTIFY is not implemented, since
-/// nothing here has a secondary zone; NOTIMP copies the question (RFC 1035 section 4.1.1); a header
-/// without its question and a second OPT are FORMERR.
+/// Checks in CoreDNS's order (QR, opcode, counts, body), with three differences. NOTIFY is not
+/// implemented, since there are no secondary zones. NOTIMP copies the question (RFC 1035
+/// section 4.1.1). A header without its question and a second OPT are FORMERR.
 #[must_use]
 pub fn gate(packet: &[u8]) -> Gate {
     let Some(header) = packet.get(..HEADER) else { return Gate::Silence };
@@ -151,7 +153,7 @@ pub fn gate(packet: &[u8]) -> Gate {
     }
 }
 
-/// The question at offset 12: octets of its name, type and class. A pointer cannot be right there.
+/// Reads the question at offset 12: octets of its name, type and class. A pointer there is invalid.
 fn question(packet: &[u8]) -> Option<(usize, u16, u16)> {
     let mut at = HEADER;
     while *packet.get(at)? != 0 {
@@ -185,7 +187,7 @@ fn opt(packet: &[u8], mut at: usize, (before, additionals): (u16, u16)) -> Resul
             return Err(Malformed);
         }
         if u16::from_be_bytes([fixed[0], fixed[1]]) == OPT {
-            // Once, in the additional section, owned by the root (RFC 6891 section 6.1.1).
+            // Only one OPT, in the additional section, owned by the root (RFC 6891 section 6.1.1).
             if index < before || packet[owner] != 0 || found.is_some() {
                 return Err(Malformed);
             }
@@ -213,7 +215,7 @@ fn check_options(data: &[u8]) -> Result<(), Malformed> {
     if options.is_done() { Ok(()) } else { Err(Malformed) }
 }
 
-/// The offset behind a name, compressed or not.
+/// Returns the offset after a name, compressed or not.
 pub(super) fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *packet.get(at)? {

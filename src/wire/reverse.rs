@@ -1,10 +1,10 @@
-//! Reverse names: the address that one stands for, and whether names lie below it.
+//! Reverse names: the addresses that they represent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::name::Name;
 
-/// What a name below `in-addr.arpa.` or `ip6.arpa.` stands for.
+/// What a name below `in-addr.arpa.` or `ip6.arpa.` represents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reverse {
     /// One address.
@@ -13,7 +13,7 @@ pub enum Reverse {
     Prefix(Octets),
 }
 
-/// Up to four octets of an IPv4 address from the left, kept inline: a question allocates nothing.
+/// Up to four leading octets of an IPv4 address, kept inline so that a question allocates nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Octets {
     len: u8,
@@ -21,13 +21,13 @@ pub struct Octets {
 }
 
 impl Octets {
-    /// The octets.
+    /// Returns the octets.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.octets[..usize::from(self.len)]
     }
 
-    /// The prefixes of an address, shortest first: one, two and three octets.
+    /// Returns the prefixes of an address, shortest first: one, two and three octets.
     pub fn prefixes(address: Ipv4Addr) -> impl Iterator<Item = Self> {
         let [a, b, c, _] = address.octets();
         [[a, 0, 0, 0], [a, b, 0, 0], [a, b, c, 0]].into_iter().zip(1..).map(|(octets, len)| Self { len, octets })
@@ -36,7 +36,7 @@ impl Octets {
 
 /// Reads a reverse name in lower case (RFC 1035 section 3.5, RFC 3596 section 2.5).
 ///
-/// IPv4 octets are written without leading zeros, as CoreDNS wants it.
+/// IPv4 octets must have no leading zeros, as in CoreDNS.
 #[must_use]
 pub fn parse(name: &Name) -> Option<Reverse> {
     let mut labels: [&[u8]; 34] = [&[]; 34];
@@ -65,7 +65,7 @@ fn v4(labels: &[&[u8]]) -> Option<Reverse> {
     }
 }
 
-/// A decimal number up to 255 without leading zeros.
+/// Reads a decimal number up to 255 without leading zeros.
 fn octet(label: &[u8]) -> Option<u8> {
     let is_plain = label.iter().all(u8::is_ascii_digit) && (label[0] != b'0' || label.len() == 1);
     is_plain.then(|| std::str::from_utf8(label).ok()?.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! Some records of an answer, in an order of one's own.
+//! Selects some records of an answer, in any order.
 
 use super::answer::Answer;
 use super::encode::Encoder;
@@ -8,10 +8,11 @@ use super::relay::{Data, shortened};
 use super::request::HEADER;
 use super::types::class;
 
-/// The records of `answer` with these indexes (in message order, section by section), written anew.
+/// Returns the records of `answer` with these indexes (in message order, section by section),
+/// written anew.
 ///
 /// `question` is the one that the answer was made for. Returns `None` if it is another one, if a
-/// record is of another class than IN, or if the records do not fit without their pointers.
+/// record has another class than IN, or if the records do not fit without their pointers.
 #[must_use]
 pub fn select(answer: &Answer, question: &Question, indexes: &[u16]) -> Option<Answer> {
     let name = &question.name;

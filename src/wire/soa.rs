@@ -6,19 +6,20 @@ use super::types::rtype;
 
 /// A SOA record (RFC 1035 section 3.3.13).
 pub struct Soa<'a> {
-    /// Octets of the zone, which ends the name in the question: the record has it as its owner, in the client's case.
+    /// Octets of the zone, which ends the name in the question. It is the owner of the record, in
+    /// the client's case.
     pub zone_len: usize,
     /// The TTL of the record in seconds.
     pub ttl: u32,
     /// The primary name server.
     pub name_server: Owner<'a>,
-    /// The mailbox of the person in charge, as a name.
+    /// The mailbox of the responsible person, as a name.
     pub hostmaster: Owner<'a>,
     /// The version of the zone.
     pub serial: u32,
     /// Refresh, retry and expire, in seconds.
     pub timers: [u32; 3],
-    /// How long a denial may be kept, in seconds (RFC 2308 section 4).
+    /// How long a denial may be cached, in seconds (RFC 2308 section 4).
     pub minimum: u32,
 }
 

@@ -1,4 +1,5 @@
-//! A domain name as text: presentation form, fully qualified, with the escapes of zone files (RFC 1035 section 5.1).
+//! A domain name as text: presentation form, fully qualified, with the escapes of zone files
+//! (RFC 1035 section 5.1).
 
 use std::fmt;
 use std::io::Write as _;
@@ -22,10 +23,11 @@ pub fn write_text(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     if any { Ok(()) } else { f.write_char('.') }
 }
 
-/// Appends the text of a name, fast when nothing has to be escaped: for lines that are made for every query.
+/// Appends the text of a name, for lines that are written for every query: fast if nothing needs an
+/// escape.
 pub fn append_text(name: &Name, out: &mut Vec<u8>) {
     let start = out.len();
-    // Then it is the labels as they are, with a dot in the place of each length but the first.
+    // The text is the labels as they are, with a dot in place of each length octet but the first.
     out.extend_from_slice(&name.wire()[1..]);
     let mut end = start;
     for label in name.labels() {
@@ -44,12 +46,13 @@ pub fn append_text(name: &Name, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether an octet of a label stands for itself in text.
+/// Returns whether an octet of a label is written without an escape.
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7E) && !matches!(byte, b'.' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\')
 }
 
-/// The same for each octet: to look is less than to compare, in lines that are made for every query.
+/// The same for each octet as a table: a look-up costs less than comparisons in lines written for
+/// every query.
 static PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0;
@@ -68,7 +71,7 @@ mod tests {
     fn both_ways_write_the_same() {
         let mut names: Vec<Vec<u8>> =
             vec![b"\0".to_vec(), b"\x03web\x07default\x03svc\0".to_vec(), b"\x01a\x01b\0".to_vec()];
-        // Every octet, alone and behind others.
+        // Every octet, alone and after others.
         names.extend((0..=u8::MAX).map(|byte| vec![1, byte, 0]));
         names.extend((0..=u8::MAX).map(|byte| vec![2, b'a', b'b', 3, b'x', byte, b'y', 1, b'z', 0]));
         let mut longest = [[63; 64]; 4].concat();

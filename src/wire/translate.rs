@@ -1,4 +1,5 @@
-//! IPv6 addresses with an IPv4 address in them (RFC 6052), and answers with such addresses in place of the others.
+//! IPv6 addresses that contain an IPv4 address (RFC 6052), and answers in which they replace the
+//! IPv4 addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,17 +12,18 @@ use super::question::Question;
 use super::request::flag;
 use super::types::rtype;
 
-/// The network that IPv4 addresses are put into.
+/// The network for translated IPv4 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
-    /// The network; bits behind its length do not count.
+    /// The network; bits beyond its length are ignored.
     pub address: Ipv6Addr,
     /// Its length in bits: 32, 40, 48, 56, 64 or 96.
     pub length: u8,
 }
 
 impl Prefix {
-    /// The address that stands for `address`: behind the prefix, with octet 8 left at 0 (RFC 6052 section 2.2).
+    /// Returns the address for `address`: it follows the prefix, and octet 8 stays 0 (RFC 6052
+    /// section 2.2).
     #[must_use]
     pub fn with(&self, address: Ipv4Addr) -> Ipv6Addr {
         let (mut octets, mut at) = ([0; 16], usize::from(self.length / 8).min(12));
@@ -40,8 +42,8 @@ impl Prefix {
 /// Returns the answer to `question`, which asks for A records, as the answer to a question for AAAA
 /// records. `asked` is its name in the client's case.
 ///
-/// Each address is put behind the prefix and lives for `limit` seconds at most; all else stays.
-/// `ttl` (seconds) takes the place of the records' own.
+/// Each address is put behind the prefix and lives for at most `limit` seconds; other records stay.
+/// `ttl` (seconds) replaces the records' own TTLs.
 #[must_use]
 pub fn translated(
     answer: &Answer,
@@ -55,9 +57,9 @@ pub fn translated(
     let mut names = Names::new(*asked);
     let mut translated = Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
-        // No zone has these records.
+        // No zone contains these records.
         e.flags(answer.flags & !flag::AA);
-        // Aliases in front keep their place whatever the order, so later names may point to them.
+        // Leading aliases keep their place in every order, so later names may point to them.
         let mut aliases = true;
         for index in 0..answer.records.len() {
             let Some((owner, fixed)) = records.owner(index) else { continue };

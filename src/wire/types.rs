@@ -1,8 +1,8 @@
-//! Numbers of the DNS with their names: types, classes, RCODEs, opcodes.
+//! DNS numbers and their names: types, classes, RCODEs, opcodes.
 
 use std::fmt;
 
-/// Record types that the house names; any other type is a plain number (RFC 3597).
+/// Record types that this program names; any other type is a plain number (RFC 3597).
 pub mod rtype {
     /// IPv4 address (RFC 1035).
     pub const A: u16 = 1;
@@ -14,7 +14,7 @@ pub mod rtype {
     pub const SOA: u16 = 6;
     /// Pointer (RFC 1035).
     pub const PTR: u16 = 12;
-    /// Host information (RFC 1035); what the loop probe asks for.
+    /// Host information (RFC 1035); the type of loop probes.
     pub const HINFO: u16 = 13;
     /// Mail exchange (RFC 1035).
     pub const MX: u16 = 15;
@@ -22,7 +22,7 @@ pub mod rtype {
     pub const TXT: u16 = 16;
     /// Sender policy, as TXT (RFC 7208 section 3.1).
     pub const SPF: u16 = 99;
-    /// Who may issue certificates (RFC 8659).
+    /// Certification authority authorization (RFC 8659).
     pub const CAA: u16 = 257;
     /// IPv6 address (RFC 3596).
     pub const AAAA: u16 = 28;
@@ -60,7 +60,7 @@ pub mod class {
 pub mod rcode {
     /// No error.
     pub const NOERROR: u16 = 0;
-    /// The query could not be read.
+    /// The query is malformed.
     pub const FORMERR: u16 = 1;
     /// The server failed.
     pub const SERVFAIL: u16 = 2;
@@ -70,7 +70,7 @@ pub mod rcode {
     pub const NOTIMP: u16 = 4;
     /// Refused by policy.
     pub const REFUSED: u16 = 5;
-    /// EDNS version not known (RFC 6891): an extended code.
+    /// Unknown EDNS version (RFC 6891): an extended code.
     pub const BADVERS: u16 = 16;
 }
 
@@ -188,37 +188,37 @@ impl fmt::Display for TypeText {
     }
 }
 
-/// The mnemonic of a type, if it has one.
+/// Returns the mnemonic of a type, if it has one.
 #[must_use]
 pub fn type_name(rtype: u16) -> Option<&'static str> {
     lookup(TYPES, rtype)
 }
 
-/// The type of a mnemonic in upper case.
+/// Returns the type of a mnemonic in upper case.
 #[must_use]
 pub fn type_number(name: &str) -> Option<u16> {
     TYPES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
 }
 
-/// The class of a mnemonic in upper case.
+/// Returns the class of a mnemonic in upper case.
 #[must_use]
 pub fn class_number(name: &str) -> Option<u16> {
     CLASSES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
 }
 
-/// The mnemonic of a class, if it has one.
+/// Returns the mnemonic of a class, if it has one.
 #[must_use]
 pub fn class_name(class: u16) -> Option<&'static str> {
     lookup(CLASSES, class)
 }
 
-/// The mnemonic of an RCODE, if it has one.
+/// Returns the mnemonic of an RCODE, if it has one.
 #[must_use]
 pub fn rcode_name(rcode: u16) -> Option<&'static str> {
     lookup(RCODES, rcode)
 }
 
-/// The RCODE of a mnemonic in upper case.
+/// Returns the RCODE of a mnemonic in upper case.
 #[must_use]
 pub fn rcode_number(name: &str) -> Option<u16> {
     RCODES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)

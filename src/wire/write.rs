@@ -1,4 +1,4 @@
-//! Writing a reply: the answer spliced behind the question as the client wrote it, OPT last.
+//! Writes replies: the answer follows the question as the client wrote it, and the OPT comes last.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ pub const MAX_MESSAGE: usize = 65_535;
 
 //----------- Writer ---------------------------------------------------------
 
-/// Writes replies; holds what it needs between them, so that it allocates nothing once warm.
+/// Writes replies. Its buffers are kept between replies, so that it allocates nothing once warm.
 #[derive(Default)]
 pub struct Writer {
     order: Vec<u16>,
@@ -27,8 +27,8 @@ pub struct Writer {
 impl Writer {
     /// Appends the reply to `packet` to `out` and returns its length in octets.
     ///
-    /// `limit` is the largest message that the client takes. What does not fit is left out from the end,
-    /// at record borders; TC is set when the client would miss records of Answer or Authority, not for
+    /// `limit` is the largest message that the client takes. Records that do not fit are left out
+    /// from the end. TC is set if the client would miss records of Answer or Authority, not for
     /// additional ones (RFC 2181 section 9).
     pub fn reply(&mut self, packet: &[u8], request: &Request, reply: &Reply, limit: usize, out: &mut Vec<u8>) -> usize {
         let (start, answer) = (out.len(), &*reply.answer);
@@ -59,7 +59,7 @@ impl Writer {
         out.len() - start
     }
 
-    /// Puts the indexes of the records into the order in which they are to be written.
+    /// Puts the indexes of the records into the order in which they are written.
     fn arrange(&mut self, answer: &Answer, order: &Order) {
         self.order.clear();
         let total = answer.records.len() as u16;
@@ -127,10 +127,12 @@ impl Writer {
     }
 }
 
-/// An A and an AAAA record of the name that was asked: a pointer, type, class, TTL, length, and the address.
+/// Lengths of A and AAAA records of the name in the question: a pointer, type, class, TTL, length,
+/// and the address.
 const SHORT: [usize; 2] = [2 + 10 + 4, 2 + 10 + 16];
 
-/// Appends one record. For those that come by the dozen the length is known here, so that no call is made for each.
+/// Appends one record. Common records have a length known at compile time, which avoids a call for
+/// each.
 #[inline]
 fn append_record(record: &[u8], out: &mut Vec<u8>) {
     if let Ok(record) = <&[u8; SHORT[0]]>::try_from(record) {
@@ -142,13 +144,13 @@ fn append_record(record: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Octets to keep free for the OPT, with the options that this client asked for.
+/// Returns the octets to keep free for the OPT, including the options for this client.
 fn opt_len(request: &Request, reply: &Reply) -> usize {
     let options = reply.note.as_ref().map_or(0, |note| note.options.len());
     if request.edns.is_some() { OPT_LEN + options } else { 0 }
 }
 
-/// Whether records of Answer or Authority are left out when `reply` is written: TC will be set.
+/// Returns whether writing `reply` leaves out records of Answer or Authority, so that TC is set.
 #[must_use]
 pub fn is_cut(request: &Request, reply: &Reply, limit: usize) -> bool {
     let answer = &*reply.answer;
@@ -157,7 +159,8 @@ pub fn is_cut(request: &Request, reply: &Reply, limit: usize) -> bool {
     answer.bytes.len() > room && needed > 0 && answer.record_end(needed - 1) > room
 }
 
-/// The whole answer in one piece, behind a question that is `shift` octets longer than the one it was made for.
+/// Appends the whole answer at once, after a question that is `shift` octets longer than the one it
+/// was made for.
 pub(super) fn copy_all(answer: &Answer, shift: i32, ttl: Option<u32>, out: &mut Vec<u8>) {
     let body = out.len();
     out.extend_from_slice(&answer.bytes);
@@ -174,13 +177,13 @@ pub(super) fn copy_all(answer: &Answer, shift: i32, ttl: Option<u32>, out: &mut 
     }
 }
 
-/// The pointers at or behind `from`; `last` is where the search for the record before ended.
+/// Returns the pointers at or after `from`; `last` is the result for the previous record.
 fn pointers_from<'a>(all: &'a [u16], last: &'a [u16], from: usize) -> &'a [u16] {
     let begin = if last.first().is_some_and(|&pointer| usize::from(pointer) <= from) { last } else { all };
     &begin[begin.partition_point(|&pointer| usize::from(pointer) < from)..]
 }
 
-/// Moves those of `pointers` that stand in this part of the answer, which `copy` begins with.
+/// Moves those of `pointers` that lie in this part of the answer; `copy` begins with that part.
 #[inline(never)]
 fn move_pointers(pointers: &[u16], part: Range<usize>, shift: i32, copy: &mut [u8]) {
     for &pointer in pointers.iter().take_while(|&&pointer| usize::from(pointer) < part.end) {
@@ -193,7 +196,7 @@ fn move_pointer(at: &mut [u8], shift: i32) {
     at[..2].copy_from_slice(&moved.to_be_bytes());
 }
 
-/// The counts of an answer of which so many records are written, from the first on.
+/// Returns the section counts if only the first `written` records are written.
 fn counts_of(answer: &Answer, mut written: u16) -> [u16; 3] {
     answer.counts.map(|count| {
         let taken = count.min(written);
@@ -202,7 +205,8 @@ fn counts_of(answer: &Answer, mut written: u16) -> [u16; 3] {
     })
 }
 
-/// The OPT of a reply: the client's size and DO bit, as CoreDNS has it; what upstream sent; our own error.
+/// Writes the OPT of a reply: the client's size and DO bit, as CoreDNS does, the upstream's
+/// options, and our own error.
 fn write_opt(request: &Request, reply: &Reply, end: usize, out: &mut Vec<u8>) {
     let Some(edns) = &request.edns else { return };
     let [high, low] = edns.size.max(512).to_be_bytes();
@@ -218,7 +222,7 @@ fn write_opt(request: &Request, reply: &Reply, end: usize, out: &mut Vec<u8>) {
     if let Some((code, text)) = reply.note.as_ref().and_then(|note| note.error.as_ref())
         && out.len() + 6 + text.len() <= end
     {
-        // INFO-CODE and EXTRA-TEXT (RFC 8914 section 2); the first thing to go when space is short.
+        // INFO-CODE and EXTRA-TEXT (RFC 8914 section 2); left out first when space is short.
         out.extend_from_slice(&[0, 15]);
         out.extend_from_slice(&(2 + text.len() as u16).to_be_bytes());
         out.extend_from_slice(&code.to_be_bytes());
@@ -234,9 +238,9 @@ fn write_header(out: &mut [u8], id: u16, flags: u16, counts: [u16; 3]) {
     }
 }
 
-/// Appends the bare reply to a packet that did not pass the gate, and returns its length in octets.
+/// Appends the bare reply to a packet that the gate refused, and returns its length in octets.
 ///
-/// RD, RA, AD, CD and TC are copied as CoreDNS does; the opcode is kept for NOTIMP alone.
+/// RD, RA, AD, CD and TC are copied as CoreDNS does; the opcode is kept for NOTIMP only.
 pub fn refusal(packet: &[u8], refusal: &Refusal, out: &mut Vec<u8>) -> usize {
     let start = out.len();
     let flags = u16::from_be_bytes([packet[2], packet[3]]);
@@ -251,7 +255,7 @@ pub fn refusal(packet: &[u8], refusal: &Refusal, out: &mut Vec<u8>) -> usize {
     out.len() - start
 }
 
-/// How CoreDNS's loadbalance sorts records.
+/// The order in which CoreDNS's loadbalance sorts records.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
 enum Class {
     Alias,
@@ -260,7 +264,7 @@ enum Class {
     Exchange,
 }
 
-/// The class of a section whose records are all of one type, as in most answers: that is seen in one pass.
+/// Returns the class of a section if all its records have one type, as in most answers: one pass.
 fn uniform(answer: &Answer, section: Range<u16>) -> Option<Class> {
     let mut kinds = section.map(|index| answer.rtype_at(usize::from(index)));
     let first = kinds.next()?;
@@ -282,7 +286,7 @@ impl Class {
     }
 }
 
-/// Fisher and Yates, with a xorshift generator: each order is as likely as any other.
+/// Shuffles with Fisher and Yates and a xorshift generator: all orders are equally likely.
 fn shuffle(indexes: &mut [u16], seed: &mut u32) {
     for last in (1..indexes.len()).rev() {
         *seed ^= *seed << 13;

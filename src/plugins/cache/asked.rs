@@ -1,4 +1,4 @@
-//! What a question is to the cache.
+//! A question as the cache sees it.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,14 @@ use crate::wire::name::MAX_NAME;
 use crate::wire::question::Question;
 use crate::wire::request::flag;
 
-/// Octets of a key in front of the name.
+/// Octets of a key before the name.
 const FIXED: usize = 5;
 
 /// A question with everything that makes answers differ.
 #[derive(Debug, Clone)]
 pub(super) struct Asked<'q> {
-    /// The question, with its name in lower case: the query's own, which a hit need not copy.
+    /// The question, with its name in lower case. It borrows from the query, so a hit copies
+    /// nothing.
     pub(super) question: Cow<'q, Question>,
     /// The DO bit.
     pub(super) dnssec_ok: bool,
@@ -23,7 +24,7 @@ pub(super) struct Asked<'q> {
     pub(super) wants_ad: bool,
 }
 
-/// The key of an entry, on the stack: comparing keys is comparing whole questions.
+/// The key of an entry, on the stack. Equal keys mean equal questions.
 pub(super) struct Key {
     octets: [u8; FIXED + MAX_NAME],
     len: usize,
@@ -32,7 +33,8 @@ pub(super) struct Key {
 impl<'q> Asked<'q> {
     pub(super) fn new(query: &'q Query<'_>) -> Self {
         let dnssec_ok = query.dnssec_ok();
-        // The flags of the packet are the client's own; those of the request may have been changed on the way.
+        // The flags of the packet are the client's own; plugins may have changed those of the
+        // request.
         let has_ad = query.packet()[3] & flag::AD as u8 != 0;
         Self {
             question: Cow::Borrowed(&query.question),
@@ -42,13 +44,13 @@ impl<'q> Asked<'q> {
         }
     }
 
-    /// The same without the query, for the background.
+    /// Returns the same without the query, for use in the background.
     pub(super) fn into_owned(self) -> Asked<'static> {
         let Self { question, dnssec_ok, checking_disabled, wants_ad } = self;
         Asked { question: Cow::Owned(question.into_owned()), dnssec_ok, checking_disabled, wants_ad }
     }
 
-    /// The key that its answer is kept under.
+    /// Returns the key of its answer.
     pub(super) fn key(&self) -> Key {
         let Question { name, qtype, qclass } = &*self.question;
         let (mut octets, len) = ([0; FIXED + MAX_NAME], FIXED + name.len());
@@ -61,7 +63,7 @@ impl<'q> Asked<'q> {
 }
 
 impl Key {
-    /// The octets.
+    /// Returns the octets.
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.octets[..self.len]
     }

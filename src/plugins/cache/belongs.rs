@@ -1,13 +1,16 @@
-//! Which records of an answer belong to the question: they alone are kept.
+//! Which records of an answer belong to the question: only these are kept.
 //!
-//! An upstream may add what nobody asked for: addresses of other names, name servers of other zones. Whoever asked
-//! gets the reply as it came; in the cache it would be found again and again. What belongs:
+//! An upstream may add records that were not requested: addresses of other names, name servers of
+//! other zones. The client that asked gets the reply as it came, but the cache would serve such
+//! records again and again. These belong:
 //!
-//! - in Answer: what stands at the name, and where its aliases lead (with the DNAME above that made them);
-//! - in Authority: SOA, NS and DS that stand there or above; NSEC and NSEC3 of the zone, with signatures;
-//! - in Additional: what stands at a name that another kept record leads to.
+//! - in Answer: records of the name, and of the names its aliases lead to (with the DNAME above
+//!   that made them);
+//! - in Authority: SOA, NS and DS of these names or above; NSEC and NSEC3 of the zone, with
+//!   signatures;
+//! - in Additional: records of a name that another kept record leads to.
 //!
-//! One pass for each section, so that an answer of 64 KiB costs a millisecond at most.
+//! Each section takes one pass, so that an answer of 64 KiB costs a millisecond at most.
 
 use super::names::Names;
 use crate::wire::answer::{Answer, Section};
@@ -16,20 +19,20 @@ use crate::wire::question::Question;
 use crate::wire::request::HEADER;
 use crate::wire::types::rtype;
 
-/// Aliases that are followed; longer chains are nobody's answer.
+/// Maximum number of aliases to follow; real answers have shorter chains.
 const MOST_ALIASES: usize = 32;
 
 /// NSEC and NSEC3 (RFC 4034, RFC 5155).
 const NSEC: u16 = 47;
 const NSEC3: u16 = 50;
 
-/// An answer taken apart.
+/// The parsed records of an answer.
 pub(super) struct Records {
     names: Names,
     all: Vec<Rr>,
-    /// The numbers of the name in question and of where its aliases lead, in that order.
+    /// The numbers of the name in the question and of the names its aliases lead to, in that order.
     chain: Vec<u16>,
-    /// Whether the chain has an end: no circle, no fork, not too long.
+    /// Whether the chain ends: no circle, no fork, not too long.
     ends: bool,
 }
 
@@ -38,12 +41,12 @@ struct Rr {
     owner: u16,
     rtype: u16,
     class: u16,
-    /// The name that the data leads to, or that has signed.
+    /// The name that the data leads to, or the signer.
     target: Option<u16>,
 }
 
 impl Records {
-    /// Takes an answer to `asked` apart. Returns `None` if it cannot be read.
+    /// Parses an answer to `asked`. Returns `None` if it cannot be read.
     pub(super) fn new(answer: &Answer, asked: &Question) -> Option<Self> {
         let message = answer.message(asked);
         let mut names = Names::new(&asked.name);
@@ -65,12 +68,12 @@ impl Records {
         Some(records)
     }
 
-    /// Follows the aliases from the name in question (RFC 1034 section 3.6.2).
+    /// Follows the aliases from the name in the question (RFC 1034 section 3.6.2).
     fn follow(&mut self, asked: &Question) {
         if matches!(asked.qtype, rtype::CNAME | rtype::ANY) {
             return;
         }
-        // Two aliases of one name lead nowhere.
+        // A name with two aliases leads nowhere.
         let mut aliases = vec![None; self.names.len()];
         let mut forks = vec![false; self.names.len()];
         for record in self.all.iter().filter(|record| record.is_alias(asked)) {
@@ -89,7 +92,7 @@ impl Records {
         }
     }
 
-    /// Whether the records answer the question: one of the type stands where the aliases lead to.
+    /// Returns whether a record of the requested type is at the end of the aliases.
     pub(super) fn answer(&self, asked: &Question) -> bool {
         let end = *self.chain.last().unwrap_or(&0);
         let is_wanted = |record: &&Rr| {
@@ -100,9 +103,10 @@ impl Records {
         self.ends && self.section(Section::Answer).any(|(_, record)| is_wanted(&record))
     }
 
-    /// The records to keep, as indexes in message order; `None` if that is all of them as they stand.
+    /// Returns the records to keep, as indexes in message order; `None` if all are kept unchanged.
     ///
-    /// Aliases are put in front, in the order of the chain, if they are not: there are resolvers that read only forward.
+    /// Aliases are moved to the front, in the order of the chain, because some resolvers read only
+    /// forward.
     pub(super) fn kept(&self) -> Option<Vec<u16>> {
         let mut kept = Vec::with_capacity(self.all.len());
         let in_chain = self.marked(self.chain.iter().copied());
@@ -113,7 +117,7 @@ impl Records {
         kept.extend(
             self.section(Section::Answer)
                 .filter(|(_, record)| {
-                    // A DNAME is what made an alias; without one it is about other names.
+                    // A DNAME makes an alias; without an alias it is about other names.
                     let explains = self.chain.len() > 1 && matches!(record.rtype, rtype::DNAME | rtype::RRSIG);
                     is(&in_chain, record.owner) || explains && is(&above, record.owner)
                 })
@@ -143,13 +147,13 @@ impl Records {
         (!is_sorted || kept.len() < self.all.len()).then_some(kept)
     }
 
-    /// Whether the record with this index is a SOA in Authority.
+    /// Returns whether the record with this index is a SOA in Authority.
     pub(super) fn is_soa(&self, index: u16) -> bool {
         let record = &self.all[usize::from(index)];
         record.section == Section::Authority && record.rtype == rtype::SOA
     }
 
-    /// Puts aliases in front, unless each stands before what it leads to. Returns whether they did.
+    /// Puts aliases in front, unless each precedes its target. Returns whether they already did.
     fn sort_aliases(&self, kept: &mut [u16]) -> bool {
         let rank = |&index: &u16| {
             let record = &self.all[usize::from(index)];
@@ -166,7 +170,7 @@ impl Records {
         is_sorted
     }
 
-    /// The zones that the answer comes from: those whose SOA or NS stand in Authority, or who have signed.
+    /// Returns the zones of the answer: those with SOA or NS in Authority, and signers.
     fn zones(&self, above: &[bool]) -> Vec<bool> {
         let zone = |record: &Rr| match record.rtype {
             rtype::SOA | rtype::NS if record.section == Section::Authority => Some(record.owner),
@@ -205,11 +209,12 @@ impl Rr {
     }
 }
 
-/// Octets in front of the name that the data of a type leads to; for a signature, in front of the signer.
+/// Returns the octets before the name that the data of a type leads to; for a signature, before the
+/// signer.
 fn leads_to(kind: u16) -> Option<usize> {
     match kind {
         rtype::NS | rtype::CNAME | rtype::PTR | rtype::DNAME => Some(0),
-        // Behind a preference: MX, AFSDB, RT, KX, SVCB and HTTPS.
+        // After a preference: MX, AFSDB, RT, KX, SVCB and HTTPS.
         rtype::MX | 18 | 21 | 36 | 64 | 65 => Some(2),
         rtype::SRV => Some(6),
         rtype::RRSIG => Some(18),

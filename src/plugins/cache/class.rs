@@ -1,4 +1,4 @@
-//! What kind of answer a reply is: how long it may be kept, and whether at all.
+//! The kind of a reply: whether it may be kept, and for how long.
 
 use super::asked::Asked;
 use super::belongs::Records;
@@ -11,13 +11,13 @@ use crate::wire::types::{class, rcode, rtype};
 /// What a reply says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Here is what was asked for, or nothing and no reason.
+    /// The requested records, or none and no reason.
     Answer,
-    /// Ask those name servers.
+    /// A referral to other name servers.
     Delegation,
     /// The name has no such records (RFC 2308 section 2.2).
     NoData,
-    /// There is no such name.
+    /// The name does not exist.
     NoName,
     /// The server or its upstream failed.
     Failure,
@@ -36,32 +36,33 @@ pub(super) struct Class {
     pub(super) answers: bool,
     /// Whether it has signatures that are not valid now, for a client that looks at them.
     pub(super) is_expired: bool,
-    /// The records to keep, by index, if that is not all of them as they stand.
+    /// The records to keep, by index; `None` if all are kept unchanged.
     pub(super) selected: Option<Vec<u16>>,
 }
 
 impl Kind {
-    /// Whether the name or its records are denied, or the server failed.
+    /// Returns whether the name or its records are denied, or the server failed.
     pub(super) fn is_denial(self) -> bool {
         matches!(self, Self::NoData | Self::NoName | Self::Failure)
     }
 
-    /// Whether it says something about the name, and not only that somebody failed.
+    /// Returns whether the reply says something about the name and does not only report a failure.
     pub(super) fn is_lasting(self) -> bool {
         self != Self::Failure
     }
 }
 
-/// Finds out what a reply is.
+/// Classifies a reply.
 ///
-/// As CoreDNS 1.15.0, with one difference: answers from memory are never kept, since they are always true.
+/// As CoreDNS 1.15.0, with one difference: answers from memory are never kept, since they are
+/// always current.
 ///
-/// `today` are the seconds since 1970.
+/// `today` is the time in seconds since 1970.
 pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
     let answer = &*reply.answer;
     let mut found = Class { kind: kind(answer), keeps: true, answers: false, is_expired: false, selected: None };
     if reply.origin != Origin::Fetched {
-        // A failure without a reason was meant to be one.
+        // A failure without a cause was made on purpose.
         found.keeps = reply.origin == Origin::Server && answer.rcode == rcode::SERVFAIL && reply.cause().is_some();
         return found;
     }
@@ -75,7 +76,7 @@ pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
     found.answers =
         found.kind == Kind::Answer && records.as_ref().is_some_and(|records| records.answer(&asked.question));
     if found.kind == Kind::Answer && answer.counts[0] > 0 && !found.answers {
-        // Aliases that lead nowhere: without SOA nobody knows for how long.
+        // Aliases that lead nowhere: without a SOA their lifetime is unknown.
         found.kind = if has_soa { Kind::NoData } else { Kind::Answer };
         found.keeps &= has_soa;
     }
@@ -88,7 +89,7 @@ pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
     found.keeps &= !found.is_expired;
     if found.keeps {
         found.selected = records.as_ref().and_then(Records::kept);
-        // The SOA of some other zone says nothing about this name.
+        // The SOA of another zone says nothing about this name.
         let is_soa = |&index: &u16| records.as_ref().is_some_and(|records| records.is_soa(index));
         let needs_soa = matches!(found.kind, Kind::NoData | Kind::NoName);
         found.keeps &= !needs_soa || found.selected.as_ref().is_none_or(|kept| kept.iter().any(is_soa));
@@ -96,7 +97,7 @@ pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
     found
 }
 
-/// Whether there is nothing but what was asked for, so that nobody has to look at each name.
+/// Returns whether there is only what was asked for, so that the names need no check.
 fn is_plain(answer: &Answer, asked: &Question) -> bool {
     let is_usual = asked.qclass == class::IN && !matches!(asked.qtype, rtype::ANY | rtype::CNAME | rtype::RRSIG);
     is_usual && answer.is_all_of_asked(asked.qtype) && answer.records().all(|record| record.class == class::IN)
@@ -119,10 +120,10 @@ fn has(answer: &Answer, rtype: u16) -> bool {
     answer.section(Section::Authority).any(|record| record.rtype == rtype)
 }
 
-/// Signatures say from when to when they are valid (RFC 4034 section 3.1.5).
+/// Signatures state their period of validity (RFC 4034 section 3.1.5).
 fn has_expired_signature(answer: &Answer, now: u32) -> bool {
     let time = |rdata: &[u8], at: usize| rdata.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
-    // Serial numbers: the difference counts (RFC 1982).
+    // Serial number arithmetic (RFC 1982).
     let is_after = |a: u32, b: u32| a.wrapping_sub(b).cast_signed() > 0;
     answer.records().filter(|record| record.rtype == rtype::RRSIG).any(|record| {
         let (until, from) = (time(record.rdata, 8), time(record.rdata, 12));

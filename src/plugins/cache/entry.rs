@@ -1,4 +1,4 @@
-//! One answer that is kept, and how old it is.
+//! One stored answer and its age.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,25 +9,26 @@ use super::class::{Class, Kind};
 use crate::chain::Reply;
 use crate::wire::answer::Answer;
 
-/// Octets that the store needs for an entry, about; a test in tests/hotpath.rs holds that a full store takes no more
-/// than it says.
+/// Approximate memory in octets that the store needs for an entry. A test in tests/hotpath.rs
+/// checks that a full store takes no more than its capacity.
 const OVERHEAD: usize = 320;
 
-/// An answer with the time until which it is true. Times are those of the host's clock.
+/// An answer and the time at which it expires. Times are those of the host's clock.
 pub(super) struct Entry {
-    /// The number of the store that it was made for.
+    /// The number of the store that the entry was made for.
     pub(super) store: u64,
     /// The whole question.
     pub(super) key: Arc<[u8]>,
-    /// The answer; the TTLs in it are those that came.
+    /// The answer with its original TTLs.
     pub(super) answer: Arc<Answer>,
     /// The extended error of a failure.
     pub(super) error: Option<(u16, Cow<'static, str>)>,
-    /// What it says.
+    /// What the answer says.
     pub(super) kind: Kind,
-    /// Whether it holds what was asked for.
+    /// Whether the answer holds what was asked for.
     pub(super) answers: bool,
-    /// The last answer that did, where this one took its place and does not (`prefer_positive`).
+    /// The last answer with the requested records, if this entry replaced it and has none
+    /// (`prefer_positive`).
     pub(super) good: Option<Arc<Entry>>,
     /// Its TTL when it was stored, in seconds.
     pub(super) ttl: u32,
@@ -40,8 +41,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What `reply` says about the question `key`, for `ttl` seconds from `now` on. `store` is the
-    /// number of the store.
+    /// Returns an entry for the question `key` from `reply`, valid for `ttl` seconds from `now` on.
+    /// `store` is the number of the store.
     pub(super) fn new(store: u64, key: Arc<[u8]>, reply: &Reply, class: &Class, ttl: u32, now: Duration) -> Self {
         Self {
             store,
@@ -61,18 +62,19 @@ impl Entry {
         }
     }
 
-    /// Seconds that it is still true for; 0 or less when it is stale.
+    /// Returns the remaining TTL in seconds; 0 or less if the entry is stale.
     pub(super) fn left(&self, now: Duration) -> i64 {
         i64::from(self.ttl) - now.saturating_sub(self.stored).as_secs().cast_signed()
     }
 
-    /// Whether it may be served, which is for `stale` seconds beyond its TTL. A failure is never served stale.
+    /// Returns whether the entry may be served, up to `stale` seconds beyond its TTL. Failures are
+    /// never served stale.
     pub(super) fn is_usable(&self, now: Duration, stale: u64) -> bool {
         let left = self.left(now);
         left > 0 || self.kind != Kind::Failure && left.unsigned_abs() < stale
     }
 
-    /// Counts a hit; returns how many there were without a gap of more than `gap`.
+    /// Counts a hit. Returns the number of hits without a gap of more than `gap`.
     pub(super) fn hit(&self, gap: Duration, now: Duration) -> u32 {
         let now = now.as_millis() as u64;
         let since = now.saturating_sub(self.last_hit_ms.swap(now, Ordering::Relaxed));
@@ -82,19 +84,21 @@ impl Entry {
         self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Goes on counting where another entry of the same question stood.
+    /// Continues the hit count of an earlier entry for the same question.
     pub(super) fn inherit_hits(&self, from: &Self) {
         self.hits.store(from.hits.load(Ordering::Relaxed), Ordering::Relaxed);
         self.last_hit_ms.store(from.last_hit_ms.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Octets of memory that it takes, about: with an older answer that it holds, and with what the store adds.
+    /// Returns the approximate memory in octets, including an older answer in it and the store's
+    /// overhead.
     pub(super) fn octets(&self) -> usize {
         let good = self.good.as_ref().map_or(0, |good| good.octets());
         OVERHEAD + size_of::<Self>() + self.key.len() + self.answer.memory_len() + good
     }
 
-    /// The store does not have it any more: it was replaced, contradicted or driven out, and with it what it holds.
+    /// Marks the entry, and the answer that it holds, as no longer in the store: replaced,
+    /// contradicted or evicted.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Release);
         if let Some(good) = &self.good {
@@ -102,54 +106,55 @@ impl Entry {
         }
     }
 
-    /// The store has what it holds, though it has replaced that.
+    /// Marks the answer that this entry holds as in the store, although this entry replaced it.
     pub(super) fn hold_on(&self) {
         if let Some(good) = &self.good {
             good.superseded.store(false, Ordering::Release);
         }
     }
 
-    /// Whether the store does not have it any more.
+    /// Returns whether the entry is no longer in the store.
     pub(super) fn is_superseded(&self) -> bool {
         self.superseded.load(Ordering::Acquire)
     }
 
-    /// Whether nobody shall ask again yet, since that has failed.
+    /// Returns whether the next attempt must still wait, because the last one failed.
     pub(super) fn is_paused(&self, now: Duration) -> bool {
         (now.as_millis() as u64) < self.retry_at_ms.load(Ordering::Acquire)
     }
 
-    /// Nobody asks again before `until`.
+    /// Delays the next attempt until `until`.
     pub(super) fn pause(&self, until: Duration) {
         self.retry_at_ms.store(until.as_millis() as u64, Ordering::Release);
     }
 
-    /// Takes the one place for a refresh of the entry, unless it is taken or paused, or the entry was replaced.
+    /// Takes the only refresh place of the entry, unless it is taken or paused, or the entry was
+    /// replaced.
     pub(super) fn begin_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
         let is_over = || self.is_paused(now) || self.is_superseded();
         if is_over() || self.refreshing.swap(true, Ordering::AcqRel) {
             return None;
         }
         let refresh = Refresh { entry: self.clone(), is_alone: true };
-        // Asked once more with the place in hand: the refresh before may have ended in between, and a refresh says
-        // what came of it before it gives the place back.
+        // Checked again while holding the place: the previous refresh may have ended in between,
+        // and it records its result before it returns the place.
         (!is_over()).then_some(refresh)
     }
 
-    /// Takes a place beside others who refresh the entry, unless it is paused.
+    /// Takes a place beside other refreshes of the entry, unless it is paused.
     pub(super) fn join_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
         (!self.is_paused(now)).then(|| Refresh { entry: self.clone(), is_alone: false })
     }
 }
 
-/// The place of whoever refreshes an entry; given back when this is dropped.
+/// A place for one refresh of an entry; returned on drop.
 pub(super) struct Refresh {
     pub(super) entry: Arc<Entry>,
     is_alone: bool,
 }
 
 impl Refresh {
-    /// Ends; the next attempt waits for `pause`.
+    /// Ends the refresh; the next attempt waits for `pause`.
     pub(super) fn end(self, now: Duration, pause: Duration) {
         if !pause.is_zero() {
             self.entry.pause(now + pause);
@@ -202,7 +207,8 @@ mod tests {
         assert_eq!(entry.hit(s(60), s(1122)), 1);
     }
 
-    /// A thread that comes while a refresh ends sees its end: two for one entry would be two questions upstream.
+    /// A thread that arrives while a refresh ends sees that end: two refreshes of one entry would
+    /// be two upstream queries.
     #[test]
     fn a_refresh_that_ends_is_not_begun_again() {
         for round in 0..2_000_u32 {

@@ -1,13 +1,14 @@
-//! A small table for each thread in front of the store: what is asked for again and again is found without the store.
+//! A small table for each thread in front of the store, which finds popular entries without the
+//! store.
 //!
-//! moka writes a record of each look-up and shares counters with all other threads, which costs more than the rest of
-//! a hit. Here a hit costs a hash and a comparison. The table has a fixed size, serves all caches of the process,
-//! and holds big answers not at all, so its memory has an end: [`SETS`] × [`WAYS`] entries of at most [`MOST`]
-//! octets a thread.
+//! moka records each look-up and shares counters with all other threads, which costs more than the
+//! rest of a hit. Here a hit costs a hash and a comparison. The table has a fixed size, serves all
+//! caches of the process, and holds no large answers, so its memory is limited: [`SETS`] × [`WAYS`]
+//! entries of at most [`MOST`] octets a thread.
 //!
-//! An entry says itself when the store does not have it any more ([`Entry::is_superseded`]), so nothing is served from
-//! here that was replaced, contradicted or driven out there. And the store is still asked now and then
-//! ([`HITS`], [`PAUSE`]), so that it knows what is asked for often, and keeps it.
+//! An entry knows when it is no longer in the store ([`Entry::is_superseded`]), so entries that
+//! were replaced, contradicted or evicted there are not served from here. The store is still asked
+//! now and then ([`HITS`], [`PAUSE`]), so that it knows which entries are popular and keeps them.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -15,23 +16,23 @@ use std::time::Duration;
 
 use super::entry::Entry;
 
-/// Sets of the table; an entry has its place in one of them, by its hash.
+/// Sets of the table; the hash of an entry selects its set.
 const SETS: usize = 2048;
 
 /// Entries of a set.
 const WAYS: usize = 2;
 
-/// Octets that an entry may take.
+/// Maximum size of an entry in octets.
 const MOST: usize = 1024;
 
-/// Newcomers that an entry outlives after a few hits. Were every newcomer taken in, more names in turn than there are
-/// places would drive each other out, and none would be found.
+/// Number of newcomers that an entry outlives after a few hits. If every newcomer were accepted, a
+/// cycle of more names than places would evict all of them, and none would be found.
 const CREDIT: u8 = 3;
 
-/// The store is asked after so many hits ...
+/// The store is asked after this many hits ...
 const HITS: u8 = 64;
 
-/// ... and after so much time: a name that is asked for a few times a second shall be known as well.
+/// ... and after this time, so that it also knows names with a few queries a second.
 const PAUSE: Duration = Duration::from_millis(250);
 
 thread_local! {
@@ -39,7 +40,7 @@ thread_local! {
 }
 
 struct Table {
-    /// Set by set, the entry that was used last in front; empty until it is needed.
+    /// The sets in order, each with its last used entry first; empty until first used.
     slots: Vec<Option<Slot>>,
 }
 
@@ -48,15 +49,15 @@ struct Slot {
     entry: Arc<Entry>,
     hits: u8,
     credit: u8,
-    /// When the store was asked last.
+    /// When the store was last asked.
     asked: Duration,
 }
 
 /// Calls `look` with the entry that the store with the number `store` would find, if the entry is
-/// known here and it is not time to ask the store.
+/// in the table and it is not time to ask the store.
 ///
-/// The entry is not cloned meanwhile, because all threads would write its reference count. `look`
-/// must not come here again. What it starts, a look-up below or a refresh, runs after it.
+/// The entry is not cloned for this, because all threads would write its reference count. `look`
+/// must not call this again. Anything that it starts, a look-up below or a refresh, runs after it.
 pub(super) fn with<R>(store: u64, key: &[u8], hash: u64, now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
     TABLE.with_borrow_mut(|table| {
         let set = table.set(hash)?;
@@ -77,8 +78,8 @@ pub(super) fn with<R>(store: u64, key: &[u8], hash: u64, now: Duration, look: im
     })
 }
 
-/// Remembers what the store said. It must be what it will say again, as long as the entry is neither stale nor
-/// superseded.
+/// Remembers the store's result. The store must give the same result again until the entry is stale
+/// or superseded.
 pub(super) fn keep(entry: &Arc<Entry>, hash: u64, now: Duration) {
     if entry.octets() > MOST {
         return;
@@ -88,7 +89,7 @@ pub(super) fn keep(entry: &Arc<Entry>, hash: u64, now: Duration) {
             table.slots.resize_with(SETS * WAYS, || None);
         }
         let Some(set) = table.set(hash) else { return };
-        // In the place of its own older one, or of the one that was used longest ago, if that has no credit left.
+        // Replaces its own older entry, or the least recently used one if that has no credit left.
         let is_free = |slot: &Option<Slot>| slot.as_ref().is_none_or(|slot| slot.hash == hash);
         let at = set.iter().position(is_free).unwrap_or(WAYS - 1);
         let mut credit = 0;

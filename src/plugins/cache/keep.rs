@@ -1,4 +1,4 @@
-//! What becomes of a reply that passes: one TTL for all of it, and a place in the store.
+//! How a reply is processed: it gets one TTL and a place in the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,37 +21,38 @@ use crate::wire::reply::ede;
 use crate::wire::request::flag;
 use crate::wire::select::select;
 
-/// The TTL of what says nothing about its own, in seconds.
+/// The TTL of replies that state none, in seconds.
 const NO_TTL: u32 = 5;
 
-/// Whoever gets a stale answer shall ask again soon (RFC 8767 section 4); the operator may say otherwise.
+/// Clients with a stale answer should ask again soon (RFC 8767 section 4); the operator may change
+/// this.
 const MOST_STALE_TTL: u32 = 30;
 
-/// The pause after an attempt that nobody has answered, and that no client has waited for: the least that RFC 9520
-/// section 3.2 allows.
+/// The pause after an attempt that no server answered and no client waited for: the minimum of
+/// RFC 9520 section 3.2.
 const UNANSWERED: Duration = Duration::from_secs(1);
 
 //----------- Inner ----------------------------------------------------------
 
-/// The cache of one server block, shared with what refreshes its entries.
+/// The cache of one server block, shared with the tasks that refresh its entries.
 pub(super) struct Inner {
     pub(super) options: Options,
     pub(super) store: Arc<Store>,
     pub(super) host: Arc<Host>,
-    /// Where refreshing goes on; known once the configuration is live.
+    /// The runtime for refreshes; known once the configuration is live.
     pub(super) runtime: Control,
-    /// Places for questions that are asked in the background.
+    /// Places for background queries.
     pub(super) behind: Arc<Semaphore>,
     pub(super) counts: PerListener<Arc<Counts>>,
 }
 
 impl Inner {
-    /// The time that entries are measured by.
+    /// Returns the current time of the entries' clock.
     pub(super) fn now(&self) -> Duration {
         self.host.clock.now()
     }
 
-    /// What is counted for the listener that a query came to.
+    /// Returns the counters of the listener that received the query.
     pub(super) fn counts(&self, here: &Here<'_>) -> &Arc<Counts> {
         self.counts.get(here, |server| self.counts_of(server))
     }
@@ -60,8 +61,8 @@ impl Inner {
         Arc::new(Counts::new(&self.host, server, &self.options.label, &self.store))
     }
 
-    /// Shows all metrics of the block's listeners, by ordinal: the number of entries as long as the caller keeps what
-    /// this returns.
+    /// Shows all metrics of the block's listeners, by ordinal. The number of entries is shown until
+    /// the returned values are dropped.
     pub(super) fn show(&self, servers: &[String]) -> Vec<Arc<Entries>> {
         let each = servers.iter().enumerate().map(|(ordinal, server)| {
             self.counts.at(ordinal, || self.counts_of(server));
@@ -70,14 +71,14 @@ impl Inner {
         each.collect()
     }
 
-    /// Lets `look` at the entry to answer with, if there is one.
+    /// Calls `look` with the entry to answer with, if there is one.
     pub(super) fn with<R>(&self, key: &[u8], now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
         self.store.with(key, now, self.options.stale.up_to, self.options.prefer_positive, look)
     }
 
-    /// Prepares a reply for the client, and keeps it if it may be kept.
+    /// Prepares a reply for the client, and keeps it if that is allowed.
     ///
-    /// Answers from memory are limited alike, and never kept: they are always true.
+    /// Answers from memory have the same limits and are never kept, since they are always current.
     pub(super) fn pass(&self, asked: &Asked<'_>, reply: &mut Reply, counts: &Counts) {
         let class = self.classify(reply, asked);
         if let Some(ttl) = self.limit(&class, asked, reply) {
@@ -85,11 +86,12 @@ impl Inner {
         }
     }
 
-    /// Prepares a reply for the client. Returns the TTL to keep it with, in seconds, if it may be kept.
+    /// Prepares a reply for the client. Returns the TTL to keep it with, in seconds, if it may be
+    /// kept.
     pub(super) fn limit(&self, class: &Class, asked: &Asked<'_>, reply: &mut Reply) -> Option<u32> {
         let limits = if class.kind.is_denial() { &self.options.denial } else { &self.options.success };
         if !reply.answer.options.is_empty() {
-            // Options are between neighbours (RFC 6891 section 6.1.1).
+            // Options concern one hop only (RFC 6891 section 6.1.1).
             Arc::make_mut(&mut reply.answer).options.clear();
         }
         if !asked.wants_ad {
@@ -103,8 +105,8 @@ impl Inner {
         (class.keeps && ttl > 0).then_some(ttl)
     }
 
-    /// Keeps a reply that was prepared, for `ttl` seconds. Returns its entry, or `None` if the records
-    /// to keep cannot be read.
+    /// Keeps a prepared reply for `ttl` seconds. Returns its entry, or `None` if the records to
+    /// keep cannot be read.
     pub(super) fn keep(
         &self,
         class: &Class,
@@ -113,12 +115,12 @@ impl Inner {
         reply: &Reply,
         counts: &Counts,
     ) -> Option<Arc<Entry>> {
-        // Whoever asked gets what came; what is kept is what belongs to the question.
+        // The client gets the reply as it came; only records that belong to the question are kept.
         let mut kept = match &class.selected {
             Some(indexes) => Arc::new(select(&reply.answer, &asked.question, indexes)?),
             None => reply.answer.clone(),
         };
-        // What a plugin below has made of AA and RA is kept as well, as in CoreDNS.
+        // Changes that plugins below made to AA and RA are kept as well, as in CoreDNS.
         let changed = (reply.flags() ^ kept.flags) & (flag::AA | flag::RA);
         if changed != 0 {
             Arc::make_mut(&mut kept).flags ^= changed;
@@ -136,13 +138,14 @@ impl Inner {
         Some(entry)
     }
 
-    /// What a reply is.
+    /// Classifies a reply.
     pub(super) fn classify(&self, reply: &Reply, asked: &Asked<'_>) -> Class {
         class::classify(reply, asked, self.host.clock.seconds_since_1970())
     }
 
-    /// How long nobody asks again, for a client that waits or for none. After a failure that is as long as the failure
-    /// itself would be kept, so that a name that fails costs the same with and without a stale answer.
+    /// Returns the pause before the next attempt; `waits` says whether a client waits. After a
+    /// failure it is the time for which failures are kept, so that a failing name costs the same
+    /// with and without a stale answer.
     pub(super) fn pause(&self, pause: Pause, waits: bool) -> Duration {
         let least = match pause {
             Pause::No => return Duration::ZERO,
@@ -153,7 +156,7 @@ impl Inner {
         self.options.stale.recheck.max(least)
     }
 
-    /// The one TTL of a reply: the lowest of all its records, within the limits.
+    /// Returns the TTL of a reply: the lowest of its records, within the limits.
     fn ttl(&self, kind: Kind, reply: &Reply, limits: &Limits) -> u32 {
         let lowest = || reply.ttl.filter(|_| reply.answer.min_ttl().is_some()).or_else(|| reply.answer.min_ttl());
         let own = match kind {
@@ -164,7 +167,7 @@ impl Inner {
         own.max(limits.min).min(limits.max)
     }
 
-    /// The reply that an entry makes, `left` seconds before it is stale.
+    /// Returns the reply that an entry makes, `left` seconds before it is stale.
     pub(super) fn serve(&self, entry: &Entry, asked: &Asked<'_>, left: i64) -> Reply {
         let ttl = match left {
             ..=0 if self.options.stale.ttl > 0 => self.options.stale.ttl,

@@ -1,4 +1,4 @@
-//! What the cache counts, for each listener of its server block.
+//! Metrics of the cache, for each listener of its server block.
 
 use std::sync::Arc;
 
@@ -36,9 +36,9 @@ const fn family(name: &'static str, help: &'static str, labels: &'static [&'stat
 
 /// The counters of one listener.
 pub(super) struct Counts {
-    /// Questions asked in the background.
+    /// Background queries.
     pub(super) prefetches: Counter,
-    /// Stale answers given.
+    /// Stale answers served.
     pub(super) stale: Counter,
     requests: Counter,
     misses: Counter,
@@ -48,11 +48,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counters for the listener `server` (`dns://:53`) and the zones of the cache.
+    /// Returns counters for the listener `server` (`dns://:53`) and the zones of the cache.
     pub(super) fn new(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Self {
         let plain = |family| host.metrics.counter(family, &[server, zones, ""]);
         let typed = |family| TYPES.map(|kind| host.metrics.counter(family, &[server, kind, zones, ""]));
-        // Every reply has the question that was asked here: others never come this far.
+        // All replies that arrive here match the question: `forward` drops others.
         plain(&DROPS);
         Self {
             requests: plain(&REQUESTS),
@@ -65,19 +65,19 @@ impl Counts {
         }
     }
 
-    /// A look-up found an answer, or a denial.
+    /// Counts a look-up that found an answer, or a denial.
     pub(super) fn hit(&self, is_denial: bool) {
         self.requests.inc();
         self.hits[usize::from(is_denial)].inc();
     }
 
-    /// A look-up found nothing.
+    /// Counts a look-up that found nothing.
     pub(super) fn miss(&self) {
         self.requests.inc();
         self.misses.inc();
     }
 
-    /// Something was stored, and something else may have had to go.
+    /// Counts evictions after an entry was stored.
     pub(super) fn stored(&self) {
         for (counter, evicted) in self.evictions.iter().zip(self.store.take_evicted()) {
             if evicted > 0 {
@@ -95,7 +95,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Shows it until what this returns is dropped.
+    /// Shows the number of entries until the returned value is dropped.
     pub(super) fn shown(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Arc<Self> {
         let entries = Arc::new(Self { server: server.to_owned(), zones: zones.to_owned(), store: store.clone() });
         host.metrics.register(&entries);

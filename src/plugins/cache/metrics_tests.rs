@@ -1,4 +1,4 @@
-//! What the metrics of the cache tell, and when they are there.
+//! The values of the cache's metrics, and when the series exist.
 
 use crate::chain::build::build;
 use crate::corefile::{self, Vocabulary};
@@ -6,7 +6,7 @@ use crate::testing::Server;
 use crate::testing::live::Live;
 use crate::testing::upstream::{Act, Answer, Upstream};
 
-/// Hits among requests are what dashboards show: what is answered from memory is no request to the cache.
+/// Dashboards show hits per request, so answers from memory do not count as requests to the cache.
 #[test]
 fn what_is_answered_from_memory_is_not_counted() {
     let upstream = Upstream::with_a("192.0.2.1");
@@ -19,13 +19,14 @@ fn what_is_answered_from_memory_is_not_counted() {
         |name: &str| live.metric(&format!("coredns_cache_{name}{{server=\"dns://:53\",zones=\".\",view=\"\"}}"));
     let hits = live.metric("coredns_cache_hits_total{server=\"dns://:53\",type=\"success\",zones=\".\",view=\"\"}");
     assert_eq!((count("requests_total"), count("misses_total"), hits), (10.0, 1.0, 9.0));
-    // What went upstream is a miss, whether it may be kept or not.
+    // A question that went upstream is a miss, whether its reply may be kept or not.
     upstream.script(|seen| vec![Act::send(Answer::to(&seen.packet).rcode(5))]);
     (0..3).for_each(|_| _ = live.ask("refused.example.org.", "A"));
     assert_eq!((count("requests_total"), count("misses_total")), (13.0, 4.0));
 }
 
-/// Kubeadm's Corefile in short: 100 questions for the cluster and 10 for one name outside are 9 hits of 10.
+/// Kubeadm's Corefile in short: 100 questions for the cluster and 10 for one external name give 9
+/// hits of 10.
 #[test]
 fn names_of_the_cluster_do_not_spoil_the_ratio() {
     let upstream = Upstream::with_a("192.0.2.1");
@@ -51,7 +52,7 @@ fn names_of_the_cluster_do_not_spoil_the_ratio() {
     assert_eq!((requests, hits, misses), (10.0, 9.0, 1.0));
 }
 
-/// All series are there before the first query, once each, and a reload does not take them away.
+/// All series exist before the first query, once each, and a reload does not remove them.
 #[test]
 fn the_metrics_are_there_from_the_start_and_after_a_reload() {
     let series = |live: &Live| -> Vec<String> {
@@ -61,7 +62,7 @@ fn the_metrics_are_there_from_the_start_and_after_a_reload() {
     let upstream = Upstream::with_a("192.0.2.1");
     let text = format!(". a.test:54 {{\nbind 127.0.0.1 ::1\ncache\nforward . {}\n}}", upstream.address);
     let first = Live::new(&text);
-    // Four listeners; for each 2 entries, 2 hits, 2 evictions, and 5 that have no type.
+    // Four listeners; each has 2 entries, 2 hits, 2 evictions, and 5 series without a type.
     first.wait_until("all are there", || series(&first).len() == 4 * 11);
     let host = first.server.host.clone();
     first.ask("www.example.org.", "A");

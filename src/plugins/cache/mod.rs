@@ -107,7 +107,7 @@ use crate::wire::types::opcode;
 pub const PLUGIN: Registration =
     Registration { name: "cache", setup, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
-/// The mark of a query that was looked up and not found.
+/// Marks a query that was looked up and not found.
 const MISSED: u32 = 1;
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
@@ -124,7 +124,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     });
     s.chain(Cache { inner: inner.clone(), memory: s.memory_zones() });
     s.task("cache: entries", move || {
-        // Shown as long as the configuration is live, from before the first query on.
+        // Shown while the configuration is live, from before the first query on.
         let shown = inner.show(&servers);
         async move {
             std::future::pending::<()>().await;
@@ -134,18 +134,18 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What the answers depend on: the whole server block. Another one never sees them, and neither does this one after
-/// any change to it.
+/// Identifies the whole server block, on which the answers depend. Another block never sees them,
+/// and neither does this one after a change to it.
 fn identity(s: &Setup<'_>) -> String {
     let texts = |words: &[Word]| words.iter().map(|word| word.text.clone()).collect::<Vec<_>>();
     let directives: Vec<_> = s.block.directives.iter().map(|directive| texts(&directive.words)).collect();
-    // As Rust writes lists, so that no two lists of words look alike.
+    // In Rust's list syntax, so that different lists of words never look the same.
     format!("cache {:?} {directives:?}", texts(&s.block.keys))
 }
 
 struct Cache {
     inner: Arc<Inner>,
-    /// Zones whose answers are always in memory: there is nothing to look up.
+    /// Zones whose answers are always in memory: no look-up is needed.
     memory: Arc<OnceLock<Vec<Name>>>,
 }
 
@@ -154,7 +154,7 @@ impl Cache {
         self.memory.get().is_some_and(|zones| zones.iter().any(|zone| query.question.name.is_under(zone)))
     }
 
-    /// What an entry makes of a query.
+    /// Returns what an entry makes of a query.
     fn hit(&self, entry: &Arc<Entry>, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
         let (inner, left) = (&self.inner, entry.left(now));
         if left > 0 {
@@ -203,7 +203,7 @@ impl Plugin for Cache {
     fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
         if query.mark(here.seat) == MISSED {
             let counts = self.inner.counts(here);
-            // An answer from memory was never looked for here: its plugin is as quick as this one.
+            // Answers from memory are never looked up here: their plugin is as fast as this one.
             if reply.origin != Origin::Memory {
                 counts.miss();
             }

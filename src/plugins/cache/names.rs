@@ -1,4 +1,4 @@
-//! The names that stand in one answer, each once and with a number, so that comparing them is comparing numbers.
+//! Numbers the names of one answer, so that comparing names means comparing numbers.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -6,17 +6,17 @@ use std::hash::BuildHasher;
 
 use crate::wire::name::Name;
 
-/// Names by number, in the order in which they were first seen.
+/// Names by number, in the order of their first occurrence.
 pub(super) struct Names {
     octets: Vec<u8>,
-    /// Where each name ends in `octets`.
+    /// The end of each name in `octets`.
     ends: Vec<u32>,
     table: HashTable<u16>,
     hasher: FixedState,
 }
 
 impl Names {
-    /// Nothing but `first`, which has the number 0.
+    /// Returns a list with only `first`, which has the number 0.
     pub(super) fn new(first: &Name) -> Self {
         let hasher = FixedState::with_seed(fastrand::u64(..));
         let mut names = Self { octets: Vec::with_capacity(128), ends: Vec::new(), table: HashTable::new(), hasher };
@@ -24,7 +24,8 @@ impl Names {
         names
     }
 
-    /// The number of a name in lower case; `None` when there are more than any message holds.
+    /// Returns the number of a name in lower case; `None` if there are more names than a message
+    /// can hold.
     pub(super) fn number(&mut self, wire: &[u8]) -> Option<u16> {
         if let Some(known) = self.find(wire) {
             return Some(known);
@@ -37,23 +38,23 @@ impl Names {
         Some(number)
     }
 
-    /// The number of a name, if it stands in the answer.
+    /// Returns the number of a name, if it occurs in the answer.
     pub(super) fn find(&self, wire: &[u8]) -> Option<u16> {
         let is_it = |&number: &u16| self.get(number) == wire;
         self.table.find(self.hasher.hash_one(wire), is_it).copied()
     }
 
-    /// The name with a number, in wire form.
+    /// Returns the name with this number, in wire form.
     pub(super) fn get(&self, number: u16) -> &[u8] {
         at(&self.octets, &self.ends, number)
     }
 
-    /// How many there are.
+    /// Returns how many names there are.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// The name itself and all names above it, from the left.
+    /// Returns the name itself and all names above it, from the left.
     pub(super) fn upward(&self, number: u16) -> impl Iterator<Item = &[u8]> {
         let mut rest = Some(self.get(number));
         std::iter::from_fn(move || {

@@ -1,5 +1,5 @@
-//! Floods, dead upstreams and everything becoming stale at once: rows C2 and C17 of docs/faults.md,
-//! and names that would drive out others.
+//! Floods, dead upstreams and mass expiry: rows C2 and C17 of docs/faults.md, and names that could
+//! evict others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::testing::{Server, packet};
 use crate::wire::answer::Section;
 use crate::wire::encode::{Encoder, Owner};
 
-/// A cache with `options` above an upstream.
+/// Starts a cache with `options` above an upstream.
 fn live(upstream: &Upstream, cache: &str) -> Live {
     Live::new(&format!(". {{\n{cache}\nforward . {}\n}}", upstream.address))
 }
@@ -28,7 +28,7 @@ fn series(live: &Live, name: &str, kind: &str) -> f64 {
     live.metric(&format!("{name}{{server=\"dns://:53\",type=\"{kind}\",zones=\".\",view=\"\"}}"))
 }
 
-/// The first letter of the name that was asked.
+/// Returns the first letter of the name in the question.
 fn letter(seen: &Seen) -> u8 {
     seen.packet[13]
 }
@@ -44,7 +44,7 @@ fn flood(live: &Live, letter: char, count: usize, mut between: impl FnMut()) -> 
     all
 }
 
-/// Neither names that do not exist nor names that do drive out what is asked for often.
+/// Popular names survive a flood of other names, existing or not.
 #[test]
 fn hot_names_survive_a_flood() {
     let upstream = Upstream::start(|seen| {
@@ -67,7 +67,7 @@ fn hot_names_survive_a_flood() {
     assert!(series(&live, "coredns_cache_entries", "success") <= 1024.0);
 }
 
-/// A store of 1,024 takes 1 MiB, of small answers or big ones.
+/// A store of 1,024 takes 1 MiB, with small answers or large ones.
 #[test]
 fn big_answers_count_for_what_they_take() {
     let upstream = Upstream::start(|seen| {
@@ -87,7 +87,7 @@ fn big_answers_count_for_what_they_take() {
     assert!((20.0..=34.0).contains(&entries), "{entries} entries of 32 KiB");
 }
 
-/// Row C17: one name that fails costs the upstream next to nothing, with a stale answer and without one.
+/// Row C17: a failing name costs the upstream almost nothing, with a stale answer and without one.
 #[test]
 fn a_name_that_fails_is_asked_for_once_in_five_seconds() {
     for stale in
@@ -119,7 +119,7 @@ fn a_name_that_fails_is_asked_for_once_in_five_seconds() {
     }
 }
 
-/// Row C2: the upstream says nothing for an hour.
+/// Row C2: the upstream does not answer for an hour.
 #[test]
 fn an_hour_without_an_upstream() {
     let upstream = Upstream::with_a("192.0.2.1");
@@ -161,7 +161,7 @@ fn the_first_look_up_after_an_outage_is_fresh() {
     assert_eq!((back.text().as_str(), back.extended_error()), ("NOERROR 192.0.2.121/60", None));
 }
 
-/// Answers the first question, and is silent about all others.
+/// Answers the first question and no others.
 struct Silent(AtomicBool);
 
 impl Plugin for Silent {
@@ -176,7 +176,7 @@ impl Plugin for Silent {
     }
 }
 
-/// RFC 8767 section 5: a client does not wait for long while there is something to give.
+/// RFC 8767 section 5: a client does not wait long if there is an answer to give.
 #[test]
 fn verifying_has_an_end_without_a_timeout() {
     const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];
@@ -192,13 +192,13 @@ fn verifying_has_an_end_without_a_timeout() {
     let live = Live::with(Server { host, configuration });
     live.ask("www.example.org.", "A");
     live.advance(60);
-    // Whoever waited for the answer would wait for ever.
+    // A client that waited for the answer would wait for ever.
     for _ in 0..2 {
         assert_eq!(live.ask("www.example.org.", "A").text(), "NOERROR 192.0.2.1/0");
     }
 }
 
-/// Answers while it is open; questions that come before that wait.
+/// Answers while it is open; earlier questions wait.
 struct Door {
     open: watch::Sender<bool>,
     asked: AtomicUsize,
@@ -220,7 +220,7 @@ impl Plugin for Doorway {
     }
 }
 
-/// Everything becomes stale in the same second, and everything is asked for.
+/// All entries expire in the same second, and all are asked for.
 #[test]
 fn a_mass_expiry_makes_no_burst() {
     const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];

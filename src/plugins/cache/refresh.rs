@@ -1,4 +1,4 @@
-//! Asking again about what is kept: before it is stale, or because it is.
+//! Refreshes entries, before they are stale or because they are.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,25 @@ use super::ruling::{Keeps, News, Old, Pause, rule};
 use crate::chain::{Client, Here, Later, Proto, Query, Reply};
 use crate::wire::request::flag;
 
-/// Questions that may be asked in the background at a time. When thousands of entries become stale in the same second,
-/// the others wait for their next hit.
+/// Maximum number of background queries at a time. If thousands of entries expire in the same
+/// second, the others wait for their next hit.
 pub(super) const BEHIND: usize = 64;
 
-/// How long a client waits for a fresh answer while there is a stale one (RFC 8767 section 5).
+/// How long a client waits for a fresh answer if there is a stale one (RFC 8767 section 5).
 const PATIENCE: Duration = Duration::from_millis(1800);
 
-/// What came of asking about an entry.
+/// The result of a refresh.
 struct Renewed {
-    /// What to give to a client that waits, if that is not the stale entry.
+    /// The reply for a waiting client, if it does not get the stale entry.
     reply: Option<Reply>,
-    /// The entry that was made of it.
+    /// The new entry.
     entry: Option<Arc<Entry>>,
     pause: Pause,
 }
 
 impl Inner {
-    /// Whether an entry is asked for so often, and has so little time left, that it should be refreshed.
+    /// Returns whether an entry is popular enough, and has so little time left, that it should be
+    /// refreshed.
     pub(super) fn wants_prefetch(&self, entry: &Entry, now: Duration) -> bool {
         let Some(prefetch) = &self.options.prefetch else { return false };
         let hits = entry.hit(prefetch.gap, now);
@@ -38,7 +39,7 @@ impl Inner {
         hits >= prefetch.hits && entry.left(now) <= threshold.cast_signed()
     }
 
-    /// Refreshes an entry in the background, unless that is going on.
+    /// Refreshes an entry in the background, unless a refresh is running.
     pub(super) fn refresh_behind(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -62,10 +63,11 @@ impl Inner {
         });
     }
 
-    /// Asks before a stale entry is served (`verify`), and waits for so long as the client has patience. Nothing if
-    /// somebody else does that already, or has done so in vain a moment ago.
+    /// Asks before a stale entry is served (`verify`), and waits as long as the timeout allows.
+    /// Returns `None` if another query does that already, or if one failed a moment ago.
     ///
-    /// With neither TIMEOUT nor RECHECK each query asks, as in CoreDNS; equal questions are one on their way upstream.
+    /// With neither TIMEOUT nor RECHECK each query asks, as in CoreDNS; equal questions share one
+    /// upstream query.
     pub(super) fn verify(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -88,7 +90,7 @@ impl Inner {
         Some(Box::pin(async move {
             let renewed = match inner.runtime.get() {
                 Some(runtime) => {
-                    // Goes on when nobody waits any more: what comes is for the next one.
+                    // Continues when the client stops waiting: the next client uses the result.
                     let (sender, receiver) = oneshot::channel();
                     runtime.spawn(async move { sender.send(renewing.await).map_err(|_| ()) });
                     tokio::time::timeout(patience, receiver).await.map(Result::ok)
@@ -96,7 +98,7 @@ impl Inner {
                 None => tokio::time::timeout(patience, renewing).await.map(Some),
             };
             if renewed.is_err() {
-                // Nothing has come yet, and the others need not wait as long.
+                // No reply has come yet, and other clients need not wait as long.
                 entry.pause(inner.now() + inner.pause(Pause::Unanswered, true));
             }
             let Ok(Some(Renewed { reply: Some(reply), entry: fresh, .. })) = renewed else {
@@ -116,7 +118,7 @@ impl Inner {
         renewed
     }
 
-    /// Does with what came, and with the entry that was asked about, what [`rule`] says.
+    /// Applies the decision of [`rule`] to the reply and the old entry.
     fn renew(&self, asked: &Asked<'_>, old: &Entry, mut reply: Reply, counts: &Counts) -> Renewed {
         let class = self.classify(&reply, asked);
         let ttl = self.limit(&class, asked, &mut reply);
@@ -135,28 +137,29 @@ impl Inner {
             self.store.forget(asked.key().as_slice());
         }
         if matches!(ruling.keeps, Keeps::New | Keeps::Neither) {
-            // Though its successor may be queued yet, nobody shall ask about it again.
+            // The old entry must not be refreshed again, even while its successor is queued.
             old.supersede();
         }
         Renewed { reply: ruling.gives_news.then_some(reply), entry, pause: ruling.pause }
     }
 }
 
-/// The query as it goes down on a miss: upstream is told that AD is understood, so that what is kept has it.
+/// Returns the query to send down on a miss. It tells the upstream that AD is understood, so that
+/// kept replies have it.
 pub(super) fn downward(query: &Query<'_>) -> Query<'static> {
     let mut query = query.clone().into_owned();
     query.request.flags |= flag::AD;
     query
 }
 
-/// A query whose client gets a stale answer if none comes.
+/// Returns a query whose client gets a stale answer if no fresh one comes.
 fn with_spare(query: &Query<'_>) -> Query<'static> {
     let mut query = downward(query);
     query.has_spare = true;
     query
 }
 
-/// A query that no client waits for. It goes by TCP, so that nothing is cut.
+/// Returns a query for no client. It uses TCP, so that no reply is truncated.
 fn without_client(query: &Query<'_>) -> Query<'static> {
     let mut query = downward(query);
     query.client.peer = Client::NOBODY;

@@ -1,5 +1,5 @@
-//! Each cell of the table in `ruling.rs`, through the whole plugin, without sockets. The clock is moved, and what goes on in
-//! the background is run to its end.
+//! Tests each cell of the table in `ruling.rs` through the whole plugin, without sockets. Tests
+//! move the clock and complete all background work.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ const NAME: &str = "www.example.org.";
 
 //----------- What is said below the cache -----------------------------------
 
-/// What answers below the cache, and how often it was asked.
+/// The scripted plugin below the cache, with a count of its queries.
 #[derive(Default)]
 struct Script {
     says: Mutex<Option<Reply>>,
@@ -57,7 +57,7 @@ fn address(last: u8, ttl: u32) -> Reply {
     made(|e| e.address(Section::Answer, Owner::ASKED, ttl, [192, 0, 2, last].into()))
 }
 
-/// A denial with the SOA of a zone.
+/// Returns a denial with the SOA of a zone.
 fn denial(code: u16, zone: &str, ttl: u32) -> Reply {
     let zone = Name::from_text(zone).expect("a name");
     made(|e| {
@@ -78,7 +78,7 @@ fn alias(code: u16) -> Reply {
     })
 }
 
-/// What a word of the tables stands for.
+/// Returns the reply for a word of the tables.
 fn said(word: &str) -> Reply {
     match word {
         "an answer" => address(2, 50),
@@ -137,7 +137,7 @@ impl Rig {
         got
     }
 
-    /// Lets what goes on in the background come to its end: nothing there waits for anything.
+    /// Completes all background work, none of which waits for anything.
     fn settle(&self) {
         self.runtime.block_on(async {
             for _ in 0..20 {
@@ -155,7 +155,7 @@ impl Rig {
     }
 }
 
-/// What a client got, in a word: `old` and `stale` are the entry that was there first.
+/// Returns a word for the client's reply: `old` and `stale` are the entry that was there first.
 fn word(got: &Got) -> &'static str {
     let [answers, authority] = [&got.message.answers, &got.message.authorities];
     match (got.text().split(['/', ' ']).next().unwrap_or_default(), answers.first(), authority.first()) {
@@ -174,8 +174,9 @@ fn word(got: &Got) -> &'static str {
     }
 }
 
-/// Asks about an entry that is still true, or stale, while `news` is said below. Tells what the client got, what the next
-/// one gets, and at which of 0, 1 and 5 s after that somebody asked again below.
+/// Asks about a valid or stale entry while the plugin below gives `news`. Returns what this client
+/// gets, what the next one gets, and at which of 0, 1 and 5 s after that the question was sent
+/// below again.
 fn cell(options: &str, (old, after): (Reply, u64), news: &str) -> String {
     let rig = Rig::new(options);
     rig.say(old);
@@ -200,7 +201,8 @@ const IMMEDIATE: &str = "serve_stale 1h immediate";
 const VERIFY: [&str; 2] = ["serve_stale 1h verify", "serve_stale 1h verify 1s"];
 const PREFER: &str = "serve_stale_policy prefer_positive";
 
-/// The three columns: `prefetch` of an entry that is true, and a stale one with `immediate` and with `verify`.
+/// The three columns: `prefetch` of a valid entry, and a stale one with `immediate` and with
+/// `verify`.
 fn row(old: impl Fn() -> Reply, more: &str, news: &str) -> [String; 3] {
     let stale = if more.is_empty() { "" } else { "\nserve_stale 1h" };
     let prefetch = cell(&format!("{PREFETCH}{stale}\n{more}"), (old(), 80), news);
@@ -305,7 +307,7 @@ fn nothing_that_was_there() {
 
 //----------- Over a while ---------------------------------------------------
 
-/// A name that is gone stays gone, also when the upstream fails afterwards.
+/// A removed name stays removed, even if the upstream fails afterwards.
 #[test]
 fn a_name_that_is_gone_does_not_come_back() {
     for options in [IMMEDIATE, VERIFY[0], VERIFY[1], "serve_stale 1h verify 1s 0s 5s"] {
@@ -326,7 +328,8 @@ fn a_name_that_is_gone_does_not_come_back() {
     }
 }
 
-/// A TTL of its own ends what waits beside a true answer, and what was preferred comes to its end as well.
+/// A denial that waits beside a valid answer expires with its own TTL, and so does a preferred
+/// answer.
 #[test]
 fn a_denial_that_waited_takes_its_turn() {
     let rig = Rig::new(PREFETCH);

@@ -1,38 +1,40 @@
-//! What becomes of an entry when its question was asked again: one table.
+//! What happens to an entry when its question was asked again, in one table.
 //!
-//! | what came | the entry is still true | it is stale | the next attempt |
+//! | the reply | the entry is still valid | it is stale | the next attempt |
 //! |---|---|---|---|
 //! | an answer, a denial | taken in its place; a denial waits beside an answer | given, and taken in its place | at any time |
 //! | the same, but not to be kept | the entry stays | given, and the entry goes | at any time (a pause where it stays) |
 //! | nothing, and no reason (RFC 2308 section 2.2, type 3) | the entry stays | as a denial | as for a denial |
 //! | known from memory | given, and the entry goes | the same | at any time |
-//! | a failure, a refusal, a reply that is cut | the entry stays | the entry stays | after a pause as long as a failure is kept |
-//! | nobody answered | the entry stays | the entry stays | after a pause; a short one if no client waited |
-//! | nobody was asked, since all are known to be down | the entry stays | the entry stays | after a short pause |
+//! | a failure, a refusal, a truncated reply | the entry stays | the entry stays | after a pause as long as a failure is kept |
+//! | no server answered | the entry stays | the entry stays | after a pause; a short one if no client waited |
+//! | no server was asked, since all are known to be down | the entry stays | the entry stays | after a short pause |
 //!
-//! With `prefer_positive` an entry that answers stays, stale or not, until another answer comes; a denial is kept beside it.
+//! With `prefer_positive` an entry that answers stays, stale or not, until another answer comes; a
+//! denial is kept beside it.
 //!
-//! CoreDNS decides alike, with three differences. It keeps the old entry beside what it may not keep, and serves it again
-//! when the upstream fails. It lets an empty answer take the place of one that is true. It takes an alias to a
-//! name that does not exist for a failure; here it is a denial, as in RFC 8767 section 4.
+//! CoreDNS decides the same way, with three differences. It keeps the old entry beside a reply that
+//! may not be kept, and serves it again when the upstream fails. It lets an empty answer replace a
+//! valid one. It treats an alias to a name that does not exist as a failure; here it is a denial,
+//! as in RFC 8767 section 4.
 
 use super::class::{Class, Kind};
 use crate::chain::Reply;
 use crate::wire::reply::{Origin, ede};
 use crate::wire::types::rcode;
 
-/// What came when a question was asked again.
+/// The result of asking a question again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
     /// The question is answered from memory from now on.
     Known,
-    /// What was asked for.
+    /// The requested records.
     Answer,
     /// The name or its records do not exist.
     Denial,
     /// NOERROR without records and without a SOA.
     Empty,
-    /// A server failed or refused, or what came is of no use.
+    /// A server failed or refused, or the reply is unusable.
     Failure,
     /// No server answered.
     Silence,
@@ -43,7 +45,7 @@ pub(super) enum News {
 /// The entry that was asked about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Old {
-    /// Its TTL is not over.
+    /// Its TTL has not expired.
     pub(super) is_true: bool,
     /// It holds what was asked for.
     pub(super) answers: bool,
@@ -52,33 +54,33 @@ pub(super) struct Old {
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keeps {
-    /// The entry.
+    /// The old entry.
     Old,
-    /// What came, in place of the entry.
+    /// The reply, in place of the old entry.
     New,
-    /// Both; the store knows which of them is served.
+    /// Both; the store decides which is served.
     Both,
     /// Neither.
     Neither,
 }
 
-/// How long nobody asks again.
+/// How long to wait before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
-    /// Not at all.
+    /// No pause.
     No,
-    /// As long as it must be after a failure (RFC 9520 section 3.2).
+    /// The minimum after a failure (RFC 9520 section 3.2).
     Short,
-    /// `Long` if a client has waited for it, `Short` otherwise: it takes long to find out that nobody answers.
+    /// `Long` if a client waited for the attempt, `Short` otherwise: timeouts take long.
     Unanswered,
-    /// As long as a failure is kept.
+    /// The time for which a failure is kept.
     Long,
 }
 
-/// What becomes of it all.
+/// The decision about reply and entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ruling {
-    /// Whether a client that waits gets what came, and not the entry.
+    /// Whether a waiting client gets the reply rather than the entry.
     pub(super) gives_news: bool,
     /// What is kept.
     pub(super) keeps: Keeps,
@@ -87,7 +89,7 @@ pub(super) struct Ruling {
 }
 
 impl News {
-    /// What a reply of this class is.
+    /// Returns what a reply of this class is.
     pub(super) fn of(reply: &Reply, class: &Class) -> Self {
         let is_good = matches!(reply.rcode(), rcode::NOERROR | rcode::NXDOMAIN);
         match reply.origin {
@@ -102,13 +104,13 @@ impl News {
     }
 }
 
-/// Whether some server was asked for a reply that the server itself made.
+/// Returns whether a server was asked, for a reply that this server made itself.
 fn was_asked(reply: &Reply) -> bool {
     let error = reply.note.as_ref().and_then(|note| note.error.as_ref());
     error.is_none_or(|(code, _)| *code != ede::NO_REACHABLE_AUTHORITY)
 }
 
-/// Decides; `may_keep` tells whether what came may be kept at all.
+/// Decides; `may_keep` says whether the reply may be kept at all.
 pub(super) fn rule(news: News, may_keep: bool, old: Old, prefer_positive: bool) -> Ruling {
     let old_stays = |pause| Ruling { gives_news: false, keeps: Keeps::Old, pause };
     match news {

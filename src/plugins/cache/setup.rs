@@ -10,27 +10,27 @@ use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
 
-/// SERVFAIL may not be kept longer (RFC 2308 section 7.1).
+/// Maximum time to keep a SERVFAIL (RFC 2308 section 7.1).
 const MOST_FAILURE: Duration = Duration::from_secs(300);
 
-/// CoreDNS divides its capacity among so many shards, and gives each at least [`SHARD_MIN`].
+/// CoreDNS divides its capacity among this many shards, and gives each at least [`SHARD_MIN`].
 const SHARDS: i64 = 256;
 const SHARD_MIN: i64 = 4;
 
 //----------- Options --------------------------------------------------------
 
-/// What the directive says.
+/// The options of the directive.
 #[derive(Debug)]
 pub(super) struct Options {
     /// Zones whose names are looked up.
     pub(super) zones: Zones,
-    /// The same for metrics, separated by commas.
+    /// The same zones for metrics, separated by commas.
     pub(super) label: String,
-    /// For answers.
+    /// Limits for answers.
     pub(super) success: Limits,
-    /// For denials; the TTLs are those of names and types that do not exist.
+    /// Limits for denials; the TTLs are those of names and types that do not exist.
     pub(super) denial: Limits,
-    /// Seconds that a failure is kept.
+    /// How long a failure is kept, in seconds.
     pub(super) failure: u32,
     pub(super) prefetch: Option<Prefetch>,
     pub(super) stale: Stale,
@@ -38,18 +38,18 @@ pub(super) struct Options {
     pub(super) prefer_positive: bool,
     /// Whether TTLs stay as they were stored.
     pub(super) keep_ttl: bool,
-    /// Which of the options that depend on each other were given.
+    /// Which of the interdependent options were given.
     given: Given,
 }
 
 /// Limits of one half of the cache.
 #[derive(Debug)]
 pub(super) struct Limits {
-    /// Entries.
+    /// Maximum number of entries.
     pub(super) capacity: u64,
     /// The highest TTL in seconds.
     pub(super) max: u32,
-    /// The lowest.
+    /// The lowest TTL in seconds.
     pub(super) min: u32,
     /// Zones whose answers are neither kept nor given another TTL.
     pub(super) except: Vec<Name>,
@@ -58,24 +58,24 @@ pub(super) struct Limits {
 /// When an entry is refreshed before it is stale.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prefetch {
-    /// Hits that make it worth it.
+    /// Minimum number of hits.
     pub(super) hits: u32,
-    /// The gap between two hits after which counting begins anew.
+    /// The gap between two hits after which counting restarts.
     pub(super) gap: Duration,
-    /// The share of its TTL that is left, in percent.
+    /// The remaining share of the TTL, in percent.
     pub(super) percent: u32,
 }
 
-/// What becomes of entries beyond their TTL.
+/// How entries beyond their TTL are handled.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Stale {
-    /// Seconds that they may be served for; 0 for not at all.
+    /// How long they may be served, in seconds; 0 disables this.
     pub(super) up_to: u64,
-    /// Whether a fresh answer is waited for, and for how long; 0 means until there is one or none.
+    /// Whether and how long to wait for a fresh answer; 0 means until the attempt ends.
     pub(super) verify: Option<Duration>,
-    /// The TTL that they are served with, in seconds.
+    /// The TTL of stale answers, in seconds.
     pub(super) ttl: u32,
-    /// How long after a failure nobody tries again.
+    /// The pause after a failure.
     pub(super) recheck: Duration,
 }
 
@@ -103,7 +103,7 @@ fn capacity(written: i64) -> u64 {
 
 //----------- Directive ------------------------------------------------------
 
-/// Reads the directive, which may stand in a block once.
+/// Reads the directive, which may occur once in a block.
 pub(super) fn directive(s: &Setup<'_>) -> Result<Options> {
     let mut cursor = s.cursor();
     let mut options = Options::new();
@@ -226,7 +226,7 @@ fn prefetch(cursor: &mut Cursor<'_>) -> Result<Option<Prefetch>> {
     let mut prefetch =
         Prefetch { hits: u32::try_from(hits).unwrap_or(u32::MAX), gap: Duration::from_secs(60), percent: 10 };
     if let Some(word) = words.get(1) {
-        // A negative gap lets every hit be the first.
+        // With a negative gap every hit counts as the first.
         prefetch.gap = cursor.duration(word)?.duration().unwrap_or_default();
     }
     if let Some(word) = words.get(2) {

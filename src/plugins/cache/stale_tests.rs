@@ -1,4 +1,4 @@
-//! Prefetch, stale answers, and what is preferred to what. Time is moved, not waited for.
+//! Prefetch, stale answers, and preference between entries. Tests move the clock and do not wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -9,7 +9,7 @@ use crate::testing::upstream::{Act, Answer, Seen, Upstream};
 
 const STALE: Option<u16> = Some(3);
 
-/// A cache above an upstream.
+/// Starts a cache above an upstream.
 fn live(upstream: &Upstream, cache: &str) -> Live {
     Live::new(&format!(". {{\n{cache}\nforward . {}\n}}", upstream.address))
 }
@@ -39,7 +39,7 @@ fn what_is_asked_for_often_is_fetched_again_before_it_is_stale_once() {
     for _ in 0..5 {
         ask(&live);
     }
-    // Not what the upstream saw: on a busy machine what seems to be lost is sent once more.
+    // Counted here, not at the upstream: on a busy machine, queries that seem lost are sent again.
     let asked = || live.metric("coredns_cache_prefetch_total{server=\"dns://:53\",zones=\".\",view=\"\"}");
     live.advance(79);
     ask(&live);
@@ -180,7 +180,7 @@ fn a_denial_is_served_stale_with_a_mark_of_its_own() {
     assert_eq!(live.metric(hits), 1.0);
 }
 
-/// `prefetch AMOUNT DURATION PERCENT%`: each word counts.
+/// `prefetch AMOUNT DURATION PERCENT%`: each word has an effect.
 #[test]
 fn prefetch_wants_enough_hits_without_a_gap_near_the_end() {
     let asked = |prefetch: &str, hits: usize, gap: u64, at: u64| {
@@ -197,14 +197,15 @@ fn prefetch_wants_enough_hits_without_a_gap_near_the_end() {
     assert!(asked("prefetch 3", 3, 5, 90), "10% of 100 s are left");
     assert!(!asked("prefetch 3", 3, 5, 89));
     assert!(!asked("prefetch 3", 2, 5, 90), "too few");
-    // Not 10 s: the clock goes on by itself while the test asks.
+    // Not 10 s: the clock also runs by itself during the test.
     assert!(asked("prefetch 3 10s", 3, 9, 90));
     assert!(!asked("prefetch 3 10s", 3, 11, 90), "the gap was too long");
     assert!(asked("prefetch 3 1m 40%", 3, 5, 60) && !asked("prefetch 3 1m 40%", 3, 5, 59));
     assert!(!asked("prefetch 0", 50, 5, 99), "0 is off");
 }
 
-/// While all upstreams are known to be down, no client waits for them: `verify` gives what there is at once.
+/// While all upstreams are known to be down, clients do not wait for them: `verify` serves the
+/// stale answer at once.
 #[test]
 fn nobody_waits_for_upstreams_that_are_known_to_be_down() {
     let rcode = Arc::new(AtomicU16::new(0));
@@ -218,7 +219,7 @@ fn nobody_waits_for_upstreams_that_are_known_to_be_down() {
     upstream.script(|_| Vec::new());
     live.advance(100);
     let count = || upstream.seen().iter().filter(|seen| !seen.is_probe()).count();
-    // The first ones find out, and its probes keep looking.
+    // The first queries detect the outage, and probes continue.
     live.wait_until("the upstream is known to be down", || {
         let before = count();
         names.iter().take(2).for_each(|name| _ = live.ask(name, "A"));
@@ -240,7 +241,8 @@ fn nobody_waits_for_upstreams_that_are_known_to_be_down() {
     });
 }
 
-/// Row C2: while all upstreams are gone, stale answers cost them nothing but probes, and their return is noticed.
+/// Row C2: while all upstreams are down, stale answers cost them only probes, and their return is
+/// detected.
 #[test]
 fn upstreams_that_are_gone_are_left_alone_until_a_probe_finds_them() {
     let rcode = Arc::new(AtomicU16::new(0));
@@ -258,7 +260,7 @@ fn upstreams_that_are_gone_are_left_alone_until_a_probe_finds_them() {
         assert_eq!(ask(&live).extended_error(), STALE);
         std::thread::sleep(Duration::from_millis(50));
     };
-    // The first look-ups in the background find out.
+    // The first background look-ups detect the outage.
     live.wait_until("nothing is asked for three seconds", || {
         let before = count();
         (0..60).for_each(|_| look());

@@ -1,12 +1,12 @@
-//! Where answers are kept: one shared store for answers, one for denials and failures.
+//! Stores the answers: one shared store for answers, one for denials and failures.
 //!
-//! The deadline stands in the entry: moka's own expiry would cost each look-up more, and stale entries must
-//! stay. moka keeps what is asked for often, so that a flood of names that are asked once does not drive
-//! out the others. In front of it, each thread has a small table of its own ([`front`]).
+//! The deadline is in the entry: moka's own expiry would make each look-up slower, and stale
+//! entries must stay. moka keeps popular entries, so a flood of names that are asked for once does
+//! not evict the others. In front of it, each thread has a small table of its own ([`front`]).
 //!
-//! moka does its housekeeping on the thread that inserts, and lets others that insert meanwhile wait for it: for
-//! milliseconds, should that thread lose its processor. So one thread inserts at a time, and whoever comes meanwhile
-//! leaves its entry to it in a queue ([`Store::keep`]).
+//! moka does its housekeeping on the inserting thread, and other inserting threads wait for it: for
+//! milliseconds if that thread loses its processor. So one thread inserts at a time, and the others
+//! leave their entries to it in a queue ([`Store::keep`]).
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,30 +21,30 @@ use super::class::Kind;
 use super::entry::Entry;
 use super::front;
 
-/// Octets that an entry of weight 1 may take, all that belongs to it counted. A bigger one takes the place of
+/// Octets for an entry of weight 1, with all that belongs to it. A larger entry takes the place of
 /// several, so that a store never holds more than its capacity in KiB.
 const WEIGHT: usize = 1024;
 
-/// Entries that may wait until they are inserted.
+/// Maximum number of entries that wait for insertion.
 const QUEUE: usize = 1024;
 
-/// Entries that one thread inserts before it goes on with its own work; the next one does the rest.
+/// Entries that one thread inserts before it resumes its own work; the next thread does the rest.
 const AT_ONCE: usize = 64;
 
-/// An entry, when it was kept, and whether answers are preferred to it.
+/// An entry, its time, and whether answers are preferred to it.
 type Queued = (Arc<Entry>, Duration, bool);
 
-/// Stores are told apart by number, where entries of several lie side by side.
+/// Source of store numbers, which tell stores apart where entries of several are mixed.
 static STORES: AtomicU64 = AtomicU64::new(0);
 
 type Half = Cache<Arc<[u8]>, Arc<Entry>, foldhash::fast::RandomState>;
 
 /// The answers of one `cache`.
 pub(super) struct Store {
-    /// No other store of the process has it.
+    /// A number that is unique in the process.
     pub(super) number: u64,
     hasher: foldhash::fast::RandomState,
-    /// Entries that wait for whoever inserts; whoever holds the lock does.
+    /// Entries that wait for the inserting thread, which holds the lock.
     queue: SyncSender<Queued>,
     inserting: Mutex<Receiver<Queued>>,
     queued: AtomicUsize,
@@ -54,7 +54,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// A store for so many answers and so many denials.
+    /// Returns a store for `success` answers and `denial` denials.
     pub(super) fn new(success: u64, denial: u64) -> Self {
         let evicted: [Arc<AtomicU64>; 2] = Default::default();
         let (queue, receiver) = mpsc::sync_channel(QUEUE);
@@ -70,10 +70,12 @@ impl Store {
         }
     }
 
-    /// Lets `look` at the entry to answer with, if there is one that may be served, stale for at most `stale` seconds.
+    /// Calls `look` with the entry to answer with, if one may be served, stale for at most `stale`
+    /// seconds.
     ///
-    /// A true answer wins over everything, and over a failure even a stale one does. With `prefer_positive` it wins
-    /// over a denial too, and has to be one that answers the question, be it an earlier one.
+    /// A valid answer is preferred to all others, and a stale one to a failure. With
+    /// `prefer_positive` an answer is also preferred to a denial; it must then be one that answers
+    /// the question, even an earlier one.
     pub(super) fn with<R>(
         &self,
         key: &[u8],
@@ -92,7 +94,7 @@ impl Store {
             entry = self.find_shared(key, now, stale, prefer_positive);
         }
         let entry = entry?;
-        // Nothing that is kept later comes before these, unless it supersedes them.
+        // No entry that is kept later is preferred to these, unless it supersedes them.
         let is_final = !prefer_positive || entry.answers && stale > 0;
         if is_final && entry.left(now) > 0 {
             front::keep(&entry, hash, now);
@@ -116,34 +118,34 @@ impl Store {
         }
         let denial = get(&self.denial, key).filter(|entry| entry.is_usable(now, stale));
         let is_failure = denial.as_ref().is_some_and(|entry| !entry.kind.is_lasting());
-        // A denial that stands beside an answer is the newer of the two.
+        // A denial beside an answer is the newer of the two.
         if is_failure { success.or(denial) } else { denial.or(success) }
     }
 
-    /// The entry that an answer of this question has in the store, whatever its age.
+    /// Returns the entry in the answer half of the store for this question, whatever its age.
     pub(super) fn success(&self, key: &[u8]) -> Option<Arc<Entry>> {
         self.success.get(key)
     }
 
-    /// Keeps an answer, in place of what it contradicts: a denial of the same question, or an answer that is denied
-    /// now and not true any more. A failure contradicts nothing that is true, and neither does what holds no answer and
-    /// says not why (RFC 2308 section 5).
+    /// Keeps an answer and drops the entry that it contradicts: a denial of the same question, or
+    /// an expired answer that is now denied. A failure contradicts no valid entry, and neither does
+    /// an answer without records and without a reason (RFC 2308 section 5).
     ///
-    /// If another thread inserts at this moment, that one does it.
+    /// If another thread is inserting, that thread inserts this entry too.
     pub(super) fn keep(&self, entry: &Arc<Entry>, now: Duration, prefer_positive: bool) {
         self.queued.fetch_add(1, Ordering::AcqRel);
         if self.queue.try_send((entry.clone(), now, prefer_positive)).is_err() {
-            // So many wait already that one more is no loss.
+            // The queue is so long that one more entry is no loss.
             self.queued.fetch_sub(1, Ordering::AcqRel);
             entry.supersede();
         }
         self.insert_queued();
     }
 
-    /// Inserts what waits, unless somebody does.
+    /// Inserts the queued entries, unless another thread is inserting.
     fn insert_queued(&self) {
         let mut left = AT_ONCE;
-        // Whoever queues while the lock is held leaves it to the holder, so that one looks again afterwards.
+        // Threads leave their entries to the holder of the lock, so the holder looks again.
         while left > 0 && self.queued.load(Ordering::Acquire) > 0 {
             let receiver = match self.inserting.try_lock() {
                 Ok(receiver) => receiver,
@@ -186,18 +188,18 @@ impl Store {
         }
     }
 
-    /// Forgets what is known about a question.
+    /// Removes all entries of a question.
     pub(super) fn forget(&self, key: &[u8]) {
         self.success.invalidate(key);
         self.denial.invalidate(key);
     }
 
-    /// How many answers and denials were driven out since the last call.
+    /// Returns how many answers and denials were evicted since the last call.
     pub(super) fn take_evicted(&self) -> [u64; 2] {
         [0, 1].map(|half| self.evicted[half].swap(0, Ordering::Relaxed))
     }
 
-    /// How many answers and denials there are.
+    /// Returns the number of answers and denials.
     pub(super) fn len(&self) -> [u64; 2] {
         [&self.success, &self.denial].map(|half| {
             half.run_pending_tasks();
@@ -206,11 +208,11 @@ impl Store {
     }
 }
 
-/// A look-up that moka makes a note of only if it finds something: names that are asked for once are many, and each
-/// note is work for its housekeeping.
+/// Looks up an entry; moka records the look-up only if it finds one. Names that are asked for once
+/// are many, and each record is work for its housekeeping.
 ///
-/// An entry that is superseded while it is being looked up, or whose successor is queued yet, is served once more: that
-/// is better than a miss, and nobody refreshes it again.
+/// An entry that is superseded during the look-up, or whose successor is still queued, is served
+/// once more. That is better than a miss, and it is never refreshed again.
 fn get(half: &Half, key: &[u8]) -> Option<Arc<Entry>> {
     if half.contains_key(key) { half.get(key) } else { None }
 }
@@ -256,7 +258,7 @@ mod tests {
                     for number in 0..2000_u32 {
                         let key = [thread.to_be_bytes(), number.to_be_bytes()].concat();
                         store.keep(&entry(store, &key, Kind::Answer, 60), Duration::ZERO, false);
-                        // A queue that is full would refuse: nobody is so fast in life.
+                        // A full queue would drop entries; real load never fills it this fast.
                         while store.queued.load(Ordering::Acquire) > QUEUE / 2 {
                             store.insert_queued();
                         }
@@ -264,7 +266,7 @@ mod tests {
                 });
             }
         });
-        // A thread that has had its turn leaves the rest to the next call of `keep`.
+        // A thread leaves the entries beyond its share to the next call of `keep`.
         while store.queued.load(Ordering::Acquire) > 0 {
             store.insert_queued();
         }
@@ -274,7 +276,7 @@ mod tests {
         assert_eq!(store.len(), [8000, 0]);
     }
 
-    /// The table of the thread never hides what the store has learned since.
+    /// The table of the thread never hides newer entries of the store.
     #[test]
     fn what_is_replaced_or_forgotten_is_not_found_in_front() {
         let store = Store::new(1024, 1024);
@@ -293,7 +295,7 @@ mod tests {
         assert_eq!((found(&store, b"key", 1), found(&other, b"key", 1)), (Some(Kind::Answer), None));
     }
 
-    /// Neither a failure nor an answer without records takes away what is true.
+    /// Neither a failure nor an answer without records removes a valid answer.
     #[test]
     fn what_says_less_takes_no_place() {
         let store = Store::new(1024, 1024);

@@ -1,4 +1,4 @@
-//! The cache in a chain, above a scripted upstream. Time is moved, not waited for.
+//! The cache in a chain, above a scripted upstream. Tests move the clock and do not wait.
 
 use hickory_proto::rr::RecordType;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::wire::encode::{Encoder, Owner};
 
 const AD: u16 = 0x20;
 
-/// A cache with `options` above an upstream.
+/// Starts a cache with `options` above an upstream.
 fn live(upstream: &Upstream, cache: &str) -> Live {
     Live::new(&format!(". {{\n{cache}\nforward . {}\n}}", upstream.address))
 }
@@ -26,7 +26,7 @@ fn always(answer: impl Fn(Answer) -> Answer + Send + Sync + 'static) -> Upstream
     Upstream::start(move |seen| vec![Act::send(answer(Answer::to(&seen.packet)))])
 }
 
-/// Asks twice; whether the second answer was kept from the first.
+/// Asks twice; returns whether the second answer came from the cache.
 fn is_kept(upstream: &Upstream, live: &Live, name: &str, qtype: &str) -> bool {
     let before = upstream.count();
     let first = live.ask(name, qtype);
@@ -79,7 +79,7 @@ fn keepttl_shows_the_ttl_that_was_stored() {
     assert_eq!(live.ask("www.example.org.", "A").ttls(RecordType::A), [60]);
 }
 
-/// As CoreDNS does, but that a stale answer is not pinned for an hour by its old TTL.
+/// As CoreDNS, except that the old TTL does not pin a stale answer for an hour.
 #[test]
 fn keepttl_of_stale_answers() {
     let shown = |ttl: u32, cache: &str| {
@@ -199,7 +199,7 @@ fn expired_signatures_are_kept_for_those_alone_who_do_not_look() {
     assert_eq!(upstream.count(), 3);
 }
 
-/// Row D7, in part: what makes answers differ is in the key.
+/// Row D7, in part: the key has everything that makes answers differ.
 #[test]
 fn do_cd_and_class_are_other_questions() {
     let upstream = always(|answer| answer);
@@ -260,7 +260,8 @@ fn zones_and_exceptions() {
 
 //----------- Memory ---------------------------------------------------------
 
-/// Answers every name below `memory.` from memory, with a counter for an address; `fails.memory.` has failed.
+/// Answers every name below `memory.` from memory, with a counter as address; `fails.memory.`
+/// fails.
 struct Memory(AtomicU16);
 
 impl Plugin for Memory {
@@ -320,7 +321,7 @@ fn the_cache_is_bounded_and_says_what_it_drove_out() {
     }
     let series =
         |name: &str| live.metric(&format!("{name}{{server=\"dns://:53\",type=\"success\",zones=\".\",view=\"\"}}"));
-    // Not what the upstream saw: on a busy machine a question may be asked twice.
+    // Counted here, not at the upstream: on a busy machine a question may be sent twice.
     assert_eq!(live.metric("coredns_cache_misses_total{server=\"dns://:53\",zones=\".\",view=\"\"}"), 1500.0);
     assert_eq!(series("coredns_cache_entries"), 1024.0);
     live.ask("www.example.org.", "A");

@@ -1,4 +1,5 @@
-//! What is believed, for how long, and by whom: rows C18, D5 to D7, D9 to D11 and D15 of the fault table.
+//! What the cache accepts, for how long, and for whom: rows C18, D5 to D7, D9 to D11 and D15 of the
+//! fault table.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use crate::wire::name::Name;
 const CNAME: u16 = 5;
 const DNAME: u16 = 39;
 
-/// A cache with `options` above an upstream.
+/// Starts a cache with `options` above an upstream.
 fn live(upstream: &Upstream, cache: &str) -> Live {
     Live::new(&format!(". {{\n{cache}\nforward . {}\n}}", upstream.address))
 }
@@ -26,21 +27,21 @@ fn wire(name: &str) -> Vec<u8> {
     Name::from_text(name).expect("a name").wire().to_vec()
 }
 
-/// How often the cache has asked below, on a miss or in the background. On a busy machine the upstream may see more: what
-/// seems to be lost is sent once more.
+/// Returns how often the cache asked below, on a miss or in the background. On a busy machine the
+/// upstream may see more, since queries that seem lost are sent again.
 fn asked_below(live: &Live) -> usize {
     let count =
         |name: &str| live.metric(&format!("coredns_cache_{name}_total{{server=\"dns://:53\",zones=\".\",view=\"\"}}"));
     (count("misses") + count("prefetch")) as usize
 }
 
-/// `owner TYPE` of all records.
+/// Returns `owner TYPE` of all records.
 fn owners(message: &Message) -> BTreeSet<String> {
     let all = message.answers.iter().chain(&message.authorities).chain(&message.additionals);
     all.map(|record| format!("{} {}", record.name, record.record_type())).collect()
 }
 
-/// Row D5: what nobody asked for goes to the one who asked, and is not found again.
+/// Row D5: unrequested records go to the client that asked, and are not found again.
 #[test]
 fn records_that_do_not_belong_to_the_question_are_not_kept() {
     let upstream = always(|answer| {
@@ -89,7 +90,7 @@ fn a_denial_with_the_soa_of_another_zone_is_not_kept() {
     assert_eq!(asked_below(&live), 2);
 }
 
-/// Row D6: blocks have caches of their own.
+/// Row D6: each block has its own cache.
 #[test]
 fn what_one_server_block_has_fetched_never_answers_in_another() {
     let (first, second) = (Upstream::with_a("192.0.2.1"), Upstream::with_a("192.0.2.2"));
@@ -141,11 +142,12 @@ fn no_order_of_flags_and_classes_leaks() {
             }
         }
     }
-    // AD alone makes no other question: 8 names of 16 pairs each have both halves in one entry.
+    // AD alone does not make another question: 8 names of 16 pairs each have both halves in one
+    // entry.
     assert_eq!(asked_below(&live), 256 * 2 - 16 * 2);
 }
 
-/// Row D9: a denial that comes while an answer is still true waits for its turn.
+/// Row D9: a denial that comes while an answer is still valid waits for its turn.
 #[test]
 fn a_denial_does_not_hide_an_answer_that_is_true() {
     let upstream = Upstream::start(|seen| {
@@ -166,7 +168,7 @@ fn a_denial_does_not_hide_an_answer_that_is_true() {
     assert_eq!(live.ask("www.example.org.", "A").text(), "NXDOMAIN", "it came later, so it wins over a stale answer");
 }
 
-/// Row D10, with MINTTL 0: what is 0, and what is not.
+/// Row D10, with MINTTL 0: which TTLs become 0.
 #[test]
 fn odd_ttls() {
     let asked_twice = |ttl: u32| {
@@ -183,7 +185,7 @@ fn odd_ttls() {
     assert_eq!(asked_twice(u32::MAX), (0, 2));
 }
 
-/// Row D11: no hit makes an answer live longer.
+/// Row D11: hits do not extend the life of an answer.
 #[test]
 fn an_answer_ends_when_it_said_however_often_it_is_asked_for() {
     let upstream = always(|answer| answer.a("192.0.2.1", 60));
@@ -200,7 +202,7 @@ fn an_answer_ends_when_it_said_however_often_it_is_asked_for() {
     assert_eq!(asked_below(&live), 2);
 }
 
-/// Row D15: aliases in front and in their order, for readers that only go forward.
+/// Row D15: aliases come first and in order, for resolvers that only read forward.
 #[test]
 fn aliases_come_first_after_refreshes_and_shuffles() {
     let (b, c) = (wire("b.example.org"), wire("c.example.org"));
@@ -226,7 +228,7 @@ fn aliases_come_first_after_refreshes_and_shuffles() {
     }
 }
 
-/// Row C18: long chains, circles and forks are relayed, and nobody follows or keeps them.
+/// Row C18: long chains, circles and forks are relayed, but neither followed nor kept.
 #[test]
 fn chains_without_an_end_are_not_kept() {
     let link = |answer: Answer, from: String, to: String| answer.record(0, &wire(&from), (CNAME, 60), &wire(&to));
