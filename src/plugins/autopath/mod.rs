@@ -209,7 +209,7 @@ impl Plugin for AutoPath {
     }
 }
 
-/// Whether a reply ends the walk: the name exists, or the others would fail for the same reason.
+/// Whether a reply ends the walk: the name exists, or it failed for a reason that the others share.
 ///
 /// If a plugin only returns a failure, as `hosts` without `fallthrough` does for a missing name, it
 /// says only that this plugin does not know the name.

@@ -180,7 +180,7 @@ fn not_an_option(cursor: &Cursor<'_>, word: &Word) -> crate::error::Error {
     }
 }
 
-/// Reads a line as hosts files have it. Every line is accepted, as in CoreDNS; bad ones are told.
+/// Reads a line in hosts format. Every line is accepted, as in CoreDNS; bad ones get a warning.
 fn inline(cursor: &mut Cursor<'_>, first: &Word, source: &mut Source) {
     let words: Vec<&str> = std::iter::once(first).chain(cursor.args()).map(Word::as_str).collect();
     let cursor = &*cursor;

@@ -7,7 +7,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use crate::testing::{Server, packet};
 use crate::wire::types::rcode;
 
-/// Builds a server for `zone`: `directive`, a hosts file, and below a plugin that answers all.
+/// Builds a server with the block `zone`: a hosts file, `directive`, a plugin that answers all.
 fn server(zone: &str, text: &str, directive: &str) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("hosts");

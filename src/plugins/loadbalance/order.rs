@@ -78,7 +78,7 @@ fn address(record: &Record<'_>) -> Option<IpAddr> {
     }
 }
 
-/// Shuffles addresses and MX records, then sorts addresses by the first matching network.
+/// Shuffles addresses and MX records, then sorts addresses by their place in `networks`.
 pub(super) fn preferred(answer: &Answer, networks: &[(IpAddr, u8)]) -> Arc<[u16]> {
     let mut order = Vec::with_capacity(answer.counts.iter().map(|&count| usize::from(count)).sum());
     for section in SECTIONS {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::wire::name::Name;
 
-/// More sightings of one probe are a loop, as in CoreDNS: a client may send a query twice.
+/// More sightings of a probe than this are a loop, as in CoreDNS: clients may send a query twice.
 const HARMLESS: u32 = 2;
 
 /// Counts sightings of the current probe, and interprets them.

@@ -87,7 +87,7 @@ impl Pattern {
     }
 }
 
-/// Replaces `{0}`, `{1}`, ... in `to` with the groups in `text`; `None` if it does not match.
+/// Replaces `{0}`, `{1}`, ... in `to` with the groups of `regex`; `None` if `text` does not match.
 pub(super) fn expand(regex: &Regex, text: &str, to: &str) -> Option<String> {
     // Checked first because it allocates nothing, and most names do not match.
     if !regex.is_match(text) {

@@ -57,7 +57,8 @@ pub(super) fn unquote(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// Writes values: `%s`, `%v`, `%d`, `%x`, `%X`, `%o`, `%b` and `%%`, with a width and `0` or `-`.
+/// Writes values as `how` says: `%s`, `%v`, `%d`, `%x`, `%X`, `%o`, `%b` and `%%`, with an optional
+/// width and `0` or `-` in front of it.
 pub(super) fn printf(how: &str, values: &[Value<'_>]) -> Result<String, String> {
     let (mut out, mut values, mut rest) = (String::new(), values.iter(), how);
     while let Some(at) = rest.find('%') {

@@ -226,7 +226,7 @@ impl Templates {
 }
 
 impl Template {
-    /// Returns the longest zone that contains the name, if the template is for its class and type.
+    /// Returns the longest zone that contains the name, as text, if the class and type match.
     fn zone(&self, query: &Query<'_>) -> Option<&str> {
         let is_for = |asked, ours, any| asked == ours || asked == any || ours == any;
         if !is_for(query.question.qclass, self.qclass, class::ANY)
