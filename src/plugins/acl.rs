@@ -58,7 +58,7 @@ use crate::wire::name::Name;
 use crate::wire::reply::ede;
 use crate::wire::types::{rcode, type_number};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "acl", setup, doc: doc_of!("acl.rs"), options: &[&OPTIONS] };
 
 const ZONED: &[&str] = &["server", "zone", "view"];
@@ -84,7 +84,7 @@ static ALLOWED: Family = Family {
     labels: &["server", "view"],
 };
 
-/// What becomes of a question.
+/// The decision about a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Allow,
@@ -96,9 +96,9 @@ enum Action {
 /// One line of a block.
 struct Policy {
     action: Action,
-    /// The types that it is about, if not all.
+    /// The types that the line applies to; `None` means all.
     types: Option<Vec<u16>>,
-    /// The networks that it is about, if not all.
+    /// The networks that the line applies to; `None` means all.
     networks: Option<Vec<(IpAddr, u8)>>,
 }
 
@@ -110,7 +110,7 @@ struct Rule {
 struct Acl {
     rules: Vec<Rule>,
     host: Arc<Host>,
-    /// It counts most questions, so it is kept at hand.
+    /// Cached here because it counts most questions.
     allowed: PerListener<Counter>,
 }
 
@@ -122,12 +122,12 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         let (directive, words) = (cursor.word(), cursor.args());
         let mut rule = Rule { zones: Zones::read(&cursor, &words, s.keys), policies: Vec::new() };
         while cursor.next_option() {
-            // CoreDNS takes these names in any case.
+            // CoreDNS accepts these names in any case.
             let option = OPTIONS.find(&cursor.word().as_str().to_ascii_lowercase());
             (option.ok_or_else(|| OPTIONS.unknown(&cursor))?.read)(&mut cursor, &mut rule.policies, s)?;
         }
         if rule.zones.is_empty() && !rule.policies.is_empty() {
-            // An operator who wrote it relies on it.
+            // An error, because the operator who wrote this rule relies on it.
             let complaint = cursor.complain(directive, "this rule holds for no name: none of its zones is valid");
             return Err(complaint.hint("name a zone, or leave the zones out for those of the server block").into());
         }
@@ -167,7 +167,7 @@ static OPTIONS: OptionsOf<Vec<Policy>> = OptionsOf {
     unknown: |word| unexpected(word, "expect 'allow', 'block', 'filter' or 'drop'"),
 };
 
-/// What follows each action.
+/// The arguments of each action.
 const MATCHES: &str = "[type TYPE...] [net NETWORK...]";
 
 fn policy(cursor: &mut Cursor<'_>, policies: &mut Vec<Policy>, action: Action) -> Result<()> {
@@ -192,7 +192,7 @@ fn policy(cursor: &mut Cursor<'_>, policies: &mut Vec<Policy>, action: Action) -
         }
         rest = after;
     }
-    // `*` stands for all, as leaving them out does.
+    // `*` means all, the same as leaving them out.
     policy.types = policy.types.filter(|types| !types.contains(&0));
     policy.networks = policy.networks.filter(|networks| !networks.is_empty());
     policies.push(policy);
@@ -211,7 +211,7 @@ fn types(cursor: &Cursor<'_>, words: &[&Word], types: &mut Option<Vec<u16>>) -> 
     let types = types.get_or_insert_default();
     for word in words {
         if word.as_str() == "*" {
-            // No question has type 0: it marks all. What stands behind it is not read, as in CoreDNS.
+            // No question has type 0: it means all. Words after `*` are not read, as in CoreDNS.
             types.push(0);
             break;
         }
@@ -230,7 +230,7 @@ fn networks(cursor: &Cursor<'_>, words: &[&Word], networks: &mut Option<Vec<(IpA
     for word in words {
         let text = word.as_str();
         if text == "*" {
-            // Both families whole. What stands behind it is not read, as in CoreDNS.
+            // All of IPv4 and IPv6. Words after `*` are not read, as in CoreDNS.
             networks.extend([([0; 4].into(), 0), ([0; 16].into(), 0)]);
             break;
         }
@@ -272,7 +272,7 @@ impl Plugin for Acl {
 }
 
 impl Acl {
-    /// What becomes of a question, and the zone of the rule that says so.
+    /// Returns the decision about a question, and the zone of the rule that made it.
     fn action(&self, query: &Query<'_>) -> (&Name, Action) {
         let client = query.client.peer.ip().to_canonical();
         for rule in &self.rules {
@@ -285,7 +285,7 @@ impl Acl {
     }
 }
 
-/// A reply of this plugin's own, which ends a search list as any answer does.
+/// Builds this plugin's own reply, which ends a search list as any answer does.
 fn verdict(rcode: u16, error: u16) -> Reply {
     Reply::memory(Arc::new(Answer::empty(rcode))).with_error(error, "")
 }
@@ -297,7 +297,7 @@ impl Policy {
     }
 }
 
-/// Whether an address lies in a network, whose host bits may be set.
+/// Whether an address is in a network; the network's host bits may be set.
 fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {

@@ -1,9 +1,9 @@
-//! Who is let in.
+//! Which clients `acl` admits.
 
 use super::PLUGIN;
 use crate::testing::{Server, packet};
 
-/// RCODE and extended error of the reply to a client; nothing if there is none. `whoami` answers what passes.
+/// Returns RCODE and extended error of the reply, if there is one. `whoami` answers what passes.
 fn outcome(rules: &str, peer: &str, name: &str, qtype: &str) -> Option<(u16, Option<u16>)> {
     let server = Server::new(&format!(". {{\n{rules}\nwhoami\n}}\n"));
     let peer = format!("{peer}:5353").parse().expect("an address");
@@ -59,7 +59,7 @@ fn each_outcome_is_counted() {
     assert!(text.contains(r#"coredns_acl_allowed_requests_total{server="dns://:53",view=""} 1"#), "{text}");
 }
 
-/// As CoreDNS counts them: a query, and a reply of no plugin with NOERROR and a size of 0.
+/// CoreDNS counts them so: a query, and a reply of no plugin with NOERROR and a size of 0.
 #[test]
 fn what_is_dropped_is_counted_as_a_query() {
     let text = ". {\nprometheus\nlog\nacl example {\ndrop\n}\nwhoami\n}\n";

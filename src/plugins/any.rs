@@ -28,13 +28,13 @@ use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::types::rtype;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "any", setup, doc: doc_of!("any.rs"), options: &[] };
 
-/// The TTL of the record in seconds: the number of the RFC, as in CoreDNS.
+/// TTL of the record in seconds: the RFC's number, as in CoreDNS.
 const TTL: u32 = 8482;
 
-/// The one answer.
+/// The answer to every ANY question.
 struct Any(Arc<Answer>);
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {

@@ -38,7 +38,7 @@ use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, Word, value};
 use crate::error::Result;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "bind", setup, doc: doc_of!("bind.rs"), options: &[&OPTIONS] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
@@ -71,7 +71,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is read are the words that name what is left out.
+/// Reads the words after `except`.
 static OPTIONS: OptionsOf<Vec<Word>> = OptionsOf {
     all: &[OptionOf {
         name: "except",
@@ -88,13 +88,13 @@ static OPTIONS: OptionsOf<Vec<Word>> = OptionsOf {
     unknown: |word| format!("Error during parsing: invalid option {}", value::quote(word.as_str())),
 };
 
-/// The addresses of these interfaces as a text that can be compared.
+/// Returns the addresses of these interfaces as a text that can be compared.
 fn state(names: &[String], interfaces: &[(String, String)]) -> String {
     let of_these: BTreeSet<_> = interfaces.iter().filter(|(name, _)| names.contains(name)).collect();
     format!("{of_these:?}")
 }
 
-/// The addresses that `words` stand for.
+/// Returns the addresses that `words` stand for.
 fn addresses(cursor: &Cursor<'_>, words: &[&Word], interfaces: &[(String, String)]) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for word in words {
@@ -113,13 +113,13 @@ fn addresses(cursor: &Cursor<'_>, words: &[&Word], interfaces: &[(String, String
                 .hint(format!("interfaces with addresses here: {names}"))
                 .into());
         };
-        // However it is written: one address has one socket.
+        // One address has one socket, however the address is written.
         all.push(address.to_canonical().to_string());
     }
     Ok(all)
 }
 
-/// Every address of the host by the name of its interface.
+/// Returns every address of the host with the name of its interface.
 fn interfaces() -> Vec<(String, String)> {
     let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
     let text = |name: &str, address: IpAddr| match address {
@@ -129,7 +129,7 @@ fn interfaces() -> Vec<(String, String)> {
     found.map(|interface| (interface.name.clone(), text(&interface.name, interface.ip()))).collect()
 }
 
-/// Whether there is an interface of this name, with an address or without.
+/// Whether there is an interface of this name, with or without an address.
 fn is_interface(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && !name.contains('/')
@@ -140,7 +140,7 @@ fn is_interface(name: &str) -> bool {
 mod tests {
     use crate::testing::Server;
 
-    /// The addresses that the block listens on, or the first line of what is wrong.
+    /// Returns the addresses that the block listens on, or the first line of the error.
     fn hosts(text: &str) -> Result<Vec<String>, String> {
         let server = Server::try_new(&format!(". {{\n{text}\nwhoami\n}}\n"));
         let server = server.map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;

@@ -26,10 +26,10 @@ use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::value;
 use crate::error::Result;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "bufsize", setup, doc: doc_of!("bufsize.rs"), options: &[] };
 
-/// What crosses any network without being cut (DNS flag day 2020).
+/// A size that crosses any network without fragmentation (DNS flag day 2020).
 const DEFAULT: u16 = 1232;
 
 struct Bufsize(u16);

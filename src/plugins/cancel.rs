@@ -28,7 +28,7 @@ use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::value;
 use crate::error::Result;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "cancel", setup, doc: doc_of!("cancel.rs"), options: &[] };
 
 /// Just longer than any client waits.

@@ -40,10 +40,10 @@ use crate::wire::encode::{Encoder, Owner};
 use crate::wire::name::Name;
 use crate::wire::types::{class, rtype};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "chaos", setup, doc: doc_of!("chaos.rs"), options: &[] };
 
-/// The most octets of a text (RFC 1035 section 3.3).
+/// Maximum length of a text in octets (RFC 1035 section 3.3).
 const MAX_TEXT: usize = 255;
 
 struct Chaos {
@@ -54,7 +54,7 @@ struct Chaos {
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    // As in CoreDNS the first one counts.
+    // The first one counts, as in CoreDNS.
     cursor.next_occurrence();
     let args: Vec<&str> = cursor.args().iter().map(|word| word.as_str()).collect();
     if cursor.next_option() {
@@ -69,7 +69,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A TXT record of class CH for each text.
+/// Builds a TXT record of class CH for each text.
 fn texts(texts: &[&str]) -> Arc<Answer> {
     Arc::new(Encoder::build(0, |e| {
         e.class(class::CH);

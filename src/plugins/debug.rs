@@ -22,7 +22,7 @@ use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::error::Result;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "debug", setup, doc: doc_of!("debug.rs"), options: &[] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {

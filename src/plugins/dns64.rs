@@ -51,7 +51,7 @@ use crate::wire::question::Question;
 use crate::wire::translate::{Prefix, translated};
 use crate::wire::types::{class, rcode, rtype};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "dns64", setup, doc: doc_of!("dns64.rs"), options: &[&OPTIONS] };
 
 static TRANSLATED: Family = Family {
@@ -60,16 +60,16 @@ static TRANSLATED: Family = Family {
     labels: &["server"],
 };
 
-/// The longest TTL of a made record in seconds, where the denial has no SOA (RFC 6147 section 5.1.7).
+/// Maximum TTL in seconds of a made record if the denial has no SOA (RFC 6147 section 5.1.7).
 const MAX_TTL: u32 = 600;
 
-/// The prefix without PREFIX (RFC 6052 section 2.1).
+/// The default of PREFIX (RFC 6052 section 2.1).
 const WELL_KNOWN: (Ipv6Addr, u8) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// Plugins whose AAAA records are addresses of the cluster: no translator leads there.
+/// Plugins whose AAAA records are addresses inside the cluster, which no translator reaches.
 const OF_THE_CLUSTER: &[&str] = &["kubernetes", "k8s_external"];
 
-/// The mark of a query that is translated if it has to be.
+/// The mark of a query that may need translation.
 const WATCHED: u32 = 1;
 
 struct Dns64 {
@@ -86,7 +86,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     while cursor.next_occurrence() {
         match cursor.args()[..] {
             [] => {}
-            // As in CoreDNS a block behind it is not read as one.
+            // A block after it is not read as a block, as in CoreDNS.
             [word] => {
                 plugin.prefix = read_prefix(&cursor, word)?;
                 continue;
@@ -183,7 +183,7 @@ impl Plugin for Dns64 {
     }
 }
 
-/// Whether a plugin answered that knows the cluster's own addresses.
+/// Whether the answer came from a plugin that knows the cluster's own addresses.
 fn is_of_the_cluster(query: &Query<'_>, here: &Here<'_>) -> bool {
     let name = here.site.chain.names().get(usize::from(query.answered_by));
     name.is_some_and(|name| OF_THE_CLUSTER.contains(name))
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(ask(&all, v4, "both.example.", "AAAA"), ["both.example. 600 IN AAAA 2001:db8:1:c000:2:2100::"]);
     }
 
-    /// A plugin that answers as another one: `kubernetes` needs a cluster, and a seat is all that is looked at.
+    /// Uses a plugin under another name: `kubernetes` needs a cluster, and only the seat matters.
     #[test]
     fn translate_all_leaves_the_names_of_the_cluster_alone() {
         use crate::chain::build::build;
@@ -273,7 +273,7 @@ mod tests {
                         template IN A test {\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\n}";
         let server = Server::new(&format!(". {{\ndns64\n{template}\n}}\n"));
         let peer = "[2001:db8::9]:53";
-        // The template asks the server for v4.test, which translates that answer.
+        // The template queries the server for v4.test, and that answer is translated.
         let wanted = ["a.example. 60 IN CNAME v4.test.", "v4.test. 30 IN AAAA 64:ff9b::c000:201"];
         assert_eq!(ask(&server, peer, "a.example.", "AAAA"), wanted);
         assert_eq!(ask(&server, peer, "v4.test.", "AAAA"), ["v4.test. 30 IN AAAA 64:ff9b::c000:201"]);

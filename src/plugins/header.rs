@@ -36,13 +36,13 @@ use crate::error::Result;
 use crate::wire::reply::Origin;
 use crate::wire::request::flag;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration =
     Registration { name: "header", setup, doc: doc_of!("header.rs"), options: &[&OPTIONS] };
 
 const FLAGS: [(&str, u16); 3] = [("aa", flag::AA), ("ra", flag::RA), ("rd", flag::RD)];
 
-/// A flag, and whether it is to be set.
+/// A flag, and whether to set or to clear it.
 type Rule = (u16, bool);
 
 #[derive(Default)]
@@ -53,10 +53,10 @@ struct Header {
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let (mut cursor, mut header) = (s.cursor(), Header::default());
-    // Words behind the name are passed over, as in CoreDNS.
+    // Words after the name are ignored, as in CoreDNS.
     while cursor.next_occurrence() {
         while cursor.next_option() {
-            // CoreDNS takes these names in any case.
+            // CoreDNS accepts these names in any case.
             let option = OPTIONS.find(&cursor.word().as_str().to_ascii_lowercase());
             (option.ok_or_else(|| OPTIONS.unknown(&cursor))?.read)(&mut cursor, &mut header, s)?;
         }
@@ -145,7 +145,7 @@ impl Plugin for Header {
     }
 
     fn reply(&self, _: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
-        // In CoreDNS the server writes such a reply itself, past all plugins.
+        // In CoreDNS the server writes such a reply itself, bypassing all plugins.
         if reply.origin != Origin::Server {
             for &(flag, set) in &self.response {
                 if set {
@@ -166,7 +166,7 @@ mod tests {
     use crate::testing::upstream::{Act, Answer, Upstream};
     use hickory_proto::op::Message;
 
-    /// The flags of a message that rules may change, as `dig` shows them.
+    /// Returns the flags of a message that rules may change, as `dig` shows them.
     fn flags(message: &Message) -> String {
         let head = &message.metadata;
         let flags = [("aa", head.authoritative), ("rd", head.recursion_desired), ("ra", head.recursion_available)];
@@ -216,7 +216,7 @@ mod tests {
         let text = format!(". {{\ncache\nheader {{\n{rules}\n}}\nforward . {}\n}}\n", upstream.address);
         let live = Live::new(&text);
         assert_eq!(flags(&live.ask("a.example.", "A").message), "aa");
-        // A hit never comes to this plugin: RD is the client's.
+        // A cache hit never reaches this plugin: RD is the client's.
         assert_eq!(flags(&live.ask("a.example.", "A").message), "aa rd");
         let seen: Vec<u16> =
             upstream.seen().iter().filter(|seen| !seen.is_probe()).map(|seen| seen.flags() & !0x20).collect();

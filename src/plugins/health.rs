@@ -46,7 +46,7 @@ use crate::host::http::{Handler, TEXT};
 use crate::host::log;
 use crate::host::metrics::{Counter, Family, Histogram};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration =
     Registration { name: "health", setup, doc: doc_of!("health.rs"), options: &[&OPTIONS] };
 
@@ -93,7 +93,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is read is the lameduck time.
+/// Reads the lameduck time.
 static OPTIONS: OptionsOf<Duration> = OptionsOf {
     all: &[OptionOf {
         name: "lameduck",
@@ -119,7 +119,7 @@ fn lameduck_time(cursor: &mut Cursor<'_>) -> Result<Duration> {
 
 //----------- Check ----------------------------------------------------------
 
-/// The server's requests to itself.
+/// Sends the server's requests to itself.
 struct Check {
     address: String,
     took: Histogram,
@@ -157,7 +157,7 @@ impl Check {
     }
 }
 
-/// One plain GET; any HTTP response will do.
+/// Sends one plain GET; any HTTP response counts as success.
 async fn get(address: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

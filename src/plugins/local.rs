@@ -48,7 +48,7 @@ use crate::wire::name::Name;
 use crate::wire::soa::Soa;
 use crate::wire::types::{TypeText, class, rcode, rtype};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "local", setup, doc: doc_of!("local.rs"), options: &[&OPTIONS] };
 
 static REQUESTS: Family = Family {
@@ -57,10 +57,10 @@ static REQUESTS: Family = Family {
     labels: &[],
 };
 
-/// The TTL of all records in seconds: a week, as in CoreDNS.
+/// TTL of all records in seconds: a week, as in CoreDNS.
 const TTL: u32 = 604_800;
 
-/// The label of [`ZONES`]' first zone, in wire form.
+/// The label of the first zone in [`ZONES`], in wire form.
 const LOCALHOST: &[u8] = b"\x09localhost";
 
 const ZONES: [&str; 4] = ["localhost.", "0.in-addr.arpa.", "127.in-addr.arpa.", "255.in-addr.arpa."];
@@ -129,7 +129,7 @@ impl Plugin for Local {
             Some(zone) => zone,
             None => return Step::Next,
         };
-        // A class has its own data, and ours are of class IN.
+        // Each class has its own data; this plugin serves class IN.
         if query.question.qclass != class::IN {
             return Step::Answer(Reply::server(rcode::REFUSED));
         }
@@ -144,13 +144,13 @@ impl Plugin for Local {
 }
 
 impl Local {
-    /// Whether a name stands for this machine without being `localhost.` itself.
+    /// Whether a name means this machine without being `localhost.` itself.
     fn is_alias(&self, name: &Name) -> bool {
         let begins = self.by_prefix && name.wire().starts_with(LOCALHOST);
         (begins || name.is_under(&self.localhost)) && *name != self.localhost
     }
 
-    /// What a name in `zone` has; an alias is a zone of its own without SOA and NS records.
+    /// Answers a name in `zone`; an alias is a zone of its own without SOA and NS records.
     fn answer(&self, query: &Query<'_>, zone: &Name, is_alias: bool) -> Arc<Answer> {
         let name = &query.question.name;
         let localhost = Owner::new(LOCALHOST, Tail::Root);
@@ -189,7 +189,7 @@ mod tests {
     use crate::testing::{Server, packet};
     use hickory_proto::op::ResponseCode;
 
-    /// The RCODE, and each record: as CoreDNS 1.15.0 answers, unless the test says otherwise.
+    /// Returns the RCODE and each record: CoreDNS 1.15.0's answers, unless the test says otherwise.
     fn ask(server: &Server, name: &str, qtype: &str) -> String {
         let message = server.ask(name, qtype).expect("a reply");
         let code = if message.metadata.response_code == ResponseCode::NXDomain { "NXDOMAIN" } else { "" };
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(ask(&server, loopback, "PTR"), format!("; {loopback} 604800 IN PTR localhost."));
         assert_eq!(ask(&server, loopback, "A"), format!("; no, 127.In-Addr.arpa. {SOA}"));
         assert_eq!(ask(&server, &format!("x.{loopback}"), "PTR"), format!("NXDOMAIN; no, 127.In-Addr.arpa. {SOA}"));
-        // CoreDNS says that this name does not exist, although one below it does.
+        // CoreDNS says that this name does not exist, although a name below it exists.
         assert_eq!(ask(&server, "0.127.in-addr.arpa.", "PTR"), format!("; no, 127.in-addr.arpa. {SOA}"));
     }
 

@@ -35,36 +35,36 @@ use crate::chain::setup::Registration;
 
 /// The plugins, from the top of the chain, in CoreDNS 1.15.0's order.
 ///
-/// They are set up in this order too, so a plugin finds what those above it have said about the server block.
+/// They are set up in this order too, so a plugin finds what those above it said about the block.
 pub const ALL: &[Registration] = &[
-    root::PLUGIN,   // above everybody who reads files
-    cancel::PLUGIN, // above everybody who waits
+    root::PLUGIN,   // above all that read files
+    cancel::PLUGIN, // above all that wait
     reload::PLUGIN,
     nsid::PLUGIN,    // above prometheus and log: its option is not counted
     bufsize::PLUGIN, // above log and forward: both see the lowered size
-    bind::PLUGIN,    // above those who want to know where the block listens: prometheus, loop
+    bind::PLUGIN,    // above those that need the block's addresses: prometheus, loop
     debug::PLUGIN,
-    ready::PLUGIN, // above those who are asked whether they are ready
+    ready::PLUGIN, // above the plugins that it asks for readiness
     health::PLUGIN,
     prometheus::PLUGIN, // above all that answers: counts everything
     errors::PLUGIN,     // above all that may fail
     log::PLUGIN,        // below errors, so its line comes first
-    local::PLUGIN,      // above all that answers or asks others: localhost is here
-    dns64::PLUGIN,      // below log: its look-ups for A come from the top again
+    local::PLUGIN,      // above all that answers or queries others: localhost is here
+    dns64::PLUGIN,      // below log: its look-ups for A start at the top again
     any::PLUGIN,
     chaos::PLUGIN,
-    loadbalance::PLUGIN,  // above cache: every hit gets an order of its own
-    rewrite::PLUGIN,      // above autopath and cache: all below know the question by its new name
-    autopath::PLUGIN,     // above cache: each name that it tries may be there
-    acl::PLUGIN,          // above cache: who may not ask gets nothing from there either
-    cache::PLUGIN,        // above kubernetes: its TTL limits show on cluster answers too
+    loadbalance::PLUGIN,  // above cache: every hit gets its own order
+    rewrite::PLUGIN,      // above autopath and cache: all below see the question's new name
+    autopath::PLUGIN,     // above cache: each name that it tries may be cached
+    acl::PLUGIN,          // above cache: blocked clients get no cached answers either
+    cache::PLUGIN,        // above kubernetes: its TTL limits apply to cluster answers too
     header::PLUGIN,       // below cache, which keeps responses with these flags
     tls::PLUGIN,          // reads files: below root
-    template::PLUGIN,     // above hosts and kubernetes: what an operator blocks goes before what they know
-    hosts::PLUGIN,        // above kubernetes and forward: what an operator wrote down goes before what they know
-    k8s_external::PLUGIN, // above kubernetes, which keeps what this one asks for; its zones may be the same
+    template::PLUGIN,     // above hosts and kubernetes: what an operator blocks comes first
+    hosts::PLUGIN,        // above kubernetes and forward: an operator's own entries come first
+    k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
-    loop_detect::PLUGIN,  // below kubernetes and cache, right above forward: sees what is about to be forwarded
+    loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked
 ];

@@ -27,7 +27,7 @@ use crate::chain::{Here, Plugin, Query, Reply, Turn};
 use crate::error::Result;
 use crate::host;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "nsid", setup, doc: doc_of!("nsid.rs"), options: &[] };
 
 /// The option's code (RFC 5001 section 2.3).
@@ -62,7 +62,7 @@ mod tests {
     use crate::testing::{Server, packet};
     use crate::wire::write::Writer;
 
-    /// The OPT's options of the reply to a query with these options.
+    /// Returns the OPT options of the reply to a query with these options.
     fn options(server: &Server, options: &[u8]) -> Vec<u8> {
         let mut packet = packet("a.example.", "A");
         let at = packet.len() - 2;

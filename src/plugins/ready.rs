@@ -43,7 +43,7 @@ use crate::host::http::{Handler, Page, TEXT};
 use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "ready", setup, doc: doc_of!("ready.rs"), options: &[&OPTIONS] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
@@ -68,7 +68,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is read is whether every request asks all plugins.
+/// Reads whether every request asks all plugins.
 static OPTIONS: OptionsOf<bool> = OptionsOf {
     all: &[OptionOf {
         name: "monitor",
@@ -91,14 +91,14 @@ static OPTIONS: OptionsOf<bool> = OptionsOf {
     unknown: unknown_property,
 };
 
-/// From one log line to the next that says the same: at first, and in the end.
+/// Delay before the same log line is repeated: at first, and finally.
 const TOLD_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 struct Ready {
     probes: Arc<Probes>,
     continuously: bool,
     host: Weak<Host>,
-    /// Who was never ready so far; `None` before anybody asked.
+    /// Plugins that have never been ready; `None` before the first request.
     waiting: Mutex<Option<Waiting>>,
     told: Repeats,
 }
@@ -115,7 +115,7 @@ impl Ready {
         if waiting.is_empty() {
             return (200, TEXT, "OK".to_owned());
         }
-        // The first line is CoreDNS's whole page: there are programs that read it.
+        // The first line is CoreDNS's whole page, because some programs parse it.
         let mut page = waiting.keys().copied().collect::<Vec<_>>().join(",");
         if let Some(held_back) = self.told.allow(&page, Instant::now()) {
             log::info(PLUGIN.name, format_args!("Plugins not ready: \"{page}\"{held_back}"));

@@ -33,7 +33,7 @@ use crate::chain::setup::{Registration, Setup};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "reload", setup, doc: doc_of!("reload.rs"), options: &[] };
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ const MIN_JITTER: Duration = Duration::from_secs(1);
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
-    // The first occurrence counts; CoreDNS does not even look at others, nor at a block.
+    // The first occurrence counts; CoreDNS ignores the others, and any block.
     cursor.next_occurrence();
     let args = cursor.args();
     if args.len() > 2 {
@@ -59,7 +59,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The duration in `word`, or `default`; `refuse` says what is wrong with it.
+/// Returns the duration in `word`, or `default`; `refuse` says what is wrong with it.
 fn span(
     cursor: &Cursor<'_>,
     word: Option<&Word>,
@@ -67,7 +67,7 @@ fn span(
     refuse: impl Fn(Duration) -> Option<&'static str>,
 ) -> Result<Duration> {
     let Some(word) = word else { return Ok(default) };
-    // Less than nothing is too short as well, but no jitter would be right: 1 ns stands for it.
+    // A negative duration is too short as well, but 0 is a valid jitter: 1 ns stands for it.
     let duration = cursor.duration(word)?.duration().unwrap_or(Duration::from_nanos(1));
     refuse(duration).map_or(Ok(duration), |why| Err(cursor.error_at(word, why)))
 }

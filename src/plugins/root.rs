@@ -26,7 +26,7 @@ use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::error::{Result, words};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "root", setup, doc: doc_of!("root.rs"), options: &[] };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {

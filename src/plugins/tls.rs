@@ -53,18 +53,18 @@ use crate::error::{Complaint, Error, Result};
 use crate::host::log;
 use crate::host::tls::{SecretsFile, authorities, identity, machine_authorities, provider, roots};
 
-/// The plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "tls", setup, doc: doc_of!("tls.rs"), options: &[&OPTIONS] };
 
-/// How often the files are looked at.
+/// Interval between checks of the files.
 const POLL: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 
 const CLIENT_AUTH: &[&str] = &["nocert", "request", "require", "verify_if_given", "require_and_verify"];
 const ACME: &[&str] = &["acme", "email", "ca", "storage", "ca_root", "resolver"];
 
-/// What one directive says.
+/// The contents of one directive.
 struct Directive {
-    /// Certificate, key and, if it is named, authorities.
+    /// Certificate, key and, if given, authorities.
     files: Vec<PathBuf>,
     client_auth: &'static str,
     secrets: Option<Arc<SecretsFile>>,
@@ -101,7 +101,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with a directive that names no files.
+/// Explains what is wrong with a directive that names no files.
 fn by_acme(cursor: &mut Cursor<'_>) -> Error {
     let mut has_domain = false;
     while cursor.next_option() {
@@ -160,7 +160,7 @@ static OPTIONS: OptionsOf<Directive> = OptionsOf {
 };
 
 impl Directive {
-    /// Looks for the files; whether all of them are there.
+    /// Looks for the files; returns whether all of them exist.
     fn find(&mut self, s: &Setup<'_>, cursor: &Cursor<'_>, words: &[&Word]) -> bool {
         for (place, word) in words.iter().enumerate() {
             let authorities = format!("error reading {word}");
@@ -180,7 +180,7 @@ impl Directive {
         let builder = builder.with_client_cert_verifier(self.clients(terms.authorities.as_deref())?);
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
         config.alpn_protocols = vec![b"dot".to_vec()];
-        // Sessions are kept by the clients, not here.
+        // Sessions are stored by the clients, not here.
         config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
         if let Some(secrets) = &self.secrets {
             config.key_log = secrets.clone();
@@ -188,7 +188,7 @@ impl Directive {
         Ok((Arc::new(config), terms))
     }
 
-    /// Who checks clients.
+    /// Returns the verifier of client certificates.
     fn clients(
         &self,
         trusted: Option<&[CertificateDer<'static>]>,
@@ -225,7 +225,7 @@ async fn follow(directive: Directive, secure: Arc<Secure>) {
                 secure.replace(config);
                 log::info(PLUGIN.name, format_args!("{} has been read again", directive.files[0].display()));
             }
-            // The certificate may be there before its key: said once, and looked at again when something changes.
+            // The certificate may arrive before its key: warn once, and retry at the next change.
             Err(why) => log::warning(PLUGIN.name, format_args!("{why}; the certificate before it stays in use")),
         }
         known = now;
@@ -234,7 +234,7 @@ async fn follow(directive: Directive, secure: Arc<Secure>) {
 
 //----------- Clients --------------------------------------------------------
 
-/// Takes whatever certificate a client has the key of.
+/// Accepts any certificate that the client has the key of.
 #[derive(Debug)]
 struct AnyCertificate {
     mandatory: bool,

@@ -28,7 +28,7 @@ use crate::wire::name::MAX_NAME;
 use crate::wire::request::flag;
 use crate::wire::types::{class, rtype};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "whoami", setup, doc: doc_of!("whoami.rs"), options: &[] };
 
 struct Whoami;
@@ -48,7 +48,7 @@ impl Plugin for Whoami {
         let answer = scratch(asked, |answer| {
             let mut encoder = Encoder::new(answer);
             encoder.flags(flag::AA);
-            // The client is the same in every class.
+            // The client's address is the same in every class.
             encoder.class(if query.question.qclass == class::ANY { class::IN } else { query.question.qclass });
             encoder.address(Section::Additional, Owner::ASKED, 0, client.peer.ip().to_canonical());
             if label.len() + asked <= MAX_NAME {

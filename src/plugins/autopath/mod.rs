@@ -65,7 +65,7 @@ use crate::wire::question::Question;
 use crate::wire::reply::Origin;
 use crate::wire::types::{class, rcode};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "autopath", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 static SUCCESSES: Family = Family {
@@ -95,7 +95,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The lists that another plugin knows.
+/// The search lists that another plugin provides.
 fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, (word, plugin): (&Word, &str)) -> Offered {
     let complaint = cursor.complain(word, format!("{plugin} does not implement the AutoPather interface"));
     let lists = s.search_lists(plugin, complaint.hint("kubernetes does: @kubernetes"));
@@ -126,7 +126,7 @@ fn of_file(cursor: &Cursor<'_>, word: &Word) -> Result<Offered> {
     Ok(Arc::new(OnceLock::from(Ok(lists))))
 }
 
-/// The search list of a file.
+/// Reads the search list of a file.
 struct FilePath(Vec<Name>);
 
 impl SearchPath for FilePath {
@@ -148,12 +148,12 @@ struct AutoPath {
     successes: PerListener<Counter>,
 }
 
-/// Where the walk of a query is: what the plugin's mark says.
+/// The position of a query in its walk, stored in the plugin's mark.
 #[derive(Clone, Copy)]
 struct At {
-    /// Octets of the name as the application gave it, without a root label; never 0.
+    /// Length in octets of the name as the application gave it, without a root label; never 0.
     given: usize,
-    /// The place of the domain that is asked for now.
+    /// Index of the domain that is being tried.
     place: usize,
 }
 
@@ -209,10 +209,10 @@ impl Plugin for AutoPath {
     }
 }
 
-/// Whether a reply ends the walk: the name exists, or a failure has a reason and would meet the others too.
+/// Whether a reply ends the walk: the name exists, or it failed for a reason that the others share.
 ///
-/// A failure that a plugin only returns, as `hosts` without `fallthrough` does for a name that it does not have, says no
-/// more than that this plugin does not know the name.
+/// If a plugin only returns a failure, as `hosts` without `fallthrough` does for a missing name, it
+/// says only that this plugin does not know the name.
 fn is_found(reply: &Reply) -> bool {
     let is_returned = reply.origin == Origin::Server && reply.cause().is_none();
     reply.rcode() != rcode::NXDOMAIN && !is_returned
@@ -223,7 +223,7 @@ impl AutoPath {
         self.lists.get()?.as_ref().ok().map(Arc::as_ref)
     }
 
-    /// Makes the query one for the next name, if there is one. `reply` is the answer to the name so far.
+    /// Changes the query to the next name, if any. `reply` is the answer to the current name.
     fn go_on(&self, query: &mut Query<'_>, at: At, here: &Here<'_>, reply: impl FnOnce() -> Option<Reply>) -> bool {
         let Some((place, name)) = self.next(query, at) else { return false };
         query.set_mark(here.seat, At { place, ..at }.mark());
@@ -234,19 +234,20 @@ impl AutoPath {
         true
     }
 
-    /// The next name to be asked for, and the place of its domain.
+    /// Returns the next name to try, and the index of its domain.
     fn next(&self, query: &Query<'_>, at: At) -> Option<(usize, Name)> {
         let lists = self.lists()?;
         let name = query.aside.as_ref().map_or(&query.question.name, |first| &first.name);
         let first = Name::from_wire(&name.wire()[at.given..])?;
         (at.place + 1..).map_while(|place| Some((place, lists.domain(&first, place)?))).find_map(|(place, domain)| {
-            // A name that would be too long does not exist.
+            // A name that would be too long cannot exist.
             Some((place, domain.below(labels(&name.wire()[..at.given]))?))
         })
     }
 }
 
-/// Makes the reply to `found` one to the query's own name, in the client's case if it has asked for that.
+/// Turns the reply to `found` into one to the query's own name, in the client's case if the client
+/// asked for that name.
 fn adopt(query: &Query<'_>, reply: &mut Reply, found: Name, given: usize) {
     let written = query.asked();
     let is_as_asked = written.eq_ignore_ascii_case(query.question.name.wire());

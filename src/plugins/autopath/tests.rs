@@ -1,16 +1,16 @@
-//! The list of a file, above a cache and a scripted upstream; Pods are in `tests/scenarios/autopath`.
+//! A search list of a file, a cache and a scripted upstream. `tests/scenarios/autopath` has Pods.
 
 use crate::testing::live::Live;
 use crate::testing::upstream::{Act, Answer, Seen, Upstream};
 use crate::testing::{Server, packet};
 
-/// An upstream that knows `b.example` and `a.far`, and a server with the list of a file above it.
+/// Builds an upstream that knows `b.example` and `a.far`, and a server with the list above it.
 struct Room {
     upstream: Upstream,
     live: Live,
 }
 
-/// A file with this search list.
+/// Writes a file with this search list.
 fn resolv_conf(list: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), format!("search {list}\n")).expect("written");
@@ -35,7 +35,7 @@ impl Room {
         Self { live: Live::new(&text), upstream }
     }
 
-    /// The answer, and the names that the upstream was asked for.
+    /// Returns the answer, and the names that the upstream was asked for.
     fn ask(&self, name: &str) -> (String, Vec<String>) {
         let before = self.upstream.count();
         let text = self.live.ask(name, "A").text();
@@ -70,7 +70,8 @@ fn without_any_name_the_first_reply_stands() {
     assert_eq!(room.ask("none.here.").0, "NXDOMAIN");
 }
 
-/// A failure that a plugin only returns is passed over as NXDOMAIN is, also the first one; what it has written ends the walk.
+/// A failure that a plugin only returns is skipped like NXDOMAIN, even the first one; a failure
+/// that it wrote ends the walk.
 #[test]
 fn a_failure_that_is_only_returned_does_not_end_the_walk() {
     let template = |zone: &str, code: &str| format!("template IN A {zone} {{\nrcode {code}\n}}");

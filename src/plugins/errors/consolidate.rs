@@ -1,4 +1,4 @@
-//! Errors of one kind drawn together: counted, and told in one line when their time is over.
+//! Combines errors of one kind: counts them, and prints one line when their window ends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::host::log::Level;
 
-/// No window is open.
+/// Means that no window is open.
 const NEVER: u64 = u64::MAX;
 
 /// Longer expressions are refused, as in CoreDNS.
@@ -25,7 +25,7 @@ const MAX_REGEX: usize = 10_000;
 /// All `consolidate` lines of one block, in order.
 pub(super) struct Patterns {
     all: Vec<Pattern>,
-    /// Rung when the first error of a window is counted.
+    /// Notified when the first error of a window is counted.
     begun: Arc<Notify>,
 }
 
@@ -36,18 +36,18 @@ pub(super) struct Pattern {
     level: Level,
     show_first: bool,
     count: AtomicU64,
-    /// When the window ends, in milliseconds of the house's clock; [`NEVER`] between windows.
+    /// When the window ends, in milliseconds of the host's clock; [`NEVER`] between windows.
     end: AtomicU64,
 }
 
-/// What became of an error.
+/// How to print an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// No pattern matches: print it.
+    /// No pattern matches: print the error.
     Unmatched,
-    /// It is counted; print it at this level, since it is the first one.
+    /// Counted as the first of its window: print it at this level.
     First(Level),
-    /// It is only counted.
+    /// Counted only.
     Counted,
 }
 
@@ -70,12 +70,12 @@ impl Patterns {
         if pattern.show_first { Seen::First(pattern.level) } else { Seen::Counted }
     }
 
-    /// The summaries of all windows that are over at `now`; `None` ends all windows.
+    /// Returns the summaries of all windows that have ended at `now`; `None` ends all windows.
     fn due(&self, now: Option<Duration>) -> Vec<(Level, String)> {
         self.all.iter().filter_map(|pattern| Some((pattern.level, pattern.summary(now)?))).collect()
     }
 
-    /// When the next window is over.
+    /// Returns when the next window ends.
     fn next_end(&self) -> Option<Duration> {
         let open = self.all.iter().filter(|pattern| pattern.count.load(Ordering::Acquire) > 0);
         open.map(|pattern| Duration::from_millis(pattern.end.load(Ordering::Acquire))).min()
@@ -87,7 +87,7 @@ impl Pattern {
         if now.is_some_and(|now| (now.as_millis() as u64) < self.end.load(Ordering::Acquire)) {
             return None;
         }
-        // In this order: a window that begins from now on sets its own end.
+        // This order matters: a window that begins from now on sets its own end.
         self.end.store(NEVER, Ordering::Release);
         let count = self.count.swap(0, Ordering::AcqRel);
         let told = if self.show_first { 1 } else { 0 };
@@ -95,7 +95,7 @@ impl Pattern {
     }
 }
 
-/// Nothing that was counted is lost when the configuration ends.
+/// Prints what was counted when the configuration ends, so nothing is lost.
 impl Drop for Patterns {
     fn drop(&mut self) {
         for (level, summary) in self.due(None) {
@@ -106,7 +106,7 @@ impl Drop for Patterns {
 
 //----------- Task -----------------------------------------------------------
 
-/// Prints summaries when windows are over, as long as somebody holds the patterns.
+/// Prints summaries when windows end, for as long as the patterns are in use.
 pub(super) async fn summarize(watched: Weak<Patterns>, host: Arc<Host>) {
     let Some(begun) = watched.upgrade().map(|patterns| patterns.begun.clone()) else { return };
     loop {
@@ -163,7 +163,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Pattern> {
     Ok(Pattern { regex: compiled, period, level, show_first, count: AtomicU64::new(0), end: AtomicU64::new(NEVER) })
 }
 
-/// What is wrong with an expression, in one line; the commonest mistake in the words that people search for.
+/// Says why an expression is invalid; the commonest mistake in the words that people search for.
 fn go_words(regex: &str, error: &regex::Error) -> String {
     let text = error.to_string();
     let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");

@@ -40,7 +40,7 @@ use crate::wire::name::Name;
 use crate::wire::types::TypeText;
 use consolidate::{Pattern, Patterns, Seen};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "errors", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
 struct Errors {
@@ -75,7 +75,7 @@ static OPTIONS: OptionsOf<Vec<Pattern>> = OptionsOf {
             name: "stacktrace",
             form: "",
             about: "Accepted without effect: the environment variable RUST_BACKTRACE decides about stack traces.",
-            // What follows on the line is read as another option, as in CoreDNS.
+            // The rest of the line is read as another option, as in CoreDNS.
             read: |_, _, _| Ok(()),
         },
         OptionOf {
@@ -109,7 +109,7 @@ impl Plugin for Errors {
     }
 }
 
-/// `RCODE QNAME QTYPE: CAUSE`
+/// Formats `RCODE QNAME QTYPE: CAUSE`.
 fn line(query: &Query<'_>, rcode: u16, cause: &str) -> String {
     let name = Name::from_wire(query.asked()).unwrap_or(Name::ROOT).lowered();
     format!("{rcode} {name} {}: {cause}", TypeText(query.request.qtype))
@@ -117,7 +117,7 @@ fn line(query: &Query<'_>, rcode: u16, cause: &str) -> String {
 
 fn print(level: Level, message: std::fmt::Arguments<'_>) {
     match level {
-        // Only where the plugin `debug` is loaded.
+        // Printed only where the plugin `debug` is loaded.
         Level::Debug => log::debug(PLUGIN.name, message),
         level => log::line(level, PLUGIN.name, message),
     }

@@ -1,4 +1,4 @@
-//! The file, and how its changes are followed.
+//! Reads the hosts file and follows its changes.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -20,34 +20,34 @@ use crate::wire::name::Name;
 
 pub(super) const FROM: &str = "hosts";
 
-/// A file that was written less than this ago may still be written to.
+/// A file whose last write is more recent than this may still be changing.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How often a file that is still written to is waited for before it is read as it is.
+/// How many times to wait for a file that is still changing before it is read as it is.
 const WAITS: usize = 20;
 
-/// `reload` may ask for less; looking more often would only keep a core busy.
+/// Minimum of the pause, whatever `reload` says: shorter ones would only keep a core busy.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Mistakes of one text that are told one by one.
+/// Maximum number of mistakes in one text that are reported individually.
 const MOST_TOLD: usize = 10;
 
 //----------- HostsFile ------------------------------------------------------
 
-/// What does not change with the file.
+/// The settings, which do not change with the file.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    /// Names elsewhere are left out.
+    /// Names in other zones are skipped.
     pub(super) zones: Zones,
     /// Entries in the Corefile.
     pub(super) inline: Vec<Entry>,
-    /// Seconds.
+    /// TTL in seconds.
     pub(super) ttl: u32,
     /// Whether addresses get PTR records.
     pub(super) reverse: bool,
 }
 
-/// A hosts file with the answers that it makes.
+/// A hosts file with the answers made from it.
 pub(super) struct HostsFile {
     source: Source,
     table: ArcSwap<Table>,
@@ -61,19 +61,19 @@ pub(super) struct Gauges {
     pub(super) reloaded: Gauge,
 }
 
-/// What was seen of the file so far.
+/// What is known of the file so far.
 #[derive(Default)]
 struct Seen {
-    /// The version that the answers are made of.
+    /// The version that the answers are made from.
     taken: Option<Version>,
-    /// A version that looks as if it were not whole: it is taken when it is still the same at the next look.
+    /// A version that looks incomplete: it is accepted if it is unchanged at the next check.
     doubtful: Option<Version>,
-    /// Whether it was said that the file cannot be read.
+    /// Whether the log already says that the file cannot be read.
     complained: bool,
 }
 
-/// One state of the file. The inode and the time of its last change are of help where size and time of writing are not:
-/// when another file takes its place, or when somebody sets the time of writing.
+/// One state of the file. The inode and the time of its last change detect what size and
+/// modification time do not: another file in its place, or a modification time set by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version {
     modified: Option<SystemTime>,
@@ -92,7 +92,7 @@ impl Version {
         }
     }
 
-    /// Whether nobody has written to the file just now. A time in the future says nothing.
+    /// Whether the last write is long enough ago. A time in the future counts as quiet.
     fn is_quiet(&self) -> bool {
         let age = self.modified.and_then(|modified| modified.elapsed().ok());
         age.is_none_or(|age| age >= QUIET)
@@ -100,7 +100,7 @@ impl Version {
 }
 
 impl HostsFile {
-    /// Reads the file for the first time. One that is not there may come later.
+    /// Reads the file for the first time. A missing file may appear later.
     pub(super) fn open(source: Source, gauges: Gauges) -> Self {
         let table = Table::new(&[], &source.inline, source.ttl, source.reverse);
         let file = Self { source, table: ArcSwap::from_pointee(table), seen: Mutex::default(), gauges };
@@ -110,12 +110,12 @@ impl HostsFile {
         file
     }
 
-    /// The answers as they are now.
+    /// Returns the current answers.
     pub(super) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
         self.table.load()
     }
 
-    /// Whether the file was changed since its answers were made, and nobody is writing to it at this moment.
+    /// Returns whether the file differs from what was read, and whether it is still changing.
     fn state(&self) -> State {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match self.source.path.metadata().map(|metadata| Version::of(&metadata)) {
@@ -129,7 +129,7 @@ impl HostsFile {
         }
     }
 
-    /// Takes over what the file says, if it is whole.
+    /// Reads the file and uses its contents if they are complete.
     fn look(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match read(&self.source.path) {
@@ -153,7 +153,7 @@ impl HostsFile {
         *seen = Seen { taken: Some(version), ..Seen::default() };
     }
 
-    /// Shows what was read last.
+    /// Sets the gauges to what was read last.
     pub(super) fn show(&self) {
         self.gauges.entries.set(self.table.load().entries as f64);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,7 +163,7 @@ impl HostsFile {
         }
     }
 
-    /// Says once that a file that was there cannot be read any more.
+    /// Logs once that a file that was there can no longer be read.
     fn complain(&self, seen: &mut Seen, error: &io::Error) {
         if seen.taken.is_some() && !std::mem::replace(&mut seen.complained, true) {
             let (file, why) = (quote(&self.source.path.display().to_string()), words(error));
@@ -176,13 +176,13 @@ impl HostsFile {
 enum State {
     /// There is nothing to read.
     Known,
-    /// There will be something to read: somebody is writing.
+    /// A write is in progress; there will be something to read.
     Written,
     /// There is something to read.
     New,
 }
 
-/// Looks at the file every `pause`. Without a pause what was read at the start stays.
+/// Checks the file every `pause`. If `pause` is 0, the contents read at the start stay.
 pub(super) async fn follow(file: Arc<HostsFile>, pause: Duration) {
     file.show();
     if pause.is_zero() {
@@ -200,13 +200,13 @@ pub(super) async fn follow(file: Arc<HostsFile>, pause: Duration) {
             continue;
         }
         let reader = file.clone();
-        // A long file takes its time; other tasks have the runtime's threads meanwhile.
+        // Reading a long file takes time; other tasks use the runtime's threads meanwhile.
         let _ = tokio::task::spawn_blocking(move || reader.look()).await;
         file.show();
     }
 }
 
-/// The text, and the version that it had before it was read: whoever writes meanwhile makes another one.
+/// Returns the text, and the version before the read: a write meanwhile makes a new version.
 fn read(path: &Path) -> io::Result<(Version, Vec<u8>)> {
     let mut file = File::open(path)?;
     let version = Version::of(&file.metadata()?);
@@ -215,13 +215,13 @@ fn read(path: &Path) -> io::Result<(Version, Vec<u8>)> {
     Ok((version, text))
 }
 
-/// Whether a text has an end: it is not empty, and its last line is a whole one. Who empties a file is often about to
-/// fill it again.
+/// Whether a text is complete: it is not empty, and its last line has an end. Programs often empty
+/// a file just before they write it again.
 fn is_whole(text: &[u8]) -> bool {
     text.ends_with(b"\n")
 }
 
-/// Prints a warning for each of the first mistakes, and how many there are.
+/// Logs a warning for each of the first mistakes, and the number of the others.
 fn tell(mistakes: &[Mistake], place: impl Fn(usize) -> String) {
     for Mistake { line, what } in mistakes.iter().take(MOST_TOLD) {
         log::warning(FROM, format_args!("{}: {what}", place(*line)));
@@ -249,7 +249,7 @@ mod tests {
         SystemTime::now() - Duration::from_secs(seconds)
     }
 
-    /// Writes as if it were `then`.
+    /// Writes the file and sets its modification time to `then`.
     fn write(path: &Path, text: &str, then: SystemTime) {
         std::fs::write(path, text).expect("written");
         File::options().write(true).open(path).and_then(|file| file.set_modified(then)).expect("another time");
@@ -289,7 +289,7 @@ mod tests {
             write(&path, half, ago(90));
             file.look();
             assert!(has(&file, "a"), "{half:?}");
-            // Another version is doubted anew.
+            // Another version counts as doubtful again.
             write(&path, half, ago(80));
             file.look();
             assert!(has(&file, "a"), "{half:?}");
@@ -308,7 +308,7 @@ mod tests {
         let path = folder.path().join("hosts");
         let file = open(&path);
         assert!(file.state() == State::Known && !has(&file, "a"));
-        // The first version is better than none, whole or not.
+        // The first version is used even if incomplete: it is better than none.
         write(&path, "10.0.0.1 a", ago(100));
         assert!(file.state() == State::New);
         file.look();

@@ -80,7 +80,7 @@ use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
 use file::{Gauges, HostsFile};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration =
     Registration { name: "hosts", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
@@ -120,7 +120,7 @@ struct Hosts {
 
 impl Plugin for Hosts {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
-        // A class has its own data, and ours are of class IN.
+        // Each class has its own data; this plugin serves class IN.
         if query.question.qclass != class::IN {
             return Step::Next;
         }
@@ -135,7 +135,7 @@ impl Plugin for Hosts {
 }
 
 impl Hosts {
-    /// The names of an address, whatever zone its reverse name lies in.
+    /// Returns the names of an address, in whichever zone its reverse name is.
     fn pointer(&self, name: &Name) -> Step {
         let Some(Reverse::Address(address)) = reverse::parse(name) else { return Step::Next };
         match self.file.table().address(address) {

@@ -1,11 +1,11 @@
-//! The text of a hosts file: entries, and what is wrong with it.
+//! Parses the text of a hosts file into entries and mistakes.
 
 use std::net::IpAddr;
 
 use crate::corefile::value::quote;
 use crate::wire::name::Name;
 
-/// A word of more octets can be neither a name nor an address. It is not shown.
+/// A longer word, in octets, can be neither a name nor an address. Its text is not shown.
 const MOST_SHOWN: usize = 1024;
 
 /// One address of one name.
@@ -13,20 +13,20 @@ const MOST_SHOWN: usize = 1024;
 pub struct Entry {
     /// The name in wire form and in lower case.
     pub name: Box<[u8]>,
-    /// The address, without a scope; an IPv4 address in IPv6 notation is the IPv4 address.
+    /// The address, without a scope; IPv4 addresses in IPv6 notation are stored as IPv4.
     pub address: IpAddr,
 }
 
-/// What is left out, and why.
+/// Something that was skipped, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: usize,
     /// A sentence without its full stop.
     pub what: String,
 }
 
-/// What a text says.
+/// The contents of a text.
 #[derive(Debug, Default)]
 pub struct Parsed {
     /// In the order of the text.
@@ -36,8 +36,8 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// Reads lines of an address and its names (hosts(5)); `#` begins a comment anywhere. Names that `is_wanted`
-    /// refuses are left out in silence, and what cannot be read with a [`Mistake`].
+    /// Reads lines of an address and its names (hosts(5)); `#` begins a comment anywhere. Names
+    /// that `is_wanted` refuses are skipped silently, invalid ones with a [`Mistake`].
     pub fn read(text: &[u8], is_wanted: impl Fn(&Name) -> bool) -> Self {
         let mut parsed = Self::default();
         for (at, line) in text.split(|&octet| octet == b'\n').enumerate() {
@@ -69,12 +69,12 @@ impl Parsed {
     }
 }
 
-/// White space of C: Rust's has no vertical tab.
+/// White space as in C: Rust's does not include the vertical tab.
 fn is_space(octet: u8) -> bool {
     octet.is_ascii_whitespace() || octet == 0x0B
 }
 
-/// An address. The scope behind a `%` says nothing to others and is left out.
+/// Reads an address. The scope after `%` has no meaning for other hosts and is dropped.
 fn address(word: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(word).ok()?;
     let address: IpAddr = text.split('%').next()?.parse().ok()?;

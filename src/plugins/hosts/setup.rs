@@ -1,4 +1,4 @@
-//! The directive: from the Corefile to what is served.
+//! Reads the directive from the Corefile.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -14,10 +14,10 @@ use crate::corefile::{Cursor, Severity, Word, nearest, value};
 use crate::error::{Result, is_out_of_files, words};
 use crate::wire::name::Name;
 
-/// The file without FILE.
+/// The default of FILE.
 const DEFAULT: &str = "/etc/hosts";
 
-/// What a directive says.
+/// The contents of a directive.
 pub(super) struct Directive {
     pub(super) source: Source,
     pub(super) reload: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Directive {
     pub(super) unsupported_falls: bool,
 }
 
-/// Reads the directive, which may stand in a block once.
+/// Reads the directive, which may occur once in a block.
 pub(super) fn read(s: &Setup<'_>) -> Result<Directive> {
     let mut cursor = s.cursor();
     let mut read = None;
@@ -63,7 +63,7 @@ fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
     Ok(read)
 }
 
-/// The path of FILE. A file that is not there is only a warning: it may come later.
+/// Returns the path of FILE. A missing file is only a warning: it may appear later.
 fn path(s: &Setup<'_>, cursor: &Cursor<'_>, file: &Word) -> Result<PathBuf> {
     let path = s.path(file.as_str());
     let shown = path.display();
@@ -83,7 +83,8 @@ fn path(s: &Setup<'_>, cursor: &Cursor<'_>, file: &Word) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Whether the file can be read, if it is there. Too many open files are an error: a reload at that moment would lose the entries.
+/// Checks that the file can be read if it exists. Too many open files are an error: a reload at
+/// that moment would lose the entries.
 fn readable(cursor: &Cursor<'_>, word: &Word, path: &Path) -> Result<()> {
     let Err(error) = File::open(path) else { return Ok(()) };
     let message = format!("hosts file '{}' cannot be read: {}", path.display(), words(&error));
@@ -119,7 +120,7 @@ pub(super) static OPTIONS: OptionsOf<Directive> = OptionsOf {
             name: "no_reverse",
             form: "",
             about: "There are no PTR records.",
-            // What follows on the line is read as another option, as in CoreDNS.
+            // The rest of the line is read as another option, as in CoreDNS.
             read: |_, directive, _| {
                 directive.source.reverse = false;
                 Ok(())
@@ -170,7 +171,7 @@ fn reload(cursor: &mut Cursor<'_>) -> Result<Duration> {
     span.duration().ok_or_else(|| cursor.error_at(word, format!("invalid negative duration for reload '{word}'")))
 }
 
-/// A word behind `fallthrough` that is no option: entries have to stand above it.
+/// Explains a word after `fallthrough` that is not an option: entries must stand above it.
 fn not_an_option(cursor: &Cursor<'_>, word: &Word) -> crate::error::Error {
     let is_entry = value::ip(word.as_str().split('%').next().unwrap_or_default()).is_some();
     match is_entry {
@@ -179,7 +180,7 @@ fn not_an_option(cursor: &Cursor<'_>, word: &Word) -> crate::error::Error {
     }
 }
 
-/// Reads a line of the block as one of a hosts file. Like CoreDNS it takes every line; what is none is told.
+/// Reads a line in hosts format. Every line is accepted, as in CoreDNS; bad ones get a warning.
 fn inline(cursor: &mut Cursor<'_>, first: &Word, source: &mut Source) {
     let words: Vec<&str> = std::iter::once(first).chain(cursor.args()).map(Word::as_str).collect();
     let cursor = &*cursor;

@@ -1,4 +1,4 @@
-//! What is answered: entries become answers, encoded once.
+//! Encodes entries into answers, once, and finds them.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -12,10 +12,10 @@ use crate::wire::name::Name;
 use crate::wire::request::flag;
 use crate::wire::types::rtype;
 
-/// Seeded at random: names come from outside, and must not be made to collide.
+/// Seeded at random, so that names from outside cannot be chosen to collide.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// The label of a wildcard, as it stands in a name in wire form.
+/// The label of a wildcard in wire form.
 const ASTERISK: &[u8] = b"\x01*";
 
 //----------- Table ----------------------------------------------------------
@@ -24,14 +24,14 @@ const ASTERISK: &[u8] = b"\x01*";
 #[derive(Default)]
 pub struct Table {
     names: Map<Box<[u8]>, Found>,
-    /// Wildcards by what stands behind the asterisk.
+    /// Wildcards, by the name after the asterisk.
     below: Map<Box<[u8]>, Found>,
     addresses: Map<IpAddr, Arc<Answer>>,
-    /// Addresses of names and names of addresses, as the metric counts them.
+    /// Number of addresses of names and names of addresses, as the metric counts them.
     pub entries: usize,
 }
 
-/// What a name has: at least one of the two.
+/// The answers for a name: at least one of the two.
 #[derive(Default, Clone)]
 pub struct Found {
     /// The answer to A.
@@ -41,8 +41,8 @@ pub struct Found {
 }
 
 impl Table {
-    /// Encodes the entries of the file and those of the Corefile, which come behind them in every answer. `ttl` in
-    /// seconds; `reverse` says whether addresses get PTR records.
+    /// Encodes the entries of the file and those of the Corefile, which follow them in every
+    /// answer. `ttl` is in seconds; `reverse` says whether addresses get PTR records.
     pub fn new(file: &[Entry], inline: &[Entry], ttl: u32, reverse: bool) -> Self {
         let sources = [Source::new(file), Source::new(inline)];
         let (mut table, mut encoder) = (Self::default(), Addresses { ttl, known: Map::default() });
@@ -74,13 +74,13 @@ impl Table {
         self.addresses = names.into_iter().map(|(address, names)| (address, pointers(distinct(names), ttl))).collect();
     }
 
-    /// What there is for a name in lower case: its own entries, or those of a wildcard right above it.
+    /// Finds the answers for a lower-case name: its own, or those of a wildcard directly above it.
     pub fn name(&self, name: &Name) -> Option<&Found> {
         let wire = name.wire();
         self.names.get(wire).or_else(|| self.below.get(wire.get(1 + usize::from(wire[0])..)?))
     }
 
-    /// The PTR records of an address.
+    /// Returns the PTR records of an address.
     pub fn address(&self, address: IpAddr) -> Option<&Arc<Answer>> {
         self.addresses.get(&address.to_canonical())
     }
@@ -92,7 +92,7 @@ fn is_wildcard(name: &[u8]) -> bool {
 
 //----------- Source ---------------------------------------------------------
 
-/// The addresses that the file or the Corefile gives.
+/// Addresses from the file or the Corefile.
 struct Source<'e> {
     exact: Map<&'e [u8], Vec<IpAddr>>,
     below: Map<&'e [u8], Vec<IpAddr>>,
@@ -104,7 +104,7 @@ impl<'e> Source<'e> {
         for Entry { name, address } in entries {
             match name.strip_prefix(ASTERISK) {
                 None => source.exact.entry(name).or_default().push(*address),
-                // `*` alone: CoreDNS lets no name match it.
+                // `*` alone: in CoreDNS it matches no name.
                 Some([0]) => {}
                 Some(above) => source.below.entry(above).or_default().push(*address),
             }
@@ -112,7 +112,7 @@ impl<'e> Source<'e> {
         source
     }
 
-    /// The addresses of a name. A wildcard stands in for a family that the name itself does not have.
+    /// Returns the addresses of a name. A wildcard fills in a family that the name itself lacks.
     fn of_name(&self, name: &[u8], above: &[u8], is_v6: bool) -> Vec<IpAddr> {
         let own = of_family(self.exact.get(name), is_v6);
         if own.is_empty() { self.of_wildcard(above, is_v6) } else { own }
@@ -127,7 +127,7 @@ fn of_family(addresses: Option<&Vec<IpAddr>>, is_v6: bool) -> Vec<IpAddr> {
     addresses.into_iter().flatten().copied().filter(|address| address.is_ipv6() == is_v6).collect()
 }
 
-/// Each item once, where it stands first (RFC 2181 section 5).
+/// Removes duplicates; the first of equal items stays (RFC 2181 section 5).
 fn distinct<T: Copy + Eq + Hash>(mut items: Vec<T>) -> Vec<T> {
     if items.len() > 1 {
         let mut seen = HashSet::with_capacity(items.len());
@@ -138,8 +138,8 @@ fn distinct<T: Copy + Eq + Hash>(mut items: Vec<T>) -> Vec<T> {
 
 //----------- Encoding -------------------------------------------------------
 
-/// Encodes lists of addresses. Names with the same list share one answer: a list of names to be blocked, which all
-/// have the address 0.0.0.0, takes little more room than the names.
+/// Encodes lists of addresses. Names with the same list share one answer: a block list, whose names
+/// all have the address 0.0.0.0, takes little more memory than the names.
 struct Addresses {
     ttl: u32,
     known: Map<Vec<IpAddr>, Arc<Answer>>,
@@ -228,7 +228,7 @@ mod tests {
         let (file, inline) = (entries("10.0.0.1 a a\n10.0.0.2 a\n"), entries("10.0.0.2 a\n10.0.0.3 a *.b.test\n"));
         let table = Table::new(&file, &inline, 60, true);
         assert_eq!(look(&table, "a"), some(&["10.0.0.1", "10.0.0.2", "10.0.0.3"], &[]));
-        // As CoreDNS counts them: each word of the text, and once more for its PTR record.
+        // CoreDNS counts each word of the text, and once more for its PTR record.
         assert_eq!(table.entries, 3 + 3 + 5);
         let records = |address: &str| table.address(address.parse().expect("an address")).map(|a| a.counts[0]);
         assert_eq!([records("10.0.0.2"), records("::ffff:10.0.0.2"), records("10.0.0.4")], [Some(1), Some(1), None]);

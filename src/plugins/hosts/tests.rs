@@ -7,7 +7,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use crate::testing::{Server, packet};
 use crate::wire::types::rcode;
 
-/// A server whose block is `zone`, with `directive` between a hosts file and a plugin that answers everything.
+/// Builds a server with the block `zone`: a hosts file, `directive`, a plugin that answers all.
 fn server(zone: &str, text: &str, directive: &str) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("hosts");
@@ -16,7 +16,7 @@ fn server(zone: &str, text: &str, directive: &str) -> (Server, tempfile::TempDir
     (Server::new(&format!("{zone} {{\n{directive}\nwhoami\n}}\n")), folder)
 }
 
-/// The answer as text: its RCODE and its records, or `next` if the plugin below answered.
+/// Returns the answer as text: its RCODE and its records, or `next` if the plugin below answered.
 fn told(message: &Message) -> Vec<String> {
     if !message.additionals.is_empty() {
         return vec!["next".to_owned()];
@@ -46,7 +46,7 @@ fn names_have_addresses_and_addresses_have_names() {
     assert_eq!(ask(&server, "1.0.0.10.in-addr.arpa.", "PTR"), ["No Error".to_owned(), ptr("a.test."), ptr("a2.test.")]);
     let six = format!("1.{}8.e.f.ip6.arpa.", "0.".repeat(28));
     assert_eq!(ask(&server, &six, "PTR").len(), 3);
-    // The file has no name for it: a wildcard is none.
+    // The file has no name for it: a wildcard does not count.
     assert_eq!(ask(&server, "3.0.0.10.in-addr.arpa.", "PTR"), ["next"]);
     assert_eq!(ask(&server, "0.10.in-addr.arpa.", "PTR"), ["next"]);
     assert_eq!(ask(&server, "a.test.", "PTR"), ["next"]);

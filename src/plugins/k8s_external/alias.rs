@@ -1,4 +1,4 @@
-//! Host names of load balancers: looked up as if a client had asked.
+//! Looks up the host names of load balancers as if a client had asked for them.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use crate::wire::question::Question;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
-/// Host names whose addresses are looked up for one answer; a load balancer has one.
+/// Maximum number of host names that are looked up for one answer; a load balancer has one.
 const MOST: usize = 4;
 
-/// The alias, and what its target has; see [`target`](crate::chain::target) for what a failure becomes.
+/// Answers with the alias and its target's records; on failure see
+/// [`target`](crate::chain::target).
 pub(super) fn follow(making: &Making<'_>, query: &Query<'_>, here: &Here<'_>, target: &Name) -> Step {
     let (ttl, question) = (making.externals.ttl(), Question { name: *target, ..query.question });
     let Some(asked) = Name::from_wire(making.asked) else { return Step::Next };
@@ -36,7 +37,7 @@ pub(super) fn follow(making: &Making<'_>, query: &Query<'_>, here: &Here<'_>, ta
     }))
 }
 
-/// SRV records, with the addresses of targets outside as additional records.
+/// Answers with SRV records, and with the addresses of outside targets as additional records.
 pub(super) fn complete(
     making: &Making<'_>,
     query: &Query<'_>,

@@ -1,4 +1,4 @@
-//! Records of what the cluster has outside. Pure.
+//! Records of what the cluster exposes outside. Pure.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -15,29 +15,29 @@ use crate::wire::seen::{Seen, with_scratch};
 use crate::wire::soa::Soa;
 use crate::wire::types::{rcode, rtype};
 
-/// What there is for a question.
+/// The result for a question.
 pub(super) enum Made {
     /// Records.
     Answer(Arc<Answer>),
-    /// SRV records, some of whose targets are these names outside.
+    /// SRV records, some of whose targets are these outside names.
     Targets(Arc<Answer>, Vec<Name>),
     /// The name is an alias of this one.
     Alias(Box<Name>),
     /// The name exists, the type does not.
     NoData,
-    /// The name does not exist, whatever the cluster has.
+    /// The name does not exist, whatever the cluster holds.
     Nothing,
     /// The name does not exist, as far as is known.
     Unknown,
 }
 
-/// What an answer is made from.
+/// The data that an answer is made from.
 pub(super) struct Making<'a> {
     pub(super) directive: &'a Directive,
     pub(super) externals: &'a dyn Externals,
     /// The name as the client wrote it, in wire form; it ends in the zone.
     pub(super) asked: &'a [u8],
-    /// The length of the zone in octets.
+    /// Length of the zone in octets.
     pub(super) zone_len: usize,
 }
 
@@ -59,7 +59,7 @@ impl Making<'_> {
         }
     }
 
-    /// A name at or below the one under which the name server has its own.
+    /// Answers a name at or below the parent of the name server's name.
     pub(super) fn below_apex(&self, front: &[u8], qtype: u16) -> Made {
         match front {
             b"" => Made::NoData,
@@ -71,7 +71,7 @@ impl Making<'_> {
         }
     }
 
-    /// The names of an address. Nothing if the name stands for no address that somebody has.
+    /// Returns the names of an address. `None` if the reverse name stands for no known address.
     pub(super) fn reverse(&self, name: Reverse, qtype: u16) -> Option<Made> {
         let address = match name {
             Reverse::Address(address) => address,
@@ -99,7 +99,7 @@ impl Making<'_> {
         }
     }
 
-    /// What a service or a part of it has outside.
+    /// Returns the external records of a service or of a part of it.
     pub(super) fn find(&self, base: &[u8], qtype: u16) -> Made {
         let mut made = Made::NoData;
         let existence = self.externals.find(base, self.directive.headless, &mut |endpoints| {
@@ -112,7 +112,7 @@ impl Making<'_> {
         if existence == Existence::Exists { made } else { Made::Unknown }
     }
 
-    /// Addresses, or an alias where there is none at all.
+    /// Returns addresses, or an alias if there are no addresses at all.
     fn hosts(&self, endpoints: &dyn ExternalEndpoints, qtype: u16) -> Made {
         let (mut any, mut alias) = (false, None);
         let answer = self.addresses(qtype, |add| {
@@ -130,7 +130,7 @@ impl Making<'_> {
         }
     }
 
-    /// Records of the name that was asked, of one family, each once.
+    /// Returns records of the asked name, of one family, without duplicates.
     fn addresses(&self, qtype: u16, each: impl FnOnce(&mut dyn FnMut(IpAddr))) -> Arc<Answer> {
         let family = if qtype == rtype::AAAA { IpAddr::is_ipv6 } else { IpAddr::is_ipv4 };
         let is_wanted = matches!(qtype, rtype::A | rtype::AAAA);
@@ -148,7 +148,7 @@ impl Making<'_> {
     fn srv(&self, endpoints: &dyn ExternalEndpoints) -> Made {
         let mut count = 0;
         endpoints.each(&mut |_| count += 1);
-        // Every endpoint has the same share of 100, but at least 1.
+        // The endpoints share 100 equally, but each has at least 1.
         let weight = (100 / count.max(1)).max(1) as u16;
         let mut outside = Vec::new();
         let answer = with_scratch(|seen| {
@@ -180,7 +180,7 @@ impl Making<'_> {
             for number in [0, weight, port] {
                 e.put(&number.to_be_bytes());
             }
-            // A target is not compressed (RFC 2782).
+            // Targets are not compressed (RFC 2782).
             e.put_name(Owner::new(target.wire(), Tail::Root))
         });
         if let Some(written) = written {
@@ -206,7 +206,8 @@ impl Making<'_> {
         }
     }
 
-    /// The name of an endpoint: the cluster's data in their own case, the zone in the client's. Nothing if it has none.
+    /// Returns an endpoint's name, if it has one: cluster data in its own case, the zone in the
+    /// client's.
     fn target(&self, endpoint: ExternalEndpoint<'_>) -> Option<Target> {
         let mut target = Target::default();
         let zone = &self.asked[self.asked.len() - self.zone_len..self.asked.len() - 1];
@@ -223,12 +224,12 @@ impl Making<'_> {
         is_name.then_some(target)
     }
 
-    /// NODATA, NXDOMAIN or SERVFAIL, with the SOA (RFC 2308 section 2).
+    /// Returns NODATA, NXDOMAIN or SERVFAIL, with the SOA (RFC 2308 section 2).
     pub(super) fn denial(&self, code: u16) -> Arc<Answer> {
         self.scratch(|e| self.soa().deny(e, code))
     }
 
-    /// The SOA of the zone.
+    /// Returns the SOA of the zone.
     fn soa(&self) -> Soa<'_> {
         let (zone, ttl) = (Tail::AskedEnd(self.zone_len as u8), self.directive.ttl);
         Soa {
@@ -242,7 +243,7 @@ impl Making<'_> {
         }
     }
 
-    /// The answer, if it has a record; what has none goes back to the pool.
+    /// Returns the answer if it has a record; an empty one goes back to the pool.
     fn if_any(&self, answer: Arc<Answer>) -> Made {
         if answer.counts[0] > 0 {
             return Made::Answer(answer);
@@ -263,7 +264,7 @@ impl Making<'_> {
 
 //----------- Target ---------------------------------------------------------
 
-/// A name that is put together, its root label left out.
+/// A name under construction, without its root label.
 struct Target {
     len: usize,
     octets: [u8; MAX_NAME],
@@ -276,7 +277,7 @@ impl Default for Target {
 }
 
 impl Target {
-    /// Adds labels. Returns whether a name can still be so long (RFC 1035 section 2.3.4).
+    /// Adds labels. Returns whether the name stays short enough (RFC 1035 section 2.3.4).
     fn push(&mut self, labels: &[u8]) -> bool {
         let end = self.len + labels.len();
         if end >= MAX_NAME {

@@ -51,7 +51,7 @@ use crate::wire::name::Name;
 use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration =
     Registration { name: "k8s_external", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
@@ -73,12 +73,12 @@ impl Plugin for External {
         let Some(zone) = self.directive.zones.longest(&query.question.name) else {
             return Step::Next;
         };
-        // A Corefile without a plugin that knows them is refused.
+        // A Corefile without a plugin that knows the services is refused.
         let Some(externals) = self.externals.get() else { return Step::Next };
         match (query.question.qclass, query.question.qtype) {
             (class::IN, rtype::AXFR | rtype::IXFR) => Step::Answer(Reply::server(rcode::REFUSED)),
             (class::IN, _) => self.answer(externals, zone, query, here),
-            // A class has its own data, and ours are of class IN.
+            // Each class has its own data; this plugin serves class IN.
             _ => Step::Answer(Reply::server(rcode::REFUSED)),
         }
     }
@@ -107,7 +107,7 @@ impl External {
         }
     }
 
-    /// The name does not exist, as far as is known: somebody else may know it, or it may become known.
+    /// Replies for an unknown name: the next plugin may know it, or it may become known.
     fn unknown(&self, making: &Making<'_>, query: &Query<'_>, here: &Here<'_>) -> Step {
         if let Some(known) = making.externals.wait() {
             let again = here.again(query.clone().into_owned());
@@ -127,7 +127,7 @@ impl External {
     }
 }
 
-/// What a reverse name stands for; nothing for any other name.
+/// Returns the meaning of a reverse name; `None` for any other name.
 fn reverse_of(query: &Query<'_>) -> Option<Reverse> {
     if query.question.name.wire().ends_with(b"\x04arpa\0") { reverse::parse(&query.question.name) } else { None }
 }

@@ -1,4 +1,4 @@
-//! The directive: from the Corefile to what is served.
+//! Reads the directive from the Corefile.
 
 use crate::chain::external::OfferedExternals;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
@@ -8,18 +8,18 @@ use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
 
-/// What a directive says.
+/// The contents of a directive.
 pub(super) struct Directive {
-    /// The zones, lower case. PTR targets end in the first.
+    /// The zones in lower case. PTR targets end in the first.
     pub(super) zones: Zones,
-    /// Seconds.
+    /// TTL in seconds.
     pub(super) ttl: u32,
     pub(super) headless: bool,
-    /// The labels below which the name server has its name.
+    /// The labels that the name server's name is below.
     apex: Box<[u8]>,
-    /// The name server, below the zone.
+    /// The name server, relative to the zone.
     pub(super) name_server: Box<[u8]>,
-    /// Whom to write to, below the zone.
+    /// The hostmaster's mailbox, relative to the zone.
     pub(super) hostmaster: Box<[u8]>,
     fallthrough: Fallthrough,
 }
@@ -45,7 +45,7 @@ impl Directive {
         self.hostmaster = [b"\x0Ahostmaster", apex].concat().into();
     }
 
-    /// The labels in front of those of `apex`, if `base` (what stands in front of the zone, lower case) ends in these.
+    /// Returns the labels before `apex` if `base`, the lower-case part before the zone, ends in it.
     pub(super) fn below_apex<'n>(&self, base: &'n [u8]) -> Option<&'n [u8]> {
         let front = base.len().checked_sub(self.apex.len())?;
         let mut at = 0;
@@ -55,18 +55,18 @@ impl Directive {
         (at == front && base[front..] == *self.apex).then(|| &base[..front])
     }
 
-    /// Whether a missing name is asked of the next plugin.
+    /// Whether a missing name goes to the next plugin.
     pub(super) fn falls_through(&self, name: &Name) -> bool {
         self.fallthrough.holds(name)
     }
 
-    /// The zones in which no name is ever asked of the next plugin.
+    /// Returns the zones in which no name ever goes to the next plugin.
     pub(super) fn own_zones(&self) -> impl Iterator<Item = Name> + '_ {
         self.fallthrough.never(&self.zones)
     }
 }
 
-/// Reads the directives of a server block: zones are those of the last one, and so is each option.
+/// Reads the directives of a server block. The last one decides the zones and each option.
 pub(super) fn read(s: &mut Setup<'_>) -> Result<(Directive, OfferedExternals)> {
     let mut cursor = s.cursor();
     let mut directive = Directive::new();
@@ -111,7 +111,7 @@ pub(super) static OPTIONS: OptionsOf<Directive> = OptionsOf {
             name: "headless",
             form: "",
             about: "Endpoints of headless Services that have no address outside of the cluster have names too.",
-            // What follows on the line is read as another option, as in CoreDNS.
+            // The rest of the line is read as another option, as in CoreDNS.
             read: |_, directive, _| {
                 directive.headless = true;
                 Ok(())

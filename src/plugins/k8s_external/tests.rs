@@ -26,7 +26,7 @@ const CLUSTER: &str = "
   ports: [{name: p, port: 7}], endpoints: [{addresses: [10.244.0.1], hostname: peer-0}, {addresses: [10.244.0.2]}]}
 ";
 
-/// A server over the cluster; `options` are those of the plugin.
+/// Builds a server over the cluster; `options` are the plugin's.
 struct Room {
     live: Live,
     _upstream: Upstream,
@@ -95,7 +95,7 @@ fn host_names_are_looked_up() {
         texts(&got.answers),
         [80, 81].map(|port| format!("host.edge.ext.example. 30 IN SRV 0 50 {port} lb.partner.example."))
     );
-    // What the upstream says to AAAA as well as to A: the script does not tell them apart.
+    // The upstream's answer to AAAA as well as to A: the script does not distinguish them.
     assert!(texts(&got.additionals).contains(&"lb.partner.example. 300 IN A 198.51.100.7".to_owned()));
 }
 

@@ -49,7 +49,7 @@ use crate::wire::reply::Order;
 use crate::wire::types::{rcode, rtype};
 use weighted::Weights;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration =
     Registration { name: "loadbalance", setup, doc: doc_of!("mod.rs"), options: &[&SHUFFLED, &WEIGHTED] };
 
@@ -57,7 +57,7 @@ const RELOAD: Duration = Duration::from_secs(30);
 
 enum LoadBalance {
     RoundRobin,
-    /// Networks, the most wanted first.
+    /// Networks, the most preferred first.
     Prefer(Vec<(IpAddr, u8)>),
     Weighted(Arc<Weights>),
 }

@@ -1,4 +1,4 @@
-//! Which records can be moved, and where to.
+//! Decides which records can be moved, and where to.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use crate::wire::types::rtype;
 /// The sections of a message.
 pub(super) const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
 
-/// Whether another order than the stored one can be right: most answers hold a single record.
+/// Whether any other order can be right: most answers hold a single record.
 pub(super) fn has_choice(answer: &Answer) -> bool {
-    // In the right order with nothing to move: each record's kind is above the one before, or the same and kept in order.
+    // Nothing to move: each kind is above the one before, or equal to it and kept in order.
     let is_right = |before: &Kind, kind: &Kind| before < kind || before == kind && !kind.moves();
     answer.is_movable()
         && SECTIONS.into_iter().any(|section| {
@@ -19,7 +19,7 @@ pub(super) fn has_choice(answer: &Answer) -> bool {
         })
 }
 
-/// How records of a section are told apart, in the order of `round_robin`.
+/// The kinds of records in a section, in the order of `round_robin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Alias,
@@ -43,7 +43,7 @@ impl Kind {
     }
 }
 
-/// The records of one section: indexes in message order.
+/// The records of one section, as indexes in message order.
 #[derive(Default)]
 pub(super) struct Sorted {
     pub(super) aliases: Vec<u16>,
@@ -69,7 +69,7 @@ impl Sorted {
     }
 }
 
-/// The address in an A or AAAA record.
+/// Returns the address in an A or AAAA record.
 fn address(record: &Record<'_>) -> Option<IpAddr> {
     match record.rtype {
         rtype::A => <[u8; 4]>::try_from(record.rdata).ok().map(IpAddr::from),
@@ -78,7 +78,7 @@ fn address(record: &Record<'_>) -> Option<IpAddr> {
     }
 }
 
-/// Addresses and MX records shuffled, then addresses by the first of `networks` that they are in.
+/// Shuffles addresses and MX records, then sorts addresses by their place in `networks`.
 pub(super) fn preferred(answer: &Answer, networks: &[(IpAddr, u8)]) -> Arc<[u16]> {
     let mut order = Vec::with_capacity(answer.counts.iter().map(|&count| usize::from(count)).sum());
     for section in SECTIONS {

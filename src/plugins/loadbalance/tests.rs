@@ -1,4 +1,4 @@
-//! Orders of whole replies.
+//! The order of records in whole replies.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +11,7 @@ use crate::wire::name::Name;
 use crate::wire::write::Writer;
 use hickory_proto::op::Message;
 
-/// `a.test.`: addresses ending in these numbers; with a text and an alias behind them if `mixed`.
+/// Builds `a.test.` with addresses ending in these numbers; a text and an alias follow if `mixed`.
 fn answer(last: &[u8], mixed: bool) -> Arc<Answer> {
     Arc::new(Encoder::build(8, |e| {
         for &last in last {
@@ -24,7 +24,7 @@ fn answer(last: &[u8], mixed: bool) -> Arc<Answer> {
     }))
 }
 
-/// The answer section as it is written, one letter or number a record.
+/// Returns the answer section in wire order, one letter or number a record.
 fn written(plugin: &LoadBalance, answer: &Arc<Answer>, qtype: &str) -> Vec<String> {
     let packet = packet("A.test.", qtype);
     let server = Server::new(". {\nwhoami\n}\n");
@@ -51,7 +51,7 @@ fn every_order_is_as_likely_as_any_other() {
         reply.order = Order::Shuffled(random.u32(..));
         out.clear();
         writer.reply(&packet, &request, &reply, 1232, &mut out);
-        // Each record has 16 octets; the last one is the address's last.
+        // Each record has 16 octets; the last one is the last octet of the address.
         let first = request.question_end() + 15;
         *orders.entry(vec![out[first], out[first + 16], out[first + 32]]).or_default() += 1.0;
     }

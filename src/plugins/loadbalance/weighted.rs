@@ -1,4 +1,4 @@
-//! The weight file, and the draw by weight.
+//! Reads the weight file, and draws by weight.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,21 +18,21 @@ use crate::wire::name::Name;
 const FROM: &str = "loadbalance";
 const NOT_OPENED: &str = "weight file open error";
 
-/// Weights by domain in lower case and address.
+/// Weights by domain (lower case) and address.
 type Domains = HashMap<Name, Vec<(IpAddr, u8)>>;
 
 //----------- Weights --------------------------------------------------------
 
-/// What a weight file says.
+/// The contents of a weight file.
 pub(super) struct Weights {
     path: PathBuf,
     domains: ArcSwap<Domains>,
-    /// What was read last.
+    /// The text that was read last.
     text: Mutex<Option<Vec<u8>>>,
 }
 
 impl Weights {
-    /// Reads the file. One that cannot be opened is only a warning if it is going to be read again.
+    /// Reads the file. If it cannot be opened, that is only a warning if it will be read again.
     pub(super) fn open(path: PathBuf, reload: Duration, warn: impl FnOnce(String)) -> Result<Self, String> {
         let weights = Self { path, domains: ArcSwap::default(), text: Mutex::default() };
         match weights.read() {
@@ -45,7 +45,7 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Takes over what the file says, if it has changed; a file that is wrong changes nothing.
+    /// Uses the contents of the file if they have changed; an invalid file changes nothing.
     fn read(&self) -> Result<(), String> {
         let bytes = std::fs::read(&self.path).map_err(|error| match is_out_of_files(&error) {
             // A reload at that moment would lose the weights.
@@ -58,14 +58,15 @@ impl Weights {
         }
         let file = self.path.display().to_string();
         let domains = parse(&String::from_utf8_lossy(&bytes), &file);
-        // A mistake is told once, not at every look.
+        // A mistake is reported once, not at every check.
         *last = Some(bytes);
         self.domains.store(Arc::new(domains?));
         log::info(FROM, format_args!("Successfully reloaded weight file {file}"));
         Ok(())
     }
 
-    /// The records in order: in Answer and Additional, the address that was drawn is swapped with the first one.
+    /// Returns the order: in Answer and Additional, the drawn address changes places with the
+    /// first.
     pub(super) fn order(&self, answer: &Answer, asked: &[u8]) -> Arc<[u16]> {
         let domains = self.domains.load();
         let mut order = Vec::with_capacity(answer.counts.iter().map(|&count| usize::from(count)).sum());
@@ -96,7 +97,7 @@ fn weight_of(domains: &Domains, owner: &Name, address: IpAddr) -> Option<u8> {
     known.iter().find(|(listed, _)| *listed == address).map(|&(_, weight)| weight)
 }
 
-/// The index whose weight `ticket` falls on; tickets count from 0 to the sum of all weights.
+/// Returns the index whose weight `ticket` falls on; tickets count from 0 to the sum of weights.
 fn draw(weights: &[u32], mut ticket: u32) -> usize {
     for (index, &weight) in weights.iter().enumerate() {
         if ticket < weight {
@@ -107,7 +108,7 @@ fn draw(weights: &[u32], mut ticket: u32) -> usize {
     0
 }
 
-/// Looks at the file again and again.
+/// Checks the file periodically.
 pub(super) async fn follow(weights: Arc<Weights>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
@@ -130,7 +131,7 @@ fn parse(text: &str, file: &str) -> Result<Domains, String> {
                         "wrong domain name:\"{name}\" in weight file {file}. (Maybe a missing weight value?)"
                     ));
                 }
-                // What is no name belongs to no record.
+                // An invalid name belongs to no record.
                 (named, domain) = (true, Name::from_text(name).ok().map(Name::lowered));
             }
             [address, weight] => {

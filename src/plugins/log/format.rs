@@ -1,4 +1,4 @@
-//! The format of a line: text with placeholders, and the facts that stand for them.
+//! The format of a line: text with placeholders, and the facts that replace them.
 //!
 //! The manual of `log`, the doc comment of `mod.rs`, lists the placeholders.
 
@@ -17,20 +17,20 @@ use crate::wire::write::is_cut;
 
 use super::text::{Short, write_address, write_known, write_number, write_seconds};
 
-/// The format that is used if none is given.
+/// The default format.
 pub(super) const COMMON: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" {rcode} {>rflags} {rsize} {duration}";
 
-/// The same with the opcode.
+/// The default format with the opcode.
 pub(super) const COMBINED: &str = "{remote}:{port} - {>id} \"{type} {class} {name} {proto} {size} {>do} {>bufsize}\" \
      {rcode} {>rflags} {rsize} {duration} \"{>opcode}\"";
 
 //----------- Format ---------------------------------------------------------
 
-/// A format, read once.
+/// A parsed format.
 pub(super) struct Format(Vec<Part>);
 
 enum Part {
-    /// Text between facts, mostly a few octets.
+    /// Text between facts, usually a few octets.
     Short(Short),
     Text(String),
     Fact(Fact),
@@ -58,7 +58,7 @@ enum Fact {
 }
 
 impl Format {
-    /// Reads a format; anything can be one.
+    /// Reads a format; every text is valid.
     pub(super) fn parse(text: &str) -> Self {
         let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
         while let Some(open) = rest.find('{') {
@@ -82,7 +82,7 @@ impl Format {
         Self(parts)
     }
 
-    /// Appends the line without its end.
+    /// Appends the line without its line end.
     pub(super) fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
         for part in &self.0 {
             match part {
@@ -128,7 +128,7 @@ impl Fact {
 
 //----------- Facts ----------------------------------------------------------
 
-/// What a line can tell about one query and its reply.
+/// What a line can say about one query and its reply.
 pub(super) struct Facts<'a> {
     query: &'a Query<'a>,
     reply: Option<&'a Reply>,
@@ -137,7 +137,7 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// `reply` is `None` if the query was dropped; `name` is the name that the client asked, in lower case.
+    /// `reply` is `None` if the query was dropped; `name` is the client's own name in lower case.
     pub(super) fn new(query: &'a Query<'_>, reply: Option<&'a Reply>, name: &'a Name) -> Self {
         Self { query, reply, name, took: query.elapsed() }
     }
@@ -177,7 +177,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The facts of a JSON line.
+    /// Returns the facts of a JSON line.
     pub(super) fn fields(&self) -> impl Serialize {
         let (query, request) = (self.query, &self.query.request);
         let text = |fact| Text(move |out: &mut Vec<u8>| self.write(fact, out));
@@ -222,7 +222,7 @@ impl<'a> Facts<'a> {
                 name.append(out);
             }
         }
-        // QR is always set, so there is a comma too many.
+        // QR is always set, so the list ends in an extra comma.
         out.pop();
     }
 }
@@ -238,7 +238,7 @@ const FLAGS: [(u16, Short<4>); 8] = [
     (flag::CD, Short::of(b"cd,")),
 ];
 
-/// In CoreDNS's order. `T` is a text that is made when it is written.
+/// Fields in CoreDNS's order. `T` is a text that is produced when it is written.
 #[derive(Serialize)]
 struct Fields<T> {
     client_ip: IpAddr,
@@ -252,7 +252,7 @@ struct Fields<T> {
     request_size: usize,
     dnssec_ok: bool,
     bufsize: usize,
-    /// `null` where there was no reply.
+    /// `null` if there was no reply.
     rcode: Option<T>,
     response_size: usize,
     duration_seconds: f64,

@@ -64,7 +64,7 @@ use crate::wire::name::Name;
 use crate::wire::types::{rcode, rtype};
 use format::{Facts, Format};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "log", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
 /// One name of one `log` line.
@@ -75,7 +75,7 @@ struct Rule {
     classes: u8,
 }
 
-/// What became of a query, as far as rules tell it apart. The values are bits.
+/// Classes of replies that rules distinguish. The values are bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Success = 1,
@@ -116,7 +116,7 @@ fn rules(s: &Setup<'_>) -> Result<Vec<Rule>> {
     Ok(rules)
 }
 
-/// What is read are classes, as bits.
+/// Reads classes, as bits.
 static OPTIONS: OptionsOf<u8> = OptionsOf {
     all: &[OptionOf {
         name: "class",
@@ -133,7 +133,7 @@ static OPTIONS: OptionsOf<u8> = OptionsOf {
     unknown: unknown_property,
 };
 
-/// The bits of a class.
+/// Returns the bits of a class.
 fn class(cursor: &Cursor<'_>, word: &Word) -> Result<u8> {
     Ok(match word.as_str() {
         "all" => ALL,
@@ -166,12 +166,12 @@ impl Plugin for Log {
 }
 
 impl Log {
-    /// Prints the line of a query and its reply, if it has one and a rule wants it.
+    /// Prints the line of a query and its reply, if there is one and a rule selects it.
     fn line(&self, query: &Query<'_>, reply: Option<&Reply>) {
         // The client's own name: a plugin may have changed the one in `query.question`.
         let asked = LazyCell::new(|| query.request.name(query.packet()));
         let Some(rule) = self.rules.iter().find(|rule| rule.covers(&asked)) else { return };
-        // Rules for all classes, the usual ones, do not look at the answer.
+        // Rules for all classes, the usual ones, do not examine the answer.
         if rule.classes != ALL && rule.classes & classify(query.request.qtype, reply) as u8 == 0 {
             return;
         }
@@ -190,13 +190,13 @@ impl Log {
 }
 
 impl Rule {
-    /// `name` is only made for a rule that does not cover all names.
+    /// `name` is computed only for a rule that does not cover all names.
     fn covers(&self, name: &LazyCell<Name, impl FnOnce() -> Name>) -> bool {
         self.scope.is_root() || name.is_under(&self.scope)
     }
 }
 
-/// The class of a reply, as CoreDNS draws the lines.
+/// Returns the class of a reply, divided as in CoreDNS.
 fn classify(qtype: u16, reply: Option<&Reply>) -> Class {
     let Some(reply) = reply else { return Class::Error };
     if matches!(qtype, rtype::AXFR | rtype::IXFR) {

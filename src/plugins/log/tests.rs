@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::testing::{Server, packet};
 use crate::wire::types::type_number;
 
-/// The line about a query, 200,597 ns after it arrived.
+/// Returns the line about a query, 200,597 ns after it arrived.
 fn line(format: &str, packet: &[u8], peer: &str) -> String {
     let server = Server::new(". {\nwhoami\n}\n");
     let (query, reply) = server.outcome(packet, peer.parse().expect("an address")).expect("a reply");
@@ -42,7 +42,7 @@ fn seconds_are_the_shortest_that_are_the_same_float() {
     let mut durations = vec![0, 1, 10, 999_999_999, 1_000_000_000, 100_000_000, 95_000, 61_200_000_001];
     for _ in 0..20_000 {
         nanos = nanos.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Of every length, and with zeros at the end.
+        // Durations of every length, and with a trailing zero.
         durations.push((nanos >> 20) % 10_u64.pow((nanos >> 60) as u32) / 10 * 10);
         durations.push((nanos >> 20) % 5_000_000_000);
     }
@@ -64,7 +64,7 @@ fn addresses_as_the_standard_library_writes_them() {
     }
 }
 
-/// A query that `acl` drops: what is known of it, and that there was no reply.
+/// A query that `acl` drops: its line has the query's facts and shows no reply.
 #[test]
 fn a_query_without_a_reply() {
     let server = Server::new(". {\nwhoami\n}\n");

@@ -1,24 +1,24 @@
-//! How facts become text, with few instructions: a line is made for each query, and `write!` costs several times as much.
-//! It stands only where few lines come by.
+//! Turns facts into text with few instructions, because every query gets a line. `write!` costs
+//! several times as much and is used only for rare lines.
 
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A text of at most `N` octets. All `N` are appended and then cut off: to copy a number of octets that the compiler knows
-/// is an instruction or two, any other number a call.
+/// A text of at most `N` octets. It appends all `N` and then truncates: copying a length known to
+/// the compiler takes an instruction or two, any other length a call.
 pub(super) struct Short<const N: usize = 16> {
     octets: [u8; N],
     len: usize,
 }
 
 impl<const N: usize> Short<N> {
-    /// `text`, if it is no longer than that.
+    /// Returns `text`, or `None` if it is longer than `N`.
     pub(super) fn new(text: &[u8]) -> Option<Self> {
         (text.len() <= N).then(|| Self::of(text))
     }
 
-    /// The first `N` octets of `text`.
+    /// Returns the first `N` octets of `text`.
     pub(super) const fn of(text: &[u8]) -> Self {
         let (mut octets, mut len) = ([0; N], 0);
         while len < N && len < text.len() {
@@ -28,7 +28,7 @@ impl<const N: usize> Short<N> {
         Self { octets, len }
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the text is empty.
     pub(super) const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -41,14 +41,14 @@ impl<const N: usize> Short<N> {
     }
 }
 
-/// Mnemonics are a few octets, for which a loop is less than a call.
+/// Mnemonics are a few octets, for which a loop costs less than a call.
 fn write_word(out: &mut Vec<u8>, word: &str) {
     for &octet in word.as_bytes() {
         out.push(octet);
     }
 }
 
-/// A mnemonic, or `prefix` and the number of what has none.
+/// Appends a mnemonic, or `prefix` and the number if there is no mnemonic.
 pub(super) fn write_known(out: &mut Vec<u8>, name: Option<&str>, prefix: &str, number: u16) {
     if let Some(name) = name {
         return write_word(out, name);
@@ -57,12 +57,12 @@ pub(super) fn write_known(out: &mut Vec<u8>, name: Option<&str>, prefix: &str, n
     write_number(out, number.into());
 }
 
-/// A number in decimal.
+/// Appends a number in decimal.
 pub(super) fn write_number(out: &mut Vec<u8>, number: usize) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// An address; IPv6 in brackets.
+/// Appends an address; IPv6 in brackets.
 pub(super) fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -76,7 +76,7 @@ pub(super) fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// Each octet of an IPv4 address with a dot behind it.
+/// Each octet of an IPv4 address, followed by a dot.
 static DOTTED: [Short<4>; 256] = {
     let mut dotted = [const { Short { octets: [0; 4], len: 0 } }; 256];
     let mut number = 0;
@@ -93,14 +93,14 @@ static DOTTED: [Short<4>; 256] = {
     dotted
 };
 
-/// Seconds as the shortest decimal number that is the same as a float.
+/// Appends seconds as the shortest decimal number that is equal as a float.
 pub(super) fn write_seconds(out: &mut Vec<u8>, took: Duration) {
     let nanos = took.subsec_nanos();
     if took.as_secs() > 0 || nanos == 0 {
         let _ = write!(out, "{}s", took.as_secs_f64());
         return;
     }
-    // Below a second there are nine digits at most, and so few are themselves the shortest.
+    // Below a second there are at most nine digits, and so few are already the shortest form.
     let (mut text, mut rest) = (*b"0.000000000", nanos);
     for digit in text[2..].iter_mut().rev() {
         *digit += (rest % 10) as u8;

@@ -1,4 +1,4 @@
-//! Whether there is a loop: a machine without clock and sockets.
+//! Decides whether there is a loop: a state machine without clock or sockets.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,76 +6,76 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::wire::name::Name;
 
-/// More sightings of one probe than these are a loop, as in CoreDNS: a client may send a query twice.
+/// More sightings of a probe than this are a loop, as in CoreDNS: clients may send a query twice.
 const HARMLESS: u32 = 2;
 
-/// Sightings of the probe that is on its way, and what they mean.
+/// Counts sightings of the current probe, and interprets them.
 #[derive(Default)]
 pub(super) struct Detector {
     broken: AtomicBool,
-    /// The probe before this one came back, but not so often that it was proof.
+    /// The previous probe came back, but too few times to prove a loop.
     doubtful: AtomicBool,
     probe: Mutex<Option<Probe>>,
 }
 
 struct Probe {
     name: Name,
-    /// The address that it was sent from.
+    /// The address that the probe was sent from.
     sender: Option<SocketAddr>,
     seen: u32,
-    /// Sightings that came from somebody else.
+    /// Sightings from any other address.
     returned: u32,
-    /// Set when this probe was the one that broke the loop: who sent it last.
+    /// Set if this probe detected the loop: the address that sent it last.
     caught: Option<SocketAddr>,
 }
 
-/// What becomes of a probe that reached the plugin.
+/// How to handle a probe that reached the plugin.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It goes on to whoever is next.
+    /// The probe continues to the next plugin.
     Pass,
-    /// It has come back: it ends here.
+    /// The probe came back and is refused.
     Refuse,
 }
 
-/// What a probe has shown.
+/// The result of a probe.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Nothing new.
     None,
-    /// The probe came back, but not often: another one will tell.
+    /// The probe came back, but too few times: another one is needed.
     Doubt,
     /// There is a loop; this client brought the probe back.
     Broken(SocketAddr),
-    /// The loop that was there is gone.
+    /// The loop has been resolved.
     Opened,
 }
 
 impl Detector {
-    /// Whether queries have to be refused.
+    /// Whether queries must be refused.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// A new probe goes out; those before it mean nothing any more.
+    /// Starts a new probe; earlier ones are forgotten.
     pub(super) fn begin(&self, name: Name) {
         *self.lock() = Some(Probe { name, sender: None, seen: 0, returned: 0, caught: None });
     }
 
-    /// The probe will be sent from this address: sightings from any other have been somewhere else.
+    /// Sets the probe's source address: a sighting from any other address counts as a return.
     pub(super) fn sent_from(&self, sender: SocketAddr) {
         if let Some(probe) = self.lock().as_mut() {
             probe.sender = Some(sender);
         }
     }
 
-    /// Whether this is the name of the probe that is on its way. Names of old probes are ordinary ones: whoever
-    /// has seen one upstream cannot use it to stop the server.
+    /// Whether this is the name of the current probe. Names of old probes are ordinary names: an
+    /// upstream that has seen one cannot use it to stop the server.
     pub(super) fn is_probe(&self, name: &Name) -> bool {
         self.lock().as_ref().is_some_and(|probe| probe.name == *name)
     }
 
-    /// The probe has reached the plugin.
+    /// Records that the probe reached the plugin.
     pub(super) fn sighted(&self, client: SocketAddr) -> Verdict {
         let mut guard = self.lock();
         let Some(probe) = guard.as_mut() else { return Verdict::Pass };
@@ -85,7 +85,7 @@ impl Detector {
         let came_back = probe.returned > 0 && probe.seen > 1;
         let proof = probe.seen > HARMLESS || came_back && self.doubtful.load(Ordering::Relaxed);
         if self.is_broken() {
-            // The first sighting is ours, and the second is enough to know.
+            // The first sighting is our own query; the second proves the loop.
             return if probe.seen > 1 { Verdict::Refuse } else { Verdict::Pass };
         }
         if !proof {
@@ -96,12 +96,12 @@ impl Detector {
         Verdict::Refuse
     }
 
-    /// Whether the probe on its way has found a loop already.
+    /// Whether the current probe has already found a loop.
     pub(super) fn is_caught(&self) -> bool {
         self.lock().as_ref().is_some_and(|probe| probe.caught.is_some())
     }
 
-    /// The probe's time is over.
+    /// Ends the probe.
     pub(super) fn end(&self) -> Change {
         let probe = self.lock().take();
         let doubtful = probe.as_ref().is_some_and(|p| p.caught.is_none() && p.returned > 0 && p.seen > 1);
@@ -109,7 +109,7 @@ impl Detector {
         match probe {
             Some(Probe { caught: Some(client), .. }) => Change::Broken(client),
             Some(_) if doubtful && !self.is_broken() => Change::Doubt,
-            // It went out once and did not come back. A probe that did not even arrive shows nothing.
+            // It passed once and did not come back. A probe that did not even arrive shows nothing.
             Some(Probe { seen: 1, .. }) if self.broken.swap(false, Ordering::Relaxed) => Change::Opened,
             _ => Change::None,
         }
@@ -128,7 +128,7 @@ mod tests {
         "127.0.0.1:7".parse().expect("an address")
     }
 
-    /// A probe that reaches the plugin so often; what became of each, and what it showed.
+    /// Lets a probe reach the plugin this many times; returns each verdict and the result.
     fn probe(detector: &Detector, times: usize) -> (Vec<Verdict>, Change) {
         let name = Name::from_text("1.2.").expect("a name");
         detector.begin(name);

@@ -60,7 +60,7 @@ use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 use detector::{Change, Detector, Verdict};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "loop", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 static DETECTED: Family = Family {
@@ -69,20 +69,20 @@ static DETECTED: Family = Family {
     labels: &["zone"],
 };
 
-/// How long the probe may be on its way, as in CoreDNS.
+/// Timeout of the probe's exchange, as in CoreDNS.
 const EXCHANGE: Duration = Duration::from_secs(2);
 
-/// How long after the probe's reply it may still come back.
+/// How long after its reply the probe may still come back.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long to try at start, and how long to wait in between.
+/// How long to try at the start, and the delay between attempts.
 const START: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Time between two probes while running.
+/// Interval between probes while running.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Queries a second that are a reason for a probe.
+/// Queries per second that trigger a probe.
 const SUSPICIOUS: u64 = 200;
 
 //----------- Setup ----------------------------------------------------------
@@ -99,7 +99,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         gauge: s.host.metrics.gauge(&DETECTED, &[&zone.to_string()]),
         zone,
     });
-    // Only plain DNS can be asked; who listens to something else alone is not probed.
+    // Only plain DNS can be probed; other listeners are not probed.
     if let Some(address) = s.addresses()?.into_iter().find(|address| address.transport == Transport::Dns) {
         let prober = Prober { state: state.clone(), address, files: forwarded_files(s.block) };
         s.task("loop", || prober.run());
@@ -108,7 +108,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The files that `forward` takes its upstreams from, `/etc/resolv.conf` as a rule.
+/// Returns the files that `forward` reads its upstreams from, usually `/etc/resolv.conf`.
 fn forwarded_files(block: &ServerBlock) -> Vec<String> {
     let words = block.directive("forward").into_iter().flat_map(|forward| &forward.words);
     words.map(Word::as_str).filter(|word| word.starts_with('/')).map(str::to_owned).collect()
@@ -118,10 +118,10 @@ fn forwarded_files(block: &ServerBlock) -> Vec<String> {
 
 struct Loop(Arc<State>);
 
-/// What the plugin and its prober share.
+/// State shared by the plugin and its prober.
 struct State {
     detector: Detector,
-    /// Queries that passed so far, probes not counted.
+    /// Queries that have passed, without probes.
     passed: Block,
     gauge: Gauge,
     zone: Name,
@@ -131,7 +131,7 @@ impl Plugin for Loop {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
         let state = &self.0;
         if query.question.qtype == rtype::HINFO && state.detector.is_probe(&query.question.name) {
-            // The probe has to pass even while nothing else does: only so can it be seen that the loop is gone.
+            // The probe must pass even while all else is refused: only it shows the end of a loop.
             return match state.detector.sighted(query.client.peer) {
                 Verdict::Pass => Step::Next,
                 Verdict::Refuse => Step::Answer(refusal()),
@@ -177,7 +177,7 @@ impl Prober {
         }
     }
 
-    /// Probes, and once more if the first probe leaves a doubt; false if there was no reply and no loop either.
+    /// Probes, and again while in doubt; returns false if there was neither a reply nor a loop.
     async fn probe(&self) -> bool {
         loop {
             let (replied, change) = self.send().await;
@@ -187,7 +187,7 @@ impl Prober {
         }
     }
 
-    /// Sends one probe and draws the conclusion. Returns whether there was a reply, and what has changed.
+    /// Sends one probe and evaluates it. Returns whether there was a reply, and what has changed.
     async fn send(&self) -> (bool, Change) {
         let name = token(&self.state.zone);
         self.state.detector.begin(name);
@@ -211,7 +211,7 @@ impl Prober {
         (replied, change)
     }
 
-    /// Asks the server's own first address.
+    /// Queries the server's own first address.
     #[allow(clippy::disallowed_methods, reason = "the host is an address of our own, read and not asked for")]
     async fn exchange(&self, name: &Name) -> io::Result<()> {
         let host = match self.address.host.as_str() {
@@ -235,7 +235,7 @@ impl Prober {
         }
     }
 
-    /// One line that says what was found, and one that says what to do.
+    /// Logs one line with what was found, and one with what to do.
     fn report(&self, name: &Name, client: std::net::SocketAddr) {
         let SiteAddress { host, port, .. } = &self.address;
         let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
@@ -264,13 +264,13 @@ impl Prober {
     }
 }
 
-/// A name that nobody can guess, as CoreDNS forms it.
+/// Returns a name that cannot be guessed, in CoreDNS's form.
 fn token(zone: &Name) -> Name {
     let label = || (rand::random::<u64>() >> 2).to_string();
     zone.below([label().as_bytes(), label().as_bytes()]).unwrap_or(*zone)
 }
 
-/// Lines of files with upstreams that are likely to lead back: loopback addresses and this host's own ones.
+/// Returns lines that probably lead back here: loopback addresses and this host's own addresses.
 fn suspects(files: &[String], own: &[std::net::IpAddr]) -> Vec<String> {
     let mut found = Vec::new();
     for file in files {
@@ -284,13 +284,13 @@ fn suspects(files: &[String], own: &[std::net::IpAddr]) -> Vec<String> {
     found
 }
 
-/// The address on a `nameserver` line of resolv.conf, read as `forward` reads it. An address with an
-/// interface (`fe80::1%eth0`) is the address.
+/// Returns the address on a `nameserver` line of resolv.conf, read as `forward` reads it, without
+/// an interface (`fe80::1%eth0`).
 fn nameserver(line: &str) -> Option<std::net::IpAddr> {
     ResolvConf::parse(line).name_servers.pop()?.split('%').next()?.parse().ok()
 }
 
-/// Where systemd-resolved has its upstreams, if it is its stub that leads back.
+/// Names the file with systemd-resolved's upstreams if its stub leads back.
 fn stub_hint(suspects: &[String]) -> &'static str {
     if !suspects.iter().any(|line| line.split([' ', '\t', '\'']).any(|word| word == "127.0.0.53")) {
         return "";

@@ -1,4 +1,4 @@
-//! What clients see while there is a loop, and a whole loop over sockets.
+//! What clients see while there is a loop, and a complete loop over sockets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant as Clock;
@@ -41,8 +41,8 @@ fn likely_lines_are_named() {
     assert!(!stub_hint(&lines).is_empty());
 }
 
-/// Answers HINFO queries on a socket as the chain would: each passes the plugin, and the upstream sends it back here
-/// as long as `looping`.
+/// Answers HINFO queries on a socket as the chain would: each passes the plugin, and the upstream
+/// sends it back here while `looping` is set.
 async fn serve(socket: UdpSocket, plugin: Loop, looping: Arc<AtomicBool>) {
     let server = Server::new(". {\nwhoami\n}\n");
     let listener = &server.configuration.listeners[0];

@@ -1,4 +1,4 @@
-//! All counters of one server, zone and view: one block of cells, found by arithmetic.
+//! All counters of one server, zone and view: one block of cells, located by arithmetic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,13 +46,13 @@ const SECONDS: &[f64] = &[
     0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
 ];
 
-/// Types with a label of their own; all others are `other`.
+/// Types with their own label; all others are `other`.
 const TYPES: &[u16] = &[1, 28, 5, 48, 43, 15, 47, 50, 2, 12, 46, 6, 33, 16, 65, 64, 251, 252, 255];
 const KINDS: usize = TYPES.len() + 1;
 const PROTOS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
 
-/// RCODEs 0 to 23 have a cell each, the rest shares one.
+/// RCODEs 0 to 23 have a cell each, the others share one.
 const RCODES: usize = 25;
 
 const DO_CELL: usize = PROTOS.len() * FAMILIES.len() * KINDS;
@@ -61,7 +61,7 @@ const RESPONSE_SIZES: usize = REQUEST_SIZES + PROTOS.len() * Buckets::cells(SIZE
 const DURATIONS: usize = RESPONSE_SIZES + PROTOS.len() * Buckets::cells(SIZES);
 const REPLIES: usize = DURATIONS + Buckets::cells(SECONDS);
 
-/// The column of a plugin in the counters of replies; column 0 belongs to the server itself.
+/// Returns the column of a plugin in the counters of replies; column 0 is the server itself.
 pub(super) fn column_of(plugin: &str) -> usize {
     plugins::ALL.iter().position(|known| known.name == plugin).map_or(0, |at| at + 1)
 }
@@ -77,20 +77,20 @@ pub(super) struct Grid {
     durations: Buckets,
 }
 
-/// What is counted about a reply.
+/// The facts of a reply that are counted.
 pub(super) struct Event {
-    /// Octets of the reply.
+    /// Size of the reply in octets.
     pub(super) size: u64,
     /// Time since the query arrived.
     pub(super) took: Duration,
     /// RCODE of the reply.
     pub(super) rcode: u16,
-    /// Who answered, see [`column_of`].
+    /// The plugin that answered, see [`column_of`].
     pub(super) column: usize,
 }
 
 impl Grid {
-    /// The counters of these labels; they go on after a reload.
+    /// Returns the counters of these labels; they continue after a reload.
     pub(super) fn find(host: &Arc<Host>, server: &str, zone: &str, view: &str) -> Arc<Self> {
         shown(host, &format!("prometheus: {server} {zone} {view}"), || {
             Self::new([server, zone, view].map(str::to_owned))

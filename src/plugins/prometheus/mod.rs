@@ -69,14 +69,14 @@ use crate::wire::request::HEADER;
 use crate::wire::types::rcode;
 use grid::{Event, Grid};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration =
     Registration { name: "prometheus", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
 /// The content type of the page (text exposition format 0.0.4).
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Names that CoreDNS dropped, and `forward` still counts under.
+/// Names that CoreDNS dropped, and that `forward` still uses as well.
 const LEGACY: [&str; 4] = [
     "coredns_forward_requests_total",
     "coredns_forward_responses_total",
@@ -84,7 +84,7 @@ const LEGACY: [&str; 4] = [
     "coredns_forward_healthcheck_failures_total",
 ];
 
-/// Plugins that set something up and take no seat in the chain: not shown as enabled, as in CoreDNS.
+/// Plugins that only set something up, without a seat: not shown as enabled, as in CoreDNS.
 const SEATLESS: &[&str] = &[
     "root",
     "proxyproto",
@@ -121,7 +121,8 @@ static PANICS: Family =
 //----------- Setup ----------------------------------------------------------
 
 struct Prometheus {
-    /// By the site's ordinal: its server, its zones' counters, and those of queries that no block took.
+    /// By the site's ordinal: server, counters of its zones, and those of queries that no block
+    /// took.
     addresses: Vec<Counted>,
     /// The column of each seat's plugin.
     columns: OnceLock<Box<[u8]>>,
@@ -157,10 +158,10 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What the block says.
+/// The options of the block.
 struct Options<'a> {
     address: String,
-    /// The word that says so.
+    /// The word that sets the address.
     written: &'a Word,
     legacy_names: bool,
 }
@@ -178,7 +179,7 @@ fn options<'a>(cursor: &mut Cursor<'a>, s: &Setup<'_>) -> Result<Options<'a>> {
     Ok(Options { address, written, legacy_names })
 }
 
-/// What is read is whether metrics are shown under the names of [`LEGACY`].
+/// Reads whether metrics are shown under the names of [`LEGACY`].
 static OPTIONS: OptionsOf<bool> = OptionsOf {
     all: &[
         OptionOf {
@@ -213,7 +214,7 @@ static OPTIONS: OptionsOf<bool> = OptionsOf {
     unknown: |word| format!("Error during parsing: unknown option: {word}"),
 };
 
-/// A gauge for every plugin with a seat, for the block's first key on each of its addresses.
+/// Creates a gauge for every plugin with a seat, for the block's first key on each address.
 fn enabled(s: &Setup<'_>) -> Result<Vec<Gauge>> {
     let Some(first) = s.keys.first() else { return Ok(Vec::new()) };
     let names =
@@ -263,13 +264,13 @@ impl Plugin for Prometheus {
 }
 
 impl Prometheus {
-    /// The counters of the zone that the query was routed by.
+    /// Returns the counters of the zone that routed the query.
     fn grid(&self, query: &Query<'_>, here: &Here<'_>) -> Option<&Grid> {
         let address = self.addresses.get(here.site.ordinal)?;
         address.zones.get(usize::from(query.zone)).map(Arc::as_ref)
     }
 
-    /// The column of the plugin at a seat; 0 behind the last one.
+    /// Returns the column of the plugin at a seat; 0 after the last one.
     fn column(&self, seat: u8, here: &Here<'_>) -> usize {
         let column = |name: &&str| grid::column_of(name) as u8;
         let columns = self.columns.get_or_init(|| here.site.chain.names().iter().map(column).collect());
@@ -277,20 +278,20 @@ impl Prometheus {
     }
 }
 
-/// Octets of the reply, neither compressed nor truncated, without OPT.
+/// Returns the size of the reply in octets, neither compressed nor truncated, without OPT.
 fn full_size(query: &Query<'_>, reply: &Reply) -> u64 {
     (HEADER + query.asked().len() + 4 + reply.answer.plain_len(query.asked().len())) as u64
 }
 
 //----------- Process --------------------------------------------------------
 
-/// What is shown once for the whole process.
+/// Metrics that are shown once for the whole process.
 struct Process {
     _build: Gauge,
 }
 
 impl Process {
-    /// The one of this process, made and shown by whoever is first.
+    /// Returns the instance of this process; the first caller creates and shows it.
     fn find(host: &Arc<Host>) -> Arc<Self> {
         let fresh = || {
             let rust = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
@@ -309,7 +310,7 @@ impl Collect for Process {
     }
 }
 
-/// A collector that outlives a reload, registered when it is made.
+/// Returns a collector that outlives a reload; a new one is registered.
 fn shown<T: Collect + 'static>(host: &Arc<Host>, key: &str, make: impl FnOnce() -> T) -> Arc<T> {
     let mut made = false;
     let collector = host.shared.get_or_make(key, || {

@@ -11,7 +11,7 @@ use crate::testing::Server;
 const COREFILE: &str =
     "cluster.local a.test:53 {\nprometheus :9153\nerrors\nwhoami\n}\n.:53 {\nprometheus :9153\nerrors\n}\n";
 
-/// The page's lines about `name`, without the labels `server` and `view`.
+/// Returns the page's lines about `name`, without the labels `server` and `view`.
 fn lines(page: &str, name: &str) -> Vec<String> {
     let line = |line: &str| {
         line.replace(",server=\"dns://:53\"", "")
@@ -30,7 +30,7 @@ fn page(server: &Server) -> String {
     page
 }
 
-/// Labels of a line in a fixed order, whatever the order on the page.
+/// Returns the labels of a line in a fixed order, whatever the order on the page.
 fn label<'a>(line: &'a str, name: &str) -> &'a str {
     let at = line.find(&format!("{name}=\"")).map(|at| at + name.len() + 2);
     at.and_then(|at| line[at..].split('"').next()).unwrap_or("none")
@@ -54,7 +54,7 @@ fn queries_and_replies_are_counted_by_the_zone_that_routed_them() {
         .map(|l| format!("{} {} {:?}", label(l, "zone"), label(l, "rcode"), label(l, "plugin")))
         .collect();
     assert_eq!(replies, [". SERVFAIL \"\"", "a.test. NOERROR \"whoami\"", "cluster.local. NOERROR \"whoami\""]);
-    // As CoreDNS: 12 + 8 + 4 octets, an address of 8 + 10 + 4, an SRV record of 5 + 8 + 10 + 7.
+    // As in CoreDNS: 12 + 8 + 4 octets, an address of 8 + 10 + 4, an SRV record of 5 + 8 + 10 + 7.
     let sizes = lines(&page, "dns_response_size_bytes_sum");
     assert!(sizes.iter().any(|l| label(l, "zone") == "." && l.ends_with(" 0")), "{sizes:?}");
     assert!(
@@ -122,7 +122,7 @@ fn names_that_coredns_dropped_can_be_switched_off() {
         page(&Server::new(&corefile))
     };
     let (all, current) = (page(""), page(" {\nlegacy_names off\n}"));
-    // Those with an RCODE among their labels come with the first reply.
+    // Those with an RCODE among their labels appear with the first reply.
     assert_eq!(super::LEGACY.iter().filter(|name| all.contains(**name)).count(), 2, "{all}");
     assert!(!super::LEGACY.iter().any(|name| current.contains(name)), "{current}");
     assert!(current.contains("coredns_forward_max_concurrent_rejects_total"));

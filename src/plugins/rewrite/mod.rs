@@ -57,7 +57,7 @@ use crate::wire::rename::renamed;
 use crate::wire::types::rcode;
 use rule::{Changes, Invalid, Rule, run};
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "rewrite", setup, doc: doc_of!("mod.rs"), options: &[] };
 
 /// The mark of a query that some rule matched.
@@ -95,7 +95,7 @@ impl Plugin for Rewrite {
             return Turn::Up;
         }
         query.set_mark(here.seat, 0);
-        // No plugin above changes the question, so what the client wrote is what the rules began with.
+        // No plugin above changes the question, so the rules began with what the client wrote.
         let written = Name::from_wire(query.asked()).unwrap_or(query.question.name);
         let asked = Question::received(query.packet(), &query.request);
         let mut changes = Changes(Vec::new());

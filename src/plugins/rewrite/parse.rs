@@ -1,4 +1,4 @@
-//! The rules of a Corefile, with CoreDNS's words about what is wrong with them.
+//! Reads the rules of a Corefile, and reports errors in CoreDNS's words.
 
 use regex::Regex;
 
@@ -10,13 +10,13 @@ use crate::error::{Complaint, Error, Result};
 use crate::wire::name::Name;
 use crate::wire::types::{class_number, rcode_number, type_number};
 
-/// The longest expression, in octets, as in CoreDNS.
+/// Maximum length of an expression in octets, as in CoreDNS.
 const MAX_REGEX: usize = 10_000;
 
 /// The largest RCODE that may be written as a number.
 const MAX_RCODE: u16 = 23;
 
-/// The largest TTL (RFC 2181 section 8), in seconds: what a limit that is left out means.
+/// The largest TTL (RFC 2181 section 8) in seconds: the default of an omitted limit.
 const MAX_TTL: u32 = 0x7FFF_FFFF;
 
 /// Kinds of rules.
@@ -25,14 +25,14 @@ const FIELDS: &[&str] = &["name", "type", "class", "ttl", "rcode"];
 /// Ways of comparing names.
 const MATCHES: &[&str] = &["exact", "prefix", "suffix", "substring", "regex"];
 
-/// All rules of a server block.
+/// Reads all rules of a server block.
 pub(super) fn rules(cursor: &mut Cursor<'_>) -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
     while cursor.next_occurrence() {
         let directive = cursor.word();
         let mut words = cursor.args();
         if words.len() < 2 {
-            // A block is one rule, whatever lines it is written on.
+            // A block is one rule, however its lines are split.
             while cursor.next_option() {
                 words.push(cursor.word());
             }
@@ -82,7 +82,7 @@ impl<'a> Reader<'_, 'a> {
         Ok(Rule { goes_on, action })
     }
 
-    /// A complaint about the last of some words, or about the directive if there is none.
+    /// Builds a complaint about the last of some words, or about the directive if there are none.
     fn wrong(&self, words: &[&'a Word], message: impl Into<String>) -> Complaint {
         self.cursor.complain(words.last().copied().unwrap_or(self.directive), message)
     }
@@ -112,7 +112,7 @@ impl<'a> Reader<'_, 'a> {
             [] | [_] => {
                 return Err(self.wrong(words, format!("too few ({}) arguments for a ttl rule", words.len())).into());
             }
-            // CoreDNS looks at the TTL first, and there is none.
+            // CoreDNS checks the TTL first, and there is none.
             _ => {
                 return Err(self
                     .wrong(words, "invalid TTL '' for a ttl rule")
@@ -152,7 +152,7 @@ impl<'a> Reader<'_, 'a> {
         Ok(Action::Rcode(self.pattern("rcode", how, name)?, old, new))
     }
 
-    /// The names that a ttl or rcode rule is about.
+    /// Reads the names that a ttl or rcode rule applies to.
     fn pattern(&self, kind: &str, how: Option<&'a Word>, name: &'a Word) -> Result<Pattern> {
         let Some(how) = how else { return Ok(self.exact(name)) };
         match &*how.as_str().to_ascii_lowercase() {
@@ -194,7 +194,7 @@ impl<'a> Reader<'_, 'a> {
         let mut answers = if rest.is_empty() { Answers::default() } else { self.answers(&kind, rest)? };
         let pattern = match &*kind {
             "exact" => {
-                // As in CoreDNS, whose check has them the wrong way round: the new name is tried as an expression.
+                // CoreDNS's check swaps the arguments: the new name is tried as an expression.
                 self.regex((to, &full(to)), &full(from))?;
                 answers.auto = true;
                 if Name::from_text(&full(to)).is_err() {
@@ -249,13 +249,13 @@ impl<'a> Reader<'_, 'a> {
             rest = behind;
         }
         if answers.auto && answers.explicit.iter().any(|(part, ..)| *part == Part::Owner) {
-            // The word is misspelt in CoreDNS.
+            // CoreDNS misspells the word.
             return wrong("auto name answer rule cannot be combined with explicit name anwer rules".to_owned());
         }
         Ok(answers)
     }
 
-    /// Reads an expression, and sees to it that `to` does not use more groups than it has.
+    /// Reads an expression, and checks that `to` does not use more groups than it has.
     fn regex(&self, (word, from): (&'a Word, &str), to: &str) -> Result<Regex> {
         if from.len() > MAX_REGEX {
             let message = format!("regex pattern too long: {} > {MAX_REGEX}", from.len());
@@ -263,7 +263,7 @@ impl<'a> Reader<'_, 'a> {
         }
         let regex = Regex::new(from)
             .map_err(|why| self.wrong(&[word], format!("invalid regex matching pattern: {from}")).hint(reason(&why)))?;
-        // The first one that counts as a group is the whole.
+        // `captures_len` counts the whole match as the first group.
         if groups_in(to) > regex.captures_len() - 1 {
             let message = format!(
                 "the rewrite regex pattern ({to}) uses more subexpressions than its corresponding matching regex \
@@ -276,7 +276,7 @@ impl<'a> Reader<'_, 'a> {
 }
 
 impl Reader<'_, '_> {
-    /// The pattern of a kind that is no expression.
+    /// Returns the pattern of a kind other than an expression, or `None` if it is one.
     fn plain(&self, kind: &str, name: &Word) -> Option<Pattern> {
         match kind {
             "exact" => Some(self.exact(name)),
@@ -287,7 +287,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The pattern of one name. What is not a domain name is never asked for: CoreDNS takes it, and so do we.
+    /// Returns the pattern of one name. Invalid names never match; they are accepted, as in
+    /// CoreDNS.
     fn exact(&self, word: &Word) -> Pattern {
         let name = Name::from_text(&full(word)).ok();
         if name.is_none() {
@@ -297,18 +298,18 @@ impl Reader<'_, '_> {
     }
 }
 
-/// A name in lower case with a dot at its end.
+/// Returns a name in lower case with a dot at its end.
 fn full(word: &Word) -> String {
     let text = word.as_str().to_lowercase();
     if text.ends_with('.') { text } else { format!("{text}.") }
 }
 
-/// What is wrong with an expression, in one line.
+/// Explains an invalid expression in one line.
 fn reason(error: &regex::Error) -> String {
     error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// The limits that a TTL stands for, in seconds.
+/// Returns the limits that a TTL word sets, in seconds.
 fn limits(text: &str) -> Option<(u32, u32)> {
     let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let Some((least, most)) = text.split_once('-') else { return number(text).map(|ttl| (ttl, ttl)) };

@@ -1,4 +1,4 @@
-//! Which names a rule is about, and the name that it makes of them.
+//! Which names a rule applies to, and the name that it makes of them.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::wire::name::Name;
 
 //----------- Text -----------------------------------------------------------
 
-/// Octets of the longest name as text: each may be written as `\DDD`.
+/// Maximum length in octets of a name as text: each octet may be written as `\DDD`.
 const MAX_TEXT: usize = 4 * 255;
 
 /// A name as text, on the stack.
@@ -18,15 +18,15 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// The text of a name.
+    /// Returns the text of a name.
     pub(super) fn of(name: &Name) -> Self {
         let mut text = Self { octets: [0; MAX_TEXT], len: 0 };
-        // It always fits; if it did not, nothing would match what is cut.
+        // It always fits; if it did not, nothing would match the missing part.
         let _ = crate::wire::text::write_text(name.wire(), &mut text);
         text
     }
 
-    /// The text.
+    /// Returns the text.
     pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.octets[..self.len]).unwrap_or_default()
     }
@@ -46,20 +46,20 @@ impl fmt::Write for Text {
 /// What a name is compared with; texts are in lower case and end in a dot.
 #[derive(Debug)]
 pub(super) enum Pattern {
-    /// This name; nothing if the text is no name.
+    /// This name; `None` if the text is not a valid name.
     Exact(Option<Box<Name>>),
-    /// Names whose text begins so.
+    /// Names whose text begins with this.
     Prefix(String),
-    /// Names whose text ends so, be it in the middle of a label.
+    /// Names whose text ends with this, even in the middle of a label.
     Suffix(String),
-    /// Names whose text holds this.
+    /// Names whose text contains this.
     Substring(String),
     /// Names whose text matches anywhere.
     Regex(Regex),
 }
 
 impl Pattern {
-    /// Whether a name in lower case matches.
+    /// Whether a lower-case name matches.
     pub(super) fn matches(&self, name: &Name) -> bool {
         match self {
             Self::Exact(wanted) => wanted.as_deref() == Some(name),
@@ -70,7 +70,7 @@ impl Pattern {
         }
     }
 
-    /// The text that a rule makes of a matching name with its last word; nothing if the name does not match.
+    /// Returns what a rule makes of a name with its last word; `None` if the name does not match.
     pub(super) fn replace(&self, name: &Name, to: &str) -> Option<String> {
         if let Self::Exact(wanted) = self {
             return (wanted.as_deref() == Some(name)).then(|| to.to_owned());
@@ -87,9 +87,9 @@ impl Pattern {
     }
 }
 
-/// `to` with `{0}`, `{1}`, ... as what the groups of `regex` match in `text`; nothing if it does not match.
+/// Replaces `{0}`, `{1}`, ... in `to` with the groups of `regex`; `None` if `text` does not match.
 pub(super) fn expand(regex: &Regex, text: &str, to: &str) -> Option<String> {
-    // Asked first because it allocates nothing, and most names do not match.
+    // Checked first because it allocates nothing, and most names do not match.
     if !regex.is_match(text) {
         return None;
     }
@@ -112,13 +112,13 @@ pub(super) fn expand(regex: &Regex, text: &str, to: &str) -> Option<String> {
     Some(expanded)
 }
 
-/// The number of a group as it stands between braces: digits without a leading zero.
+/// Returns the number of a group as written between braces: digits without a leading zero.
 fn group(text: &str) -> Option<usize> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
-/// How many different groups a text refers to, up to `{100}`.
+/// Counts the different groups that a text refers to, up to `{100}`.
 pub(super) fn groups_in(text: &str) -> usize {
     (0..=100).filter(|number| text.contains(&format!("{{{number}}}"))).count()
 }

@@ -1,4 +1,4 @@
-//! Rules, how they change a question one after another, and what each of them does to the reply.
+//! Rules, how they change a question one after another, and how each of them changes the reply.
 
 use regex::Regex;
 
@@ -9,9 +9,9 @@ use crate::wire::rename::Renaming;
 
 /// A rule of the Corefile.
 pub(super) struct Rule {
-    /// Whether the rules behind it are looked at after it has matched: `continue`.
+    /// Whether later rules are still applied after this one has matched: `continue`.
     pub(super) goes_on: bool,
-    /// What it does.
+    /// What the rule does.
     pub(super) action: Action,
 }
 
@@ -29,35 +29,35 @@ pub(super) enum Action {
     Rcode(Pattern, u16, u16),
 }
 
-/// What a `name` rule does to the names of an answer.
+/// How a `name` rule changes the names of an answer.
 #[derive(Default)]
 pub(super) struct Answers {
-    /// Whether they are mapped back, as the question was mapped.
+    /// Whether names are mapped back, reversing the change of the question.
     pub(super) auto: bool,
-    /// Expressions for owners and for targets, with what takes their place.
+    /// Expressions for owners and for targets, with their replacements.
     pub(super) explicit: Vec<(Part, Regex, String)>,
 }
 
-/// Which of the names of a record.
+/// Which name of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The one that it belongs to.
+    /// The name that the record belongs to.
     Owner,
-    /// The one that it leads to.
+    /// The name that the record points to.
     Target,
 }
 
-/// A name that no question can have.
+/// A name that is invalid in a question.
 pub(super) struct Invalid(pub(super) String);
 
-/// What is to be done with the reply.
+/// A change to make to the reply.
 #[expect(clippy::large_enum_variant, reason = "a few of them, on the stack, for one answer")]
 pub(super) enum Change<'r> {
     /// A name, and names below it, become another one.
     Back { from: Name, to: Name },
-    /// Names whose text ends so end another way.
+    /// Names whose text ends in `from` end in `to`.
     Suffix { from: &'r str, to: &'r str },
-    /// Names that match become what the text says.
+    /// Matching names become the text.
     Explicit(Part, &'r Regex, &'r str),
     /// TTLs are kept between two limits.
     Ttl(u32, u32),
@@ -65,9 +65,9 @@ pub(super) enum Change<'r> {
     Rcode(u16, u16),
 }
 
-/// Leads a question through the rules. Nothing if none of them matched.
+/// Applies the rules to a question. Returns `None` if none of them matched.
 ///
-/// `note` gets what is to be done with the reply, in the order of the rules. The same question always takes the same way.
+/// `note` gets the reply's changes in rule order. The same question always gets the same result.
 pub(super) fn run<'r>(
     rules: &'r [Rule],
     question: Question,
@@ -86,7 +86,7 @@ pub(super) fn run<'r>(
 }
 
 impl Action {
-    /// Changes the question, if the rule is about it.
+    /// Changes the question if the rule applies to it.
     fn apply<'r>(&'r self, now: &mut Question, note: &mut impl FnMut(Change<'r>)) -> Result<bool, Invalid> {
         match self {
             Self::Name { pattern, to, answers } => {
@@ -114,11 +114,11 @@ impl Action {
 
 //----------- The way up -----------------------------------------------------
 
-/// All that is to be done with a reply: the last rule first.
+/// Applies all changes to a reply, the last rule's first.
 pub(super) struct Changes<'r>(pub(super) Vec<Change<'r>>);
 
 impl Changes<'_> {
-    /// The RCODE in place of this one.
+    /// Returns the RCODE that replaces this one.
     pub(super) fn rcode(&self, rcode: u16) -> u16 {
         self.0.iter().rev().fold(rcode, |now, change| match change {
             Change::Rcode(old, new) if *old == now => *new,
@@ -126,7 +126,7 @@ impl Changes<'_> {
         })
     }
 
-    /// Whether records have to be looked at.
+    /// Whether records must be examined.
     pub(super) fn touch_records(&self) -> bool {
         self.0.iter().any(|change| !matches!(change, Change::Rcode(..)))
     }
@@ -137,7 +137,7 @@ impl Changes<'_> {
 }
 
 impl Change<'_> {
-    /// The name in place of this one; nothing if it stays, or if what comes out is no name.
+    /// Returns the new name; `None` if the name stays, or if the result is not a valid name.
     fn name(&self, wanted: Part, name: &Name) -> Option<Name> {
         match self {
             Self::Back { from, to } => {

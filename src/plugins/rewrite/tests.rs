@@ -1,4 +1,4 @@
-//! What clients get when rules have changed their question.
+//! What clients get after rules have changed their question.
 
 use hickory_proto::op::{Message, ResponseCode};
 
@@ -6,7 +6,7 @@ use super::PLUGIN;
 use crate::testing::{Server, packet};
 use crate::wire::write::Writer;
 
-/// A server that answers `web.new.example.` and a few others from memory.
+/// Builds a server that answers `web.new.example.` and a few others from memory.
 fn server(rules: &str) -> Server {
     let hosts = "hosts {\n192.0.2.1 web.new.example\n192.0.2.2 new.example\n192.0.2.3 web-a.b.new.example\nttl 60\n}\n";
     Server::new(&format!(". {{\n{rules}\n{hosts}}}\n"))

@@ -7,13 +7,13 @@ use regex::Captures;
 use super::format;
 use crate::wire::question::Question;
 
-/// A question, and what the expression of a `match` found in it.
+/// A question, and the groups that the expression of a `match` found in it.
 pub(super) struct Subject<'q> {
-    /// The zone of the template that holds the name.
+    /// The zone of the template that contains the name.
     pub(super) zone: &'q str,
     /// The name in lower case.
     pub(super) name: &'q str,
-    /// The class and the type by their names; empty where they have none.
+    /// Class and type by name; empty if they have none.
     pub(super) class: &'static str,
     pub(super) qtype: &'static str,
     /// The expression that matched.
@@ -45,13 +45,13 @@ pub(super) enum Expression {
     Call(Function, Vec<Expression>),
 }
 
-/// What an expression comes to.
+/// The value of an expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value<'v> {
     Text(Cow<'v, str>),
     Number(i128),
     Bool(bool),
-    /// All that was matched; nothing stands for a group that took no part, and reads as empty.
+    /// All groups of the match; a group that took no part reads as empty.
     Match,
     Groups,
     /// A group that the expression does not have.
@@ -101,7 +101,7 @@ const FIELDS: &[(&str, Expression)] = &[
 //----------- Values ---------------------------------------------------------
 
 impl Value<'_> {
-    /// As it stands in the text.
+    /// Returns the value as it appears in the text.
     pub(super) fn shown(&self) -> Cow<'_, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
@@ -111,7 +111,7 @@ impl Value<'_> {
         }
     }
 
-    /// What `if` makes of it: what is not empty and not 0.
+    /// Whether `if` takes the value as true: not empty and not 0.
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Text(text) => !text.is_empty(),
@@ -124,7 +124,7 @@ impl Value<'_> {
 }
 
 impl Expression {
-    /// What it comes to for one question.
+    /// Evaluates the expression for one question.
     pub(super) fn value<'s>(&'s self, subject: &'s Subject<'_>) -> Result<Value<'s>, String> {
         let text = |text: &'s str| Value::Text(Cow::Borrowed(text));
         Ok(match self {
@@ -146,9 +146,9 @@ impl Expression {
     }
 }
 
-/// A group by its name or its number, empty if it took no part; nothing if the expression does not have it.
+/// Returns a group by name or number, empty if it took no part; `None` if there is no such group.
 fn group<'s>(subject: &'s Subject<'_>, name: &str) -> Option<&'s str> {
-    // A name goes before a number, and the last of equal names counts, as in CoreDNS.
+    // Names take precedence over numbers, and the last of equal names counts, as in CoreDNS.
     let named = subject.regex.capture_names().enumerate().filter(|(_, known)| *known == Some(name)).last();
     let index = named.map(|(index, _)| index).or_else(|| {
         name.parse().ok().filter(|&index: &usize| index < subject.captures.len() && index.to_string() == name)
@@ -158,7 +158,7 @@ fn group<'s>(subject: &'s Subject<'_>, name: &str) -> Option<&'s str> {
 
 fn call<'s>(function: Function, arguments: &'s [Expression], subject: &'s Subject<'_>) -> Result<Value<'s>, String> {
     if matches!(function, Function::And | Function::Or) {
-        // The last one that is looked at; the others are left alone.
+        // The last argument that is evaluated decides; later ones are skipped.
         let mut value = Value::Missing;
         for argument in arguments {
             value = argument.value(subject)?;
@@ -215,7 +215,7 @@ impl Function {
         FUNCTIONS.iter().find(|(_, function)| *function == self).map_or(".Meta", |(name, _)| name)
     }
 
-    /// The least and the most arguments.
+    /// Minimum and maximum number of arguments.
     fn arity(self) -> (usize, usize) {
         match self {
             Self::Not | Self::Len | Self::Meta => (1, 1),
@@ -229,7 +229,7 @@ impl Function {
 
 //----------- Reading --------------------------------------------------------
 
-/// Where the braces close that were opened in front of `text`.
+/// Returns where the braces close that were opened before `text`.
 pub(super) fn end(text: &str) -> Option<usize> {
     let (mut quote, mut escaped) = (None, false);
     for (at, c) in text.char_indices() {
@@ -247,7 +247,7 @@ pub(super) fn end(text: &str) -> Option<usize> {
 }
 
 impl Expression {
-    /// Reads what stands in the braces.
+    /// Reads the contents of the braces.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let words = words(text)?;
         let (expression, rest) = pipeline(&words)?;
@@ -258,7 +258,7 @@ impl Expression {
     }
 }
 
-/// Cuts an expression into words, quoted texts and single signs.
+/// Splits an expression into words, quoted texts and single punctuation characters.
 fn words(text: &str) -> Result<Vec<&str>, String> {
     let (mut words, mut rest) = (Vec::new(), text.trim_start());
     while let Some(first) = rest.chars().next() {
@@ -287,7 +287,7 @@ fn words(text: &str) -> Result<Vec<&str>, String> {
 
 type Read<'w, 't> = Result<(Expression, &'w [&'t str]), String>;
 
-/// Commands behind one another: each gets what the one before it came to as its last argument.
+/// Reads a pipeline of commands: each gets the value of the previous one as its last argument.
 fn pipeline<'w, 't>(words: &'w [&'t str]) -> Read<'w, 't> {
     let (mut expression, mut rest) = command(words, None)?;
     while let [bar, tail @ ..] = rest
@@ -373,7 +373,7 @@ fn single(word: &str) -> Result<Expression, String> {
     })
 }
 
-/// Whether a field may have this name; a group without one is read by `index .Group "1"`, as in Go.
+/// Whether a field may have this name; other groups are read by `index .Group "1"`, as in Go.
 fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')

@@ -1,8 +1,8 @@
-//! Numbers and texts as Go reads and writes them: `parseInt`, `printf`, quoted texts.
+//! Reads and writes numbers and texts as Go does: `parseInt`, `printf`, quoted texts.
 
 use super::expression::Value;
 
-/// A whole number as Go writes one: `10`, `-3`, `0x1f`.
+/// Reads a whole number in Go's notation: `10`, `-3`, `0x1f`.
 pub(super) fn number(text: &str) -> Option<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let value = match digits.strip_prefix("0x") {
@@ -13,7 +13,8 @@ pub(super) fn number(text: &str) -> Option<i128> {
     Some(sign * i128::from(value))
 }
 
-/// Reads a number without sign in a base from 2 to 36 (0: ten, or as its first octets say), of at most so many bits (0: 64).
+/// Reads an unsigned number in a base from 2 to 36 (0: by its prefix, otherwise ten), of at most
+/// this many bits (0: 64).
 pub(super) fn parse_int(text: &str, base: i128, bits: i128) -> Result<i128, String> {
     let wrong = |why: &str| format!("error calling parseInt: parsing \"{text}\": {why}");
     let (radix, digits) = match base {
@@ -39,7 +40,7 @@ pub(super) fn parse_int(text: &str, base: i128, bits: i128) -> Result<i128, Stri
     if bits < 64 && value >> bits != 0 { Err(wrong("value out of range")) } else { Ok(value.into()) }
 }
 
-/// The escapes of a text in double quotes.
+/// Resolves the escapes of a text in double quotes.
 pub(super) fn unquote(text: &str) -> Result<String, String> {
     let (mut out, mut chars) = (String::new(), text.chars());
     while let Some(c) = chars.next() {
@@ -56,7 +57,8 @@ pub(super) fn unquote(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// Writes values as `how` says: `%s`, `%v`, `%d`, `%x`, `%X`, `%o`, `%b` and `%%`, with a width and `0` or `-` in front of it.
+/// Writes values as `how` says: `%s`, `%v`, `%d`, `%x`, `%X`, `%o`, `%b` and `%%`, with an optional
+/// width and `0` or `-` in front of it.
 pub(super) fn printf(how: &str, values: &[Value<'_>]) -> Result<String, String> {
     let (mut out, mut values, mut rest) = (String::new(), values.iter(), how);
     while let Some(at) = rest.find('%') {

@@ -88,7 +88,7 @@ use crate::wire::types::{class, class_name, rcode, rtype, type_name};
 use expression::Subject;
 use text::Text;
 
-/// How the house knows this plugin.
+/// The registration of this plugin.
 pub const PLUGIN: Registration =
     Registration { name: "template", setup, doc: doc_of!("mod.rs"), options: &[&parse::OPTIONS] };
 
@@ -143,7 +143,7 @@ struct Texts {
 
 impl Plugin for Templates {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        // Most questions are in none of the zones: nothing is made of them.
+        // Most questions are in none of the zones and cost no further work.
         let mut name = None;
         for template in &self.templates {
             let Some(zone) = template.zone(query) else { continue };
@@ -197,7 +197,7 @@ impl Templates {
         Step::Wait(Box::pin(async move { made.reply(Some((&question, &theirs.await))) }))
     }
 
-    /// The records for one question, in the order of the message.
+    /// Returns the records for one question, in the order of the message.
     fn records(
         &self,
         template: &Template,
@@ -226,7 +226,7 @@ impl Templates {
 }
 
 impl Template {
-    /// The zone that holds the name, as text, if the template is for its class and type: the longest one.
+    /// Returns the longest zone that contains the name, as text, if the class and type match.
     fn zone(&self, query: &Query<'_>) -> Option<&str> {
         let is_for = |asked, ours, any| asked == ours || asked == any || ours == any;
         if !is_for(query.question.qclass, self.qclass, class::ANY)
@@ -239,7 +239,7 @@ impl Template {
     }
 }
 
-/// What a template made of a question.
+/// The result of a template for a question.
 struct Made {
     rcode: u16,
     error: Option<(u16, String)>,
@@ -248,7 +248,7 @@ struct Made {
 }
 
 impl Made {
-    /// The reply, with what the server says of the target of an alias.
+    /// Returns the reply, with the server's answer about an alias's target.
     fn reply(&self, theirs: Option<(&Question, &Target)>) -> Reply {
         let failed = theirs.is_some_and(|(_, target)| target.has_failed);
         let theirs = theirs.map(|(question, target)| (question, &target.reply));

@@ -1,4 +1,4 @@
-//! The directives of a server block, with CoreDNS's words about what is wrong with them.
+//! Reads the directives of a server block, and reports errors in CoreDNS's words.
 
 use regex::Regex;
 
@@ -11,10 +11,10 @@ use crate::corefile::{Cursor, Word};
 use crate::error::{Error, Result};
 use crate::wire::types::{class_number, rcode_number, type_number};
 
-/// The longest expression, in octets, as in CoreDNS.
+/// Maximum length of an expression in octets, as in CoreDNS.
 const MAX_REGEX: usize = 10_000;
 
-/// All templates of a server block.
+/// Reads all templates of a server block.
 pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
     let (mut cursor, mut templates) = (s.cursor(), Vec::new());
     let all = Regex::new(".*").ok();
@@ -92,7 +92,7 @@ pub(super) static OPTIONS: OptionsOf<Template> = OptionsOf {
             name: "rcode",
             form: "RCODE",
             about: "The RCODE of the reply (NOERROR).",
-            // What follows on the line is read as another option, as in CoreDNS.
+            // The rest of the line is read as another option, as in CoreDNS.
             read: |cursor, template, _| {
                 template.rcode = rcode(cursor)?;
                 Ok(())
@@ -117,7 +117,7 @@ pub(super) static OPTIONS: OptionsOf<Template> = OptionsOf {
                 Ok(())
             },
         },
-        // Without effect since CoreDNS 1.5, and in many Corefiles.
+        // Without effect since CoreDNS 1.5, but still in many Corefiles.
         OptionOf { name: "upstream", form: "", about: "", read: |cursor, _, _| cursor.args_of(..).map(drop) },
         OptionOf { name: "var", form: "", about: "", read: |cursor, _, _| Err(not_yet(cursor)) },
         OptionOf { name: "expr", form: "", about: "", read: |cursor, _, _| Err(not_yet(cursor)) },
@@ -174,7 +174,7 @@ fn extended_error(cursor: &mut Cursor<'_>) -> Result<(u16, String)> {
         [code, text] => (code, text.as_str()),
         _ => return Err(cursor.arg_err()),
     };
-    // As Go reads it, which takes no sign.
+    // Read as in Go, which accepts no sign.
     let number = code.as_str().parse().ok().filter(|_| !code.as_str().starts_with('+'));
     let number = number.ok_or_else(|| -> Error {
         let message = format!("Error during parsing: error parsing extended DNS error code {code}");

@@ -13,7 +13,7 @@ fn answers(message: &Message) -> Vec<String> {
     message.answers.iter().map(ToString::to_string).collect()
 }
 
-/// The text that an expression comes to, as a TXT record.
+/// Returns the text that an expression produces, as a TXT record.
 fn said(expression: &str) -> String {
     let options = format!(
         "match ^(?P<a>[a-z]+)(?P<opt>x)?-(?P<b>[0-9a-f]+)[.]\nanswer \"{{{{ .Name }}}} TXT \\\"{expression}\\\"\""
@@ -35,7 +35,7 @@ fn groups_of_the_expression_become_an_address() {
     let message = server.ask("ip-3-4.Example.", "A").expect("a reply");
     assert_eq!(answers(&message), ["ip-3-4.example. 60 IN A 10.0.3.4"]);
     assert!(message.metadata.authoritative);
-    // whoami answers what falls through, other types and other zones.
+    // whoami answers what falls through: other types and other zones.
     for (name, qtype) in [("ip-3.example.", "A"), ("ip-3-4.example.", "TXT"), ("ip-3-4.test.", "A")] {
         let message = server.ask(name, qtype).expect("a reply");
         assert_eq!((message.answers.len(), message.additionals.len()), (0, 2), "{name} {qtype}");
@@ -59,7 +59,7 @@ fn expressions() {
         ("a {{- /* x */ -}} b {{- .Type -}} c", "abAc"),
         ("{{ len .Match }}{{ len .Group.a }}", "43"),
         ("{{ .Meta `a/b` }}.", "."),
-        // What fails for this question alone.
+        // Errors that depend on the question.
         ("{{ index .Match 4 }}", "Server Failure"),
         ("{{ parseInt .Group.a 10 8 }}", "Server Failure"),
         ("{{ if eq .Group.a 1 }}{{ end }}", "Server Failure"),

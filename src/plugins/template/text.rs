@@ -1,32 +1,32 @@
-//! Texts with `{{ ... }}` in them: the part of Go's text/template that Corefiles use, read once and filled in for each
-//! question.
+//! Texts with `{{ ... }}` in them: the part of Go's text/template that Corefiles use, read once and
+//! filled in for each question.
 
 use std::slice::Iter;
 
 use super::expression::{self, Expression, Subject};
 
-/// How many `if` and parentheses a text may have: they nest, and reading them must not use up the stack.
+/// Maximum number of `if` and parentheses: they nest, and parsing must not exhaust the stack.
 const MAX_NESTED: usize = 100;
 
-/// A text that is read.
+/// A parsed text.
 #[derive(Debug, Clone)]
 pub(super) struct Text {
     parts: Vec<Part>,
-    /// As it stands in the Corefile.
+    /// The text as it stands in the Corefile.
     pub(super) source: String,
 }
 
 #[derive(Debug, Clone)]
 enum Part {
-    /// As it is.
+    /// Literal text.
     Plain(String),
-    /// What an expression comes to.
+    /// The value of an expression.
     Shown(Expression),
-    /// One or the other.
+    /// One of two texts, by the value of an expression.
     If(Expression, Vec<Part>, Vec<Part>),
 }
 
-/// What stands between two plain parts.
+/// The contents of a pair of braces.
 enum Action<'a> {
     If(&'a str),
     ElseIf(&'a str),
@@ -39,7 +39,7 @@ impl Text {
     /// Reads a text.
     ///
     /// # Errors
-    /// What is wrong with it, or which word of Go's is not served.
+    /// Says what is wrong with the text, or which word of Go's is not supported.
     pub(super) fn read(source: &str) -> Result<Self, String> {
         let pieces = pieces(source)?;
         let nests = |piece: &Piece<'_>| match piece {
@@ -58,10 +58,10 @@ impl Text {
         }
     }
 
-    /// The text for one question.
+    /// Returns the text for one question.
     ///
     /// # Errors
-    /// What cannot be said of this question.
+    /// Says which expression has no value for this question.
     pub(super) fn fill(&self, subject: &Subject<'_>) -> Result<String, String> {
         let mut out = String::with_capacity(self.source.len() + 64);
         fill(&self.parts, subject, &mut out)?;
@@ -85,13 +85,13 @@ fn fill(parts: &[Part], subject: &Subject<'_>, out: &mut String) -> Result<(), S
 
 //----------- Reading --------------------------------------------------------
 
-/// A plain part, or what stands inside of the braces.
+/// A plain part, or the contents of braces.
 enum Piece<'a> {
     Plain(&'a str),
     Inside(&'a str),
 }
 
-/// Cuts a text at its braces. `{{- ` and ` -}}` take the white space beside them away.
+/// Splits a text at its braces. `{{- ` and ` -}}` remove the white space next to them.
 fn pieces(source: &str) -> Result<Vec<Piece<'_>>, String> {
     let (mut pieces, mut rest, mut trims) = (Vec::new(), source, false);
     loop {
@@ -127,7 +127,7 @@ fn pieces(source: &str) -> Result<Vec<Piece<'_>>, String> {
     }
 }
 
-/// Reads up to what ends the block.
+/// Reads up to the end of the block.
 fn block<'a>(rest: &mut Iter<'_, Piece<'a>>) -> Result<(Vec<Part>, Option<Action<'a>>), String> {
     let mut parts = Vec::new();
     while let Some(piece) = rest.next() {
@@ -144,7 +144,7 @@ fn block<'a>(rest: &mut Iter<'_, Piece<'a>>) -> Result<(Vec<Part>, Option<Action
     Ok((parts, None))
 }
 
-/// Reads an `if` behind its test, up to its `end`.
+/// Reads the rest of an `if` after its test, up to its `end`.
 fn branches(test: &str, rest: &mut Iter<'_, Piece<'_>>) -> Result<Part, String> {
     const OPEN: &str = "{{if}} without {{end}}";
     let test = Expression::read(test)?;
