@@ -47,8 +47,8 @@ const ROW: usize = 16;
 /// than this. Replies of 64 KiB go in a few steps.
 const BUFFERS: (usize, usize) = (16 << 10, 32 << 10);
 
-/// Logs that connections cannot be accepted, for lack of files. Clients that left
-/// early are not mentioned.
+/// Logs that connections cannot be accepted, for lack of files. Clients that left early are
+/// ignored.
 fn tell_refused(local: &Local, error: &io::Error) {
     if !is_out_of_files(error) {
         return;
