@@ -1,4 +1,4 @@
-//! Where a server block is served: one address for each listener that it takes part in.
+//! Where a server block is served: one address for each of its listeners.
 
 use std::collections::BTreeMap;
 
@@ -14,33 +14,33 @@ pub struct SiteAddress {
     pub transport: Transport,
     /// The port.
     pub port: u16,
-    /// The address that was asked for with `bind`; empty means all.
+    /// The address from `bind`; empty means all addresses.
     pub host: String,
     /// The zones of the block there, lower case.
     pub zones: Vec<Name>,
 }
 
 impl SiteAddress {
-    /// The listener as metrics name it: `dns://:53`.
+    /// Returns the listener's name in metrics, for example `dns://:53`.
     #[must_use]
     pub fn server(&self) -> String {
         server_label(self.transport, &self.host, self.port)
     }
 }
 
-/// The addresses to listen on: those of `bind`, or one wildcard.
+/// Returns the addresses to listen on: those of `bind`, or one wildcard.
 pub(super) fn hosts(bind: &[String]) -> Vec<String> {
     if bind.is_empty() { vec![String::new()] } else { bind.to_vec() }
 }
 
-/// The host as far as sockets tell it apart: `0.0.0.0` and `::` are all addresses of both families, as in Go, and so is no
-/// host at all.
+/// Returns the host as far as it matters to sockets: `0.0.0.0`, `::` and an empty host all mean all
+/// addresses of both families, as in Go.
 #[must_use]
 pub fn socket_host(host: &str) -> &str {
     if matches!(host, "0.0.0.0" | "::") { "" } else { host }
 }
 
-/// The addresses of a block; the index of each is the `ordinal` of its site.
+/// Returns the addresses of a block; the index of each is the `ordinal` of its site.
 pub(super) fn addresses(keys: &[Key], bind: &[String]) -> Result<Vec<SiteAddress>> {
     let mut by_port: BTreeMap<(Transport, u16), Vec<Name>> = BTreeMap::new();
     for key in keys {
@@ -61,7 +61,7 @@ pub(super) fn addresses(keys: &[Key], bind: &[String]) -> Result<Vec<SiteAddress
         .collect())
 }
 
-/// The zone of a key as a name.
+/// Returns the zone of a key as a name.
 pub(super) fn zone_name(key: &Key) -> Result<Name> {
     let wrong = |_| key.word.complain(format!("zone is not a valid domain name: {}", key.zone)).into();
     Name::from_text(&key.zone).map_err(wrong)

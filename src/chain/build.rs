@@ -1,4 +1,4 @@
-//! A Corefile becomes a configuration. Nothing outside of it is changed: what fails here has not happened.
+//! Builds a configuration from a Corefile. A failed build changes nothing outside of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,30 +26,30 @@ use crate::wire::name::Name;
 
 /// A whole configuration, built and not yet in use.
 pub struct Configuration {
-    /// What is listened to.
+    /// The addresses to listen on.
     pub listeners: Vec<Arc<Listener>>,
-    /// The pages for people and probes.
+    /// The HTTP pages for people and probes.
     pub endpoints: Endpoints,
-    /// The words that ask for them by their address, for complaints.
+    /// The word of the Corefile that names each page address, for complaints.
     pub pages: BTreeMap<String, Complaint>,
     /// How long to go on after the signal to stop.
     pub lameduck: Option<Wish<Duration>>,
-    /// How often to look for a changed Corefile, and the jitter, if at all.
+    /// How often to look for a changed Corefile, and the jitter; `None` means never.
     pub reload: Option<Wish<(Duration, Duration)>>,
     /// Whether debug lines are printed.
     pub debug: bool,
-    /// One line for each server, as it is printed at start, sorted.
+    /// One line for each server, sorted, to be printed at start.
     pub servers: Vec<String>,
     /// Warnings and notes about the Corefile.
     pub findings: Vec<Finding>,
-    /// What it was made from beside the Corefile.
+    /// What it was made from besides the Corefile.
     pub facts: Vec<Fact>,
     control: Control,
     starts: Vec<Start>,
     preparations: Vec<Preparation>,
 }
 
-/// Builds what a Corefile says. `plugins` stand in the order of the chain.
+/// Builds the configuration of a Corefile. `plugins` are in the order of the chain.
 ///
 /// # Errors
 /// The first error that [`examine`] finds.
@@ -68,11 +68,12 @@ pub fn build(
     }
 }
 
-/// Builds what a Corefile says, and tells all that was found in it. There is a configuration if there is no error among
-/// the findings.
+/// Builds the configuration of a Corefile and returns all findings in it. There is a configuration
+/// if none of them is an error.
 ///
-/// Errors come in CoreDNS's order: keys first, then plugin by plugin over all blocks, then collisions. A plugin that
-/// fails in one block keeps none of the others from being set up, so that one look finds as many mistakes as it can.
+/// Errors come in CoreDNS's order: keys first, then plugin by plugin over all blocks, then
+/// collisions. If a plugin fails in one block, the others are set up all the same, so that one run
+/// finds as many mistakes as possible.
 pub fn examine(
     corefile: &Corefile,
     plugins: &[Registration],
@@ -87,7 +88,7 @@ pub fn examine(
     let blocks = corefile.blocks.iter().filter_map(|block| Block::new(block, default_port).map_err(fail).ok());
     let mut blocks: Vec<Block<'_>> = blocks.collect();
     let mut common = Common::default();
-    // What comes of a plugin that is not set up is no news.
+    // Errors that follow from a plugin that is not set up are not reported.
     let mut is_complete = !findings.has_error();
     for plugin in plugins {
         for block in blocks.iter_mut().filter(|block| block.source.directive(plugin.name).is_some()) {
@@ -111,10 +112,10 @@ pub fn examine(
     (configuration, findings.take())
 }
 
-/// Hands over what plugins want of each other, and checks that blocks can stand side by side.
+/// Hands over what plugins want of each other, and checks that the blocks fit together.
 fn settle(blocks: &mut [Block<'_>]) -> Result<()> {
     for draft in blocks.iter_mut().map(|block| &mut block.draft) {
-        // Nobody has set it before.
+        // The cell is set once.
         let _ = draft.memory.set(std::mem::take(&mut draft.from_memory));
     }
     blocks.iter_mut().try_for_each(Block::hand_over_search_lists)?;
@@ -128,7 +129,7 @@ fn settle(blocks: &mut [Block<'_>]) -> Result<()> {
 
 fn assemble(mut blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration> {
     let servers = server_lines(&blocks);
-    // As in CoreDNS, blocks that do not ask take no part.
+    // As in CoreDNS, only blocks that ask for readiness take part.
     let probed = blocks.iter_mut().filter(|block| block.draft.is_probed);
     common.probes.add(probed.flat_map(|block| std::mem::take(&mut block.draft.probes)));
     Ok(Configuration {
@@ -148,8 +149,8 @@ fn assemble(mut blocks: Vec<Block<'_>>, common: Common) -> Result<Configuration>
 }
 
 impl Configuration {
-    /// Does what has to be done before this configuration may take over. At the first start nothing is served
-    /// yet, so nothing is waited for.
+    /// Does what must be done before this configuration takes over. At the first start nothing is
+    /// served yet, so nothing is waited for.
     ///
     /// # Errors
     /// The first preparation that failed.
@@ -159,7 +160,7 @@ impl Configuration {
         futures_util::future::try_join_all(all).await.map(|_| ())
     }
 
-    /// Starts the tasks of this configuration; they end when the result is dropped.
+    /// Starts the tasks of this configuration. They end when the result is dropped.
     #[must_use]
     pub fn start(&mut self, runtime: &Handle) -> Tasks {
         self.control.set(runtime);
@@ -193,12 +194,12 @@ impl<'a> Block<'a> {
         Ok(Self { source, keys, zones, draft: BlockDraft::default() })
     }
 
-    /// Gives search lists to the plugins that walk them. As in CoreDNS a plugin may be named that is not there, and
-    /// not one that is there and knows none.
+    /// Gives search lists to the plugins that walk them. As in CoreDNS, a plugin may be named that
+    /// is missing, but not one that is present and has no lists.
     fn hand_over_search_lists(&mut self) -> Result<()> {
         for wish in std::mem::take(&mut self.draft.search_wishes) {
             match self.draft.search_offers.iter().find(|(plugin, _)| *plugin == wish.of) {
-                // Nobody has set it before.
+                // The cell is set once.
                 Some((_, lists)) => drop(wish.offered.set(lists.clone())),
                 None if self.source.directive(&wish.of).is_some() => return Err(wish.complaint.into()),
                 None => {}
@@ -207,12 +208,12 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// Gives what is known of services as they are reached from outside to the plugin that names them.
+    /// Gives the external addresses of services to the plugin that names them.
     fn hand_over_externals(&mut self) -> Result<()> {
         match (self.draft.external_wish.take(), self.draft.externals.take()) {
             (None, _) => Ok(()),
             (Some((_, complaint)), None) => Err(complaint.into()),
-            // Nobody has set it before.
+            // The cell is set once.
             (Some((offered, _)), Some(externals)) => {
                 let _ = offered.set(externals);
                 Ok(())
@@ -225,7 +226,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Refuses what nobody listens to here, rather than opening a port that answers something else.
+/// Refuses transports that are not served, rather than open a port that speaks another.
 fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
     let served = |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls);
     match blocks.iter().flat_map(|block| &block.keys).find(|key| !served(key)) {
@@ -238,7 +239,7 @@ fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
     }
 }
 
-/// Refuses two protocols at one TCP port of one address: a connection does not say which one it is for.
+/// Refuses two protocols on one TCP port of one address: a connection does not say which it uses.
 fn check_protocols(blocks: &[Block<'_>]) -> Result<()> {
     let mut taken: BTreeMap<(&str, String), &Key> = BTreeMap::new();
     for block in blocks {
@@ -246,7 +247,7 @@ fn check_protocols(blocks: &[Block<'_>]) -> Result<()> {
             block.keys.iter().flat_map(|key| hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
         {
             let other = *taken.entry((&key.port, socket_host(&host).to_owned())).or_insert(key);
-            // Any free port is another one each time.
+            // Each port 0 becomes a different free port.
             if other.transport != key.transport && key.port != "0" {
                 let (file, line) = (other.word.file(), other.word.line);
                 let complaint = key.word.complain(format!("{key} and {other} cannot share the TCP port {}", key.port));
@@ -260,7 +261,7 @@ fn check_protocols(blocks: &[Block<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// The zones as they are announced at start, with a warning in front of those that are no host names.
+/// Returns the zones as printed at start, with a warning before those that are not host names.
 fn server_lines(blocks: &[Block<'_>]) -> Vec<String> {
     let mut places: BTreeMap<(Transport, &str, String), Vec<&Key>> = BTreeMap::new();
     for block in blocks {
@@ -315,17 +316,17 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
     Ok(drafts.into_iter().map(listener).collect())
 }
 
-/// A listener while its server blocks are gathered.
+/// A listener while its server blocks are collected.
 struct Draft {
-    /// Its host, as the first block names it.
+    /// Its host, as the first block writes it.
     host: String,
     secure: Option<Arc<Secure>>,
-    /// The first word that asks for it.
+    /// The first word that names it.
     written: Option<Complaint>,
     sites: Vec<Arc<Site>>,
 }
 
-/// Two server blocks want different things of one listener.
+/// Returns the message for two server blocks that want different things of one listener.
 fn conflict(server: &str, one: &Site, other: &Site, why: &str) -> String {
     let (one, other) = (&one.zones[0], &other.zones[0]);
     format!(

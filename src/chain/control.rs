@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 
-/// The control runtime of the process, which runs what no query waits for on its own thread.
-/// It is known once the configuration is live.
+/// The control runtime of the process, for work that no query waits for, on its own thread. It is
+/// set when the configuration goes live.
 #[derive(Debug, Clone, Default)]
 pub struct Control(Arc<SetOnce<Handle>>);
 

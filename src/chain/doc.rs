@@ -1,8 +1,8 @@
-//! What a plugin has for its manual: the doc comment that its file begins with, and its options.
+//! The parts of a plugin's manual: the doc comment at the top of its file, and its options.
 
-/// The doc comment at the top of a file, which is named relative to the file that says so.
+/// Returns the doc comment at the top of a file, named relative to the file with the macro call.
 ///
-/// The text is cut out while the program is compiled, so the program holds nothing else of the file.
+/// The text is extracted at compile time, so the program contains nothing else of the file.
 macro_rules! doc_of {
     ($file:literal) => {{
         const SOURCE: &str = include_str!($file);
@@ -17,8 +17,8 @@ macro_rules! doc_of {
 }
 pub(crate) use doc_of;
 
-/// The lines of `source` that begin with `//!`, without that and a space, up to the first other
-/// line. Gives a buffer and how much of it is text.
+/// Returns the lines of `source` that begin with `//!`, without that prefix and one space, up to
+/// the first other line: a buffer, and the length of the text in it.
 #[must_use]
 pub(crate) const fn cut<const N: usize>(source: &str) -> ([u8; N], usize) {
     let (source, mut text, mut len, mut at) = (source.as_bytes(), [0; N], 0, 0);
@@ -48,9 +48,9 @@ pub struct Line {
     pub about: &'static str,
 }
 
-/// A table of options, whatever its directive makes of them.
+/// A table of options, whatever type its directive fills in.
 pub trait Listed: Sync {
-    /// The options that the manual shows.
+    /// Returns the options that the manual shows.
     fn lines(&self) -> Vec<Line>;
 }
 

@@ -1,4 +1,4 @@
-//! Services as they are reached from outside of a cluster: known by one plugin, named by another.
+//! Services as reached from outside the cluster: known to one plugin, named by another.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -7,51 +7,53 @@ use std::sync::{Arc, OnceLock};
 
 use crate::wire::reverse::Octets;
 
-/// Who knows where the Services of a cluster are reached from outside.
+/// A plugin that knows where the Services of a cluster are reached from outside.
 ///
-/// Names are labels in wire form, lower case, without a root label, and without the zone, which is the caller's.
+/// Names are labels in wire form, lower case, without the root label and without the zone, which is
+/// the caller's.
 pub trait Externals: Send + Sync + 'static {
-    /// Looks at what a name below the zone stands for: `SERVICE.NAMESPACE`, perhaps with a port and a protocol or, with
-    /// `headless`, an endpoint in front. `look` is called once if it stands for anything that is reached from outside.
+    /// Looks up a name below the zone: `SERVICE.NAMESPACE`, perhaps with a port and a protocol or,
+    /// with `headless`, an endpoint in front. It calls `look` once if the name stands for anything
+    /// that is reached from outside.
     ///
-    /// With `headless`, endpoints of services that have no address outside are reached from there as well.
+    /// With `headless`, the endpoints of services without an external address count as well.
     fn find(&self, name: &[u8], headless: bool, look: &mut dyn FnMut(&dyn ExternalEndpoints)) -> Existence;
 
-    /// Looks at the names (`SERVICE.NAMESPACE`) of those who are reached under an address.
+    /// Calls `look` with the names (`SERVICE.NAMESPACE`) of the services reached at an address.
     fn names_of(&self, address: IpAddr, look: &mut dyn FnMut(&[u8]));
 
-    /// Whether addresses that begin with these octets of IPv4 may have names.
+    /// Returns whether addresses that begin with these octets of IPv4 may have names.
     fn has_prefix(&self, octets: &Octets) -> bool;
 
-    /// The addresses under which this server itself is reached from outside, each once.
+    /// Returns the addresses at which this server itself is reached from outside, each once.
     fn servers(&self, headless: bool) -> Vec<IpAddr>;
 
-    /// When something last changed, in seconds since 1970.
+    /// Returns when something last changed, in seconds since 1970.
     fn serial(&self) -> u32;
 
-    /// The TTL of the cluster's own records in seconds.
+    /// Returns the TTL of the cluster's own records in seconds.
     fn ttl(&self) -> u32;
 
-    /// Whether everything is known.
+    /// Returns whether the data are complete.
     fn is_synced(&self) -> bool;
 
-    /// What a question about an unknown name waits for: until everything is known, or patience is over. Nothing if it
-    /// need not wait.
+    /// Returns the wait of a question about an unknown name: until the data are complete, or
+    /// patience is over. Returns `None` if it need not wait.
     fn wait(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 }
 
 /// Whether a name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existence {
-    /// It does, whether it is reached from outside or not.
+    /// The name exists, whether it is reached from outside or not.
     Exists,
-    /// It does not.
+    /// The name does not exist.
     Missing,
 }
 
-/// The external endpoints of a name, one for each port. They stay as they are while they are looked at.
+/// The external endpoints of a name, one for each port. They do not change during a lookup.
 pub trait ExternalEndpoints {
-    /// Looks at each of them.
+    /// Calls `visit` with each of them.
     fn each(&self, visit: &mut dyn FnMut(ExternalEndpoint<'_>));
 }
 
@@ -62,7 +64,7 @@ pub struct ExternalEndpoint<'a> {
     pub host: ExternalHost<'a>,
     /// The port; `None` if none is known.
     pub port: Option<u16>,
-    /// The label of the endpoint of the cluster that is reached, if it is one.
+    /// The label of the cluster endpoint that is reached, if it is one.
     pub label: Option<&'a str>,
     /// The name of the service: `SERVICE.NAMESPACE`.
     pub service: &'a [u8],
@@ -77,5 +79,5 @@ pub enum ExternalHost<'a> {
     Name(&'a str),
 }
 
-/// What a plugin offers; there when all plugins of the block are set up.
+/// What a plugin offers; set when all plugins of the block are set up.
 pub type OfferedExternals = Arc<OnceLock<Arc<dyn Externals>>>;

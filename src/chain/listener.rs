@@ -1,4 +1,4 @@
-//! All server blocks of one address and port, and how a question finds its block.
+//! All server blocks of one address and port, and the choice of the block for a question.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,26 +16,28 @@ use crate::wire::types::{class, rcode, rtype};
 pub struct Listener {
     /// How messages arrive.
     pub transport: Transport,
-    /// The address as the metrics name it: `dns://:53`, `dns://127.0.0.1:53`.
+    /// The listener's name in metrics: `dns://:53`, `dns://127.0.0.1:53`.
     pub server: String,
-    /// The address that was asked for with `bind`; empty means all.
+    /// The address from `bind`; empty means all addresses.
     pub host: String,
     /// The port.
     pub port: u16,
-    /// How connections are secured, if they are.
+    /// The TLS settings of its connections, if they use TLS.
     pub secure: Option<Arc<Secure>>,
-    /// The word to blame if nothing can listen there: the address, or the first key of the first server block.
+    /// The word to name if nothing can listen there: the address, or the first server block's first
+    /// key.
     pub written: Option<Complaint>,
     sites: Vec<Arc<Site>>,
     zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,
-    /// The lengths in octets that zones have, a bit each: other ends of a name need not be looked up.
+    /// The lengths of zones in octets, one bit each: name suffixes of other lengths are not looked
+    /// up.
     lengths: [u64; 4],
-    /// Whether questions of other classes than IN enter the chains.
+    /// Whether questions of other classes than IN are passed to the chains.
     any_class: bool,
 }
 
 impl Listener {
-    /// A listener without TLS for `sites`; a zone belongs to the first site that names it.
+    /// Returns a listener without TLS for `sites`. A zone belongs to the first site that names it.
     #[must_use]
     pub fn new(transport: Transport, host: String, port: u16, sites: Vec<Arc<Site>>) -> Self {
         let server = server_label(transport, &host, port);
@@ -51,25 +53,25 @@ impl Listener {
         Self { transport, server, host, port, secure: None, written: None, sites, zones, lengths, any_class }
     }
 
-    /// The same, with the word of the Corefile that asks for it.
+    /// Returns the listener with the Corefile's word that names it.
     #[must_use]
     pub fn written(self, written: Option<Complaint>) -> Self {
         Self { written, ..self }
     }
 
-    /// The same with TLS, if it is wanted.
+    /// Returns the listener with TLS, if `secure` is set.
     #[must_use]
     pub fn secured(self, secure: Option<Arc<Secure>>) -> Self {
         Self { secure, ..self }
     }
 
-    /// The server blocks, in the order of the Corefile.
+    /// Returns the server blocks, in the order of the Corefile.
     #[must_use]
     pub fn sites(&self) -> &[Arc<Site>] {
         &self.sites
     }
 
-    /// Asks the server: the class, the EDNS version, the server block, its chain.
+    /// Asks the server: checks class and EDNS version, finds the server block, runs its chain.
     pub fn ask(self: &Arc<Self>, query: &mut Query<'_>) -> Outcome {
         if query.question.qclass != class::IN && !self.any_class {
             return self.by_itself(query, Reply::server(rcode::REFUSED));
@@ -84,8 +86,8 @@ impl Listener {
         walk::begin(self, &self.sites[at], query)
     }
 
-    /// The site with the longest zone that holds the name. DS belongs to the parent side of a zone cut: it goes
-    /// to the shortest zone that is not the root (RFC 4035 section 3.1.4.1).
+    /// Returns the site with the longest zone that holds the name. DS belongs to the parent side of
+    /// a zone cut, so it goes to the shortest zone that is not the root (RFC 4035 section 3.1.4.1).
     fn route(&self, query: &Query<'_>) -> Option<(usize, u16)> {
         let wire = query.question.name.wire();
         let (mut at, mut found) = (0, None);
@@ -106,7 +108,8 @@ impl Listener {
         if has_length { self.zones.get(wire).copied() } else { None }
     }
 
-    /// Gives a reply that no plugin has seen. The first plugin that counts such replies counts it.
+    /// Returns a reply that no plugin has seen. The first plugin that counts such replies counts
+    /// it.
     pub(super) fn by_itself(&self, query: &Query<'_>, reply: Reply) -> Outcome {
         let plugins = || self.sites.iter().flat_map(|site| site.chain.plugins());
         let _ = plugins().any(|plugin| plugin.refused(query, &reply, self));
@@ -114,7 +117,7 @@ impl Listener {
     }
 }
 
-/// The server as metrics name it: `dns://:53`, `dns://127.0.0.1:53`, `dns://[::1]:53`.
+/// Returns the server's name in metrics: `dns://:53`, `dns://127.0.0.1:53`, `dns://[::1]:53`.
 #[must_use]
 pub fn server_label(transport: Transport, host: &str, port: u16) -> String {
     let scheme = transport.scheme();

@@ -1,23 +1,26 @@
-//! The chain: plugins asked on the way down, seeing the reply on the way up.
+//! The chain: plugins see the query on the way down and the reply on the way up.
 //!
-//! - [`query`]: what travels down
+//! - [`query`]: the query that walks down
 //! - [`plugin`]: what a plugin is
 //! - [`serve`]: from a packet to its reply, the same for every transport
-//! - [`listener`]: all server blocks of one address and port, and how a question finds its block
+//! - [`listener`]: all server blocks of one address and port, and the choice of the block for a
+//!   question
 //! - [`walk`]: down, up, waiting, and asking again
 //! - [`address`]: where a server block is served
 //! - [`site`]: a server block's chain on one listener
-//! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks them
+//! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks
+//!   them
 //! - [`target`]: the target of an alias, and what its failure means
-//! - [`external`]: services as they are reached from outside, from the plugin that knows them to the one that names them
+//! - [`external`]: services as reached from outside, from the plugin that knows them to the one
+//!   that names them
 //! - [`per_listener`]: what a plugin keeps once for each listener
 //! - [`control`]: the control runtime, as plugins reach it from queries
-//! - [`probes`]: readiness, which plugins are asked and what they say
-//! - [`setup`]: the only door between a plugin and everything else while a Corefile is built
+//! - [`probes`]: readiness, which plugins are asked and what they report
+//! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
 //! - [`options`]: the options of a plugin's block as data
-//! - [`doc`]: what a plugin has for its manual
+//! - [`doc`]: the parts of a plugin's manual
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
-//! - [`build`]: a Corefile becomes a configuration, with nothing changed outside of it
+//! - [`build`]: builds a configuration from a Corefile and changes nothing outside of it
 
 pub mod address;
 pub mod build;

@@ -1,4 +1,4 @@
-//! The options of a plugin's block as data: each stands once, with its name, its lines in the
+//! The options of a plugin's block as data: each is defined once, with its name, its lines in the
 //! manual, and how it is read.
 //!
 //! ```text
@@ -18,18 +18,18 @@ use super::setup::Setup;
 use crate::corefile::{Cursor, Word};
 use crate::error::{Error, Result};
 
-/// One option; `T` is what the directive says.
+/// One option; `T` is the type that the directive fills in.
 pub struct OptionOf<T: 'static> {
     /// Its name in a Corefile.
     pub name: &'static str,
     /// What follows the name, for example `AMOUNT [DURATION]`.
     pub form: &'static str,
-    /// What it does, and its default in parentheses: Markdown that goes on after the name.
+    /// What it does, and its default in parentheses: Markdown that continues after the name.
     ///
-    /// Empty for an option that is only read because CoreDNS reads it: the manual does not show
-    /// it, and no complaint suggests it.
+    /// Empty for an option that is only read because CoreDNS reads it: the manual does not show it,
+    /// and no complaint suggests it.
     pub about: &'static str,
-    /// Reads what follows the name, on which the cursor stands.
+    /// Reads the arguments after the name. The cursor stands on the name.
     pub read: fn(&mut Cursor<'_>, &mut T, &Setup<'_>) -> Result<()>,
 }
 
@@ -42,10 +42,10 @@ pub struct OptionsOf<T: 'static> {
 }
 
 impl<T: 'static> OptionsOf<T> {
-    /// Reads the block that the cursor stands in front of, if there is one.
+    /// Reads the block in front of the cursor, if there is one.
     ///
     /// # Errors
-    /// An option does not exist, or what follows its name is wrong.
+    /// An option does not exist, or its arguments are wrong.
     pub fn read(&self, cursor: &mut Cursor<'_>, into: &mut T, s: &Setup<'_>) -> Result<()> {
         while cursor.next_option() {
             let option = self.find(cursor.word().as_str()).ok_or_else(|| self.unknown(cursor))?;
@@ -54,27 +54,27 @@ impl<T: 'static> OptionsOf<T> {
         Ok(())
     }
 
-    /// The option of this name.
+    /// Returns the option of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&'static OptionOf<T>> {
         self.all.iter().find(|option| option.name == name)
     }
 
-    /// The complaint about the current word, which is not an option.
+    /// Returns the complaint about the current word, which is not an option.
     #[must_use]
     pub fn unknown(&self, cursor: &Cursor<'_>) -> Error {
         let word = cursor.word();
         cursor.unknown(word, (self.unknown)(word), &self.names())
     }
 
-    /// The names of the options that the manual shows.
+    /// Returns the names of the options that the manual shows.
     #[must_use]
     pub fn names(&self) -> Vec<&'static str> {
         self.lines().iter().map(|line| line.name).collect()
     }
 }
 
-/// CoreDNS's usual message about an option that does not exist.
+/// Returns CoreDNS's usual message about an option that does not exist.
 #[must_use]
 pub fn unknown_property(word: &Word) -> String {
     format!("Error during parsing: unknown property '{word}'")

@@ -4,11 +4,11 @@ use std::sync::OnceLock;
 
 use super::plugin::Here;
 
-/// One `T` for each listener of a server block, made when it is first needed.
+/// One `T` for each listener of a server block, made on first use.
 pub struct PerListener<T>(Box<[OnceLock<T>]>);
 
 impl<T> PerListener<T> {
-    /// Room for so many listeners; at least for one.
+    /// Returns room for this many listeners, at least for one.
     pub(super) fn new(listeners: usize) -> Self {
         Self((0..listeners.max(1)).map(|_| OnceLock::new()).collect())
     }

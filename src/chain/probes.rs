@@ -1,15 +1,15 @@
-//! Readiness: which plugins are asked, and what they say.
+//! Readiness: which plugins are asked, and what they report.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Whether a plugin is ready; if not, why and what to do, with a line for each known reason. Clients of
+/// Whether a plugin is ready; if not, one line for each known reason, with what to do. Clients of
 /// `/ready` read them.
 pub type Readiness = Result<(), Vec<String>>;
 
 pub(super) type Probe = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
-/// The plugins that may say that the server is not ready yet.
+/// The plugins that may report that the server is not ready yet.
 #[derive(Default)]
 pub struct Probes {
     all: Mutex<Vec<(&'static str, Probe)>>,
@@ -20,7 +20,7 @@ impl Probes {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(probes);
     }
 
-    /// The plugins that are not ready, sorted, and why; each plugin and each reason once.
+    /// Returns the plugins that are not ready, sorted, and why; each plugin and each reason once.
     #[must_use]
     pub fn waiting_for(&self) -> BTreeMap<&'static str, Vec<String>> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);

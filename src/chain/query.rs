@@ -9,33 +9,34 @@ use crate::wire::question::{Opt, Question};
 use crate::wire::reply::Reply;
 use crate::wire::request::{Edns, HEADER, Request, flag};
 
-/// Plugins that one chain may have.
+/// Maximum number of plugins in one chain.
 pub const SEATS: usize = 32;
 
-/// Octets of the largest reply over UDP, whatever the client says: a forged question of 60 octets must not bring 64 KiB to
-/// the address that it names, and nobody needs fragments for what TCP has whole. What BIND and Unbound allow at most.
+/// Octets of the largest reply over UDP, whatever size the client offers. A forged question of 60
+/// octets must not send 64 KiB to the address it names, and TCP carries large replies without
+/// fragments. BIND and Unbound allow as much at most.
 pub const MAX_DATAGRAM: usize = 4096;
 
-/// How often plugins may ask for another walk down: as often as a search list may have domains, three of the cluster and the
-/// 32 that Kubernetes allows a Pod, and a few more.
+/// How often plugins may ask for another walk down: as many as the domains of a search list (three
+/// of the cluster, and the 32 that Kubernetes allows a Pod), and a few more.
 const AGAIN: u8 = 40;
 
 //----------- Query ----------------------------------------------------------
 
 /// One question with everything that belongs to it.
 ///
-/// What the client wrote stays as it is in the packet, and every reply repeats it. The question
-/// that the chain works on starts as the same. A plugin may change it on the way down, and then
-/// also repairs the reply on the way up.
+/// The client's question stays unchanged in the packet, and every reply repeats it. The question
+/// that the chain works on starts as the same. A plugin that changes it on the way down also
+/// repairs the reply on the way up.
 #[derive(Clone)]
 pub struct Query<'p> {
     packet: Cow<'p, [u8]>,
-    /// What the packet says about itself. A plugin may change flags and payload size for those below, as it may
-    /// change the question; the packet keeps the client's own.
+    /// The header and EDNS data of the packet. A plugin may change flags and payload size for those
+    /// below, as it may change the question; the packet keeps the client's own.
     pub request: Request,
-    /// What is looked for now, with its name in lower case.
+    /// The current question, with its name in lower case.
     pub question: Question,
-    /// Who asks, and how.
+    /// The client's addresses and protocol.
     pub client: Client,
     /// When the packet was received.
     pub received: Instant,
@@ -43,51 +44,52 @@ pub struct Query<'p> {
     pub zone: u16,
     /// The seat that answered; meaningful on the way up.
     pub answered_by: u8,
-    /// How long after `received` a plugin may still be waited for; `None` means as long as it takes.
+    /// How long after `received` plugins may still be waited for; `None` means without limit.
     pub patience: Option<Duration>,
-    /// Whether an older answer is in hand if none comes: upstreams that are known to be down are not waited for.
+    /// Whether an older answer is available as a fallback: known dead upstreams are not waited for.
     pub has_spare: bool,
-    /// What the plugin that asks for other walks down needs when they have come up.
+    /// State of the plugin that asks for more walks down, needed when their replies come up.
     pub aside: Option<Box<Aside>>,
-    /// Whether it asks for the target of an alias: see [`target`](super::target).
+    /// Whether this query asks for the target of an alias: see [`target`](super::target).
     pub(super) for_alias: bool,
     marks: [u32; SEATS],
     pub(super) again_left: u8,
     pub(super) depth: u8,
 }
 
-/// A question and the reply to it, while those below are asked another one in its place.
+/// A question and its reply, kept while the plugins below are asked another question.
 #[derive(Clone)]
 pub struct Aside {
-    /// The name that was looked for.
+    /// The name that was asked.
     pub name: Name,
-    /// What was found; `None` if the question was dropped.
+    /// The reply; `None` if the question was dropped.
     pub reply: Option<Reply>,
 }
 
-/// Who asks.
+/// The client of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
     /// The address that the query came from.
     pub peer: SocketAddr,
-    /// The address that it was sent to.
+    /// The address that the query was sent to.
     pub local: SocketAddr,
-    /// Whether it came as a datagram.
+    /// Whether the query came over UDP or a stream.
     pub proto: Proto,
 }
 
 impl Client {
-    /// The peer of a question that no client waits for: something that is kept is asked again in time.
+    /// The peer of a question without a waiting client, such as the early refresh of a cached
+    /// answer.
     pub const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-    /// Whether no client waits for the answer.
+    /// Returns whether no client waits for the answer.
     #[must_use]
     pub fn is_nobody(&self) -> bool {
         self.peer == Self::NOBODY
     }
 }
 
-/// The two ways of carrying a message that make a difference to an answer.
+/// The two kinds of transport that make a difference to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proto {
     /// Datagrams, with a limit on their size.
@@ -97,7 +99,7 @@ pub enum Proto {
 }
 
 impl<'p> Query<'p> {
-    /// A query as it was received; `request` was read from `packet`.
+    /// Returns a query as it was received; `request` was read from `packet`.
     #[must_use]
     pub fn new(packet: &'p [u8], request: Request, client: Client, received: Instant) -> Self {
         Self {
@@ -118,7 +120,7 @@ impl<'p> Query<'p> {
         }
     }
 
-    /// The same query, owning its packet: for whoever has to wait.
+    /// Returns the same query with a packet of its own, for a task that has to wait.
     #[must_use]
     pub fn into_owned(self) -> Query<'static> {
         Query { packet: Cow::Owned(self.packet.into_owned()), ..self }
@@ -153,33 +155,33 @@ impl<'p> Query<'p> {
         }
     }
 
-    /// The message as it was received.
+    /// Returns the message as it was received.
     #[must_use]
     pub fn packet(&self) -> &[u8] {
         &self.packet
     }
 
-    /// The name as the client wrote it, in wire form.
+    /// Returns the name as the client wrote it, in wire form.
     #[must_use]
     pub fn asked(&self) -> &[u8] {
         &self.packet[HEADER..HEADER + usize::from(self.request.name_len)]
     }
 
-    /// The name as it is asked now, in wire form: as the client wrote it, unless a plugin above changed it.
+    /// Returns the current name in wire form: as the client wrote it, unless a plugin changed it.
     #[must_use]
     pub fn asked_now(&self) -> &[u8] {
         let (asked, now) = (self.asked(), self.question.name.wire());
         if asked.eq_ignore_ascii_case(now) { asked } else { now }
     }
 
-    /// Whether the chain still works on the question that the client asked.
+    /// Returns whether the current question is the one that the client asked.
     #[must_use]
     pub fn is_as_asked(&self) -> bool {
         let Question { name, qtype, qclass } = &self.question;
         (*qtype, *qclass) == (self.request.qtype, self.request.qclass) && self.asked().eq_ignore_ascii_case(name.wire())
     }
 
-    /// The largest reply that the client says it takes, in octets.
+    /// Returns the largest reply that the client accepts, in octets.
     #[must_use]
     pub fn room(&self) -> usize {
         match self.client.proto {
@@ -188,7 +190,8 @@ impl<'p> Query<'p> {
         }
     }
 
-    /// The largest reply that is sent, in octets: what the client takes, and over UDP at most [`MAX_DATAGRAM`].
+    /// Returns the largest reply that is sent, in octets: what the client accepts, and over UDP at
+    /// most [`MAX_DATAGRAM`].
     #[must_use]
     pub fn limit(&self) -> usize {
         match self.client.proto {
@@ -197,25 +200,25 @@ impl<'p> Query<'p> {
         }
     }
 
-    /// Time since the packet was received.
+    /// Returns the time since the packet was received.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.received.elapsed()
     }
 
-    /// Whether the client sent the DO bit (RFC 3225).
+    /// Returns whether the client sent the DO bit (RFC 3225).
     #[must_use]
     pub fn dnssec_ok(&self) -> bool {
         self.request.edns.as_ref().is_some_and(|edns| edns.dnssec_ok)
     }
 
-    /// What the plugin at a seat noted on the way down; 0 at first.
+    /// Returns what the plugin at a seat noted on the way down; 0 at first.
     #[must_use]
     pub fn mark(&self, seat: usize) -> u32 {
         self.marks[seat]
     }
 
-    /// Notes something for the way up.
+    /// Stores a note of the plugin at a seat for the way up.
     pub fn set_mark(&mut self, seat: usize, mark: u32) {
         self.marks[seat] = mark;
     }

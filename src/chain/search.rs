@@ -1,4 +1,4 @@
-//! Search lists of clients: offered by a plugin that knows them, walked by one that does not.
+//! Search lists of clients: offered by a plugin that knows them, walked by another one.
 
 use std::io;
 use std::path::Path;
@@ -8,29 +8,31 @@ use super::query::Query;
 use crate::host::resolv::ResolvConf;
 use crate::wire::name::Name;
 
-/// Who knows the search list of the resolver that asks (`search` in resolv.conf).
+/// A plugin that knows the search list of the client's resolver (`search` in resolv.conf).
 ///
-/// A list is told by its first domain, so that walking it keeps nothing and allocates nothing.
+/// A list is identified by its first domain, so that a walk stores and allocates nothing.
 pub trait SearchPath: Send + Sync + 'static {
-    /// How many octets of the query's name stand in front of the first domain of its client's list.
+    /// Returns how many octets of the query's name stand before the first domain of its client's
+    /// list.
     ///
-    /// Nothing when the client or its list is not known, or when the name is not one that the list made: the first
-    /// domain itself, or a name elsewhere.
+    /// Returns `None` if the client or its list is unknown, or if the name was not made by the
+    /// list: the first domain itself, or a name elsewhere.
     fn given(&self, query: &Query<'_>) -> Option<usize>;
 
-    /// The domain at a place of the list that begins with `first`, which stands at 0. The last one is the root: the
-    /// name as it was given. Nothing behind that.
+    /// Returns the domain at a place of the list that begins with `first`, which is at 0. The last
+    /// one is the root: the name as given. Returns `None` after that.
     fn domain(&self, first: &Name, place: usize) -> Option<Name>;
 }
 
 /// The search lists of clients, or why a plugin that could know them does not.
 pub type Lists = Result<Arc<dyn SearchPath>, &'static str>;
 
-/// What a plugin offers; there when all plugins of the block are set up, empty if the block has no such plugin.
+/// What a plugin offers; set when all plugins of the block are set up, empty if no plugin offers
+/// any.
 pub type Offered = Arc<OnceLock<Lists>>;
 
-/// Reads the search list of a file in the form of resolv.conf, in lower case. What is not a domain
-/// name is skipped.
+/// Reads the search list of a file in the form of resolv.conf, in lower case. Entries that are not
+/// domain names are skipped.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -1,4 +1,4 @@
-//! TLS of a listener, as the server blocks on it want it.
+//! The TLS settings of a listener, as its server blocks configure them.
 
 use std::sync::Arc;
 
@@ -6,43 +6,43 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 
-/// What one server block says about TLS.
+/// The TLS settings of one server block.
 #[derive(Debug)]
 pub struct Secure {
     config: ArcSwap<ServerConfig>,
     terms: Terms,
 }
 
-/// What blocks on one listener have to agree on.
+/// The settings that all blocks on one listener must share.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// The certificate that clients are shown, with those that lead to its authority.
+    /// The certificate that clients are shown, with its chain to the authority.
     pub chain: Vec<CertificateDer<'static>>,
-    /// What is asked of clients, in the Corefile's word.
+    /// How clients are authenticated, in the Corefile's word.
     pub client_auth: &'static str,
-    /// Who vouches for clients; nothing means the machine's authorities.
+    /// The authorities for client certificates; `None` means those of the machine.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
 }
 
 impl Secure {
-    /// Settings that are in use from now on.
+    /// Returns settings that start with `config`.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, terms: Terms) -> Self {
         Self { config: ArcSwap::new(config), terms }
     }
 
-    /// The settings for the next connection.
+    /// Returns the settings for the next connection.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.load_full()
     }
 
-    /// Uses other settings for connections to come: the files have changed.
+    /// Sets new settings for later connections, after the files have changed.
     pub fn replace(&self, config: Arc<ServerConfig>) {
         self.config.store(config);
     }
 
-    /// Why two blocks cannot share a listener, in CoreDNS's words, if they cannot.
+    /// Returns why two blocks cannot share a listener, in CoreDNS's words, or `None` if they can.
     #[must_use]
     pub fn difference(one: Option<&Self>, other: Option<&Self>) -> Option<&'static str> {
         let (one, other) = match (one, other) {

@@ -1,7 +1,8 @@
-//! The way of one packet through the house, the same for every transport: gate, query, chain, reply.
+//! Serves one packet, the same for every transport: gate, query, chain, reply.
 //!
-//! A transport says with [`Responder`] how messages leave and which queries may wait. [`serve`] does the rest, so that
-//! no transport decides what a query is, what is refused, and what becomes of a query that may not wait.
+//! A transport implements [`Responder`]: how messages are sent and which queries may wait.
+//! [`serve`] does the rest, so no transport decides what is a query, what is refused, and what
+//! happens to a query that may not wait.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,16 +20,17 @@ use crate::wire::write::{Writer, refusal};
 
 /// What a transport does for the packet that is served.
 pub trait Responder {
-    /// The right of a query to wait.
+    /// A query's permission to wait.
     type Place;
 
-    /// Sends one message to the client. `write` appends the message and returns its length in octets.
+    /// Sends one message to the client. `write` appends the message and returns its length in
+    /// octets.
     fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize);
 
-    /// Returns a place for a query that has to wait, or `None` if too many wait.
+    /// Returns a place for a query that has to wait, or `None` if too many queries wait.
     fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Self::Place>;
 
-    /// Lets a query wait by [`Waiting::finish`], and sends its reply when it is there.
+    /// Waits for the query with [`Waiting::finish`], then sends its reply.
     fn wait(&mut self, waiting: Waiting, place: Self::Place);
 
     /// Sends the reply to a query.
@@ -39,13 +41,13 @@ pub trait Responder {
 
 /// A query that waits for its reply.
 pub struct Waiting {
-    /// In a box of its own: what is moved into a task is copied more than once.
+    /// Boxed, because a value that is moved into a task is copied more than once.
     query: Box<Query<'static>>,
     pending: Pending,
 }
 
 impl Waiting {
-    /// Waits for the reply. Returns the query, and its reply unless there will be none.
+    /// Waits for the reply. Returns the query, and its reply unless it was dropped.
     pub async fn finish(mut self) -> (Box<Query<'static>>, Option<Reply>) {
         let reply = self.pending.finish(&mut self.query).await;
         (self.query, reply)
@@ -54,10 +56,10 @@ impl Waiting {
 
 //----------- serve ----------------------------------------------------------
 
-/// Serves one packet that `client` has sent to `listener`, at this time.
+/// Serves one packet that `client` has sent to `listener` at `now`.
 ///
-/// What is not a query is refused or ignored, as [`gate`] says. A query that may not wait, because too many do, is
-/// answered SERVFAIL.
+/// A packet that is not a query is refused or ignored, as [`gate`] decides. A query that may not
+/// wait, because too many do, is answered SERVFAIL.
 pub fn serve(packet: &[u8], client: Client, listener: &Arc<Listener>, now: Instant, responder: &mut impl Responder) {
     let request = match gate(packet) {
         Gate::Silence => return,
@@ -84,7 +86,7 @@ pub fn write_reply(query: &Query<'_>, reply: Reply, writer: &mut Writer, out: &m
 
 //----------- Desk -----------------------------------------------------------
 
-/// A responder without a socket: one packet at a time, and its reply in memory.
+/// A responder without a socket: it takes one packet at a time and keeps the reply in memory.
 #[derive(Default)]
 pub struct Desk {
     writer: Writer,
@@ -93,7 +95,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Serves a packet. Returns its reply, or `None` if it gets none or has to wait.
+    /// Serves a packet. Returns its reply, or `None` if there is none or it has to wait.
     pub fn ask(&mut self, packet: &[u8], client: Client, listener: &Arc<Listener>, now: Instant) -> Option<&[u8]> {
         self.out.clear();
         self.waiting = None;
@@ -101,7 +103,7 @@ impl Desk {
         (!self.out.is_empty()).then_some(&*self.out)
     }
 
-    /// Serves a packet and waits for its reply. Returns `None` if it gets none.
+    /// Serves a packet and waits for its reply. Returns `None` if there is none.
     pub async fn ask_and_wait(
         &mut self,
         packet: &[u8],

@@ -17,26 +17,26 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain of named plugins, from the top.
+    /// Returns a chain of named plugins, from the top.
     #[must_use]
     pub fn new(seats: Vec<(&'static str, Arc<dyn Plugin>)>) -> Self {
         let (names, plugins) = seats.into_iter().unzip();
         Self { plugins, names }
     }
 
-    /// The plugins from the top.
+    /// Returns the plugins from the top.
     #[must_use]
     pub fn plugins(&self) -> &[Arc<dyn Plugin>] {
         &self.plugins
     }
 
-    /// The names of the plugins from the top.
+    /// Returns the names of the plugins from the top.
     #[must_use]
     pub fn names(&self) -> &[&'static str] {
         &self.names
     }
 
-    /// What a query gets that no plugin answered.
+    /// Returns the reply to a query that no plugin answered.
     pub(super) fn end_reply(&self) -> Reply {
         match self.names.last() {
             Some(last) => Reply::failure(rcode::SERVFAIL, format!("{}: {NOBODY}", of_plugin(last))),
@@ -53,6 +53,6 @@ pub struct Site {
     pub zones: Vec<Name>,
     /// The chain, shared with the block's other listeners.
     pub chain: Arc<Chain>,
-    /// Which of the block's listeners this is: plugins that keep one thing for each count by it.
+    /// Which of the block's listeners this is: the index of what plugins keep for each listener.
     pub ordinal: usize,
 }

@@ -1,12 +1,14 @@
-//! The target of an alias, asked as if a client had asked, and what it means for the alias when that fails.
+//! Asks for the target of an alias as a client would, and decides what a failure means for the
+//! alias.
 //!
-//! One rule for every plugin that follows aliases. Resolvers ask for A and AAAA at once, and differ in what they make
-//! of two answers of which one is a failure (`tests/resolvers.rs` shows it):
-//! - SERVFAIL for one family: musl gives up with "try again" after 5 s, although it has an address. glibc and Go take
-//!   the address.
-//! - NOERROR without an address for both: all three say that the name does not exist, and their programs may believe it.
+//! All plugins that follow aliases use this rule. Resolvers ask for A and AAAA at once, and differ
+//! in how they treat two answers when one is a failure (`tests/resolvers.rs` shows it):
+//! - SERVFAIL for one family: musl gives up with "try again" after 5 s, although it has an address.
+//!   glibc and Go take the address.
+//! - NOERROR without an address for both: all three say that the name does not exist, and their
+//!   programs may believe it.
 //!
-//! So an alias is a failure only if neither family has an address. CoreDNS never says that it is one.
+//! So an alias fails only if neither family has an address. CoreDNS never lets it fail.
 
 use std::time::Duration;
 
@@ -19,24 +21,24 @@ use crate::wire::question::Question;
 use crate::wire::reply::Reply;
 use crate::wire::types::{rcode, rtype};
 
-/// How long after the client's question the other family may still be waited for: stub resolvers wait for 5 s. What is
-/// in memory needs no waiting.
+/// How long after the client's question the other family may be waited for: stub resolvers wait for
+/// 5 s. Answers in memory need no waiting.
 const PATIENCE: Duration = Duration::from_millis(4800);
 
-/// What the target of an alias has.
+/// The result for the target of an alias.
 pub struct Target {
-    /// The reply to the question for it. Its RCODE is of no account: a target that does not exist leaves the bare alias
-    /// with NOERROR, as in CoreDNS.
+    /// The reply to the question for the target. Its RCODE is ignored: a target that does not exist
+    /// leaves the bare alias with NOERROR, as in CoreDNS.
     pub reply: Reply,
-    /// Whether the alias is to be SERVFAIL (RFC 6604 section 3).
+    /// Whether the alias is answered SERVFAIL (RFC 6604 section 3).
     pub has_failed: bool,
 }
 
 impl Here<'_> {
-    /// Asks the whole server for the target of an alias, with the type that the query has.
+    /// Asks the whole server for the target of an alias, with the type of the query.
     ///
-    /// If that fails for one family of addresses, the other is asked as well. The target's own aliases are not asked
-    /// in this way, so that a chain of them costs at most twice its length.
+    /// If that fails for one family of addresses, the other is asked as well. This does not apply
+    /// to the target's own aliases, so a chain of them costs at most twice its length.
     pub fn target(&self, query: &Query<'_>, name: &Name) -> impl Future<Output = Target> + Send + 'static {
         let of_target = |qtype| {
             let mut inner = query.inner(&Question::new(*name, qtype));

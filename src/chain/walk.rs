@@ -1,4 +1,4 @@
-//! The walk of one query: down to the plugin that answers, up through those above it, and what happens in between.
+//! The walk of one query: down to the plugin that answers, up through those above it, and waits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use crate::host::log;
 use crate::wire::reply::Reply;
 use crate::wire::types::rcode;
 
-/// How deep questions that plugins ask may nest (an alias to an alias, and so on).
+/// How deep questions from plugins may nest (an alias to an alias, and so on).
 const DEPTH: u8 = 12;
 
-/// Panics in plugins since the process began; each cost one query.
+/// Panics in plugins since the process started; each cost one query.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// How many queries a panic in a plugin has cost so far.
+/// Returns how many queries panics in plugins have cost so far.
 #[must_use]
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// Where a walk has come to.
+/// The state that a walk has reached.
 pub enum Outcome {
     /// The reply has passed every plugin above.
     Reply(Reply),
-    /// Some plugin waits.
+    /// A plugin waits.
     Wait(Pending),
     /// There will be no reply.
     Drop,
 }
 
-/// A walk that waits: the seat to go on from, and the reply to go on with.
+/// A walk that waits: the seat to continue from, and the future reply.
 pub struct Pending {
     listener: Arc<Listener>,
     site: Arc<Site>,
@@ -45,15 +45,16 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The name of the plugin that waits.
+    /// Returns the name of the plugin that waits.
     #[must_use]
     pub fn waits_in(&self) -> &'static str {
         self.site.chain.names()[self.at]
     }
 
-    /// Goes on with the walk of `query` until there is a reply. Returns `None` if there will be none.
+    /// Continues the walk of `query` until there is a reply. Returns `None` if there will be none.
     ///
-    /// A plugin that has not answered when the query's patience is over is no longer waited for: SERVFAIL.
+    /// When the query's patience is over, a plugin that has not answered is no longer waited for:
+    /// SERVFAIL.
     pub async fn finish(mut self, query: &mut Query<'static>) -> Option<Reply> {
         loop {
             let Self { listener, site, top, at, reply } = self;
@@ -75,12 +76,12 @@ impl Pending {
 struct Walk<'a> {
     listener: &'a Arc<Listener>,
     site: &'a Arc<Site>,
-    /// The seat where it began: no hook above it runs.
+    /// The seat where it began. Hooks above it do not run.
     top: usize,
 }
 
 impl<'a> Walk<'a> {
-    /// Asks the plugins from a seat on.
+    /// Asks the plugins from a seat downwards.
     fn down(&self, from: usize, query: &mut Query<'_>) -> Outcome {
         for (seat, plugin) in self.site.chain.plugins().iter().enumerate().skip(from) {
             query.answered_by = seat as u8;
@@ -129,7 +130,7 @@ impl<'a> Walk<'a> {
         Outcome::Drop
     }
 
-    /// The plugins above a seat, from the lowest on.
+    /// Returns the plugins above a seat, from the lowest up.
     fn above(&self, seat: usize) -> impl Iterator<Item = (usize, &'a Arc<dyn Plugin>)> {
         self.site.chain.plugins()[..seat].iter().enumerate().skip(self.top).rev()
     }
@@ -143,10 +144,10 @@ impl<'a> Walk<'a> {
         Outcome::Wait(Pending { listener, site, top: self.top, at, reply })
     }
 
-    /// Runs a part of this walk; a panic in it becomes SERVFAIL for this one query.
+    /// Runs a part of this walk. A panic in it becomes SERVFAIL for this one query.
     ///
-    /// The plugins above do not see that reply. If the walk began at the top, it is counted as one that the server gave
-    /// by itself, as CoreDNS counts it.
+    /// The plugins above do not see that reply. If the walk began at the top, the reply counts as
+    /// one of the server itself, as in CoreDNS.
     fn guarded<'p>(&self, query: &mut Query<'p>, part: impl FnOnce(&mut Query<'p>) -> Outcome) -> Outcome {
         catch_unwind(AssertUnwindSafe(|| part(query))).unwrap_or_else(|panic| {
             let reply = panicked(&*panic);
@@ -168,7 +169,7 @@ pub(super) fn lookup(listener: Arc<Listener>, query: Query<'static>) -> Later {
     one_deeper(query, move |query| listener.ask(query))
 }
 
-/// Asks the plugins of a site from a seat on a question of our own.
+/// Asks the plugins of a site, from a seat downwards, a question of our own.
 pub(super) fn lookup_from(listener: Arc<Listener>, site: Arc<Site>, seat: usize, query: Query<'static>) -> Later {
     one_deeper(query, move |query| {
         let walk = Walk { listener: &listener, site: &site, top: seat };
@@ -176,7 +177,7 @@ pub(super) fn lookup_from(listener: Arc<Listener>, site: Arc<Site>, seat: usize,
     })
 }
 
-/// Asks `query`, which another question leads to, unless too many have led there.
+/// Asks `query`, which another question led to, unless the nesting is too deep.
 fn one_deeper(mut query: Query<'static>, ask: impl FnOnce(&mut Query<'static>) -> Outcome + Send + 'static) -> Later {
     Box::pin(async move {
         if query.depth >= DEPTH {
@@ -192,7 +193,7 @@ fn one_deeper(mut query: Query<'static>, ask: impl FnOnce(&mut Query<'static>) -
     })
 }
 
-/// The reply of a future, or SERVFAIL once the patience of `query` is over.
+/// Returns the reply of a future, or SERVFAIL once the patience of `query` is over.
 async fn in_time(query: &Query<'_>, reply: impl Future<Output = Reply>) -> Reply {
     let Some(patience) = query.patience else { return reply.await };
     let end = (query.received + patience).into();
@@ -204,7 +205,7 @@ fn asked_too_often() -> Reply {
     Reply::failure(rcode::SERVFAIL, "plugins asked again and again")
 }
 
-/// The reply of a future, or SERVFAIL if it panics.
+/// Returns the reply of a future, or SERVFAIL if it panics.
 async fn unpanicked(mut reply: Later) -> Reply {
     std::future::poll_fn(move |context| {
         catch_unwind(AssertUnwindSafe(|| reply.as_mut().poll(context)))

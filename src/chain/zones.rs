@@ -1,6 +1,7 @@
-//! Zones as plugins take them: read from a directive, each invalid one with a warning, and what they hold.
+//! Zones of plugins: how they are read from a directive, and which names they hold.
 //!
-//! CoreDNS drops a zone that is not a domain name without a word, and so may a Corefile that was served for years.
+//! CoreDNS silently drops a zone that is not a domain name, and a Corefile that was served for
+//! years may have one. So each invalid zone is skipped with a warning.
 
 use std::ops::Deref;
 
@@ -10,17 +11,18 @@ use crate::wire::name::Name;
 
 //----------- Zones ----------------------------------------------------------
 
-/// The zones that a directive is about, lower case, in the order of the Corefile.
+/// The zones of a directive, lower case, in the order of the Corefile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zones(Vec<Name>);
 
 impl Zones {
-    /// Reads the zones of a line; without words they are those of the server block. Scheme and port are dropped, and a
-    /// network becomes its reverse zones. Zones that are not domain names are skipped with a warning.
+    /// Reads the zones of a line; without words they are those of the server block. Scheme and port
+    /// are dropped, and a network becomes its reverse zones. Zones that are not domain names are
+    /// skipped with a warning.
     #[must_use]
     pub fn read(cursor: &Cursor<'_>, words: &[&Word], block: &[Key]) -> Self {
         if words.is_empty() {
-            // The server block has checked them.
+            // The zones of the server block are checked already.
             return Self(block.iter().filter_map(|key| named(&key.zone).ok()).collect());
         }
         let (mut zones, mut skipped) = (Vec::new(), Vec::new());
@@ -36,27 +38,27 @@ impl Zones {
         Self(zones)
     }
 
-    /// The zones that one word names.
+    /// Returns the zones that one word names.
     ///
     /// # Errors
-    /// In CoreDNS's words, for example `zone is not a valid domain name: a..b`.
+    /// CoreDNS's message, for example `zone is not a valid domain name: a..b`.
     pub fn of(word: &Word) -> Result<Self, String> {
         expand_zone(&word.text)?.iter().map(|zone| named(zone)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a name lies in one of the zones.
+    /// Returns whether a name lies in one of the zones.
     #[must_use]
     pub fn holds(&self, name: &Name) -> bool {
         self.0.iter().any(|zone| name.is_under(zone))
     }
 
-    /// The longest zone that holds a name.
+    /// Returns the longest zone that holds a name.
     #[must_use]
     pub fn longest(&self, name: &Name) -> Option<&Name> {
         self.0.iter().filter(|zone| name.is_under(zone)).max_by_key(|zone| zone.len())
     }
 
-    /// Takes in the zones of another line.
+    /// Adds the zones of another line.
     pub fn add(&mut self, more: Self) {
         self.0.extend(more.0);
     }
@@ -76,8 +78,8 @@ impl FromIterator<Name> for Zones {
     }
 }
 
-/// Reads one name that is taken as it is written: no scheme, no port, no network. `None`, with a warning, if it is not a
-/// domain name.
+/// Reads one literal name: no scheme, no port, no network. Returns `None`, with a warning, if it is
+/// not a domain name.
 #[must_use]
 pub fn name(cursor: &Cursor<'_>, word: &Word) -> Option<Name> {
     let read = Name::from_text(&normalize(&word.text)).map(Name::lowered).ok();
@@ -95,7 +97,7 @@ fn invalid(zone: &str) -> String {
     format!("zone is not a valid domain name: {zone}")
 }
 
-/// Warns that a zone is skipped; `last` if no other one is left on its line.
+/// Warns that a zone is skipped. `last` means that no other zone is left on its line.
 fn skip(cursor: &Cursor<'_>, word: &Word, wrong: &str, last: bool) {
     let warning =
         cursor.complain(word, format!("{wrong}; it is ignored")).hint(hint(Transport::split(&word.text).1, wrong));
@@ -105,37 +107,37 @@ fn skip(cursor: &Cursor<'_>, word: &Word, wrong: &str, last: bool) {
 
 //----------- Fallthrough ----------------------------------------------------
 
-/// The option `fallthrough [ZONES...]`: the names that the next plugin is asked for when they do not exist here.
-/// Without the option no name falls through.
+/// The option `fallthrough [ZONES...]`: names that are passed to the next plugin if they do not
+/// exist here. Without the option, no name falls through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fallthrough(Zones);
 
 impl Fallthrough {
-    /// Reads the zones behind the option; without any it is all names.
+    /// Reads the zones after the option; without any, all names fall through.
     #[must_use]
     pub fn read(cursor: &Cursor<'_>, words: &[&Word]) -> Self {
         if words.is_empty() { Self::all() } else { Self(Zones::read(cursor, words, &[])) }
     }
 
-    /// All names fall through.
+    /// Makes all names fall through.
     #[must_use]
     pub fn all() -> Self {
         Self(Zones(vec![Name::ROOT]))
     }
 
-    /// Whether the next plugin is asked for a name.
+    /// Returns whether a name is passed to the next plugin.
     #[must_use]
     pub fn holds(&self, name: &Name) -> bool {
         self.0.holds(name)
     }
 
-    /// Whether no name falls through.
+    /// Returns whether no name falls through.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Those of `zones` of which no name ever falls through.
+    /// Returns those of `zones` from which no name ever falls through.
     pub fn never<'a>(&'a self, zones: &'a [Name]) -> impl Iterator<Item = Name> + 'a {
         let touches = |zone: &Name| self.0.iter().any(|falls| zone.is_under(falls) || falls.is_under(zone));
         zones.iter().copied().filter(move |zone| !touches(zone))

@@ -9,7 +9,7 @@ fn corefile(line: &str) -> Corefile {
         .expect("a Corefile")
 }
 
-/// What a line is read as, and the first line of each warning.
+/// Returns what a line is read as, and the first line of each warning.
 fn read(line: &str, with: fn(&Cursor<'_>, &[&Word], &[Key]) -> String) -> (String, Vec<String>) {
     let (corefile, findings) = (corefile(line), Findings::default());
     let block = &corefile.blocks[0];

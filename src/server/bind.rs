@@ -13,7 +13,7 @@ use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
 use crate::host::listen::{self, Protocol, Wish};
 
-/// Octets that the kernel may hold for us between two turns of a worker, if it lets us.
+/// Octets that the kernel is asked to buffer for us between two turns of a worker.
 const BUFFER: usize = 4 << 20;
 
 /// Connections that may wait to be accepted.
@@ -32,7 +32,8 @@ pub(super) enum Ear {
     Tcp(TcpListener),
 }
 
-/// The protocols of a transport. TCP comes first: where any free port may be taken, UDP gets the same.
+/// Returns the protocols of a transport. TCP comes first: where any free port will do, UDP gets the
+/// same one.
 pub(super) fn protocols(transport: Transport) -> &'static [Protocol] {
     match transport {
         Transport::Dns => &[Protocol::Tcp, Protocol::Udp],
@@ -40,12 +41,14 @@ pub(super) fn protocols(transport: Transport) -> &'static [Protocol] {
     }
 }
 
-/// Opens the sockets of a listener for one protocol, one for each of so many workers, and tells their address.
+/// Opens the sockets of a listener for one protocol, one for each worker, and returns their
+/// address.
 ///
-/// `beside` is where the listener's other sockets are. `again` says of an address whether we had a socket there before.
+/// `beside` is the address of the listener's other sockets. `again` says whether we had a socket at
+/// an address before.
 ///
 /// # Errors
-/// Which address, and what is wrong with it.
+/// Names the address and what is wrong with it.
 pub(super) fn open(
     listener: &Listener,
     protocol: Protocol,
@@ -83,7 +86,7 @@ pub(super) fn open(
     Err(failed(last.unwrap_or_else(|| io::Error::other("no address"))))
 }
 
-/// What to bind, in order of preference.
+/// Returns the addresses to bind, in order of preference.
 fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if socket_host(host).is_empty() {
         return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]);
@@ -104,7 +107,7 @@ fn prepare(socket: &Socket, wish: &Wish) -> io::Result<()> {
     if wish.protocol == Protocol::Tcp {
         return Ok(());
     }
-    // More than the kernel allows is cut to what it allows.
+    // The kernel reduces a size that is above its limit.
     let _ = socket.set_recv_buffer_size(BUFFER);
     let _ = socket.set_send_buffer_size(BUFFER);
     if wish.address.ip().is_unspecified() {
@@ -122,7 +125,8 @@ fn failed(protocol: Protocol, listener: &Listener, error: io::Error) -> Error {
     listener.written.as_ref().map_or_else(|| Complaint::new(&message), |written| written.about(&message)).into()
 }
 
-/// What to do about a port that cannot be bound; `change` says where another one is named. Starts on a line of its own.
+/// Returns what to do about a port that cannot be bound. `change` says where the port is set. The
+/// text starts on a line of its own.
 pub(super) fn advice(error: &io::Error, port: u16, is_stream: bool, change: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse if listen::is_own(error) => {
@@ -147,7 +151,7 @@ pub(super) fn advice(error: &io::Error, port: u16, is_stream: bool, change: &str
     }
 }
 
-/// The addresses of this machine, as far as a line has room for them.
+/// Returns the addresses of this machine, as many as fit in a message.
 fn own_addresses() -> Vec<String> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();
     let mut shown: Vec<_> = all.iter().take(SHOWN).map(|interface| interface.ip().to_string()).collect();
@@ -157,5 +161,5 @@ fn own_addresses() -> Vec<String> {
     shown
 }
 
-/// Addresses that are named in a message.
+/// Addresses that a message names at most.
 const SHOWN: usize = 8;

@@ -1,4 +1,5 @@
-//! `-validate`: all that can be said about a Corefile without opening or asking anything.
+//! `-validate`: checks everything in a Corefile that can be checked without opening or querying
+//! anything.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,7 +14,8 @@ use crate::host::files::raise_limit;
 use crate::host::log::Level;
 use crate::host::{Host, log};
 
-/// What is found in the Corefile that the command line names, and the servers that it would make.
+/// Returns the servers that the Corefile named on the command line would make, and the findings in
+/// it.
 #[must_use]
 pub fn findings(
     args: &Args,
@@ -32,8 +34,8 @@ pub fn findings(
     }
 }
 
-/// Prints what is found: the servers on standard output, and on standard error each finding with its line and, as a record,
-/// in one line. The exit status is 1 if one of them is an error.
+/// Prints the servers on standard output and the findings on standard error: each with its line or,
+/// as a record, in one line. The exit status is 1 if one of them is an error.
 #[must_use]
 pub fn validate(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> ExitCode {
     let (servers, findings) = findings(args, plugins, elsewhere);
@@ -45,7 +47,7 @@ pub fn validate(args: &Args, plugins: &'static [Registration], elsewhere: &'stat
             Severity::Warning => (Level::Warning, "warning: "),
             Severity::Note => (Level::Info, "note: "),
         };
-        // Nobody can be told that nobody reads.
+        // A failure to write to standard error cannot be reported.
         let _ = match log::is_json() {
             true => errors.write_all(&log::line_of(level, what)),
             false => writeln!(errors, "{name}{what}"),

@@ -22,13 +22,13 @@ enum Source {
     File(String),
     /// Made from the template of a node cache.
     Node(Box<source::Source>),
-    /// Standard input can be read once: its text, when that has happened.
+    /// Standard input can be read only once: its text, once it has been read.
     Stdin(OnceLock<String>),
     BuiltIn,
 }
 
 impl Loader {
-    /// A loader for what the command line names.
+    /// Returns a loader for what the command line names.
     #[must_use]
     pub fn new(args: &Args, plugins: &[Registration], elsewhere: &'static [&'static str], metrics: &Metrics) -> Self {
         let conf = args.conf.as_deref();
@@ -45,7 +45,7 @@ impl Loader {
         Self { source, served: plugins.iter().map(|plugin| plugin.name).collect(), elsewhere }
     }
 
-    /// The Corefile's name for messages.
+    /// Returns the Corefile's name for messages.
     #[must_use]
     pub fn name(&self) -> &str {
         match &self.source {
@@ -55,10 +55,10 @@ impl Loader {
         }
     }
 
-    /// Reads and parses the Corefile as it is now. This may take as long as a file system does.
+    /// Reads and parses the current Corefile. This may block for as long as the file system does.
     ///
     /// # Errors
-    /// It is missing, or the first thing in it that is wrong.
+    /// The file is missing, or the first error in it.
     pub fn load(&self) -> Result<Corefile> {
         let (name, text) = match &self.source {
             Source::File(path) => (path.clone(), read(path)?),
@@ -86,7 +86,7 @@ fn from_stdin(text: &OnceLock<String>) -> Result<String> {
 
 fn read(path: &str) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-    // Zones with NULs in them is what it would be read as.
+    // Otherwise it would be read as zones with NULs in them.
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Error::Other(format!(
             "{path}: this is UTF-16\nhelp: a Corefile is UTF-8: `iconv -f UTF-16 -t UTF-8`"
@@ -95,10 +95,10 @@ fn read(path: &str) -> Result<String> {
     Ok(corefile::decode(&bytes))
 }
 
-/// Why a Corefile cannot be read, and what to do.
+/// Returns why a Corefile cannot be read, and what to do.
 fn unreadable(path: &str, error: &io::Error) -> Error {
     let help = match error.kind() {
-        // The file is not to blame: the system's words say what is.
+        // The file is not the cause: the system's message names it.
         _ if is_out_of_files(error) => String::new(),
         io::ErrorKind::IsADirectory => {
             format!("name the file in it: -conf {}/Corefile", path.trim_end_matches('/'))

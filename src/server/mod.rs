@@ -1,11 +1,11 @@
 //! Sockets and everything around them: workers, publishing, reload, signals, the end.
 //!
-//! - [`run`], [`signals`]: the life of the process, and what it obeys
+//! - [`run`], [`signals`]: the life of the process, and the signals that it handles
 //! - [`check`]: what `-validate` does
 //! - [`load`], [`reload`]: reading the Corefile; one attempt to make a configuration of it
-//! - [`publish`]: a configuration goes live, or nothing has happened
+//! - [`publish`]: makes a configuration live, or changes nothing
 //! - [`worker`], [`udp`], [`stream`]: the loops
-//! - [`shifts`], [`waiting`]: who may use a worker's time, and its places for queries that wait
+//! - [`shifts`], [`waiting`]: how a worker's time and its places for waiting queries are shared
 //! - [`bind`], [`sys`]: sockets
 
 mod bind;

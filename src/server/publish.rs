@@ -1,4 +1,4 @@
-//! A configuration goes live: what is new is opened first, then everything is swapped at once.
+//! A configuration goes live: new sockets are opened first, then everything is swapped at once.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -22,7 +22,7 @@ use crate::host::tasks::Tasks;
 
 //----------- Stage ----------------------------------------------------------
 
-/// Where configurations go live: the workers, the doors, and what is open.
+/// Makes configurations live: holds the workers, the doors, and what is open.
 pub struct Stage {
     host: Arc<Host>,
     runtime: Handle,
@@ -33,7 +33,7 @@ pub struct Stage {
 
 #[derive(Default)]
 struct State {
-    /// A door keeps its number when it is closed, and has it again when it is opened again.
+    /// A closed door keeps its number and gets it back when it is opened again.
     doors: Vec<Door>,
     /// The tasks of what is live.
     tasks: Tasks,
@@ -42,29 +42,30 @@ struct State {
 
 /// Where one protocol comes in: a socket for each worker.
 ///
-/// An address has one door for each protocol, whatever is spoken there. So a port whose scheme changes keeps its TCP
-/// sockets, and a connection meets the protocol that is right when it is accepted.
+/// An address has one door for each protocol, whatever transport is served there. So a port whose
+/// scheme changes keeps its TCP sockets, and a connection gets the transport that is configured
+/// when it is accepted.
 #[derive(Debug, Clone)]
 struct Door {
     protocol: Protocol,
-    /// Host and port as the Corefile has them, where it makes a difference to a socket.
+    /// Host and port as in the Corefile, reduced to what makes a difference to a socket.
     host: String,
     port: u16,
-    /// The address that they came to.
+    /// The address that the sockets are bound to.
     address: SocketAddr,
     is_open: bool,
 }
 
-/// What is to become of the doors.
+/// A change of the doors that is being prepared.
 struct Change {
     doors: Vec<Door>,
     live: Live,
-    /// The doors that were opened for it.
+    /// The doors that were opened for this change.
     fresh: Vec<(usize, Vec<Ear>)>,
 }
 
 impl Stage {
-    /// Starts so many workers; tasks run on `runtime`.
+    /// Starts this many workers. Tasks run on `runtime`.
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -74,9 +75,9 @@ impl Stage {
         Ok(Self { host, runtime, shared, workers, state: Mutex::default() })
     }
 
-    /// Makes a configuration live. On an error nothing has changed.
+    /// Makes a configuration live. An error changes nothing.
     ///
-    /// `resolved` are the addresses of its pages.
+    /// `resolved` holds the addresses of its pages.
     ///
     /// # Errors
     /// Something cannot be opened.
@@ -101,7 +102,7 @@ impl Stage {
             if let Some(last) = last
                 && !change.doors[at].is_open
             {
-                // The order to close keeps it until the worker has followed it.
+                // The command to close keeps the listener alive until the worker has obeyed it.
                 change.live.last[at] = Arc::downgrade(last);
                 self.close(at, last);
             }
@@ -117,23 +118,23 @@ impl Stage {
         Ok(())
     }
 
-    /// How long to go on after the signal to stop, if a plugin says so.
+    /// Returns how long to go on after the signal to stop, if a plugin sets it.
     #[must_use]
     pub fn lameduck(&self) -> Option<Wish<Duration>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).lameduck
     }
 
-    /// Serves on until nobody has asked for a second; takes at most `patience`.
+    /// Goes on serving until no client has asked for a second, for at most `patience`.
     pub async fn linger(&self, patience: Duration) {
         self.all(Command::Linger, patience).await;
     }
 
-    /// Answers what has arrived and what waits, then closes everything; takes at most `patience`.
+    /// Answers arrived and waiting queries, then closes everything. Takes at most `patience`.
     pub async fn drain(&self, patience: Duration) {
         self.all(Command::Drain, patience).await;
     }
 
-    /// Tells every worker something, and waits until all have done it.
+    /// Sends a command to every worker and waits until all have obeyed it.
     async fn all(&self, command: fn(oneshot::Sender<()>) -> Command, patience: Duration) {
         let (all, receivers): (Vec<_>, Vec<_>) = self.workers.iter().map(|_| oneshot::channel()).unzip();
         for (worker, done) in self.workers.iter().zip(all) {
@@ -142,13 +143,13 @@ impl Stage {
         let _ = tokio::time::timeout(patience, futures_util::future::join_all(receivers)).await;
     }
 
-    /// Lets go of the configuration: what its plugins have left to say is said.
+    /// Drops the configuration, so that its plugins log what they still have to log.
     pub fn clear(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).tasks = Tasks::default();
         self.shared.live.store(Arc::default());
     }
 
-    /// Gives every listener its doors: those it had, or new ones.
+    /// Gives every listener its doors: existing ones, or new ones.
     fn open_doors(&self, listeners: &[Arc<Listener>], change: &mut Change) -> Result<()> {
         for listener in listeners {
             let mut beside = None;
@@ -181,7 +182,7 @@ impl Stage {
             address,
             is_open: true,
         };
-        // The number that it had before, if it had one: connections from that time find it again.
+        // A door that is opened again gets its old number: connections from that time find it.
         let at = change.doors.iter().position(|door| door.is_for(protocol, listener)).unwrap_or(change.doors.len());
         if at == change.doors.len() {
             change.live.listeners.push(None);
@@ -196,8 +197,9 @@ impl Stage {
         Ok(at)
     }
 
-    /// Closes what was opened for a change that cannot be made. What has come to these sockets meanwhile is answered by
-    /// those who would have got it without them. Returns the doors as they stay.
+    /// Closes the sockets that were opened for a change that failed. Queries that have arrived
+    /// there are answered by the listeners that would have received them otherwise. Returns the
+    /// remaining doors.
     fn give_up(&self, change: Change) -> Vec<Door> {
         let (mut doors, live) = (change.doors, self.shared.live.load());
         for (at, ears) in change.fresh {
@@ -245,9 +247,10 @@ impl Change {
         }
     }
 
-    /// Leaves a door open if what comes to it would now come to a less specific one: `bind 127.0.0.1` was taken away, and
-    /// its sockets serve the listener for all addresses from now on. Closing them could lose connections that are being
-    /// made; the other way round the kernel has led new ones to the more specific door before this one closes.
+    /// Leaves a door open if a less specific listener now serves its address: when `bind 127.0.0.1`
+    /// is removed, its sockets serve the listener for all addresses from then on. Closing them
+    /// could lose connections that are being made. In the other direction, the kernel has led new
+    /// connections to the more specific door before this one closes.
     fn keep_covered(&mut self) {
         for (at, door) in self.doors.iter_mut().enumerate().filter(|(_, door)| door.is_open) {
             if self.live.listeners[at].is_none() {

@@ -1,9 +1,9 @@
 //! One attempt at a configuration, at the start and at each reload: the Corefile is read, built and
 //! prepared.
 //!
-//! An attempt runs beside everything else and has no effect, so the process can give it up at any
-//! moment: when it is told to stop, neither a file system that does not answer nor a source that
-//! does not sync may delay it.
+//! An attempt runs beside everything else and has no effect, so the process can drop it at any
+//! time. A stop is not delayed by a file system that does not answer or by a source that does not
+//! sync.
 
 use std::sync::Arc;
 
@@ -23,34 +23,34 @@ use crate::host::http::{self, Resolved};
 pub(super) enum Why {
     /// Nothing is served yet.
     Start,
-    /// It is wished for, even if the Corefile is the same.
+    /// A reload was requested, even if the Corefile is the same.
     Wish,
-    /// It is time to look whether the Corefile has changed.
+    /// It is time to check whether the Corefile has changed.
     Look,
 }
 
-/// What an attempt came to.
+/// The result of an attempt.
 pub(super) enum Outcome {
     /// Nothing has changed.
     Same,
-    /// This can go live.
+    /// A configuration that can go live.
     Made(Box<Made>),
-    /// What failed, and why.
+    /// The step that failed, and why.
     Failed(&'static str, Error),
 }
 
 /// A configuration that can go live.
 pub(super) struct Made {
     pub(super) configuration: Configuration,
-    /// The addresses of its pages.
+    /// The resolved addresses of its pages.
     pub(super) pages: Resolved,
     pub(super) version: Version,
 }
 
-/// What makes a configuration differ from the one before it.
+/// What distinguishes a configuration from the one before it.
 #[derive(Clone)]
 pub(super) struct Version {
-    /// Of the Corefile with its imports.
+    /// The hash of the Corefile with its imports.
     pub(super) hash: String,
     facts: Arc<Vec<Fact>>,
 }
@@ -75,7 +75,7 @@ impl Maker {
         Self { loader, plugins, host: host.clone(), port: args.port.clone() }
     }
 
-    /// Makes a configuration; `live` is the one that is served.
+    /// Makes a configuration; `live` is the version that is being served.
     pub(super) async fn attempt(self, why: Why, live: Option<Version>, runtime: Handle) -> Outcome {
         let built = runtime.spawn_blocking(move || self.build(why, live.as_ref())).await;
         let mut made = match built {
@@ -89,7 +89,7 @@ impl Maker {
         }
     }
 
-    /// What may have to wait for a disk or for the resolver of this host.
+    /// Does the part that may block on a disk or on this host's resolver.
     fn build(&self, why: Why, live: Option<&Version>) -> Outcome {
         let corefile = match self.loader.load() {
             Ok(corefile) => corefile,
@@ -115,8 +115,8 @@ impl Maker {
         made().map_or_else(|error| Outcome::Failed("Restart failed", error), |made| Outcome::Made(Box::new(made)))
     }
 
-    /// At the start such a Corefile means the built-in one. Later it is most likely one that is being
-    /// written.
+    /// Returns the error for a Corefile without server blocks. At the start, such a Corefile means
+    /// the built-in one. Later, it is most likely still being written.
     fn empty(&self) -> Error {
         let name = self.loader.name();
         Error::Other(format!(
@@ -139,7 +139,7 @@ mod tests {
         Maker::new(&Args { conf, ..Args::default() }, ALL, COREDNS, &Arc::new(Host::default()))
     }
 
-    /// What a look comes to; the reason if it fails.
+    /// Returns the outcome of a look, with the reason if it failed.
     fn look(maker: &Maker, live: &Version) -> String {
         match maker.build(Why::Look, Some(live)) {
             Outcome::Same => "same".into(),

@@ -1,4 +1,4 @@
-//! The life of the process: start, signals, reload, the end.
+//! The life of the process: start, signals, reload, shutdown.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -23,12 +23,12 @@ use crate::host::metrics::{Family, Gauge};
 use crate::host::{COREDNS, Host, log};
 use crate::node::{Due, Node};
 
-/// How long what waits may take to be answered when the server stops, as in CoreDNS.
+/// How long waiting queries may take to be answered when the server stops, as in CoreDNS.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long to serve on after the lameduck time for clients that are still sent here. A client's path to this pod ends
-/// when its endpoint does, which waits for the readiness probe to fail a few times, or even for the pod to be gone:
-/// until then what conntrack remembers of a client's port leads here (kubernetes issue 129617).
+/// How long to serve on after the lameduck time for clients that are still sent here. Their path
+/// ends with this pod's endpoint, after several failed readiness probes or with the pod's deletion.
+/// Until then, conntrack's entries for a client's port lead here (kubernetes issue 129617).
 const LINGER: Duration = Duration::from_secs(4);
 
 static RELOAD_FAILED: Family =
@@ -41,7 +41,7 @@ static RELOAD_VERSION: Family = Family {
 
 //----------- Entry points ---------------------------------------------------
 
-/// The two lines that tell the version: CoreDNS's, whose behaviour this is, and our own.
+/// Returns the two version lines: CoreDNS's, whose behaviour this is, and our own.
 #[must_use]
 pub fn banner() -> String {
     format!(
@@ -56,14 +56,14 @@ pub fn banner() -> String {
     )
 }
 
-/// So many workers share one heap. Answers from memory need none; a forwarded query allocates twenty times or so, and most
-/// of that comes from what glibc keeps for each thread.
+/// Workers that share one heap. Answers from memory need none. A forwarded query allocates about
+/// twenty times, mostly from glibc's cache of each thread.
 const WORKERS_OF_A_HEAP: usize = 8;
 
-/// Serves until a signal ends it; the result is the exit status.
+/// Serves until a signal ends it, and returns the exit status.
 ///
 /// # Errors
-/// What kept the server from starting.
+/// Why the server could not start.
 pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static [&'static str]) -> Result<ExitCode> {
     let flush = log::Flush;
     share_heaps(1 + workers() / WORKERS_OF_A_HEAP);
@@ -72,7 +72,7 @@ pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
     let runtime = runtime.map_err(io)?;
-    // Before anything that may have to wait.
+    // Signals are caught before anything that may block.
     let signals = runtime.block_on(async { Signals::new() })?;
     let host = Arc::new(Host::default());
     let mut node = args.node.as_ref().map(|flags| runtime.block_on(Node::start(flags, &args.port, &host)));
@@ -87,7 +87,7 @@ pub fn serve(args: &Args, plugins: &'static [Registration], elsewhere: &'static 
     code
 }
 
-/// One for each core that the process may use.
+/// Returns one worker for each core that the process may use.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -125,22 +125,22 @@ struct Process<'a> {
     stage: Stage,
     node: &'a mut Option<Node>,
     watch: Option<Watch>,
-    /// What is live.
+    /// The version that is live.
     version: Option<Version>,
-    /// What was said about its Corefile.
+    /// Findings that were logged for its Corefile.
     told: BTreeSet<String>,
 }
 
-/// Looking for a changed Corefile.
+/// The timer that looks for a changed Corefile.
 struct Watch {
     timer: Interval,
-    /// Shows the hash as long as this configuration is live.
+    /// Shows the hash while this configuration is live.
     _version: Gauge,
-    /// The last reason for which a reload failed: said once.
+    /// The last reason why a reload failed, so that it is logged once.
     complaint: String,
 }
 
-/// What wakes the process.
+/// An event that wakes the process.
 enum Event {
     Demand(Demand),
     Look,
@@ -152,12 +152,12 @@ enum Event {
 type Attempt = Pin<Box<dyn Future<Output = Outcome>>>;
 
 impl Process<'_> {
-    /// Does what signals, the clock and changes of the Corefile ask for, from the start to the end.
+    /// Handles signals, timers and changes of the Corefile, from start to exit.
     ///
-    /// Nothing here waits for an attempt: dropping it gives it up.
+    /// Nothing here waits for an attempt: to drop an attempt is to cancel it.
     async fn obey(&mut self, runtime: &Handle) -> Result<ExitCode> {
         let mut attempt = Some(self.attempt(Why::Start, runtime));
-        // Wished for while another one was made. However often, it is one: it reads what there is then.
+        // A reload was requested during an attempt. Several requests are one: it reads the latest.
         let mut again = false;
         loop {
             match self.next(attempt.as_mut()).await {
@@ -222,7 +222,7 @@ impl Process<'_> {
         }
     }
 
-    /// Takes over what an attempt has made, if it has. One that fails changes nothing; at the start it is the end.
+    /// Makes the outcome of an attempt live. A failed attempt changes nothing, but ends the start.
     async fn take(&mut self, outcome: Outcome) -> Result<()> {
         let is_start = self.version.is_none();
         let (what, error) = match outcome {
@@ -273,7 +273,7 @@ impl Process<'_> {
         Ok(())
     }
 
-    /// Logs what was found in a Corefile that is served, unless the one before it said the same.
+    /// Logs the findings in the served Corefile, except those logged for the one before it.
     fn tell(&mut self, findings: &[Finding]) {
         let mut told = BTreeSet::new();
         for Finding { severity, what } in findings {
@@ -288,7 +288,7 @@ impl Process<'_> {
     }
 
     fn watch(&self, hash: &str, Wish { plugin, what: (interval, jitter) }: Wish<(Duration, Duration)>) -> Watch {
-        // Shown from the start, at 0.
+        // Exists from the start, at 0.
         let _ = self.host.metrics.counter(&RELOAD_FAILED, &[]);
         let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", hash]);
         version.set(1.0);
@@ -322,8 +322,9 @@ impl Process<'_> {
 
     //------- The end --------------------------------------------------------
 
-    /// Unready at once; serving goes on for the lameduck time. After SIGTERM it goes on for a little longer if clients still
-    /// ask, and what has arrived is answered; after SIGINT it is over. SIGQUIT ends all of it, a second SIGINT with status 2.
+    /// Reports unready at once and serves on for the lameduck time. After SIGTERM, it serves longer
+    /// if clients still ask, and answers what has arrived; after SIGINT, it ends. SIGQUIT ends it
+    /// at once, a second SIGINT with status 2.
     async fn end(&mut self, demand: Demand) -> ExitCode {
         if demand == Demand::Quit {
             return ExitCode::SUCCESS;
@@ -353,7 +354,7 @@ impl Process<'_> {
                     is_interrupted = true;
                     tell_end(demand);
                 }
-                // It ends already.
+                // The process is already stopping.
                 Demand::Stop | Demand::Reload => {}
             }
         }
@@ -375,7 +376,7 @@ fn tell_end(demand: Demand) {
     }
 }
 
-/// After the lameduck time: clients that are still sent here are served, then what has arrived is answered.
+/// Ends the lameduck time: serves clients still sent here, then answers what has arrived.
 async fn wind_down(stage: &Stage, node: &mut Option<Node>, lameduck: Duration) {
     if let Some(node) = node {
         node.hand_over();
@@ -386,12 +387,12 @@ async fn wind_down(stage: &Stage, node: &mut Option<Node>, lameduck: Duration) {
     stage.drain(GRACE).await;
 }
 
-/// Waits for a signal that ends also what is left.
+/// Waits for a signal that cuts short the rest of the shutdown too.
 async fn final_word(signals: &mut Signals) {
     while !matches!(signals.next().await, Demand::Quit | Demand::Interrupt) {}
 }
 
-/// The interval, somewhere within half the jitter to either side.
+/// Returns the interval, changed at random by up to half the jitter either way.
 fn jittered(interval: Duration, jitter: Duration) -> Duration {
     let shift = jitter.mul_f64(fastrand::f64());
     (interval + shift).saturating_sub(jitter / 2).max(Duration::from_secs(1))

@@ -1,11 +1,12 @@
-//! Shifts: connections take them one after the other, and between two shifts the worker looks for datagrams.
+//! Shifts: connections take turns, and between shifts the worker looks for datagrams.
 //!
-//! A worker is one thread. Without shifts, each connection that has something to do would do all of it before a datagram
-//! is served: sixty connections, each with answers of 64 KiB to make, to encrypt and to copy, are a delay that every
-//! client of the worker notices. So what a connection does (TLS handshakes, decrypting, answering, encrypting, writing)
-//! is polled under [`Shifts::work`]: one connection at a time, in the order in which they came. When [`SLICE`] is used
-//! up, by one connection or by many, the next shift is given after the runtime has polled the sockets once and has
-//! served the datagrams that had arrived.
+//! A worker is one thread. Without shifts, every connection would finish all its work before the
+//! next datagram is served. Sixty connections, each with answers of 64 KiB to make, encrypt and
+//! copy, are a delay that every client of the worker notices. So the work of a connection (TLS
+//! handshakes, decrypting, answering, encrypting, writing) is polled under [`Shifts::work`]: one
+//! connection at a time, in order of arrival. When [`SLICE`] is used up, by one connection or by
+//! many, the next shift starts after the runtime has polled the sockets once and has served the
+//! datagrams that had arrived.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -16,22 +17,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::yield_now;
 
-/// Time that connections may use before datagrams are looked for. What is begun is finished: a slice is longer by the
-/// last message or by one write.
+/// Time that connections may use before the worker looks for datagrams. Work in progress is
+/// finished: a slice is longer by the last message or by one write.
 const SLICE: Duration = Duration::from_micros(250);
 
 /// The shifts of one worker.
 pub(super) struct Shifts {
-    /// One permit, given in the order of asking.
+    /// One permit, granted in the order of requests.
     order: Semaphore,
-    /// The slice is used up, and the permit is with [`Shifts::pace`].
+    /// Notified when the slice is used up and the permit is with [`Shifts::pace`].
     tired: Notify,
     slice: Duration,
-    /// When the present shift began.
+    /// When the current shift began.
     began: Cell<Instant>,
-    /// What the shifts before it have used of the slice.
+    /// The part of the slice that earlier shifts have used.
     spent: Cell<Duration>,
-    /// The present shift has more to do and stops for now.
+    /// The current shift has more to do and pauses.
     paused: Cell<bool>,
 }
 
@@ -42,7 +43,7 @@ impl Default for Shifts {
 }
 
 impl Shifts {
-    /// Shifts with slices of this length.
+    /// Returns shifts with slices of this length.
     pub(super) fn new(slice: Duration) -> Self {
         Self {
             order: Semaphore::new(1),
@@ -54,9 +55,9 @@ impl Shifts {
         }
     }
 
-    /// Begins a new slice each time that one is used up, once the datagrams that had arrived are served. Runs as a task
-    /// of its own for as long as the worker lives: no other event wakes it, so that its yield always lasts until the
-    /// runtime has polled the sockets.
+    /// Begins a new slice each time one is used up, after the arrived datagrams are served. It runs
+    /// as a task of its own while the worker lives. No other event wakes this task, so its yield
+    /// always lasts until the runtime has polled the sockets.
     pub(super) async fn pace(&self) {
         loop {
             self.tired.notified().await;
@@ -66,7 +67,7 @@ impl Shifts {
         }
     }
 
-    /// Runs `work` to its end; each time that it is polled it has to wait for its shift.
+    /// Runs `work` to completion; each poll waits for a shift.
     pub(super) async fn work<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         loop {
@@ -85,26 +86,27 @@ impl Shifts {
             }
             match polled {
                 Poll::Ready(output) => return output,
-                // What woke the task while it waited for its shift is not known, so that `work` has to look itself.
+                // Events that woke the task while it waited for its shift are unknown, so `work` is
+                // polled.
                 Poll::Pending if is_over || goes_on => {}
                 Poll::Pending => woken().await,
             }
         }
     }
 
-    /// Whether the slice is used up. To be asked inside of [`Shifts::work`].
+    /// Returns whether the slice is used up. Call it inside [`Shifts::work`].
     pub(super) fn is_over(&self) -> bool {
         self.spent.get() + self.began.get().elapsed() >= self.slice
     }
 
-    /// Stops until the next shift. To be awaited inside of [`Shifts::work`].
+    /// Pauses until the next shift. Await it inside [`Shifts::work`].
     pub(super) async fn pause(&self) {
         self.paused.set(true);
         woken().await;
     }
 }
 
-/// Waits until the task is polled once more.
+/// Waits until the task is polled again.
 async fn woken() {
     let mut is_first = true;
     poll_fn(|_| if std::mem::take(&mut is_first) { Poll::Pending } else { Poll::Ready(()) }).await;
@@ -119,8 +121,9 @@ mod tests {
 
     use super::*;
 
-    /// Runs `tasks` pieces of work of so many steps each beside something that is ready whenever the sockets were
-    /// polled, and tells the order in which they ran: numbers for the pieces, `None` for the other.
+    /// Runs `tasks` pieces of work of `steps` steps each, beside a task that is ready whenever the
+    /// sockets were polled. Returns the order in which they ran: numbers for the pieces, `None` for
+    /// the other task.
     async fn order(slice: Duration, tasks: usize, steps: usize) -> Vec<Option<usize>> {
         let (shifts, seen) = (Rc::new(Shifts::new(slice)), Rc::new(RefCell::new(Vec::new())));
         let pacer = spawn_local({
@@ -158,12 +161,12 @@ mod tests {
         seen.take()
     }
 
-    /// With slices of no length at all each step uses one up.
+    /// With slices of zero length, each step uses one up.
     #[tokio::test]
     async fn datagrams_are_looked_for_between_any_two_slices() {
         let seen = LocalSet::new().run_until(order(Duration::ZERO, 3, 4)).await;
         let steps: Vec<_> = seen.iter().flatten().copied().collect();
-        // The first one asks for its second shift before the others are there.
+        // The first task asks for its second shift before the others have started.
         assert_eq!(steps[1..7], [0, 1, 2, 0, 1, 2], "one after the other");
         let mut between = seen.split(Option::is_some).skip(1).take(steps.len() - 1);
         assert!(between.all(|pause| !pause.is_empty()), "{seen:?}");
@@ -176,7 +179,7 @@ mod tests {
         assert!(seen[..first].iter().flatten().eq(&[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]), "{seen:?}");
     }
 
-    /// A piece that waits for something else is polled when that has come, and holds nobody up meanwhile.
+    /// Work that waits for an event is polled when the event comes, and blocks no other work.
     #[tokio::test]
     async fn who_waits_lets_others_pass() {
         let shifts = Rc::new(Shifts::new(Duration::from_secs(60)));

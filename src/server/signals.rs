@@ -1,4 +1,4 @@
-//! The signals that the process obeys, as CoreDNS has them.
+//! The signals that the process handles, as in CoreDNS.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -7,18 +7,18 @@ use crate::error::{Error, Result};
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Demand {
-    /// SIGTERM: to end, when what was asked is answered.
+    /// SIGTERM: stop after open queries are answered.
     Stop,
-    /// SIGINT: to end after the lameduck time; a second one, at once.
+    /// SIGINT: stop after the lameduck time; a second one stops at once.
     Interrupt,
-    /// SIGQUIT: to end at once.
+    /// SIGQUIT: stop at once.
     Quit,
-    /// SIGUSR1: to read the Corefile again.
+    /// SIGUSR1: read the Corefile again.
     Reload,
 }
 
-/// The signals of the process, from when this is made: until then each of them kills, or is lost
-/// where the process is the first one of a container.
+/// Receives the signals of the process from its creation on. Before that, each of them kills the
+/// process, or is lost if the process is the first one of a container.
 pub(super) struct Signals {
     stop: Signal,
     interrupt: Signal,
@@ -29,7 +29,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// # Errors
-    /// A handler cannot be set. To be called inside of a runtime.
+    /// A handler cannot be set. Call it inside a runtime.
     pub(super) fn new() -> Result<Self> {
         let new = |kind| signal(kind).map_err(|source| Error::Io { what: "listen for signals".into(), source });
         Ok(Self {
@@ -41,7 +41,7 @@ impl Signals {
         })
     }
 
-    /// The next one. Several of one kind that nobody has waited for are one.
+    /// Waits for the next signal. Pending signals of one kind count as one.
     pub(super) async fn next(&mut self) -> Demand {
         loop {
             tokio::select! {

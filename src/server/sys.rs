@@ -1,6 +1,8 @@
-//! Socket calls that the standard library lacks: datagrams in batches, with the address they were sent to.
+//! Socket calls that the standard library lacks: datagrams in batches, with the address they were
+//! sent to.
 //!
-//! The crate's only `unsafe`. Its surface is plain data: [`Inbox::receive`] fills buffers, [`send`] empties them.
+//! The crate's only `unsafe`. Its surface is plain data: [`Inbox::receive`] fills buffers, [`send`]
+//! empties them.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -11,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 /// Datagrams that one call receives or sends at most.
 pub(super) const BATCH: usize = 32;
 
-/// Octets of the largest query that is read; more is cut, and then malformed.
+/// Octets of the largest query that is read. A longer one is truncated, and then malformed.
 const QUERY: usize = 4096;
 
 /// Octets of one control buffer: packet info of either family.
@@ -36,11 +38,11 @@ struct Control([u8; CONTROL]);
 /// One datagram as it was received.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received<'a> {
-    /// What it says.
+    /// Its content.
     pub(super) bytes: &'a [u8],
-    /// Who sent it.
+    /// Its sender.
     pub(super) peer: SocketAddr,
-    /// The address it was sent to, where the socket tells.
+    /// The address it was sent to, if the socket reports it.
     pub(super) local: Option<IpAddr>,
 }
 
@@ -62,14 +64,15 @@ impl Inbox {
     /// Receives up to [`BATCH`] datagrams without waiting; returns how many.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; anything else that the kernel says.
+    /// `WouldBlock` if there is no datagram; any other error of the kernel.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let mut iovecs: [MaybeUninit<libc::iovec>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
         for at in 0..BATCH {
             let iovec =
                 iovecs[at].write(libc::iovec { iov_base: self.buffers[at].as_mut_ptr().cast(), iov_len: QUERY });
-            // SAFETY: a msghdr of zeros is valid; every pointer that is set leads to a buffer of the length given.
+            // SAFETY: a msghdr of zeros is valid; every pointer that is set leads to a buffer of
+            // the length given.
             let mut header: libc::mmsghdr = unsafe { zeroed() };
             header.msg_hdr.msg_name = (&raw mut self.names[at]).cast();
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -100,19 +103,20 @@ impl Inbox {
         Ok(got)
     }
 
-    /// The datagram at `index` of the last batch; nothing if its sender has no usable address.
+    /// Returns the datagram at `index` of the last batch, or `None` if its sender's address is
+    /// unusable.
     #[must_use]
     pub(super) fn get(&self, index: usize) -> Option<Received<'_>> {
-        // Nobody listens at port 0: its "sender" is forged.
+        // Port 0 cannot receive a reply: such a sender is forged.
         let peer = self.peers[index].filter(|peer| peer.port() != 0)?;
         Some(Received { bytes: &self.buffers[index][..self.lengths[index]], peer, local: self.locals[index] })
     }
 }
 
-/// The address in the packet info that came with a datagram.
+/// Returns the address in the packet info that came with a datagram.
 fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
-    // SAFETY: the kernel wrote a well-formed list of control messages of msg_controllen octets into our buffer,
-    // and each is read at the size of its type, unaligned.
+    // SAFETY: the kernel wrote a well-formed list of control messages of msg_controllen octets into
+    // our buffer, and each is read at the size of its type, unaligned.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
@@ -137,18 +141,18 @@ fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
 /// One datagram to be sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Transmit<'a> {
-    /// What it says.
+    /// Its content.
     pub(super) bytes: &'a [u8],
-    /// Whom it goes to.
+    /// Its destination.
     pub(super) peer: SocketAddr,
-    /// The address it leaves from; without one the socket's own.
+    /// The address it leaves from; `None` means the socket's own.
     pub(super) source: Option<IpAddr>,
 }
 
-/// Sends up to [`BATCH`] datagrams without waiting; returns how many went.
+/// Sends up to [`BATCH`] datagrams without waiting; returns how many were sent.
 ///
 /// # Errors
-/// What the kernel says of the first one; then none was sent.
+/// The kernel's error for the first datagram; none was sent.
 pub(super) fn send(socket: BorrowedFd<'_>, batch: &[Transmit<'_>]) -> io::Result<usize> {
     let batch = &batch[..batch.len().min(BATCH)];
     let mut names: [MaybeUninit<libc::sockaddr_storage>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
@@ -157,8 +161,8 @@ pub(super) fn send(socket: BorrowedFd<'_>, batch: &[Transmit<'_>]) -> io::Result
     let mut headers: [MaybeUninit<libc::mmsghdr>; BATCH] = [const { MaybeUninit::uninit() }; BATCH];
     for (at, transmit) in batch.iter().enumerate() {
         let name = names[at].as_mut_ptr();
-        // SAFETY: a msghdr of zeros is valid. What the pointers lead to lives until the call is over: the arrays
-        // above, and the caller's bytes, which the kernel only reads.
+        // SAFETY: a msghdr of zeros is valid. The pointers lead to data that outlives the call: the
+        // arrays above, and the caller's bytes, which the kernel only reads.
         let mut header: libc::mmsghdr = unsafe { zeroed() };
         header.msg_hdr.msg_namelen = write_socket_addr(transmit.peer, name);
         header.msg_hdr.msg_name = name.cast();
@@ -180,9 +184,10 @@ pub(super) fn send(socket: BorrowedFd<'_>, batch: &[Transmit<'_>]) -> io::Result
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Puts packet info with the source address into the header's control buffer; returns how much of it is used.
+/// Writes packet info with the source address into the header's control buffer; returns its length.
 fn write_source(header: &libc::msghdr, source: IpAddr) -> usize {
-    // SAFETY: the control buffer has CONTROL octets, is aligned for a cmsghdr, and holds either message.
+    // SAFETY: the control buffer has CONTROL octets, is aligned for a cmsghdr, and holds either
+    // message.
     unsafe {
         let message = libc::CMSG_FIRSTHDR(header);
         match source {
@@ -210,10 +215,10 @@ fn write_source(header: &libc::msghdr, source: IpAddr) -> usize {
 
 //----------- Socket options and addresses -----------------------------------
 
-/// Lets a wildcard socket tell the address that each datagram was sent to.
+/// Makes a wildcard socket report the address that each datagram was sent to.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub(super) fn want_local_address(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) =
         if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
@@ -234,7 +239,8 @@ pub(super) fn want_local_address(socket: BorrowedFd<'_>, v6: bool) -> io::Result
 fn to_socket_addr(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match i32::from(name.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller and less aligned.
+            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller and
+            // less aligned.
             let v4 = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
             let address = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
             Some(SocketAddrV4::new(address, u16::from_be(v4.sin_port)).into())
@@ -250,7 +256,7 @@ fn to_socket_addr(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 }
 
 fn write_socket_addr(address: SocketAddr, name: *mut libc::sockaddr_storage) -> libc::socklen_t {
-    // SAFETY: the storage is large and aligned enough for either; it is written whole, nothing of it is read before.
+    // SAFETY: the storage is large and aligned enough for either; it is written before it is read.
     unsafe {
         match address {
             SocketAddr::V4(v4) => {
@@ -276,22 +282,25 @@ fn write_socket_addr(address: SocketAddr, name: *mut libc::sockaddr_storage) -> 
     }
 }
 
-/// Octets that were handed to a TCP socket and that its peer has not acknowledged: what the kernel holds for it.
+/// Returns the octets handed to a TCP socket that its peer has not acknowledged: what the kernel
+/// holds.
 ///
-/// A number that is no socket's (any more) has none: nothing is changed, whatever the number stands for.
+/// Returns 0 for a number that is not (or no longer) a socket; the call changes nothing, whatever
+/// the number stands for.
 pub(super) fn unsent(socket: RawFd) -> usize {
     let mut octets: libc::c_int = 0;
-    // SAFETY: the request (SIOCOUTQ by its other name) writes one int, which lives longer than the call.
+    // SAFETY: the request (SIOCOUTQ by its other name) writes one int, which lives longer than the
+    // call.
     let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut octets) };
     if result == 0 { usize::try_from(octets).unwrap_or_default() } else { 0 }
 }
 
 //----------- Memory ---------------------------------------------------------
 
-/// Lets all threads allocate from `arenas` heaps at most. To be called while there is one thread.
+/// Makes all threads allocate from at most `arenas` heaps. Call it while there is one thread.
 ///
-/// With a heap for each thread, glibc's default, what one thread reads of the cluster's objects and another drops leaves
-/// holes in all of them: a third of what a large cluster takes.
+/// By default, glibc gives each thread a heap. Objects of the cluster that one thread reads and
+/// another drops then leave holes in all heaps: a third of what a large cluster takes.
 pub(super) fn share_heaps(arenas: usize) {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt changes two numbers of the allocator, which has not made a second heap yet.
@@ -320,7 +329,7 @@ mod tests {
             let bind = if address.contains(':') { "[::1]:0" } else { "127.0.0.1:0" };
             let Ok(client) = UdpSocket::bind(bind) else { continue };
             let asked: IpAddr = address.parse().expect("an address");
-            // A connected socket takes datagrams from the asked address only.
+            // A connected socket receives datagrams from its peer's address only.
             client.connect((asked, port)).expect("connects");
             client.send(b"question").expect("sends");
             client.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a timeout");

@@ -1,6 +1,7 @@
-//! Datagrams: a batch is received, each query walks the chain, the replies go out together.
+//! Datagrams: a batch is received, each query walks the chain, and the replies are sent together.
 //!
-//! A query that has to wait goes on in a task of its own; its reply goes out with those that are ready at the same time.
+//! A query that has to wait continues in its own task; its reply is sent with those that are ready
+//! at the same time.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -24,18 +25,18 @@ use crate::corefile::address::Transport;
 use crate::host::interest::registered;
 use crate::wire::write::Writer;
 
-/// Octets of replies that are gathered before they are sent.
+/// Octets of the buffer for replies that is kept after they are sent.
 const GATHER: usize = 256 << 10;
 
-/// How long a datagram that the kernel had for a socket already may take to be found there.
+/// How long a datagram that the kernel already assigned to a socket may take to appear there.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// The port of the discard protocol (RFC 863), which is served nowhere.
+/// The port of the discard protocol (RFC 863), which no host serves.
 const DISCARD: u16 = 9;
 
 //----------- The loop -------------------------------------------------------
 
-/// Serves a socket until the door closes, and then what has arrived.
+/// Serves a socket until the door closes, and then the datagrams that have arrived.
 pub(super) async fn serve(
     local: Rc<Local>,
     door: usize,
@@ -50,7 +51,7 @@ pub(super) async fn serve(
     let (mut is_open, mut is_settling, mut last, mut place) = (true, false, None, None);
     let settled = tokio::time::sleep(SETTLE);
     tokio::pin!(settled);
-    // Whoever waits for an answer has the port as well.
+    // Waiting queries hold the port too.
     while is_open || is_settling || Rc::strong_count(&port) > 1 {
         tokio::select! {
             readable = port.socket.readable(), if is_open => is_open = readable.is_ok(),
@@ -75,20 +76,20 @@ pub(super) async fn serve(
         }
         port.flush(&mut outgoing).await;
     }
-    // Until now the worker has counted it as waiting.
+    // Until here, the worker has counted the socket as settling.
     drop(place);
 }
 
-/// A socket and what is known of it.
+/// A socket and its state.
 struct Port {
-    /// The kernel tells when it can be read, and nothing else: each datagram that leaves makes room for another one, and
-    /// to hear of that was a second wait for each query.
+    /// Registered for readability only. Each sent datagram makes room for another one, and an event
+    /// for that was a second wakeup for each query.
     socket: AsyncFd<UdpSocket>,
     own: SocketAddr,
     wildcard: bool,
-    /// Replies that go out next.
+    /// Replies to send next.
     outbox: RefCell<Outbox>,
-    /// A query that had to wait has come to its end.
+    /// A waiting query has finished.
     news: Notify,
 }
 
@@ -97,14 +98,16 @@ impl Port {
         self.socket.try_io(Interest::READABLE, |socket| inbox.receive(socket.as_fd()))
     }
 
-    /// What has arrived, also what tokio has not heard of yet: when the door closes nobody comes back for it.
+    /// Receives what has arrived, even if tokio has no event for it yet: once the door is closed,
+    /// no later read would find it.
     fn receive_rest(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
         inbox.receive(self.socket.get_ref().as_fd())
     }
 
-    /// Lets the kernel give the socket nothing more, from one datagram to the next: what follows goes to another socket of
-    /// ours, or is refused. A connected socket hears only its peer, and no server has port 9 of this host. Closing the socket
-    /// instead would lose what has come since it was last read.
+    /// Stops the kernel from giving the socket more datagrams, at once: later ones go to another
+    /// socket of ours, or are refused. A connected socket receives only from its peer, and no
+    /// server uses port 9 of this host. Closing the socket instead would lose what has arrived
+    /// since the last read.
     fn turn_away(&self) {
         let here = match self.own.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -114,19 +117,19 @@ impl Port {
         let mut nobody = self.own;
         nobody.set_ip(here);
         nobody.set_port(DISCARD);
-        // Where it fails (an address that is gone), nothing comes either.
+        // If it fails (the address no longer exists), nothing arrives either.
         let _ = self.socket.get_ref().connect(nobody);
     }
 
-    /// A batch that was not full has emptied the socket: the next datagram wakes the loop, and nobody has to ask the kernel
-    /// once more only to hear that there is none.
+    /// Notes that a batch that was not full has emptied the socket. The next datagram wakes the
+    /// loop, which saves a call to the kernel that would find none.
     fn is_drained(&self) {
         let nothing = |_: &UdpSocket| Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
-        // It fails as it was told to, which is how tokio learns of it.
+        // It fails as intended, which tells tokio.
         let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
 
-    /// Sends what is there, from `outgoing`, so that more can come meanwhile.
+    /// Sends the gathered replies from `outgoing`, so that more can be gathered meanwhile.
     async fn flush(&self, outgoing: &mut Outbox) {
         std::mem::swap(&mut *self.outbox.borrow_mut(), outgoing);
         outgoing.send(self).await;
@@ -136,14 +139,14 @@ impl Port {
         sys::send(self.socket.get_ref().as_fd(), batch)
     }
 
-    /// Waits until the kernel takes more. That it does not is rare, so nobody listens for it before.
+    /// Waits until the kernel accepts more. This is rare, so the event is registered only here.
     async fn has_room(&self) -> std::io::Result<()> {
         let again = registered(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?;
         again.writable().await.map(drop)
     }
 }
 
-/// `last` is the listener of a door that is closed.
+/// Answers a batch. `last` is the listener of a closed door.
 fn answer_batch(
     local: &Rc<Local>,
     door: usize,
@@ -158,7 +161,8 @@ fn answer_batch(
     let listener = match own {
         Some(own) => own,
         None => {
-            // It is to close in this moment; or it was opened in vain, and serves what has come to it for who would have got it.
+            // The door is about to close; or it was opened in vain, and serves for the listener
+            // that would have received the datagrams without it.
             rest = live.last_of(door).or_else(|| live.heir(port.own, Some(Transport::Dns)).cloned());
             let Some(rest) = &rest else { return };
             rest
@@ -211,14 +215,14 @@ impl Responder for Arrival<'_> {
             if let (query, Some(reply)) = waiting.finish().await {
                 let mut outbox = end.port.outbox.borrow_mut();
                 outbox.put(to, |writer, out| write_reply(&query, reply, writer, out));
-                // It counts as waiting until the reply has gone.
+                // The query counts as waiting until the reply is sent.
                 outbox.places.extend(end.place.take());
             }
         });
     }
 }
 
-/// What a query that waits holds; dropped however it ends.
+/// What a waiting query holds; dropped however the query ends.
 struct End {
     port: Rc<Port>,
     place: Option<Place>,
@@ -230,20 +234,20 @@ impl Drop for End {
     }
 }
 
-/// An IPv4 client of a socket for both families is an IPv4 client.
+/// Returns an IPv4 client of a dual-stack socket as an IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 //----------- Replies --------------------------------------------------------
 
-/// Replies that are to be sent.
+/// Replies to be sent.
 #[derive(Default)]
 struct Outbox {
     writer: Writer,
     bytes: Vec<u8>,
     parcels: Vec<(Range<usize>, Envelope)>,
-    /// Of the queries that had to wait.
+    /// The places of queries that had to wait.
     places: Vec<Place>,
 }
 
@@ -251,7 +255,7 @@ struct Outbox {
 #[derive(Clone, Copy)]
 struct Envelope {
     peer: SocketAddr,
-    /// The address that it comes from; `None` leaves it to the kernel.
+    /// The address it is sent from; `None` leaves it to the kernel.
     source: Option<IpAddr>,
 }
 
@@ -262,7 +266,7 @@ impl Outbox {
         self.parcels.push((start..start + len, to));
     }
 
-    /// Sends everything; a datagram that cannot be sent to its client is left to the client's retry.
+    /// Sends everything. A datagram that cannot be sent is dropped: the client will retry.
     async fn send(&mut self, port: &Port) {
         let mut done = 0;
         while done < self.parcels.len() {
@@ -282,8 +286,8 @@ impl Outbox {
         self.bytes.shrink_to(GATHER);
     }
 
-    /// Sends a batch from the parcel at `done` on; returns how many went. Apart from the waiting, so that no task
-    /// carries the batch.
+    /// Sends a batch that starts with the parcel at `done`; returns how many were sent. It is
+    /// separate from the waiting, so that no task carries the batch.
     fn send_some(&self, port: &Port, done: usize) -> std::io::Result<usize> {
         let parcels = &self.parcels[done..self.parcels.len().min(done + BATCH)];
         let mut batch = [Transmit { bytes: &[], peer: port.own, source: None }; BATCH];
@@ -305,7 +309,7 @@ mod tests {
         let own = socket.local_addr().expect("bound");
         let socket = registered(socket, Interest::READABLE).expect("registered");
         let port = Port { socket, own, wildcard: false, outbox: RefCell::default(), news: Notify::new() };
-        // The same socket is registered a second time, for as long as it takes.
+        // The same socket is registered a second time, while it waits.
         for _ in 0..2 {
             port.has_room().await.expect("there is room");
         }

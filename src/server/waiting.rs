@@ -1,10 +1,12 @@
-//! Places for queries that wait, and who may have how many of them.
+//! Places for queries that wait, and how they are shared.
 //!
-//! A query that waits holds memory for as long as another server takes to answer, so a worker has a number of places.
-//! Neither one client nor one cause may take them all: an address that asks for names that nobody answers, or questions
-//! for a cluster whose data have not come yet, would keep all others out. The rule for both: nobody holds more than
-//! [`SHARE`] times as many places as are free. So one client alone may have three quarters of them, two at the same
-//! time may have three sevenths each, and what is over is there for the next one. It says nothing as long as few wait.
+//! A waiting query holds memory until another server answers, so a worker has a limited number of
+//! places. Neither one client nor one cause may take all of them: an address that asks for names
+//! that no server answers, or questions for a cluster whose data have not arrived yet, would block
+//! all others. One rule covers both: none of them holds more than [`SHARE`] times as many places as
+//! are free. So one client alone may have three quarters of the places, two at the same time may
+//! have three sevenths each, and the rest is left for the next one. The rule has no effect while
+//! few queries wait.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,10 +15,10 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
-/// A client or a plugin may hold so many times as many places as are free.
+/// A client or a plugin may hold this many times as many places as are free.
 const SHARE: usize = 3;
 
-/// Octets of a message that one place has room for; a longer one takes several.
+/// Octets of a message that fit in one place; a longer message takes several.
 const OCTETS: usize = 512;
 
 /// The places of one worker.
@@ -28,13 +30,14 @@ pub(super) struct Waiting {
 #[derive(Default)]
 struct Taken {
     all: usize,
-    /// By the plugin that waits. There are few.
+    /// Places by the plugin that waits. There are few plugins.
     plugins: Vec<(&'static str, usize)>,
-    /// By client and plugin (its index above): a client that floods the one can still ask the other.
+    /// Places by client and plugin (its index above): a client that floods one plugin can still ask
+    /// another.
     clients: HashMap<(IpAddr, usize), usize, RandomState>,
 }
 
-/// Places of one query; given back when it is dropped.
+/// The places of one query, freed on drop.
 pub(super) struct Place {
     waiting: Rc<Waiting>,
     client: IpAddr,
@@ -43,18 +46,18 @@ pub(super) struct Place {
 }
 
 impl Waiting {
-    /// So many places.
+    /// Returns this many places, all free.
     pub(super) fn new(places: usize) -> Self {
         Self { places, taken: RefCell::default() }
     }
 
-    /// How many places are taken.
+    /// Returns how many places are taken.
     pub(super) fn taken(&self) -> usize {
         self.taken.borrow().all
     }
 
-    /// Places for a query of `octets` from `client` that `plugin` makes wait; `None` if its client or its plugin has
-    /// its share, or if there are not enough.
+    /// Takes places for a query of `octets` from `client` that waits in `plugin`. Returns `None` if
+    /// the client or the plugin has its share, or if too few are free.
     pub(super) fn place(self: &Rc<Self>, client: IpAddr, plugin: &'static str, octets: usize) -> Option<Place> {
         let size = 1 + octets / OCTETS;
         let taken = &mut *self.taken.borrow_mut();
@@ -101,7 +104,7 @@ mod tests {
         std::net::Ipv4Addr::from(0x0A00_0000 + last).into()
     }
 
-    /// As many places as a client can have for questions of 40 octets.
+    /// Takes all places that a client can have for questions of 40 octets.
     fn all(waiting: &Rc<Waiting>, client: u32, plugin: &'static str) -> Vec<Place> {
         std::iter::from_fn(|| waiting.place(address(client), plugin, 40)).collect()
     }
@@ -111,7 +114,7 @@ mod tests {
         let waiting = Rc::new(Waiting::new(10_000));
         let first = all(&waiting, 1, "a");
         assert_eq!(first.len(), 7_500);
-        // Its own questions for something else, and those of others.
+        // It can still ask other questions, and so can others.
         assert!(waiting.place(address(1), "b", 40).is_some());
         assert!(all(&waiting, 2, "b").len() > 1_000);
         drop(first);
@@ -135,7 +138,7 @@ mod tests {
         let mut held: Vec<Vec<Place>> = (0..10).map(|_| Vec::new()).collect();
         for _ in 0..1_000 {
             for (client, held) in held.iter_mut().enumerate() {
-                // Of three causes, so that the clients' shares are what is seen.
+                // Several causes, so that only the clients' shares limit them.
                 held.extend(waiting.place(address(client as u32), ["a", "b", "c", "d"][client % 4], 40));
             }
         }

@@ -1,6 +1,6 @@
-//! A worker: one thread for each core, with sockets and a runtime of its own.
+//! A worker: one thread for each core, with its own sockets and runtime.
 //!
-//! A query stays with the worker that received it. What workers share is one pointer to what is live.
+//! A query stays with the worker that received it. Workers share one pointer to what is live.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -31,14 +31,14 @@ use crate::host::{files, log};
 /// Queries of one worker that may wait for another server's answer.
 const WAITING: usize = 10_000;
 
-/// Connections that the process may have at once, over all workers; and what a worker may have at least.
+/// Connections that the process may have at once, over all workers; and the minimum for a worker.
 const CONNECTIONS: (usize, usize) = (4096, 16);
 
-/// Connections that a worker may have however few files the process may have open.
+/// Connections that a worker may always have, however few files the process may open.
 const FILES: usize = 4;
 
-/// Octets that connections may hold at once, over all workers, and what those of one worker may hold at least: messages
-/// that are not complete, and replies that clients have not taken, in our memory or in the kernel's.
+/// Octets that connections may hold at once, over all workers, and the minimum for one worker. They
+/// are incomplete messages, and replies that clients have not read, in our memory or the kernel's.
 const HELD: (usize, usize) = (6 << 20, 512 << 10);
 
 static SHED: Family = Family {
@@ -63,25 +63,25 @@ static FAILED_HANDSHAKES: Family = Family {
     labels: &[],
 };
 
-/// How long nobody must have asked for clients to count as gone.
+/// Time without any query after which clients count as gone.
 const QUIET: Duration = Duration::from_secs(1);
 
 //----------- Live -----------------------------------------------------------
 
-/// What is served right now, by the number of the door that a query came through.
+/// What is served now, by the number of the door that a query came through.
 #[derive(Default)]
 pub(super) struct Live {
-    /// Nothing at a door that is closed.
+    /// `None` for a closed door.
     pub(super) listeners: Vec<Option<Arc<Listener>>>,
     /// The address of each door.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Who has served a door that was open until now, and is there until the workers have closed it.
+    /// The last listener of each closed door, which lives until the workers have closed the door.
     pub(super) last: Vec<Weak<Listener>>,
 }
 
 impl Live {
-    /// The listener that now serves `address`, whichever door it has: the most specific one. With a transport, one that
-    /// speaks it.
+    /// Returns the listener that now serves `address`, through any door: the most specific one.
+    /// With a transport, only listeners for that transport count.
     pub(super) fn heir(&self, address: SocketAddr, transport: Option<Transport>) -> Option<&Arc<Listener>> {
         let open = self.listeners.iter().zip(&self.addresses);
         let ranked = open.filter_map(|(listener, door)| Some((listen::rank(*door, address)?, listener.as_ref()?)));
@@ -89,8 +89,9 @@ impl Live {
         fitting.max_by_key(|(rank, _)| *rank).map(|(_, listener)| listener)
     }
 
-    /// The listener for a connection to `address` that came through this door, possibly before a reload. With a transport,
-    /// one that speaks it: a connection cannot change from plain to TLS.
+    /// Returns the listener for a connection to `address` that came through this door, possibly
+    /// before a reload. With a transport, only listeners for it count: a connection cannot change
+    /// from plain to TLS.
     pub(super) fn of_stream(
         &self,
         door: usize,
@@ -102,13 +103,13 @@ impl Live {
         fitting.or_else(|| self.heir(address, transport))
     }
 
-    /// The listener for what is left at a door that is closed.
+    /// Returns the listener for what is left at a closed door.
     pub(super) fn last_of(&self, door: usize) -> Option<Arc<Listener>> {
         self.last.get(door).and_then(Weak::upgrade)
     }
 }
 
-/// What all workers see.
+/// What all workers share.
 pub(super) struct Shared {
     /// Swapped as a whole when a configuration goes live.
     pub(super) live: ArcSwap<Live>,
@@ -116,16 +117,16 @@ pub(super) struct Shared {
     pub(super) shed: Counter,
     /// Connections that were closed to make room.
     pub(super) evicted: Evicted,
-    /// Times that a connection was not read any further.
+    /// Times that reading from a connection was paused.
     pub(super) paused: Counter,
     /// TLS handshakes that failed.
     pub(super) failed_handshakes: Counter,
-    /// What the connections of one worker may have.
+    /// What the connections of one worker may use.
     pub(super) limits: Limits,
-    /// Connections that all workers have.
+    /// Connections of all workers together.
     pub(super) open: AtomicUsize,
     workers: usize,
-    /// How often to say that connections cannot be accepted.
+    /// Limits how often refused connections are logged.
     pub(super) refused: Repeats,
 }
 
@@ -138,7 +139,7 @@ pub(super) struct Evicted {
 }
 
 impl Shared {
-    /// What so many workers see; nothing is live yet.
+    /// Returns the shared state of this many workers; nothing is live yet.
     pub(super) fn new(metrics: &Metrics, workers: usize) -> Self {
         let evicted = |reason| metrics.counter(&EVICTED, &[reason]);
         let share = |(all, least): (usize, usize)| (all / workers).max(least);
@@ -160,7 +161,7 @@ impl Shared {
         }
     }
 }
-/// Whether a door is to close: the listener that answers what has arrived there.
+/// Set when a door is to close: the listener that answers what has arrived there.
 pub(super) type Closing = Option<Arc<Listener>>;
 
 //----------- Worker ---------------------------------------------------------
@@ -170,20 +171,20 @@ pub(super) struct Worker {
     commands: mpsc::UnboundedSender<Command>,
 }
 
-/// What a worker can be told.
+/// A command to a worker.
 pub(super) enum Command {
     /// Serve this socket as the door with this number.
     Open(usize, Ear),
     /// Stop serving a door, once this listener has answered what has arrived there.
     Close(usize, Arc<Listener>),
-    /// Go on, and tell when nobody has asked for a second.
+    /// Go on, and report when no client has asked for a second.
     Linger(oneshot::Sender<()>),
-    /// Stop serving all doors; tell when what has arrived is answered.
+    /// Stop serving all doors; report when what has arrived is answered.
     Drain(oneshot::Sender<()>),
 }
 
 impl Worker {
-    /// Starts the worker with this number, from 0.
+    /// Starts the worker with this number, counted from 0.
     ///
     /// # Errors
     /// The thread or its runtime cannot be made.
@@ -192,8 +193,9 @@ impl Worker {
         let failed = |source| Error::Io { what: format!("start worker {number}"), source };
         let (started, has_started) = std::sync::mpsc::sync_channel(1);
         let work = move || {
-            // It cannot leave its thread. All tasks stand in one queue: with a `LocalSet` inside of a runtime there are two,
-            // and the kernel is asked once more on the way from one to the other.
+            // The runtime cannot leave its thread. It keeps all tasks in one queue. A `LocalSet`
+            // inside a runtime has a second queue, and the step between them asks the kernel once
+            // more.
             let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started.send(Err(error))),
@@ -209,7 +211,7 @@ impl Worker {
         Ok(Self { commands })
     }
 
-    /// Tells the worker something. A worker that is gone hears nothing.
+    /// Sends a command to the worker. A worker that has ended ignores it.
     pub(super) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
     }
@@ -221,7 +223,7 @@ pub(super) struct Local {
     pub(super) connections: Connections,
     pub(super) shifts: Shifts,
     waiting: Rc<Waiting>,
-    /// Held for each socket that closes, until it is read to its end.
+    /// Held for each closing socket until it is read to its end.
     pub(super) settling: Rc<()>,
     /// When a client last asked.
     heard: Cell<Instant>,
@@ -235,14 +237,15 @@ impl Local {
         Self { shared, connections, shifts, waiting, settling, heard: Cell::new(Instant::now()) }
     }
 
-    /// Lets connections have no more files than everything else leaves them, as of now.
+    /// Limits connections to the files that everything else leaves free now.
     pub(super) fn count_files(&self) {
         let shared = &self.shared;
         let files = files::for_connections(shared.open.load(Ordering::Relaxed));
         self.connections.restrict(shared.limits, (files / shared.workers).max(FILES));
     }
 
-    /// Room for a query that has to wait, or `None` if there is none for its client, for the plugin that waits, or at all.
+    /// Returns a place for a query that has to wait, or `None` if its client or its plugin has its
+    /// share, or if none is free.
     pub(super) fn place(&self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
         let place = self.waiting.place(query.client.peer.ip(), pending.waits_in(), query.packet().len());
         if place.is_none() {
@@ -251,12 +254,12 @@ impl Local {
         place
     }
 
-    /// Somebody asks, at this time.
+    /// Notes the time of a query.
     pub(super) fn hear(&self, now: Instant) {
         self.heard.set(now);
     }
 
-    /// Waits until nobody has asked for a second.
+    /// Waits until no client has asked for a second.
     async fn silence(&self) {
         loop {
             let quiet_since = self.heard.get().elapsed();
@@ -271,7 +274,7 @@ impl Local {
         self.waiting.taken() == 0 && Rc::strong_count(&self.settling) == 1 && self.connections.are_quiet()
     }
 
-    /// How many places for queries that wait are taken.
+    /// Returns how many places for waiting queries are taken.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.taken()
@@ -315,7 +318,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
                 }
                 let local = local.clone();
                 tokio::task::spawn_local(async move {
-                    // The loops read what has arrived when they notice that they are to close.
+                    // The loops read what has arrived when they notice that they have to close.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     local.connections.close_when_quiet();
                     while !local.is_idle() {

@@ -4,15 +4,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// Octets of encrypted replies that TLS may keep for a client that does not read.
+/// Octets of encrypted replies that TLS may buffer for a client that does not read.
 pub(super) const SEALED: usize = 16 << 10;
 
-/// A stream of octets, as a session needs it.
+/// A stream of octets for a session.
 pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin {
-    /// Octets that it may keep before they come to the kernel.
+    /// Octets that it may buffer before they reach the kernel.
     const KEEPS: usize;
 
-    /// Lets the end of the connection drop what the client has not read. Otherwise the kernel would go on offering it.
+    /// Discards what the client has not read when the connection ends. Otherwise the kernel would
+    /// keep sending it.
     fn abort(&self);
 }
 

@@ -1,4 +1,5 @@
-//! The connections of one worker: how many, who goes when there are too many, and what they hold together.
+//! The connections of one worker: how many, which is closed when there are too many, and what they
+//! hold.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,16 +16,16 @@ use tokio::time::Instant;
 use super::super::sys;
 use super::super::worker::Local;
 
-/// TLS handshakes of one worker that may be under way; with more, the oldest is given up.
+/// TLS handshakes that one worker runs at once; beyond this, the oldest is given up.
 const HALF_OPEN: usize = 256;
 
-/// Octets that are too few for a connection to be closed because all connections together hold too many.
+/// A connection that holds no more octets than this is not closed when all together hold too many.
 const LITTLE: usize = 4096;
 
-/// What the connections of a worker may have.
+/// Limits for the connections of one worker.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server) struct Limits {
-    /// How many there may be.
+    /// Number of connections.
     pub(in crate::server) connections: usize,
     /// Octets that they may hold together.
     pub(in crate::server) held: usize,
@@ -33,44 +34,44 @@ pub(in crate::server) struct Limits {
 /// The connections of one worker.
 pub(in crate::server) struct Connections {
     limits: Cell<Limits>,
-    /// In no order; each knows its index.
+    /// Unordered; each connection knows its index.
     all: RefCell<Vec<Rc<Connection>>>,
-    /// How many are not given up.
+    /// Number of connections that are not given up.
     count: Cell<usize>,
-    /// The same by address.
+    /// The same, by address.
     clients: RefCell<HashMap<IpAddr, usize, RandomState>>,
     half_open: Cell<usize>,
-    /// What all hold together.
+    /// Octets that all hold together.
     held: Cell<usize>,
 }
 
-/// What others may know of a connection.
+/// The shared state of one connection.
 pub(super) struct Connection {
     client: IpAddr,
-    /// The socket, to ask the kernel what it holds; open for as long as the connection is a member.
+    /// The socket, to ask the kernel what it holds; open while the connection is a member.
     socket: RawFd,
     index: Cell<usize>,
-    /// When something last happened: it opened, a message began or ended, a reply was ready or was read.
+    /// When it was last active: it opened, a message began or ended, a reply was ready or was read.
     pub(super) active: Cell<Instant>,
     /// Queries whose replies are not ready, or are ready and wait for room.
     pub(super) in_flight: Cell<usize>,
-    /// Whole messages are not answered, or replies are not written.
+    /// Complete messages are unanswered, or replies are unwritten.
     pub(super) busy: Cell<bool>,
-    /// Since when its client has been reading the replies that it reads now.
+    /// Since when the client has been reading the current replies.
     pub(super) reading_since: Cell<Instant>,
-    /// Octets in our buffers, in replies that wait for room in them, and in the kernel.
+    /// Octets in our buffers, in replies that wait for room there, and in the kernel.
     buffered: Cell<usize>,
     late: Cell<usize>,
     in_kernel: Cell<usize>,
     half_open: Cell<bool>,
     pub(super) closing: Cell<bool>,
     given_up: Cell<bool>,
-    /// It has ended and is no member any more.
+    /// It has ended and is no longer a member.
     ended: Cell<bool>,
     pub(super) wake: Notify,
 }
 
-/// A connection's membership: it ends when this is dropped.
+/// A connection's membership, which ends on drop.
 pub(super) struct Member {
     local: Rc<Local>,
     connection: Rc<Connection>,
@@ -90,22 +91,22 @@ impl Connections {
         }
     }
 
-    /// Lets there be fewer connections, if this is fewer than there may be.
+    /// Reduces the number of connections to `connections` if that is below the limit.
     pub(in crate::server) fn restrict(&self, limits: Limits, connections: usize) {
         self.limits.set(Limits { connections: limits.connections.min(connections), ..limits });
     }
 
-    /// Whether every query that has come is answered, and every reply written.
+    /// Returns whether every query is answered and every reply written.
     pub(in crate::server) fn are_quiet(&self) -> bool {
         self.all.borrow().iter().all(|connection| connection.is_quiet() || connection.given_up.get())
     }
 
-    /// Lets every connection end as soon as its queries are answered.
+    /// Makes every connection end as soon as its queries are answered.
     pub(in crate::server) fn close_when_quiet(&self) {
         self.all.borrow().iter().for_each(|connection| connection.close());
     }
 
-    /// Takes a connection in. If there are too many, another one goes.
+    /// Adds a connection. If there are too many, another one is given up.
     pub(super) fn join(local: &Rc<Local>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
         if this.count.get() >= this.limits.get().connections && this.make_room() {
@@ -136,13 +137,13 @@ impl Connections {
         Member { local: local.clone(), connection }
     }
 
-    /// Whether a connection that was given up has not ended yet.
+    /// Returns whether a connection that was given up has not ended yet.
     pub(super) fn are_ending(&self) -> bool {
         self.all.borrow().len() > self.count.get()
     }
 
-    /// Gives up one connection of the address that has most: the one that has been idle for longest, or if none is idle,
-    /// the one to which nothing has happened for longest. Returns whether there was one.
+    /// Gives up one connection of the address that has most: the one idle for longest or, if none
+    /// is idle, the one inactive for longest. Returns whether there was one.
     pub(super) fn make_room(&self) -> bool {
         let oldest = {
             let (all, clients) = (self.all.borrow(), self.clients.borrow());
@@ -161,7 +162,7 @@ impl Connections {
         }
     }
 
-    /// It counts no more.
+    /// Removes a connection from all counts.
     fn forget(&self, connection: &Connection) {
         self.count.set(self.count.get() - 1);
         let mut clients = self.clients.borrow_mut();
@@ -177,8 +178,8 @@ impl Connections {
         connection.in_kernel.take();
     }
 
-    /// Notes that a connection holds so many octets in one of its three counts. If all hold too many, those whose clients
-    /// read slowest are given up; returns how many.
+    /// Notes that a connection holds `octets` in one of its three counts. If all hold too many, the
+    /// connections with the slowest readers are given up. Returns how many.
     fn hold(&self, connection: &Connection, count: &Cell<usize>, octets: usize) -> u64 {
         if connection.given_up.get() || connection.ended.get() {
             return 0;
@@ -189,7 +190,7 @@ impl Connections {
         while self.held.get() > self.limits.get().held
             && let Some(slowest) = self.slowest()
         {
-            // What the kernel holds is known from the last write, and the client may have read since.
+            // The kernel's count dates from the last write, and the client may have read since.
             let in_kernel = sys::unsent(slowest.socket).min(slowest.in_kernel.get());
             let read = slowest.in_kernel.replace(in_kernel) - in_kernel;
             self.held.set(self.held.get() - read);
@@ -203,20 +204,21 @@ impl Connections {
         given_up
     }
 
-    /// The connection whose client has taken longest for what it reads now, of those that hold more than a little.
+    /// Returns the connection whose client has taken longest for its current replies, of those that
+    /// hold more than `LITTLE`.
     fn slowest(&self) -> Option<Rc<Connection>> {
         let all = self.all.borrow();
         let holders = all.iter().filter(|one| !one.given_up.get() && one.held() > LITTLE);
         holders.min_by_key(|one| one.reading_since.get()).cloned()
     }
 
-    /// Octets that all connections hold.
+    /// Returns the octets that all connections hold.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.held.get()
     }
 
-    /// How many connections there are that are not given up.
+    /// Returns the number of connections that are not given up.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.count.get()
@@ -226,7 +228,7 @@ impl Connections {
 //----------- Connection -----------------------------------------------------
 
 impl Connection {
-    /// Lets it end as soon as its queries are answered.
+    /// Makes it end as soon as its queries are answered.
     pub(super) fn close(&self) {
         self.closing.set(true);
         self.wake.notify_one();
@@ -248,30 +250,30 @@ impl Connection {
 //----------- Member ---------------------------------------------------------
 
 impl Member {
-    /// Another hold of the same connection, for a query that waits.
+    /// Returns another reference to the connection, for a query that waits.
     pub(super) fn connection(&self) -> Rc<Connection> {
         self.connection.clone()
     }
 
-    /// Notes what its buffers take.
+    /// Notes the size of its buffers.
     pub(super) fn buffers(&self, octets: usize) {
         hold(&self.local, &self.connection, &self.connection.buffered, octets);
     }
 
-    /// Notes what the kernel has not sent, or its client has not acknowledged; returns it.
+    /// Notes the octets that are unsent or unacknowledged in the kernel; returns them.
     pub(super) fn look_into_kernel(&self) -> usize {
         let octets = sys::unsent(self.connection.socket);
         hold(&self.local, &self.connection, &self.connection.in_kernel, octets);
         octets
     }
 
-    /// Notes that a reply is taken out of those that wait for room.
+    /// Notes that a reply no longer waits for room.
     pub(super) fn takes(&self, octets: usize) {
         let late = &self.connection.late;
         hold(&self.local, &self.connection, late, late.get().saturating_sub(octets));
     }
 
-    /// Notes that a TLS handshake begins, and gives up the oldest one if there are too many.
+    /// Notes that a TLS handshake begins. If there are too many, the oldest is given up.
     pub(super) fn begin_handshake(&self) {
         let connections = &self.local.connections;
         connections.half_open.set(connections.half_open.get() + 1);
@@ -286,7 +288,7 @@ impl Member {
         }
     }
 
-    /// Notes that it is over.
+    /// Notes that the handshake has ended.
     pub(super) fn end_handshake(&self) {
         let half_open = &self.local.connections.half_open;
         if self.connection.half_open.take() {
@@ -296,7 +298,7 @@ impl Member {
     }
 }
 
-/// Notes that a reply of so many octets waits for room in the buffers of its connection.
+/// Notes that a reply of `octets` waits for room in the buffers of its connection.
 pub(super) fn wait_for_room(local: &Local, connection: &Connection, octets: usize) {
     hold(local, connection, &connection.late, connection.late.get() + octets);
 }

@@ -1,13 +1,15 @@
-//! Streams: messages with their length in front, over TCP or inside of TLS, answered in whatever order the answers
-//! come.
+//! Streams: messages with a length prefix, over TCP or TLS, answered in the order in which answers
+//! are ready.
 //!
-//! A client decides what it sends, how fast, and whether it reads. What it can make the worker hold and do has bounds:
+//! A client decides what it sends, how fast, and whether it reads. Limits apply to what it makes
+//! the worker hold and do:
 //!
-//! - [`session`]: one connection. Messages are answered one by one, a slice at a time ([`Shifts`](super::shifts)), and only
-//!   while the replies that the client has not read are few
+//! - [`session`]: one connection. Messages are answered one by one, a slice at a time
+//!   ([`Shifts`](super::shifts)), while few replies are unread
 //! - [`carrier`]: TCP, or TLS on TCP
-//! - [`output`]: those replies, and how fast they have to be read
-//! - [`connections`]: all of a worker. Who goes when there are too many, or when they hold too much
+//! - [`output`]: those replies, and how fast the client has to read them
+//! - [`connections`]: all connections of a worker, and which one is closed when there are too many
+//!   or they hold too much
 
 mod carrier;
 mod connections;
@@ -34,17 +36,19 @@ use crate::chain::{Client, Proto};
 use crate::error::{is_out_of_files, words};
 use crate::host::log;
 
-/// How long a connection may take from its first packet to where it can be accepted, when its door closes.
+/// How long a connection may take from its first packet to being accepted when its door closes.
 const ON_THEIR_WAY: Duration = Duration::from_secs(1);
 
-/// Connections that are accepted in a row; then the worker looks for datagrams.
+/// Connections accepted in a row before the worker looks for datagrams.
 const ROW: usize = 16;
 
-/// Octets that the kernel may hold for a connection, to be read and to be sent; it takes each twice. A client that does not
-/// read, or that sends faster than it is served, holds no more than this. Replies of 64 KiB go in a few steps.
+/// Octets that the kernel is asked to buffer for a connection, for reading and for writing; it
+/// doubles both. A client that does not read, or that sends faster than it is served, holds no more
+/// than this. Replies of 64 KiB go in a few steps.
 const BUFFERS: (usize, usize) = (16 << 10, 32 << 10);
 
-/// Tells that connections cannot be accepted, which is for lack of files. That a client did not wait is its own affair.
+/// Logs that connections cannot be accepted, for lack of files. Clients that left early are
+/// ignored.
 fn tell_refused(local: &Local, error: &io::Error) {
     if !is_out_of_files(error) {
         return;
@@ -56,7 +60,7 @@ fn tell_refused(local: &Local, error: &io::Error) {
 
 /// Accepts connections until the door closes, and those that were on their way then.
 pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut closing: watch::Receiver<Closing>) {
-    // Connections have what their listener has.
+    // Connections inherit the listener's buffer sizes.
     let _ = SockRef::from(&ear).set_recv_buffer_size(BUFFERS.0);
     let _ = SockRef::from(&ear).set_send_buffer_size(BUFFERS.1);
     let Ok(ear) = tokio::net::TcpListener::from_std(ear) else { return };
@@ -87,7 +91,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut 
     }
 }
 
-/// Waits until accepting is worth another try: without files, until a connection has gone.
+/// Waits until accepting is worth another try; without files, until a connection has ended.
 async fn has_failed(local: &Local, error: &io::Error) {
     let connections = &local.connections;
     let out_of_files = is_out_of_files(error);
@@ -98,11 +102,11 @@ async fn has_failed(local: &Local, error: &io::Error) {
         return yield_now().await;
     }
     tell_refused(local, error);
-    // Give the others time to end.
+    // Connections get time to end.
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-/// Begins to serve a connection.
+/// Starts serving a connection.
 fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
     let here = stream.local_addr().unwrap_or(peer);

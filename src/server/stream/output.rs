@@ -1,4 +1,4 @@
-//! Replies on their way to one client: framed, bounded, and to be read within a time.
+//! Replies to one client before they are sent: framed, bounded, and with a time limit for reading.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -7,20 +7,21 @@ use tokio::time::Instant;
 
 use crate::wire::write::Writer;
 
-/// Octets that may be unread before nothing more is answered; with the last message it is twice as much at most.
+/// Unread octets at which answering pauses; with the last message, they are twice as many at most.
 pub(super) const UNREAD: usize = 62 << 10;
 
-/// Octets that are handed to the kernel, or encrypted, at once.
+/// Octets handed to the kernel, or encrypted, at once.
 const CHUNK: usize = 32 << 10;
 
-/// How long a client may take to read what there is, or [`STINT`] of it.
+/// How long a client may take to read all pending replies, or [`STINT`] of them.
 pub(super) const READ: Duration = Duration::from_secs(5);
 
-/// Octets of a stint: a client that takes longer than [`READ`] for as many is let go, so that one that reads octet by
-/// octet does not hold a connection and its buffers for ever.
+/// Octets of a stint. A client that takes longer than [`READ`] for so many is disconnected, so that
+/// reading octet by octet does not hold a connection and its buffers for ever.
 const STINT: usize = 64 << 10;
 
-/// Buffers that a thread keeps for the next connection that has replies to write, and octets that each may have.
+/// Spare buffers that a thread keeps for connections with replies to write, and the size limit of
+/// each.
 const SPARE: (usize, usize) = (4, 128 << 10);
 
 thread_local! {
@@ -28,13 +29,14 @@ thread_local! {
     static WRITER: RefCell<Writer> = RefCell::default();
 }
 
-/// The replies of one connection that are not handed over yet. Without any it has no buffer: most connections are idle.
+/// The replies of one connection that are not yet handed over. It has no buffer while it is empty,
+/// since most connections are idle.
 #[derive(Default)]
 pub(super) struct Output {
     bytes: Vec<u8>,
-    /// Octets may be left in a buffer between this one and the kernel's.
+    /// Octets may be in a buffer between this one and the kernel's.
     unflushed: bool,
-    /// When the client began to read the stint that it reads now, and what it has read of it.
+    /// When the client began to read the current stint, and how much of it is read.
     stint: Option<(Instant, usize)>,
 }
 
@@ -51,22 +53,23 @@ impl Output {
         self.stint.get_or_insert((now, 0));
     }
 
-    /// Whether the client has to read before anything more is answered.
+    /// Returns whether the client has to read before more is answered.
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() >= UNREAD
     }
 
-    /// Whether everything is handed to the kernel.
+    /// Returns whether everything is handed to the kernel.
     pub(super) fn is_done(&self) -> bool {
         self.bytes.is_empty() && !self.unflushed
     }
 
-    /// What to hand over next; empty if the rest only has to be flushed.
+    /// Returns what to hand over next; empty if the rest only has to be flushed.
     pub(super) fn chunk(&self) -> &[u8] {
         &self.bytes[..self.bytes.len().min(CHUNK)]
     }
 
-    /// So many octets are taken. `buffers` says whether they may not have come to the kernel yet.
+    /// Notes that `octets` were taken. `buffers` says whether they may not have reached the kernel
+    /// yet.
     pub(super) fn has_written(&mut self, octets: usize, buffers: bool, now: Instant) {
         self.unflushed = buffers && octets > 0;
         self.bytes.drain(..octets);
@@ -83,12 +86,12 @@ impl Output {
         };
     }
 
-    /// Since when the client has been reading its stint; `None` if there is nothing to be read.
+    /// Returns since when the client has been reading its stint, or `None` if nothing is pending.
     pub(super) fn since(&self) -> Option<Instant> {
         self.stint.map(|(since, _)| since)
     }
 
-    /// Octets of memory that it takes.
+    /// Returns the octets of memory in use.
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }

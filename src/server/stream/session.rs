@@ -26,17 +26,19 @@ use crate::server::waiting::Place;
 use crate::server::worker::Local;
 use crate::wire::write::Writer;
 
-/// How long a client may take from the first octet of a message to its last, or to send its first message.
+/// How long a client may take from the first octet of a message to its last, or to send its first
+/// message.
 pub(super) const MESSAGE: Duration = Duration::from_secs(3);
 
 /// How long a connection may be idle (RFC 7766 section 6.2.3 asks for seconds).
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 
-/// Queries of one connection that may wait at once, or whose replies may wait for room; then reading pauses.
+/// Queries of one connection that may wait, or whose replies may wait for room, before reading
+/// pauses.
 pub(super) const IN_FLIGHT: usize = 128;
 
-/// Octets of the buffer for messages: while a connection is idle, and for a client that sends many at once. A longer
-/// message has what it needs.
+/// Octets of the message buffer: for an idle connection, and for a client that sends many at once.
+/// A longer message gets the room it needs.
 const INPUT: (usize, usize) = (512, 4096);
 
 /// Octets that may be left to the kernel when a connection ends.
@@ -47,7 +49,7 @@ const LEFT: usize = 4096;
 /// One connection with its buffers.
 pub(super) struct Session {
     local: Rc<Local>,
-    /// The door it came through, and the listener that has served it last.
+    /// The door it came through, and the listener that last served it.
     door: (usize, Arc<Listener>),
     client: Client,
     member: Member,
@@ -55,14 +57,15 @@ pub(super) struct Session {
     output: Output,
     late: mpsc::UnboundedSender<Late>,
     replies: mpsc::UnboundedReceiver<Late>,
-    /// The client will send nothing more that counts.
+    /// The client sends nothing more that counts.
     half_closed: bool,
     asked_before: bool,
-    /// Nothing more is read because the client does not read: counted once, until it has read everything.
+    /// Reading is paused because the client does not read: counted once until everything is read.
     paused: Cell<bool>,
 }
 
-/// The end of a query that had to wait. It is in flight until there is room for its reply, and holds its place.
+/// A waiting query that has finished. It is in flight, and holds its place, until its reply has
+/// room.
 struct Late {
     query: Box<Query<'static>>,
     reply: Option<Reply>,
@@ -70,9 +73,9 @@ struct Late {
     _place: Place,
 }
 
-/// What a session waits for.
+/// An event that a session waits for.
 enum Event {
-    /// There are messages to be answered.
+    /// Messages can be answered.
     Work,
     Read(usize),
     Written(io::Result<usize>),
@@ -86,7 +89,7 @@ enum Event {
 enum End {
     /// Everything was answered.
     Done,
-    /// At once.
+    /// Without sending the rest.
     Abort,
 }
 
@@ -108,7 +111,7 @@ impl Session {
         }
     }
 
-    /// Makes a TLS stream out of a connection, or returns `None` if the client fails or is given up.
+    /// Makes a TLS stream of a connection. Returns `None` if the client fails or is given up.
     pub(super) async fn shake_hands(
         &self,
         config: Arc<ServerConfig>,
@@ -128,7 +131,7 @@ impl Session {
         Some(secured)
     }
 
-    /// Serves the connection until it ends: by the client, by a limit, or because the server stops.
+    /// Serves the connection until the client, a limit or a server shutdown ends it.
     pub(super) async fn run(mut self, stream: impl Carrier) {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let end = self.serve(&mut reader, &mut writer).await;
@@ -138,8 +141,8 @@ impl Session {
         }
     }
 
-    /// Ends a connection so that the client has everything. Returns `None` if it does not read what is left: the kernel
-    /// would go on offering it for minutes, and hold it meanwhile.
+    /// Ends a connection after the client has received everything. Returns `None` if the client
+    /// does not read the rest, which the kernel would otherwise hold and keep sending for minutes.
     async fn part(&self, stream: &mut impl Carrier) -> Option<()> {
         let parted = async {
             stream.shutdown().await.ok()?;
@@ -193,7 +196,7 @@ impl Session {
                     return End::Abort;
                 }
                 Event::Timeout if is_quiet => return End::Done,
-                // The client waits for us, not we for it; but what it left unfinished stays so.
+                // The client waits for our replies; a message it left unfinished stays unfinished.
                 Event::Timeout => self.half_closed = true,
             }
         }
@@ -235,13 +238,13 @@ impl Session {
             }
         };
         if between && matches!(event, Event::Read(_)) {
-            // The first octet of a message begins its time.
+            // The time of a message starts with its first octet.
             self.member.active.set(Instant::now());
         }
         event
     }
 
-    /// Lets others know what it holds and whether it is idle.
+    /// Updates what others see: what the connection holds, and whether it is idle.
     fn tell(&self, keeps: usize) {
         let is_done = self.output.is_done();
         self.paused.set(self.paused.get() && !is_done);
@@ -255,12 +258,13 @@ impl Session {
 
     //------- Messages -------------------------------------------------------
 
-    /// Whether one more message may be answered: neither replies nor waiting queries are too many.
+    /// Returns whether one more message may be answered: neither replies nor waiting queries are
+    /// too many.
     fn may_answer(&self) -> bool {
         !self.output.is_full() && self.member.in_flight.get() < IN_FLIGHT && !self.member.is_given_up()
     }
 
-    /// The length of the message that the input begins with, its prefix included, as far as that is known.
+    /// Returns the length of the first message in the input with its prefix, if it is known.
     fn message_len(&self) -> Option<usize> {
         let prefix = self.input.first_chunk::<2>()?;
         Some(2 + usize::from(u16::from_be_bytes(*prefix)))
@@ -270,12 +274,12 @@ impl Session {
         self.message_len().is_some_and(|len| self.input.len() >= len)
     }
 
-    /// Octets to read at most.
+    /// Returns how many octets to read at most.
     fn missing(&self) -> u64 {
         (self.message_len().unwrap_or_default().max(INPUT.1) - self.input.len()) as u64
     }
 
-    /// Gives the next read as much room as the last one needed.
+    /// Makes as much room for the next read as the last one needed.
     fn has_read(&mut self, octets: usize) {
         if octets >= INPUT.0 {
             self.input.reserve(INPUT.1.saturating_sub(self.input.len()));
@@ -313,20 +317,20 @@ impl Session {
         serve::serve(message, client, &listener, now.into_std(), &mut Arrival { session: self, now });
     }
 
-    /// Who answers now.
+    /// Returns the listener that answers now.
     fn listener(&mut self) -> Arc<Listener> {
         let live = self.local.shared.live.load();
         let (door, last) = &mut self.door;
         match live.of_stream(*door, self.client.local, Some(last.transport)) {
             Some(listener) if Arc::ptr_eq(listener, last) => {}
             Some(listener) => last.clone_from(listener),
-            // Its address or its protocol is not served any more: this question is the last one.
+            // Its address or its protocol is no longer served: this question is the last one.
             None => self.member.close(),
         }
         last.clone()
     }
 
-    /// Writes the replies that were late, for as long as there is room.
+    /// Writes late replies while there is room.
     fn take_late(&mut self) {
         while !self.output.is_full()
             && let Ok(late) = self.replies.try_recv()
@@ -361,7 +365,7 @@ impl Responder for Arrival<'_> {
         self.session.local.place(query, pending)
     }
 
-    /// Lets a query wait. Its reply comes to the session, and is written when there is room.
+    /// Makes a query wait. The session gets its reply, and writes it when there is room.
     fn wait(&mut self, waiting: Waiting, place: Place) {
         let Session { local, member, late, .. } = &*self.session;
         let (local, connection, late) = (local.clone(), member.connection(), late.clone());
@@ -371,7 +375,7 @@ impl Responder for Arrival<'_> {
             let octets = reply.as_ref().map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
             wait_for_room(&local, &connection, octets);
             connection.active.set(Instant::now());
-            // A session that has ended needs no reply; one that gets none needs to know that nothing is missing.
+            // An ended session needs no reply. A live one is told even if there will be none.
             let _ = late.send(Late { query, reply, octets, _place: place });
         });
     }

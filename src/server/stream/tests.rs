@@ -1,4 +1,4 @@
-//! What one client may make a worker hold and do, with a clock that the tests move.
+//! What one client can make a worker hold and do, with a clock that the tests control.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,8 +28,8 @@ impl Carrier for DuplexStream {
     fn abort(&self) {}
 }
 
-/// A worker that answers `big.test. TXT` with 20,000 octets, asks an upstream that says nothing for `wait.test.`, and
-/// everything else is refused.
+/// A worker that answers `big.test. TXT` with 20,000 octets, forwards `wait.test.` to an upstream
+/// that does not answer, and refuses everything else.
 struct Worker {
     local: Rc<Local>,
     _server: testing::Server,
@@ -67,7 +67,7 @@ impl Worker {
         Self { local, _server: server, _silent: silent }
     }
 
-    /// A connection from an address that ends in `last`.
+    /// Connects from an address that ends in `last`.
     fn connect(&self, last: u8) -> (DuplexStream, JoinHandle<()>) {
         let (client, server) = duplex(KERNEL);
         let peer = std::net::SocketAddr::from(([10, 0, 0, last], 4000));
@@ -90,7 +90,7 @@ fn frame(name: &str, qtype: &str) -> Vec<u8> {
     [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat()
 }
 
-/// Writes for as long as the server reads; returns how many octets it took.
+/// Writes while the server reads; returns how many octets it read.
 async fn push(client: &mut DuplexStream, octets: &[u8]) -> usize {
     let mut taken = 0;
     while taken < octets.len()
@@ -98,7 +98,7 @@ async fn push(client: &mut DuplexStream, octets: &[u8]) -> usize {
     {
         taken += written.expect("open");
     }
-    // The clock moves on when all tasks have nothing left to do.
+    // The clock moves on when all tasks are idle.
     sleep(Duration::from_millis(1)).await;
     taken
 }
@@ -165,7 +165,7 @@ async fn who_reads_has_all_answers_in_order_of_arrival() {
     .await;
 }
 
-/// Octet by octet: something is always read, and it is never enough.
+/// Reads octet by octet: some progress each time, but never enough.
 #[tokio::test(start_paused = true)]
 async fn who_reads_in_drips_does_not_live_for_ever() {
     local(async {
@@ -186,7 +186,7 @@ async fn who_reads_in_drips_does_not_live_for_ever() {
 async fn when_all_hold_too_much_the_slowest_reader_goes() {
     local(async {
         let worker = Worker::with(|shared| shared.limits.held = 1 << 20);
-        // One that reads and asks all the time.
+        // This client reads and asks all the time.
         let (client, busy) = worker.connect(1);
         let (mut reader, mut writer) = tokio::io::split(client);
         spawn_local(async move { while writer.write_all(&frame("big.test.", "TXT")).await.is_ok() {} });
@@ -214,7 +214,8 @@ async fn when_all_hold_too_much_the_slowest_reader_goes() {
 
 //----------- Clients that ask without end -----------------------------------
 
-/// With slices of no length, datagrams are looked for after each answer, however many questions came at once.
+/// With slices of zero length, the worker looks for datagrams after each answer, however many
+/// questions arrived at once.
 #[tokio::test(start_paused = true)]
 async fn datagrams_are_looked_for_between_answers() {
     local(async {
@@ -246,14 +247,14 @@ async fn one_read_brings_no_more_than_128_queries_in_flight() {
         let (mut client, _session) = worker.connect(1);
         let question = frame("wait.test.", "A");
         let taken = push(&mut client, &question.repeat(9_000)).await;
-        // What is answered, what the session has read, and what the "kernel" holds.
+        // Answered messages, those that the session has read, and those that the "kernel" holds.
         assert!(taken <= IN_FLIGHT * question.len() + 4096 + KERNEL, "{taken}");
         assert_eq!(worker.local.waiting(), IN_FLIGHT);
     })
     .await;
 }
 
-/// Replies that were late count until they are taken: in flight, among the places and in what is held.
+/// Late replies count until they are taken: in flight, among the places, and as held octets.
 #[tokio::test(start_paused = true)]
 async fn late_replies_that_are_not_read_count_on() {
     local(async {
@@ -295,7 +296,7 @@ async fn of_too_many_the_idlest_of_the_address_with_most_goes() {
     .await;
 }
 
-/// All are busy: the limit holds nevertheless.
+/// All are busy, but the limit still applies.
 #[tokio::test(start_paused = true)]
 async fn busy_ones_go_when_there_are_no_others() {
     local(async {
