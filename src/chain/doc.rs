@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(text("use b;\n//! c\n"), "");
         assert_eq!(
             doc_of!("doc.rs"),
-            "What a plugin has for its manual: the doc comment that its file begins with, and its options.\n"
+            "The parts of a plugin's manual: the doc comment at the top of its file, and its options.\n"
         );
     }
 }
