@@ -109,7 +109,7 @@ pub(super) const LIMITS: Limits = Limits {
 //----------- Visit ----------------------------------------------------------
 
 /// What a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     /// Its client must complete a request.
     Request,
@@ -136,16 +136,15 @@ struct Progress {
 
 impl Progress {
     /// Returns how soon the connection is closed when room is needed; higher values go first. First
-    /// go those that keep the server waiting. Last go new ones, and after them those that wait for
-    /// their first reply.
+    /// go those that keep the server waiting, last new ones and those that wait for their first
+    /// reply.
     fn rank(&self, now: Instant) -> u8 {
-        let is_new = now.saturating_duration_since(self.came) < NEW;
+        let is_new = self.requests < 2 && now.saturating_duration_since(self.came) < NEW;
         match self.step {
             Step::Page if self.requests == 1 => 0,
-            Step::Reply if self.requests == 1 && is_new => 0,
-            Step::Request if self.requests == 0 && is_new => 1,
-            Step::Idle | Step::Page => 2,
-            Step::Request | Step::Reply => 3,
+            Step::Request | Step::Reply if is_new => 0,
+            Step::Idle | Step::Page => 1,
+            Step::Request | Step::Reply => 2,
         }
     }
 }
@@ -307,18 +306,23 @@ impl Drop for Place {
 }
 
 /// Closes one connection: of the client that holds most on one listener, the one that has kept the
-/// server waiting longest. Connections that had a reply before go later, new ones after them, and
-/// those that wait for their first reply last. `held` returns how much of the scarce resource a connection holds. Returns
-/// `false` if no connection holds any.
+/// server waiting longest. Connections that had a reply before go later, and those that are new or
+/// wait for their first reply last. Of these, one goes that waits for the same as most others: a
+/// probe or a scraper is a step behind a crowd, or a step further. `held` returns how much of the
+/// scarce resource a connection holds. Returns `false` if no connection holds any.
 fn evict(visits: &mut Vec<Arc<Visit>>, now: Instant, held: impl Fn(&Progress) -> usize) -> bool {
     let all: Vec<Progress> = visits.iter().map(|visit| *visit.progress()).collect();
     let mut by_client: HashMap<(usize, IpAddr), usize> = HashMap::new();
+    let mut by_step: HashMap<(usize, IpAddr, Step), usize> = HashMap::new();
     for (visit, progress) in visits.iter().zip(&all) {
         *by_client.entry((visit.door, visit.client)).or_default() += held(progress);
+        *by_step.entry((visit.door, visit.client, progress.step)).or_default() += 1;
     }
     let holders = visits.iter().zip(&all).enumerate().filter(|(_, (_, progress))| held(progress) > 0);
     let worst = holders.max_by_key(|(_, (visit, progress))| {
-        (by_client[&(visit.door, visit.client)], progress.rank(now), Reverse(progress.since))
+        let rank = progress.rank(now);
+        let alike = if rank == 0 { by_step[&(visit.door, visit.client, progress.step)] } else { 0 };
+        (by_client[&(visit.door, visit.client)], rank, alike, Reverse(progress.since))
     });
     let Some((at, _)) = worst else { return false };
     visits.remove(at).leave.notify_one();

@@ -114,6 +114,26 @@ fn who_waits_for_a_first_reply_stays_beside_those_that_come_back_again_and_again
     assert!(stays(&places, &scraper), "its reply is on its way");
 }
 
+/// The crowd asks, and waits for the page or does not read it.
+#[test]
+fn a_probe_stays_beside_those_that_come_and_ask_once() {
+    for is_read in [true, false] {
+        let (places, door, now) = places();
+        let ask = || {
+            let place = door.take(client(1), now);
+            place.visit.asked(now);
+            if !is_read {
+                place.reply(1, now);
+            }
+            place
+        };
+        let _first: Vec<Place> = (0..PLACES).map(|_| ask()).collect();
+        let probe = door.take(client(1), now);
+        let _second: Vec<Place> = (0..PLACES / 4).map(|_| ask()).collect();
+        assert!(stays(&places, &probe), "its request is not read yet: {is_read}");
+    }
+}
+
 #[test]
 fn the_client_that_holds_most_at_one_door_gives_first() {
     let (places, door, now) = places();
