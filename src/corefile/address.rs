@@ -163,7 +163,7 @@ fn zones_and_port(text: &str) -> std::result::Result<(Vec<String>, Option<String
         Some(_) if zone.starts_with(':') || (zone.starts_with('0') && zone.contains(':')) => {
             Err(format!("invalid CIDR {zone}"))
         }
-        Some((address, length)) => Ok((reverse::zones(address, length), port)),
+        Some(network) => Ok((reverse::zones(network), port)),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::value::Network;
+
 /// Returns the reverse zones of a network: one if its length is a multiple of a label (8 bits of
 /// IPv4, 4 of IPv6), else all zones at the next longer label: up to 128 for IPv4 and 8 for IPv6.
-pub(super) fn zones(address: IpAddr, length: u8) -> Vec<String> {
+pub(super) fn zones(Network { address, length }: Network) -> Vec<String> {
     let bits: u8 = if address.is_ipv4() { 8 } else { 4 };
     let digits: Vec<u8> = match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
@@ -37,8 +39,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Vec<String> {
-        let (address, length) = crate::corefile::value::cidr(text).expect("a network");
-        zones(address, length)
+        zones(crate::corefile::value::cidr(text).expect("a network"))
     }
 
     #[test]

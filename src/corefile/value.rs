@@ -4,7 +4,7 @@
 //! A [`super::Cursor`] adds the position and a hint.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// A duration as in Go: nanoseconds with a sign.
@@ -263,14 +263,46 @@ pub fn ip(text: &str) -> Option<IpAddr> {
     text.parse().ok()
 }
 
-/// Reads `address/length`; returns the address as written and the length. Host bits may be set.
-pub fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+/// A network, as `10.0.0.0/8` names one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// The address as written. Host bits may be set.
+    pub address: IpAddr,
+    /// The length of the prefix in bits.
+    pub length: u8,
+}
+
+impl Network {
+    /// All addresses of IPv4, and all of IPv6.
+    pub const ALL: [Self; 2] = [
+        Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), length: 0 },
+        Self { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), length: 0 },
+    ];
+
+    /// Returns the network that has this address alone.
+    pub fn of(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// Returns whether an address is in the network.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (ours, theirs, width) = match (self.address, address) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => (ours.to_bits().into(), theirs.to_bits().into(), 32),
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => (ours.to_bits(), theirs.to_bits(), 128),
+            _ => return false,
+        };
+        let differ: u128 = ours ^ theirs;
+        differ.checked_shr(width - u32::from(self.length)).unwrap_or(0) == 0
+    }
+}
+
+/// Reads a network, `ADDRESS/LENGTH`.
+pub fn cidr(text: &str) -> Option<Network> {
     let (address, length) = text.split_once('/')?;
     let address = ip(address)?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
     let is_number = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
-    let length: u8 = length.parse().ok().filter(|&length| is_number && length <= most)?;
-    Some((address, length))
+    let length = length.parse().ok().filter(|&length| is_number && length <= Network::of(address).length)?;
+    Some(Network { address, length })
 }
 
 /// Quotes a word for a message, with Go's escapes for unprintable characters.

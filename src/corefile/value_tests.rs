@@ -77,12 +77,27 @@ fn host_and_port_are_split_as_go_splits_them() {
 
 #[test]
 fn networks_need_a_length() {
-    assert_eq!(cidr("10.0.0.5/24"), Some(("10.0.0.5".parse().expect("an address"), 24)));
-    assert_eq!(cidr("2001:db8::/33").map(|(_, length)| length), Some(33));
+    assert_eq!(cidr("10.0.0.5/24"), Some(Network { address: "10.0.0.5".parse().expect("an address"), length: 24 }));
+    assert_eq!(cidr("2001:db8::/33").map(|network| network.length), Some(33));
     for text in
         ["10.0.0.0", "10.0.0.0/33", "10.0/16", "010.0.0.0/8", "::/129", "10.0.0.0/+8", "10.0.0.0/", "fe80::%1/64"]
     {
         assert_eq!(cidr(text), None, "{text}");
+    }
+}
+
+#[test]
+fn what_a_network_has() {
+    let has = |network, address: &str| cidr(network).expect("a network").contains(address.parse().expect("an address"));
+    for (network, inside, outside) in [
+        ("10.1.2.3/16", "10.1.255.255", "10.2.0.0"),
+        ("10.0.0.0/9", "10.127.0.1", "10.128.0.1"),
+        ("192.0.2.1/32", "192.0.2.1", "192.0.2.0"),
+        ("0.0.0.0/0", "255.255.255.255", "::"),
+        ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
+        ("::/0", "ff02::1", "0.0.0.0"),
+    ] {
+        assert!(has(network, inside) && !has(network, outside), "{network}");
     }
 }
 

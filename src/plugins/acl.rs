@@ -49,7 +49,8 @@ use crate::chain::per_listener::PerListener;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::Zones;
 use crate::chain::{Here, Plugin, Query, Reply, Step};
-use crate::corefile::{Cursor, Word, value};
+use crate::corefile::value::{self, Network};
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::metrics::{Counter, Family};
@@ -99,7 +100,7 @@ struct Policy {
     /// The types that the line applies to; `None` means all.
     types: Option<Vec<u16>>,
     /// The networks that the line applies to; `None` means all.
-    networks: Option<Vec<(IpAddr, u8)>>,
+    networks: Option<Vec<Network>>,
 }
 
 struct Rule {
@@ -225,16 +226,16 @@ fn types(cursor: &Cursor<'_>, words: &[&Word], types: &mut Option<Vec<u16>>) -> 
     Ok(())
 }
 
-fn networks(cursor: &Cursor<'_>, words: &[&Word], networks: &mut Option<Vec<(IpAddr, u8)>>) -> Result<()> {
+fn networks(cursor: &Cursor<'_>, words: &[&Word], networks: &mut Option<Vec<Network>>) -> Result<()> {
     let networks = networks.get_or_insert_default();
     for word in words {
         let text = word.as_str();
         if text == "*" {
             // All of IPv4 and IPv6. Words after `*` are not read, as in CoreDNS.
-            networks.extend([([0; 4].into(), 0), ([0; 16].into(), 0)]);
+            networks.extend(Network::ALL);
             break;
         }
-        let single = || value::ip(text).map(|address| (address, if address.is_ipv4() { 32 } else { 128 }));
+        let single = || value::ip(text).map(Network::of);
         let Some(network) = value::cidr(text).or_else(single) else {
             let shown = match text {
                 text if text.contains('/') => text.to_owned(),
@@ -293,22 +294,7 @@ fn verdict(rcode: u16, error: u16) -> Reply {
 impl Policy {
     fn holds(&self, qtype: u16, client: IpAddr) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(&qtype))
-            && self.networks.as_ref().is_none_or(|networks| networks.iter().any(|network| contains(*network, client)))
-    }
-}
-
-/// Whether an address is in a network; the network's host bits may be set.
-fn contains((network, length): (IpAddr, u8), address: IpAddr) -> bool {
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-            network.to_bits() & mask == address.to_bits() & mask
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-            network.to_bits() & mask == address.to_bits() & mask
-        }
-        _ => false,
+            && self.networks.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(client)))
     }
 }
 

@@ -41,7 +41,8 @@ use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
-use crate::corefile::{Cursor, Word, value};
+use crate::corefile::value::{self, Network};
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::metrics::Family;
@@ -138,11 +139,13 @@ fn read_prefix(cursor: &Cursor<'_>, word: &Word) -> Result<Prefix> {
     let hint = "as in 64:ff9b::/96, with 32, 40, 48, 56, 64 or 96 bits";
     let wrong = |message: String| Err(cursor.complain(word, message).hint(hint).into());
     match value::cidr(word.as_str()) {
-        Some((IpAddr::V6(address), length @ (32 | 40 | 48 | 56 | 64 | 96))) => Ok(Prefix { address, length }),
-        Some((IpAddr::V6(_), _)) => {
+        Some(Network { address: IpAddr::V6(address), length: length @ (32 | 40 | 48 | 56 | 64 | 96) }) => {
+            Ok(Prefix { address, length })
+        }
+        Some(Network { address: IpAddr::V6(_), .. }) => {
             wrong(format!("Error during parsing: invalid prefix length {}", value::quote(word.as_str())))
         }
-        Some((IpAddr::V4(_), _)) => {
+        Some(Network { address: IpAddr::V4(_), .. }) => {
             wrong(format!("Error during parsing: invalid netmask 32 IPv6 address: {}", value::quote(word.as_str())))
         }
         None => wrong(format!("invalid CIDR address: {word}")),

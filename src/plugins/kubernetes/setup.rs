@@ -346,8 +346,8 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
             name: "zonal",
             form: "",
             about: "Serves the endpoints of a headless Service that are in one topology zone: \
-                    `TOPOLOGY-ZONE.pin._zone.SERVICE.NAMESPACE.svc.ZONE` has these alone, `prefer` in place of `pin` \
-                    has all endpoints if there are none. It cannot be set with `noendpoints`.",
+                    `TOPOLOGY-ZONE.pin._zone.SERVICE.NAMESPACE.svc.ZONE` has these alone. With `prefer` \
+                    in place of `pin` it has all endpoints if that zone has no endpoint. It cannot be set with `noendpoints`.",
             read: |cursor, reader, _| set(cursor, &mut reader.source.zonal),
         },
     ],

@@ -35,7 +35,6 @@
 mod order;
 mod weighted;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +42,8 @@ use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn};
-use crate::corefile::{Cursor, Word, value};
+use crate::corefile::value::{self, Network};
+use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::reply::Order;
 use crate::wire::types::{rcode, rtype};
@@ -58,7 +58,7 @@ const RELOAD: Duration = Duration::from_secs(30);
 enum LoadBalance {
     RoundRobin,
     /// Networks, the most preferred first.
-    Prefer(Vec<(IpAddr, u8)>),
+    Prefer(Vec<Network>),
     Weighted(Arc<Weights>),
 }
 
@@ -88,7 +88,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
 }
 
 enum Wanted<'a> {
-    Shuffled(Vec<(IpAddr, u8)>),
+    Shuffled(Vec<Network>),
     Weighted { file: &'a Word, reload: Duration },
 }
 
@@ -117,7 +117,7 @@ fn prefer<'a>(cursor: &mut Cursor<'a>, s: &Setup<'_>) -> Result<Wanted<'a>> {
     Ok(Wanted::Shuffled(networks))
 }
 
-static SHUFFLED: OptionsOf<Vec<(IpAddr, u8)>> = OptionsOf {
+static SHUFFLED: OptionsOf<Vec<Network>> = OptionsOf {
     all: &[OptionOf {
         name: "prefer",
         form: "CIDR...",

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::corefile::value::Network;
 use crate::wire::answer::{Answer, Record, Section};
 use crate::wire::types::rtype;
 
@@ -79,7 +80,7 @@ fn address(record: &Record<'_>) -> Option<IpAddr> {
 }
 
 /// Shuffles addresses and MX records, then sorts addresses by their place in `networks`.
-pub(super) fn preferred(answer: &Answer, networks: &[(IpAddr, u8)]) -> Arc<[u16]> {
+pub(super) fn preferred(answer: &Answer, networks: &[Network]) -> Arc<[u16]> {
     let mut order = Vec::with_capacity(answer.counts.iter().map(|&count| usize::from(count)).sum());
     for section in SECTIONS {
         let mut sorted = Sorted::new(answer, section);
@@ -87,7 +88,7 @@ pub(super) fn preferred(answer: &Answer, networks: &[(IpAddr, u8)]) -> Arc<[u16]
         fastrand::shuffle(&mut sorted.exchanges);
         let preferred = section != Section::Authority;
         if preferred {
-            let rank = |address: IpAddr| networks.iter().position(|&network| is_in(address, network));
+            let rank = |address: IpAddr| networks.iter().position(|network| network.contains(address));
             sorted.addresses.sort_by_key(|&(_, address)| rank(address).unwrap_or(networks.len()));
         }
         order.extend(sorted.aliases);
@@ -101,13 +102,4 @@ pub(super) fn preferred(answer: &Answer, networks: &[(IpAddr, u8)]) -> Arc<[u16]
         }
     }
     order.into()
-}
-
-fn is_in(address: IpAddr, (network, length): (IpAddr, u8)) -> bool {
-    let (bits, other, width) = match (address, network) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-        _ => return false,
-    };
-    (bits ^ other).checked_shr(width - u32::from(length)).unwrap_or(0) == 0
 }

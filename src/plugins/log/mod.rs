@@ -26,7 +26,7 @@
 //! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated; `-`, `-` and `0` where a query was dropped |
 //! | `{duration}` | seconds since the query arrived |
 //! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
-//! | `{/LABEL}` | metadata: `-`, since there is none |
+//! | `{/LABEL}` | metadata: `-`, since no plugin publishes any |
 //!
 //! The directive may stand several times. The first one whose name matches decides, even if its
 //! classes do not match.
