@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::Criterion;
-use signpost::chain::serve::Desk;
 use signpost::wire::types::rtype;
 
+use crate::kit::desk::Desk;
 use crate::kit::fetched;
 use crate::kit::message::{client, query};
 use crate::kit::whole::{Whole, passing};

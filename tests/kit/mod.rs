@@ -2,7 +2,7 @@
 //! fuzz targets. What needs a running process, or a peer of it, is `tests/support`.
 //!
 //! - `built`: a Corefile built into a configuration
-//! - `kept`: a packet served, its reply kept
+//! - `desk`: a packet served, its reply written in memory; `kept`: its reply kept before it is written
 //! - `message`: packets as clients write and read them
 //! - `whole`: a server that answers on the thread of its test
 //! - `cluster`, `fetched`: what such a server answers from
@@ -11,6 +11,7 @@
 
 pub mod built;
 pub mod cluster;
+pub mod desk;
 pub mod fetched;
 pub mod kept;
 pub mod message;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use signpost::chain::build::Configuration;
 use signpost::chain::listener::Listener;
-use signpost::chain::serve::Desk;
 use signpost::chain::setup::Registration;
 use signpost::chain::site::{Chain, Site};
 use signpost::chain::{Client, Here, Plugin, Query, Reply, Step, Turn};
@@ -18,6 +17,7 @@ use signpost::wire::name::Name;
 use signpost::wire::types::rtype;
 
 use super::built::built;
+use super::desk::Desk;
 use super::message::{client, query};
 use super::{cluster, kept};
 
