@@ -20,6 +20,7 @@ use super::plugin::Plugin;
 use super::probes::{Probe, Probes, Readiness};
 use super::search::{Lists, Offered};
 use super::secure::Secure;
+use super::timeouts::Timeouts;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
@@ -79,6 +80,7 @@ pub(super) struct BlockDraft {
     pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
+    pub(super) timeouts: Timeouts,
     pub(super) from_memory: Vec<Name>,
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
     pub(super) search_offers: Vec<(&'static str, Lists)>,
@@ -254,6 +256,11 @@ impl<'a> Setup<'a> {
     /// Speaks TLS on the block's `tls://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
+    }
+
+    /// Limits the connections of the block's listeners; a later block on one of them goes first.
+    pub fn timeouts(&mut self, timeouts: Timeouts) {
+        self.draft.timeouts = timeouts;
     }
 
     /// Sets the folder that other plugins' relative paths start from.
