@@ -12,6 +12,7 @@ pub mod debug;
 pub mod dns64;
 pub mod erratic;
 pub mod errors;
+pub mod etcd;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -76,6 +77,7 @@ pub const ALL: &[Registration] = &[
     hosts::PLUGIN,        // above kubernetes and forward: an operator's own entries come first
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
+    etcd::PLUGIN,         // above forward: its zones are its own
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
     erratic::PLUGIN, // answers everything too
