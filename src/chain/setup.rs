@@ -32,6 +32,7 @@ use crate::wire::name::Name;
 //----------- Registration ---------------------------------------------------
 
 /// The definition of a plugin: one line in `plugins::ALL`.
+#[derive(Clone, Copy)]
 pub struct Registration {
     /// Its name in a Corefile.
     pub name: &'static str,

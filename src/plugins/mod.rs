@@ -30,6 +30,7 @@ pub mod on;
 pub mod pprof;
 pub mod prometheus;
 pub mod ready;
+pub mod refused;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
@@ -38,6 +39,8 @@ pub mod template;
 pub mod timeouts;
 pub mod tls;
 pub mod whoami;
+
+use std::sync::LazyLock;
 
 use crate::chain::setup::Registration;
 
@@ -84,6 +87,9 @@ pub const ALL: &[Registration] = &[
     whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
     on::PLUGIN,
 ];
+
+/// All plugins, and the directives that are known and refused.
+pub static KNOWN: LazyLock<Vec<Registration>> = LazyLock::new(|| refused::REFUSED.iter().chain(ALL).copied().collect());
 
 /// The names of all plugins, sorted.
 #[must_use]

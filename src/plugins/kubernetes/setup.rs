@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::answers::name::Schema;
 use super::answers::options::{Options, Pods};
 use super::answers::zone::Zone;
+use super::old::unknown_option;
 use super::reading::options::{ApiFrom, Origin, SourceOptions};
 use super::reading::selector::Selector;
 use super::reading::{manifests, watch};
-use crate::chain::options::{OptionOf, OptionsOf, set, unknown_property};
+use crate::chain::options::{OptionOf, OptionsOf, set};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::address::is_reverse;
@@ -351,7 +352,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
             read: |cursor, reader, _| set(cursor, &mut reader.source.zonal),
         },
     ],
-    unknown: unknown_property,
+    unknown: unknown_option,
 };
 
 //----------- Single options -------------------------------------------------
