@@ -4,6 +4,7 @@
 //! as they are.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
 use crate::corefile::{self, Cursor, Directive, Vocabulary, Word};
 use crate::error::{Error, Result};
@@ -20,13 +21,20 @@ pub struct Migrated {
     pub remarks: Vec<String>,
 }
 
-/// Reads the Corefile at `path` and returns it as it is written today.
+/// Reads the Corefile at `path`, or standard input if that is `stdin`, and returns it as it is
+/// written today.
 ///
 /// # Errors
 /// The file cannot be read, or CoreDNS of any version could not read it.
 pub fn migrate(path: &str) -> Result<Migrated> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| Error::Io { what: format!("loading Corefile via flag: open {path}"), source })?;
+    let read = match path {
+        "stdin" => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+        }
+        path => std::fs::read(path),
+    };
+    let bytes = read.map_err(|source| Error::Io { what: format!("loading Corefile via flag: open {path}"), source })?;
     migrated(&corefile::decode(&bytes), path)
 }
 

@@ -10,6 +10,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod dnstap;
 pub mod erratic;
 pub mod errors;
 pub mod etcd;
@@ -64,6 +65,7 @@ pub const ALL: &[Registration] = &[
     prometheus::PLUGIN, // above all that answers: counts everything
     errors::PLUGIN,     // above all that may fail
     log::PLUGIN,        // below errors, so its line comes first
+    dnstap::PLUGIN,     // above all that answers: it sees every query
     local::PLUGIN,      // above all that answers or queries others: localhost is here
     dns64::PLUGIN,      // below log: its look-ups for A start at the top again
     any::PLUGIN,

@@ -7,6 +7,9 @@ use crate::chain::setup::Setup;
 use crate::corefile::{Cursor, Word, value};
 use crate::error::Result;
 
+/// The plugins of clouds.
+pub const NAMES: [&str; 3] = ["azure", "clouddns", "route53"];
+
 /// What a cloud's plugin is called, what it needs, and what to use.
 struct Cloud {
     /// The parts of an argument, with colons between.

@@ -10,8 +10,8 @@ pub mod external;
 pub mod old;
 
 use crate::chain::setup::{Registration, Setup};
-use crate::corefile::Severity;
-use crate::error::Result;
+use crate::corefile::{Cursor, Severity};
+use crate::error::{Complaint, Result};
 
 /// All of them. They come first, because CoreDNS refuses most of them before it sets up anything.
 pub const REFUSED: &[Registration] = &[
@@ -46,26 +46,39 @@ const fn refused(name: &'static str) -> Registration {
     Registration::bare(name, unknown)
 }
 
-/// Refuses each occurrence of a directive as CoreDNS does, with what to do.
+/// Refuses all such directives of the block as CoreDNS does, from the top, with what to do. What is
+/// reported again for the next one counts once.
 fn unknown(s: &mut Setup<'_>) -> Result<()> {
-    let mut cursor = s.cursor();
-    let name = cursor.plugin();
-    while cursor.next_occurrence() {
-        if cursor.word().as_str() != name {
+    let is_unknown = |name: &str| REFUSED.iter().any(|known| known.name == name && !clouds::NAMES.contains(&name));
+    let mut all = Vec::new();
+    for directive in s.block.directives.iter().filter(|directive| is_unknown(&directive.name)) {
+        let mut cursor = Cursor::new(directive);
+        while cursor.next_occurrence() {
             // What follows a block that ended early is of no interest.
-            continue;
+            if cursor.word().as_str() == directive.name {
+                all.push(complaint(&mut cursor));
+            }
         }
-        let complaint = cursor.word().complain(format!("Error during parsing: Unknown directive '{name}'"));
-        let said = old::Said::read(&mut cursor);
-        let complaint = match old::replacement(name, &said) {
-            Some(new) => new.hints().into_iter().fold(complaint, |complaint, hint| complaint.hint(hint)),
-            None => complaint
-                .hint(format!("{name} is an external plugin, which is not in CoreDNS's own image either"))
-                .hint(external::advice(name, &said)),
-        };
-        cursor.report(Severity::Error, complaint);
     }
+    all.sort_by_key(|complaint| complaint.position.as_ref().map(|position| position.line));
+    let cursor = s.cursor();
+    all.into_iter().for_each(|complaint| cursor.report(Severity::Error, complaint));
     Ok(())
+}
+
+/// Returns the complaint about the occurrence that the cursor stands on.
+fn complaint(cursor: &mut Cursor<'_>) -> Complaint {
+    let name = cursor.plugin();
+    let complaint = cursor.word().complain(format!("Error during parsing: Unknown directive '{name}'"));
+    let said = old::Said::read(cursor);
+    let hints = match old::replacement(name, &said) {
+        Some(new) => new.hints(),
+        None => vec![
+            format!("{name} is an external plugin, which is not in CoreDNS's own image either"),
+            external::advice(name, &said),
+        ],
+    };
+    hints.into_iter().fold(complaint, |complaint, hint| complaint.hint(hint))
 }
 
 #[cfg(test)]
@@ -95,6 +108,12 @@ mod tests {
         ] {
             assert!(all.contains(wanted), "{wanted}\nis not in\n{all}");
         }
+    }
+
+    #[test]
+    fn the_first_one_in_the_file_is_the_first_error() {
+        let got = error("mdns\nwhoami\nproxy . 192.0.2.1\nfederation");
+        assert!(got.starts_with("Corefile:2 - Error during parsing: Unknown directive 'mdns'"), "{got}");
     }
 
     #[test]
