@@ -223,7 +223,7 @@ impl Dnstap {
             return;
         }
         for tap in &self.0 {
-            let message = tap.is_full.then(|| message());
+            let message = tap.is_full.then(&message);
             let event = Event { message: message.as_deref(), ..*event };
             if tap.queue.try_send(event.frame(&tap.server)).is_err() {
                 tap.dropped.inc();

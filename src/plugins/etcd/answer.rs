@@ -84,6 +84,7 @@ impl Data {
 
 /// A part of the answer section.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a handful for each question, most of the larger kind")]
 pub(super) enum Piece {
     Own(Record),
     /// The answer of others to this question.

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Directive;
 use super::answer::{Data, Piece, Pieces, Record};
+use super::directive::Directive;
 use super::service::{self, Kind, Service, grouped, key_of, weights};
 use crate::chain::listener::Listener;
 use crate::chain::site::Site;
@@ -105,7 +105,7 @@ impl Lookup {
         for pair in &pairs {
             match Service::read(pair) {
                 Ok(service) if !service.host.is_empty() || is_text && !service.text.is_empty() => {
-                    services.push(service)
+                    services.push(service);
                 }
                 Ok(_) => {}
                 Err(wrong) => self.directive.tell(&wrong),

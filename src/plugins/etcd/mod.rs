@@ -54,6 +54,7 @@
 
 mod answer;
 mod client;
+mod directive;
 mod lookup;
 mod service;
 #[cfg(test)]
@@ -62,11 +63,11 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
 
 use hyper::Uri;
 
 use self::client::{Client, Credentials};
+use self::directive::{Directive, TOLD_AGAIN};
 use self::lookup::{Lookup, Miss};
 use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, set, unknown_property};
@@ -76,40 +77,13 @@ use crate::chain::{Here, Later, Plugin, Query, Reply, Step};
 use crate::corefile::{Cursor, Word, value};
 use crate::error::Result;
 use crate::host::repeats::Repeats;
-use crate::host::{Host, log};
 use crate::remote::TlsOptions;
-use crate::wire::answer::Section;
 use crate::wire::name::Name;
 use crate::wire::question::Question;
 use crate::wire::types::{class, rcode, rtype};
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration = Registration { name: "etcd", setup, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
-
-/// Delay before the same log line is repeated: at first, and finally.
-const TOLD_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
-
-/// What a directive says.
-struct Directive {
-    zones: Zones,
-    fallthrough: Fallthrough,
-    path: String,
-    no_apex_fallback: bool,
-    /// The least and the most that a lease may make of a TTL, in seconds.
-    lease_ttls: (u32, u32),
-    client: Arc<Client>,
-    host: Arc<Host>,
-    told: Repeats,
-}
-
-impl Directive {
-    /// Logs what is wrong with a value, now and then.
-    fn tell(&self, wrong: &str) {
-        if let Some(held_back) = self.told.allow("", Instant::now().into()) {
-            log::warning(PLUGIN.name, format_args!("{wrong}; the key is left out{held_back}"));
-        }
-    }
-}
 
 //----------- Setup ----------------------------------------------------------
 
@@ -338,16 +312,5 @@ async fn settle(lookup: Lookup, below: Option<Later>) -> Reply {
             None => denied(rcode::NXDOMAIN),
         },
         Err(Miss::Failed(why)) => denied(rcode::SERVFAIL).with_cause(why),
-    }
-}
-
-impl Directive {
-    /// Returns the SOA record of a zone: the answer, or a denial with this RCODE.
-    fn with_soa(&self, query: &Query<'_>, zone: Name, denial: Option<u16>) -> Reply {
-        let soa = answer::soa(zone.len(), self.host.clock.seconds_since_1970() as u32);
-        Reply::fetched(answer::with_soa(query, |e| match denial {
-            Some(code) => soa.deny(e, code),
-            None => soa.put(e, Section::Answer),
-        }))
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Service {
 
 /// What a service's `host` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "it lives for one comparison")]
 pub(super) enum Kind {
     Address(IpAddr),
     /// A name, as which it is an alias.

@@ -78,7 +78,7 @@ fn complaint(cursor: &mut Cursor<'_>) -> Complaint {
             external::advice(name, &said),
         ],
     };
-    hints.into_iter().fold(complaint, |complaint, hint| complaint.hint(hint))
+    hints.into_iter().fold(complaint, Complaint::hint)
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ fn proxy(said: &Said) -> Replacement {
             ["protocol", ..] => lose("upstreams are `tls://`, `https://` or `quic://` addresses now"),
             ["fail_timeout", ..] => lose("`forward` looks by itself when an upstream is up again"),
             ["health_check", ..] => {
-                lose("`forward` asks upstreams by DNS; `health_check` names the time between two probes")
+                lose("`forward` asks upstreams by DNS; `health_check` names the time between two probes");
             }
             ["spray", ..] => lose("with all upstreams down `forward` asks one of them anyway"),
             _ => lose("`forward` has no such option"),
