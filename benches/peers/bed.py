@@ -84,14 +84,14 @@ class Bed:
     def __init__(self, work, target, signposts, server_cpu, load_cpu):
         self.work, self.target, self.signposts = work, target, signposts
         self.server_cpu, self.load_cpu = server_cpu, load_cpu
-        self.bench, self.echo = target / "release/signpost-bench", target / "release/examples/echo"
+        self.bench, self.bed = target / "release/signpost-bench", target / "release/examples/scale-bed"
         self.running, self.standing = [], []
-        cluster = self.stand(target / "release/examples/scale-bed", "127.0.0.1:0", "names", stdout=subprocess.PIPE, text=True)
+        cluster = self.stand(self.bed, "127.0.0.1:0", "names", stdout=subprocess.PIPE, text=True)
         self.api = cluster.stdout.readline().strip()
         self.names = Names(self.told("records"))
         # For the rows whose names are new each time: it answers everything alike, and fast.
         self.loop = f"127.0.0.1:{free_port()}"
-        self.stand(self.echo, self.loop, ".", "192.0.2.1")
+        self.stand(self.bed, "floor", self.loop, ".", "192.0.2.1")
         for zone, lines in configs.zones(self.names.records):
             (work / f"{zone}.zone").write_text("\n".join(lines) + "\n")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=signpost.test",
@@ -126,7 +126,7 @@ class Bed:
         upstream = self.loop if row.kind == "new" else self.api
         if is_floor(name):
             asked = questions[0].split()[0] if len(questions) == 1 and row.kind != "new" else "."
-            return [self.echo, f"127.0.0.1:{port}", asked, "192.0.2.1", row.records if name == "echo-sized" else 1]
+            return [self.bed, "floor", f"127.0.0.1:{port}", asked, "192.0.2.1", row.records if name == "echo-sized" else 1]
         config, program = self.work / f"{name}.conf", self.program(name)
         if name == "coredns" or program:
             kind = "bare" if name.endswith("-bare") else row.corefile

@@ -42,7 +42,7 @@ def arguments():
     parser.add_argument("--only", metavar="NAME,...", help="which servers: echo, echo-sized, coredns, signpost, signpost-bare, nsd, knot, unbound, "
                         "dnsmasq, dnsdist")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, help="of each measurement; 3, and 1 with --goals")
+    parser.add_argument("--seconds", type=float, default=1, help="of each measurement; 1")
     parser.add_argument("--results", type=Path, metavar="FILE", help="keeps the rounds as JSON lines; those that are there are part of the table")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page; benches/runs/DATE-MACHINE-peers.md, with the rows' names if they are chosen")
     parser.add_argument("--signpost", type=Path, metavar="PROGRAM", help="target/release/signpost")
@@ -51,7 +51,6 @@ def arguments():
     parser.add_argument("--load-cpu", default="1", metavar="N")
     asked = parser.parse_args()
     asked.name = f"peers-{asked.rows.replace(',', '-')}" if asked.rows else "peers-goals" if asked.goals else "peers"
-    asked.seconds = asked.seconds or (1 if asked.goals else 3)
     every = [row.name for row in ROWS]
     wanted = every if asked.rows == "all" or asked.goals and not asked.rows else asked.rows.split(",") if asked.rows else SHORT
     for what, words, known in (("row", wanted, every), ("law", asked.law.split(","), ["uniform", "zipf", "turn"])):
