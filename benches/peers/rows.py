@@ -42,7 +42,8 @@ ROWS = (
         below=("nsd", "knot"), goal_coredns=7.3),
     Row("nxdomain", "NXDOMAIN in the cluster", "nxdomain", ("nsd", "knot", "unbound"), ("nsd", "knot"), must=True, laws=BOTH, goal=1.12,
         goal_many=1.10, below=("nsd", "knot")),
-    Row("ptr", "PTR of a Service", "ptr", AUTHORITATIVE, ("nsd", "knot"), must=True, laws=BOTH, goal=1.1, goal_many=1.15, below=("nsd",)),
+    # dnsmasq looks at all addresses one after the other: it does not answer with 8,200 of them.
+    Row("ptr", "PTR of a Service", "ptr", ("nsd", "knot", "unbound"), ("nsd", "knot"), must=True, laws=BOTH, goal=1.1, goal_many=1.15, below=("nsd",)),
     Row("headless", f"headless, {ENDPOINTS} addresses", "headless", AUTHORITATIVE, ("nsd", "knot"), **CROWDS, records=ENDPOINTS, must=True,
         goal=1.2, goal_many=1.2),
     Row("srv", f"SRV, {ENDPOINTS} targets", "srv", ("nsd", "knot", "unbound"), ("nsd", "knot"), **CROWDS, must=True, goal=1.4, goal_many=1.35),
