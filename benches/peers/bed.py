@@ -151,6 +151,7 @@ class Bed:
                               capture_output=True, text=True, check=False)
         self.said = done.stdout + done.stderr
         report = json.loads(written.read_text()) if written.exists() else {"answered": 0}
+        self.answered += report["answered"]
         # Queries that an open loop did not send in time are its own fault, and count as latency.
         return report if report["answered"] and not report["lost"] and not report["wrong"] else None
 
@@ -168,6 +169,7 @@ class Bed:
         """Runs one round: starts the server, asks each question once, warms it and loads it. Returns
         the load's report, with CPU times in µs per reply."""
         row, port, log = cell.row, free_port(), self.work / "log"
+        self.answered = 0
         questions = self.names.questions(row.kind, cell.names)
         cpus = self.server_cpu if row.cores == 1 else f"{self.server_cpu},{self.load_cpu}"
         command = self.command(name, row, questions, port)
@@ -206,5 +208,5 @@ class Bed:
         if reader:
             server.terminate()  # so that it writes all lines
             server.wait()
-            report["logged"] = int(reader.communicate()[0]) / (warm["answered"] + report["answered"])
+            report["logged"] = int(reader.communicate()[0]) / self.answered
         return report

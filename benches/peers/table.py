@@ -121,7 +121,7 @@ def notes(cells):
             yield (f"{where}: the ratios are to the floor whose replies have {cell.row.records} records too. It costs {ranged(ratios(sized, one), '.2f')} "
                    f"times the floor with one record; by that one Signpost is at {ranged(ratios(mine, one), '.2f')}.")
         for name, rounds in cell.of.items():
-            if "logged" in rounds[0]:
+            if rounds[0].get("logged"):
                 yield f"{TITLES.get(name, name)}, {where}: {middle(rounds, 'logged') * 100:.1f} % of the lines reached the reader of standard output."
             if cut := [r for r in rounds if r["truncated"]]:
                 yield f"{TITLES.get(name, name)}, {where}: {cut[0]['truncated'] * 100 / cut[0]['answered']:.0f} % of the replies say truncated."

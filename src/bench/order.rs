@@ -32,8 +32,8 @@ impl Law {
             Self::Zipf => {
                 let mut sum = 0.0;
                 let shares: Vec<f64> = (1..=count).map(|rank| (sum += 1.0 / rank as f64, sum).1).collect();
-                let mut draw = || shares.partition_point(|&share| share < rng.f64() * sum) as u32;
-                (0..DRAWS).map(|_| draw().min(last)).collect()
+                let draws = (0..DRAWS).map(|_| rng.f64() * sum);
+                draws.map(|draw| (shares.partition_point(|&share| share < draw) as u32).min(last)).collect()
             }
         }
     }
