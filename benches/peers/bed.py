@@ -86,6 +86,9 @@ class Bed:
         self.server_cpu, self.load_cpu = server_cpu, load_cpu
         self.bench, self.bed = target / "release/signpost-bench", target / "release/examples/scale-bed"
         self.running, self.standing = [], []
+
+    def start(self):
+        """Starts what stands around each server, and writes what they all read."""
         cluster = self.stand(self.bed, "127.0.0.1:0", "names", stdout=subprocess.PIPE, text=True)
         self.api = cluster.stdout.readline().strip()
         self.names = Names(self.told("records"))
@@ -93,9 +96,9 @@ class Bed:
         self.loop = f"127.0.0.1:{free_port()}"
         self.stand(self.bed, "floor", self.loop, ".", "192.0.2.1")
         for zone, lines in configs.zones(self.names.records):
-            (work / f"{zone}.zone").write_text("\n".join(lines) + "\n")
+            (self.work / f"{zone}.zone").write_text("\n".join(lines) + "\n")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=signpost.test",
-                        "-keyout", work / "server.key", "-out", work / "server.crt"], check=True, capture_output=True)
+                        "-keyout", self.work / "server.key", "-out", self.work / "server.crt"], check=True, capture_output=True)
 
     #----------- What stands around the server ---------------------------------
 

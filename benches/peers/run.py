@@ -117,6 +117,7 @@ def main():
         bed = Bed(Path(folder), target, signposts, asked.server_cpu, asked.load_cpu)
         store = asked.results or Path(folder) / "results"
         try:
+            bed.start()
             with open(store, "a", encoding="utf-8") as file:
                 failed = rounds(bed, asked, lambda result: print(json.dumps(result), file=file, flush=True))
         finally:
