@@ -155,8 +155,9 @@ impl Configuration {
     /// # Errors
     /// The first preparation that failed.
     pub async fn prepare(&mut self, runtime: &Handle, first: bool) -> Result<()> {
+        self.control.set(runtime);
         let preparations = std::mem::take(&mut self.preparations);
-        let all = preparations.into_iter().map(|preparation| (preparation.make)(runtime.clone(), first));
+        let all = preparations.into_iter().map(|preparation| (preparation.make)(first));
         futures_util::future::try_join_all(all).await.map(|_| ())
     }
 

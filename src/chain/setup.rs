@@ -9,8 +9,6 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use super::address::{self, SiteAddress};
 use super::control::Control;
 use super::doc::Listed;
@@ -152,7 +150,7 @@ pub(crate) struct Start {
 
 /// Work to be done before a reloaded configuration takes over.
 pub(crate) struct Preparation {
-    pub(crate) make: Box<dyn FnOnce(Handle, bool) -> Boxed<Result<()>> + Send>,
+    pub(crate) make: Box<dyn FnOnce(bool) -> Boxed<Result<()>> + Send>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -191,15 +189,13 @@ impl<'a> Setup<'a> {
     /// Runs before this configuration goes live. An error keeps the older one, or ends the first
     /// start.
     ///
-    /// `make` gets the runtime, and whether this is the first start: then it should start its work
-    /// without waiting for it, since waiting would keep the whole server from answering.
-    pub fn prepare<F>(&mut self, make: impl FnOnce(Handle, bool) -> F + Send + 'static)
+    /// `make` gets whether this is the first start: then it should start its work without waiting
+    /// for it, since waiting would keep the whole server from answering.
+    pub fn prepare<F>(&mut self, make: impl FnOnce(bool) -> F + Send + 'static)
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.common
-            .preparations
-            .push(Preparation { make: Box::new(move |runtime, first| Box::pin(make(runtime, first))) });
+        self.common.preparations.push(Preparation { make: Box::new(move |first| Box::pin(make(first))) });
     }
 
     /// Answers GET `path` at `address`, as [`Cursor::page_address`] reads it. A later plugin
@@ -234,7 +230,8 @@ impl<'a> Setup<'a> {
         PerListener::new(self.keys.len() * self.draft.bind.len().max(1))
     }
 
-    /// Returns the control runtime, for work that queries start without waiting for it.
+    /// Returns the control runtime, for work that preparations and queries start without waiting
+    /// for it.
     #[must_use]
     pub fn control(&self) -> Control {
         self.common.control.clone()

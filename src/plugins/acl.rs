@@ -263,8 +263,8 @@ impl Plugin for Acl {
                 self.allowed.get(here, |server| self.host.metrics.counter(&ALLOWED, &[server, ""])).inc();
                 return Step::Next;
             }
-            Action::Block => (&BLOCKED, Step::Answer(verdict(rcode::REFUSED, ede::BLOCKED))),
-            Action::Filter => (&FILTERED, Step::Answer(verdict(rcode::NOERROR, ede::FILTERED))),
+            Action::Block => (&BLOCKED, Step::Answer(verdict(Answer::empty(rcode::REFUSED), ede::BLOCKED))),
+            Action::Filter => (&FILTERED, Step::Answer(verdict(Answer::no_data(0), ede::FILTERED))),
             Action::Drop => (&DROPPED, Step::Drop),
         };
         self.host.metrics.counter(family, &[&here.listener.server, &zone.to_string(), ""]).inc();
@@ -287,8 +287,8 @@ impl Acl {
 }
 
 /// Builds this plugin's own reply, which ends a search list as any answer does.
-fn verdict(rcode: u16, error: u16) -> Reply {
-    Reply::memory(Arc::new(Answer::empty(rcode))).with_error(error, "")
+fn verdict(answer: Answer, error: u16) -> Reply {
+    Reply::memory(Arc::new(answer)).with_error(error, "")
 }
 
 impl Policy {

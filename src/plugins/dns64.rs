@@ -229,6 +229,7 @@ mod tests {
         use crate::chain::build::build;
         use crate::chain::setup::{Registration, Setup};
         use crate::chain::{Here, Plugin, Query, Reply, Step};
+        use crate::wire::answer::Answer;
         use crate::wire::encode::{Encoder, Owner};
         use crate::wire::types::rtype;
         struct Cluster;
@@ -238,7 +239,7 @@ mod tests {
                     (rtype::A, _) => [10, 0, 0, 1].into(),
                     (_, b's') => "fd00::1".parse().expect("an address"),
                     (_, b'o') => return Step::Next,
-                    _ => return Step::Answer(Reply::memory(Encoder::build(query.question.name.len(), |_| ()).into())),
+                    _ => return Step::Answer(Reply::memory(Answer::no_data(0).into())),
                 };
                 let answer = Encoder::build(query.question.name.len(), |e| {
                     e.address(super::Section::Answer, Owner::ASKED, 5, address);

@@ -94,7 +94,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         s.secure(secure.clone());
         if let (Some(secrets), Some(written)) = (directive.secrets.clone(), directive.written.clone()) {
             let no_secrets = move |why| written.about(format!("unable to write TLS Key Log: {why}")).into();
-            s.prepare(move |_, _| async move { secrets.open().map_err(no_secrets) });
+            s.prepare(move |_| async move { secrets.open().map_err(no_secrets) });
         }
         s.task("tls: certificate", move || follow(directive, secure));
     }

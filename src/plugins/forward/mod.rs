@@ -155,7 +155,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             s.task("forward: files and names of upstreams", follow);
         }
         let forward = forward.clone();
-        s.prepare(move |_, first| async move { forward.upstreams.find_hosts(first).await });
+        s.prepare(move |first| async move { forward.upstreams.find_hosts(first).await });
     }
     s.chain(Forwards(Arc::new(Block { all, runtime: s.control() })));
     Ok(())
@@ -167,7 +167,7 @@ struct Forwards(Arc<Block>);
 
 struct Block {
     all: Vec<Arc<Forward>>,
-    /// Where sockets and probes live: the control runtime of the process, known once the configuration is live.
+    /// Where sockets and probes live: the control runtime of the process.
     runtime: Control,
 }
 

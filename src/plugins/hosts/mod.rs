@@ -72,7 +72,6 @@ use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::metrics::Family;
 use crate::wire::answer::Answer;
-use crate::wire::encode::Encoder;
 use crate::wire::name::Name;
 use crate::wire::own::own;
 use crate::wire::request::flag;
@@ -104,7 +103,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let file = Arc::new(HostsFile::open(source, gauges));
     let followed = file.clone();
     s.task("hosts", move || file::follow(followed, reload));
-    let no_data = Arc::new(Encoder::build(0, |e| e.flags(flag::AA)));
+    let no_data = Arc::new(Answer::no_data(flag::AA));
     s.chain(Hosts { zones, file, fallthrough, unsupported_falls, no_data });
     Ok(())
 }

@@ -128,13 +128,15 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         _data: data.clone(),
     });
     let (source, written) = (directive.source, directive.written);
-    s.prepare(move |runtime, first| async move {
+    let control = s.control();
+    s.prepare(move |first| async move {
         if data.reading.get().is_none() {
-            let reading = reading::start(&source, data.index.clone(), &host, &runtime);
+            let runtime = control.wait().await;
+            let reading = reading::start(&source, data.index.clone(), &host, runtime);
             let mut reading = reading.map_err(|why| written.about(why))?;
             if first {
                 let tell = tell_until_synced(data.index.clone(), timeout);
-                reading.spawn(&runtime, "kubernetes start", tell);
+                reading.spawn(runtime, "kubernetes start", tell);
             }
             let _ = data.reading.set(reading);
         }

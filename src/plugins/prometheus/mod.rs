@@ -121,8 +121,9 @@ static PANICS: Family =
 //----------- Setup ----------------------------------------------------------
 
 struct Prometheus {
-    /// By the site's ordinal: server, counters of its zones, and those of queries that no block
-    /// took.
+    /// The counters of each listener, by the site's ordinal. Not a `PerListener`, which makes its
+    /// values on first use from the query's site: `refused` counts queries that have no site, and
+    /// the zones that a listener has counters for are known during setup only.
     addresses: Vec<Counted>,
     /// The column of each seat's plugin.
     columns: OnceLock<Box<[u8]>>,
@@ -130,9 +131,12 @@ struct Prometheus {
     _process: Arc<Process>,
 }
 
+/// The counters of one listener.
 struct Counted {
     server: String,
+    /// By the query's zone.
     zones: Vec<Arc<Grid>>,
+    /// Those of queries that no block took.
     dropped: Arc<Grid>,
 }
 
