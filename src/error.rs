@@ -82,8 +82,8 @@ impl From<Complaint> for Error {
 /// `help:` line for each hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// The source of the error, shown before the position: `plugin/cache`, or a stage such as `error
-    /// inspecting server blocks`.
+    /// The source of the error, shown before the position: `plugin/cache`, or a stage such as
+    /// `error inspecting server blocks`.
     pub context: Option<String>,
     /// The place of the error, if it has one.
     pub position: Option<Position>,

@@ -1,6 +1,6 @@
-//! What plugins take and refuse against CoreDNS 1.15.0: verdict and line of the cases in `corefiles/grammar.jsonl`
-//! that are about a plugin we have, whose words may be better than CoreDNS's, and the words as well of a list of our
-//! own.
+//! What plugins take and refuse against CoreDNS 1.15.0: verdict and line of the cases in
+//! `corefiles/grammar.jsonl` that are about a plugin we have, whose words may be better than
+//! CoreDNS's, and the words as well of a list of our own.
 
 #[path = "plugins_grammar/warned.rs"]
 mod warned;
@@ -26,7 +26,8 @@ struct Case {
     servers: Vec<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// Files beside the Corefile, nothing for one that is missing; those with an absolute path are the machine's own.
+    /// Files beside the Corefile, nothing for one that is missing; those with an absolute path are
+    /// the machine's own.
     #[serde(default)]
     files: BTreeMap<String, Option<String>>,
 }
@@ -103,7 +104,8 @@ fn every_case_about_our_plugins_has_coredns_verdict_and_line() {
     assert!(judged > 45, "only {judged} cases");
 }
 
-/// Options in a block, and the end of what CoreDNS 1.15.0 says; empty where it accepts them. Seen running.
+/// Options in a block, and the end of what CoreDNS 1.15.0 says; empty where it accepts them. Seen
+/// running.
 const MORE: &[(&str, &str)] = &[
     ("prometheus localhost:1 {\nruntime_metrics\n}", ""),
     ("prometheus localhost:1 {\nruntime_metrics x\n}", "unexpected line ending after 'x'"),

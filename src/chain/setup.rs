@@ -105,7 +105,7 @@ pub(super) struct Common {
     pub(super) endpoints: Endpoints,
     pub(super) pages: BTreeMap<String, Complaint>,
     pub(super) lameduck: Option<Wish<Duration>>,
-    pub(super) reload: Option<Wish<(Duration, Duration)>>,
+    pub(super) reload: Option<Wish<Looks>>,
     pub(super) debug: bool,
     pub(super) facts: Vec<Fact>,
     pub(super) starts: Vec<Start>,
@@ -121,6 +121,15 @@ pub struct Wish<T> {
     pub plugin: &'static str,
     /// What the plugin asks for.
     pub what: T,
+}
+
+/// How often the Corefile is looked at for changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// The time from one look to the next.
+    pub interval: Duration,
+    /// How far looks are spread: each is up to half of it sooner or later.
+    pub jitter: Duration,
 }
 
 /// A value outside of the Corefile that a configuration was made from, and that may change.
@@ -347,7 +356,7 @@ impl<'a> Setup<'a> {
     /// Looks for a changed Corefile at this interval and jitter; the first block that sets it
     /// counts.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
-        self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: (interval, jitter) });
+        self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: Looks { interval, jitter } });
     }
 
     /// Declares that the configuration was made from a value outside of the Corefile, which was

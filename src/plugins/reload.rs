@@ -80,11 +80,7 @@ mod tests {
     fn the_first_occurrence_counts_and_jitter_is_at_most_half() {
         let seconds = |text: &str| {
             let server = Server::new(&format!(". {{\n{text}\nwhoami\n}}\n"));
-            server
-                .configuration
-                .reload
-                .map(|wish| wish.what)
-                .map(|(interval, jitter)| (interval.as_secs(), jitter.as_secs()))
+            server.configuration.reload.map(|wish| (wish.what.interval.as_secs(), wish.what.jitter.as_secs()))
         };
         assert_eq!(seconds("reload"), Some((30, 15)));
         assert_eq!(seconds("reload 10s"), Some((10, 5)));

@@ -87,7 +87,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         };
         zones = Zones::read(&cursor, args, s.keys);
         lists = match from.as_str().strip_prefix('@') {
-            Some(plugin) => of_plugin(s, &cursor, (from, plugin)),
+            Some(plugin) => of_plugin(s, &cursor, from, plugin),
             None => of_file(&cursor, from)?,
         };
     }
@@ -95,8 +95,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The search lists that another plugin provides.
-fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, (word, plugin): (&Word, &str)) -> Offered {
+/// The search lists that another plugin provides. `word` names it.
+fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, word: &Word, plugin: &str) -> Offered {
     let complaint = cursor.complain(word, format!("{plugin} does not implement the AutoPather interface"));
     let lists = s.search_lists(plugin, complaint.hint("kubernetes does: @kubernetes"));
     let (offered, plugin) = (lists.clone(), plugin.to_owned());

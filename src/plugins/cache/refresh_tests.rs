@@ -174,10 +174,10 @@ fn word(got: &Got) -> &'static str {
     }
 }
 
-/// Asks about a valid or stale entry while the plugin below gives `news`. Returns what this client
-/// gets, what the next one gets, and at which of 0, 1 and 5 s after that the question was sent
-/// below again.
-fn cell(options: &str, (old, after): (Reply, u64), news: &str) -> String {
+/// Asks about the entry `old` when it is `after` seconds old, while the plugin below gives `news`.
+/// Returns what this client gets, what the next one gets, and at which of 0, 1 and 5 s after that
+/// the question was sent below again.
+fn cell(options: &str, old: Reply, after: u64, news: &str) -> String {
     let rig = Rig::new(options);
     rig.say(old);
     rig.ask();
@@ -205,9 +205,9 @@ const PREFER: &str = "serve_stale_policy prefer_positive";
 /// `verify`.
 fn row(old: impl Fn() -> Reply, more: &str, news: &str) -> [String; 3] {
     let stale = if more.is_empty() { "" } else { "\nserve_stale 1h" };
-    let prefetch = cell(&format!("{PREFETCH}{stale}\n{more}"), (old(), 80), news);
-    let immediate = cell(&format!("{IMMEDIATE}\n{more}"), (old(), 100), news);
-    let [verify, bounded] = VERIFY.map(|verify| cell(&format!("{verify}\n{more}"), (old(), 100), news));
+    let prefetch = cell(&format!("{PREFETCH}{stale}\n{more}"), old(), 80, news);
+    let immediate = cell(&format!("{IMMEDIATE}\n{more}"), old(), 100, news);
+    let [verify, bounded] = VERIFY.map(|verify| cell(&format!("{verify}\n{more}"), old(), 100, news));
     assert_eq!(verify, bounded, "{news}: with TIMEOUT and without");
     [prefetch, immediate, verify]
 }

@@ -127,7 +127,7 @@ pub(super) async fn summarize(watched: Weak<Patterns>, host: Arc<Host>) {
 //----------- Parsing --------------------------------------------------------
 
 /// Reads the arguments of one `consolidate` line.
-pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Pattern> {
+pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Pattern> {
     let args = cursor.args();
     let ([period, regex, options @ ..], true) = (&args[..], args.len() <= 4) else { return Err(cursor.arg_err()) };
     let period = cursor.duration(period)?;
@@ -186,7 +186,7 @@ mod tests {
         let mut all = Vec::new();
         cursor.next_occurrence();
         while cursor.next_option() {
-            all.push(parse(&mut cursor).expect("a pattern"));
+            all.push(read(&mut cursor).expect("a pattern"));
         }
         Patterns::new(all)
     }

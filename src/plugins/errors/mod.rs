@@ -86,7 +86,7 @@ static OPTIONS: OptionsOf<Vec<Pattern>> = OptionsOf {
                     printed at once, and the summary only if there were more. The option may stand several times; \
                     the first one that matches counts. When the configuration ends, pending summaries are printed.",
             read: |cursor, patterns, _| {
-                patterns.push(consolidate::parse(cursor)?);
+                patterns.push(consolidate::read(cursor)?);
                 Ok(())
             },
         },

@@ -161,8 +161,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// All `forward` directives of a server block, in the order of the file. They share a seat: a query belongs to the first
-/// that matches, and `next` goes from one to the other.
+/// All `forward` directives of a server block, in the order of the file. They share a seat: a query
+/// belongs to the first that matches, and `next` goes from one to the other.
 struct Forwards(Arc<Block>);
 
 struct Block {

@@ -81,7 +81,7 @@ use file::{Gauges, HostsFile};
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration =
-    Registration { name: "hosts", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
+    Registration { name: "hosts", setup, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 static ENTRIES: Family = Family {
     name: "coredns_hosts_entries",
@@ -94,7 +94,7 @@ static RELOADED: Family = Family {
     labels: &[],
 };
 
-fn set_up(s: &mut Setup<'_>) -> Result<()> {
+fn setup(s: &mut Setup<'_>) -> Result<()> {
     let setup::Directive { source, reload, fallthrough, unsupported_falls } = setup::read(s)?;
     let zones = source.zones.clone();
     let path = source.path.display().to_string();

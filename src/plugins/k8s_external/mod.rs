@@ -53,9 +53,9 @@ use crate::wire::types::{class, rcode, rtype};
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration =
-    Registration { name: "k8s_external", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
+    Registration { name: "k8s_external", setup, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
-fn set_up(s: &mut Setup<'_>) -> Result<()> {
+fn setup(s: &mut Setup<'_>) -> Result<()> {
     let (directive, externals) = setup::read(s)?;
     s.answers_from_memory(directive.own_zones());
     s.chain(External { directive, externals });

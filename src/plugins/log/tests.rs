@@ -141,7 +141,7 @@ fn the_first_rule_whose_name_fits_decides() {
     let rules = |text: &str| {
         thread_local!(static READ: RefCell<Vec<(String, u8)>> = const { RefCell::new(Vec::new()) });
         const PLUGINS: &[Registration] = &[Registration::bare("log", |s| {
-            READ.set(rules(s)?.iter().map(|rule| (rule.scope.to_string(), rule.classes)).collect());
+            READ.set(read(s)?.iter().map(|rule| (rule.scope.to_string(), rule.classes)).collect());
             Ok(())
         })];
         let vocabulary = Vocabulary { served: &["log"], elsewhere: &[] };

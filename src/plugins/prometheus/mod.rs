@@ -59,10 +59,10 @@ use crate::chain::listener::Listener;
 use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
-use crate::corefile::{Cursor, Word};
+use crate::corefile::Word;
 use crate::error::Result;
 use crate::host::http::Handler;
-use crate::host::metrics::{Collect, Family, Gauge, Page};
+use crate::host::metrics::{Collect, Family, Gauge, Scrape};
 use crate::host::{COREDNS, Host};
 use crate::wire::reply::Origin;
 use crate::wire::request::HEADER;
@@ -141,7 +141,7 @@ struct Counted {
 }
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let Options { address, written, legacy_names } = options(&mut s.cursor(), s)?;
+    let Options { address, written, legacy_names } = read(s)?;
     let host = Arc::downgrade(s.host);
     let is_wanted = move |name: &str| legacy_names || !LEGACY.contains(&name);
     let text = move || host.upgrade().map(|host| host.metrics.text_of(is_wanted)).unwrap_or_default();
@@ -170,7 +170,8 @@ struct Options<'a> {
     legacy_names: bool,
 }
 
-fn options<'a>(cursor: &mut Cursor<'a>, s: &Setup<'_>) -> Result<Options<'a>> {
+fn read<'a>(s: &Setup<'a>) -> Result<Options<'a>> {
+    let cursor = &mut s.cursor();
     let (mut address, mut written, mut legacy_names) = ("localhost:9153".to_owned(), cursor.word(), true);
     while cursor.only_occurrence()? {
         match cursor.args()[..] {
@@ -309,8 +310,8 @@ impl Process {
 }
 
 impl Collect for Process {
-    fn collect(&self, page: &mut Page) {
-        page.counter(&PANICS, &[], walk::panics());
+    fn collect(&self, scrape: &mut Scrape) {
+        scrape.counter(&PANICS, &[], walk::panics());
     }
 }
 

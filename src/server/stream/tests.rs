@@ -75,7 +75,7 @@ impl Worker {
         let member = Connections::join(&self.local, peer.ip(), -1);
         let listener = self.local.shared.live.load().listeners[0].clone().expect("served");
         let session =
-            Session::new(self.local.clone(), (0, listener), Client { peer, local: here, proto: Proto::Tcp }, member);
+            Session::new(self.local.clone(), 0, listener, Client { peer, local: here, proto: Proto::Tcp }, member);
         let local = self.local.clone();
         (client, spawn_local(async move { local.shifts.work(session.run(server)).await }))
     }

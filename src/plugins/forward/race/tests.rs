@@ -147,17 +147,17 @@ fn failover_does_not_wait_for_the_dead() {
             for does in
                 [&[dead, Say(rcode, 2)][..], &[Say(rcode, 2), dead, Say(rcode, 3)], &[dead, dead, Say(rcode, 2)]]
             {
-                check_failover((way, ""), does, failover(policy(), &[rcode]), rcode);
+                check_failover(way, "", does, failover(policy(), &[rcode]), rcode);
             }
         }
     }
     for scheme in ["tls://", "https://", "quic://"] {
         let does = [Say(rcode::NXDOMAIN, 2), Nothing];
-        check_failover((Way::Udp, scheme), &does, failover(Policy::Sequential, &[3]), rcode::NXDOMAIN);
+        check_failover(Way::Udp, scheme, &does, failover(Policy::Sequential, &[3]), rcode::NXDOMAIN);
     }
 }
 
-fn check_failover((way, scheme): (Way, &str), does: &[Does], options: Options, rcode: u16) {
+fn check_failover(way: Way, scheme: &str, does: &[Does], options: Options, rcode: u16) {
     let mut scene = Scene::new(scheme, does, options);
     let mut slow = Duration::ZERO;
     // A dead upstream is found out by three queries that were late; where one is drawn, later.

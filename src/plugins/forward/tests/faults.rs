@@ -1,5 +1,5 @@
-//! Upstreams that lose, delay, truncate and forge, row by row of the fault table. What is counted is answers and
-//! packets, not seconds.
+//! Upstreams that lose, delay, truncate and forge, row by row of the fault table. What is counted
+//! is answers and packets, not seconds.
 
 use std::collections::HashMap;
 use std::sync::Arc;

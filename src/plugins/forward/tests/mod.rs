@@ -1,4 +1,5 @@
-//! Queries against scripted upstreams on loopback. What is counted is answers and packets, not seconds.
+//! Queries against scripted upstreams on loopback. What is counted is answers and packets, not
+//! seconds.
 
 mod faults;
 mod https;
@@ -262,7 +263,8 @@ fn too_many_queries_at_a_time_are_refused() {
 #[test]
 fn files_of_upstreams_are_read_again() {
     let (a, b) = (Upstream::with_a("192.0.2.1"), Upstream::with_a("192.0.2.2"));
-    // Name servers in files have port 53, so the file's address stands for itself: what is used shows in the metrics.
+    // Name servers in files have port 53, so the file's address stands for itself: what is used
+    // shows in the metrics.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("resolv.conf");
     std::fs::write(&path, "nameserver 127.0.0.2\n").expect("written");
