@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn who_never_answers_is_not_waited_for() {
+    fn a_plugin_that_never_answers_is_cancelled() {
         let seats: Vec<(&'static str, Arc<dyn Plugin>)> =
             vec![("cancel", Arc::new(Cancel(Duration::from_millis(20)))), ("never", Arc::new(Never))];
         let site = Site { zones: vec![Name::ROOT], chain: Arc::new(Chain::new(seats)), ordinal: 0 };

@@ -226,7 +226,6 @@ mod tests {
     /// Uses a plugin under another name: `kubernetes` needs a cluster, and only the seat matters.
     #[test]
     fn translate_all_leaves_the_names_of_the_cluster_alone() {
-        use crate::chain::build::build;
         use crate::chain::setup::{Registration, Setup};
         use crate::chain::{Here, Plugin, Query, Reply, Step};
         use crate::wire::answer::Answer;
@@ -257,13 +256,8 @@ mod tests {
             ("hosts", "svc. 5 IN AAAA 64:ff9b::a00:1"),
         ] {
             let plugins = [super::PLUGIN, Registration::bare(plugin, setup), crate::plugins::whoami::PLUGIN];
-            let plugins: &'static [Registration] = Box::leak(Box::new(plugins));
-            let served: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
-            let vocabulary = crate::corefile::Vocabulary { served: &served, elsewhere: &[] };
             let text = format!(". {{\ndns64 {{\ntranslate_all\n}}\n{plugin}\nwhoami\n}}");
-            let corefile = crate::corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-            let host = std::sync::Arc::new(crate::host::Host::default());
-            let server = Server { configuration: build(&corefile, plugins, &host, "53").expect("built"), host };
+            let server = Server::with_plugins(&plugins, &text).expect("a Corefile");
             assert_eq!(ask(&server, "[2001:db8::9]:53", "svc.", "AAAA"), [wanted], "{plugin}");
             let none = ask(&server, "[2001:db8::9]:53", "v4.", "AAAA");
             assert_eq!(none, ["v4. 5 IN AAAA 64:ff9b::a00:1"], "{plugin}: a name with IPv4 alone is translated");

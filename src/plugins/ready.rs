@@ -150,8 +150,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::chain::build::build;
-    use crate::corefile::{self, Vocabulary};
+    use crate::testing::Server;
 
     static FIRST: AtomicBool = AtomicBool::new(false);
     static SECOND: AtomicBool = AtomicBool::new(false);
@@ -166,17 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn who_was_ready_once_is_only_asked_again_if_that_is_wanted() {
+    fn a_plugin_that_was_ready_is_asked_again_only_with_monitor_continuously() {
         let plugins = [
             PLUGIN,
             Registration::bare("zeta", |s| late("zeta", &FIRST, s)),
             Registration::bare("alpha", |s| late("alpha", &SECOND, s)),
         ];
-        let vocabulary = Vocabulary { served: &["ready", "zeta", "alpha"], elsewhere: &[] };
         let text = ". {\nready\nzeta\nalpha\n}\nb {\nready :1 {\nmonitor continuously\n}\n}\n";
-        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        let host = Arc::new(Host::default());
-        let configuration = build(&corefile, &plugins, &host, "53").expect("a configuration");
+        let Server { host, configuration } = Server::with_plugins(&plugins, text).expect("a Corefile");
         let ask = |address: &str| {
             let (status, _, body) = configuration.endpoints[&(address.to_owned(), "/ready".to_owned())].page();
             (status, body)

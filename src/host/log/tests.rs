@@ -99,7 +99,7 @@ fn a_line_whose_maker_panics_is_left_out() {
 }
 
 #[test]
-fn a_reader_that_is_slow_or_gone() {
+fn lines_are_dropped_if_the_reader_is_slow_or_closed() {
     let lanes = Lanes::new();
     let mut reader = Reader {
         fails: vec![ErrorKind::BrokenPipe, ErrorKind::WouldBlock, ErrorKind::Interrupted],
@@ -115,7 +115,7 @@ fn a_reader_that_is_slow_or_gone() {
 }
 
 #[test]
-fn whoever_flushes_waits_for_what_is_printed() {
+fn a_flush_waits_until_all_lines_are_printed() {
     static LANES: Lanes = Lanes::new();
     static GOT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     struct Slow;

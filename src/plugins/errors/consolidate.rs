@@ -176,12 +176,12 @@ fn go_words(regex: &str, error: &regex::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corefile::{self, Vocabulary};
+    use crate::plugins::errors::PLUGIN;
+    use crate::testing::kit::built::parsed;
 
     fn patterns(text: &str) -> Patterns {
         let text = format!(". {{\nerrors {{\n{text}\n}}\n}}\n");
-        let vocabulary = Vocabulary { served: &["errors"], elsewhere: &[] };
-        let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+        let corefile = parsed(&text, &[PLUGIN]).expect("a Corefile");
         let mut cursor = Cursor::new(corefile.blocks[0].directive("errors").expect("the directive"));
         let mut all = Vec::new();
         cursor.next_occurrence();

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn c17_those_who_wait_for_one_answer_leave_room_for_others() {
+    fn c17_the_waiters_for_one_answer_leave_room_for_others() {
         let flights = Flights::default();
         let Part::Lead(_lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
         let followers: Vec<_> = (0..FOLLOWERS).map(|_| flights.join(&sent("a."), false)).collect();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn others_hear_when_the_one_who_asked_is_gone() {
+    fn a_waiter_takes_over_when_the_asking_task_is_dropped() {
         let flights = Flights::default();
         let lead = flights.join(&sent("a."), false);
         let Part::Follow(mut first) = flights.join(&sent("a."), false) else { panic!("somebody asks") };

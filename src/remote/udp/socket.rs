@@ -305,7 +305,7 @@ mod tests {
 
     /// Row D1, in part: what came to the old port must not count as guessed.
     #[tokio::test]
-    async fn another_port_takes_nothing_along() {
+    async fn a_new_port_receives_no_old_datagrams() {
         let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let peer = upstream.local_addr().expect("bound");
         for source in [None, Some(peer.ip())] {

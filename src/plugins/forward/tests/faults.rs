@@ -78,7 +78,7 @@ fn c4_what_is_as_slow_as_always_is_not_asked_twice() {
 
 /// A name whose datagrams all get lost, with two upstreams that answer everything else.
 #[test]
-fn c3_the_last_send_goes_where_nothing_gets_lost() {
+fn c3_the_last_send_goes_over_tcp() {
     let upstreams = [(); 2].map(|()| {
         Upstream::start(|seen| {
             let is_lost = !seen.tcp && seen.packet[12..].starts_with(b"\x04lost");
@@ -94,7 +94,7 @@ fn c3_the_last_send_goes_where_nothing_gets_lost() {
 }
 
 #[test]
-fn c7_a_message_that_drips_holds_nobody_up() {
+fn c7_a_message_that_arrives_in_drips_delays_no_other() {
     let upstream = Upstream::start(|seen| {
         let answer = Answer::to(&seen.packet).a("192.0.2.1", 60);
         match seen.packet[12..].starts_with(b"\x04slow") {

@@ -152,7 +152,7 @@ fn a_closed_port_is_passed_at_once() {
 }
 
 #[test]
-fn nobody_listens_at_all() {
+fn no_upstream_listens() {
     let live = live(&[Upstream::closed()], "");
     let got = live.ask("www.example.org.", "A");
     assert!(cause(&got.reply).ends_with("read: connection refused"), "{}", cause(&got.reply));
@@ -162,7 +162,7 @@ fn nobody_listens_at_all() {
 }
 
 #[test]
-fn nobody_answers_and_the_client_hears_it_in_time() {
+fn no_upstream_answers_and_the_client_gets_servfail_in_time() {
     let silent = Upstream::black_hole();
     let live = live(&[silent.address], "read_timeout 100ms\nhealth_check 10ms\nmax_connect_attempts 3");
     let got = live.ask("www.example.org.", "A");

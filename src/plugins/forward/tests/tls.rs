@@ -99,7 +99,7 @@ fn c16_a_wrong_certificate_gets_no_query() {
 }
 
 #[test]
-fn a_server_without_tls_gets_nothing_in_the_clear() {
+fn a_server_without_tls_gets_no_plain_text() {
     let upstream = Upstream::with_a("192.0.2.1");
     let live =
         live(&format!("tls://{}", upstream.address), "max_connect_attempts 1\nhealth_check 1h\nread_timeout 300ms");
