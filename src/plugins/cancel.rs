@@ -9,7 +9,7 @@
 //! cancel [DURATION]
 //! ```
 //!
-//! The default is 5.001 s: no client waits longer than 5 s.
+//! The default is 5.001 s, since no client waits longer than 5 s.
 //!
 //! ## Examples
 //!

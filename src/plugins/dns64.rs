@@ -1,7 +1,7 @@
 //! # dns64 — make IPv6 addresses for names that have only IPv4
 //!
 //! Makes AAAA records out of A records, for clients that reach IPv4 through a translator (RFC
-//! 6147). Only questions that came over IPv6 are treated so, unless `allow_ipv4` is given.
+//! 6147). Only queries that came over IPv6 get them, unless `allow_ipv4` is given.
 //!
 //! ## Syntax
 //!
@@ -125,7 +125,7 @@ static OPTIONS: OptionsOf<Dns64> = OptionsOf {
         OptionOf {
             name: "allow_ipv4",
             form: "",
-            about: "Questions that came over IPv4 are treated in the same way.",
+            about: "Queries that came over IPv4 get such records too.",
             read: |_, plugin, _| {
                 plugin.allow_ipv4 = true;
                 Ok(())

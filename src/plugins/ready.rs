@@ -1,10 +1,10 @@
 //! # ready — tell probes when the server is ready
 //!
 //! GET /ready gives 200 `OK` once all plugins are ready, in all server blocks that have this
-//! directive. Until then it gives 503 and the names of those that are not, sorted, with commas
-//! between. Below that line stand the reasons, each with the plugin that has it and what to do. The
-//! names are also logged: at once, then less and less often. From the signal to stop it gives 503,
-//! so that no new clients are sent here.
+//! directive. Until then it gives 503 and the names of the plugins that are not ready, sorted, with
+//! commas between. The lines below give the reasons: each names its plugin, and what to do. The
+//! names are also logged: at once, then less and less often. From the signal to stop on it gives
+//! 503, so that no new clients are sent here.
 //!
 //! ## Syntax
 //!

@@ -1,12 +1,11 @@
 //! # reload — take over a changed Corefile
 //!
-//! Looks at the Corefile, and all that it imports, at an interval, and takes over what has changed:
-//! also the addresses of interfaces that `bind` names. The first server block with this directive
-//! counts for the whole process.
+//! Looks at the Corefile, and at all files that it imports, at an interval, and takes over what has
+//! changed: also the addresses of interfaces that `bind` names. The first server block with this
+//! directive counts for the whole process.
 //!
-//! A Corefile that cannot be taken over changes nothing, and is looked at again: one with an error,
-//! one that is missing, and one without a server block, which a file that is being written can be
-//! for a moment.
+//! A Corefile that is missing, has an error or has no server block changes nothing, and is looked
+//! at again: a file can be like that for a moment while it is being written.
 //!
 //! ## Syntax
 //!

@@ -11,9 +11,10 @@
 //! ```
 //!
 //! - **CERT** and **KEY** are PEM files: the certificate, with those that lead to its authority
-//!   behind it, and its key. Both are read again when they change, without a reload; a pair that
-//!   does not fit changes nothing.
-//! - **CA** has the authorities that vouch for clients; without it those of the machine do.
+//!   behind it, and its key. Both are read again when they change, without a reload; a key that
+//!   does not fit its certificate changes nothing.
+//! - **CA** is a file with the authorities that sign the certificates of clients; by default they
+//!   are those of the machine.
 //!
 //! TLS is 1.2 or 1.3. All server blocks that share a listener must have the same certificate and
 //! ask the same of clients. The limits of connections over TCP hold here too; a handshake may take

@@ -1,8 +1,8 @@
 //! # errors — print why queries failed
 //!
-//! Prints a line for every query that failed for a reason:
-//! `[ERROR] plugin/errors: 2 example.org. A: REASON`, with the number of the RCODE, the name in
-//! lower case and the type. Many errors of one kind can be summed up in one line.
+//! Prints a line for every query that failed with a known reason: `[ERROR] plugin/errors: 2
+//! example.org. A: REASON`, with the number of the RCODE, the name in lower case and the type. Many
+//! errors of one kind can be summed up in one line.
 //!
 //! ## Syntax
 //!

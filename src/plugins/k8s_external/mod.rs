@@ -1,9 +1,9 @@
 //! # k8s_external — names for what Services have outside of the cluster
 //!
-//! `SERVICE.NAMESPACE.ZONE` leads to the `externalIPs` of a Service and to what its load balancer
-//! reports: A, AAAA, SRV (and `_PORT._PROTOCOL` in front), PTR, and an alias where the load
-//! balancer has a host name. It needs `kubernetes` in the same server block, and serves the
-//! Services that `kubernetes` serves.
+//! `SERVICE.NAMESPACE.ZONE` has the addresses in the `externalIPs` of a Service and those that its
+//! load balancer reports: A, AAAA, SRV (and `_PORT._PROTOCOL` in front), PTR, and an alias where
+//! the load balancer has a host name. It needs `kubernetes` in the same server block, and serves
+//! the Services that `kubernetes` serves.
 //!
 //! ## Syntax
 //!
@@ -12,8 +12,8 @@
 //! }
 //! ```
 //!
-//! - **ZONE** is a zone that is answered; by default the zones of the server block. PTR records end
-//!   in the first one.
+//! - **ZONE** is a zone that the plugin answers for; by default the zones of the server block. PTR
+//!   records end in the first one.
 //!
 //! ## Examples
 //!

@@ -1,6 +1,6 @@
 //! # prometheus — count queries and show all metrics
 //!
-//! Counts what passes through the server block, and shows the metrics of the whole process under
+//! Counts the queries of the server block, and shows the metrics of the whole process under
 //! /metrics in the text format of Prometheus. Counting allocates nothing, takes no lock and looks
 //! up no label.
 //!
