@@ -54,7 +54,7 @@ const ARROWS: Arrows = &[
     ("wire", &[]),
     ("args", &[]),
     ("error", &[]),
-    // The map of the house names no more than its rooms.
+    // The map of the house names its rooms alone.
     ("lib", &[]),
 ];
 

@@ -1,4 +1,4 @@
-//! The control runtime, as plugins reach it from queries.
+//! The control runtime, as plugins reach it from preparations and queries.
 
 use std::sync::Arc;
 

@@ -203,8 +203,7 @@ impl Directive {
         let trusted = trusted.map_or_else(machine_authorities, <[_]>::to_vec);
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&trusted)), provider());
         let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
-        let none =
-            |_| "nobody can vouch for clients: this machine has no root certificates; name a file of your own as CA";
+        let none = |_| "certificates of clients cannot be checked: this machine has no root certificates; name a file of your own as CA";
         Ok(builder.build().map_err(none)?)
     }
 }

@@ -54,8 +54,8 @@ struct Connection {
 }
 
 impl HttpsPool {
-    /// `is_get`: questions stand in the address of the request, so that they can be cached on the
-    /// way.
+    /// With `is_get` a question stands in the URL of its request, so that caches on the way can
+    /// keep the answer.
     pub(super) fn new(link: Link, tls: tls::TlsClient, authority: String, is_get: bool) -> Self {
         Self { link, tls, authority, is_get, connections: Mutex::default() }
     }

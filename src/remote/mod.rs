@@ -3,7 +3,7 @@
 //! ```text
 //! Dialer -> Remote -> Transport -> udp, tcp, https, quic -> link: what sockets have in common
 //!              |                      |    |                term: how long a connection is used
-//!              |                      table                 tls, complaint: who is trusted
+//!              |                      table                 tls, complaint: which server is trusted
 //!              |                      |    |
 //!              +-> vitals -> rtt  <---+    +-> message: what was sent, and its reply
 //! ```

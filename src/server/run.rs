@@ -41,7 +41,7 @@ static RELOAD_VERSION: Family = Family {
 
 //----------- Entry points ---------------------------------------------------
 
-/// Returns the two version lines: CoreDNS's, whose behaviour this is, and our own.
+/// Returns the two lines of the version: of the CoreDNS whose behaviour this is, and of Signpost.
 #[must_use]
 pub fn banner() -> String {
     format!(

@@ -66,8 +66,8 @@ impl Whole {
         Self::start_with(ALL, corefile, manifests)
     }
 
-    /// What kubeadm's Corefile makes for [`cluster::manifests`], ready to answer. Nobody listens
-    /// and nothing is forwarded, so what would ask by itself is left out.
+    /// What kubeadm's Corefile makes for [`cluster::manifests`], ready to answer. There are
+    /// no listeners and no upstreams, so plugins that ask by themselves are left out.
     pub fn kubeadm() -> Self {
         Self::kubeadm_with("")
     }

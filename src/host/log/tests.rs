@@ -108,10 +108,10 @@ fn lines_are_dropped_if_the_reader_is_slow_or_closed() {
     let mut writer = Writer::new(&lanes, &mut reader);
     let _ = print(&lanes, 1, "one\ntwo\n");
     assert!(writer.round() && !writer.round());
-    assert_eq!(lanes.dropped(), 2, "lines that nobody took");
+    assert_eq!(lanes.dropped(), 2, "the reader had closed");
     let _ = print(&lanes, 1, "three\n");
     assert!(writer.round() && !writer.round());
-    assert_eq!(reader.got, b"three\n", "and nobody is told of what cannot be told");
+    assert_eq!(reader.got, b"three\n", "a count that cannot be printed is not kept");
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Gauge {
 
 static DROPPED_LINES: Family = Family {
     name: "signpost_log_dropped_lines_total",
-    help: "Log lines that were dropped because nobody read standard output.",
+    help: "Log lines that were dropped because standard output was not read.",
     labels: &[],
 };
 
@@ -285,7 +285,8 @@ impl Scrape {
         self.add(family, labels, proto::MetricType::GAUGE, |metric| metric.set_gauge(gauge));
     }
 
-    /// Adds a distribution. Empty ones with labels are left out: their label set was never used.
+    /// Adds a histogram. One with labels and without values is left out: its labels were never
+    /// used.
     pub fn histogram(&mut self, family: &Family, labels: &[&str], buckets: &Buckets) {
         if labels.is_empty() || !buckets.is_empty() {
             self.add(family, labels, proto::MetricType::HISTOGRAM, |metric| metric.set_histogram(buckets.proto()));

@@ -25,7 +25,7 @@
 //! entry gets SERVFAIL unless `fallthrough` is given: NXDOMAIN would need a SOA. The reverse name
 //! of an address without an entry goes to the next plugin.
 //!
-//! The file may be looked at while somebody writes it. So the server waits until the file has not
+//! The file may be read while it is being written. So the server waits until the file has not
 //! changed for a moment. If it is empty, or its last line has no line end, the server takes it over
 //! only if it is still the same at the next look.
 //!

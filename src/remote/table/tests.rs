@@ -67,7 +67,7 @@ fn d13_after_a_hint_the_answer_still_counts() {
     let a = sent("a.example.");
     for is_early in [false, true] {
         let mut ticket = table.enter(&a).expect("a place");
-        table.hint(&Failure::other("nobody listens, somebody says"));
+        table.hint(&Failure::other("perhaps no process listens"));
         table.hint(&Failure::other("and says again"));
         assert!(matches!(ticket.reply.try_recv(), Ok(Err(_))));
         if is_early {

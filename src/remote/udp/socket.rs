@@ -36,7 +36,7 @@ const LIFE: Duration = Duration::from_secs(3);
 /// Datagrams that answer nothing, after which a socket is given up.
 const STRANGERS: u32 = 100;
 
-/// Datagrams that are taken from a socket without a port; none come any more.
+/// Maximum datagrams that are read to empty a socket. It has no port, so no more arrive.
 const QUEUE: usize = 65_536;
 
 thread_local! {

@@ -33,7 +33,7 @@ enum Does {
     /// Cuts answers over UDP, and takes no connection.
     TruncateOnly,
     Nothing,
-    /// Nobody listens, and the system says so.
+    /// No process listens, and the system says so.
     Closed,
 }
 

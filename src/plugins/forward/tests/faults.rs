@@ -102,7 +102,7 @@ fn c7_a_message_that_arrives_in_drips_delays_no_other() {
             false => vec![Act::send(answer)],
         }
     });
-    // One try: whoever is held up has no other.
+    // One try: a query that is delayed has no other.
     let live = live(&[upstream.address], "force_tcp\nmax_connect_attempts 1");
     live.begin("slow.example.org.", "A");
     live.wait_until("the slow one is asked", || upstream.count() == 1);

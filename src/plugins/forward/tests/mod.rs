@@ -132,13 +132,13 @@ fn one_silent_upstream_of_two_costs_no_answer() {
     live.wait_until("it is down after three probes, and a fourth has begun", || probes(4));
     let before = silent.count();
     ask(100);
-    assert_eq!(silent.count(), before, "nobody asks it any more");
+    assert_eq!(silent.count(), before, "it is not asked any more");
     assert!(live.metric(&format!("coredns_forward_healthcheck_failures_total{{to=\"{}\"}}", silent.address)) >= 3.0);
     silent.script(|seen| vec![Act::send(Answer::to(&seen.packet).a("192.0.2.2", 60))]);
     live.wait_until("it is asked again", || live.ask("back.example.org.", "A").text() == "NOERROR 192.0.2.2/60");
 }
 
-/// Row C10: nobody listens, and the system says so.
+/// Row C10: no process listens, and the system says so.
 #[test]
 fn a_closed_port_is_passed_at_once() {
     let good = Upstream::with_a("192.0.2.1");

@@ -256,7 +256,7 @@ fn transfers_are_not_asked_for() {
 
 //----------- Trust ----------------------------------------------------------
 
-/// Row C16: whoever is not believed gets no query, and the client hears why.
+/// Row C16: an upstream without the right certificate gets no query, and the client is told why.
 #[test]
 fn c16_a_wrong_certificate_gets_no_query() {
     let (pki, other) = (Pki::new(), Pki::new());
