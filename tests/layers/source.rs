@@ -104,9 +104,9 @@ impl Source {
         let mut found = Vec::new();
         for (name, line, rest) in self.signatures() {
             // Bounds of type parameters may have parentheses too: `<F: Fn(u8)>`.
-            let generics = if rest.starts_with('<') { parts(&rest[1..], '>').1 + 2 } else { 0 };
-            if rest[generics..].starts_with('(') {
-                let parameters = parts(&rest[generics + 1..], ')').0.into_iter();
+            let generics = rest.strip_prefix('<').map_or(0, |bounds| parts(bounds, '>').1 + 2);
+            if let Some(parameters) = rest.get(generics..).and_then(|rest| rest.strip_prefix('(')) {
+                let parameters = parts(parameters, ')').0.into_iter();
                 found.extend(parameters.map(|parameter| (name.clone(), line, parameter.trim().to_owned())));
             }
         }

@@ -29,8 +29,8 @@ use crate::host::permit::Permit;
 /// calls, and only queries from the same port share a call.
 const QUERIES: u32 = 16;
 
-/// How long one socket sends queries from one port. It ends the port where queries are few: by then
-/// a forger must have found it among thousands, and guessed an id as well.
+/// How long one socket sends queries from one port, if there are few queries. A forger has this
+/// long to find the port among thousands, and to guess an id as well.
 const LIFE: Duration = Duration::from_secs(3);
 
 /// Datagrams that answer nothing, after which a socket is given up.
