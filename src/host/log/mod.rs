@@ -206,5 +206,4 @@ fn wake() {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -181,5 +181,4 @@ impl Plugin for LoadBalance {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -213,5 +213,4 @@ fn classify(qtype: u16, reply: Option<&Reply>) -> Class {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

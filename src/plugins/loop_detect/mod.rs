@@ -306,5 +306,4 @@ fn local_addresses() -> Vec<std::net::IpAddr> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

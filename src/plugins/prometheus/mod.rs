@@ -329,5 +329,4 @@ fn shown<T: Collect + 'static>(host: &Arc<Host>, key: &str, make: impl FnOnce() 
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
