@@ -1,6 +1,6 @@
-//! The world outside of the cluster, for servers that forward: below `example.com` and `example.org`
-//! every name has an address of each family, but names that begin with `missing`; all others do not
-//! exist.
+//! The world outside of the cluster, for servers that forward. Below `example.com` and
+//! `example.org` every name has an address of each family, unless it begins with `missing`; no
+//! other name exists.
 
 use std::net::UdpSocket;
 

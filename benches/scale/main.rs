@@ -4,10 +4,10 @@
 //!     scale-bed ADDRESS:PORT 5000|500|small|names        the API server of a large cluster
 //!     scale-bed floor ADDRESS:PORT NAME IPV4 [RECORDS]   the bare UDP loop: ../echo.rs
 //!
-//! The API server has Namespaces, Services, EndpointSlices and Pods by list (`limit`, `continue`), streaming
-//! list and watch, in protobuf if that is accepted and otherwise in JSON, over plain HTTP/1.1. On
-//! command slices change, and every watch expires. Commands: control.rs. UDP of the same port is the
-//! world outside of the cluster: ../outside.rs.
+//! The API server has Namespaces, Services, EndpointSlices and Pods by list (`limit`, `continue`),
+//! streaming list and watch, in protobuf if that is accepted and otherwise in JSON, over plain
+//! HTTP/1.1. On command slices change, and every watch expires. Commands: control.rs. UDP of the
+//! same port is the world outside of the cluster: ../outside.rs.
 
 mod bed;
 mod control;

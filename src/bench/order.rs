@@ -20,8 +20,9 @@ pub enum Law {
 const DRAWS: usize = 1 << 17;
 
 impl Law {
-    /// Returns the indexes of a list of `count` questions in the order in which they are asked, again
-    /// and again. The same law and count give the same order, for every server that is measured.
+    /// Returns the indexes of a list of `count` questions in the order in which they are asked,
+    /// again and again. The same law and count give the same order, for every server that is
+    /// measured.
     #[must_use]
     pub fn order(self, count: usize) -> Vec<u32> {
         let mut rng = Rng::with_seed(count as u64);
