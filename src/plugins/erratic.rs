@@ -250,23 +250,6 @@ impl SearchPath for Search {
 mod tests {
     use crate::testing::{Server, packet};
 
-    #[test]
-    fn what_is_taken_and_refused() {
-        for (lines, error) in [
-            ("erratic x {\n}\nerratic", ""),
-            ("erratic {\ndrop\ndelay\ntruncate\nlarge x\n}", "unknown property 'x'"),
-            ("erratic {\ndrop 1 2\n}", "unexpected line ending after '2'"),
-            ("erratic {\ndelay 3 5 6\n}", "unexpected line ending after '6'"),
-            ("erratic {\ndelay 3 5\n}", "plugin/erratic: Corefile:3 - time: missing unit in duration \"5\""),
-            ("erratic {\ndrop -1\n}", "plugin/erratic: Corefile:3 - illegal amount value given \"-1\""),
-            ("erratic {\ndelay x\n}", "strconv.ParseInt: parsing \"x\": invalid syntax"),
-            ("erratic {\ntruncate 2147483648\n}", "strconv.ParseInt: parsing \"2147483648\": value out of range"),
-        ] {
-            let refusal = Server::refusal(lines);
-            assert!(refusal.ends_with(error) && refusal.is_empty() == error.is_empty(), "{lines}: {refusal}");
-        }
-    }
-
     /// What eight queries get: no reply, or whether it is truncated.
     fn eight(options: &str) -> String {
         let server = Server::new(&format!(". {{\nerratic {{\n{options}\n}}\n}}\n"));

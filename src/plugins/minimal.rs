@@ -86,18 +86,6 @@ mod tests {
     use crate::testing::upstream::{Act, Answer, Upstream};
 
     #[test]
-    fn what_is_taken_and_refused() {
-        for (lines, error) in [
-            ("minimal\nminimal x", ""),
-            ("minimal x", "unexpected line ending after 'x'"),
-            ("minimal {\n}", "Corefile:2 - Error during parsing: Unexpected token '{', expecting argument"),
-        ] {
-            let refusal = Server::refusal(lines);
-            assert!(refusal.ends_with(error) && refusal.is_empty() == error.is_empty(), "{lines}: {refusal}");
-        }
-    }
-
-    #[test]
     fn an_answer_loses_what_a_denial_and_a_delegation_keep() {
         let upstream = Upstream::start(|seen| {
             let answer = Answer::to(&seen.packet);

@@ -50,25 +50,3 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     };
     Err(cursor.complain(word, wrong).hint("any number from 1 to 1024 has the same effect: none").into())
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::testing::Server;
-
-    #[test]
-    fn what_is_taken_and_refused() {
-        for (lines, error) in [
-            ("multisocket", ""),
-            ("multisocket 1024\nwhoami", ""),
-            ("multisocket 0", "plugin/multisocket: Corefile:2 - num sockets can not be zero or negative: 0"),
-            ("multisocket 1025", "num sockets exceeds maximum (1024): 1025"),
-            ("multisocket x", "invalid num sockets: strconv.Atoi: parsing \"x\": invalid syntax"),
-            ("multisocket 1 2", "unexpected line ending after '2'"),
-            ("multisocket 1 {\nx\n}", "Unexpected token '{', expecting argument"),
-            ("multisocket\nmultisocket", "unexpected line ending after 'multisocket'"),
-        ] {
-            let refusal = Server::refusal(lines);
-            assert!(refusal.ends_with(error) && refusal.is_empty() == error.is_empty(), "{lines}: {refusal}");
-        }
-    }
-}

@@ -133,26 +133,6 @@ mod tests {
     use crate::testing::Server;
 
     #[test]
-    fn what_is_taken_and_refused() {
-        for (lines, error) in [
-            ("pprof", ""),
-            ("pprof 127.0.0.1:1 {\nblock\nblock 5\n}", ""),
-            (
-                "pprof localhost",
-                "plugin/pprof: Corefile:2 - Error during parsing: address localhost: missing port in address",
-            ),
-            ("pprof :1 :2", "unexpected line ending after ':2'"),
-            ("pprof {\nblock x\n}", "Corefile:3 - Error during parsing: property 'block' invalid integer value 'x'"),
-            ("pprof {\nblock 1 2\n}", "unexpected line ending after '2'"),
-            ("pprof {\nfoo\n}", "unknown property 'foo'"),
-            ("pprof\npprof", "this plugin can only be used once per Server Block"),
-        ] {
-            let refusal = Server::refusal(lines);
-            assert!(refusal.ends_with(error) && refusal.is_empty() == error.is_empty(), "{lines}: {refusal}");
-        }
-    }
-
-    #[test]
     fn the_pages() {
         let server = Server::new(". {\npprof :1\n}\n");
         let page = |path: &str| server.configuration.endpoints[&(":1".to_owned(), format!("{PATH}{path}"))].page();

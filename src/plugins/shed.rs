@@ -74,17 +74,7 @@ mod tests {
     use crate::testing::Server;
 
     #[test]
-    fn what_is_taken_and_refused() {
-        for (lines, error) in [
-            ("shed", ""),
-            ("shed {\n}", ""),
-            ("shed x", "Corefile:2 - Error during parsing: Wrong argument count or unexpected line ending after 'x'"),
-            ("shed {\nx\n}", "plugin/shed: Corefile:3 - Error during parsing: shed takes no options"),
-            ("shed\nshed", "this plugin can only be used once per Server Block"),
-        ] {
-            let refusal = Server::refusal(lines);
-            assert!(refusal.ends_with(error) && refusal.is_empty() == error.is_empty(), "{lines}: {refusal}");
-        }
+    fn other_transports_are_refused() {
         let error = Server::try_new("a.test, tls://b.test {\nshed\n}\n").err().expect("an error").to_string();
         let wanted = "Corefile:2 - Error during parsing: only plain DNS server blocks are supported; \"tls://b.test\" \
                       uses transport \"tls\"";

@@ -132,34 +132,6 @@ mod tests {
     use crate::testing::Server;
 
     #[test]
-    fn what_is_taken_and_refused() {
-        for (lines, error) in [
-            ("timeouts {\nread 5\nwrite 1s\nidle 24h\nmaxtcpqueries -1\n}\ntimeouts {\nread 3s\n}", ""),
-            (
-                "timeouts",
-                "plugin/timeouts: Corefile:2 - Error during parsing: timeouts block with no timeouts specified",
-            ),
-            ("timeouts x {\nread 5\n}", "unexpected line ending after 'x'"),
-            ("timeouts {\nread\n}", "unexpected line ending after 'read'"),
-            ("timeouts {\nread 5x\n}", "Corefile:3 - Error during parsing: failed to parse duration '5x'"),
-            ("timeouts {\nidle 25h\n}", "timeout provided '25h0m0s' needs to be between 1 second and 24 hours"),
-            ("timeouts {\nidle 0\n}", "timeout provided '0s' needs to be between 1 second and 24 hours"),
-            ("timeouts {\nconnect 5s\n}", "Corefile:3 - Error during parsing: unknown option: 'connect'"),
-            (
-                "timeouts {\nmaxtcpqueries 0\n}",
-                "maxtcpqueries provided '0' needs to be -1 (unlimited) or a positive integer",
-            ),
-            (
-                "timeouts {\nmaxtcpqueries x\n}",
-                "invalid value for maxtcpqueries 'x': strconv.Atoi: parsing \"x\": invalid syntax",
-            ),
-        ] {
-            let refusal = Server::refusal(lines);
-            assert!(refusal.ends_with(error) && refusal.is_empty() == error.is_empty(), "{lines}: {refusal}");
-        }
-    }
-
-    #[test]
     fn the_last_block_of_a_listener_counts_option_by_option() {
         let text = "a.test {\ntimeouts {\nread 1s\nidle 2s\n}\n}\nb.test {\ntimeouts {\nread 4s\nmaxtcpqueries 9\n}\n}\n\
                     c.test:54 {\n}\n";

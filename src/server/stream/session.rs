@@ -247,7 +247,7 @@ impl Session {
 
     /// Returns the limits of the listener that last served the connection.
     fn timeouts(&self) -> &Timeouts {
-        &self.door.1.timeouts
+        &self.last.timeouts
     }
 
     /// Updates what others see: what the connection holds, and whether it is idle.
