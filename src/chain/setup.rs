@@ -198,8 +198,7 @@ impl<'a> Setup<'a> {
         self.common.starts.push(Start { name, make: Box::new(move || Box::pin(make())) });
     }
 
-    /// Runs before this configuration goes live. An error keeps the older one, or ends the first
-    /// start.
+    /// Runs before this configuration goes live; an error keeps the older one, or ends the start.
     ///
     /// `make` gets whether this is the first start: then it should start its work without waiting
     /// for it, since waiting would keep the whole server from answering.
@@ -306,8 +305,7 @@ impl<'a> Setup<'a> {
         None
     }
 
-    /// Declares that this plugin answers every name of these zones from memory: the plugins below
-    /// it never see one.
+    /// Declares that this plugin answers all names of these zones from memory: those below get none.
     pub fn answers_from_memory(&mut self, zones: impl IntoIterator<Item = Name>) {
         self.draft.from_memory.extend(zones);
     }
@@ -361,8 +359,7 @@ impl<'a> Setup<'a> {
         self.common.lameduck = Some(Wish { plugin: self.plugin, what: longest });
     }
 
-    /// Looks for a changed Corefile at this interval and jitter; the first block that sets it
-    /// counts.
+    /// Looks for a changed Corefile at this interval and jitter; the first block's count.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
         self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: Looks { interval, jitter } });
     }

@@ -15,7 +15,8 @@
 //! every second query is dropped. An option without AMOUNT means 2, and 0 turns it off.
 //!
 //! `ready` gets "ready" from this plugin while it has seen three or four queries, and never
-//! otherwise. For `autopath @erratic` every client has the search list `a.example.org b.example.org`.
+//! otherwise. For `autopath @erratic` every client has the search list
+//! `a.example.org b.example.org`.
 //!
 //! ## Examples
 //!

@@ -27,8 +27,8 @@
 //!
 //! ## Metrics
 //!
-//! - `coredns_shed_dropped_total{server,reason}`: always 0, for dashboards that show it. `reason` is
-//!   `query` or `response`.
+//! - `coredns_shed_dropped_total{server,reason}`: always 0, for dashboards that show it. `reason`
+//!   is `query` or `response`.
 
 use crate::chain::doc::doc_of;
 use crate::chain::listener::server_label;

@@ -141,7 +141,7 @@ fn a_real_etcd_is_answered_from_as_coredns_does() {
     for name in names.chain(["local.test.".to_owned(), "1.7.0.10.in-addr.arpa.".to_owned()]) {
         for kind in ["A", "AAAA", "CNAME", "TXT", "SRV", "MX", "PTR", "NS", "HINFO"] {
             if kind == "SRV" && (name.starts_with('*') || name == "local.test.") {
-                // Too large for a datagram, and which additional records are left out is not the same.
+                // Too large for a datagram, and other additional records are left out.
                 continue;
             }
             let shown = |server: &Server| text_by(&server.ask(&name, kind), |records| records.sort());

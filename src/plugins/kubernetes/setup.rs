@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::answers::name::Schema;
 use super::answers::options::{Options, Pods};
 use super::answers::zone::Zone;
-use super::old::unknown_option;
 use super::reading::options::{ApiFrom, Origin, SourceOptions};
 use super::reading::selector::Selector;
 use super::reading::{manifests, watch};
@@ -353,7 +352,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
             read: |cursor, reader, _| set(cursor, &mut reader.source.zonal),
         },
     ],
-    unknown: unknown_option,
+    unknown: super::old::unknown_option,
 };
 
 //----------- Single options -------------------------------------------------
