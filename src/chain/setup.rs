@@ -305,7 +305,7 @@ impl<'a> Setup<'a> {
         None
     }
 
-    /// Declares that this plugin answers all names of these zones from memory: those below get none.
+    /// Declares that all names of these zones are answered from memory: those below get none.
     pub fn answers_from_memory(&mut self, zones: impl IntoIterator<Item = Name>) {
         self.draft.from_memory.extend(zones);
     }
