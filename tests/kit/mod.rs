@@ -5,7 +5,7 @@
 //! - `desk`: a packet served, its reply written in memory; `kept`: its reply kept before it is written
 //! - `message`: packets as clients write and read them
 //! - `whole`: a server that answers on the thread of its test
-//! - `cluster`, `fetched`: what such a server answers from
+//! - `cluster`, `fetched`: what such a server answers from; `upstream`: whom it asks
 
 #![allow(dead_code, unreachable_pub, reason = "each of them uses its part")]
 
@@ -15,4 +15,5 @@ pub mod desk;
 pub mod fetched;
 pub mod kept;
 pub mod message;
+pub mod upstream;
 pub mod whole;
