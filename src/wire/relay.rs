@@ -26,18 +26,18 @@ pub enum Unusable {
 pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
     let header = message.get(..HEADER).ok_or(Unusable::Malformed)?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let (asked, at) = match word(4) {
-        1 => Name::from_message(message, HEADER).ok_or(Unusable::Malformed)?,
-        _ => return Err(Unusable::OtherQuestion),
-    };
-    let fixed = message.get(at..at + 4).ok_or(Unusable::Malformed)?;
-    // The question must be written out: pointers after it count from its end.
-    if at != HEADER + asked.len() {
-        return Err(Unusable::Malformed);
-    }
     let Question { name, qtype, qclass } = question;
-    let same = asked.lowered() == *name && fixed[..2] == qtype.to_be_bytes() && fixed[2..] == qclass.to_be_bytes();
-    if word(2) & flag::QR == 0 || !same {
+    let at = HEADER + name.len();
+    let (asked, fixed) = (message.get(HEADER..at), message.get(at..at + 4));
+    let same = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(name.wire()))
+        && fixed.is_some_and(|fixed| fixed[..2] == qtype.to_be_bytes() && fixed[2..] == qclass.to_be_bytes());
+    if word(4) != 1 || !same {
+        // The question must be written out: pointers after it count from its end.
+        let whole = |(name, at): (Name, usize)| at == HEADER + name.len() && message.len() >= at + 4;
+        let is_question = word(4) != 1 || Name::from_message(message, HEADER).is_some_and(whole);
+        return Err(if is_question { Unusable::OtherQuestion } else { Unusable::Malformed });
+    }
+    if word(2) & flag::QR == 0 {
         return Err(Unusable::OtherQuestion);
     }
     let mut answer = Answer { asked: name.len() as u8, movable: true, ..Answer::default() };
@@ -47,8 +47,12 @@ pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
     walk.records([word(6), word(8), word(10)]).ok_or(Unusable::Malformed)?;
     let adrift = walk.adrift;
     answer.movable &= !adrift;
-    if !answer.movable && !rewrite(&mut answer, message, at + 4, &asked) && adrift {
-        return Err(Unusable::Malformed);
+    if !answer.movable {
+        // In the upstream's case, as owners that point to it have it.
+        let (asked, _) = Name::from_message(message, HEADER).ok_or(Unusable::Malformed)?;
+        if !rewrite(&mut answer, message, at + 4, &asked) && adrift {
+            return Err(Unusable::Malformed);
+        }
     }
     Ok(answer)
 }
@@ -66,19 +70,18 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn records(&mut self, counts: [u16; 3]) -> Option<()> {
         let mut at = self.body;
-        let mut mobile = Vec::new();
         for (section, count) in counts.into_iter().enumerate() {
             for _ in 0..count {
-                at = self.record(at, section, &mut mobile)?;
+                at = self.record(at, section)?;
             }
         }
-        self.find_unsafe_pointers(&mobile);
+        self.find_unsafe_pointers();
         Some(())
     }
 
     /// Copies the record at `at`; returns where it ends.
-    fn record(&mut self, at: usize, section: usize, mobile: &mut Vec<(usize, usize)>) -> Option<usize> {
-        let (_, fixed) = Name::from_message(self.message, at)?;
+    fn record(&mut self, at: usize, section: usize) -> Option<usize> {
+        let (_, fixed) = self.name_at(at)?;
         let head = self.message.get(fixed..fixed + 10)?;
         let kind = u16::from_be_bytes([head[0], head[1]]);
         let rdata = fixed + 10;
@@ -108,10 +111,16 @@ impl Walk<'_> {
                 here = next;
             }
         }
-        if matches!(kind, rtype::A | rtype::AAAA | rtype::MX) {
-            mobile.push((at, end));
-        }
         Some(end)
+    }
+
+    /// Returns the length in octets of the name at `at`, and where it ends.
+    fn name_at(&self, at: usize) -> Option<(usize, usize)> {
+        // Most often it is that of the question, which is known.
+        if self.message.get(at..at + 2) == Some(&[0xC0, HEADER as u8]) {
+            return Some((usize::from(self.answer.asked), at + 2));
+        }
+        Name::from_message(self.message, at).map(|(name, end)| (name.len(), end))
     }
 
     /// A TTL with its first bit set counts as 0 (RFC 2181 section 8).
@@ -123,9 +132,9 @@ impl Walk<'_> {
 
     /// Records the pointer that ends the name at `here`, if there is one.
     fn pointer_at(&mut self, record: usize, here: usize) -> Option<()> {
-        let (name, end) = Name::from_message(self.message, here)?;
+        let (len, end) = self.name_at(here)?;
         // A pointer to the root is longer than the root, and its octets are counted already.
-        self.answer.plain = self.answer.plain + name.len() as u32 - (end - here) as u32;
+        self.answer.plain = self.answer.plain + len as u32 - (end - here) as u32;
         let Some((at, target)) = next_pointer(self.message, here)? else { return Some(()) };
         if target != HEADER {
             let start = usize::from(self.answer.records.last().map_or(0, |mark| mark.at));
@@ -143,15 +152,23 @@ impl Walk<'_> {
     }
 
     /// Clears `movable` if pointers lead into addresses or MX records.
-    fn find_unsafe_pointers(&mut self, mobile: &[(usize, usize)]) {
-        let body = self.body;
+    fn find_unsafe_pointers(&mut self) {
+        if self.answer.pointers.is_empty() {
+            return;
+        }
         let leads_into_mobile = self.answer.pointers.iter().any(|&pointer| {
             let at = usize::from(pointer);
             let target = usize::from(self.answer.bytes[at] & 0x3F) << 8 | usize::from(self.answer.bytes[at + 1]);
-            target >= body && mobile.iter().any(|&(from, to)| (from..to).contains(&target))
+            target.checked_sub(self.body).is_some_and(|target| self.is_mobile(target))
         });
-        let sorted = self.sections_are_sorted();
-        self.answer.movable &= !leads_into_mobile && (sorted || self.answer.pointers.is_empty());
+        self.answer.movable &= !leads_into_mobile && self.sections_are_sorted();
+    }
+
+    /// Returns whether what stands at an offset of the answer is part of an address or MX record.
+    fn is_mobile(&self, offset: usize) -> bool {
+        let before = self.answer.records.partition_point(|mark| usize::from(mark.at) <= offset);
+        let holds = before.checked_sub(1).map(|index| self.answer.rtype_at(index));
+        matches!(holds, Some(rtype::A | rtype::AAAA | rtype::MX))
     }
 
     /// Returns whether aliases come first in each section, and addresses and MX last.
@@ -346,6 +363,19 @@ mod tests {
                 answers.iter().all(|r| got.answers.contains(r)) && glue.iter().all(|r| got.additionals.contains(r))
             );
         }
+    }
+
+    #[test]
+    fn what_is_written_anew_is_as_short_in_any_case() {
+        let len = |zone: &str| {
+            let mail = h(&format!("mail.{zone}"));
+            let answers = vec![Record::from_rdata(h(zone), 60, RData::MX(MX::new(1, mail.clone())))];
+            let glue = vec![Record::from_rdata(mail, 60, RData::A(A::new(192, 0, 2, 1)))];
+            let answer = read(&upstream(zone, RecordType::MX, answers, glue), &asking("example.", 15)).expect("usable");
+            assert!(answer.is_movable(), "{zone}");
+            answer.wire_len()
+        };
+        assert_eq!(len("eXample."), len("example."));
     }
 
     #[test]
