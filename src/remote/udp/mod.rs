@@ -12,8 +12,9 @@
 //! silence, within the time of a late answer.
 //!
 //! A query leaves with those that are asked at the same time: the task that reads a socket also
-//! sends, and its turn comes when all tasks before it have asked. A datagram of its own would cost
-//! each of them a call. The socket has one timer, for all queries whose answers may be late.
+//! sends, and its turn comes when all tasks before it have asked. Alone, each would go the way
+//! through the kernel that they go together. The socket has one timer, for all queries whose answers
+//! may be late.
 //!
 //! A query that the socket has no room for is lost, as on a full router, and asked again when it is
 //! late.

@@ -51,6 +51,7 @@ pub(super) struct Socket {
     /// datagram that leaves makes room, and would wake the thread.
     io: AsyncFd<UdpSocket>,
     pub(super) table: Arc<Table>,
+    vitals: Arc<Vitals>,
     link: Arc<Link>,
     port: Mutex<Port>,
     left: AtomicU32,
@@ -90,15 +91,17 @@ impl Socket {
             Ok((io, Port { first, since: now }))
         };
         let (io, port) = connect().map_err(|error| Failure::dial("udp", link.peer, &error))?;
+        let outbox = Outbox::of(io.get_ref());
         let socket = Arc::new(Self {
             io,
             table: Arc::new(Table::of_datagrams(vitals.clone())),
+            vitals: vitals.clone(),
             link: link.clone(),
             port: Mutex::new(port),
             left: AtomicU32::new(QUERIES - 1),
             strangers: AtomicU32::new(0),
             retired: AtomicBool::new(false),
-            outbox: Mutex::default(),
+            outbox: Mutex::new(outbox),
             news: Notify::new(),
             carrier: OnceLock::new(),
             _permit: permit,
@@ -220,7 +223,7 @@ impl Socket {
 
     /// Sends what is in the outbox. Queries that cannot be sent fail.
     fn flush(&self) {
-        lock(&self.outbox).send(&self.io, |id, error| {
+        lock(&self.outbox).send(self.io.get_ref(), !self.vitals.is_lossy(), |id, error| {
             // This error is about an earlier query, and is reported only once.
             let is_about_another = error.kind() == io::ErrorKind::ConnectionRefused;
             if is_about_another {
