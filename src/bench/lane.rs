@@ -17,7 +17,7 @@ use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::questions::{self, Edns, Question};
 use super::report::{self, Report};
-use super::stream::Stream;
+use super::stream::{Secure, Stream};
 use super::tally::Tally;
 use super::udp::Udp;
 use crate::ask::tls;
@@ -189,7 +189,8 @@ impl<'a> Lane<'a> {
             Transport::Udp => Box::new(Udp::connect(server)?),
             Transport::Tcp => Box::new(Stream::connect(server, None)?),
             Transport::Tls => {
-                Box::new(Stream::connect(server, self.tls.as_ref().map(|tls| (tls, self.load.tls_name.as_str())))?)
+                let secure = self.tls.as_ref().map(|config| Secure { config, name: &self.load.tls_name });
+                Box::new(Stream::connect(server, secure)?)
             }
         })
     }

@@ -136,10 +136,10 @@ impl Forward {
             let race = race().begin();
             return race.await;
         };
-        let mut outcome = None;
-        if let Ok(exchange) = &mut sent_off {
-            outcome = exchange.until_late().await;
-        }
+        let outcome = match &mut sent_off {
+            Ok(exchange) => exchange.until_late().await,
+            Err(_) => None,
+        };
         let race = match outcome {
             Some(Ok(answer)) if answer.flags & flag::TC == 0 && !self.options.failover.contains(&answer.rcode) => {
                 upstream.answered(answer.rcode, start);

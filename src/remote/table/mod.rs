@@ -2,7 +2,7 @@
 //!
 //! In a table for datagrams, a question stays for a while after its query has given up: its answer
 //! tells how quick the server is, and must not look like a forgery. Bad news is only a hint there,
-//! since ICMP messages and replies can be forged: the query hears it, and may go on waiting. So is
+//! since ICMP messages and replies can be forged: the query gets it, and may go on waiting. So is
 //! that the answer is late: the socket has one timer for all its questions ([`Table::alarm`]).
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ struct Waiter {
     sent: Arc<Sent>,
     number: u32,
     since: Instant,
-    /// When its query wants to hear that the answer is late.
+    /// When its query is told that the answer is late.
     late_at: Option<Instant>,
     reply: Reply,
 }
@@ -100,7 +100,7 @@ impl Table {
     }
 
     /// Takes a place under a random id for a question that is sent at `now`, unless the table is
-    /// closed or full. With `late_after`, the query hears when the answer is later than this.
+    /// closed or full. With `late_after`, the query is told when the answer is later than this.
     pub(super) fn enter(
         self: &Arc<Self>,
         sent: &Arc<Sent>,

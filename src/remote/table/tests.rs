@@ -43,7 +43,7 @@ fn c13_only_the_reply_to_the_question_counts() {
 }
 
 #[test]
-fn a_place_is_given_back_and_a_closed_table_lets_nobody_in() {
+fn a_place_is_given_back_and_a_closed_table_takes_no_more() {
     let table = Arc::new(Table::default());
     let ticket = enter(&table, &sent("a.example.")).expect("a place");
     assert!(!table.close_if_empty());
@@ -53,7 +53,7 @@ fn a_place_is_given_back_and_a_closed_table_lets_nobody_in() {
 }
 
 #[test]
-fn an_answer_that_nobody_waits_for_is_a_sign_of_life() {
+fn an_answer_without_a_waiter_is_a_sign_of_life() {
     let (table, vitals) = of_datagrams();
     let (a, start) = (sent("a.example."), Instant::now());
     let ticket = enter(&table, &a).expect("a place");
@@ -74,7 +74,7 @@ fn d13_after_a_hint_the_answer_still_counts() {
     let a = sent("a.example.");
     for is_early in [false, true] {
         let mut ticket = enter(&table, &a).expect("a place");
-        table.hint(&Failure::other("nobody listens, somebody says"));
+        table.hint(&Failure::other("perhaps no process listens"));
         table.hint(&Failure::other("and says again"));
         assert!(matches!(ticket.reply.try_recv(), Ok(Err(_))));
         if is_early {
@@ -93,24 +93,24 @@ fn d13_after_a_hint_the_answer_still_counts() {
 
 /// One timer for a socket: it rings when the first answer is late, and not again without reason.
 #[test]
-fn c4_queries_hear_that_their_answers_are_late() {
+fn c4_queries_are_told_that_their_answers_are_late() {
     let (table, _) = of_datagrams();
     let (a, start) = (sent("a.example."), Instant::now());
     let late = || Failure::other("late");
     let after = |ms: u32| table.enter(&a, start, Some(ms * MS)).expect("a place");
     let (mut first, mut second, quick, mut third) = (after(20), after(10), after(5), after(10));
     let patient = enter(&table, &a).expect("a place");
-    let hears = |ticket: &mut Ticket| matches!(ticket.reply.try_recv(), Ok(Err(_)));
+    let is_told = |ticket: &mut Ticket| matches!(ticket.reply.try_recv(), Ok(Err(_)));
     assert_eq!(table.alarm(), Some(start + 5 * MS));
     assert!(table.arrived(&reply(&a, quick.id)));
     table.ring(start + 5 * MS, || panic!("nothing is late"));
     assert_eq!(table.alarm(), Some(start + 10 * MS));
     table.ring(start + 12 * MS, late);
-    assert_eq!([&mut first, &mut second, &mut third].map(hears), [false, true, true]);
+    assert_eq!([&mut first, &mut second, &mut third].map(is_told), [false, true, true]);
     assert_eq!(table.alarm(), Some(start + 20 * MS));
     assert!(second.wait_on());
     table.ring(start + 25 * MS, late);
-    assert_eq!([&mut first, &mut second].map(hears), [true, false], "told once");
+    assert_eq!([&mut first, &mut second].map(is_told), [true, false], "told once");
     assert_eq!(table.alarm(), None, "of the patient one nothing is told");
     // The answer counts, before and after its query goes on waiting.
     for ticket in [&mut second, &mut third] {

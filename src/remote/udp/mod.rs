@@ -66,10 +66,10 @@ thread_local! {
     };
 }
 
-//----------- Pool -----------------------------------------------------------
+//----------- UdpPool --------------------------------------------------------
 
 /// The sockets to one server.
-pub(super) struct Pool {
+pub(super) struct UdpPool {
     link: Arc<Link>,
     reuse: Reuse,
     vitals: Arc<Vitals>,
@@ -92,7 +92,7 @@ struct Shelf {
     leaving: VecDeque<Arc<Socket>>,
 }
 
-impl Pool {
+impl UdpPool {
     pub(super) fn new(link: Link, reuse: Reuse, vitals: Arc<Vitals>) -> Self {
         Self { link: Arc::new(link), reuse, vitals, shelves: Arc::default(), open: Arc::default() }
     }
@@ -183,7 +183,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for UdpPool {
     fn drop(&mut self) {
         for shelf in &self.shelves.all {
             let mut shelf = lock(shelf);

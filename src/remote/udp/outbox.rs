@@ -209,6 +209,6 @@ mod tests {
         assert_eq!((tries, outbox.joins), (vec![7, 7], false), "joined before: {is_joined}");
         let mut buffer = [0; 512];
         upstream.recv(&mut buffer).expect("received");
-        assert_eq!(buffer[..2], 8_u16.to_be_bytes(), "whoever asked what cannot be sent hears it, the others are sent");
+        assert_eq!(buffer[..2], 8_u16.to_be_bytes(), "one that cannot be sent fails, the others are sent");
     }
 }
