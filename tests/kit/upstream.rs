@@ -1,4 +1,5 @@
-//! An upstream on a thread of its own, for what is measured without a process: it answers everything alike.
+//! An upstream on a thread of its own, for what is measured without a process. It answers every
+//! query alike.
 
 use std::net::{SocketAddr, UdpSocket};
 

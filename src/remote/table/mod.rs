@@ -325,8 +325,8 @@ impl Ticket {
         Poll::Ready(outcome.unwrap_or_else(|_| Err(Failure::other("the socket is gone"))))
     }
 
-    /// Goes on waiting after a hint, which may have been that the answer is late: that is told once.
-    /// Returns whether an answer may still come.
+    /// Goes on waiting after a hint, which may have been that the answer is late: that is told
+    /// once. Returns whether an answer may still come.
     pub(super) fn wait_on(&mut self) -> bool {
         let mut inner = self.table.lock();
         let Some(waiter) = inner.waiting.get_mut(&self.id).filter(|waiter| waiter.number == self.number) else {

@@ -13,8 +13,8 @@
 //!
 //! A query leaves with those that are asked at the same time: the task that reads a socket also
 //! sends, and its turn comes when all tasks before it have asked. Alone, each would go the way
-//! through the kernel that they go together. The socket has one timer, for all queries whose answers
-//! may be late.
+//! through the kernel that they go together. The socket has one timer, for all queries whose
+//! answers may be late.
 //!
 //! A query that the socket has no room for is lost, as on a full router, and asked again when it is
 //! late.

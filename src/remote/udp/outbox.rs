@@ -1,4 +1,5 @@
-//! What a socket sends next: the queries that were asked since it sent last, joined where they can be.
+//! What a socket sends next: the queries that were asked since it sent last, joined where they can
+//! be.
 //!
 //! Most of what a datagram costs is its way through the kernel. Datagrams of one size, to which a
 //! shorter one may be added, go that way together and are cut apart at its end, by the network
