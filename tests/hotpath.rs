@@ -194,7 +194,7 @@ fn answers_in_the_cache_allocate_nothing() {
 /// Sending a query, reading its reply, everything kept meanwhile, and a sixteenth of another port.
 #[test]
 fn a_forwarded_query_allocates_little() {
-    const MOST: u64 = 9;
+    const MOST: u64 = 10;
     const ROUNDS: u64 = 600;
     let server = Whole::start(&format!(". {{\nforward . {}\n}}\n", kit::upstream::start()), "");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -26,18 +26,18 @@ pub enum Unusable {
 pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
     let header = message.get(..HEADER).ok_or(Unusable::Malformed)?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let Question { name, qtype, qclass } = question;
-    let at = HEADER + name.len();
-    let (asked, fixed) = (message.get(HEADER..at), message.get(at..at + 4));
-    let same = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(name.wire()))
-        && fixed.is_some_and(|fixed| fixed[..2] == qtype.to_be_bytes() && fixed[2..] == qclass.to_be_bytes());
-    if word(4) != 1 || !same {
-        // The question must be written out: pointers after it count from its end.
-        let whole = |(name, at): (Name, usize)| at == HEADER + name.len() && message.len() >= at + 4;
-        let is_question = word(4) != 1 || Name::from_message(message, HEADER).is_some_and(whole);
-        return Err(if is_question { Unusable::OtherQuestion } else { Unusable::Malformed });
+    let (asked, at) = match word(4) {
+        1 => Name::from_message(message, HEADER).ok_or(Unusable::Malformed)?,
+        _ => return Err(Unusable::OtherQuestion),
+    };
+    let fixed = message.get(at..at + 4).ok_or(Unusable::Malformed)?;
+    // The question must be written out: pointers after it count from its end.
+    if at != HEADER + asked.len() {
+        return Err(Unusable::Malformed);
     }
-    if word(2) & flag::QR == 0 {
+    let Question { name, qtype, qclass } = question;
+    let same = asked.lowered() == *name && fixed[..2] == qtype.to_be_bytes() && fixed[2..] == qclass.to_be_bytes();
+    if word(2) & flag::QR == 0 || !same {
         return Err(Unusable::OtherQuestion);
     }
     let mut answer = Answer { asked: name.len() as u8, movable: true, ..Answer::default() };
@@ -47,12 +47,8 @@ pub fn read(message: &[u8], question: &Question) -> Result<Answer, Unusable> {
     walk.records([word(6), word(8), word(10)]).ok_or(Unusable::Malformed)?;
     let adrift = walk.adrift;
     answer.movable &= !adrift;
-    if !answer.movable {
-        // In the upstream's case, as owners that point to it have it.
-        let (asked, _) = Name::from_message(message, HEADER).ok_or(Unusable::Malformed)?;
-        if !rewrite(&mut answer, message, at + 4, &asked) && adrift {
-            return Err(Unusable::Malformed);
-        }
+    if !answer.movable && !rewrite(&mut answer, message, at + 4, &asked) && adrift {
+        return Err(Unusable::Malformed);
     }
     Ok(answer)
 }
@@ -70,18 +66,19 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn records(&mut self, counts: [u16; 3]) -> Option<()> {
         let mut at = self.body;
+        let mut mobile = Vec::new();
         for (section, count) in counts.into_iter().enumerate() {
             for _ in 0..count {
-                at = self.record(at, section)?;
+                at = self.record(at, section, &mut mobile)?;
             }
         }
-        self.find_unsafe_pointers();
+        self.find_unsafe_pointers(&mobile);
         Some(())
     }
 
     /// Copies the record at `at`; returns where it ends.
-    fn record(&mut self, at: usize, section: usize) -> Option<usize> {
-        let (_, fixed) = self.name_at(at)?;
+    fn record(&mut self, at: usize, section: usize, mobile: &mut Vec<(usize, usize)>) -> Option<usize> {
+        let (_, fixed) = Name::from_message(self.message, at)?;
         let head = self.message.get(fixed..fixed + 10)?;
         let kind = u16::from_be_bytes([head[0], head[1]]);
         let rdata = fixed + 10;
@@ -111,16 +108,10 @@ impl Walk<'_> {
                 here = next;
             }
         }
-        Some(end)
-    }
-
-    /// Returns the length in octets of the name at `at`, and where it ends.
-    fn name_at(&self, at: usize) -> Option<(usize, usize)> {
-        // Most often it is that of the question, which is known.
-        if self.message.get(at..at + 2) == Some(&[0xC0, HEADER as u8]) {
-            return Some((usize::from(self.answer.asked), at + 2));
+        if matches!(kind, rtype::A | rtype::AAAA | rtype::MX) {
+            mobile.push((at, end));
         }
-        Name::from_message(self.message, at).map(|(name, end)| (name.len(), end))
+        Some(end)
     }
 
     /// A TTL with its first bit set counts as 0 (RFC 2181 section 8).
@@ -132,9 +123,9 @@ impl Walk<'_> {
 
     /// Records the pointer that ends the name at `here`, if there is one.
     fn pointer_at(&mut self, record: usize, here: usize) -> Option<()> {
-        let (len, end) = self.name_at(here)?;
+        let (name, end) = Name::from_message(self.message, here)?;
         // A pointer to the root is longer than the root, and its octets are counted already.
-        self.answer.plain = self.answer.plain + len as u32 - (end - here) as u32;
+        self.answer.plain = self.answer.plain + name.len() as u32 - (end - here) as u32;
         let Some((at, target)) = next_pointer(self.message, here)? else { return Some(()) };
         if target != HEADER {
             let start = usize::from(self.answer.records.last().map_or(0, |mark| mark.at));
@@ -152,23 +143,15 @@ impl Walk<'_> {
     }
 
     /// Clears `movable` if pointers lead into addresses or MX records.
-    fn find_unsafe_pointers(&mut self) {
-        if self.answer.pointers.is_empty() {
-            return;
-        }
+    fn find_unsafe_pointers(&mut self, mobile: &[(usize, usize)]) {
+        let body = self.body;
         let leads_into_mobile = self.answer.pointers.iter().any(|&pointer| {
             let at = usize::from(pointer);
             let target = usize::from(self.answer.bytes[at] & 0x3F) << 8 | usize::from(self.answer.bytes[at + 1]);
-            target.checked_sub(self.body).is_some_and(|target| self.is_mobile(target))
+            target >= body && mobile.iter().any(|&(from, to)| (from..to).contains(&target))
         });
-        self.answer.movable &= !leads_into_mobile && self.sections_are_sorted();
-    }
-
-    /// Returns whether what stands at an offset of the answer is part of an address or MX record.
-    fn is_mobile(&self, offset: usize) -> bool {
-        let before = self.answer.records.partition_point(|mark| usize::from(mark.at) <= offset);
-        let holds = before.checked_sub(1).map(|index| self.answer.rtype_at(index));
-        matches!(holds, Some(rtype::A | rtype::AAAA | rtype::MX))
+        let sorted = self.sections_are_sorted();
+        self.answer.movable &= !leads_into_mobile && (sorted || self.answer.pointers.is_empty());
     }
 
     /// Returns whether aliases come first in each section, and addresses and MX last.
@@ -295,5 +278,106 @@ pub(super) fn shortened<'a>(name: &'a Name, asked: &Name) -> Owner<'a> {
 }
 
 #[cfg(test)]
-#[path = "relay_tests.rs"]
-mod tests;
+mod tests {
+    use super::super::{reply, request, write};
+    use super::*;
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
+    use hickory_proto::rr::rdata::{A, CNAME, MX};
+    use hickory_proto::rr::{Name as HName, RData, Record, RecordType};
+    use std::sync::Arc;
+
+    fn h(text: &str) -> HName {
+        text.parse().expect("a name")
+    }
+
+    fn upstream(question: &str, qtype: RecordType, answers: Vec<Record>, additionals: Vec<Record>) -> Vec<u8> {
+        let mut message = Message::new(7, MessageType::Response, OpCode::Query);
+        message.add_query(Query::query(h(question), qtype));
+        message.add_answers(answers);
+        message.add_additionals(additionals);
+        message.to_vec().expect("encodes")
+    }
+
+    fn asking(name: &str, qtype: u16) -> Question {
+        Question::new(Name::from_text(name).expect("a name"), qtype)
+    }
+
+    /// Returns the reply to `question` as a client gets it, decoded by hickory.
+    fn relayed(answer: Answer, question: &str, qtype: u16, order: reply::Order) -> Message {
+        let packet = asking(question, qtype).query(9, flag::RD, None);
+        let request::Gate::Pass(request) = request::gate(&packet) else { panic!("refused") };
+        let reply = reply::Reply { order, ..reply::Reply::fetched(Arc::new(answer)) };
+        let mut out = Vec::new();
+        write::Writer::default().reply(&packet, &request, &reply, 65_535, &mut out);
+        Message::from_vec(&out).expect("decodes")
+    }
+
+    #[test]
+    fn an_alias_chain_survives_any_order_and_any_case() {
+        let records = vec![
+            Record::from_rdata(h("a.example."), 60, RData::CNAME(CNAME(h("b.example.")))),
+            Record::from_rdata(h("b.example."), 50, RData::A(A::new(192, 0, 2, 1))),
+            Record::from_rdata(h("b.example."), 50, RData::A(A::new(192, 0, 2, 2))),
+        ];
+        let wire = upstream("a.example.", RecordType::A, records.clone(), vec![]);
+        for seed in 0..20 {
+            let answer = read(&wire, &asking("a.example.", 1)).expect("usable");
+            assert!(answer.is_movable());
+            let got = relayed(answer, "A.eXample.", 1, reply::Order::Shuffled(seed));
+            assert_eq!(got.answers[0].data, records[0].data);
+            assert_eq!(got.answers.len(), 3);
+            assert!(got.answers[1..].iter().all(|r| r.name == h("b.example.") && records[1..].contains(r)));
+        }
+    }
+
+    #[test]
+    fn pointers_into_records_that_move_are_written_anew() {
+        // Additional points to MX targets, and MX records are shuffled.
+        let mx = |n: u16, host: &str| Record::from_rdata(h("example."), 60, RData::MX(MX::new(n, h(host))));
+        let a = |host: &str, n| Record::from_rdata(h(host), 60, RData::A(A::new(192, 0, 2, n)));
+        let (answers, glue) =
+            (vec![mx(1, "m1.example."), mx(2, "m2.example.")], vec![a("m1.example.", 1), a("m2.example.", 2)]);
+        let wire = upstream("example.", RecordType::MX, answers.clone(), glue.clone());
+        for seed in 0..20 {
+            let answer = read(&wire, &asking("example.", 15)).expect("usable");
+            assert!(answer.is_movable());
+            let got = relayed(answer, "example.", 15, reply::Order::Shuffled(seed));
+            assert!(
+                answers.iter().all(|r| got.answers.contains(r)) && glue.iter().all(|r| got.additionals.contains(r))
+            );
+        }
+    }
+
+    #[test]
+    fn a_pointer_may_be_longer_than_the_name_it_stands_for() {
+        let mut wire = upstream(".", RecordType::A, vec![], vec![]);
+        wire[7] = 1;
+        wire.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+        let answer = read(&wire, &asking(".", 1)).expect("usable");
+        assert_eq!((answer.wire_len(), answer.plain_len(0)), (16, 15));
+    }
+
+    #[test]
+    fn what_is_no_reply_to_the_question() {
+        let wire = upstream("a.example.", RecordType::A, vec![], vec![]);
+        assert_eq!(read(&wire, &asking("b.example.", 1)), Err(Unusable::OtherQuestion));
+        assert_eq!(read(&wire, &asking("a.example.", 28)), Err(Unusable::OtherQuestion));
+        assert_eq!(read(&wire[..20], &asking("a.example.", 1)), Err(Unusable::Malformed));
+        let mut query = wire.clone();
+        query[2] &= 0x7F;
+        assert_eq!(read(&query, &asking("a.example.", 1)), Err(Unusable::OtherQuestion));
+    }
+
+    #[test]
+    fn pointers_that_lead_astray() {
+        let reply = |question: &[u8], owner: &[u8]| {
+            let header: &[u8] = b"\0\x07\x84\0\0\x01\0\x01\0\0\0\0";
+            [header, question, b"\0\x01\0\x01", owner, b"\0\x01\0\x01\0\0\0\x3C\0\x04\xC0\0\x02\x01"].concat()
+        };
+        let plain = |message: &[u8]| read(message, &asking("a.", 1)).map(|answer| answer.plain_len(0));
+        assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0C")), Ok(17));
+        assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x0E")), Ok(15), "the root, in two octets");
+        assert_eq!(plain(&reply(b"\x01a\0", b"\xC0\x04")), Err(Unusable::Malformed), "into the header");
+        assert_eq!(read(&reply(b"\xC0\0", b"\0"), &asking(".", 1)), Err(Unusable::Malformed), "from the question");
+    }
+}
