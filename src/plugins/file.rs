@@ -68,6 +68,7 @@ use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::types::class;
 use crate::zone::live::{LiveZone, Newer, Unread, follow};
+use crate::zone::table::ZoneTable;
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration =
@@ -133,7 +134,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
 
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let mut options = Options { reload: RELOAD, newer: Newer::BySerial, fallthrough: Fallthrough::default() };
-    let (mut cursor, mut zones, mut missing) = (s.cursor(), Vec::<Arc<LiveZone>>::new(), None);
+    let (mut cursor, mut zones, mut missing) = (s.cursor(), ZoneTable::default(), None);
     while cursor.next_occurrence() {
         let word = cursor.expect_arg()?;
         let words = cursor.args();
@@ -144,8 +145,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
             let zone = Arc::new(LiveZone::empty(origin, &path));
             missing = open(&cursor, word, &path, &zone)?.or(missing);
             // A later directive replaces the zone of an earlier one.
-            zones.retain(|known| known.origin() != origin);
-            zones.push(zone.clone());
+            zones.insert(zone.clone());
             read.push(zone);
         }
         OPTIONS.read(&mut cursor, &mut options, s)?;
@@ -181,15 +181,13 @@ fn open<'w>(cursor: &Cursor<'_>, word: &'w Word, path: &Path, zone: &LiveZone) -
 
 /// The zones of one server block.
 struct File {
-    zones: Vec<Arc<LiveZone>>,
+    zones: ZoneTable,
     fallthrough: Fallthrough,
 }
 
 impl Plugin for File {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let name = &query.question.name;
-        let holding = self.zones.iter().filter(|zone| name.is_under(zone.origin()));
-        match holding.max_by_key(|zone| zone.origin().len()) {
+        match self.zones.holding(&query.question.name) {
             Some(zone) if query.question.qclass == class::IN => authority::answer(zone, &self.fallthrough, query, here),
             _ => Step::Next,
         }

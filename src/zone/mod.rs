@@ -15,6 +15,7 @@
 //! - [`answer`]: answers, made once and kept
 //! - `compose`: writes the records of an answer
 //! - [`live`]: a zone that is replaced as a whole when its file changes
+//! - [`table`]: zones by their names
 
 pub mod answer;
 mod compose;
@@ -27,5 +28,6 @@ mod order;
 mod rare;
 pub mod read;
 mod scan;
+pub mod table;
 #[cfg(test)]
 mod tests;
