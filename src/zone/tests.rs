@@ -44,6 +44,8 @@ out         CNAME x.elsewhere.test.
 gone        CNAME nothing
 tosub       CNAME a.sub
 _s._tcp     SRV   1 2 3 Web
+wildmx      MX    5 some.star
+*.star      A     10.0.0.9
 "#;
 
 fn name(text: &str) -> Name {
@@ -150,6 +152,9 @@ fn wildcards_stand_for_names_whose_closest_encloser_they_are_below() {
     assert_eq!(ask(&zone, "c.wild.a.test.", "TXT"), format!("NOERROR aa||{SOA}|"));
     assert_eq!(ask(&zone, "x.c.wild.a.test.", "TXT"), format!("NXDOMAIN aa||{SOA}|"));
     assert_eq!(ask(&zone, "wild.a.test.", "TXT"), format!("NOERROR aa||{SOA}|"));
+    // Addresses of a target may be a wildcard's.
+    let mail = "wildmx.a.test. 300 MX 5 some.star.a.test.";
+    assert_eq!(ask(&zone, "wildmx.a.test.", "MX"), format!("NOERROR aa|{mail}|{NS}|some.star.a.test. 300 A 10.0.0.9"));
 }
 
 #[test]
