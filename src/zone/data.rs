@@ -339,8 +339,8 @@ impl Zone {
             let above = if at == 0 { None } else { self.index_of(parent(name)) };
             let cover = above.map_or(Cover::None, |above| self.nodes[above as usize].below);
             let node = &self.nodes[at];
-            let is_cut = at > 0 && !node.is_wildcard() && node.set(rtype::NS).is_some();
-            let (own, index) = (node.set(rtype::DNAME).is_some() && !node.is_wildcard(), at as u32);
+            let is_cut = at > 0 && node.set(rtype::NS).is_some();
+            let (own, index) = (node.set(rtype::DNAME).is_some(), at as u32);
             let is_wildcard = node.is_wildcard();
             let node = &mut self.nodes[at];
             (node.at, node.below) = match cover {

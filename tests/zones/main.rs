@@ -46,14 +46,14 @@ fn zones_answer_as_nsd_or_knot_does() {
         for (at, question) in case.questions.iter().enumerate() {
             let verdict = judge(case, question, &ours[at], &nsd[at], &knot[at]);
             *counts.entry(verdict.name()).or_default() += 1;
-            if verdict == Verdict::Unexplained {
-                unexplained.push(shown(case, question, &[&ours[at], &nsd[at], &knot[at]]));
+            if verdict == Verdict::Unexplained && unexplained.last().is_none_or(|(zone, _)| *zone != case.zone) {
+                unexplained.push((case.zone.clone(), shown(case, question, &[&ours[at], &nsd[at], &knot[at]])));
             }
         }
     }
     println!("{} questions in {} zones: {counts:?}", counts.values().sum::<usize>(), cases.len());
-    let first = unexplained.iter().take(8).map(String::as_str).collect::<Vec<_>>().join("\n");
-    assert!(unexplained.is_empty(), "{} answers are unexplained:\n{first}", unexplained.len());
+    let first = unexplained.iter().take(8).map(|(_, shown)| shown.as_str()).collect::<Vec<_>>().join("\n");
+    assert!(unexplained.is_empty(), "answers of {} zones are unexplained:\n{first}", unexplained.len());
     assert!(counts.get("both").copied().unwrap_or_default() > wanted / 2, "too few questions count: {counts:?}");
 }
 
