@@ -83,6 +83,9 @@ const LONGEST: usize = 10_000;
 /// How deep folders may lie below the one that is named.
 const DEEPEST: usize = 32;
 
+/// The most files of a folder and those below it that are looked at.
+const MOST_FILES: usize = 100_000;
+
 //----------- Setup ----------------------------------------------------------
 
 /// One directive.
@@ -167,10 +170,15 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         OPTIONS.read(&mut cursor, &mut directive, s)?;
         let folder = Arc::new(Folder { directive, zones: ArcSwap::default() });
         let (mut wrong, mut news) = (HashSet::new(), Vec::new());
-        folder.walk(&mut |what, is_wrong| match is_wrong {
-            true => _ = wrong.insert(what),
-            false => news.push(what),
-        });
+        let path = &folder.directive.directory;
+        if path.as_os_str().is_empty() {
+            cursor.warn(word, "without 'directory' no zone is served");
+        } else if path.exists() {
+            folder.walk(&mut |what, is_wrong| match is_wrong {
+                true => _ = wrong.insert(what),
+                false => news.push(what),
+            });
+        }
         wrong.iter().for_each(|what: &String| cursor.warn(word, what.clone()));
         folders.push(folder.clone());
         s.task("auto", move || {
@@ -271,6 +279,9 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, tell: &mut dyn Fn
             _ if is_versions => {}
             Ok(kind) if kind.is_dir() => list(&path, depth - 1, files, tell),
             // A link to a file is a file; one to a folder could lead in a circle.
+            Ok(_) if files.len() == MOST_FILES => {
+                return tell(format!("more than {MOST_FILES} files in {}", folder.display()), true);
+            }
             Ok(_) if path.is_file() => files.push(path),
             _ => {}
         }

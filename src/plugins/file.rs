@@ -139,7 +139,8 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         let word = cursor.expect_arg()?;
         let words = cursor.args();
         let origins = Zones::read(&cursor, &words, s.keys);
-        let path = s.path(word.as_str());
+        // Without a name it is the folder, which is refused.
+        let path = s.path(if word.as_str().is_empty() { "." } else { word.as_str() });
         let mut read = Vec::new();
         for origin in origins.iter() {
             let zone = Arc::new(LiveZone::empty(origin, &path));

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::data::{Datum, Node, RrSet, Zone};
-use super::find::{Alias, End, Found, Walk};
+use super::find::{Alias, End, Walk};
 use super::order::canonical;
 use super::scan::name_len;
 use crate::wire::answer::Section;
@@ -187,22 +187,13 @@ impl<'a> Composer<'a, '_> {
                 continue;
             }
             done.push(lowered);
-            let Some(node) = self.addressed(&lowered) else { continue };
+            let Some(node) = self.zone.node_or_wildcard(&lowered) else { continue };
             for rtype in [rtype::A, rtype::AAAA] {
                 if let Some(addresses) = node.set(rtype) {
                     self.set(Section::Additional, Whose::Other(&target), node, addresses);
                 }
             }
         }
-    }
-
-    /// Returns the node with the addresses of a name: its own, even below a cut, or a wildcard.
-    fn addressed(&self, name: &Name) -> Option<&'a Node> {
-        let zone = self.zone;
-        zone.node(name.wire()).or_else(|| match zone.find(name.wire(), rtype::A) {
-            Found::Node { node, .. } if name.is_under(&zone.origin) => Some(node),
-            _ => None,
-        })
     }
 
     /// Writes an RRset and its signatures.

@@ -148,6 +148,13 @@ impl Zone {
         std::iter::once(self.soa_record()).chain(others)
     }
 
+    /// Returns the names below a DNAME, which may not be there (RFC 6672 section 2.4) and are never
+    /// found.
+    pub fn hidden(&self) -> impl Iterator<Item = Name> {
+        let hidden = self.nodes.iter().filter(|node| matches!(node.at, Cover::Dname(_)) && !node.sets.is_empty());
+        hidden.filter_map(|node| Name::from_wire(&node.name))
+    }
+
     /// Returns the RRset of a type at the zone's own name.
     pub(super) fn apex(&self, rtype: u16) -> Option<&RrSet> {
         self.nodes[0].set(rtype)
