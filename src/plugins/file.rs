@@ -63,7 +63,7 @@ use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Step};
-use crate::corefile::value::quote;
+use crate::corefile::value::{Span, quote};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::types::class;
@@ -157,7 +157,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         if options.reload.is_zero() {
             return Err(cursor.error_at(word, why));
         }
-        cursor.warn(word, format!("Failed to open {}: trying again in {:?}", quote(&why), options.reload));
+        cursor.warn(word, format!("Failed to open {}: trying again in {}", quote(&why), Span::from(options.reload)));
     }
     s.chain(File { zones, fallthrough: options.fallthrough });
     Ok(())

@@ -8,7 +8,7 @@
 //! - `lines`: the logical lines of a zone file
 //! - [`read`]: a zone file as records, with its directives and includes
 //! - `generate`: `$GENERATE`
-//! - `scan`, `rare`: the data of one record; the crate `domain` reads most types
+//! - `scan`, `rare`, `places`: the data of one record; the crate `domain` reads most types
 //! - [`data`]: a zone in memory, and how records become one
 //! - `order`: the canonical order of names
 //! - `find`: which node decides about a name (RFC 1034 section 4.3.2)
@@ -25,6 +25,7 @@ mod generate;
 mod lines;
 pub mod live;
 mod order;
+mod places;
 mod rare;
 pub mod read;
 mod scan;

@@ -176,7 +176,8 @@ impl Reader {
 
     /// Reads a record after its owner: `[TTL] [CLASS] TYPE DATA` or `[CLASS] [TTL] TYPE DATA`.
     fn record(&mut self, place: &mut Place, words: &mut Words<'_>, has_owner: bool) -> Result<(), Stop> {
-        let owner = place.owner.ok_or_else(|| place.mistake("the first record has no owner"))?;
+        // Without a record before it, it is the origin's, as in NSD.
+        let owner = place.owner.unwrap_or(place.origin);
         let (mut own_ttl, mut has_class) = (None, false);
         let rtype = loop {
             let word = words.next().ok_or_else(|| place.mistake("there is no type"))?;

@@ -11,7 +11,7 @@ use domain::zonefile::inplace::{Entry, Zonefile};
 use super::lines::Words;
 use super::rare;
 use crate::wire::name::Name;
-use crate::wire::types::rtype;
+use crate::wire::types::{TypeText, rtype};
 
 /// Reads record data, one record after the other.
 pub(super) struct Scanner {
@@ -66,6 +66,12 @@ impl Scanner {
                 // The rest of the line is still in there.
                 *self = Self::new();
                 let error = error.to_string();
+                if error.contains("unknown record type") {
+                    return Err(format!(
+                        "data of the type {} are written as \\# LENGTH HEX (RFC 3597)",
+                        TypeText(rtype)
+                    ));
+                }
                 let what = error.splitn(3, ':').nth(2).map_or(&*error, str::trim);
                 Err(format!("{what}: '{text}'"))
             }
