@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::answer::Ready;
 use super::order::{canonical, parent};
+use super::ready::Ready;
 use crate::wire::name::Name;
 use crate::wire::types::rtype;
 
@@ -194,10 +194,13 @@ impl RrSet {
 
 //----------- Builder --------------------------------------------------------
 
+/// The records of one name, by type, in the order of the file.
+type Sets = Vec<(u16, Vec<Datum>)>;
+
 /// Takes the records of a zone one by one.
 pub struct Builder {
     origin: Name,
-    names: HashMap<Box<[u8]>, Vec<(u16, Vec<Datum>)>, RandomState>,
+    names: HashMap<Box<[u8]>, Sets, RandomState>,
     records: usize,
 }
 
@@ -266,7 +269,7 @@ impl Builder {
     #[must_use]
     pub fn mixed_aliases(&self) -> Vec<Name> {
         let is_other = |rtype: u16| !matches!(rtype, rtype::CNAME | rtype::RRSIG | rtype::NSEC);
-        let is_mixed = |sets: &Vec<(u16, Vec<Datum>)>| {
+        let is_mixed = |sets: &Sets| {
             sets.iter().any(|(rtype, _)| *rtype == rtype::CNAME) && sets.iter().any(|(rtype, _)| is_other(*rtype))
         };
         let mixed = self.names.iter().filter(|(_, sets)| is_mixed(sets));
@@ -319,8 +322,8 @@ impl Builder {
     }
 }
 
-impl From<(Box<[u8]>, Vec<(u16, Vec<Datum>)>)> for Node {
-    fn from((name, sets): (Box<[u8]>, Vec<(u16, Vec<Datum>)>)) -> Self {
+impl From<(Box<[u8]>, Sets)> for Node {
+    fn from((name, sets): (Box<[u8]>, Sets)) -> Self {
         let sets = sets.into_iter().map(RrSet::from).collect();
         Self { name, sets, at: Cover::None, below: Cover::None, wildcard: None }
     }

@@ -10,7 +10,8 @@
 //! - `generate`: `$GENERATE`
 //! - `scan`, `rare`, `places`: the data of one record; the crate `domain` reads most types
 //! - [`data`]: a zone in memory, and how records become one
-//! - `order`: the canonical order of names
+//! - `names`, `order`: names in files, and their canonical order
+//! - [`ready`]: an answer that is kept
 //! - `find`: which node decides about a name (RFC 1034 section 4.3.2)
 //! - [`answer`]: answers, made once and kept
 //! - `compose`: writes the records of an answer
@@ -24,10 +25,12 @@ mod find;
 mod generate;
 mod lines;
 pub mod live;
+mod names;
 mod order;
 mod places;
 mod rare;
 pub mod read;
+pub mod ready;
 mod scan;
 pub mod table;
 #[cfg(test)]

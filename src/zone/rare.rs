@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::lines::Words;
+use super::names::name;
 use super::places;
-use super::scan::name;
 use crate::wire::name::Name;
 
 /// One part of the data.

@@ -5,11 +5,9 @@
 //! in `judge` explains it, or the test fails. `just zones` asks 100,000 questions, `just test` some
 //! thousand. Needs `nsd` and `knotd`; without them the test is skipped.
 
-#[path = "../kit/message.rs"]
-#[allow(dead_code, reason = "the kit of messages is shared")]
-mod message;
+#[path = "../kit/mod.rs"]
+mod kit;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "the kit of servers is shared")]
 mod support;
 
 mod ask;
