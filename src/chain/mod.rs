@@ -15,7 +15,7 @@
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
 //! - [`per_listener`]: what a plugin keeps once for each listener
-//! - [`control`]: the control runtime, as plugins reach it from queries
+//! - [`control`]: the control runtime, as plugins reach it
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
 //! - [`options`]: the options of a plugin's block as data
