@@ -1,7 +1,8 @@
 //! # auto — serve all zones of a folder
 //!
 //! Finds zone files by their names in a folder and in those below it, and serves them as *file*
-//! does. New files are picked up, changed ones read again, and zones whose file is gone are dropped.
+//! does. New files are picked up, changed ones read again, and zones whose file is gone are
+//! dropped.
 //!
 //! ## Syntax
 //!

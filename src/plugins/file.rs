@@ -1,8 +1,9 @@
 //! # file — serve zones from files
 //!
 //! Answers for whole zones out of files in the form of RFC 1035 section 5: with delegations,
-//! wildcards, aliases (CNAME, DNAME), and denials with the SOA. Answers are kept once they are made.
-//! A zone that is signed with NSEC is served with its signatures; signing it again is up to you.
+//! wildcards, aliases (CNAME, DNAME), and denials with the SOA. Answers are kept once they are
+//! made. A zone that is signed with NSEC is served with its signatures; signing it again is up to
+//! you.
 //!
 //! ## Syntax
 //!
@@ -11,8 +12,8 @@
 //! }
 //! ```
 //!
-//! - **DBFILE** is the file, relative to *root*. If it is missing, there is a warning, its zones are
-//!   SERVFAIL, and it is read as soon as it exists.
+//! - **DBFILE** is the file, relative to *root*. If it is missing, there is a warning, its zones
+//!   are SERVFAIL, and it is read as soon as it exists.
 //! - **ZONES** default to those of the server block. Names without a dot at their end are relative
 //!   to the zone, so one file may serve several. The SOA must be the zone's.
 //!

@@ -292,7 +292,7 @@ impl Builder {
         let signed = self.names.values().flatten().any(|(rtype, _)| *rtype == rtype::RRSIG);
         let mut names: Vec<_> = self.names.into_iter().collect();
         names.sort_unstable_by(|(a, _), (b, _)| canonical(a, b));
-        let nodes: Vec<Node> = names.into_iter().map(Node::from).collect();
+        let nodes: Vec<Node> = names.into_iter().map(|(name, sets)| Node::new(name, sets)).collect();
         let records = nodes.iter().flat_map(|node| &node.sets).map(|set| set.records.len()).sum();
         let mut zone = Zone {
             origin: self.origin,
@@ -322,16 +322,17 @@ impl Builder {
     }
 }
 
-impl From<(Box<[u8]>, Sets)> for Node {
-    fn from((name, sets): (Box<[u8]>, Sets)) -> Self {
-        let sets = sets.into_iter().map(RrSet::from).collect();
+impl Node {
+    /// Returns a node that nothing hides.
+    fn new(name: Box<[u8]>, sets: Sets) -> Self {
+        let sets = sets.into_iter().map(|(rtype, records)| RrSet::new(rtype, records)).collect();
         Self { name, sets, at: Cover::None, below: Cover::None, wildcard: None }
     }
 }
 
-impl From<(u16, Vec<Datum>)> for RrSet {
+impl RrSet {
     /// Keeps the order, and one of each (RFC 2181 section 5).
-    fn from((rtype, mut records): (u16, Vec<Datum>)) -> Self {
+    fn new(rtype: u16, mut records: Vec<Datum>) -> Self {
         let mut seen = HashSet::with_capacity(records.len());
         records.retain(|datum| seen.insert(datum.data.clone()));
         Self { rtype, records: records.into(), ready: Default::default(), aliased: Default::default() }

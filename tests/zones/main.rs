@@ -1,5 +1,5 @@
-//! Zone files against NSD and Knot: small zones with chains of CNAME, DNAME, wildcard, delegation and
-//! glue, served by all three, and asked the same questions.
+//! Zone files against NSD and Knot: small zones with chains of CNAME, DNAME, wildcard, delegation
+//! and glue, served by all three, and asked the same questions.
 //!
 //! NSD and Knot differ among themselves: either is right. Where both say something else, a class
 //! in `judge` explains it, or the test fails. `just zones` asks 100,000 questions, `just test` some
