@@ -61,6 +61,58 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Words of zone files.
+const ZONE_WORDS: &[&str] = &[
+    " ",
+    "\n",
+    "\n",
+    "(",
+    ")",
+    "\"",
+    ";",
+    "\\",
+    "\\#",
+    "\\# 4 0a000001",
+    "@",
+    "*",
+    ".",
+    "a",
+    "b.a",
+    "*.a",
+    "60 ",
+    "1h ",
+    "IN ",
+    "CH ",
+    " A 10.0.0.1\n",
+    " AAAA ::1\n",
+    " CNAME a\n",
+    " CNAME b.a\n",
+    " DNAME b\n",
+    " NS a.b\n",
+    " MX 5 a\n",
+    " TXT \"x\"\n",
+    " SRV 1 2 3 a\n",
+    " SVCB 1 a alpn=h2\n",
+    " TYPE9 ",
+    " NSEC a A RRSIG\n",
+    " LOC ",
+    " URI 1 2 \"x\"\n",
+    "$TTL 5\n",
+    "$ORIGIN b\n",
+    "$GENERATE 1-3 a$ A 10.0.0.$\n",
+    "$GENERATE ",
+    "\u{e9}",
+    "\\300",
+    "\\010",
+];
+
+/// A zone file, as a start for mutations.
+const ZONE: &str = "$TTL 300\n@ NS ns\nns A 10.0.0.1\n\tAAAA fd00::1\nwww CNAME web\nweb 60 IN A 10.0.0.2\n*.w TXT \"a b\" c\nsub NS \
+                    ns.sub\nns.sub A 10.0.0.3\nold DNAME new\nx.new MX 10 ns\n_s._tcp SRV 1 2 3 web\n$GENERATE 1-3/2 h${1,2} A 10.0.1.$\nh \
+                    HTTPS 1 . alpn=\"h2,h3\" port=8443\nc CAA 0 issue \"ca.test\"\nd NAPTR 1 2 \"u\" \"s\" \"!x!y!\" .\nu TYPE999 \\# 2 \
+                    abcd\nk SSHFP 1 1 00112233445566778899aabbccddeeff00112233\ns RRSIG A 8 2 300 20300101000000 20200101000000 1 @ \
+                    AAAA\ns NSEC t A RRSIG\nt ( A\n 10.0.0.4 ) ; end\n";
+
 /// Generates one of them in JSON or in protobuf.
 fn object() -> impl Strategy<Value = Vec<u8>> {
     (prop::sample::select(OBJECTS), any::<bool>()).prop_map(|((message, text), in_json)| {
@@ -140,6 +192,17 @@ proptest! {
         ],
     ) {
         checks::check_hosts(&data);
+    }
+
+    #[test]
+    fn any_text_is_read_as_a_zone_file(
+        data in prop_oneof![
+            vec(any::<u8>(), 0..200),
+            vec(prop::sample::select(ZONE_WORDS), 0..60).prop_map(|words| words.concat().into_bytes()),
+            mutated(ZONE.as_bytes().to_vec()),
+        ],
+    ) {
+        checks::check_zone(&data);
     }
 
     #[test]

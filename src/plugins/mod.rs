@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod any;
+pub mod auto;
 pub mod autopath;
 pub mod bind;
 pub mod bufsize;
@@ -14,6 +15,7 @@ pub mod dnstap;
 pub mod erratic;
 pub mod errors;
 pub mod etcd;
+pub mod file;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -82,6 +84,8 @@ pub const ALL: &[Registration] = &[
     hosts::PLUGIN,        // above kubernetes and forward: an operator's own entries come first
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
+    file::PLUGIN,         // above forward: a zone of ours has no other answers
+    auto::PLUGIN,         // below file, whose zones are named one by one
     etcd::PLUGIN,         // above forward: its zones are its own
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
