@@ -7,12 +7,12 @@
 //! manual          -> plugins, chain, error, and of corefile only "did you mean"
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
-//! plugins         -> chain, remote, wire, host, error, and of corefile only what reads options
-//! chain           -> corefile, wire, host, error
+//! plugins         -> chain, remote, expr, wire, host, error, and of corefile only what reads options
+//! chain           -> corefile, expr, wire, host, error
 //! remote          -> wire, host
 //! corefile, host  -> error
 //! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire, and host for resolv.conf
-//! wire            -> nothing: no room, no clock, no socket
+//! wire, expr      -> nothing: no room, no clock, no socket
 //! ```
 
 #[path = "layers/folders.rs"]
@@ -39,8 +39,8 @@ const ARROWS: Arrows = &[
     ("manual", &["plugins", "chain", "corefile", "error"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
-    ("plugins", &["chain", "remote", "corefile", "wire", "host", "error"]),
-    ("chain", &["corefile", "wire", "host", "error"]),
+    ("plugins", &["chain", "remote", "corefile", "expr", "wire", "host", "error"]),
+    ("chain", &["corefile", "expr", "wire", "host", "error"]),
     ("bench", &["wire", "ask"]),
     ("compare", &["wire", "ask"]),
     // One reader of resolv.conf for the whole house stands in `host`.
@@ -52,6 +52,8 @@ const ARROWS: Arrows = &[
     ("corefile", &["error"]),
     ("host", &["error"]),
     ("wire", &[]),
+    // A language: what a query is, its environment says.
+    ("expr", &[]),
     ("args", &[]),
     ("error", &[]),
     // The map of the house names its rooms alone.
