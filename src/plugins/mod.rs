@@ -12,6 +12,7 @@ pub mod debug;
 pub mod dns64;
 pub mod errors;
 pub mod forward;
+pub mod geoip;
 pub mod header;
 pub mod health;
 pub mod hosts;
@@ -21,6 +22,7 @@ pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_detect;
+pub mod metadata;
 pub mod nsid;
 pub mod prometheus;
 pub mod ready;
@@ -29,6 +31,7 @@ pub mod rewrite;
 pub mod root;
 pub mod template;
 pub mod tls;
+pub mod view;
 pub mod whoami;
 
 use crate::chain::setup::Registration;
@@ -37,8 +40,10 @@ use crate::chain::setup::Registration;
 ///
 /// They are set up in this order too, so a plugin finds what those above it said about the block.
 pub const ALL: &[Registration] = &[
-    root::PLUGIN,   // above all that read files
-    cancel::PLUGIN, // above all that wait
+    root::PLUGIN,     // above all that read files
+    metadata::PLUGIN, // above all that publish values
+    geoip::PLUGIN,    // below metadata, which it publishes to
+    cancel::PLUGIN,   // above all that wait
     reload::PLUGIN,
     nsid::PLUGIN,    // above prometheus and log: its option is not counted
     bufsize::PLUGIN, // above log and forward: both see the lowered size
@@ -67,6 +72,7 @@ pub const ALL: &[Registration] = &[
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked
+    view::PLUGIN,   // was asked before the chain began
 ];
 
 /// The names of all plugins, sorted.

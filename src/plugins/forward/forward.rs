@@ -139,7 +139,7 @@ impl Forward {
         match outcome {
             Some(Ok(answer)) if answer.flags & flag::TC == 0 && !self.options.failover.contains(&answer.rcode) => {
                 upstream.answered(answer.rcode, start);
-                Resolved::answered(answer, &self.options)
+                Resolved::answered(answer, &self.options, &upstream.address.to)
             }
             outcome => race().go_on(sent_off, outcome).await,
         }
