@@ -15,6 +15,7 @@ use super::probes::{Probe, Probes};
 use super::search::{Lists, Offered};
 use super::secure::Secure;
 use super::site::Filter;
+use super::timeouts::Timeouts;
 use crate::error::{Complaint, Result};
 use crate::host::http::Endpoints;
 use crate::wire::name::Name;
@@ -28,6 +29,7 @@ pub(super) struct BlockDraft {
     pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
+    pub(super) timeouts: Timeouts,
     pub(super) from_memory: Vec<Name>,
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
     pub(super) search_offers: Vec<(&'static str, Lists)>,
