@@ -8,6 +8,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name as HickoryName, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use signpost::corefile::{self, Cursor, Vocabulary, address};
+use signpost::expr::{Environment, Function, Program, Scope, Type, Value};
 use signpost::plugins::hosts::parse::Parsed;
 use signpost::plugins::hosts::table::Table;
 use signpost::plugins::kubernetes::answers::name::{Ask, Schema, parse};
@@ -157,6 +158,49 @@ pub(crate) fn check_corefile(data: &[u8]) {
                 }
             }
         });
+    }
+}
+
+/// Expressions: what is read can be evaluated, within the bound, and has the type that was found
+/// before.
+pub(crate) fn check_expression(data: &[u8]) {
+    struct Nothing;
+    impl Environment for Nothing {
+        fn call<'e>(&'e self, function: usize, arguments: &[Value<'e>]) -> Result<Value<'e>, String> {
+            match (function, arguments) {
+                (0, []) => Ok(Value::text("www.example.org.")),
+                (1, [value]) => Ok(value.clone()),
+                _ => Err("none".to_owned()),
+            }
+        }
+
+        fn variable(&self, _: usize) -> Value<'_> {
+            Value::Int(7)
+        }
+    }
+    static FUNCTIONS: [Function; 2] = [
+        Function { name: "name", takes: &[], gives: Type::Text },
+        Function { name: "same", takes: &[Type::Any], gives: Type::Any },
+    ];
+    let text = String::from_utf8_lossy(data);
+    let mut scope = Scope::new(&FUNCTIONS);
+    scope.add("seven", Type::Int);
+    match Program::compile(&text, &scope) {
+        Err(why) => assert!(why.at <= text.len() && text.is_char_boundary(why.at), "{text}: {why:?}"),
+        Ok(program) => {
+            let Ok(value) = program.run(&Nothing) else { return };
+            let fits = match (&program.result, &value) {
+                (Type::Any, _) | (_, Value::Nil) => true,
+                (Type::Nil, _) => false,
+                (Type::Bool, value) => matches!(value, Value::Bool(_)),
+                (Type::Int, value) => matches!(value, Value::Int(_)),
+                (Type::Float, value) => matches!(value, Value::Float(_)),
+                (Type::Text, value) => matches!(value, Value::Text(_)),
+                (Type::List(_), value) => matches!(value, Value::List(_)),
+            };
+            assert!(fits, "{text}: {:?} became {value:?}", program.result);
+            let _ = value.to_string();
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! - [`wire`]: bytes and their meaning; pure
 //! - [`corefile`]: text to server blocks, every word with its line; knows no plugin
 //! - [`host`]: what a plugin may ask of the process
+//! - [`expr`]: expressions of a Corefile; knows no DNS
 //! - `remote`: how one other DNS server is asked; knows no plugin
 //! - [`zone`]: zone data, read from files, held and looked up; knows no plugin
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
@@ -35,6 +36,7 @@ pub mod chain;
 pub mod compare;
 pub mod corefile;
 pub mod error;
+pub mod expr;
 pub mod host;
 pub mod manual;
 pub mod migrate;

@@ -8,13 +8,13 @@
 //! manual          -> plugins, chain, error, and of corefile only "did you mean"
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
-//! plugins         -> chain, remote, zone, wire, host, error, and of corefile only what reads options
-//! chain           -> corefile, zone, wire, host, error
+//! plugins         -> chain, remote, zone, expr, wire, host, error, and of corefile only what reads options
+//! chain           -> corefile, zone, expr, wire, host, error
 //! zone            -> wire, host, error
 //! remote          -> wire, host
 //! corefile, host  -> error
 //! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire, and host for resolv.conf
-//! wire            -> nothing: no room, no clock, no socket
+//! wire, expr      -> nothing: no room, no clock, no socket
 //! ```
 
 #[path = "layers/folders.rs"]
@@ -45,8 +45,8 @@ const ARROWS: Arrows = &[
     ("manual", &["plugins", "chain", "corefile", "error"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
-    ("plugins", &["chain", "remote", "zone", "corefile", "wire", "host", "error"]),
-    ("chain", &["corefile", "zone", "wire", "host", "error"]),
+    ("plugins", &["chain", "remote", "zone", "corefile", "expr", "wire", "host", "error"]),
+    ("chain", &["corefile", "zone", "expr", "wire", "host", "error"]),
     // Several plugins serve zones: the room knows none of them, nor the Corefile.
     ("zone", &["wire", "host", "error"]),
     ("bench", &["wire", "ask"]),
@@ -60,6 +60,8 @@ const ARROWS: Arrows = &[
     ("corefile", &["error"]),
     ("host", &["error"]),
     ("wire", &[]),
+    // A language: what a query is, its environment says.
+    ("expr", &[]),
     ("args", &[]),
     ("error", &[]),
     // The map of the house names its rooms alone.

@@ -8,10 +8,11 @@ use tokio::runtime::Handle;
 
 use super::address::{SiteAddress, addresses, hosts, socket_host, zone_name};
 use super::control::Control;
+use super::draft::{BlockDraft, Common, Fact, Looks, Preparation, Start, Wish};
 use super::listener::{Listener, server_label};
 use super::query::SEATS;
 use super::secure::Secure;
-use super::setup::{BlockDraft, Common, Fact, Looks, Preparation, Registration, Setup, Start, Wish};
+use super::setup::{Registration, Setup};
 use super::site::{Chain, Site};
 use super::timeouts::Timeouts;
 use crate::corefile::address::{self, Key, Transport};
@@ -224,7 +225,7 @@ impl<'a> Block<'a> {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { keys: &self.keys, addresses: &self.draft.bind, filtered: self.draft.is_filtered }
+        Wanted { keys: &self.keys, addresses: &self.draft.bind, filtered: self.draft.filter.is_some() }
     }
 }
 
@@ -296,10 +297,12 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         let served = addresses(&block.keys, &block.draft.bind)?;
         let chain = Arc::new(Chain::new(block.draft.seats));
         let first = block.keys.first().map(|key| key.word.complain(""));
+        let (filter, metadata) = (block.draft.filter, block.draft.metadata.map(Arc::new));
         for (ordinal, SiteAddress { transport, port, host, zones }) in served.into_iter().enumerate() {
             let written = block.draft.bound.get(&host).or(first.as_ref()).cloned();
             let secure = block.draft.secure.as_ref().filter(|_| transport == Transport::Tls);
-            let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
+            let (filter, metadata) = (filter.clone(), metadata.clone());
+            let site = Arc::new(Site { zones, chain: chain.clone(), ordinal, filter, metadata });
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
             let timeouts = Timeouts::default();

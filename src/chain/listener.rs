@@ -13,6 +13,9 @@ use crate::error::Complaint;
 use crate::wire::reply::Reply;
 use crate::wire::types::{class, rcode, rtype};
 
+/// The place of a zone whose site is chosen by filters: beyond all sites.
+const FILTERED: usize = usize::MAX;
+
 /// All server blocks that share a transport, an address and a port.
 pub struct Listener {
     /// How messages arrive.
@@ -31,6 +34,8 @@ pub struct Listener {
     /// key.
     pub written: Option<Complaint>,
     sites: Vec<Arc<Site>>,
+    /// The site of each zone, and the zone's index in it. Beyond the last site: a zone of which
+    /// filters choose the site.
     zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,
     /// The lengths of zones in octets, one bit each: name suffixes of other lengths are not looked
     /// up.
@@ -40,15 +45,17 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Returns a listener without TLS for `sites`. A zone belongs to the first site that names it.
+    /// Returns a listener without TLS for `sites`. A zone belongs to the first site that names it,
+    /// unless that one has a filter.
     #[must_use]
     pub fn new(transport: Transport, host: String, port: u16, sites: Vec<Arc<Site>>) -> Self {
         let server = server_label(transport, &host, port);
         let mut zones = HashMap::with_hasher(foldhash::fast::FixedState::default());
         let mut lengths = [0; 4];
         for (at, site) in sites.iter().enumerate() {
+            let place = if site.filter.is_some() { FILTERED } else { at };
             for (index, zone) in site.zones.iter().enumerate() {
-                zones.entry(zone.wire().into()).or_insert((at, index as u16));
+                zones.entry(zone.wire().into()).or_insert((place, index as u16));
                 lengths[zone.len() / 64] |= 1 << (zone.len() % 64);
             }
         }
@@ -92,8 +99,50 @@ impl Listener {
         let Some((at, zone)) = self.route(query) else {
             return self.by_itself(query, Reply::server(rcode::REFUSED));
         };
+        let Some(site) = self.sites.get(at) else { return self.ask_filtered(query) };
         query.zone = zone;
-        walk::begin(self, &self.sites[at], query)
+        walk::begin(self, site, query)
+    }
+
+    /// Asks the server where filters choose the site.
+    #[cold]
+    fn ask_filtered(self: &Arc<Self>, query: &mut Query<'_>) -> Outcome {
+        let Some((site, zone)) = self.route_filtered(query) else {
+            return self.by_itself(query, Reply::server(rcode::REFUSED));
+        };
+        query.zone = zone;
+        walk::begin(self, site, query)
+    }
+
+    /// As [`Listener::route`], with filters: of the sites that have a zone the first one that takes
+    /// the query. If none does, the next shorter zone is looked at, as in CoreDNS.
+    fn route_filtered(&self, query: &Query<'_>) -> Option<(&Arc<Site>, u16)> {
+        let wire = query.question.name.wire();
+        let (mut at, mut found) = (0, None);
+        loop {
+            let is_root = wire[at] == 0;
+            if self.zone(&wire[at..]).is_some()
+                && let Some(taken) = self.taker(&wire[at..], query)
+            {
+                match query.question.qtype {
+                    rtype::DS if is_root => return found.or(Some(taken)),
+                    rtype::DS => found = Some(taken),
+                    _ => return Some(taken),
+                }
+            }
+            if is_root {
+                return found;
+            }
+            at += 1 + usize::from(wire[at]);
+        }
+    }
+
+    /// Returns the first site that has a zone and takes the query.
+    fn taker(&self, zone: &[u8], query: &Query<'_>) -> Option<(&Arc<Site>, u16)> {
+        self.sites.iter().find_map(|site| {
+            let index = site.zones.iter().position(|known| known.wire() == zone)?;
+            site.takes(query).then_some((site, index as u16))
+        })
     }
 
     /// Returns the site with the longest zone that holds the name. DS belongs to the parent side of

@@ -7,7 +7,9 @@
 //!   question
 //! - [`walk`]: down, up, waiting, and asking again
 //! - [`address`]: where a server block is served
-//! - [`site`]: a server block's chain on one listener
+//! - [`site`]: a server block's chain on one listener, and which queries the block takes
+//! - [`metadata`]: values about a query, from plugins that publish them to those that read them
+//! - [`expression`]: expressions in a Corefile, and what they can ask about a query
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks
 //!   them
 //! - [`target`]: the target of an alias, and what its failure means
@@ -18,6 +20,7 @@
 //! - [`per_listener`]: what a plugin keeps once for each listener
 //! - [`control`]: the control runtime, as plugins reach it
 //! - [`probes`]: readiness, which plugins are asked and what they report
+//! - `draft`: what the plugins of a Corefile have asked for while it is built
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
 //! - [`options`]: the options of a plugin's block as data
 //! - [`doc`]: the parts of a plugin's manual
@@ -29,8 +32,11 @@ pub mod authority;
 pub mod build;
 pub mod control;
 pub mod doc;
+mod draft;
+pub mod expression;
 pub mod external;
 pub mod listener;
+pub mod metadata;
 pub mod options;
 pub mod per_listener;
 pub mod plugin;

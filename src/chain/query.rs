@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::wire::name::Name;
 use crate::wire::question::{Opt, Question};
 use crate::wire::reply::Reply;
-use crate::wire::request::{Edns, HEADER, Request, flag};
+use crate::wire::request::{Edns, Gate, HEADER, Request, flag, gate};
 
 /// Maximum number of plugins in one chain.
 pub const SEATS: usize = 32;
@@ -52,6 +52,9 @@ pub struct Query<'p> {
     pub aside: Option<Box<Aside>>,
     /// Whether this query asks for the target of an alias: see [`target`](super::target).
     pub(super) for_alias: bool,
+    /// Whether plugins below see other EDNS options than those of the client: see
+    /// [`Query::amend_options`].
+    is_amended: bool,
     marks: [u32; SEATS],
     pub(super) again_left: u8,
     pub(super) depth: u8,
@@ -114,6 +117,7 @@ impl<'p> Query<'p> {
             has_spare: false,
             aside: None,
             for_alias: false,
+            is_amended: false,
             marks: [0; SEATS],
             again_left: AGAIN,
             depth: 0,
@@ -149,6 +153,7 @@ impl<'p> Query<'p> {
             has_spare: self.has_spare,
             aside: None,
             for_alias: self.for_alias,
+            is_amended: false,
             marks: [0; SEATS],
             again_left: AGAIN,
             depth: self.depth,
@@ -198,6 +203,57 @@ impl<'p> Query<'p> {
             Proto::Udp => self.room().min(MAX_DATAGRAM),
             Proto::Tcp => self.room(),
         }
+    }
+
+    /// Returns how many questions led to this one: 0 for a client's own.
+    #[must_use]
+    pub fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// Gives the plugins below these EDNS options, in wire form, in place of the client's; a query
+    /// without an OPT gets one of this payload size. On the way up
+    /// [`restore_options`](Self::restore_options) takes them away. If there is no room for them,
+    /// nothing changes.
+    pub fn amend_options(&mut self, options: &[u8], size: u16) {
+        self.restore_options();
+        let (from, to) = (self.packet.len(), self.packet.len() + options.len());
+        // Their length stands behind them, so that they can be taken away again.
+        let (Ok(from), Ok(end), Ok(len)) = (u16::try_from(from), u16::try_from(to + 2), u16::try_from(options.len()))
+        else {
+            return;
+        };
+        let packet = self.packet.to_mut();
+        packet.extend_from_slice(options);
+        packet.extend_from_slice(&len.to_be_bytes());
+        let edns = self.request.edns.get_or_insert(Edns { size, version: 0, dnssec_ok: false, options: 0..0 });
+        edns.options = from..end - 2;
+        self.is_amended = true;
+    }
+
+    /// Takes away what [`amend_options`](Self::amend_options) has added.
+    pub fn restore_options(&mut self) {
+        if !std::mem::take(&mut self.is_amended) {
+            return;
+        }
+        let packet = self.packet.to_mut();
+        let Some(&len) = packet.last_chunk::<2>() else { return };
+        packet.truncate(packet.len() - 2 - usize::from(u16::from_be_bytes(len)));
+        // The packet as it was received has passed the gate before.
+        let received = match gate(packet) {
+            Gate::Pass(request) => request.edns,
+            Gate::Refuse(_) | Gate::Silence => None,
+        };
+        match (&mut self.request.edns, received) {
+            (Some(edns), Some(received)) => edns.options = received.options,
+            (edns, _) => *edns = None,
+        }
+    }
+
+    /// Returns whether the EDNS options are not those of the packet as it was received.
+    #[must_use]
+    pub fn is_amended(&self) -> bool {
+        self.is_amended
     }
 
     /// Returns the time since the packet was received.

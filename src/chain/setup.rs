@@ -1,30 +1,33 @@
 //! The only interface between a plugin and everything else while a Corefile is built.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::address::{self, SiteAddress};
 use super::control::Control;
 use super::doc::Listed;
+use super::draft::{BlockDraft, Common, Preparation, SearchWish, Start};
+pub use super::draft::{Fact, Looks, Wish};
 use super::external::{Externals, OfferedExternals};
+use super::metadata::{Metadata, Publisher};
 use super::per_listener::PerListener;
 use super::plugin::Plugin;
-use super::probes::{Probe, Probes, Readiness};
+use super::probes::{Probes, Readiness};
 use super::search::{Lists, Offered};
 use super::secure::Secure;
+use super::site::Filter;
 use super::timeouts::Timeouts;
+use super::zones::Zones;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
 use crate::error::{Complaint, Result, words};
 use crate::host::Host;
-use crate::host::http::{Endpoints, Handler};
+use crate::host::http::Handler;
 use crate::wire::name::Name;
 
 //----------- Registration ---------------------------------------------------
@@ -69,103 +72,6 @@ pub struct Setup<'a> {
     pub(super) common: &'a mut Common,
     pub(super) findings: &'a Findings,
 }
-
-/// What the plugins of one server block have asked for so far.
-#[derive(Default)]
-pub(super) struct BlockDraft {
-    pub(super) seats: Vec<(&'static str, Arc<dyn Plugin>)>,
-    pub(super) bind: Vec<String>,
-    /// The word that names each address of `bind`.
-    pub(super) bound: BTreeMap<String, Complaint>,
-    pub(super) root: Option<PathBuf>,
-    pub(super) secure: Option<Arc<Secure>>,
-    pub(super) timeouts: Timeouts,
-    pub(super) from_memory: Vec<Name>,
-    pub(super) memory: Arc<OnceLock<Vec<Name>>>,
-    pub(super) search_offers: Vec<(&'static str, Lists)>,
-    pub(super) search_wishes: Vec<SearchWish>,
-    pub(super) externals: Option<Arc<dyn Externals>>,
-    pub(super) external_wish: Option<(OfferedExternals, Complaint)>,
-    pub(super) probes: Vec<(&'static str, Probe)>,
-    /// A plugin of the block asks for the readiness of the others.
-    pub(super) is_probed: bool,
-    /// The block answers only some of the questions for its zones.
-    pub(super) is_filtered: bool,
-}
-
-/// A plugin wants the search lists that another plugin knows.
-pub(super) struct SearchWish {
-    /// The other plugin's name, as it stands in the Corefile.
-    pub(super) of: String,
-    pub(super) offered: Offered,
-    /// The error if the other plugin is present and has no lists.
-    pub(super) complaint: Complaint,
-}
-
-/// What plugins have asked of the process, in any block.
-#[derive(Default)]
-pub(super) struct Common {
-    pub(super) endpoints: Endpoints,
-    pub(super) pages: BTreeMap<String, Complaint>,
-    pub(super) lameduck: Option<Wish<Duration>>,
-    pub(super) reload: Option<Wish<Looks>>,
-    pub(super) debug: bool,
-    pub(super) facts: Vec<Fact>,
-    pub(super) starts: Vec<Start>,
-    pub(super) preparations: Vec<Preparation>,
-    pub(super) probes: Arc<Probes>,
-    pub(super) control: Control,
-}
-
-/// A service of the process for a plugin, which its log lines name.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish<T> {
-    /// The plugin's name.
-    pub plugin: &'static str,
-    /// What the plugin asks for.
-    pub what: T,
-}
-
-/// How often the Corefile is looked at for changes.
-#[derive(Debug, Clone, Copy)]
-pub struct Looks {
-    /// The time from one look to the next.
-    pub interval: Duration,
-    /// How far looks are spread: each is up to half of it sooner or later.
-    pub jitter: Duration,
-}
-
-/// A value outside of the Corefile that a configuration was made from, and that may change.
-pub struct Fact {
-    then: String,
-    now: Box<dyn Fn() -> String + Send + Sync>,
-}
-
-impl Fact {
-    /// Returns the fact whose value was `then`; `now` reads the current one.
-    pub fn new(then: String, now: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self { then, now: Box::new(now) }
-    }
-
-    /// Returns whether the value has changed.
-    #[must_use]
-    pub fn has_changed(&self) -> bool {
-        (self.now)() != self.then
-    }
-}
-
-/// A task that starts when the configuration goes live and ends with it.
-pub(crate) struct Start {
-    pub(crate) name: &'static str,
-    pub(crate) make: Box<dyn FnOnce() -> Boxed<()> + Send>,
-}
-
-/// Work to be done before a reloaded configuration takes over.
-pub(crate) struct Preparation {
-    pub(crate) make: Box<dyn FnOnce(bool) -> Boxed<Result<()>> + Send>,
-}
-
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl<'a> Setup<'a> {
     /// Returns a cursor over all directives of this plugin in this block.
@@ -388,10 +294,46 @@ impl<'a> Setup<'a> {
         self.common.probes.clone()
     }
 
-    /// Declares that the block answers only some questions for its zones: another block may have
-    /// them too.
-    pub fn filter(&mut self) {
-        self.draft.is_filtered = true;
+    /// Takes only the queries that a filter chooses; another block may have the same zones.
+    pub fn filter(&mut self, filter: Arc<dyn Filter>) {
+        self.draft.filter = Some(filter);
+    }
+
+    /// Returns the label `view` of the block's metrics: the name behind `view`, empty without.
+    #[must_use]
+    pub fn view(&self) -> &'a str {
+        let words = self.block.directive("view").map(|directive| &*directive.words);
+        words.and_then(|words| words.get(1)).map_or("", Word::as_str)
+    }
+
+    /// Gives the block metadata, for the names of these zones.
+    pub fn keep_metadata(&mut self, zones: Zones) {
+        self.draft.metadata = Some(Metadata::of(zones));
+    }
+
+    /// Publishes the labels that begin with `prefix` and a slash. Without metadata in the block
+    /// this has no effect.
+    pub fn publish(&mut self, prefix: &'static str, publisher: Arc<dyn Publisher>) {
+        if let Some(metadata) = &mut self.draft.metadata {
+            metadata.add(prefix, publisher);
+        }
+    }
+
+    /// Returns whether the block has metadata.
+    #[must_use]
+    pub fn has_metadata(&self) -> bool {
+        self.draft.metadata.is_some()
+    }
+
+    /// Declares that this plugin reads a label of the metadata.
+    pub fn read_label(&mut self, label: &str) {
+        self.draft.read_labels.push(label.to_owned());
+    }
+
+    /// Returns whether a plugin above reads a label that the block may publish.
+    #[must_use]
+    pub fn is_read(&self, label: &str) -> bool {
+        self.has_metadata() && self.draft.read_labels.iter().any(|read| read == label)
     }
 }
 

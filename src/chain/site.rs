@@ -1,8 +1,12 @@
-//! A server block's chain on one listener.
+//! A server block's chain on one listener, and which queries the block takes.
 
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::metadata::Metadata;
 use super::plugin::Plugin;
+use super::query::Query;
 use crate::error::of_plugin;
 use crate::wire::name::Name;
 use crate::wire::reply::{NOBODY, Reply};
@@ -45,6 +49,15 @@ impl Chain {
     }
 }
 
+//----------- Filter ---------------------------------------------------------
+
+/// Chooses the queries of a server block by more than their name. Blocks that share a zone and a
+/// listener are asked in the order of the Corefile; the first that takes the query serves it.
+pub trait Filter: Send + Sync + 'static {
+    /// Returns whether the block takes a query. It must not block.
+    fn takes(&self, query: &Query<'_>, site: &Site) -> bool;
+}
+
 //----------- Site -----------------------------------------------------------
 
 /// One server block on one of its listeners.
@@ -55,4 +68,43 @@ pub struct Site {
     pub chain: Arc<Chain>,
     /// Which of the block's listeners this is: the index of what plugins keep for each listener.
     pub ordinal: usize,
+    /// Which queries the block takes, if not all for its zones.
+    pub filter: Option<Arc<dyn Filter>>,
+    /// The values that its plugins publish, if it has any.
+    pub metadata: Option<Arc<Metadata>>,
+}
+
+impl Site {
+    /// Returns a site that takes all queries for its zones and has no metadata.
+    #[must_use]
+    pub fn new(zones: Vec<Name>, chain: Arc<Chain>, ordinal: usize) -> Self {
+        Self { zones, chain, ordinal, filter: None, metadata: None }
+    }
+
+    /// Returns whether the block takes a query for its zones. A filter that panics takes none.
+    pub(super) fn takes(&self, query: &Query<'_>) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        catch_unwind(AssertUnwindSafe(|| filter.takes(query, self))).unwrap_or(false)
+    }
+
+    /// Returns the published value of a label for a query; `None` if there is none.
+    #[must_use]
+    pub fn metadata<'a>(&'a self, label: &str, query: &'a Query<'_>) -> Option<Cow<'a, str>> {
+        self.metadata.as_ref()?.value(label, query)
+    }
+
+    /// Returns the published value of a label for a query that has been answered.
+    #[must_use]
+    pub fn metadata_of_reply<'a>(
+        &'a self,
+        label: &str,
+        query: &'a Query<'_>,
+        reply: Option<&'a Reply>,
+    ) -> Option<Cow<'a, str>> {
+        let metadata = self.metadata.as_ref()?;
+        match reply {
+            Some(reply) => metadata.value_of_reply(label, query, reply),
+            None => metadata.value(label, query),
+        }
+    }
 }

@@ -111,6 +111,8 @@ struct Rule {
 struct Acl {
     rules: Vec<Rule>,
     host: Arc<Host>,
+    /// The block's view, for metrics.
+    view: String,
     /// Cached here because it counts most questions.
     allowed: PerListener<Counter>,
 }
@@ -134,7 +136,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         }
         rules.push(rule);
     }
-    s.chain(Acl { rules, host: s.host.clone(), allowed: s.per_listener() });
+    s.chain(Acl { rules, host: s.host.clone(), view: s.view().to_owned(), allowed: s.per_listener() });
     Ok(())
 }
 
@@ -260,14 +262,14 @@ impl Plugin for Acl {
         let (zone, action) = self.action(query);
         let (family, step) = match action {
             Action::Allow => {
-                self.allowed.get(here, |server| self.host.metrics.counter(&ALLOWED, &[server, ""])).inc();
+                self.allowed.get(here, |server| self.host.metrics.counter(&ALLOWED, &[server, &self.view])).inc();
                 return Step::Next;
             }
             Action::Block => (&BLOCKED, Step::Answer(verdict(Answer::empty(rcode::REFUSED), ede::BLOCKED))),
             Action::Filter => (&FILTERED, Step::Answer(verdict(Answer::no_data(0), ede::FILTERED))),
             Action::Drop => (&DROPPED, Step::Drop),
         };
-        self.host.metrics.counter(family, &[&here.listener.server, &zone.to_string(), ""]).inc();
+        self.host.metrics.counter(family, &[&here.listener.server, &zone.to_string(), &self.view]).inc();
         step
     }
 }

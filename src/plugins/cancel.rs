@@ -90,7 +90,7 @@ mod tests {
     fn a_plugin_that_never_answers_is_cancelled() {
         let seats: Vec<(&'static str, Arc<dyn Plugin>)> =
             vec![("cancel", Arc::new(Cancel(Duration::from_millis(20)))), ("never", Arc::new(Never))];
-        let site = Site { zones: vec![Name::ROOT], chain: Arc::new(Chain::new(seats)), ordinal: 0 };
+        let site = Site::new(vec![Name::ROOT], Arc::new(Chain::new(seats)), 0);
         let listener = Arc::new(Listener::new(Transport::Dns, String::new(), 53, vec![Arc::new(site)]));
         let packet = packet("a.example.", "A");
         let any = "127.0.0.1:53".parse().expect("an address");

@@ -17,6 +17,7 @@ pub mod errors;
 pub mod etcd;
 pub mod file;
 pub mod forward;
+pub mod geoip;
 pub mod header;
 pub mod health;
 pub mod hosts;
@@ -26,6 +27,7 @@ pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_detect;
+pub mod metadata;
 pub mod minimal;
 pub mod multisocket;
 pub mod nsid;
@@ -41,6 +43,7 @@ pub mod shed;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
+pub mod view;
 pub mod whoami;
 
 use std::sync::LazyLock;
@@ -51,8 +54,10 @@ use crate::chain::setup::Registration;
 ///
 /// They are set up in this order too, so a plugin finds what those above it said about the block.
 pub const ALL: &[Registration] = &[
-    root::PLUGIN,   // above all that read files
-    cancel::PLUGIN, // above all that wait
+    root::PLUGIN,     // above all that read files
+    metadata::PLUGIN, // above all that publish values
+    geoip::PLUGIN,    // below metadata, which it publishes to
+    cancel::PLUGIN,   // above all that wait
     timeouts::PLUGIN,
     multisocket::PLUGIN,
     reload::PLUGIN,
@@ -92,6 +97,7 @@ pub const ALL: &[Registration] = &[
     erratic::PLUGIN, // answers everything too
     whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
     on::PLUGIN,
+    view::PLUGIN, // was asked before the chain began
 ];
 
 /// All plugins, and the directives that are known and refused.

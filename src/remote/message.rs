@@ -9,7 +9,7 @@ use crate::wire::name::Name;
 use crate::wire::option::{EdnsOption, EdnsOptions};
 use crate::wire::question::{Opt, Question};
 use crate::wire::relay;
-use crate::wire::request::{HEADER, Request, flag};
+use crate::wire::request::{Edns, HEADER, Request, flag};
 use crate::wire::types::{rcode, rtype};
 
 /// Octets of an OPT from its type to its options.
@@ -17,11 +17,6 @@ const OPT_HEAD: usize = 10;
 
 /// The largest UDP reply that a server may send: what fits every path in one piece (RFC 9715).
 const LARGEST: u16 = 1232;
-
-/// Options between two neighbours, which are not passed on: client subnet (it splits answers, and
-/// with them makes forging easier: CVE-2025-5994), cookie, keepalive, padding (RFC 7871, 7873,
-/// 7828, 7830).
-const OF_NEIGHBOURS: [u16; 4] = [8, 10, 11, 12];
 
 //----------- Sent -----------------------------------------------------------
 
@@ -69,6 +64,15 @@ impl Sent {
     /// The question that tells whether a server is alive: `name` NS.
     pub(crate) fn probe(name: &Name, recursion: bool) -> Self {
         Self::plain(Question::new(*name, rtype::NS), recursion)
+    }
+
+    /// Passes on a query whose options plugins have chosen: all of them are kept. Its question is
+    /// the current one, with its name in lower case.
+    pub(crate) fn with_options(packet: &[u8], request: &Request, question: Question) -> Self {
+        let options = request.edns.as_ref().map_or(0..0, |edns| edns.options.clone());
+        let options = &packet[usize::from(options.start)..usize::from(options.end)];
+        let opt = |edns: &Edns| Opt { size: edns.size.min(LARGEST), dnssec_ok: edns.dnssec_ok, options };
+        Self::new(question.query(0, request.flags, request.edns.as_ref().map(opt)), question)
     }
 
     /// A question of our own, without OPT.
@@ -197,7 +201,7 @@ fn as_received(packet: &[u8], request: &Request) -> Vec<u8> {
 /// Options without those that are between two neighbours. What cannot be read is left out.
 fn without_neighbours(options: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(options.len());
-    let between = |option: &EdnsOption<'_>| OF_NEIGHBOURS.contains(&option.code);
+    let between = |option: &EdnsOption<'_>| option.is_of_neighbours();
     EdnsOptions::new(options).filter(|option| !between(option)).for_each(|option| option.put(&mut kept));
     kept
 }

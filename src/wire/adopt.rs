@@ -118,6 +118,12 @@ impl<'a> Records<'a> {
         Data { message: &self.message, rtype: record.rtype, at: fixed + 10, len: record.rdata.len() }
     }
 
+    /// Returns the name that the data of a record begin with.
+    pub(super) fn target(&self, index: usize) -> Option<Name> {
+        let (_, fixed) = self.owner(index)?;
+        Name::from_message(&self.message, fixed + 10).map(|(name, _)| name)
+    }
+
     /// Returns owner and TTL of the first record in Answer with another owner than `asked`.
     fn first_other(&self, asked: &Name) -> Option<(Name, u32)> {
         (0..usize::from(self.answer.counts[0])).find_map(|index| {
@@ -129,7 +135,14 @@ impl<'a> Records<'a> {
 
     /// Rewrites a record. `aliases` says whether all records before it are aliases: these keep
     /// their place in every order, so later names may point to them.
-    fn put(&self, e: &mut Encoder<'_>, names: &mut Names, section: Section, index: usize, aliases: &mut bool) {
+    pub(super) fn put(
+        &self,
+        e: &mut Encoder<'_>,
+        names: &mut Names,
+        section: Section,
+        index: usize,
+        aliases: &mut bool,
+    ) {
         let Some((owner, fixed)) = self.owner(index) else { return };
         let record = self.answer.record(index);
         *aliases &= record.rtype == rtype::CNAME;

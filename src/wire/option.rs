@@ -9,7 +9,18 @@ pub struct EdnsOption<'a> {
     pub data: &'a [u8],
 }
 
+/// Options between two neighbours, which are not passed on: client subnet (it splits answers, and
+/// with them makes forging easier: CVE-2025-5994), cookie, keepalive, padding (RFC 7871, 7873,
+/// 7828, 7830).
+const OF_NEIGHBOURS: [u16; 4] = [8, 10, 11, 12];
+
 impl EdnsOption<'_> {
+    /// Returns whether the option is for the next server alone, and is not passed on.
+    #[must_use]
+    pub fn is_of_neighbours(&self) -> bool {
+        OF_NEIGHBOURS.contains(&self.code)
+    }
+
     /// Appends the option in OPT wire form.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.code.to_be_bytes());

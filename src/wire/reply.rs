@@ -59,6 +59,8 @@ pub struct Note {
     pub error: Option<(u16, Cow<'static, str>)>,
     /// More EDNS options for this client, in OPT wire form.
     pub options: Vec<u8>,
+    /// Values that the plugin that answered publishes for those above: label and value.
+    pub published: Vec<(&'static str, Box<str>)>,
 }
 
 /// The order in which records are written.
@@ -129,6 +131,18 @@ impl Reply {
         if data.len() <= usize::from(u16::MAX) {
             EdnsOption { code, data }.put(&mut self.note_mut().options);
         }
+    }
+
+    /// Publishes a value for the plugins above.
+    pub fn publish(&mut self, label: &'static str, value: impl Into<Box<str>>) {
+        self.note_mut().published.push((label, value.into()));
+    }
+
+    /// Returns the value that was published under a label.
+    #[must_use]
+    pub fn published(&self, label: &str) -> Option<&str> {
+        let published = &self.note.as_ref()?.published;
+        published.iter().find(|(known, _)| *known == label).map(|(_, value)| &**value)
     }
 
     /// Returns the RCODE, extended bits included.

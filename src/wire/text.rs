@@ -23,6 +23,41 @@ pub fn write_text(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     if any { Ok(()) } else { f.write_char('.') }
 }
 
+/// Maximum length in octets of a name as text: each octet may be written as `\DDD`.
+const MAX_TEXT: usize = 4 * 255;
+
+/// A name as text, on the stack.
+pub struct NameText {
+    octets: [u8; MAX_TEXT],
+    len: usize,
+}
+
+impl NameText {
+    /// Returns the text of a name.
+    #[must_use]
+    pub fn of(name: &Name) -> Self {
+        let mut text = Self { octets: [0; MAX_TEXT], len: 0 };
+        // It always fits; if it did not, nothing would match the missing part.
+        let _ = write_text(name.wire(), &mut text);
+        text
+    }
+
+    /// Returns the text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.octets[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for NameText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        self.octets.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
 /// Appends the text of a name, for lines that are written for every query: fast if nothing needs an
 /// escape.
 pub fn append_text(name: &Name, out: &mut Vec<u8>) {

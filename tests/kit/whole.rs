@@ -186,6 +186,6 @@ pub fn passing(count: usize, zone: &str) -> Arc<Listener> {
     seats.extend((0..count).map(|_| ("pass", Arc::new(Pass) as Arc<dyn Plugin>)));
     seats.push(("answers", Arc::new(Answers(Arc::new(Answer::empty(0))))));
     let zone = Name::from_text(zone).expect("a name");
-    let site = Site { zones: vec![zone], chain: Arc::new(Chain::new(seats)), ordinal: 0 };
+    let site = Site::new(vec![zone], Arc::new(Chain::new(seats)), 0);
     Arc::new(Listener::new(Transport::Dns, String::new(), 53, vec![Arc::new(site)]))
 }

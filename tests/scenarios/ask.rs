@@ -119,6 +119,9 @@ fn option_text(code: EdnsCode, option: &EdnsOption) -> String {
             format!("error {} {}", u16::from_be_bytes(*error), String::from_utf8_lossy(reason)).trim_end().to_owned()
         }
         _ if code == EdnsCode::NSID => format!("nsid {}", String::from_utf8_lossy(&data)),
-        (number, _) => format!("option {number}"),
+        (number, _) => {
+            let octets: String = data.iter().map(|octet| format!("{octet:02x}")).collect();
+            format!("option {number} {octets}").trim_end().to_owned()
+        }
     }
 }

@@ -58,7 +58,7 @@ impl Inner {
     }
 
     fn counts_of(&self, server: &str) -> Arc<Counts> {
-        Arc::new(Counts::new(&self.host, server, &self.options.label, &self.store))
+        Arc::new(Counts::new(&self.host, server, [&self.options.label, &self.options.view], &self.store))
     }
 
     /// Shows all metrics of the block's listeners, by ordinal. The number of entries is shown until
@@ -66,7 +66,7 @@ impl Inner {
     pub(super) fn show(&self, servers: &[String]) -> Vec<Arc<Entries>> {
         let each = servers.iter().enumerate().map(|(ordinal, server)| {
             self.counts.at(ordinal, || self.counts_of(server));
-            Entries::shown(&self.host, server, &self.options.label, &self.store)
+            Entries::shown(&self.host, server, [&self.options.label, &self.options.view], &self.store)
         });
         each.collect()
     }

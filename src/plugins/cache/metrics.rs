@@ -48,10 +48,10 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Returns counters for the listener `server` (`dns://:53`) and the zones of the cache.
-    pub(super) fn new(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Self {
-        let plain = |family| host.metrics.counter(family, &[server, zones, ""]);
-        let typed = |family| TYPES.map(|kind| host.metrics.counter(family, &[server, kind, zones, ""]));
+    /// Returns counters for the listener `server` (`dns://:53`), and zones and view of the cache.
+    pub(super) fn new(host: &Host, server: &str, [zones, view]: [&str; 2], store: &Arc<Store>) -> Self {
+        let plain = |family| host.metrics.counter(family, &[server, zones, view]);
+        let typed = |family| TYPES.map(|kind| host.metrics.counter(family, &[server, kind, zones, view]));
         // All replies that arrive here match the question: `forward` drops others.
         plain(&DROPS);
         Self {
@@ -91,13 +91,15 @@ impl Counts {
 pub(super) struct Entries {
     server: String,
     zones: String,
+    view: String,
     store: Arc<Store>,
 }
 
 impl Entries {
     /// Shows the number of entries until the returned value is dropped.
-    pub(super) fn shown(host: &Host, server: &str, zones: &str, store: &Arc<Store>) -> Arc<Self> {
-        let entries = Arc::new(Self { server: server.to_owned(), zones: zones.to_owned(), store: store.clone() });
+    pub(super) fn shown(host: &Host, server: &str, [zones, view]: [&str; 2], store: &Arc<Store>) -> Arc<Self> {
+        let (server, zones, view) = (server.to_owned(), zones.to_owned(), view.to_owned());
+        let entries = Arc::new(Self { server, zones, view, store: store.clone() });
         host.metrics.register(&entries);
         entries
     }
@@ -106,7 +108,7 @@ impl Entries {
 impl Collect for Entries {
     fn collect(&self, scrape: &mut Scrape) {
         for (kind, entries) in TYPES.into_iter().zip(self.store.len()) {
-            scrape.gauge(&ENTRIES, &[&self.server, kind, &self.zones, ""], entries as f64);
+            scrape.gauge(&ENTRIES, &[&self.server, kind, &self.zones, &self.view], entries as f64);
         }
     }
 }

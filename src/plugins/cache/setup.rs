@@ -26,6 +26,8 @@ pub(super) struct Options {
     pub(super) zones: Zones,
     /// The same zones for metrics, separated by commas.
     pub(super) label: String,
+    /// The block's view, for metrics.
+    pub(super) view: String,
     /// Limits for answers.
     pub(super) success: Limits,
     /// Limits for denials; the TTLs are those of names and types that do not exist.
@@ -85,6 +87,7 @@ impl Options {
         Self {
             zones: Zones::default(),
             label: String::new(),
+            view: String::new(),
             success: limits(3600),
             denial: limits(1800),
             failure: 5,
@@ -106,7 +109,7 @@ fn capacity(written: i64) -> u64 {
 /// Reads the directive, which may occur once in a block.
 pub(super) fn read(s: &Setup<'_>) -> Result<Options> {
     let mut cursor = s.cursor();
-    let mut options = Options::new();
+    let mut options = Options { view: s.view().to_owned(), ..Options::new() };
     while cursor.only_occurrence()? {
         let directive = cursor.word();
         let mut arguments = cursor.args();

@@ -143,7 +143,7 @@ impl Forward {
         let race = match outcome {
             Some(Ok(answer)) if answer.flags & flag::TC == 0 && !self.options.failover.contains(&answer.rcode) => {
                 upstream.answered(answer.rcode, start);
-                return Resolved::answered(answer, &self.options);
+                return Resolved::answered(answer, &self.options, &upstream.address.to);
             }
             outcome => race().go_on(sent_off, outcome),
         };

@@ -22,6 +22,7 @@ impl Forwarded {
     pub(super) fn new(query: &Query<'_>) -> Self {
         let (packet, request) = (query.packet(), &query.request);
         let sent = match query.is_as_asked() {
+            _ if query.is_amended() => Sent::with_options(packet, request, query.question),
             true => Sent::as_received(packet, request, query.question),
             false => Sent::asked_anew(packet, request, query.question),
         };

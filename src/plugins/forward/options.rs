@@ -38,6 +38,8 @@ pub(super) struct Options {
     /// RCODEs with which the next `forward` is asked.
     pub(super) next: Vec<u16>,
     pub(super) next_on_nodata: bool,
+    /// Whether a plugin above reads which upstream answered: replies carry it then.
+    pub(super) names_upstream: bool,
     /// How upstreams are reached.
     pub(super) remote: remote::DialOptions,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             failover: Vec::new(),
             next: Vec::new(),
             next_on_nodata: false,
+            names_upstream: false,
             remote: remote::DialOptions::default(),
         }
     }

@@ -9,6 +9,9 @@ use crate::wire::answer::{Answer, Section};
 use crate::wire::reply::{Origin, ede};
 use crate::wire::types::rcode;
 
+/// The label under which the address of the upstream that answered is published.
+pub(super) const UPSTREAM: &str = "forward/upstream";
+
 /// What became of a query.
 #[derive(Clone)]
 pub(super) struct Resolved {
@@ -19,11 +22,15 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// An upstream has answered.
-    pub(super) fn answered(answer: Answer, options: &Options) -> Self {
+    /// An upstream has answered: the one at the address `from`.
+    pub(super) fn answered(answer: Answer, options: &Options, from: &str) -> Self {
         let is_empty = answer.rcode == rcode::NOERROR && answer.section(Section::Answer).next().is_none();
         let passes_on = options.next.contains(&answer.rcode) || options.next_on_nodata && is_empty;
-        Self { reply: Reply::fetched(Arc::new(answer)), passes_on }
+        let mut reply = Reply::fetched(Arc::new(answer));
+        if options.names_upstream {
+            reply.publish(UPSTREAM, from);
+        }
+        Self { reply, passes_on }
     }
 
     /// No upstream has answered. `last` is why the last one failed; without it, none was asked.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::forward::Forward;
 use super::options::{OPTIONS, Options};
+use super::resolved::UPSTREAM;
 use super::to::{To, Wrong};
 use crate::chain::setup::Setup;
 use crate::chain::zones::Zones;
@@ -19,7 +20,8 @@ const MOST_TO: usize = 15;
 pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forward> {
     let word = cursor.expect_arg()?;
     let from = Zones::of(word).map_err(|_| cursor.error_at(word, format!("unable to normalize '{word}'")))?;
-    let mut options = Options { from: from.to_vec(), ..Options::default() };
+    let names_upstream = s.is_read(UPSTREAM);
+    let mut options = Options { from: from.to_vec(), names_upstream, ..Options::default() };
     let arguments = cursor.args();
     if arguments.is_empty() {
         return Err(cursor.arg_err());

@@ -76,6 +76,7 @@ use self::answers::external::Outside;
 use self::answers::found::Found;
 use self::answers::options::{Options, Pods};
 use self::answers::patience::Patience;
+use self::answers::published::Published;
 use self::answers::search::PodPath;
 use self::answers::view::View;
 use self::answers::zone::Zone;
@@ -119,8 +120,11 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     s.offer_search_lists(search_lists(&directive, &data.index));
     let outside = Outside::new(&directive.options, data.index.clone(), local.clone(), patience.clone());
     s.offer_externals(Arc::new(outside));
+    let zones: Arc<[Zone]> = directive.served().into();
+    let knows_pods = directive.options.pods == Pods::Verified;
+    s.publish("kubernetes", Arc::new(Published { index: data.index.clone(), zones: zones.clone(), knows_pods }));
     s.chain(Kubernetes {
-        zones: directive.served(),
+        zones,
         primary: directive.primary,
         options: directive.options,
         index: data.index.clone(),
@@ -170,7 +174,7 @@ fn search_lists(directive: &setup::Directive, index: &Arc<Index>) -> Lists {
 /// The plugin of one server block.
 pub struct Kubernetes {
     index: Arc<Index>,
-    zones: Vec<Zone>,
+    zones: Arc<[Zone]>,
     /// The zone that PTR targets end in.
     primary: Name,
     options: Options,

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::chain::site::Site;
 use crate::chain::{Proto, Query, Reply};
 use crate::host::log::Text;
 use crate::wire::name::Name;
 use crate::wire::request::{HEADER, flag};
 use crate::wire::text::append_text;
-use crate::wire::types::{class, rcode_name, type_name};
+use crate::wire::types::{class as classes, rcode_name, type_name};
 use crate::wire::write::is_cut;
 
+use super::class;
 use super::text::{Short, write_address, write_known, write_number, write_seconds};
 
 /// The default format.
@@ -34,6 +36,8 @@ enum Part {
     Short(Short),
     Text(String),
     Fact(Fact),
+    /// A published value, by its label.
+    Published(String),
 }
 
 #[derive(Clone, Copy)]
@@ -54,7 +58,6 @@ enum Fact {
     DnssecOk,
     Bufsize,
     Flags,
-    Metadata,
 }
 
 impl Format {
@@ -65,9 +68,9 @@ impl Format {
             plain.push_str(&rest[..open]);
             rest = &rest[open..];
             let end = rest.find('}').map_or(rest.len(), |close| close + 1);
-            match Fact::named(&rest[..end]) {
-                Some(fact) => {
-                    parts.extend([Part::text(std::mem::take(&mut plain)), Part::Fact(fact)]);
+            match Part::named(&rest[..end]) {
+                Some(part) => {
+                    parts.extend([Part::text(std::mem::take(&mut plain)), part]);
                     rest = &rest[end..];
                 }
                 None => {
@@ -82,6 +85,14 @@ impl Format {
         Self(parts)
     }
 
+    /// Returns the labels of published values in it.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Published(label) => Some(label.as_str()),
+            _ => None,
+        })
+    }
+
     /// Appends the line without its line end.
     pub(super) fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
         for part in &self.0 {
@@ -89,20 +100,28 @@ impl Format {
                 Part::Short(text) => text.append(out),
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Fact(fact) => facts.write(*fact, out),
+                Part::Published(label) => facts.write_published(label, out),
             }
         }
     }
 }
 
 impl Part {
+    fn named(placeholder: &str) -> Option<Self> {
+        let name = placeholder.strip_prefix('{')?.strip_suffix('}')?;
+        match name.strip_prefix('/') {
+            Some(label) if !label.is_empty() && !label.contains('{') => Some(Self::Published(label.to_owned())),
+            _ => Fact::named(name).map(Self::Fact),
+        }
+    }
+
     fn text(text: String) -> Self {
         Short::new(text.as_bytes()).map_or(Self::Text(text), Self::Short)
     }
 }
 
 impl Fact {
-    fn named(placeholder: &str) -> Option<Self> {
-        let name = placeholder.strip_prefix('{')?.strip_suffix('}')?;
+    fn named(name: &str) -> Option<Self> {
         Some(match name {
             "type" => Self::Type,
             "class" => Self::Class,
@@ -120,7 +139,6 @@ impl Fact {
             ">do" => Self::DnssecOk,
             ">bufsize" => Self::Bufsize,
             ">rflags" => Self::Flags,
-            _ if name.len() > 1 && name.starts_with('/') && !name.contains('{') => Self::Metadata,
             _ => return None,
         })
     }
@@ -133,13 +151,20 @@ pub(super) struct Facts<'a> {
     query: &'a Query<'a>,
     reply: Option<&'a Reply>,
     name: &'a Name,
+    /// The server block, whose plugins publish values.
+    site: Option<&'a Site>,
     took: Duration,
 }
 
 impl<'a> Facts<'a> {
     /// `reply` is `None` if the query was dropped; `name` is the client's own name in lower case.
     pub(super) fn new(query: &'a Query<'_>, reply: Option<&'a Reply>, name: &'a Name) -> Self {
-        Self { query, reply, name, took: query.elapsed() }
+        Self { query, reply, name, site: None, took: query.elapsed() }
+    }
+
+    /// Returns the same facts with what the plugins of a server block publish.
+    pub(super) fn of(self, site: &'a Site) -> Self {
+        Self { site: Some(site), ..self }
     }
 
     #[cfg(test)]
@@ -173,7 +198,20 @@ impl<'a> Facts<'a> {
                 Some(reply) => self.write_flags(reply, out),
                 None => out.push(b'-'),
             },
-            Fact::Metadata => out.push(b'-'),
+        }
+    }
+
+    /// Appends a published value. Control characters would break the line, and are shown as `?`.
+    fn write_published(&self, label: &str, out: &mut Vec<u8>) {
+        let Some(site) = self.site.filter(|site| site.metadata.is_some()) else { return out.push(b'-') };
+        let value = match label {
+            "log/class" => Some(class::classify(self.query.request.qtype, self.reply).name().into()),
+            "log/type" => Some(class::kind(self.query.request.qtype, self.reply).into()),
+            _ => site.metadata_of_reply(label, self.query, self.reply),
+        };
+        match value {
+            Some(value) => out.extend(value.bytes().map(|octet| if octet.is_ascii_control() { b'?' } else { octet })),
+            None => out.push(b'-'),
         }
     }
 
@@ -260,8 +298,8 @@ struct Fields<T> {
 
 fn class_name(number: u16) -> Option<&'static str> {
     match number {
-        class::IN => Some("IN"),
-        class::CH => Some("CH"),
+        classes::IN => Some("IN"),
+        classes::CH => Some("CH"),
         4 => Some("HS"),
         254 => Some("NONE"),
         255 => Some("ANY"),

@@ -26,7 +26,7 @@
 //! | `{rcode}` `{>rflags}` `{rsize}` | of the reply; its size without OPT, neither compressed nor truncated; `-`, `-` and `0` where a query was dropped |
 //! | `{duration}` | seconds since the query arrived |
 //! | `{>id}` `{>opcode}` `{>do}` `{>bufsize}` | of the query; the size that the client takes |
-//! | `{/LABEL}` | metadata: `-`, since no plugin publishes any |
+//! | `{/LABEL}` | what a plugin publishes, with *metadata* in the block, `{/forward/upstream}`; otherwise `-` |
 //!
 //! The directive may stand several times. The first one whose name matches decides, even if its
 //! classes do not match.
@@ -46,6 +46,7 @@
 //! With `-log-format json` a line is one object: its `msg` has this format, and all facts are
 //! fields beside it.
 
+mod class;
 mod format;
 mod text;
 
@@ -59,9 +60,8 @@ use crate::chain::{Here, Plugin, Query, Reply, Turn};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::host::log::{self, Level};
-use crate::wire::answer::Section;
 use crate::wire::name::Name;
-use crate::wire::types::{rcode, rtype};
+use class::{ALL, Class, classify};
 use format::{Facts, Format};
 
 /// The registration of this plugin.
@@ -75,20 +75,13 @@ struct Rule {
     classes: u8,
 }
 
-/// Classes of replies that rules distinguish. The values are bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Success = 1,
-    Denial = 2,
-    Error = 4,
-}
-
-const ALL: u8 = 7;
-
 //----------- Setup ----------------------------------------------------------
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let rules = read(s)?;
+    for label in rules.iter().flat_map(|rule| rule.format.labels()) {
+        s.read_label(label);
+    }
     s.chain(Log { rules });
     Ok(())
 }
@@ -125,7 +118,7 @@ static OPTIONS: OptionsOf<u8> = OptionsOf {
                 not exist), `error` (everything else, also a query that was dropped) or `all` (the default).",
         read: |cursor, classes, _| {
             for word in cursor.args_of(1..)? {
-                *classes |= class(cursor, word)?;
+                *classes |= bits(cursor, word)?;
             }
             Ok(())
         },
@@ -134,7 +127,7 @@ static OPTIONS: OptionsOf<u8> = OptionsOf {
 };
 
 /// Returns the bits of a class.
-fn class(cursor: &Cursor<'_>, word: &Word) -> Result<u8> {
+fn bits(cursor: &Cursor<'_>, word: &Word) -> Result<u8> {
     Ok(match word.as_str() {
         "all" => ALL,
         "success" => Class::Success as u8,
@@ -154,20 +147,20 @@ struct Log {
 }
 
 impl Plugin for Log {
-    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, _: &Here<'_>) -> Turn {
-        self.line(query, Some(reply));
+    fn reply(&self, query: &mut Query<'_>, reply: &mut Reply, here: &Here<'_>) -> Turn {
+        self.line(query, Some(reply), here);
         Turn::Up
     }
 
-    fn dropped(&self, query: &mut Query<'_>, _: &Here<'_>) -> Turn {
-        self.line(query, None);
+    fn dropped(&self, query: &mut Query<'_>, here: &Here<'_>) -> Turn {
+        self.line(query, None, here);
         Turn::Up
     }
 }
 
 impl Log {
     /// Prints the line of a query and its reply, if there is one and a rule selects it.
-    fn line(&self, query: &Query<'_>, reply: Option<&Reply>) {
+    fn line(&self, query: &Query<'_>, reply: Option<&Reply>, here: &Here<'_>) {
         // The client's own name: a plugin may have changed the one in `query.question`.
         let asked = LazyCell::new(|| query.request.name(query.packet()));
         let Some(rule) = self.rules.iter().find(|rule| rule.covers(&asked)) else { return };
@@ -175,7 +168,7 @@ impl Log {
         if rule.classes != ALL && rule.classes & classify(query.request.qtype, reply) as u8 == 0 {
             return;
         }
-        let facts = Facts::new(query, reply, &asked);
+        let facts = Facts::new(query, reply, &asked).of(here.site);
         if log::is_json() {
             let text = log::Text(|out: &mut Vec<u8>| rule.format.write(&facts, out));
             log::record(Level::Info, PLUGIN.name, text, facts.fields());
@@ -193,22 +186,6 @@ impl Rule {
     /// `name` is computed only for a rule that does not cover all names.
     fn covers(&self, name: &LazyCell<Name, impl FnOnce() -> Name>) -> bool {
         self.scope.is_root() || name.is_under(&self.scope)
-    }
-}
-
-/// Returns the class of a reply, divided as in CoreDNS.
-fn classify(qtype: u16, reply: Option<&Reply>) -> Class {
-    let Some(reply) = reply else { return Class::Error };
-    if matches!(qtype, rtype::AXFR | rtype::IXFR) {
-        return Class::Error;
-    }
-    let answer = &reply.answer;
-    let has = |wanted: u16| answer.section(Section::Authority).any(|record| record.rtype == wanted);
-    match (reply.rcode(), answer.counts[0]) {
-        (rcode::NOERROR, 0) if has(rtype::SOA) => Class::Denial,
-        (rcode::NOERROR, _) => Class::Success,
-        (rcode::NXDOMAIN, 0) => Class::Denial,
-        _ => Class::Error,
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::testing::{Server, packet};
-use crate::wire::types::type_number;
+use crate::wire::answer::Section;
+use crate::wire::types::{rcode, rtype, type_number};
 
 /// Returns the line about a query, 200,597 ns after it arrived.
 fn line(format: &str, packet: &[u8], peer: &str) -> String {

@@ -149,7 +149,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let addresses = s.addresses()?;
     let addresses = addresses.iter().map(|address| {
         let server = address.server();
-        let zones = address.zones.iter().map(|zone| Grid::find(s.host, &server, &zone.to_string(), "")).collect();
+        let zones = address.zones.iter().map(|zone| Grid::find(s.host, &server, &zone.to_string(), s.view())).collect();
         Counted { zones, dropped: Grid::find(s.host, &server, "dropped", ""), server }
     });
     let plugin = Prometheus {
@@ -231,7 +231,7 @@ fn enabled(s: &Setup<'_>) -> Result<Vec<Gauge>> {
     Ok(first_places
         .flat_map(|address| names().map(|name| (address.server(), name)))
         .map(|(server, name)| {
-            let gauge = s.host.metrics.gauge(&ENABLED, &[&server, &first.zone, "", name]);
+            let gauge = s.host.metrics.gauge(&ENABLED, &[&server, &first.zone, s.view(), name]);
             gauge.set(1.0);
             gauge
         })

@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::pattern::{Pattern, groups_in};
+use super::replacement::Replacement;
 use super::rule::{Action, Answers, Part, Rule};
 use crate::corefile::value::quote;
 use crate::corefile::{Cursor, Word};
@@ -11,7 +12,7 @@ use crate::wire::name::Name;
 use crate::wire::types::{class_number, rcode_number, type_number};
 
 /// Maximum length of an expression in octets, as in CoreDNS.
-const MAX_REGEX: usize = 10_000;
+pub(super) const MAX_REGEX: usize = 10_000;
 
 /// The largest RCODE that may be written as a number.
 const MAX_RCODE: u16 = 23;
@@ -20,10 +21,10 @@ const MAX_RCODE: u16 = 23;
 const MAX_TTL: u32 = 0x7FFF_FFFF;
 
 /// Kinds of rules.
-const FIELDS: &[&str] = &["name", "type", "class", "ttl", "rcode"];
+const FIELDS: &[&str] = &["name", "type", "class", "ttl", "rcode", "cname", "edns0"];
 
 /// Ways of comparing names.
-const MATCHES: &[&str] = &["exact", "prefix", "suffix", "substring", "regex"];
+pub(super) const MATCHES: &[&str] = &["exact", "prefix", "suffix", "substring", "regex"];
 
 /// Reads all rules of a server block.
 pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Vec<Rule>> {
@@ -43,8 +44,8 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Vec<Rule>> {
 }
 
 /// Reads one rule.
-struct Reader<'c, 'a> {
-    cursor: &'c Cursor<'a>,
+pub(super) struct Reader<'c, 'a> {
+    pub(super) cursor: &'c Cursor<'a>,
     directive: &'a Word,
 }
 
@@ -53,7 +54,7 @@ impl<'a> Reader<'_, 'a> {
         let Some(first) = words.first() else {
             return Err(self
                 .wrong(&[], "no rule type specified for rewrite")
-                .hint("a rule begins with name, type, class, ttl or rcode")
+                .hint("a rule begins with name, type, class, ttl, rcode, cname or edns0")
                 .into());
         };
         let mode = first.as_str().to_ascii_lowercase();
@@ -74,7 +75,8 @@ impl<'a> Reader<'_, 'a> {
             kind @ ("type" | "class") => self.number(kind, rest)?,
             "ttl" => self.ttl(rest)?,
             "rcode" => self.rcode(rest)?,
-            kind @ ("edns0" | "cname") => return Err(self.not_yet(field, kind)),
+            "edns0" => Action::Edns(self.edns(rest)?),
+            "cname" => Action::Cname(self.cname(rest)?),
             _ => {
                 return Err(self.cursor.unknown(field, format!("invalid rule type {}", quote(first.as_str())), FIELDS));
             }
@@ -83,13 +85,8 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// Builds a complaint about the last of some words, or about the directive if there are none.
-    fn wrong(&self, words: &[&'a Word], message: impl Into<String>) -> Complaint {
+    pub(super) fn wrong(&self, words: &[&'a Word], message: impl Into<String>) -> Complaint {
         self.cursor.complain(words.last().copied().unwrap_or(self.directive), message)
-    }
-
-    fn not_yet(&self, word: &'a Word, what: &str) -> Error {
-        let hint = "CoreDNS has it, Signpost does not have it yet; name, type, class, ttl and rcode are there";
-        self.wrong(&[word], format!("{what} rules are not served yet")).hint(hint).into()
     }
 
     fn number(&self, kind: &str, words: &[&'a Word]) -> Result<Action> {
@@ -185,11 +182,11 @@ impl<'a> Reader<'_, 'a> {
             [how, from, to, ref rest @ ..] => (Some(how), from, to, rest),
         };
         let kind = how.map_or_else(|| "exact".to_owned(), |how| how.as_str().to_ascii_lowercase());
-        if let Some(word) = rest.first().filter(|word| word.as_str() == "metadata") {
-            return Err(match &*kind {
-                "regex" => self.not_yet(word, "metadata"),
-                _ => self.wrong(&[word], "metadata is only supported for regex name rules").into(),
-            });
+        if let Some((word, rest)) = rest.split_first().filter(|(word, _)| word.as_str() == "metadata") {
+            if kind != "regex" {
+                return Err(self.wrong(&[word], "metadata is only supported for regex name rules").into());
+            }
+            return self.name_with(from, to, rest);
         }
         let mut answers = if rest.is_empty() { Answers::default() } else { self.answers(&kind, rest)? };
         let pattern = match &*kind {
@@ -211,6 +208,18 @@ impl<'a> Reader<'_, 'a> {
             })?,
         };
         Ok(Action::Name { pattern, to: full(to), answers })
+    }
+
+    /// Reads a name rule with published values.
+    fn name_with(&self, from: &'a Word, to: &'a Word, rest: &[&'a Word]) -> Result<Action> {
+        let answers = if rest.is_empty() { Answers::default() } else { self.answers("regex", rest)? };
+        let regex = self.regex(from, from.as_str(), "")?;
+        let text = if to.as_str().ends_with('.') { to.as_str().to_owned() } else { format!("{to}.") };
+        let replacement = Replacement::read(&text, regex.captures_len() - 1);
+        let replacement = replacement.map_err(|why| {
+            self.wrong(&[to], why).hint("{1} is a group of the expression, {view/name} a published value")
+        })?;
+        Ok(Action::NameWith { regex, to: replacement, answers })
     }
 
     fn answers(&self, kind: &str, words: &[&'a Word]) -> Result<Answers> {
@@ -257,7 +266,7 @@ impl<'a> Reader<'_, 'a> {
 
     /// Reads the expression `from`, and checks that `to` does not use more groups than it has. An
     /// error marks `word`.
-    fn regex(&self, word: &'a Word, from: &str, to: &str) -> Result<Regex> {
+    pub(super) fn regex(&self, word: &'a Word, from: &str, to: &str) -> Result<Regex> {
         if from.len() > MAX_REGEX {
             let message = format!("regex pattern too long: {} > {MAX_REGEX}", from.len());
             return Err(self.wrong(&[word], message).into());
@@ -290,7 +299,7 @@ impl Reader<'_, '_> {
 
     /// Returns the pattern of one name. Invalid names never match; they are accepted, as in
     /// CoreDNS.
-    fn exact(&self, word: &Word) -> Pattern {
+    pub(super) fn exact(&self, word: &Word) -> Pattern {
         let name = Name::from_text(&full(word)).ok();
         if name.is_none() {
             self.cursor.warn(word, format!("{word} is not a domain name: this rule never applies"));
@@ -306,7 +315,7 @@ fn full(word: &Word) -> String {
 }
 
 /// Explains an invalid expression in one line.
-fn reason(error: &regex::Error) -> String {
+pub(super) fn reason(error: &regex::Error) -> String {
     error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 

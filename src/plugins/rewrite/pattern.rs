@@ -1,45 +1,9 @@
 //! Which names a rule applies to, and the name that it makes of them.
 
-use std::fmt;
-
 use regex::Regex;
 
 use crate::wire::name::Name;
-
-//----------- Text -----------------------------------------------------------
-
-/// Maximum length in octets of a name as text: each octet may be written as `\DDD`.
-const MAX_TEXT: usize = 4 * 255;
-
-/// A name as text, on the stack.
-pub(super) struct Text {
-    octets: [u8; MAX_TEXT],
-    len: usize,
-}
-
-impl Text {
-    /// Returns the text of a name.
-    pub(super) fn of(name: &Name) -> Self {
-        let mut text = Self { octets: [0; MAX_TEXT], len: 0 };
-        // It always fits; if it did not, nothing would match the missing part.
-        let _ = crate::wire::text::write_text(name.wire(), &mut text);
-        text
-    }
-
-    /// Returns the text.
-    pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.octets[..self.len]).unwrap_or_default()
-    }
-}
-
-impl fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        self.octets.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-}
+use crate::wire::text::NameText;
 
 //----------- Pattern --------------------------------------------------------
 
@@ -63,10 +27,10 @@ impl Pattern {
     pub(super) fn matches(&self, name: &Name) -> bool {
         match self {
             Self::Exact(wanted) => wanted.as_deref() == Some(name),
-            Self::Prefix(text) => Text::of(name).as_str().starts_with(text),
-            Self::Suffix(text) => Text::of(name).as_str().ends_with(text),
-            Self::Substring(text) => Text::of(name).as_str().contains(text),
-            Self::Regex(regex) => regex.is_match(Text::of(name).as_str()),
+            Self::Prefix(text) => NameText::of(name).as_str().starts_with(text),
+            Self::Suffix(text) => NameText::of(name).as_str().ends_with(text),
+            Self::Substring(text) => NameText::of(name).as_str().contains(text),
+            Self::Regex(regex) => regex.is_match(NameText::of(name).as_str()),
         }
     }
 
@@ -75,7 +39,7 @@ impl Pattern {
         if let Self::Exact(wanted) = self {
             return (wanted.as_deref() == Some(name)).then(|| to.to_owned());
         }
-        let text = Text::of(name);
+        let text = NameText::of(name);
         let text = text.as_str();
         match self {
             Self::Exact(_) => None,

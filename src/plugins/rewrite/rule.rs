@@ -2,10 +2,16 @@
 
 use regex::Regex;
 
-use super::pattern::{Pattern, Text, expand};
+use super::cname::Cname;
+use super::edns::{Edns, Options, Revert};
+use super::pattern::{Pattern, expand};
+use super::replacement::Replacement;
+use crate::chain::Query;
+use crate::chain::site::Site;
 use crate::wire::name::{Name, labels};
 use crate::wire::question::Question;
 use crate::wire::rename::Renaming;
+use crate::wire::text::NameText;
 
 /// A rule of the Corefile.
 pub(super) struct Rule {
@@ -19,6 +25,8 @@ pub(super) struct Rule {
 pub(super) enum Action {
     /// Asks for another name.
     Name { pattern: Pattern, to: String, answers: Answers },
+    /// Asks for another name that has published values in it.
+    NameWith { regex: Regex, to: Replacement, answers: Answers },
     /// Asks for another type.
     Type(u16, u16),
     /// Asks in another class.
@@ -27,6 +35,10 @@ pub(super) enum Action {
     Ttl(Pattern, u32, u32),
     /// Replies with another RCODE in place of one.
     Rcode(Pattern, u16, u16),
+    /// Asks with other EDNS options.
+    Edns(Edns),
+    /// Replies with another target of an alias.
+    Cname(Cname),
 }
 
 /// How a `name` rule changes the names of an answer.
@@ -63,53 +75,101 @@ pub(super) enum Change<'r> {
     Ttl(u32, u32),
     /// One RCODE in place of another.
     Rcode(u16, u16),
+    /// An option as it was.
+    Option(Revert),
+    /// Aliases lead elsewhere.
+    Cname(&'r Cname),
 }
 
-/// Applies the rules to a question. Returns `None` if none of them matched.
+/// What is asked: the question, and the EDNS options if rules may change them.
+pub(super) struct Asked {
+    pub(super) question: Question,
+    /// `None` without an OPT, and if no rule looks at it.
+    pub(super) options: Option<Options>,
+    /// Codes of the options that rules have set.
+    pub(super) set: Vec<u16>,
+}
+
+/// Applies the rules to a question. Returns whether any of them matched.
 ///
-/// `note` gets the reply's changes in rule order. The same question always gets the same result.
+/// `note` gets the reply's changes in rule order. The same query always gets the same result.
 pub(super) fn run<'r>(
     rules: &'r [Rule],
-    question: Question,
+    now: &mut Asked,
+    query: &Query<'_>,
+    site: &Site,
     mut note: impl FnMut(Change<'r>),
-) -> Result<Option<Question>, Invalid> {
-    let (mut now, mut any) = (question, false);
+) -> Result<bool, Invalid> {
+    let mut any = false;
     for rule in rules {
-        if rule.action.apply(&mut now, &mut note)? {
+        if rule.action.apply(now, query, site, &mut note)? {
             any = true;
             if !rule.goes_on {
                 break;
             }
         }
     }
-    Ok(any.then_some(now))
+    Ok(any)
 }
 
 impl Action {
     /// Changes the question if the rule applies to it.
-    fn apply<'r>(&'r self, now: &mut Question, note: &mut impl FnMut(Change<'r>)) -> Result<bool, Invalid> {
+    fn apply<'r>(
+        &'r self,
+        asked: &mut Asked,
+        query: &Query<'_>,
+        site: &Site,
+        note: &mut impl FnMut(Change<'r>),
+    ) -> Result<bool, Invalid> {
+        let now = &mut asked.question;
         match self {
             Self::Name { pattern, to, answers } => {
                 let Some(text) = pattern.replace(&now.name, to) else { return Ok(false) };
-                let name = Name::from_text(&text).map_err(|_| Invalid(text))?.lowered();
-                let before = std::mem::replace(&mut now.name, name);
-                match pattern {
-                    _ if !answers.auto => {}
-                    Pattern::Suffix(suffix) => note(Change::Suffix { from: to, to: suffix }),
-                    _ => note(Change::Back { from: name, to: before }),
-                }
-                for (part, regex, to) in &answers.explicit {
-                    note(Change::Explicit(*part, regex, to));
-                }
+                let back = match pattern {
+                    Pattern::Suffix(suffix) => Some(Change::Suffix { from: to, to: suffix }),
+                    _ => None,
+                };
+                rename(now, text, answers, back, note)?;
+            }
+            Self::NameWith { regex, to, answers } => {
+                let filled = to.fill(regex, NameText::of(&now.name).as_str(), query, site);
+                let Some(text) = filled else { return Ok(false) };
+                rename(now, text, answers, None, note)?;
             }
             Self::Type(from, to) if *from == now.qtype => now.qtype = *to,
             Self::Class(from, to) if *from == now.qclass => now.qclass = *to,
             Self::Ttl(pattern, least, most) if pattern.matches(&now.name) => note(Change::Ttl(*least, *most)),
             Self::Rcode(pattern, old, new) if pattern.matches(&now.name) => note(Change::Rcode(*old, *new)),
+            Self::Edns(edns) => {
+                let (applied, revert) = edns.apply(&mut asked.options, &asked.question, query, site);
+                revert.into_iter().for_each(|revert| note(Change::Option(revert)));
+                asked.set.extend(edns.sets().filter(|_| applied));
+                return Ok(applied);
+            }
+            Self::Cname(cname) => note(Change::Cname(cname)),
             _ => return Ok(false),
         }
         Ok(true)
     }
+}
+
+/// Changes the name of a question, and notes how that is taken back: `back`, or name for name.
+fn rename<'r>(
+    now: &mut Question,
+    text: String,
+    answers: &'r Answers,
+    back: Option<Change<'r>>,
+    note: &mut impl FnMut(Change<'r>),
+) -> Result<(), Invalid> {
+    let name = Name::from_text(&text).map_err(|_| Invalid(text))?.lowered();
+    let before = std::mem::replace(&mut now.name, name);
+    if answers.auto {
+        note(back.unwrap_or(Change::Back { from: name, to: before }));
+    }
+    for (part, regex, to) in &answers.explicit {
+        note(Change::Explicit(*part, regex, to));
+    }
+    Ok(())
 }
 
 //----------- The way up -----------------------------------------------------
@@ -128,7 +188,18 @@ impl Changes<'_> {
 
     /// Whether records must be examined.
     pub(super) fn touch_records(&self) -> bool {
-        self.0.iter().any(|change| !matches!(change, Change::Rcode(..)))
+        let elsewhere =
+            |change: &Change<'_>| matches!(change, Change::Rcode(..) | Change::Option(_) | Change::Cname(_));
+        !self.0.iter().all(elsewhere)
+    }
+
+    /// Returns how the changes of EDNS options are taken back.
+    pub(super) fn reverts(&self) -> Vec<&Revert> {
+        let reverts = self.0.iter().filter_map(|change| match change {
+            Change::Option(revert) => Some(revert),
+            _ => None,
+        });
+        reverts.collect()
     }
 
     fn name(&self, part: Part, name: Name) -> Name {
@@ -145,12 +216,12 @@ impl Change<'_> {
                 to.below(labels(&name.wire()[..front]))
             }
             Self::Suffix { from, to } => {
-                let text = Text::of(&name.lowered());
+                let text = NameText::of(&name.lowered());
                 let rest = text.as_str().strip_suffix(from)?;
                 Name::from_text(&format!("{rest}{to}")).ok()
             }
             Self::Explicit(part, regex, to) if *part == wanted => {
-                Name::from_text(&expand(regex, Text::of(name).as_str(), to)?).ok()
+                Name::from_text(&expand(regex, NameText::of(name).as_str(), to)?).ok()
             }
             _ => None,
         }

@@ -1,11 +1,15 @@
-//! Expressions: `.Name`, `index .Match 1`, `parseInt .Group.a 16 8 | printf "%d"`.
+//! Expressions of texts and their values: `.Name`, `index .Match 1`,
+//! `parseInt .Group.a 16 8 | printf "%d"`.
 
 use std::borrow::Cow;
 
 use regex::Captures;
 
+use super::computed::Variables;
 use super::format;
-use crate::wire::question::Question;
+use crate::chain::Query;
+use crate::chain::site::Site;
+use crate::expr;
 
 /// A question, and the groups that the expression of a `match` found in it.
 pub(super) struct Subject<'q> {
@@ -21,8 +25,12 @@ pub(super) struct Subject<'q> {
     pub(super) captures: Captures<'q>,
     /// The name as the client wrote it.
     pub(super) asked: &'q str,
-    /// The question; its name is in lower case.
-    pub(super) question: &'q Question,
+    /// The query; the name of its question is in lower case.
+    pub(super) query: &'q Query<'q>,
+    /// The server block.
+    pub(super) site: &'q Site,
+    /// The values of `var`.
+    pub(super) variables: Variables<'q>,
     /// The client's address.
     pub(super) remote: std::net::IpAddr,
 }
@@ -42,6 +50,8 @@ pub(super) enum Expression {
     Match,
     Groups,
     Group(String),
+    Variables,
+    Variable(String),
     Call(Function, Vec<Expression>),
 }
 
@@ -54,7 +64,11 @@ pub(super) enum Value<'v> {
     /// All groups of the match; a group that took no part reads as empty.
     Match,
     Groups,
-    /// A group that the expression does not have.
+    /// All variables.
+    Variables,
+    /// A value of a variable that can only be shown: a number with a fraction, a list.
+    Shown(String),
+    /// A group that the expression does not have, or a variable without a value.
     Missing,
 }
 
@@ -72,7 +86,7 @@ pub(super) enum Function {
     Meta,
 }
 
-const FUNCTIONS: &[(&str, Function)] = &[
+pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("and", Function::And),
     ("or", Function::Or),
     ("not", Function::Not),
@@ -84,7 +98,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("parseInt", Function::ParseInt),
 ];
 
-const FIELDS: &[(&str, Expression)] = &[
+pub(super) const FIELDS: &[(&str, Expression)] = &[
     (".Zone", Expression::Zone),
     (".Name", Expression::Name),
     (".Class", Expression::Class),
@@ -93,6 +107,7 @@ const FIELDS: &[(&str, Expression)] = &[
     (".Remote", Expression::Remote),
     (".Match", Expression::Match),
     (".Group", Expression::Groups),
+    (".Var", Expression::Variables),
     (".Question.Name", Expression::AskedName),
     (".Question.Qtype", Expression::AskedType),
     (".Question.Qclass", Expression::AskedClass),
@@ -107,7 +122,8 @@ impl Value<'_> {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Number(number) => Cow::Owned(number.to_string()),
             Self::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
-            Self::Match | Self::Groups | Self::Missing => Cow::Borrowed("<no value>"),
+            Self::Shown(text) => Cow::Borrowed(text),
+            Self::Match | Self::Groups | Self::Variables | Self::Missing => Cow::Borrowed("<no value>"),
         }
     }
 
@@ -118,7 +134,8 @@ impl Value<'_> {
             Self::Number(number) => *number != 0,
             Self::Bool(value) => *value,
             Self::Match | Self::Groups => true,
-            Self::Missing => false,
+            Self::Shown(text) => !matches!(text.as_str(), "0" | "[]"),
+            Self::Variables | Self::Missing => false,
         }
     }
 }
@@ -136,24 +153,43 @@ impl Expression {
             Self::Regex => text(subject.regex.as_str()),
             Self::Remote => Value::Text(Cow::Owned(subject.remote.to_string())),
             Self::AskedName => text(subject.asked),
-            Self::AskedType => Value::Number(subject.question.qtype.into()),
-            Self::AskedClass => Value::Number(subject.question.qclass.into()),
+            Self::AskedType => Value::Number(subject.query.question.qtype.into()),
+            Self::AskedClass => Value::Number(subject.query.question.qclass.into()),
             Self::Match => Value::Match,
             Self::Groups => Value::Groups,
             Self::Group(name) => group(subject, name).map_or(Value::Missing, text),
+            Self::Variables => Value::Variables,
+            Self::Variable(name) => variable(subject, name),
             Self::Call(function, arguments) => call(*function, arguments, subject)?,
         })
     }
 }
 
+/// Returns the value of a variable.
+fn variable<'s>(subject: &'s Subject<'_>, name: &str) -> Value<'s> {
+    let found = subject.variables.iter().rfind(|(known, _)| *known == name);
+    match found.map(|(_, value)| value) {
+        None | Some(expr::Value::Nil) => Value::Missing,
+        Some(expr::Value::Bool(value)) => Value::Bool(*value),
+        Some(expr::Value::Int(number)) => Value::Number((*number).into()),
+        Some(expr::Value::Text(text)) => Value::Text(Cow::Borrowed(text)),
+        Some(value) => Value::Shown(value.to_string()),
+    }
+}
+
 /// Returns a group by name or number, empty if it took no part; `None` if there is no such group.
 fn group<'s>(subject: &'s Subject<'_>, name: &str) -> Option<&'s str> {
+    group_of(subject.regex, &subject.captures, name)
+}
+
+/// As [`group`], for an expression and what it found.
+pub(super) fn group_of<'s>(regex: &regex::Regex, captures: &'s Captures<'_>, name: &str) -> Option<&'s str> {
     // Names take precedence over numbers, and the last of equal names counts, as in CoreDNS.
-    let named = subject.regex.capture_names().enumerate().filter(|(_, known)| *known == Some(name)).last();
-    let index = named.map(|(index, _)| index).or_else(|| {
-        name.parse().ok().filter(|&index: &usize| index < subject.captures.len() && index.to_string() == name)
-    })?;
-    Some(subject.captures.get(index).map_or("", |found| found.as_str()))
+    let named = regex.capture_names().enumerate().filter(|(_, known)| *known == Some(name)).last();
+    let index = named
+        .map(|(index, _)| index)
+        .or_else(|| name.parse().ok().filter(|&index: &usize| index < captures.len() && index.to_string() == name))?;
+    Some(captures.get(index).map_or("", |found| found.as_str()))
 }
 
 fn call<'s>(function: Function, arguments: &'s [Expression], subject: &'s Subject<'_>) -> Result<Value<'s>, String> {
@@ -181,6 +217,7 @@ fn call<'s>(function: Function, arguments: &'s [Expression], subject: &'s Subjec
         }
         (Function::Ne, [one, other]) => Ok(Value::Bool(!equal(one, other)?)),
         (Function::Len, [Value::Text(text)]) => Ok(Value::Number(text.len() as i128)),
+        (Function::Len, [Value::Variables]) => Ok(Value::Number(subject.variables.len() as i128)),
         (Function::Len, [Value::Match]) => Ok(Value::Number(subject.captures.len() as i128)),
         (Function::Index, [Value::Match, Value::Number(at)]) => {
             let index = usize::try_from(*at).ok().filter(|&index| index < subject.captures.len());
@@ -196,7 +233,14 @@ fn call<'s>(function: Function, arguments: &'s [Expression], subject: &'s Subjec
         (Function::Printf, [Value::Text(how), arguments @ ..]) => {
             Ok(Value::Text(Cow::Owned(format::printf(how, arguments)?)))
         }
-        (Function::Meta, _) => Ok(Value::Text(Cow::Borrowed(""))),
+        (Function::Index, [Value::Variables, Value::Text(name)]) => {
+            let known = subject.variables.iter().rfind(|(known, _)| *known == &**name);
+            Ok(known.map_or(Value::Missing, |(known, _)| variable(subject, known)))
+        }
+        (Function::Meta, [Value::Text(label)]) => {
+            let value = subject.site.metadata(label, subject.query).unwrap_or_default();
+            Ok(Value::Text(Cow::Owned(value.into_owned())))
+        }
         _ => Err(format!("wrong values for {}", function.name())),
     }
 }
@@ -216,7 +260,7 @@ impl Function {
     }
 
     /// Minimum and maximum number of arguments.
-    fn arity(self) -> (usize, usize) {
+    pub(super) fn arity(self) -> (usize, usize) {
         match self {
             Self::Not | Self::Len | Self::Meta => (1, 1),
             Self::Ne | Self::Index => (2, 2),
@@ -225,157 +269,4 @@ impl Function {
             Self::Eq => (2, usize::MAX),
         }
     }
-}
-
-//----------- Reading --------------------------------------------------------
-
-/// Returns where the braces close that were opened before `text`.
-pub(super) fn end(text: &str) -> Option<usize> {
-    let (mut quote, mut escaped) = (None, false);
-    for (at, c) in text.char_indices() {
-        match quote {
-            None if text[at..].starts_with("}}") => return Some(at),
-            None if matches!(c, '"' | '`') => quote = Some(c),
-            None => {}
-            Some(_) if escaped => escaped = false,
-            Some('"') if c == '\\' => escaped = true,
-            Some(open) if open == c => quote = None,
-            Some(_) => {}
-        }
-    }
-    None
-}
-
-impl Expression {
-    /// Reads the contents of the braces.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        let words = words(text)?;
-        let (expression, rest) = pipeline(&words)?;
-        match rest {
-            [] => Ok(expression),
-            [word, ..] => Err(format!("unexpected <{word}>")),
-        }
-    }
-}
-
-/// Splits an expression into words, quoted texts and single punctuation characters.
-fn words(text: &str) -> Result<Vec<&str>, String> {
-    let (mut words, mut rest) = (Vec::new(), text.trim_start());
-    while let Some(first) = rest.chars().next() {
-        let len = match first {
-            '"' | '`' => {
-                let inner = &rest[1..];
-                let mut escaped = false;
-                let close = inner.char_indices().find(|&(_, c)| match c {
-                    _ if std::mem::take(&mut escaped) => false,
-                    '\\' if first == '"' => {
-                        escaped = true;
-                        false
-                    }
-                    c => c == first,
-                });
-                2 + close.ok_or("unterminated quoted string")?.0
-            }
-            '(' | ')' | '|' | ',' => 1,
-            _ => rest.find(|c: char| c.is_whitespace() || "()|\"`,".contains(c)).unwrap_or(rest.len()),
-        };
-        words.push(&rest[..len]);
-        rest = rest[len..].trim_start();
-    }
-    Ok(words)
-}
-
-type Read<'w, 't> = Result<(Expression, &'w [&'t str]), String>;
-
-/// Reads a pipeline of commands: each gets the value of the previous one as its last argument.
-fn pipeline<'w, 't>(words: &'w [&'t str]) -> Read<'w, 't> {
-    let (mut expression, mut rest) = command(words, None)?;
-    while let [bar, tail @ ..] = rest
-        && *bar == "|"
-    {
-        (expression, rest) = command(tail, Some(expression))?;
-    }
-    Ok((expression, rest))
-}
-
-fn command<'w, 't>(words: &'w [&'t str], last: Option<Expression>) -> Read<'w, 't> {
-    let Some((first, mut rest)) = words.split_first() else { return Err("missing value for command".to_owned()) };
-    let function = match FUNCTIONS.iter().find(|(name, _)| name == first) {
-        Some((_, function)) => Some(*function),
-        None if *first == ".Meta" => Some(Function::Meta),
-        None => None,
-    };
-    let Some(function) = function else {
-        let (value, rest) = operand(words)?;
-        return match (last, rest.first()) {
-            (Some(_), _) => Err(format!("a pipe leads to <{first}>, which is no function")),
-            (None, Some(&word)) if word != ")" && word != "|" => {
-                Err(format!("<{first}> takes no arguments: unexpected <{word}>"))
-            }
-            _ => Ok((value, rest)),
-        };
-    };
-    let mut arguments = Vec::new();
-    while let Some(&word) = rest.first()
-        && word != ")"
-        && word != "|"
-    {
-        let (argument, tail) = operand(rest)?;
-        arguments.push(argument);
-        rest = tail;
-    }
-    arguments.extend(last);
-    let (least, most) = function.arity();
-    if !(least..=most).contains(&arguments.len()) {
-        return Err(format!("wrong number of args for {first}: {}", arguments.len()));
-    }
-    Ok((Expression::Call(function, arguments), rest))
-}
-
-fn operand<'w, 't>(words: &'w [&'t str]) -> Read<'w, 't> {
-    let Some((&first, rest)) = words.split_first() else { return Err("missing value".to_owned()) };
-    if first == "(" {
-        let (inner, rest) = pipeline(rest)?;
-        return match rest {
-            [close, rest @ ..] if *close == ")" => Ok((inner, rest)),
-            _ => Err("unclosed left paren".to_owned()),
-        };
-    }
-    Ok((single(first)?, rest))
-}
-
-fn single(word: &str) -> Result<Expression, String> {
-    if let Some((_, field)) = FIELDS.iter().find(|(name, _)| *name == word) {
-        return Ok(field.clone());
-    }
-    if let Some(name) = word.strip_prefix(".Group.").filter(|name| is_identifier(name)) {
-        return Ok(Expression::Group(name.to_owned()));
-    }
-    let literal = match word {
-        "true" => Some(Value::Bool(true)),
-        "false" => Some(Value::Bool(false)),
-        _ if word.starts_with('`') => Some(Value::Text(Cow::Owned(word[1..word.len() - 1].to_owned()))),
-        _ if word.starts_with('"') => Some(Value::Text(Cow::Owned(format::unquote(&word[1..word.len() - 1])?))),
-        _ => format::number(word).map(Value::Number),
-    };
-    if let Some(value) = literal {
-        return Ok(Expression::Literal(value));
-    }
-    Err(match word.chars().next() {
-        Some('.' | '$') => {
-            let known: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
-            format!("<{word}> is not served: {}, .Group.NAME and .Meta are", known.join(", "))
-        }
-        _ => {
-            let known: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
-            format!("function \"{word}\" not defined: {} are", known.join(", "))
-        }
-    })
-}
-
-/// Whether a field may have this name; other groups are read by `index .Group "1"`, as in Go.
-fn is_identifier(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
-        && chars.all(|c| c.is_alphanumeric() || c == '_')
 }

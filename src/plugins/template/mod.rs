@@ -15,17 +15,20 @@
 //!   server block.
 //! - **REGEX** is looked for anywhere in the name, in lower case and with a dot at its end; the
 //!   first that matches counts.
+//! - **EXPRESSION** is one of the language that *view* describes. Another function is
+//!   `group('NAME')` or `group(1)`: what a group of the expression that matched found.
 //! - **RECORD** is a line of a zone file: `"{{ .Name }} 60 IN A 192.0.2.1"`.
 //!
 //! Templates are tried in their order. Templates for other classes, types or zones are skipped. If
-//! none of its expressions matches, the question goes on where `fallthrough` says so, and is
-//! SERVFAIL otherwise.
+//! none of its expressions matches, or not all conditions are true, the question goes on where
+//! `fallthrough` says so, and is SERVFAIL otherwise. If a value cannot be computed, it is SERVFAIL.
 //!
 //! What stands in `{{ }}` is the part of Go's text/template that Corefiles use:
 //!
 //! - `.Name`, `.Zone` (of this template), `.Class`, `.Type`, `.Remote` (the client's address),
 //!   `.Regex`, `.Match`, `.Group`, `.Group.NAME`, `.Question.Name` (as the client wrote it),
-//!   `.Question.Qtype`, `.Question.Qclass`
+//!   `.Question.Qtype`, `.Question.Qclass`, `.Var.NAME`, `.Meta "LABEL"` (what a plugin publishes,
+//!   with *metadata* in the block)
 //! - `index .Match 1`, `index .Group "1"`, `parseInt TEXT BASE BITS`, `printf`, `len`, `eq`, `ne`,
 //!   `not`, `and`, `or`
 //! - `if`, `else if`, `else`, `end`; `|`, parentheses, `{{- -}}`, `{{/* a comment */}}`
@@ -50,6 +53,21 @@
 //! }
 //! ```
 //!
+//! Names that hold an address, for private addresses only:
+//!
+//! ```corefile
+//! . {
+//!     template IN A example.com {
+//!         match ^(?P<ip>[0-9]{1,3}(-[0-9]{1,3}){3})[.]example[.]com[.]$
+//!         var ip replace(group('ip'), '-', '.')
+//!         expr "any(['10.0.0.0/8', '192.168.0.0/16'], incidr(ip, #))"
+//!         answer "{{ .Name }} 60 IN A {{ .Var.ip }}"
+//!         fallthrough
+//!     }
+//!     forward . 192.0.2.53
+//! }
+//! ```
+//!
 //! ## Metrics
 //!
 //! - `coredns_template_matches_total{server,zone,view,class,type}`: questions that a template
@@ -58,9 +76,11 @@
 //!   filled in.
 //! - `coredns_template_rr_failures_total{...,section,template}`: texts that were no record.
 
+mod computed;
 mod expression;
 mod format;
 mod parse;
+mod read;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -85,7 +105,8 @@ use crate::wire::presentation::Presented;
 use crate::wire::question::Question;
 use crate::wire::request::flag;
 use crate::wire::types::{class, class_name, rcode, rtype, type_name};
-use expression::Subject;
+use computed::{Computed, Unmet};
+use expression::{Subject, group_of};
 use text::Text;
 
 /// The registration of this plugin.
@@ -110,7 +131,7 @@ static RECORD_FAILURES: Family = Family {
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let templates = parse::read(s)?;
-    s.chain(Templates { templates, host: s.host.clone() });
+    s.chain(Templates { templates, host: s.host.clone(), view: s.view().to_owned() });
     Ok(())
 }
 
@@ -118,6 +139,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
 struct Templates {
     templates: Vec<Template>,
     host: Arc<Host>,
+    /// The block's view, for metrics.
+    view: String,
 }
 
 struct Template {
@@ -127,6 +150,7 @@ struct Template {
     /// The zones as text.
     shown: Vec<String>,
     regexes: Vec<Regex>,
+    computed: Computed,
     texts: Texts,
     rcode: u16,
     error: Option<(u16, String)>,
@@ -155,6 +179,12 @@ impl Plugin for Templates {
                 }
                 return Step::Answer(Reply::server(rcode::SERVFAIL));
             };
+            let group = |name: &str| group_of(regex, &captures, name).unwrap_or_default().to_owned();
+            let variables = match template.computed.compute(query, here.site, &group) {
+                Ok(variables) => variables,
+                Err(Unmet::Condition) if template.fallthrough.holds(&query.question.name) => continue,
+                Err(_) => return Step::Answer(Reply::server(rcode::SERVFAIL)),
+            };
             let asked = Name::from_wire(query.asked_now()).unwrap_or(query.question.name).to_string();
             let named = |asked, ours, any| if asked == any { ours } else { asked };
             let subject = Subject {
@@ -165,7 +195,9 @@ impl Plugin for Templates {
                 regex,
                 captures,
                 asked: &asked,
-                question: &query.question,
+                query,
+                site: here.site,
+                variables,
                 remote: query.client.peer.ip().to_canonical(),
             };
             return self.answer(template, query, &subject, here);
@@ -177,7 +209,7 @@ impl Plugin for Templates {
 impl Templates {
     fn answer(&self, template: &Template, query: &Query<'_>, subject: &Subject<'_>, here: &Here<'_>) -> Step {
         let server = &*here.listener.server;
-        let labels = [server, subject.zone, "", subject.class, subject.qtype];
+        let labels = [server, subject.zone, &self.view, subject.class, subject.qtype];
         self.host.metrics.counter(&MATCHES, &labels).inc();
         if template.rcode == rcode::SERVFAIL {
             return Step::Answer(Reply::server(rcode::SERVFAIL));

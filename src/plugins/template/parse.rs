@@ -2,6 +2,7 @@
 
 use regex::Regex;
 
+use super::computed::Computed;
 use super::text::Text;
 use super::{Template, Texts};
 use crate::chain::options::{OptionOf, OptionsOf};
@@ -30,6 +31,7 @@ pub(super) fn read(s: &Setup<'_>) -> Result<Vec<Template>> {
             zones,
             shown,
             regexes: Vec::new(),
+            computed: Computed::new(),
             texts: Texts::default(),
             rcode: 0,
             error: None,
@@ -119,17 +121,21 @@ pub(super) static OPTIONS: OptionsOf<Template> = OptionsOf {
         },
         // Without effect since CoreDNS 1.5, but still in many Corefiles.
         OptionOf { name: "upstream", form: "", about: "", read: |cursor, _, _| cursor.args_of(..).map(drop) },
-        OptionOf { name: "var", form: "", about: "", read: |cursor, _, _| Err(not_yet(cursor)) },
-        OptionOf { name: "expr", form: "", about: "", read: |cursor, _, _| Err(not_yet(cursor)) },
+        OptionOf {
+            name: "var",
+            form: "NAME EXPRESSION",
+            about: "A value that is computed for each question, for later expressions and for texts: `{{ .Var.NAME }}`.",
+            read: |cursor, template, _| template.computed.variable(cursor),
+        },
+        OptionOf {
+            name: "expr",
+            form: "EXPRESSION",
+            about: "What has to be true; otherwise it is as if no expression of `match` had matched.",
+            read: |cursor, template, _| template.computed.condition(cursor),
+        },
     ],
     unknown: |word| format!("Error during parsing: Wrong argument count or unexpected line ending after '{word}'"),
 };
-
-fn not_yet(cursor: &Cursor<'_>) -> Error {
-    let option = cursor.word();
-    let complaint = cursor.complain(option, format!("Error during parsing: {option} is not served yet"));
-    complaint.hint("CoreDNS has it, Signpost does not have it yet; match and if are there").into()
-}
 
 fn regex(cursor: &Cursor<'_>, word: &Word) -> Result<Regex> {
     let text = word.as_str();

@@ -96,6 +96,35 @@ fn an_alias_is_followed_by_what_its_target_has() {
 }
 
 #[test]
+fn values_are_computed_and_conditions_have_to_be_true() {
+    let computed = "match ^(?P<n>[0-9]+)[.]example[.]$\nvar num int(group('n'))\nvar double num * 2\n\
+                    expr num > 1\nexpr group(0) == name()\nanswer \"{{ .Name }} 60 IN A 10.0.0.{{ .Var.double }}\"";
+    let falls = server(&format!("{computed}\nfallthrough"));
+    let message = falls.ask("7.example.", "A").expect("a reply");
+    assert_eq!(answers(&message), ["7.example. 60 IN A 10.0.0.14"]);
+    // whoami answers what falls through.
+    assert_eq!(falls.ask("1.example.", "A").expect("a reply").additionals.len(), 2);
+    let ends = server(computed).ask("1.example.", "A").expect("a reply");
+    assert_eq!(ends.metadata.response_code, ResponseCode::ServFail);
+    for failing in ["var bad incidr('x', '10.0.0.0/8')", "expr incidr('x', '10.0.0.0/8')"] {
+        let message = server(&format!("{failing}\nfallthrough")).ask("a.example.", "A").expect("a reply");
+        assert_eq!(message.metadata.response_code, ResponseCode::ServFail, "{failing}");
+    }
+    // A value that is no truth is not true.
+    assert_eq!(server("expr 1\nfallthrough").ask("a.example.", "A").expect("a reply").additionals.len(), 2);
+}
+
+#[test]
+fn variables_are_shown_as_in_go() {
+    let text = "{{ .Var.b }} {{ .Var.i }} {{ .Var.f }} {{ .Var.t }} {{ .Var.l }} {{ .Var.n }} {{ .Var.none }} \
+                {{ len .Var }} {{ if .Var.b }}yes{{ end }} {{ index .Var \\\"i\\\" }} {{ eq .Var.i 3 }}";
+    let vars = "var b do()\nvar i 1 + 2\nvar f 3 / 2\nvar t proto()\nvar l [1, 'a']\nvar n nil";
+    let message = server(&format!("{vars}\nanswer \"{{{{ .Name }}}} TXT \\\"{}\\\"\"", text.replace("\\\"", "`")));
+    let message = message.ask("a.example.", "A").expect("a reply");
+    assert_eq!(message.answers[0].data.to_string(), "false 3 1.5 udp [1 a] <no value> <no value> 6  3 true");
+}
+
+#[test]
 fn failures_are_counted_and_say_why() {
     let server = server("answer \"{{ .Name }} 60 IN A {{ .Zone }}\"");
     let message = server.ask("a.example.", "A").expect("a reply");
@@ -120,7 +149,15 @@ fn what_is_wrong_is_told() {
         ("answer \"{{ end }}\"", "unexpected {{end}}"),
         ("answer \"{{ index .Match }}\"", "wrong number of args for index"),
         ("answer \"{{ .Name .Zone }}\"", "takes no arguments"),
-        ("var a 1", "var is not served yet"),
+        ("var a", "Wrong argument count"),
+        ("var 1a 1", "invalid variable name \"1a\""),
+        ("var len 1", "variable name \"len\" is reserved"),
+        ("var name 1", "variable name \"name\" is reserved"),
+        ("var a 1\nvar a 2", "variable name \"a\" is reserved"),
+        ("var nil 1", "variable name \"nil\" is reserved"),
+        ("var a b", "could not compile expression: a, unknown name b (1:1)"),
+        ("var a 'x'\nexpr a > 1", "invalid operation: > (mismatched types string and int) (1:3)"),
+        ("expr name() ==", "could not compile expression: unexpected token EOF"),
         ("macth x", "did you mean 'match'?"),
         ("rcode nxdomain", "in upper case: NXDOMAIN"),
     ] {

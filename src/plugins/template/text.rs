@@ -3,7 +3,8 @@
 
 use std::slice::Iter;
 
-use super::expression::{self, Expression, Subject};
+use super::expression::{Expression, Subject};
+use super::read;
 
 /// Maximum number of `if` and parentheses: they nest, and parsing must not exhaust the stack.
 const MAX_NESTED: usize = 100;
@@ -113,7 +114,7 @@ fn pieces(source: &str) -> Result<Vec<Piece<'_>>, String> {
         let end = if is_comment {
             inside.find("*/").and_then(|at| Some(at + inside[at..].find("}}")?))
         } else {
-            expression::end(inside)
+            read::end(inside)
         };
         let end = end.ok_or("unclosed action: {{ without }}")?;
         (inside, rest) = (&inside[..end], &inside[end + 2..]);

@@ -231,7 +231,7 @@ impl<'a> Race<'a> {
         self.runs.iter_mut().for_each(|run| run.late_at = run.late_at.map(|_| now));
         self.mark_late(now);
         let failure = Resolved::failed(self.why());
-        Some(self.state.take().map_or(failure, |answer| self.answered(answer)))
+        Some(self.state.take().map_or(failure, |(answer, lane)| self.answered(answer, lane)))
     }
 
     fn why(&mut self) -> Option<Failure> {
@@ -314,13 +314,13 @@ impl<'a> Race<'a> {
         let run = self.runs.swap_remove(at);
         if run.hope == Hope::Whole && !self.query.has_room_for(&answer) {
             // The client has to come over TCP: it gets what says so as it came.
-            return self.state.take().map(|truncated| self.answered(truncated));
+            return self.state.take().map(|(answer, lane)| self.answered(answer, lane));
         }
         let lane = &mut self.lanes[run.lane];
         if let Io::Datagram(_) = run.io {
             lane.upstream.answered(answer.rcode, run.sent_at);
             if answer.flags & flag::TC != 0 {
-                self.state.hold(State::Truncated, answer, now);
+                self.state.hold(State::Truncated, answer, run.lane, now);
                 self.connect(run.lane, Hope::Whole, now);
                 return None;
             }
@@ -328,7 +328,7 @@ impl<'a> Race<'a> {
         let is_failover = self.rules.options.failover.contains(&answer.rcode);
         let is_error = matches!(answer.rcode, rcode::SERVFAIL | rcode::REFUSED | rcode::FORMERR | rcode::NOTIMP);
         if !is_failover && !is_error {
-            return Some(self.answered(answer));
+            return Some(self.answered(answer, run.lane));
         }
         lane.standing = Standing::Answered;
         // It has said what it has to say, however often it was asked.
@@ -336,13 +336,13 @@ impl<'a> Race<'a> {
         if is_failover {
             self.excused += 1;
             self.is_eager = true;
-            self.state.hold(State::FailingOver, answer, now);
+            self.state.hold(State::FailingOver, answer, run.lane, now);
             return None;
         }
         if self.runs.iter().all(Run::is_refused) {
-            return Some(self.answered(answer));
+            return Some(self.answered(answer, run.lane));
         }
-        self.state.hold(State::Error, answer, now);
+        self.state.hold(State::Error, answer, run.lane, now);
         None
     }
 
@@ -364,9 +364,9 @@ impl<'a> Race<'a> {
         }
         let run = self.runs.swap_remove(at);
         if run.hope == Hope::Whole
-            && let Some(truncated) = self.state.take()
+            && let Some((truncated, lane)) = self.state.take()
         {
-            return Some(self.answered(truncated));
+            return Some(self.answered(truncated, lane));
         }
         if failure.kind == Kind::Forged {
             self.lanes[lane].distrust();
@@ -375,9 +375,9 @@ impl<'a> Race<'a> {
         None
     }
 
-    /// The end, with an answer.
-    fn answered(&self, answer: Answer) -> Resolved {
-        Resolved::answered(answer, self.rules.options)
+    /// The end, with the answer of a lane.
+    fn answered(&self, answer: Answer, lane: usize) -> Resolved {
+        Resolved::answered(answer, self.rules.options, &self.lanes[lane].upstream.address.to)
     }
 
     fn news(&mut self, lane: usize, failure: Failure, now: Instant) {

@@ -20,6 +20,8 @@ pub(super) enum State {
 /// An answer that is given if no better one comes in time.
 pub(super) struct Held {
     answer: Answer,
+    /// The lane that it came from.
+    lane: usize,
     /// When the race got its first answer.
     pub(super) since: Instant,
 }
@@ -28,9 +30,9 @@ impl State {
     /// Holds an answer back in the state that `next` makes of it, unless a better one is held
     /// already. Of several errors the first counts. Of several answers that failed over the last
     /// one counts, as in CoreDNS.
-    pub(super) fn hold(&mut self, next: fn(Held) -> Self, answer: Answer, now: Instant) {
+    pub(super) fn hold(&mut self, next: fn(Held) -> Self, answer: Answer, lane: usize, now: Instant) {
         let since = self.held().map_or(now, |held| held.since);
-        let next = next(Held { answer, since });
+        let next = next(Held { answer, lane, since });
         let is_another_error = matches!((&*self, &next), (Self::Error(_), Self::Error(_)));
         if next.rank() >= self.rank() && !is_another_error {
             *self = next;
@@ -45,11 +47,11 @@ impl State {
         }
     }
 
-    /// Takes the answer in hand, which ends the race.
-    pub(super) fn take(&mut self) -> Option<Answer> {
+    /// Takes the answer in hand, and the lane that it came from, which ends the race.
+    pub(super) fn take(&mut self) -> Option<(Answer, usize)> {
         match std::mem::replace(self, Self::Asking) {
             Self::Asking => None,
-            Self::Error(held) | Self::FailingOver(held) | Self::Truncated(held) => Some(held.answer),
+            Self::Error(held) | Self::FailingOver(held) | Self::Truncated(held) => Some((held.answer, held.lane)),
         }
     }
 

@@ -3,8 +3,8 @@
 //! [`name`] says what a name asks for, and `lookup` has the one `match` that decides what there is
 //! for it, with `srv`, `ptr` and `apex` for the records of their types, `selection` for the
 //! endpoints that a name selects, and `memo` for answers that were encoded for one question.
-//! [`zone`] encodes what says no. [`alias`] follows ExternalNames. [`search`] and [`external`]
-//! answer other plugins: `autopath` and `k8s_external`.
+//! [`zone`] encodes what says no. [`alias`] follows ExternalNames. [`search`], [`external`] and
+//! [`published`] answer other plugins: `autopath`, `k8s_external`, and those that read metadata.
 
 pub(crate) mod alias;
 pub(crate) mod apex;
@@ -16,6 +16,7 @@ pub mod name;
 pub mod options;
 pub(crate) mod patience;
 mod ptr;
+pub(crate) mod published;
 pub(crate) mod search;
 mod selection;
 mod srv;

@@ -1,0 +1,122 @@
+//! What the plugins of a Corefile have asked for so far, while it is being built.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::control::Control;
+use super::external::{Externals, OfferedExternals};
+use super::metadata::Metadata;
+use super::plugin::Plugin;
+use super::probes::{Probe, Probes};
+use super::search::{Lists, Offered};
+use super::secure::Secure;
+use super::site::Filter;
+use super::timeouts::Timeouts;
+use crate::error::{Complaint, Result};
+use crate::host::http::Endpoints;
+use crate::wire::name::Name;
+
+/// What the plugins of one server block have asked for so far.
+#[derive(Default)]
+pub(super) struct BlockDraft {
+    pub(super) seats: Vec<(&'static str, Arc<dyn Plugin>)>,
+    pub(super) bind: Vec<String>,
+    /// The word that names each address of `bind`.
+    pub(super) bound: BTreeMap<String, Complaint>,
+    pub(super) root: Option<PathBuf>,
+    pub(super) secure: Option<Arc<Secure>>,
+    pub(super) timeouts: Timeouts,
+    pub(super) from_memory: Vec<Name>,
+    pub(super) memory: Arc<OnceLock<Vec<Name>>>,
+    pub(super) search_offers: Vec<(&'static str, Lists)>,
+    pub(super) search_wishes: Vec<SearchWish>,
+    pub(super) externals: Option<Arc<dyn Externals>>,
+    pub(super) external_wish: Option<(OfferedExternals, Complaint)>,
+    pub(super) probes: Vec<(&'static str, Probe)>,
+    /// A plugin of the block asks for the readiness of the others.
+    pub(super) is_probed: bool,
+    /// Which of the queries for its zones the block takes, if not all.
+    pub(super) filter: Option<Arc<dyn Filter>>,
+    /// What its plugins publish, if it has metadata.
+    pub(super) metadata: Option<Metadata>,
+    /// The labels that its plugins read, as far as they are known.
+    pub(super) read_labels: Vec<String>,
+}
+
+/// A plugin wants the search lists that another plugin knows.
+pub(super) struct SearchWish {
+    /// The other plugin's name, as it stands in the Corefile.
+    pub(super) of: String,
+    pub(super) offered: Offered,
+    /// The error if the other plugin is present and has no lists.
+    pub(super) complaint: Complaint,
+}
+
+/// What plugins have asked of the process, in any block.
+#[derive(Default)]
+pub(super) struct Common {
+    pub(super) endpoints: Endpoints,
+    pub(super) pages: BTreeMap<String, Complaint>,
+    pub(super) lameduck: Option<Wish<Duration>>,
+    pub(super) reload: Option<Wish<Looks>>,
+    pub(super) debug: bool,
+    pub(super) facts: Vec<Fact>,
+    pub(super) starts: Vec<Start>,
+    pub(super) preparations: Vec<Preparation>,
+    pub(super) probes: Arc<Probes>,
+    pub(super) control: Control,
+}
+
+/// A service of the process for a plugin, which its log lines name.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<T> {
+    /// The plugin's name.
+    pub plugin: &'static str,
+    /// What the plugin asks for.
+    pub what: T,
+}
+
+/// How often the Corefile is looked at for changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// The time from one look to the next.
+    pub interval: Duration,
+    /// How far looks are spread: each is up to half of it sooner or later.
+    pub jitter: Duration,
+}
+
+/// A value outside of the Corefile that a configuration was made from, and that may change.
+pub struct Fact {
+    then: String,
+    now: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Fact {
+    /// Returns the fact whose value was `then`; `now` reads the current one.
+    pub fn new(then: String, now: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { then, now: Box::new(now) }
+    }
+
+    /// Returns whether the value has changed.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        (self.now)() != self.then
+    }
+}
+
+/// A task that starts when the configuration goes live and ends with it.
+pub(crate) struct Start {
+    pub(crate) name: &'static str,
+    pub(crate) make: Box<dyn FnOnce() -> Boxed<()> + Send>,
+}
+
+/// Work to be done before a reloaded configuration takes over.
+pub(crate) struct Preparation {
+    pub(crate) make: Box<dyn FnOnce(bool) -> Boxed<Result<()>> + Send>,
+}
+
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -1,0 +1,33 @@
+//! The bound on what one evaluation may cost.
+
+/// Maximum cost of one evaluation: steps, elements of lists and 16 octets of text each count as
+/// one. An evaluation of this cost takes about a millisecond.
+pub const MAX_COST: u32 = 50_000;
+
+/// What an evaluation may still cost.
+#[derive(Debug)]
+pub(super) struct Cost(u32);
+
+impl Cost {
+    pub(super) fn new() -> Self {
+        Self(MAX_COST)
+    }
+
+    /// Takes away one step and what `elements` cost.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub(super) fn charge(&mut self, elements: usize) -> Result<(), String> {
+        let cost = u32::try_from(elements).unwrap_or(u32::MAX).saturating_add(1);
+        self.0 = self.0.checked_sub(cost).ok_or("the expression costs too much")?;
+        Ok(())
+    }
+
+    /// Takes away what a text of this length costs.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub(super) fn charge_text(&mut self, octets: usize) -> Result<(), String> {
+        self.charge(octets / 16)
+    }
+}
