@@ -13,10 +13,12 @@
 //! - [`target`]: the target of an alias, and what its failure means
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
+//! - [`transfer`]: zones, from the plugins that have them to the one that transfers them
 //! - [`per_listener`]: what a plugin keeps once for each listener
 //! - [`control`]: the control runtime, as plugins reach it from queries
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
+//! - `offers`: what the plugins of a block offer to each other
 //! - [`options`]: the options of a plugin's block as data
 //! - [`doc`]: the parts of a plugin's manual
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
@@ -28,6 +30,7 @@ pub mod control;
 pub mod doc;
 pub mod external;
 pub mod listener;
+mod offers;
 pub mod options;
 pub mod per_listener;
 pub mod plugin;
@@ -39,6 +42,7 @@ pub mod serve;
 pub mod setup;
 pub mod site;
 pub mod target;
+pub mod transfer;
 pub mod walk;
 pub mod zones;
 

@@ -78,7 +78,11 @@ pub fn serve(packet: &[u8], client: Client, listener: &Arc<Listener>, now: Insta
 }
 
 /// Appends the reply to a query to `out`. Returns its length in octets.
+///
+/// A reply of several messages is refused: a transport that can send them takes the others out
+/// first ([`Reply::take_more`]).
 pub fn write_reply(query: &Query<'_>, reply: Reply, writer: &mut Writer, out: &mut Vec<u8>) -> usize {
+    let reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
     let len = writer.reply(query.packet(), &query.request, &reply, query.limit(), out);
     recycle(reply.answer);
     len

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,11 +14,10 @@ use tokio::runtime::Handle;
 use super::address::{self, SiteAddress};
 use super::control::Control;
 use super::doc::Listed;
-use super::external::{Externals, OfferedExternals};
+use super::offers::Offers;
 use super::per_listener::PerListener;
 use super::plugin::Plugin;
 use super::probes::{Probe, Probes, Readiness};
-use super::search::{Lists, Offered};
 use super::secure::Secure;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
@@ -79,26 +78,13 @@ pub(super) struct BlockDraft {
     pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
-    pub(super) from_memory: Vec<Name>,
-    pub(super) memory: Arc<OnceLock<Vec<Name>>>,
-    pub(super) search_offers: Vec<(&'static str, Lists)>,
-    pub(super) search_wishes: Vec<SearchWish>,
-    pub(super) externals: Option<Arc<dyn Externals>>,
-    pub(super) external_wish: Option<(OfferedExternals, Complaint)>,
+    /// What its plugins offer to each other.
+    pub(super) offers: Offers,
     pub(super) probes: Vec<(&'static str, Probe)>,
     /// A plugin of the block asks for the readiness of the others.
     pub(super) is_probed: bool,
     /// The block answers only some of the questions for its zones.
     pub(super) is_filtered: bool,
-}
-
-/// A plugin wants the search lists that another plugin knows.
-pub(super) struct SearchWish {
-    /// The other plugin's name, as it stands in the Corefile.
-    pub(super) of: String,
-    pub(super) offered: Offered,
-    /// The error if the other plugin is present and has no lists.
-    pub(super) complaint: Complaint,
 }
 
 /// What plugins have asked of the process, in any block.
@@ -290,55 +276,6 @@ impl<'a> Setup<'a> {
         };
         cursor.report(Severity::Error, cursor.complain(word, message).hint(hint));
         None
-    }
-
-    /// Declares that this plugin answers every name of these zones from memory: the plugins below
-    /// it never see one.
-    pub fn answers_from_memory(&mut self, zones: impl IntoIterator<Item = Name>) {
-        self.draft.from_memory.extend(zones);
-    }
-
-    /// Returns the zones that the block answers from memory; set when all plugins are set up.
-    #[must_use]
-    pub fn memory_zones(&self) -> Arc<OnceLock<Vec<Name>>> {
-        self.draft.memory.clone()
-    }
-
-    /// Offers the search lists of clients, or the reason why there are none.
-    pub fn offer_search_lists(&mut self, lists: Lists) {
-        self.draft.search_offers.push((self.plugin, lists));
-    }
-
-    /// Returns the search lists that the plugin called `of` knows; set when all plugins are set up.
-    ///
-    /// If the block has that plugin and it knows none, the Corefile is refused with `complaint`.
-    #[must_use]
-    pub fn search_lists(&mut self, of: &str, complaint: Complaint) -> Offered {
-        let offered = Offered::default();
-        self.draft.search_wishes.push(SearchWish { of: of.to_owned(), offered: offered.clone(), complaint });
-        offered
-    }
-
-    /// Returns what a plugin of the block knows of services as reached from outside; set when all
-    /// plugins are set up.
-    ///
-    /// If no plugin does, the Corefile is refused with `complaint`.
-    #[must_use]
-    pub fn externals(&mut self, complaint: Complaint) -> OfferedExternals {
-        let offered = OfferedExternals::default();
-        self.draft.external_wish = Some((offered.clone(), complaint));
-        offered
-    }
-
-    /// Returns whether a plugin above asks where services are reached from outside.
-    #[must_use]
-    pub fn wants_externals(&self) -> bool {
-        self.draft.external_wish.is_some()
-    }
-
-    /// Offers what is known of services as reached from outside.
-    pub fn offer_externals(&mut self, externals: Arc<dyn Externals>) {
-        self.draft.externals = Some(externals);
     }
 
     /// Serves this long after the signal to stop; the longest time of all blocks counts.

@@ -29,6 +29,7 @@ pub mod rewrite;
 pub mod root;
 pub mod template;
 pub mod tls;
+pub mod transfer;
 pub mod whoami;
 
 use crate::chain::setup::Registration;
@@ -61,6 +62,7 @@ pub const ALL: &[Registration] = &[
     header::PLUGIN,       // below cache, which keeps responses with these flags
     tls::PLUGIN,          // reads files: below root
     template::PLUGIN,     // above hosts and kubernetes: what an operator blocks comes first
+    transfer::PLUGIN,     // above all that have zones to transfer, which refuse AXFR themselves
     hosts::PLUGIN,        // above kubernetes and forward: an operator's own entries come first
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory

@@ -76,6 +76,7 @@ use self::answers::found::Found;
 use self::answers::options::{Options, Pods};
 use self::answers::patience::Patience;
 use self::answers::search::PodPath;
+use self::answers::transfer;
 use self::answers::view::View;
 use self::answers::zone::Zone;
 use self::known::index::Index;
@@ -83,6 +84,7 @@ use self::reading::progress::tell_until_synced;
 use crate::chain::doc::doc_of;
 use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::transfer::{Offer, Transferable};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::tasks::Tasks;
@@ -118,7 +120,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     s.offer_search_lists(search_lists(&directive, &data.index));
     let outside = Outside::new(&directive.options, data.index.clone(), local.clone(), patience.clone());
     s.offer_externals(Arc::new(outside));
-    s.chain(Kubernetes {
+    let plugin = Arc::new(Kubernetes {
         zones: directive.served(),
         primary: directive.primary,
         options: directive.options,
@@ -127,6 +129,8 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         patience,
         _data: data.clone(),
     });
+    s.chain_shared(plugin.clone());
+    s.offer_transfer(plugin);
     let (source, written) = (directive.source, directive.written);
     s.prepare(move |runtime, first| async move {
         if data.reading.get().is_none() {
@@ -188,6 +192,17 @@ impl Plugin for Kubernetes {
             // A class has its own data, and ours are of class IN.
             _ => Step::Answer(Reply::server(rcode::REFUSED)),
         }
+    }
+}
+
+impl Transferable for Kubernetes {
+    /// A reverse zone has nothing but what questions find by an address.
+    fn version(&self, zone: &Name) -> Offer {
+        let Some(zone) = self.zones.iter().find(|known| known.name == *zone && !known.schema.reverse) else {
+            return Offer::None;
+        };
+        let Self { index, options, primary, local, .. } = self;
+        transfer::version(&View { index, options, zone, primary, local, asked: zone.name.wire() })
     }
 }
 

@@ -18,12 +18,14 @@ use tokio_rustls::server::TlsStream;
 
 use super::carrier::{Carrier, SEALED};
 use super::connections::{Member, wait_for_room};
+use super::input::{Input, message};
 use super::output::{Output, READ};
 use crate::chain::listener::Listener;
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
 use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
+use crate::wire::reply::More;
 use crate::wire::write::Writer;
 
 /// How long a client may take from the first octet of a message to its last, or to send its first
@@ -37,10 +39,6 @@ pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// pauses.
 pub(super) const IN_FLIGHT: usize = 128;
 
-/// Octets of the message buffer: for an idle connection, and for a client that sends many at once.
-/// A longer message gets the room it needs.
-const INPUT: (usize, usize) = (512, 4096);
-
 /// Octets that may be left to the kernel when a connection ends.
 const LEFT: usize = 4096;
 
@@ -53,15 +51,26 @@ pub(super) struct Session {
     door: (usize, Arc<Listener>),
     client: Client,
     member: Member,
-    input: Vec<u8>,
+    input: Input,
     output: Output,
     late: mpsc::UnboundedSender<Late>,
     replies: mpsc::UnboundedReceiver<Late>,
     /// The client sends nothing more that counts.
     half_closed: bool,
     asked_before: bool,
+    /// A reply of which not all messages are written yet. No other message is answered meanwhile,
+    /// so a connection makes one transfer at a time.
+    unfinished: Option<Unfinished>,
     /// Reading is paused because the client does not read: counted once until everything is read.
     paused: Cell<bool>,
+}
+
+/// A reply with the messages that are still to be made and written.
+struct Unfinished {
+    query: Box<Query<'static>>,
+    /// What all its messages have, without their records.
+    reply: Reply,
+    more: More,
 }
 
 /// A waiting query that has finished. It is in flight, and holds its place, until its reply has
@@ -101,12 +110,13 @@ impl Session {
             door,
             client,
             member,
-            input: Vec::with_capacity(INPUT.0),
+            input: Input::new(),
             output: Output::default(),
             late,
             replies,
             half_closed: false,
             asked_before: false,
+            unfinished: None,
             paused: Cell::new(false),
         }
     }
@@ -168,10 +178,14 @@ impl Session {
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> End {
         loop {
+            self.go_on();
             self.take_late();
             self.answer_some();
             self.tell(S::KEEPS);
-            let is_quiet = self.member.in_flight.get() == 0 && self.output.is_done() && !self.has_message();
+            let is_quiet = self.member.in_flight.get() == 0
+                && self.output.is_done()
+                && self.unfinished.is_none()
+                && !self.input.has_message();
             match () {
                 () if self.member.is_given_up() => return End::Abort,
                 () if is_quiet && (self.half_closed || self.member.closing.get()) => return End::Done,
@@ -181,7 +195,7 @@ impl Session {
             match self.next(reader, writer).await {
                 Event::Work | Event::Wake => {}
                 Event::Read(0) => self.half_closed = true,
-                Event::Read(octets) => self.has_read(octets),
+                Event::Read(octets) => self.input.has_read(octets),
                 Event::Late(late) => self.finish(late),
                 Event::Written(Err(_)) => return End::Abort,
                 Event::Written(Ok(0)) if !self.output.chunk().is_empty() => return End::Abort,
@@ -207,13 +221,15 @@ impl Session {
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> Event {
-        let (has_work, has_room) = (self.has_message() && self.may_answer(), !self.output.is_full());
-        let may_read = !self.half_closed && !self.member.closing.get() && self.may_answer() && !self.has_message();
+        let has_room = !self.output.is_full();
+        let has_work = if self.unfinished.is_some() { has_room } else { self.input.has_message() && self.may_answer() };
+        let may_read =
+            !self.half_closed && !self.member.closing.get() && self.may_answer() && !self.input.has_message();
         let between = self.asked_before && self.input.is_empty();
         let end_of_input = may_read.then(|| self.member.active.get() + if between { IDLE } else { MESSAGE });
         let end_of_output = self.output.since().map(|since| since + READ);
         let deadline = [end_of_input, end_of_output].into_iter().flatten().min();
-        let missing = self.missing();
+        let missing = self.input.missing();
         let write = poll_fn(|context| {
             let written = match self.output.chunk() {
                 [] => Pin::new(&mut *writer).poll_flush(context).map_ok(|()| 0),
@@ -228,9 +244,9 @@ impl Session {
             biased;
             () = self.member.wake.notified() => Event::Wake,
             written = write, if !self.output.is_done() => Event::Written(written),
-            Some(late) = self.replies.recv(), if has_room => Event::Late(late),
+            Some(late) = self.replies.recv(), if has_room && self.unfinished.is_none() => Event::Late(late),
             () = std::future::ready(()), if has_work => Event::Work,
-            read = async { reader.take(missing).read_buf(&mut self.input).await }, if may_read => {
+            read = async { reader.take(missing).read_buf(self.input.buffer()).await }, if may_read => {
                 Event::Read(read.unwrap_or(0))
             }
             () = async { sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => {
@@ -251,50 +267,30 @@ impl Session {
         if let Some(since) = self.output.since() {
             self.member.reading_since.set(since);
         }
-        self.member.busy.set(!is_done || self.has_message());
+        self.member.busy.set(!is_done || self.unfinished.is_some() || self.input.has_message());
         let sealed = if is_done { 0 } else { keeps };
-        self.member.buffers(self.input.capacity() - INPUT.0 + self.output.capacity() + sealed);
+        self.member.buffers(self.input.held() + self.output.capacity() + sealed);
     }
 
     //------- Messages -------------------------------------------------------
 
-    /// Returns whether one more message may be answered: neither replies nor waiting queries are
-    /// too many.
+    /// Returns whether one more message may be answered: the last reply is complete, and neither
+    /// replies nor waiting queries are too many.
     fn may_answer(&self) -> bool {
-        !self.output.is_full() && self.member.in_flight.get() < IN_FLIGHT && !self.member.is_given_up()
-    }
-
-    /// Returns the length of the first message in the input with its prefix, if it is known.
-    fn message_len(&self) -> Option<usize> {
-        let prefix = self.input.first_chunk::<2>()?;
-        Some(2 + usize::from(u16::from_be_bytes(*prefix)))
-    }
-
-    fn has_message(&self) -> bool {
-        self.message_len().is_some_and(|len| self.input.len() >= len)
-    }
-
-    /// Returns how many octets to read at most.
-    fn missing(&self) -> u64 {
-        (self.message_len().unwrap_or_default().max(INPUT.1) - self.input.len()) as u64
-    }
-
-    /// Makes as much room for the next read as the last one needed.
-    fn has_read(&mut self, octets: usize) {
-        if octets >= INPUT.0 {
-            self.input.reserve(INPUT.1.saturating_sub(self.input.len()));
-        }
+        !self.output.is_full()
+            && self.unfinished.is_none()
+            && self.member.in_flight.get() < IN_FLIGHT
+            && !self.member.is_given_up()
     }
 
     /// Answers messages until the slice is over, or replies or waiting queries are too many.
     fn answer_some(&mut self) {
-        if !self.has_message() {
+        if !self.input.has_message() {
             return;
         }
-        let (input, mut done) = (std::mem::take(&mut self.input), 0);
+        let (input, mut done) = (self.input.take(), 0);
         while self.may_answer()
-            && let Some((prefix, rest)) = input[done..].split_first_chunk::<2>()
-            && let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*prefix)))
+            && let Some(message) = message(&input[done..])
         {
             done += 2 + message.len();
             self.asked_before = true;
@@ -303,11 +299,7 @@ impl Session {
                 break;
             }
         }
-        self.input = input;
-        self.input.drain(..done);
-        if self.input.is_empty() && done < INPUT.0 || self.input.capacity() > 2 * self.input.len().max(INPUT.1) {
-            self.input.shrink_to(INPUT.0);
-        }
+        self.input.put_back(input, done);
     }
 
     fn answer(&mut self, message: &[u8]) {
@@ -330,9 +322,32 @@ impl Session {
         last.clone()
     }
 
+    /// Writes a reply. Of several messages it writes the first: the others follow as there is room.
+    fn put_reply(&mut self, query: &Query<'_>, mut reply: Reply, now: Instant) {
+        if let Some(more) = reply.take_more() {
+            let query = Box::new(query.clone().into_owned());
+            let rest = Reply { answer: Arc::default(), ..reply.clone() };
+            self.unfinished = Some(Unfinished { query, reply: rest, more });
+        }
+        self.output.put(now, |writer, out| write_reply(query, reply, writer, out));
+    }
+
+    /// Writes more messages of the unfinished reply while there is room, until the slice is over.
+    fn go_on(&mut self) {
+        while let Some(Unfinished { query, reply, more }) = &self.unfinished
+            && !self.output.is_full()
+            && !self.local.shifts.is_over()
+        {
+            let Some(answer) = more.next() else { return self.unfinished = None };
+            let reply = Reply { answer, ..reply.clone() };
+            self.output.put(Instant::now(), |writer, out| write_reply(query, reply, writer, out));
+        }
+    }
+
     /// Writes late replies while there is room.
     fn take_late(&mut self) {
         while !self.output.is_full()
+            && self.unfinished.is_none()
             && let Ok(late) = self.replies.try_recv()
         {
             self.finish(late);
@@ -343,7 +358,7 @@ impl Session {
         self.member.in_flight.set(self.member.in_flight.get() - 1);
         self.member.takes(late.octets);
         if let Some(reply) = late.reply {
-            self.output.put(Instant::now(), |writer, out| write_reply(&late.query, reply, writer, out));
+            self.put_reply(&late.query, reply, Instant::now());
         }
     }
 }
@@ -363,6 +378,10 @@ impl Responder for Arrival<'_> {
 
     fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
         self.session.local.place(query, pending)
+    }
+
+    fn reply(&mut self, query: &Query<'_>, reply: Reply) {
+        self.session.put_reply(query, reply, self.now);
     }
 
     /// Makes a query wait. The session gets its reply, and writes it when there is room.

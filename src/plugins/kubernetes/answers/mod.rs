@@ -4,7 +4,7 @@
 //! for it, with `srv`, `ptr` and `apex` for the records of their types, `selection` for the
 //! endpoints that a name selects, and `memo` for answers that were encoded for one question.
 //! [`zone`] encodes what says no. [`alias`] follows ExternalNames. [`search`] and [`external`]
-//! answer other plugins: `autopath` and `k8s_external`.
+//! answer other plugins: `autopath` and `k8s_external`. [`transfer`] makes a whole zone.
 
 pub(crate) mod alias;
 pub(crate) mod apex;
@@ -19,5 +19,6 @@ mod ptr;
 pub(crate) mod search;
 mod selection;
 mod srv;
+pub(crate) mod transfer;
 pub mod view;
 pub mod zone;
