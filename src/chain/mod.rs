@@ -18,13 +18,14 @@
 //! - [`control`]: the control runtime, as plugins reach it from queries
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
-//! - `offers`: what the plugins of a block offer to each other
+//! - `between`, `offers`: what the plugins of a block offer to each other
 //! - [`options`]: the options of a plugin's block as data
 //! - [`doc`]: the parts of a plugin's manual
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
 //! - [`build`]: builds a configuration from a Corefile and changes nothing outside of it
 
 pub mod address;
+mod between;
 pub mod build;
 pub mod control;
 pub mod doc;
@@ -46,7 +47,7 @@ pub mod transfer;
 pub mod walk;
 pub mod zones;
 
-pub use crate::wire::reply::Reply;
+pub use crate::wire::reply::{More, Reply};
 pub use plugin::{Here, Later, Plugin, Step, Turn};
 pub use query::{Aside, Client, Proto, Query};
 pub use walk::{Outcome, Pending};

@@ -39,7 +39,7 @@ fn an_unknown_plugin_is_told_with_the_nearest_and_all_names() {
     let error = manual("foward").expect_err("no such plugin").to_string();
     let (first, all) = error.rsplit_once('\n').expect("hints");
     assert_eq!(first, "Signpost has no plugin 'foward'\nhelp: did you mean 'forward'?");
-    assert!(all.starts_with("help: the plugins are acl, any, ") && all.ends_with(", tls, whoami"), "{all}");
+    assert!(all.starts_with("help: the plugins are acl, any, ") && all.ends_with(", transfer, whoami"), "{all}");
 }
 
 #[test]

@@ -11,7 +11,6 @@ use futures_util::stream::iter;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::PLUGIN;
 use super::metrics::Metrics;
 use super::rules::Rules;
 use crate::chain::transfer::Changes;
@@ -20,6 +19,9 @@ use crate::wire::name::Name;
 use crate::wire::question::Question;
 use crate::wire::request::{HEADER, flag};
 use crate::wire::types::{opcode, rcode, rcode_name, rtype};
+
+/// The plugin, in log lines.
+const NAME: &str = "transfer";
 
 /// How often a message is sent until it is accepted, as in CoreDNS.
 const ATTEMPTS: usize = 3;
@@ -47,7 +49,7 @@ impl Notifier {
         loop {
             let zones = self.changes.take().await;
             let rules = zones.iter().filter_map(|zone| Some((zone, self.rules.of(zone)?)));
-            let all = rules.flat_map(|(zone, rule)| rule.to.iter().map(|to| (*zone, *to, rule.source)));
+            let all = rules.flat_map(|(zone, rule)| rule.told().map(|to| (*zone, to, rule.source)));
             let tell = iter(all.collect::<Vec<_>>()).map(|(zone, to, source)| self.tell(zone, to, source));
             tell.buffer_unordered(AT_ONCE).collect::<()>().await;
         }
@@ -59,7 +61,7 @@ impl Notifier {
             match timeout(PATIENCE, notify(&zone, to, source)).await {
                 Ok(Ok(rcode::NOERROR)) => {
                     self.metrics.accepted.inc();
-                    return log::debug(PLUGIN.name, format_args!("Sent notifies for zone \"{zone}\" to {to}"));
+                    return log::debug(NAME, format_args!("Sent notifies for zone \"{zone}\" to {to}"));
                 }
                 Ok(Ok(code)) => {
                     why = format!("rcode was {}", rcode_name(code).map_or_else(|| code.to_string(), str::to_owned))
@@ -69,7 +71,7 @@ impl Notifier {
             }
         }
         self.metrics.not_accepted.inc();
-        log::error(PLUGIN.name, format_args!("notify for zone \"{zone}\" was not accepted by \"{to}\": {why}"));
+        log::error(NAME, format_args!("notify for zone \"{zone}\" was not accepted by \"{to}\": {why}"));
     }
 }
 

@@ -19,8 +19,8 @@ pub(super) struct Rule {
     zones: Zones,
     /// Whether all clients may copy the zones.
     everyone: bool,
-    /// Who else may, and is told of changes.
-    pub(super) to: Vec<SocketAddr>,
+    /// Who else may, and is told of changes unless the port is 0.
+    to: Vec<SocketAddr>,
     /// The address that NOTIFY is sent from; `None` leaves it to the kernel.
     pub(super) source: Option<IpAddr>,
 }
@@ -33,12 +33,11 @@ impl Rules {
     pub(super) fn read(s: &Setup<'_>) -> Result<Self> {
         let (mut cursor, mut rules) = (s.cursor(), Vec::new());
         while cursor.next_occurrence() {
-            let written = cursor.word();
             let words = cursor.args();
             let mut rule = Rule { zones: Zones::read(&cursor, &words, s.keys), ..Rule::default() };
             OPTIONS.read(&mut cursor, &mut rule, s)?;
             if !rule.everyone && rule.to.is_empty() {
-                let complaint = cursor.complain(written, "Error during parsing: 'to' is required");
+                let complaint = cursor.complain(cursor.word(), "Error during parsing: 'to' is required");
                 return Err(complaint.hint("`to ADDRESS...` names who may copy the zones; `to *` is everyone").into());
             }
             rules.push(rule);
@@ -55,11 +54,16 @@ impl Rules {
 
     /// Returns whether somebody is to be told of changes.
     pub(super) fn have_addresses(&self) -> bool {
-        self.0.iter().any(|rule| !rule.to.is_empty())
+        self.0.iter().any(|rule| rule.told().next().is_some())
     }
 }
 
 impl Rule {
+    /// Returns where NOTIFY is sent.
+    pub(super) fn told(&self) -> impl Iterator<Item = SocketAddr> {
+        self.to.iter().copied().filter(|to| to.port() > 0)
+    }
+
     /// Returns whether a client may copy the zones.
     pub(super) fn allows(&self, client: IpAddr) -> bool {
         self.everyone || self.to.iter().any(|to| to.ip().to_canonical() == client.to_canonical())
@@ -102,15 +106,22 @@ pub(super) static OPTIONS: OptionsOf<Rule> = OptionsOf {
     unknown: |word| format!("Error during parsing: unknown property {}", value::quote(word.as_str())),
 };
 
-/// Reads an IP address, perhaps with a port.
+/// Reads an IP address, perhaps with a port. The port is 0 if nothing can be sent to the written
+/// one.
 fn address(cursor: &Cursor<'_>, word: &Word) -> Result<SocketAddr> {
     let text = word.as_str();
     let (host, port) = value::host_port(text).unwrap_or((text, ""));
     let number = if port.is_empty() { Ok(53) } else { value::unsigned(port, 16) };
-    let address = number.ok().and_then(|port| Address::read(host, port, Scheme::Dns));
-    let wrong = || {
+    let Some(address) = Address::read(host, number.clone().unwrap_or(0), Scheme::Dns) else {
         let complaint = cursor.complain(word, format!("must specify an IP address: `{host}'"));
-        complaint.hint("write an IP address, ADDRESS:PORT, or * for everyone").into()
+        return Err(complaint.hint("write an IP address, ADDRESS:PORT, or * for everyone").into());
     };
-    address.map(|address| address.socket).ok_or_else(wrong)
+    if !number.is_ok_and(|number| number > 0) {
+        let port = value::quote(port);
+        cursor.warn(
+            word,
+            format!("nothing can be sent to port {port}: {host} may copy the zones, and is not told of changes"),
+        );
+    }
+    Ok(address.socket)
 }

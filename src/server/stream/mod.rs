@@ -18,6 +18,8 @@ mod input;
 mod output;
 mod session;
 #[cfg(test)]
+mod several_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io;

@@ -22,10 +22,9 @@ use super::input::{Input, message};
 use super::output::{Output, READ};
 use crate::chain::listener::Listener;
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
-use crate::chain::{Client, Pending, Query, Reply};
+use crate::chain::{Client, More, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
-use crate::wire::reply::More;
 use crate::wire::write::Writer;
 
 /// How long a client may take from the first octet of a message to its last, or to send its first

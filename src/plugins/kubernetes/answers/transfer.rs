@@ -89,12 +89,10 @@ impl Writer {
                 Box::new(records.into_iter())
             }
             Target::Endpoints => {
-                let mut seen = HashSet::new();
-                let slices = (0..entry.slices.len()).flat_map(move |at| {
-                    let slice = entry.slices[at].clone();
-                    self.slice(&entry, owner, &slice, &mut seen)
-                });
-                Box::new(slices)
+                let (mut seen, mut slices) = (HashSet::new(), entry.slices.to_vec());
+                slices.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+                let records = move |slice: Arc<Slice>| self.slice(&entry, owner, &slice, &mut seen);
+                Box::new(slices.into_iter().flat_map(records))
             }
         }
     }
