@@ -13,6 +13,7 @@
 //! - [`corefile`]: text to server blocks, every word with its line; knows no plugin
 //! - [`host`]: what a plugin may ask of the process
 //! - `remote`: how one other DNS server is asked; knows no plugin
+//! - [`zone`]: zone data, read from files, held and looked up; knows no plugin
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
 //! - [`server`]: sockets, workers, signals, reload, the end
 //! - [`node`]: interface, rules and Corefile of a NodeLocal DNSCache
@@ -44,3 +45,4 @@ extern crate self as signpost;
 #[cfg(test)]
 mod testing;
 pub mod wire;
+pub mod zone;

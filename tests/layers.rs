@@ -6,8 +6,9 @@
 //! manual          -> plugins, chain, error, and of corefile only "did you mean"
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
-//! plugins         -> chain, remote, wire, host, error, and of corefile only what reads options
-//! chain           -> corefile, wire, host, error
+//! plugins         -> chain, remote, zone, wire, host, error, and of corefile only what reads options
+//! chain           -> corefile, zone, wire, host, error
+//! zone            -> wire, host, error
 //! remote          -> wire, host
 //! corefile, host  -> error
 //! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire, and host for resolv.conf
@@ -34,8 +35,10 @@ const ARROWS: Arrows = &[
     ("manual", &["plugins", "chain", "corefile", "error"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
-    ("plugins", &["chain", "remote", "corefile", "wire", "host", "error"]),
-    ("chain", &["corefile", "wire", "host", "error"]),
+    ("plugins", &["chain", "remote", "zone", "corefile", "wire", "host", "error"]),
+    ("chain", &["corefile", "zone", "wire", "host", "error"]),
+    // Several plugins serve zones: the room knows none of them, nor the Corefile.
+    ("zone", &["wire", "host", "error"]),
     ("bench", &["wire", "ask"]),
     ("compare", &["wire", "ask"]),
     // One reader of resolv.conf for the whole house stands in `host`.

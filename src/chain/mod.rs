@@ -11,6 +11,7 @@
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks
 //!   them
 //! - [`target`]: the target of an alias, and what its failure means
+//! - [`authority`]: how a zone answers a query
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
 //! - [`transfer`]: zones, from the plugins that have them to the one that transfers them
@@ -25,6 +26,7 @@
 //! - [`build`]: builds a configuration from a Corefile and changes nothing outside of it
 
 pub mod address;
+pub mod authority;
 mod between;
 pub mod build;
 pub mod control;

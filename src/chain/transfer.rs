@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 use crate::wire::name::Name;
+use crate::zone::data::{ZoneRecord, others};
+use crate::zone::live::LiveZone;
 
 //----------- What a plugin offers -------------------------------------------
 
@@ -31,18 +33,19 @@ pub struct Version {
     /// The serial of its SOA record.
     pub serial: u32,
     /// The SOA record.
-    pub soa: ZoneRecord,
+    pub soa: TransferRecord,
     /// Collects the other records. It may take some milliseconds, and runs on a thread that may
     /// block.
     pub records: Box<dyn FnOnce() -> Records + Send>,
 }
 
 /// Records of a zone, made one by one.
-pub type Records = Box<dyn Iterator<Item = ZoneRecord> + Send>;
+pub type Records = Box<dyn Iterator<Item = TransferRecord> + Send>;
 
-/// A record of a zone, in class IN.
+/// A record of a zone on its way into a transfer, in class IN. It has its own data, since a transfer
+/// takes as long as its client reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ZoneRecord {
+pub struct TransferRecord {
     /// Its owner.
     pub owner: Name,
     /// Its type.
@@ -51,6 +54,26 @@ pub struct ZoneRecord {
     pub ttl: u32,
     /// Its data in wire form, without compression.
     pub data: Box<[u8]>,
+}
+
+impl Offer {
+    /// Returns what a plugin has that serves this zone from zone data; `None` stands for no zone.
+    #[must_use]
+    pub fn of(zone: Option<&LiveZone>) -> Self {
+        let Some(zone) = zone else { return Self::None };
+        let Some(zone) = zone.current() else { return Self::NotReady };
+        Self::Version(Version {
+            serial: zone.soa().serial,
+            soa: zone.soa_record().into(),
+            records: Box::new(move || Box::new(others(zone, |record| record.into()))),
+        })
+    }
+}
+
+impl From<ZoneRecord<'_>> for TransferRecord {
+    fn from(ZoneRecord { owner, rtype, ttl, data }: ZoneRecord<'_>) -> Self {
+        Self { owner: Name::from_wire(owner).unwrap_or(Name::ROOT), rtype, ttl, data: data.into() }
+    }
 }
 
 //----------- Transfers ------------------------------------------------------

@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod debug;
 pub mod dns64;
 pub mod errors;
+pub mod file;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -66,6 +67,7 @@ pub const ALL: &[Registration] = &[
     hosts::PLUGIN,        // above kubernetes and forward: an operator's own entries come first
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
+    file::PLUGIN,         // above forward: a zone of ours has no other answers
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked

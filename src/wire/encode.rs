@@ -267,13 +267,21 @@ const NAMES: usize = 16;
 pub struct Names {
     known: Vec<(Name, Written)>,
     asked: Name,
+    /// Whether `asked` is the whole name in the question, and not only its end.
+    is_whole: bool,
 }
 
 impl Names {
     /// Returns the names of an answer to a question for `asked`, in the client's case.
     #[must_use]
     pub fn new(asked: Name) -> Self {
-        Self { known: Vec::new(), asked }
+        Self { known: Vec::new(), asked, is_whole: true }
+    }
+
+    /// Returns the names of an answer that is good for all questions for `end` and names below it.
+    #[must_use]
+    pub fn below(end: Name) -> Self {
+        Self { is_whole: false, ..Self::new(end) }
     }
 
     /// Writes a name into the data of a record, for later names to point to. The record must not be
@@ -330,7 +338,8 @@ impl Names {
         for label in name.labels() {
             let rest = &name.wire()[at..];
             if let Some(front) = suffix_at(&self.asked, rest) {
-                return (at, if front == 0 { Tail::Asked } else { Tail::AskedEnd(rest.len() as u8) });
+                let is_asked = front == 0 && self.is_whole;
+                return (at, if is_asked { Tail::Asked } else { Tail::AskedEnd(rest.len() as u8) });
             }
             let found = self.known.iter().find_map(|(known, written)| {
                 let target = written.after(suffix_at(known, rest)?);

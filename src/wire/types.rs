@@ -38,6 +38,16 @@ pub mod rtype {
     pub const DS: u16 = 43;
     /// Signature (RFC 4034).
     pub const RRSIG: u16 = 46;
+    /// Proof that a name or type does not exist (RFC 4034).
+    pub const NSEC: u16 = 47;
+    /// The same with hashed names (RFC 5155).
+    pub const NSEC3: u16 = 50;
+    /// How names are hashed (RFC 5155).
+    pub const NSEC3PARAM: u16 = 51;
+    /// Service binding (RFC 9460).
+    pub const SVCB: u16 = 64;
+    /// Service binding of HTTPS (RFC 9460).
+    pub const HTTPS: u16 = 65;
     /// Incremental transfer (RFC 1995).
     pub const IXFR: u16 = 251;
     /// Zone transfer (RFC 5936).
@@ -70,6 +80,8 @@ pub mod rcode {
     pub const NOTIMP: u16 = 4;
     /// Refused by policy.
     pub const REFUSED: u16 = 5;
+    /// A name would be too long after a DNAME (RFC 6672 section 2.2).
+    pub const YXDOMAIN: u16 = 6;
     /// Unknown EDNS version (RFC 6891): an extended code.
     pub const BADVERS: u16 = 16;
 }

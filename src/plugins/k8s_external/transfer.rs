@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::{Made, Making};
 use super::setup::Directive;
 use crate::chain::external::Externals;
-use crate::chain::transfer::{Offer, Records, Version, ZoneRecord};
+use crate::chain::transfer::{Offer, Records, TransferRecord, Version};
 use crate::wire::answer::{Answer, Record, Section};
 use crate::wire::name::Name;
 use crate::wire::types::rtype;
@@ -22,7 +22,7 @@ pub(super) fn version(directive: &Arc<Directive>, externals: &Arc<dyn Externals>
     let writer = Writer { directive: directive.clone(), externals: externals.clone(), zone: *zone };
     let (serial, making) = (externals.serial(), writer.making(zone));
     let soa = making.soa();
-    let soa = ZoneRecord { owner: *zone, rtype: rtype::SOA, ttl: soa.ttl, data: soa.data(zone).into() };
+    let soa = TransferRecord { owner: *zone, rtype: rtype::SOA, ttl: soa.ttl, data: soa.data(zone).into() };
     Offer::Version(Version { serial, soa, records: Box::new(move || writer.records()) })
 }
 
@@ -40,10 +40,10 @@ impl Writer {
     }
 
     /// The name server, and its addresses.
-    fn apex(&self) -> Vec<ZoneRecord> {
+    fn apex(&self) -> Vec<TransferRecord> {
         let Some(server) = self.below(&self.directive.name_server) else { return Vec::new() };
         let (ttl, data) = (self.directive.ttl, server.wire().into());
-        let mut records = vec![ZoneRecord { owner: self.zone, rtype: rtype::NS, ttl, data }];
+        let mut records = vec![TransferRecord { owner: self.zone, rtype: rtype::NS, ttl, data }];
         for qtype in [rtype::A, rtype::AAAA] {
             if let Made::Answer(answer) = self.making(&server).below_apex(b"\x03ns1", qtype) {
                 records.extend(records_of(server, &answer));
@@ -53,7 +53,7 @@ impl Writer {
     }
 
     /// The records of a service, of its ports and of its endpoints.
-    fn service(&self, service: &[u8]) -> Vec<ZoneRecord> {
+    fn service(&self, service: &[u8]) -> Vec<TransferRecord> {
         let mut records = Vec::new();
         for base in self.externals.names(service, self.directive.headless) {
             let Some(name) = self.below(&base) else { continue };
@@ -62,7 +62,7 @@ impl Writer {
                     Made::Answer(answer) | Made::Targets(answer, _) => records.extend(records_of(name, &answer)),
                     Made::Alias(target) => {
                         let (ttl, data) = (self.externals.ttl(), target.wire().into());
-                        records.push(ZoneRecord { owner: name, rtype: rtype::CNAME, ttl, data });
+                        records.push(TransferRecord { owner: name, rtype: rtype::CNAME, ttl, data });
                         // No secondary takes other records beside an alias (RFC 1034 section 3.6.2).
                         break;
                     }
@@ -89,8 +89,12 @@ impl Writer {
 }
 
 /// Returns the records that answer a question for a name. Their data are not compressed.
-fn records_of(owner: Name, answer: &Answer) -> impl Iterator<Item = ZoneRecord> {
-    let record =
-        move |record: Record<'_>| ZoneRecord { owner, rtype: record.rtype, ttl: record.ttl, data: record.rdata.into() };
+fn records_of(owner: Name, answer: &Answer) -> impl Iterator<Item = TransferRecord> {
+    let record = move |record: Record<'_>| TransferRecord {
+        owner,
+        rtype: record.rtype,
+        ttl: record.ttl,
+        data: record.rdata.into(),
+    };
     answer.section(Section::Answer).map(record)
 }

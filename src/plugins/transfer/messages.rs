@@ -3,7 +3,7 @@
 use std::iter::{Chain, Once, Peekable, once};
 use std::sync::Arc;
 
-use crate::chain::transfer::{Records, ZoneRecord};
+use crate::chain::transfer::{Records, TransferRecord};
 use crate::wire::answer::{Answer, Section, scratch};
 use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::Name;
@@ -17,14 +17,14 @@ const FILLED: usize = 16_000;
 /// section 2.2).
 pub(super) struct Messages<D> {
     zone: Name,
-    records: Peekable<Chain<Chain<Once<ZoneRecord>, Records>, Once<ZoneRecord>>>,
+    records: Peekable<Chain<Chain<Once<TransferRecord>, Records>, Once<TransferRecord>>>,
     count: usize,
     done: Option<D>,
 }
 
 impl<D: FnOnce(usize)> Messages<D> {
     /// Returns the messages; `done` hears the number of records when the last one is made.
-    pub(super) fn new(zone: Name, soa: ZoneRecord, records: Records, done: D) -> Self {
+    pub(super) fn new(zone: Name, soa: TransferRecord, records: Records, done: D) -> Self {
         let records = once(soa.clone()).chain(records).chain(once(soa)).peekable();
         Self { zone, records, count: 0, done: Some(done) }
     }
@@ -43,7 +43,7 @@ impl<D: FnOnce(usize)> Iterator for Messages<D> {
         let answer = scratch(self.zone.len(), |answer| {
             let mut e = Encoder::new(answer);
             e.flags(flag::AA);
-            let fits = |e: &Encoder<'_>, record: &ZoneRecord| {
+            let fits = |e: &Encoder<'_>, record: &TransferRecord| {
                 let len = record.owner.len() + 10 + record.data.len();
                 e.wire_len() == 0 || e.wire_len() + len <= FILLED
             };
@@ -62,7 +62,7 @@ impl<D: FnOnce(usize)> Iterator for Messages<D> {
 }
 
 /// Returns an answer with one record of the zone.
-pub(super) fn alone(zone: &Name, record: &ZoneRecord) -> Arc<Answer> {
+pub(super) fn alone(zone: &Name, record: &TransferRecord) -> Arc<Answer> {
     scratch(zone.len(), |answer| {
         let mut e = Encoder::new(answer);
         e.flags(flag::AA);
@@ -71,7 +71,7 @@ pub(super) fn alone(zone: &Name, record: &ZoneRecord) -> Arc<Answer> {
 }
 
 /// Adds a record. Every owner ends in the zone, which is the name in the question.
-fn put(e: &mut Encoder<'_>, zone: &Name, record: &ZoneRecord) {
+fn put(e: &mut Encoder<'_>, zone: &Name, record: &TransferRecord) {
     let owner = match record.owner.prefix_len(zone) {
         Some(front) => Owner::new(&record.owner.wire()[..front], Tail::Asked),
         None => Owner::name(&record.owner),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::apex;
 use super::view::View;
-use crate::chain::transfer::{Offer, Records, Version, ZoneRecord};
+use crate::chain::transfer::{Offer, Records, TransferRecord, Version};
 use crate::plugins::kubernetes::known::index::Entry;
 use crate::plugins::kubernetes::known::label::LabelRoom;
 use crate::plugins::kubernetes::known::model::{Port, Service, Slice, Target};
@@ -59,7 +59,7 @@ struct Writer {
 
 impl Writer {
     /// The name servers, and their addresses.
-    fn apex(&self, view: &View<'_>) -> Vec<ZoneRecord> {
+    fn apex(&self, view: &View<'_>) -> Vec<TransferRecord> {
         let mut servers = apex::servers(view.index, view.local);
         let addresses: Vec<_> =
             servers.iter().filter_map(|(name, address)| Some(self.address(self.name(&[name])?, *address))).collect();
@@ -99,7 +99,13 @@ impl Writer {
 
     /// The endpoints of one slice: each an address of the service and of its own name, and its named
     /// ports. An address in two slices is there once.
-    fn slice(&self, entry: &Entry, owner: Name, slice: &Slice, seen: &mut HashSet<(Name, IpAddr)>) -> Vec<ZoneRecord> {
+    fn slice(
+        &self,
+        entry: &Entry,
+        owner: Name,
+        slice: &Slice,
+        seen: &mut HashSet<(Name, IpAddr)>,
+    ) -> Vec<TransferRecord> {
         let weight = (100 / slice.endpoints.ips().count().max(1)).max(1) as u16;
         let owners: Vec<_> =
             slice.ports.iter().filter_map(|port| Some((port, self.port_owner(entry, port)?))).collect();
@@ -131,20 +137,20 @@ impl Writer {
         Name::from_wire(&[&fronts.concat(), self.zone.wire()].concat())
     }
 
-    fn address(&self, owner: Name, address: IpAddr) -> ZoneRecord {
+    fn address(&self, owner: Name, address: IpAddr) -> TransferRecord {
         match address {
             IpAddr::V4(v4) => self.record(owner, rtype::A, v4.octets().into()),
             IpAddr::V6(v6) => self.record(owner, rtype::AAAA, v6.octets().into()),
         }
     }
 
-    fn srv(&self, owner: Name, target: Name, weight: u16, port: &Port) -> Option<ZoneRecord> {
+    fn srv(&self, owner: Name, target: Name, weight: u16, port: &Port) -> Option<TransferRecord> {
         let numbers = [0, weight, port.number?].map(u16::to_be_bytes).concat();
         Some(self.record(owner, rtype::SRV, [&numbers, target.wire()].concat().into()))
     }
 
-    fn record(&self, owner: Name, rtype: u16, data: Box<[u8]>) -> ZoneRecord {
-        ZoneRecord { owner, rtype, ttl: self.ttl, data }
+    fn record(&self, owner: Name, rtype: u16, data: Box<[u8]>) -> TransferRecord {
+        TransferRecord { owner, rtype, ttl: self.ttl, data }
     }
 }
 

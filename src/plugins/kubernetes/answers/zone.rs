@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::name::Schema;
-use crate::chain::transfer::ZoneRecord;
+use crate::chain::transfer::TransferRecord;
 use crate::plugins::kubernetes::known::index::Index;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner, Tail};
@@ -77,9 +77,9 @@ impl Zone {
 
     /// Returns the SOA of a version as a record of a transfer.
     #[must_use]
-    pub fn soa_record(&self, serial: u32) -> ZoneRecord {
+    pub fn soa_record(&self, serial: u32) -> TransferRecord {
         let soa = soa(self.name.len(), self.ttl, serial);
-        ZoneRecord { owner: self.name, rtype: rtype::SOA, ttl: soa.ttl, data: soa.data(&self.name).into() }
+        TransferRecord { owner: self.name, rtype: rtype::SOA, ttl: soa.ttl, data: soa.data(&self.name).into() }
     }
 
     fn denial(&self, index: &Index, pick: impl Fn(&Denials) -> &Arc<Answer>) -> Arc<Answer> {

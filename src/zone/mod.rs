@@ -1,0 +1,31 @@
+//! Zone data: read from a file, held, and looked up. Knows no plugin and no Corefile.
+//!
+//! ```text
+//! lines -> read -> Builder -> Zone -> find -> answer
+//!            ^ scan, rare, generate     ^ LiveZone holds the current one
+//! ```
+//!
+//! - `lines`: the logical lines of a zone file
+//! - [`read`]: a zone file as records, with its directives and includes
+//! - `generate`: `$GENERATE`
+//! - `scan`, `rare`: the data of one record; the crate `domain` reads most types
+//! - [`data`]: a zone in memory, and how records become one
+//! - `order`: the canonical order of names
+//! - `find`: which node decides about a name (RFC 1034 section 4.3.2)
+//! - [`answer`]: answers, made once and kept
+//! - `compose`: writes the records of an answer
+//! - [`live`]: a zone that is replaced as a whole when its file changes
+
+pub mod answer;
+mod compose;
+pub mod data;
+mod find;
+mod generate;
+mod lines;
+pub mod live;
+mod order;
+mod rare;
+pub mod read;
+mod scan;
+#[cfg(test)]
+mod tests;
