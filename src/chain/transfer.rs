@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 use crate::wire::name::Name;
-use crate::zone::data::{ZoneRecord, others};
+use crate::zone::data::ZoneRecord;
 use crate::zone::live::LiveZone;
+use crate::zone::outgoing::others;
 
 //----------- What a plugin offers -------------------------------------------
 

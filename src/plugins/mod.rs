@@ -28,6 +28,7 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod secondary;
 pub mod template;
 pub mod tls;
 pub mod transfer;
@@ -68,6 +69,7 @@ pub const ALL: &[Registration] = &[
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
     file::PLUGIN,         // above forward: a zone of ours has no other answers
+    secondary::PLUGIN,    // below file, as in CoreDNS: a zone of both is the file's
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked

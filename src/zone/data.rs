@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -185,28 +185,6 @@ impl RrSet {
     }
 }
 
-/// Returns all records but the SOA in canonical order, each as `make` takes it. It holds the zone,
-/// for a use that lasts longer than the zone is current.
-pub fn others<T>(zone: Arc<Zone>, make: impl Fn(ZoneRecord<'_>) -> T + Copy) -> impl Iterator<Item = T> {
-    let nodes = 0..zone.nodes.len();
-    nodes.flat_map(move |at| {
-        let zone = zone.clone();
-        let sets = 0..zone.nodes[at].sets.len();
-        let not_soa = sets.filter({
-            let zone = zone.clone();
-            move |&set| zone.nodes[at].sets[set].rtype != rtype::SOA
-        });
-        not_soa.flat_map(move |set| {
-            let zone = zone.clone();
-            (0..zone.nodes[at].sets[set].records.len()).map(move |record| {
-                let (node, set) = (&zone.nodes[at], &zone.nodes[at].sets[set]);
-                let Datum { ttl, data } = &set.records[record];
-                make(ZoneRecord { owner: &node.name, rtype: set.rtype, ttl: *ttl, data })
-            })
-        })
-    })
-}
-
 //----------- Builder --------------------------------------------------------
 
 /// Takes the records of a zone one by one.
@@ -268,6 +246,21 @@ impl Builder {
         }
         self.records += 1;
         Ok(Added::Taken)
+    }
+
+    /// Takes a record out. Returns whether it was there; its TTL does not matter.
+    pub(super) fn remove(&mut self, owner: &Name, rtype: u16, data: &[u8]) -> bool {
+        let Some(sets) = self.names.get_mut(owner.lowered().wire()) else { return false };
+        let Some((_, records)) = sets.iter_mut().find(|(known, _)| *known == rtype) else { return false };
+        let before = records.len();
+        records.retain(|datum| *datum.data != *data);
+        let is_taken = records.len() < before;
+        self.records -= before - records.len();
+        sets.retain(|(_, records)| !records.is_empty());
+        if sets.is_empty() {
+            self.names.remove(owner.lowered().wire());
+        }
+        is_taken
     }
 
     /// Counts this many records as taken.

@@ -15,15 +15,18 @@
 //! - [`answer`]: answers, made once and kept
 //! - `compose`: writes the records of an answer
 //! - [`live`]: a zone that is replaced as a whole when its file changes
+//! - [`incoming`], [`outgoing`]: transfers, from a primary and to a secondary
 
 pub mod answer;
 mod compose;
 pub mod data;
 mod find;
 mod generate;
+pub mod incoming;
 mod lines;
 pub mod live;
 mod order;
+pub mod outgoing;
 mod rare;
 pub mod read;
 mod scan;

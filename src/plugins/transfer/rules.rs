@@ -106,22 +106,14 @@ pub(super) static OPTIONS: OptionsOf<Rule> = OptionsOf {
     unknown: |word| format!("Error during parsing: unknown property {}", value::quote(word.as_str())),
 };
 
-/// Reads an IP address, perhaps with a port. The port is 0 if nothing can be sent to the written
-/// one.
+/// Reads an IP address, perhaps with a port. The port is 0 if nothing can be sent there.
 fn address(cursor: &Cursor<'_>, word: &Word) -> Result<SocketAddr> {
-    let text = word.as_str();
-    let (host, port) = value::host_port(text).unwrap_or((text, ""));
-    let number = if port.is_empty() { Ok(53) } else { value::unsigned(port, 16) };
-    let Some(address) = Address::read(host, number.clone().unwrap_or(0), Scheme::Dns) else {
-        let complaint = cursor.complain(word, format!("must specify an IP address: `{host}'"));
-        return Err(complaint.hint("write an IP address, ADDRESS:PORT, or * for everyone").into());
-    };
-    if !number.is_ok_and(|number| number > 0) {
-        let port = value::quote(port);
-        cursor.warn(
-            word,
-            format!("nothing can be sent to port {port}: {host} may copy the zones, and is not told of changes"),
-        );
+    let refused =
+        |wrong: String| cursor.complain(word, wrong).hint("write an IP address, ADDRESS:PORT, or * for everyone");
+    let (host, port) = value::ip_port(word.as_str(), 53).map_err(refused)?;
+    if port == 0 {
+        cursor.warn(word, format!("there is no such port: {host} may copy the zones, and is not told of changes"));
     }
-    Ok(address.socket)
+    let address = Address::read(host, port.into(), Scheme::Dns);
+    Ok(address.ok_or_else(|| refused(format!("must specify an IP address: `{host}'")))?.socket)
 }
