@@ -201,8 +201,7 @@ impl Transferable for Kubernetes {
         let Some(zone) = self.zones.iter().find(|known| known.name == *zone && !known.schema.reverse) else {
             return Offer::None;
         };
-        let Self { index, options, primary, local, .. } = self;
-        transfer::version(&View { index, options, zone, primary, local, asked: zone.name.wire() })
+        transfer::version(&self.index, &self.options, zone, &self.local)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::wire::types::rtype;
 const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);
 
 /// A name of this server below the zone, and an address of it.
-type Server = (Vec<u8>, IpAddr);
+pub(super) type Server = (Vec<u8>, IpAddr);
 
 /// The addresses under which the cluster reaches this server: those of the services whose endpoints
 /// have one of `local`, or `local` itself where no service has.

@@ -2,15 +2,20 @@
 //! without the names of Pods, without PTR.
 
 use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::apex;
-use super::view::View;
+use super::options::Options;
+use super::zone::Zone;
 use crate::chain::transfer::{Offer, Records, TransferRecord, Version};
-use crate::plugins::kubernetes::known::index::Entry;
+use crate::plugins::kubernetes::known::endpoints::EndpointRef;
+use crate::plugins::kubernetes::known::index::{Entry, Index};
 use crate::plugins::kubernetes::known::label::LabelRoom;
-use crate::plugins::kubernetes::known::model::{Port, Service, Slice, Target};
+use crate::plugins::kubernetes::known::model::{Port, Slice, Target};
 use crate::wire::name::{MAX_LABEL, Name, labels};
 use crate::wire::types::rtype;
 
@@ -18,36 +23,32 @@ use crate::wire::types::rtype;
 /// both families, whose answers say 50 (suite `axfr-weights`).
 const WEIGHT: u16 = 100;
 
-/// Returns the current version of the view's zone.
+/// Returns the current version of a zone. `local` are addresses of this machine that others can
+/// reach.
 #[must_use]
-pub(crate) fn version(view: &View<'_>) -> Offer {
-    if !view.index.is_synced() {
+pub(crate) fn version(index: &Arc<Index>, options: &Options, zone: &Zone, local: &[IpAddr]) -> Offer {
+    if !index.is_synced() {
         return Offer::NotReady;
     }
-    let (zone, index) = (view.zone, view.index);
-    let table = if zone.schema.multicluster { &index.imports } else { &index.services };
-    let exposed = |entry: &Arc<Entry>| {
-        let namespace = labels(&entry.key).nth(1).unwrap_or_default();
-        entry.service.is_some() && view.exposes(namespace) && !view.hides(entry)
-    };
-    let mut entries: Vec<Arc<Entry>> = table.all().filter(exposed).collect();
-    let writer = Writer { zone: zone.name, ttl: view.options.ttl };
-    let (serial, apex) = (index.serial(), writer.apex(view));
+    let writer = Writer { zone: zone.name, ttl: options.ttl };
+    let (serial, apex) = (index.serial(), writer.apex(apex::servers(index, local)));
+    let (index, options, schema) = (index.clone(), options.clone(), zone.schema);
+    // Data that have come since the serial was read have a newer one: the secondary asks again.
     let records = move || -> Records {
+        let table = if schema.multicluster { &index.imports } else { &index.services };
+        let mut entries: Vec<_> = table.all().filter(|entry| is_served(entry, &index, &options)).collect();
         entries.sort_unstable_by(|one, other| labels(&one.key).cmp(labels(&other.key)));
         Box::new(apex.into_iter().chain(entries.into_iter().flat_map(move |entry| writer.service(entry))))
     };
     Offer::Version(Version { serial, soa: zone.soa_record(serial), records: Box::new(records) })
 }
 
-impl View<'_> {
-    /// Returns whether the options hide a service from answers too.
-    fn hides(&self, entry: &Entry) -> bool {
-        let has_addresses = |service: &Service| matches!(service.target, Target::Addresses(_));
-        self.options.ignore_empty_service
-            && entry.service.as_deref().is_some_and(has_addresses)
-            && !entry.has_endpoints()
-    }
+/// Whether questions for a service have answers too.
+fn is_served(entry: &Entry, index: &Index, options: &Options) -> bool {
+    let Some(service) = entry.service.as_deref() else { return false };
+    let namespace = labels(&entry.key).nth(1).unwrap_or_default();
+    let is_empty = matches!(service.target, Target::Addresses(_)) && !entry.has_endpoints();
+    options.exposes(namespace) && index.has_namespace(namespace) && !(options.ignore_empty_service && is_empty)
 }
 
 /// Makes the records of a zone.
@@ -59,8 +60,7 @@ struct Writer {
 
 impl Writer {
     /// The name servers, and their addresses.
-    fn apex(&self, view: &View<'_>) -> Vec<TransferRecord> {
-        let mut servers = apex::servers(view.index, view.local);
+    fn apex(&self, mut servers: Vec<apex::Server>) -> Vec<TransferRecord> {
         let addresses: Vec<_> =
             servers.iter().filter_map(|(name, address)| Some(self.address(self.name(&[name])?, *address))).collect();
         servers.dedup_by(|one, other| one.0 == other.0);
@@ -89,40 +89,12 @@ impl Writer {
                 Box::new(records.into_iter())
             }
             Target::Endpoints => {
-                let (mut seen, mut slices) = (HashSet::new(), entry.slices.to_vec());
+                let mut slices = entry.slices.to_vec();
                 slices.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-                let records = move |slice: Arc<Slice>| self.slice(&entry, owner, &slice, &mut seen);
-                Box::new(slices.into_iter().flat_map(records))
+                let (seen, hasher, at) = (HashSet::new(), RandomState::default(), (0, 0));
+                Box::new(ServiceEndpoints { writer: self, entry, owner, slices, at, seen, hasher }.flatten())
             }
         }
-    }
-
-    /// The endpoints of one slice: each an address of the service and of its own name, and its named
-    /// ports. An address in two slices is there once.
-    fn slice(
-        &self,
-        entry: &Entry,
-        owner: Name,
-        slice: &Slice,
-        seen: &mut HashSet<(Name, IpAddr)>,
-    ) -> Vec<TransferRecord> {
-        let weight = (100 / slice.endpoints.ips().count().max(1)).max(1) as u16;
-        let owners: Vec<_> =
-            slice.ports.iter().filter_map(|port| Some((port, self.port_owner(entry, port)?))).collect();
-        let mut records = Vec::new();
-        for endpoint in slice.endpoints.iter() {
-            let (Some(address), mut room) = (endpoint.ip(), LabelRoom::default()) else { continue };
-            let cluster = &slice.cluster[..slice.cluster.floor_char_boundary(MAX_LABEL)];
-            let fronts = [endpoint.label(&mut room), cluster].map(|text| label(text.as_bytes()));
-            let Some(name) = self.name(&[&fronts[0], &fronts[1], &entry.key, b"\x03svc"]) else { continue };
-            for at in [owner, name] {
-                if seen.insert((at, address)) {
-                    records.push(self.address(at, address));
-                }
-            }
-            records.extend(owners.iter().filter_map(|(port, at)| self.srv(*at, name, weight, port)));
-        }
-        records
     }
 
     /// The name of a port below its service; `None` if the port has no name.
@@ -151,6 +123,59 @@ impl Writer {
 
     fn record(&self, owner: Name, rtype: u16, data: Box<[u8]>) -> TransferRecord {
         TransferRecord { owner, rtype, ttl: self.ttl, data }
+    }
+}
+
+/// The endpoints of a headless service, in the order of their slices: the records of one at a time,
+/// since a slice may have a thousand.
+struct ServiceEndpoints {
+    writer: Writer,
+    entry: Arc<Entry>,
+    /// The name of the service.
+    owner: Name,
+    slices: Vec<Arc<Slice>>,
+    /// The next slice, and the next endpoint in it.
+    at: (usize, usize),
+    /// Addresses that are in the zone, with their label, hashed (0 for the service itself). Only
+    /// kept if there are several slices, which may have the same address.
+    seen: HashSet<(IpAddr, u64)>,
+    hasher: RandomState,
+}
+
+impl Iterator for ServiceEndpoints {
+    type Item = Vec<TransferRecord>;
+
+    fn next(&mut self) -> Option<Vec<TransferRecord>> {
+        loop {
+            let slice = self.slices.get(self.at.0)?.clone();
+            if let Some(endpoint) = slice.endpoints.iter().nth(self.at.1) {
+                self.at.1 += 1;
+                return Some(self.endpoint(&slice, endpoint));
+            }
+            self.at = (self.at.0 + 1, 0);
+        }
+    }
+}
+
+impl ServiceEndpoints {
+    /// An endpoint: an address of the service and of its own name, and the named ports of its slice.
+    fn endpoint(&mut self, slice: &Slice, endpoint: EndpointRef<'_>) -> Vec<TransferRecord> {
+        let (Some(address), mut room) = (endpoint.ip(), LabelRoom::default()) else { return Vec::new() };
+        let (writer, entry) = (self.writer, self.entry.clone());
+        let cluster = &slice.cluster[..slice.cluster.floor_char_boundary(MAX_LABEL)];
+        let fronts = [endpoint.label(&mut room), cluster].map(|text| label(text.as_bytes())).concat();
+        let Some(name) = writer.name(&[&fronts, &entry.key, b"\x03svc"]) else { return Vec::new() };
+        let mut records = Vec::new();
+        for (at, id) in [(self.owner, 0), (name, self.hasher.hash_one(&fronts))] {
+            if self.slices.len() == 1 || self.seen.insert((address, id)) {
+                records.push(writer.address(at, address));
+            }
+        }
+        let weight = (100 / slice.endpoints.len().max(1)).max(1) as u16;
+        for port in slice.ports.iter() {
+            records.extend(writer.port_owner(&entry, port).and_then(|at| writer.srv(at, name, weight, port)));
+        }
+        records
     }
 }
 
