@@ -7,11 +7,19 @@ mod kit;
 #[path = "support/protobuf.rs"]
 mod protobuf;
 
+use std::path::Path;
+
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::{A, CNAME, MX, NS, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use signpost::wire::answer::Section;
+use signpost::wire::encode::{Encoder, Owner};
+use signpost::wire::name::Name as WireName;
+use signpost::wire::question::Question;
+use signpost::wire::types::rtype;
+use signpost::zone::read::read;
 
 /// Returns an upstream's message with names of all kinds, compressed by hickory, as a start for
 /// mutations.
@@ -60,6 +68,72 @@ const OBJECTS: &[(&str, &str)] = &[
         "podIPs":[{"ip":"10.244.1.3"},{"ip":"fd00:10:244:1::3"}]}}"#,
     ),
 ];
+
+/// Words of zone files.
+const ZONE_WORDS: &[&str] = &[
+    " ",
+    "\n",
+    "\n",
+    "(",
+    ")",
+    "\"",
+    ";",
+    "\\",
+    "\\#",
+    "\\# 4 0a000001",
+    "@",
+    "*",
+    ".",
+    "a",
+    "b.a",
+    "*.a",
+    "60 ",
+    "1h ",
+    "IN ",
+    "CH ",
+    " A 10.0.0.1\n",
+    " AAAA ::1\n",
+    " CNAME a\n",
+    " CNAME b.a\n",
+    " DNAME b\n",
+    " NS a.b\n",
+    " MX 5 a\n",
+    " TXT \"x\"\n",
+    " SRV 1 2 3 a\n",
+    " SVCB 1 a alpn=h2\n",
+    " TYPE9 ",
+    " NSEC a A RRSIG\n",
+    " LOC ",
+    " URI 1 2 \"x\"\n",
+    "$TTL 5\n",
+    "$ORIGIN b\n",
+    "$GENERATE 1-3 a$ A 10.0.0.$\n",
+    "$GENERATE ",
+    "\u{e9}",
+    "\\300",
+    "\\010",
+];
+
+/// A zone file, as a start for mutations.
+const ZONE: &str = "$TTL 300\n@ NS ns\nns A 10.0.0.1\n\tAAAA fd00::1\nwww CNAME web\nweb 60 IN A 10.0.0.2\n*.w TXT \"a b\" c\nsub NS \
+                    ns.sub\nns.sub A 10.0.0.3\nold DNAME new\nx.new MX 10 ns\n_s._tcp SRV 1 2 3 web\n$GENERATE 1-3/2 h${1,2} A 10.0.1.$\nh \
+                    HTTPS 1 . alpn=\"h2,h3\" port=8443\nc CAA 0 issue \"ca.test\"\nd NAPTR 1 2 \"u\" \"s\" \"!x!y!\" .\nu TYPE999 \\# 2 \
+                    abcd\nk SSHFP 1 1 00112233445566778899aabbccddeeff00112233\ns RRSIG A 8 2 300 20300101000000 20200101000000 1 @ \
+                    AAAA\ns NSEC t A RRSIG\nt ( A\n 10.0.0.4 ) ; end\n";
+
+/// The same zone as a primary sends it, in one message.
+fn transfer() -> Vec<u8> {
+    let origin = WireName::from_text("a.test").expect("a name");
+    let text = format!("@ 60 SOA ns host 1 2 3 4 5\n{ZONE}");
+    let zone = read(Path::new("db"), text.as_bytes(), &origin, None).ok().flatten().expect("a zone").zone;
+    let answer = Encoder::build(origin.len(), |e| {
+        for record in zone.records().chain([zone.soa_record()]) {
+            let owner = WireName::from_wire(record.owner).expect("a name");
+            e.record(Section::Answer, Owner::name(&owner), record.rtype, record.ttl, |e| e.put(record.data));
+        }
+    });
+    answer.message(&Question::new(origin, rtype::AXFR))
+}
 
 /// Generates one of them in JSON or in protobuf.
 fn object() -> impl Strategy<Value = Vec<u8>> {
@@ -140,6 +214,22 @@ proptest! {
         ],
     ) {
         checks::check_hosts(&data);
+    }
+
+    #[test]
+    fn any_text_is_read_as_a_zone_file(
+        data in prop_oneof![
+            vec(any::<u8>(), 0..200),
+            vec(prop::sample::select(ZONE_WORDS), 0..60).prop_map(|words| words.concat().into_bytes()),
+            mutated(ZONE.as_bytes().to_vec()),
+        ],
+    ) {
+        checks::check_zone(&data);
+    }
+
+    #[test]
+    fn any_transfer_is_a_zone_or_refused(data in mutated(transfer())) {
+        checks::check_transfer(&data);
     }
 
     #[test]

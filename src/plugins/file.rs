@@ -70,6 +70,7 @@ use crate::error::Result;
 use crate::wire::name::Name;
 use crate::wire::types::class;
 use crate::zone::live::{LiveZone, Newer, Unread, follow};
+use crate::zone::table::ZoneTable;
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration =
@@ -135,19 +136,19 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
 
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let mut options = Options { reload: RELOAD, newer: Newer::BySerial, fallthrough: Fallthrough::default() };
-    let (mut cursor, mut zones, mut missing) = (s.cursor(), Vec::<Arc<LiveZone>>::new(), None);
+    let (mut cursor, mut zones, mut missing) = (s.cursor(), ZoneTable::default(), None);
     while cursor.next_occurrence() {
         let word = cursor.expect_arg()?;
         let words = cursor.args();
         let origins = Zones::read(&cursor, &words, s.keys);
-        let path = s.path(word.as_str());
+        // Without a name it is the folder, which is refused.
+        let path = s.path(if word.as_str().is_empty() { "." } else { word.as_str() });
         let mut read = Vec::new();
         for origin in origins.iter() {
             let zone = Arc::new(LiveZone::empty(origin, &path));
             missing = open(&cursor, word, &path, &zone)?.or(missing);
             // A later directive replaces the zone of an earlier one.
-            zones.retain(|known| known.origin() != origin);
-            zones.push(zone.clone());
+            zones.insert(zone.clone());
             read.push(zone);
         }
         OPTIONS.read(&mut cursor, &mut options, s)?;
@@ -161,8 +162,8 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         cursor.warn(word, format!("Failed to open {}: trying again in {:?}", quote(&why), options.reload));
     }
     // Secondaries are told at the start too: they may have missed a change.
-    let (loaded, changes) = (zones.clone(), s.zone_changes());
-    s.task("file start", move || async move { loaded.iter().for_each(|zone| changes.add(zone.origin())) });
+    let (loaded, changes) = (zones.iter().map(|zone| *zone.origin()).collect::<Vec<_>>(), s.zone_changes());
+    s.task("file start", move || async move { loaded.iter().for_each(|zone| changes.add(zone)) });
     let plugin = Arc::new(File { zones, fallthrough: options.fallthrough });
     s.chain_shared(plugin.clone());
     s.offer_transfer(plugin);
@@ -188,21 +189,19 @@ fn open<'w>(cursor: &Cursor<'_>, word: &'w Word, path: &Path, zone: &LiveZone) -
 
 /// The zones of one server block.
 struct File {
-    zones: Vec<Arc<LiveZone>>,
+    zones: ZoneTable,
     fallthrough: Fallthrough,
 }
 
 impl Transferable for File {
     fn version(&self, zone: &Name) -> Offer {
-        Offer::of(self.zones.iter().find(|known| known.origin() == zone).map(|known| &**known))
+        Offer::of(self.zones.get(zone).map(|zone| &**zone))
     }
 }
 
 impl Plugin for File {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let name = &query.question.name;
-        let holding = self.zones.iter().filter(|zone| name.is_under(zone.origin()));
-        match holding.max_by_key(|zone| zone.origin().len()) {
+        match self.zones.holding(&query.question.name) {
             Some(zone) if query.question.qclass == class::IN => authority::answer(zone, &self.fallthrough, query, here),
             _ => Step::Next,
         }

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod any;
+pub mod auto;
 pub mod autopath;
 pub mod bind;
 pub mod bufsize;
@@ -69,7 +70,8 @@ pub const ALL: &[Registration] = &[
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
     file::PLUGIN,         // above forward: a zone of ours has no other answers
-    secondary::PLUGIN,    // below file, as in CoreDNS: a zone of both is the file's
+    auto::PLUGIN,         // below file, whose zones are named one by one
+    secondary::PLUGIN,    // below file and auto: a zone of both is the file's
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
     whoami::PLUGIN, // answers everything, so nothing below it is ever asked

@@ -103,6 +103,8 @@ impl Zone {
                     rtype::AAAA => (&alias.aliased[2 + signed], &*node.name),
                     _ => return None,
                 },
+                // As a delegation, the servers of the literal `*` have another answer.
+                (None, Some(set)) if node.is_wildcard() && set.rtype == rtype::NS => return None,
                 // What a wildcard has is good for all names below its parent.
                 (None, Some(set)) if node.is_wildcard() => (&set.ready[signed], parent(&node.name)),
                 (None, Some(set)) => (&set.ready[signed], &*node.name),

@@ -187,7 +187,7 @@ impl<'a> Composer<'a, '_> {
                 continue;
             }
             done.push(lowered);
-            let Some(node) = self.zone.node(lowered.wire()) else { continue };
+            let Some(node) = self.zone.node_or_wildcard(&lowered) else { continue };
             for rtype in [rtype::A, rtype::AAAA] {
                 if let Some(addresses) = node.set(rtype) {
                     self.set(Section::Additional, Whose::Other(&target), node, addresses);

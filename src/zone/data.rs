@@ -148,6 +148,13 @@ impl Zone {
         std::iter::once(self.soa_record()).chain(others)
     }
 
+    /// Returns the names below a DNAME, which may not be there (RFC 6672 section 2.4) and are never
+    /// found.
+    pub fn hidden(&self) -> impl Iterator<Item = Name> {
+        let hidden = self.nodes.iter().filter(|node| matches!(node.at, Cover::Dname(_)) && !node.sets.is_empty());
+        hidden.filter_map(|node| Name::from_wire(&node.name))
+    }
+
     /// Returns the RRset of a type at the zone's own name.
     pub(super) fn apex(&self, rtype: u16) -> Option<&RrSet> {
         self.nodes[0].set(rtype)
@@ -354,8 +361,8 @@ impl Zone {
             let above = if at == 0 { None } else { self.index_of(parent(name)) };
             let cover = above.map_or(Cover::None, |above| self.nodes[above as usize].below);
             let node = &self.nodes[at];
-            let is_cut = at > 0 && !node.is_wildcard() && node.set(rtype::NS).is_some();
-            let (own, index) = (node.set(rtype::DNAME).is_some() && !node.is_wildcard(), at as u32);
+            let is_cut = at > 0 && node.set(rtype::NS).is_some();
+            let (own, index) = (node.set(rtype::DNAME).is_some(), at as u32);
             let is_wildcard = node.is_wildcard();
             let node = &mut self.nodes[at];
             (node.at, node.below) = match cover {

@@ -80,20 +80,32 @@ impl Zone {
                 Cover::None => Found::Node { node, wildcard: false },
             };
         }
-        let mut above = parent(name);
-        let encloser = loop {
-            match self.node(above) {
-                Some(node) => break node,
-                None if above.len() <= self.origin.len() => break &self.nodes[0],
-                None => above = parent(above),
-            }
-        };
+        let encloser = self.encloser(name);
         match (encloser.below, encloser.wildcard) {
             (Cover::Cut(cut), _) => Found::Cut(node_at(cut)),
             (Cover::Dname(dname), _) => Found::Dname(node_at(dname)),
             (Cover::None, Some(wildcard)) => Found::Node { node: node_at(wildcard), wildcard: true },
             (Cover::None, None) => Found::Nothing { encloser },
         }
+    }
+
+    /// Returns the closest encloser of a name that does not exist (RFC 4592 section 3.3.1).
+    fn encloser(&self, name: &[u8]) -> &Node {
+        let mut above = parent(name);
+        while above.len() > self.origin.len() {
+            match self.node(above) {
+                Some(node) => return node,
+                None => above = parent(above),
+            }
+        }
+        &self.nodes[0]
+    }
+
+    /// Returns the node with the records of a name, as additional records need it: its own or a
+    /// wildcard's, even below a cut.
+    pub(super) fn node_or_wildcard(&self, name: &Name) -> Option<&Node> {
+        let wildcard = || self.encloser(name.wire()).wildcard.map(|at| &self.nodes[at as usize]);
+        self.node(name.wire()).or_else(|| if name.is_under(&self.origin) { wildcard() } else { None })
     }
 
     /// Follows the aliases of a name, of which the zone has `found`.

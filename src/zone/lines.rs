@@ -197,7 +197,7 @@ mod tests {
         let text =
             "@ SOA a b ( 1 ; serial\n 2\n) 3\n\n\t; nothing\n  A 1.2.3.4\r\nt TXT \"a;b (\n\" \\\" x\\;y \u{e9}\n";
         let wanted = [
-            (1, false, "@ SOA a b   1   2  3".to_owned()),
+            (1, false, "@ SOA a b   1   2   3".to_owned()),
             (6, true, "  A 1.2.3.4".to_owned()),
             (7, false, r#"t TXT "a;b (\010" \" x\;y \195\169"#.to_owned()),
         ];

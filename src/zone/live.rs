@@ -85,6 +85,10 @@ impl LiveZone {
     pub fn open(&self) -> Result<Vec<Mistake>, Unread> {
         let mut source = self.source();
         let version = Version::of(&source.path).map_err(Unread::Unopened)?;
+        if source.path.is_dir() {
+            let (file, what) = (source.path.clone(), "is a directory".to_owned());
+            return Err(Unread::Mistake(Mistake { file, line: 0, what }));
+        }
         let text = contents(&source.path).map_err(Unread::Unopened)?;
         let read = read(&source.path, &text, &self.origin, None).map_err(Unread::Mistake)?;
         let read = read.expect("no serial was known");

@@ -16,6 +16,7 @@
 //! - `compose`: writes the records of an answer
 //! - [`live`]: a zone that is replaced as a whole when its file changes
 //! - [`incoming`], [`outgoing`]: transfers, from a primary and to a secondary
+//! - [`table`]: zones by their names
 
 pub mod answer;
 mod compose;
@@ -30,5 +31,6 @@ pub mod outgoing;
 mod rare;
 pub mod read;
 mod scan;
+pub mod table;
 #[cfg(test)]
 mod tests;

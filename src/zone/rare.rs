@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(data("EUI48", "00-00-5e-00-53-2a"), Ok(vec![0, 0, 0x5E, 0, 0x53, 0x2A]));
         assert_eq!(data("L32", "10 10.1.2.3"), Ok(vec![0, 10, 10, 1, 2, 3]));
         assert_eq!(data("CERT", "PGP 0 5 aGkh"), Ok(b"\0\x03\0\0\x05hi!".to_vec()));
-        assert_eq!(data("TXT", r#"a "b c" \065\"" "" "#), Ok(b"\x01a\x03b c\x02A\"\0".to_vec()));
+        assert_eq!(data("TXT", r#"a "b c" \065\" """#), Ok(b"\x01a\x03b c\x02A\"\0".to_vec()));
     }
 
     #[test]

@@ -74,7 +74,10 @@ pub fn read(file: &Path, text: &[u8], origin: &Name, known: Option<u32>) -> Resu
         reader.doubt(file, 0, format!("{mixed} has a CNAME and other data: the CNAME counts"));
     }
     let whole = |what| Mistake { file: file.to_owned(), line: 0, what };
-    let zone = reader.builder.finish().map_err(whole)?;
+    let zone = std::mem::replace(&mut reader.builder, Builder::new(origin)).finish().map_err(whole)?;
+    for hidden in zone.hidden() {
+        reader.doubt(file, 0, format!("{hidden} is below a DNAME: never found"));
+    }
     Ok(Some(ReadZone { zone, doubts: reader.doubts }))
 }
 
@@ -287,3 +290,7 @@ pub fn contents(path: &Path) -> Result<Vec<u8>, String> {
     }
     fs::read(path).map_err(|error| words(&error))
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn names_in_data_are_lower_case_where_coredns_has_them_so() {
         assert_eq!(scan("MX", "10 Mail.A."), Ok(b"\0\x0a\x04mail\x01a\0".to_vec()));
-        assert_eq!(scan("SRV", "1 2 3 Web.A."), Ok(b"\0\x01\0\x02\0\x03\x03Web\x01a\0".to_vec()));
+        assert_eq!(scan("SRV", "1 2 3 Web.A."), Ok(b"\0\x01\0\x02\0\x03\x03Web\x01A\0".to_vec()));
         assert_eq!(scan("HTTPS", "1 A.B. alpn=h2"), Ok(b"\0\x01\x01a\x01b\0\0\x01\0\x03\x02h2".to_vec()));
     }
 }

@@ -11,8 +11,12 @@ use signpost::plugins::ALL;
 const WARNED: &[(&str, &str)] = &[
     ("acl bad..zone good {\nblock\n}", "bad..zone"),
     ("autopath bad..zone /dev/null", "bad..zone"),
+    ("auto bad..zone {\ndirectory /none/such\n}", "bad..zone /none/such"),
+    ("auto", "auto"),
     ("cache bad..zone", "bad..zone"),
     ("cache {\ndisable success good bad..zone\n}", "bad..zone"),
+    ("file /none/such bad..zone", "bad..zone"),
+    ("file /none/such {\nfallthrough bad..zone\n}", "bad..zone /none/such"),
     ("forward . 192.0.2.53 {\nexcept a..b good c..d\n}", "a..b c..d"),
     ("hosts /dev/null bad..zone", "bad..zone"),
     ("hosts {\n10.0.0.1 a\nfallthrough bad..zone\n}", "bad..zone"),

@@ -20,7 +20,7 @@ const NAME: &str = "secondary";
 
 /// The part of a copy that outlives a reload.
 pub(super) struct Copied {
-    live: LiveZone,
+    pub(super) live: Arc<LiveZone>,
     times: Mutex<Schedule>,
     /// Notified when a primary has sent NOTIFY.
     pub(super) news: Notify,
@@ -38,7 +38,7 @@ pub(super) struct Copy {
 impl Copied {
     pub(super) fn new(zone: &Name) -> Self {
         let times = Mutex::new(Schedule::new(Instant::now()));
-        Self { live: LiveZone::empty(zone, Path::new("")), times, news: Notify::new() }
+        Self { live: Arc::new(LiveZone::empty(zone, Path::new(""))), times, news: Notify::new() }
     }
 
     /// Makes the copy too old.

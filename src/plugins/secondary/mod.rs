@@ -64,6 +64,7 @@ use crate::wire::encode::Encoder;
 use crate::wire::name::Name;
 use crate::wire::request::flag;
 use crate::wire::types::{class, rcode};
+use crate::zone::table::ZoneTable;
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration =
@@ -83,7 +84,7 @@ static NOTIFIES: Family = Family {
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let directive = setup::read(s)?;
     let metrics = &s.host.metrics;
-    let mut zones = Vec::new();
+    let (mut zones, mut copies) = (ZoneTable::default(), Vec::new());
     for (zone, primaries) in directive.zones {
         // A reload that changes neither keeps the copy and its times.
         let copied = s.host.shared.get_or_make(&format!("secondary {zone} {primaries:?}"), || Copied::new(&zone));
@@ -91,10 +92,11 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         let copy = Arc::new(Copy { copied, primaries, changes: s.zone_changes(), checks });
         let keeping = copy.clone();
         s.task("secondary", move || async move { keeping.keep().await });
-        zones.push(copy);
+        zones.insert(copy.copied.live.clone());
+        copies.push(copy);
     }
     let notifies = ["accepted", "refused"].map(|result| metrics.counter(&NOTIFIES, &[result]));
-    let plugin = Arc::new(Secondary { zones, fallthrough: directive.fallthrough, notifies });
+    let plugin = Arc::new(Secondary { zones, copies, fallthrough: directive.fallthrough, notifies });
     s.chain_shared(plugin.clone());
     s.offer_transfer(plugin);
     Ok(())
@@ -102,7 +104,8 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
 
 /// The zones of one server block.
 struct Secondary {
-    zones: Vec<Arc<Copy>>,
+    zones: ZoneTable,
+    copies: Vec<Arc<Copy>>,
     fallthrough: Fallthrough,
     /// Accepted and refused NOTIFY messages.
     notifies: [Counter; 2],
@@ -110,18 +113,14 @@ struct Secondary {
 
 impl Plugin for Secondary {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
-        let name = &query.question.name;
-        let holding = self.zones.iter().filter(|copy| name.is_under(copy.live().origin()));
-        match holding.max_by_key(|copy| copy.live().origin().len()) {
-            Some(copy) if query.question.qclass == class::IN => {
-                authority::answer(copy.live(), &self.fallthrough, query, here)
-            }
+        match self.zones.holding(&query.question.name) {
+            Some(zone) if query.question.qclass == class::IN => authority::answer(zone, &self.fallthrough, query, here),
             _ => Step::Next,
         }
     }
 
     fn notify(&self, query: &Query<'_>) -> Option<Reply> {
-        let copy = self.zones.iter().find(|copy| *copy.live().origin() == query.question.name)?;
+        let copy = self.copies.iter().find(|copy| *copy.live().origin() == query.question.name)?;
         let [accepted, refused] = &self.notifies;
         if !copy.is_from(query.client.peer.ip()) {
             refused.inc();
@@ -135,6 +134,6 @@ impl Plugin for Secondary {
 
 impl Transferable for Secondary {
     fn version(&self, zone: &Name) -> Offer {
-        Offer::of(self.zones.iter().find(|copy| copy.live().origin() == zone).map(|copy| copy.live()))
+        Offer::of(self.zones.get(zone).map(|zone| &**zone))
     }
 }
