@@ -2,10 +2,11 @@
 //!
 //! # One query, in order
 //!
-//! [`server`]`/udp` takes a datagram and what is live → [`chain`]`/serve` has [`wire`] read header, question and OPT
-//! in place → [`chain`]`/listener` finds the server block by its longest zone → the chain goes down, plugin by plugin, until one
-//! answers → the reply comes up through the same seats → [`wire`] writes it behind the question, cut to what the
-//! client takes → it is sent from the address that was asked.
+//! [`server`]`/udp` takes a datagram and what is live → [`chain`]`/serve` has [`wire`] read header,
+//! question and OPT in place → [`chain`]`/listener` finds the server block by its longest zone →
+//! the chain goes down, plugin by plugin, until one answers → the reply comes up through the same
+//! seats → [`wire`] writes it behind the question, cut to what the client takes → it is sent from
+//! the address that was asked.
 //!
 //! # Rooms
 //!

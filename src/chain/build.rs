@@ -11,7 +11,7 @@ use super::control::Control;
 use super::listener::{Listener, server_label};
 use super::query::SEATS;
 use super::secure::Secure;
-use super::setup::{BlockDraft, Common, Fact, Preparation, Registration, Setup, Start, Wish};
+use super::setup::{BlockDraft, Common, Fact, Looks, Preparation, Registration, Setup, Start, Wish};
 use super::site::{Chain, Site};
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
@@ -35,7 +35,7 @@ pub struct Configuration {
     /// How long to go on after the signal to stop.
     pub lameduck: Option<Wish<Duration>>,
     /// How often to look for a changed Corefile, and the jitter; `None` means never.
-    pub reload: Option<Wish<(Duration, Duration)>>,
+    pub reload: Option<Wish<Looks>>,
     /// Whether debug lines are printed.
     pub debug: bool,
     /// One line for each server, sorted, to be printed at start.
@@ -152,8 +152,9 @@ impl Configuration {
     /// # Errors
     /// The first preparation that failed.
     pub async fn prepare(&mut self, runtime: &Handle, first: bool) -> Result<()> {
+        self.control.set(runtime);
         let preparations = std::mem::take(&mut self.preparations);
-        let all = preparations.into_iter().map(|preparation| (preparation.make)(runtime.clone(), first));
+        let all = preparations.into_iter().map(|preparation| (preparation.make)(first));
         futures_util::future::try_join_all(all).await.map(|_| ())
     }
 

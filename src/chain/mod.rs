@@ -16,7 +16,7 @@
 //!   that names them
 //! - [`transfer`]: zones, from the plugins that have them to the one that transfers them
 //! - [`per_listener`]: what a plugin keeps once for each listener
-//! - [`control`]: the control runtime, as plugins reach it from queries
+//! - [`control`]: the control runtime, as plugins reach it
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
 //! - `between`, `offers`: what the plugins of a block offer to each other

@@ -9,8 +9,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use super::address::{self, SiteAddress};
 use super::control::Control;
 use super::doc::Listed;
@@ -93,7 +91,7 @@ pub(super) struct Common {
     pub(super) endpoints: Endpoints,
     pub(super) pages: BTreeMap<String, Complaint>,
     pub(super) lameduck: Option<Wish<Duration>>,
-    pub(super) reload: Option<Wish<(Duration, Duration)>>,
+    pub(super) reload: Option<Wish<Looks>>,
     pub(super) debug: bool,
     pub(super) facts: Vec<Fact>,
     pub(super) starts: Vec<Start>,
@@ -109,6 +107,15 @@ pub struct Wish<T> {
     pub plugin: &'static str,
     /// What the plugin asks for.
     pub what: T,
+}
+
+/// How often the Corefile is looked at for changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// The time from one look to the next.
+    pub interval: Duration,
+    /// How far looks are spread: each is up to half of it sooner or later.
+    pub jitter: Duration,
 }
 
 /// A value outside of the Corefile that a configuration was made from, and that may change.
@@ -138,7 +145,7 @@ pub(crate) struct Start {
 
 /// Work to be done before a reloaded configuration takes over.
 pub(crate) struct Preparation {
-    pub(crate) make: Box<dyn FnOnce(Handle, bool) -> Boxed<Result<()>> + Send>,
+    pub(crate) make: Box<dyn FnOnce(bool) -> Boxed<Result<()>> + Send>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -177,15 +184,13 @@ impl<'a> Setup<'a> {
     /// Runs before this configuration goes live. An error keeps the older one, or ends the first
     /// start.
     ///
-    /// `make` gets the runtime, and whether this is the first start: then it should start its work
-    /// without waiting for it, since waiting would keep the whole server from answering.
-    pub fn prepare<F>(&mut self, make: impl FnOnce(Handle, bool) -> F + Send + 'static)
+    /// `make` gets whether this is the first start: then it should start its work without waiting
+    /// for it, since waiting would keep the whole server from answering.
+    pub fn prepare<F>(&mut self, make: impl FnOnce(bool) -> F + Send + 'static)
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.common
-            .preparations
-            .push(Preparation { make: Box::new(move |runtime, first| Box::pin(make(runtime, first))) });
+        self.common.preparations.push(Preparation { make: Box::new(move |first| Box::pin(make(first))) });
     }
 
     /// Answers GET `path` at `address`, as [`Cursor::page_address`] reads it. A later plugin
@@ -220,7 +225,8 @@ impl<'a> Setup<'a> {
         PerListener::new(self.keys.len() * self.draft.bind.len().max(1))
     }
 
-    /// Returns the control runtime, for work that queries start without waiting for it.
+    /// Returns the control runtime, for work that preparations and queries start without waiting
+    /// for it.
     #[must_use]
     pub fn control(&self) -> Control {
         self.common.control.clone()
@@ -287,7 +293,7 @@ impl<'a> Setup<'a> {
     /// Looks for a changed Corefile at this interval and jitter; the first block that sets it
     /// counts.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
-        self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: (interval, jitter) });
+        self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: Looks { interval, jitter } });
     }
 
     /// Declares that the configuration was made from a value outside of the Corefile, which was

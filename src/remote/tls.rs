@@ -151,17 +151,17 @@ fn is_authority(error: &Error) -> bool {
     matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-//----------- Client ---------------------------------------------------------
+//----------- TlsClient ------------------------------------------------------
 
 /// Our side of TLS to one server.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct TlsClient {
     config: Arc<ClientConfig>,
     /// The name as it is written, if it can be one.
     name: Result<ServerName<'static>, String>,
 }
 
-impl Client {
+impl TlsClient {
     /// `name` is what the certificate has to show: a host name, or an address.
     pub(super) fn new(config: Arc<ClientConfig>, name: &str) -> Self {
         let parsed = ServerName::try_from(name.to_owned());

@@ -123,7 +123,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Where the data come from. Files that are not there are errors of their own, and reading goes on.
+    /// Where the data come from. Files that are not there are errors of their own, and reading goes
+    /// on.
     fn origin(&self, s: &Setup<'_>, cursor: &Cursor<'_>) -> Result<Origin> {
         let from_api = self.endpoint.is_some() || self.tls.is_some() || self.kubeconfig.is_some();
         if !self.manifests.is_empty() && from_api {

@@ -46,8 +46,10 @@ const LEFT: usize = 4096;
 /// One connection with its buffers.
 pub(super) struct Session {
     local: Rc<Local>,
-    /// The door it came through, and the listener that last served it.
-    door: (usize, Arc<Listener>),
+    /// The number of the door it came through.
+    door: usize,
+    /// The listener that last served it.
+    last: Arc<Listener>,
     client: Client,
     member: Member,
     input: Input,
@@ -102,11 +104,12 @@ enum End {
 }
 
 impl Session {
-    pub(super) fn new(local: Rc<Local>, door: (usize, Arc<Listener>), client: Client, member: Member) -> Self {
+    pub(super) fn new(local: Rc<Local>, door: usize, last: Arc<Listener>, client: Client, member: Member) -> Self {
         let (late, replies) = mpsc::unbounded_channel();
         Self {
             local,
             door,
+            last,
             client,
             member,
             input: Input::new(),
@@ -311,8 +314,8 @@ impl Session {
     /// Returns the listener that answers now.
     fn listener(&mut self) -> Arc<Listener> {
         let live = self.local.shared.live.load();
-        let (door, last) = &mut self.door;
-        match live.of_stream(*door, self.client.local, Some(last.transport)) {
+        let last = &mut self.last;
+        match live.of_stream(self.door, self.client.local, Some(last.transport)) {
             Some(listener) if Arc::ptr_eq(listener, last) => {}
             Some(listener) => last.clone_from(listener),
             // Its address or its protocol is no longer served: this question is the last one.

@@ -90,7 +90,7 @@ impl Worker {
         let member = Connections::join(&self.local, peer.ip(), -1);
         let listener = self.local.shared.live.load().listeners[0].clone().expect("served");
         let session =
-            Session::new(self.local.clone(), (0, listener), Client { peer, local: here, proto: Proto::Tcp }, member);
+            Session::new(self.local.clone(), 0, listener, Client { peer, local: here, proto: Proto::Tcp }, member);
         let local = self.local.clone();
         (client, spawn_local(async move { local.shifts.work(session.run(server)).await }))
     }
@@ -132,7 +132,7 @@ pub(super) async fn local<T>(test: impl Future<Output = T>) -> T {
 //----------- Clients that do not read ---------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_is_answered_up_to_a_bound_and_let_go() {
+async fn a_client_that_does_not_read_is_answered_up_to_a_bound_and_closed() {
     local(async {
         let worker = Worker::new();
         let ((mut client, session), start) = (worker.connect(1), Instant::now());
@@ -149,7 +149,7 @@ async fn who_does_not_read_is_answered_up_to_a_bound_and_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_has_all_answers_in_order_of_arrival() {
+async fn a_client_that_reads_gets_all_answers_in_order_of_arrival() {
     local(async {
         let worker = Worker::new();
         let (mut client, session) = worker.connect(1);
@@ -182,7 +182,7 @@ async fn who_reads_has_all_answers_in_order_of_arrival() {
 
 /// Reads octet by octet: some progress each time, but never enough.
 #[tokio::test(start_paused = true)]
-async fn who_reads_in_drips_does_not_live_for_ever() {
+async fn a_client_that_reads_in_drips_is_closed_in_the_end() {
     local(async {
         let worker = Worker::new();
         let ((mut client, session), start) = (worker.connect(1), Instant::now());
@@ -290,7 +290,7 @@ async fn late_replies_that_are_not_read_count_on() {
 //----------- Connections ----------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn of_too_many_the_idlest_of_the_address_with_most_goes() {
+async fn the_idlest_connection_of_the_busiest_address_is_closed_first() {
     local(async {
         let worker = Worker::with(|shared| shared.limits.connections = 8);
         let mut honest = Vec::new();

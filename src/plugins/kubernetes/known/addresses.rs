@@ -35,13 +35,13 @@ impl Holders {
         })
     }
 
-    /// These and one more.
+    /// Returns these holders and one more.
     #[must_use]
     pub fn with(&self, one: &Self) -> Self {
         Self(Arc::new(Held::Many(self.each().iter().chain([one]).cloned().collect())))
     }
 
-    /// These without one that has this name. Returns `None` if it was the last.
+    /// Returns these holders without one that has this name, or `None` if it was the only one.
     #[must_use]
     pub fn without(&self, name: &[u8]) -> Option<Self> {
         let each = self.each();
