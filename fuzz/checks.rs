@@ -180,8 +180,8 @@ pub(crate) fn check_hosts(data: &[u8]) {
     }
 }
 
-/// Zone files: whatever a zone has, every question gets a whole message; mistakes have a line of the
-/// file.
+/// Zone files: whatever a zone has, every question gets a whole message; mistakes have a line of
+/// the file.
 pub(crate) fn check_zone(data: &[u8]) {
     let origin = Name::from_text("a.test").expect("a name");
     // The fuzzer reads no files.

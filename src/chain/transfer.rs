@@ -26,7 +26,7 @@ pub enum Offer {
     /// It has the zone, but not its data: they are not read yet, or too old.
     NotReady,
     /// A version of the zone.
-    Version(Version),
+    Version(Box<Version>),
 }
 
 /// One version of a zone.
@@ -43,8 +43,8 @@ pub struct Version {
 /// Records of a zone, made one by one.
 pub type Records = Box<dyn Iterator<Item = TransferRecord> + Send>;
 
-/// A record of a zone on its way into a transfer, in class IN. It has its own data, since a transfer
-/// takes as long as its client reads.
+/// A record of a zone on its way into a transfer, in class IN. It has its own data, since a
+/// transfer takes as long as its client reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferRecord {
     /// Its owner.
@@ -63,11 +63,11 @@ impl Offer {
     pub fn of(zone: Option<&LiveZone>) -> Self {
         let Some(zone) = zone else { return Self::None };
         let Some(zone) = zone.current() else { return Self::NotReady };
-        Self::Version(Version {
+        Self::Version(Box::new(Version {
             serial: zone.soa().serial,
             soa: zone.soa_record().into(),
             records: Box::new(move || Box::new(others(zone, |record| record.into()))),
-        })
+        }))
     }
 }
 

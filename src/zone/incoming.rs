@@ -32,7 +32,7 @@ enum State {
     /// Nothing.
     Nothing,
     /// The SOA record. The next record says whether the zone or its changes follow.
-    Soa(MessageRecord),
+    Soa(Box<MessageRecord>),
     /// A part of the whole zone.
     Whole,
     /// Changes: the records of a version that go.
@@ -109,15 +109,15 @@ impl Incoming {
             (State::Nothing, None) => return Err("the first record is not the SOA record".to_owned()),
             (State::Nothing, Some(serial)) => {
                 self.serial = serial;
-                State::Soa(record)
+                State::Soa(Box::new(record))
             }
             (State::Soa(soa), None) => {
-                self.add(soa)?;
+                self.add(*soa)?;
                 self.add(record)?;
                 State::Whole
             }
             (State::Soa(soa), Some(serial)) if serial == self.serial => {
-                self.add(soa)?;
+                self.add(*soa)?;
                 State::Done
             }
             (State::Soa(_), Some(serial)) => {

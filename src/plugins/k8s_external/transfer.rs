@@ -23,7 +23,7 @@ pub(super) fn version(directive: &Arc<Directive>, externals: &Arc<dyn Externals>
     let (serial, making) = (externals.serial(), writer.making(zone));
     let soa = making.soa();
     let soa = TransferRecord { owner: *zone, rtype: rtype::SOA, ttl: soa.ttl, data: soa.data(zone).into() };
-    Offer::Version(Version { serial, soa, records: Box::new(move || writer.records()) })
+    Offer::Version(Box::new(Version { serial, soa, records: Box::new(move || writer.records()) }))
 }
 
 /// Makes the records of a zone.

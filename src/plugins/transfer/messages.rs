@@ -1,6 +1,6 @@
 //! A zone cut into messages, each made when the client has read most of those before it.
 
-use std::iter::{Chain, Once, Peekable, once};
+use std::iter::{Peekable, once};
 use std::sync::Arc;
 
 use crate::chain::transfer::{Records, TransferRecord};
@@ -17,7 +17,7 @@ const FILLED: usize = 16_000;
 /// section 2.2).
 pub(super) struct Messages<D> {
     zone: Name,
-    records: Peekable<Chain<Chain<Once<TransferRecord>, Records>, Once<TransferRecord>>>,
+    records: Peekable<Records>,
     count: usize,
     done: Option<D>,
 }
@@ -25,8 +25,8 @@ pub(super) struct Messages<D> {
 impl<D: FnOnce(usize)> Messages<D> {
     /// Returns the messages; `done` hears the number of records when the last one is made.
     pub(super) fn new(zone: Name, soa: TransferRecord, records: Records, done: D) -> Self {
-        let records = once(soa.clone()).chain(records).chain(once(soa)).peekable();
-        Self { zone, records, count: 0, done: Some(done) }
+        let records: Records = Box::new(once(soa.clone()).chain(records).chain(once(soa)));
+        Self { zone, records: records.peekable(), count: 0, done: Some(done) }
     }
 
     /// Returns whether the last message is made.

@@ -130,8 +130,8 @@ impl Plugin for Transfer {
             Offer::None => Step::Next,
             Offer::NotReady => self.fail("the zone is not loaded"),
             Offer::Version(version) => match known {
-                Some(known) if !is_older(known, version.serial) => self.current(query, version),
-                _ => self.begin(query, version),
+                Some(known) if !is_older(known, version.serial) => self.current(query, &version),
+                _ => self.begin(query, *version),
             },
         }
     }
@@ -149,7 +149,7 @@ impl Transfer {
     }
 
     /// The client has this version or a newer one: the SOA record says so (RFC 1995 section 2).
-    fn current(&self, query: &Query<'_>, version: Version) -> Step {
+    fn current(&self, query: &Query<'_>, version: &Version) -> Step {
         self.metrics.current.inc();
         let (zone, client, serial) = (query.question.name, query.client.peer.ip(), version.serial);
         log::info(

@@ -64,7 +64,7 @@ impl Notifier {
                     return log::debug(NAME, format_args!("Sent notifies for zone \"{zone}\" to {to}"));
                 }
                 Ok(Ok(code)) => {
-                    why = format!("rcode was {}", rcode_name(code).map_or_else(|| code.to_string(), str::to_owned))
+                    why = format!("rcode was {}", rcode_name(code).map_or_else(|| code.to_string(), str::to_owned));
                 }
                 Ok(Err(error)) => why = crate::error::words(&error),
                 Err(_) => why = "no answer".to_owned(),

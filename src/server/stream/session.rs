@@ -19,10 +19,10 @@ use tokio_rustls::server::TlsStream;
 use super::carrier::{Carrier, SEALED};
 use super::connections::{Member, wait_for_room};
 use super::input::{Input, message};
-use super::output::{Output, READ};
+use super::output::{Output, READ, Unfinished};
 use crate::chain::listener::Listener;
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
-use crate::chain::{Client, More, Pending, Query, Reply};
+use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
 use crate::wire::write::Writer;
@@ -64,14 +64,6 @@ pub(super) struct Session {
     unfinished: Option<Unfinished>,
     /// Reading is paused because the client does not read: counted once until everything is read.
     paused: Cell<bool>,
-}
-
-/// A reply with the messages that are still to be made and written.
-struct Unfinished {
-    query: Box<Query<'static>>,
-    /// What all its messages have, without their records.
-    reply: Reply,
-    more: More,
 }
 
 /// A waiting query that has finished. It is in flight, and holds its place, until its reply has
@@ -184,10 +176,7 @@ impl Session {
             self.take_late();
             self.answer_some();
             self.tell(S::KEEPS);
-            let is_quiet = self.member.in_flight.get() == 0
-                && self.output.is_done()
-                && self.unfinished.is_none()
-                && !self.input.has_message();
+            let is_quiet = self.member.in_flight.get() == 0 && !self.is_busy();
             match () {
                 () if self.member.is_given_up() => return End::Abort,
                 () if is_quiet && (self.half_closed || self.member.closing.get()) => return End::Done,
@@ -223,10 +212,9 @@ impl Session {
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> Event {
-        let has_room = !self.output.is_full();
-        let has_work = if self.unfinished.is_some() { has_room } else { self.input.has_message() && self.may_answer() };
-        let may_read =
-            !self.half_closed && !self.member.closing.get() && self.may_answer() && !self.input.has_message();
+        let (has_room, may_answer, has_message) = (self.has_room(), self.may_answer(), self.input.has_message());
+        let has_work = has_message && may_answer || self.unfinished.is_some() && !self.output.is_full();
+        let may_read = !self.half_closed && !self.member.closing.get() && may_answer && !has_message;
         let between = self.asked_before && self.input.is_empty();
         let end_of_input = may_read.then(|| self.member.active.get() + if between { IDLE } else { MESSAGE });
         let end_of_output = self.output.since().map(|since| since + READ);
@@ -246,7 +234,7 @@ impl Session {
             biased;
             () = self.member.wake.notified() => Event::Wake,
             written = write, if !self.output.is_done() => Event::Written(written),
-            Some(late) = self.replies.recv(), if has_room && self.unfinished.is_none() => Event::Late(late),
+            Some(late) = self.replies.recv(), if has_room => Event::Late(late),
             () = std::future::ready(()), if has_work => Event::Work,
             read = async { reader.take(missing).read_buf(self.input.buffer()).await }, if may_read => {
                 Event::Read(read.unwrap_or(0))
@@ -269,20 +257,26 @@ impl Session {
         if let Some(since) = self.output.since() {
             self.member.reading_since.set(since);
         }
-        self.member.busy.set(!is_done || self.unfinished.is_some() || self.input.has_message());
+        self.member.busy.set(self.is_busy());
         let sealed = if is_done { 0 } else { keeps };
         self.member.buffers(self.input.held() + self.output.capacity() + sealed);
     }
 
     //------- Messages -------------------------------------------------------
 
-    /// Returns whether one more message may be answered: the last reply is complete, and neither
-    /// replies nor waiting queries are too many.
+    /// Returns whether messages are unanswered, or replies unwritten.
+    fn is_busy(&self) -> bool {
+        !self.output.is_done() || self.unfinished.is_some() || self.input.has_message()
+    }
+
+    /// Returns whether another reply may be written: the last one is complete, and few are unread.
+    fn has_room(&self) -> bool {
+        self.unfinished.is_none() && !self.output.is_full()
+    }
+
+    /// Returns whether one more message may be answered.
     fn may_answer(&self) -> bool {
-        !self.output.is_full()
-            && self.unfinished.is_none()
-            && self.member.in_flight.get() < IN_FLIGHT
-            && !self.member.is_given_up()
+        self.has_room() && self.member.in_flight.get() < IN_FLIGHT && !self.member.is_given_up()
     }
 
     /// Answers messages until the slice is over, or replies or waiting queries are too many.
@@ -326,30 +320,26 @@ impl Session {
 
     /// Writes a reply. Of several messages it writes the first: the others follow as there is room.
     fn put_reply(&mut self, query: &Query<'_>, mut reply: Reply, now: Instant) {
-        if let Some(more) = reply.take_more() {
-            let query = Box::new(query.clone().into_owned());
-            let rest = Reply { answer: Arc::default(), ..reply.clone() };
-            self.unfinished = Some(Unfinished { query, reply: rest, more });
+        if let Some(others) = Unfinished::of(query, &mut reply) {
+            self.unfinished = Some(others);
         }
         self.output.put(now, |writer, out| write_reply(query, reply, writer, out));
     }
 
     /// Writes more messages of the unfinished reply while there is room, until the slice is over.
     fn go_on(&mut self) {
-        while let Some(Unfinished { query, reply, more }) = &self.unfinished
+        while let Some(others) = &self.unfinished
             && !self.output.is_full()
             && !self.local.shifts.is_over()
         {
-            let Some(answer) = more.next() else { return self.unfinished = None };
-            let reply = Reply { answer, ..reply.clone() };
-            self.output.put(Instant::now(), |writer, out| write_reply(query, reply, writer, out));
+            let Some(reply) = others.next() else { return self.unfinished = None };
+            self.output.put(Instant::now(), |writer, out| write_reply(others.query(), reply, writer, out));
         }
     }
 
     /// Writes late replies while there is room.
     fn take_late(&mut self) {
-        while !self.output.is_full()
-            && self.unfinished.is_none()
+        while self.has_room()
             && let Ok(late) = self.replies.try_recv()
         {
             self.finish(late);

@@ -40,7 +40,7 @@ pub(crate) fn version(index: &Arc<Index>, options: &Options, zone: &Zone, local:
         entries.sort_unstable_by(|one, other| labels(&one.key).cmp(labels(&other.key)));
         Box::new(apex.into_iter().chain(entries.into_iter().flat_map(move |entry| writer.service(entry))))
     };
-    Offer::Version(Version { serial, soa: zone.soa_record(serial), records: Box::new(records) })
+    Offer::Version(Box::new(Version { serial, soa: zone.soa_record(serial), records: Box::new(records) }))
 }
 
 /// Whether questions for a service have answers too.
@@ -60,7 +60,7 @@ struct Writer {
 
 impl Writer {
     /// The name servers, and their addresses.
-    fn apex(&self, mut servers: Vec<apex::Server>) -> Vec<TransferRecord> {
+    fn apex(&self, mut servers: Vec<apex::OwnName>) -> Vec<TransferRecord> {
         let addresses: Vec<_> =
             servers.iter().filter_map(|(name, address)| Some(self.address(self.name(&[name])?, *address))).collect();
         servers.dedup_by(|one, other| one.0 == other.0);
