@@ -1,9 +1,9 @@
 //! # transfer — let secondaries copy zones
 //!
 //! Answers AXFR (RFC 5936) and IXFR (RFC 1995) for zones of other plugins in the same server block:
-//! `kubernetes` and `k8s_external`. A transfer needs a stream (TCP or TLS); over UDP
-//! it is refused. IXFR is answered with the SOA record alone if the client's version is not older,
-//! otherwise with the whole zone.
+//! `kubernetes`, `k8s_external`, `file`, `auto` and `secondary`. A transfer needs a stream (TCP or
+//! TLS); over UDP it is refused. IXFR is answered with the SOA record alone if the client's version
+//! is not older, otherwise with the whole zone.
 //!
 //! Addresses named by `to` are told of a changed zone by NOTIFY (RFC 1996), up to three times each.
 //! Zones of `kubernetes` change too often for that: their secondaries have to ask.
