@@ -127,7 +127,8 @@ impl Request {
 /// Reads a packet: the gate that every transport uses.
 ///
 /// Checks in CoreDNS's order (QR, opcode, counts, body), with three differences. NOTIFY is kept
-/// apart from queries. NOTIMP copies the question (RFC 1035 section 4.1.1). A header without its question and a second OPT are FORMERR.
+/// apart from queries. NOTIMP copies the question (RFC 1035 section 4.1.1). A header without its
+/// question and a second OPT are FORMERR.
 #[must_use]
 pub fn gate(packet: &[u8]) -> Gate {
     let Some(header) = packet.get(..HEADER) else { return Gate::Silence };

@@ -219,8 +219,8 @@ impl From<&Metadata> for Version {
     }
 }
 
-/// Looks at the file of each zone every `pause`, and tells of each new version. If `pause` is 0, the
-/// data stay as they are.
+/// Looks at the file of each zone every `pause`, and tells of each new version. If `pause` is 0,
+/// the data stay as they are.
 pub async fn follow(zones: Vec<Arc<LiveZone>>, pause: Duration, newer: Newer, tell: impl Fn(&Name)) {
     if pause.is_zero() {
         return;

@@ -63,7 +63,7 @@ impl Writer {
                     Made::Alias(target) => {
                         let (ttl, data) = (self.externals.ttl(), target.wire().into());
                         records.push(TransferRecord { owner: name, rtype: rtype::CNAME, ttl, data });
-                        // No secondary takes other records beside an alias (RFC 1034 section 3.6.2).
+                        // No secondary takes other data beside an alias (RFC 1034 section 3.6.2).
                         break;
                     }
                     Made::NoData | Made::Nothing | Made::Unknown => {}

@@ -38,8 +38,8 @@
 //!
 //! - `signpost_secondary_checks_total{result}`: times that the primaries of a zone were asked:
 //!   `current`, `copied`, or `failed`
-//! - `signpost_secondary_notifies_total{result}`: NOTIFY messages that were `accepted`, or `refused`
-//!   because they did not come from a primary
+//! - `signpost_secondary_notifies_total{result}`: NOTIFY messages that were `accepted`, or
+//!   `refused` because they did not come from a primary
 
 mod copy;
 mod fetch;

@@ -158,7 +158,7 @@ impl Iterator for ServiceEndpoints {
 }
 
 impl ServiceEndpoints {
-    /// An endpoint: an address of the service and of its own name, and the named ports of its slice.
+    /// An endpoint: an address of the service and of its own name, and the slice's named ports.
     fn endpoint(&mut self, slice: &Slice, endpoint: EndpointRef<'_>) -> Vec<TransferRecord> {
         let (Some(address), mut room) = (endpoint.ip(), LabelRoom::default()) else { return Vec::new() };
         let (writer, entry) = (self.writer, self.entry.clone());
