@@ -192,6 +192,36 @@ fn answers_in_the_cache_allocate_nothing() {
     }
 }
 
+#[test]
+fn answers_of_a_zone_file_allocate_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = folder.path().join("db");
+    let text = "$TTL 60\n@ SOA ns h 1 1 1 1 60\n@ NS ns\nns A 10.0.0.1\nwww CNAME web\nweb A 10.0.0.2\n*.w TXT x\nsub NS ns.sub\nns.sub A \
+                10.0.0.3\n_s._tcp SRV 1 2 3 web\n";
+    std::fs::write(&db, text).expect("written");
+    let mut server = Whole::start(&format!("a.test {{\ncache\nloadbalance\nfile {}\n}}\n", db.display()), "");
+    let names =
+        ["web", "WEB", "www", "x.w", "y.y.w", "nothing", "x.sub", "_s._tcp", "w"].map(|name| format!("{name}.a.test"));
+    let packets =
+        names.iter().flat_map(|name| [rtype::A, rtype::TXT, rtype::SRV].map(|qtype| (name, qtype, query(name, qtype))));
+    for (name, qtype, packet) in packets {
+        // An alias is kept for addresses alone.
+        if name.starts_with("www") && qtype != rtype::A {
+            continue;
+        }
+        let now = Instant::now();
+        for _ in 0..100 {
+            let _ = ask(&mut server, &packet, now);
+        }
+        let allocated = allocations(|| {
+            for _ in 0..100 {
+                let _ = std::hint::black_box(server.ask(std::hint::black_box(&packet), now));
+            }
+        });
+        assert_eq!(allocated, 0, "{name} {qtype}");
+    }
+}
+
 /// Starts an upstream that answers every query with one address; returns its address.
 fn upstream() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");

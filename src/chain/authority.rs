@@ -9,9 +9,10 @@ use super::zones::Fallthrough;
 use crate::wire::name::Name;
 use crate::wire::reply::Reply;
 use crate::wire::types::{rcode, rtype};
-use crate::zone::answer::{Answered, Kind, Theirs};
+use crate::zone::answer::{Answered, Theirs};
 use crate::zone::data::Zone;
 use crate::zone::live::LiveZone;
+use crate::zone::ready::Kind;
 
 /// Answers a query for a name at or below the zone's own, or passes it on if the name does not
 /// exist and falls through.

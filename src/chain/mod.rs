@@ -12,6 +12,7 @@
 //!   them
 //! - [`target`]: the target of an alias, and what its failure means
 //! - [`authority`]: how a zone answers a query
+//! - [`timeouts`]: how long clients of connections may take
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
 //! - [`transfer`]: zones, from the plugins that have them to the one that transfers them
@@ -45,6 +46,7 @@ pub mod serve;
 pub mod setup;
 pub mod site;
 pub mod target;
+pub mod timeouts;
 pub mod transfer;
 pub mod walk;
 pub mod zones;

@@ -17,6 +17,7 @@ use super::per_listener::PerListener;
 use super::plugin::Plugin;
 use super::probes::{Probe, Probes, Readiness};
 use super::secure::Secure;
+use super::timeouts::Timeouts;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
@@ -28,6 +29,7 @@ use crate::wire::name::Name;
 //----------- Registration ---------------------------------------------------
 
 /// The definition of a plugin: one line in `plugins::ALL`.
+#[derive(Clone, Copy)]
 pub struct Registration {
     /// Its name in a Corefile.
     pub name: &'static str,
@@ -76,6 +78,7 @@ pub(super) struct BlockDraft {
     pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
+    pub(super) timeouts: Timeouts,
     /// What its plugins offer to each other.
     pub(super) offers: Offers,
     pub(super) probes: Vec<(&'static str, Probe)>,
@@ -181,8 +184,7 @@ impl<'a> Setup<'a> {
         self.common.starts.push(Start { name, make: Box::new(move || Box::pin(make())) });
     }
 
-    /// Runs before this configuration goes live. An error keeps the older one, or ends the first
-    /// start.
+    /// Runs before this configuration goes live; an error keeps the older one, or ends the start.
     ///
     /// `make` gets whether this is the first start: then it should start its work without waiting
     /// for it, since waiting would keep the whole server from answering.
@@ -248,6 +250,11 @@ impl<'a> Setup<'a> {
         self.draft.secure = Some(secure);
     }
 
+    /// Limits the connections of the block's listeners; a later block on one of them goes first.
+    pub fn timeouts(&mut self, timeouts: Timeouts) {
+        self.draft.timeouts = timeouts;
+    }
+
     /// Sets the folder that other plugins' relative paths start from.
     pub fn set_root(&mut self, path: PathBuf) {
         self.draft.root = Some(path);
@@ -290,8 +297,7 @@ impl<'a> Setup<'a> {
         self.common.lameduck = Some(Wish { plugin: self.plugin, what: longest });
     }
 
-    /// Looks for a changed Corefile at this interval and jitter; the first block that sets it
-    /// counts.
+    /// Looks for a changed Corefile at this interval and jitter; the first block's count.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
         self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: Looks { interval, jitter } });
     }

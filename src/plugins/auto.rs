@@ -1,7 +1,8 @@
 //! # auto — serve all zones of a folder
 //!
 //! Finds zone files by their names in a folder and in those below it, and serves them as *file*
-//! does. New files are picked up, changed ones read again, and zones whose file is gone are dropped.
+//! does. New files are picked up, changed ones read again, and zones whose file is gone are
+//! dropped.
 //!
 //! ## Syntax
 //!
@@ -162,10 +163,11 @@ fn directory(cursor: &mut Cursor<'_>, directive: &mut Directive, s: &Setup<'_>) 
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
     let (mut folders, mut zones) = (Vec::new(), Zones::default());
+    let default = Regex::new(r"db\.(.*)").expect("a valid expression");
     while cursor.next_occurrence() {
         let (word, args) = (cursor.word(), cursor.args());
         zones.add(Zones::read(&cursor, &args, s.keys));
-        let pattern = Regex::new(r"db\.(.*)").expect("a valid expression");
+        let pattern = default.clone();
         let mut directive =
             Directive { directory: PathBuf::new(), pattern, template: "${1}".to_owned(), reload: RELOAD };
         OPTIONS.read(&mut cursor, &mut directive, s)?;
@@ -280,7 +282,7 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, tell: &mut dyn Fn
         Ok(entries) => entries,
         Err(error) => return tell(format!("error reading {}: {}", folder.display(), words(&error)), true),
     };
-    let mut entries: Vec<_> = entries.filter_map(|entry| entry.ok()).collect();
+    let mut entries: Vec<_> = entries.filter_map(io::Result::ok).collect();
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let (path, is_versions) = (entry.path(), entry.file_name().as_encoded_bytes().starts_with(b".."));

@@ -1,8 +1,9 @@
 //! # file — serve zones from files
 //!
 //! Answers for whole zones out of files in the form of RFC 1035 section 5: with delegations,
-//! wildcards, aliases (CNAME, DNAME), and denials with the SOA. Answers are kept once they are made.
-//! A zone that is signed with NSEC is served with its signatures; signing it again is up to you.
+//! wildcards, aliases (CNAME, DNAME), and denials with the SOA. Answers are kept once they are
+//! made. A zone that is signed with NSEC is served with its signatures; signing it again is up to
+//! you.
 //!
 //! ## Syntax
 //!
@@ -11,8 +12,8 @@
 //! }
 //! ```
 //!
-//! - **DBFILE** is the file, relative to *root*. If it is missing, there is a warning, its zones are
-//!   SERVFAIL, and it is read as soon as it exists.
+//! - **DBFILE** is the file, relative to *root*. If it is missing, there is a warning, its zones
+//!   are SERVFAIL, and it is read as soon as it exists.
 //! - **ZONES** default to those of the server block. Names without a dot at their end are relative
 //!   to the zone, so one file may serve several. The SOA must be the zone's.
 //!
@@ -64,7 +65,7 @@ use crate::chain::setup::{Registration, Setup};
 use crate::chain::transfer::{Offer, Transferable};
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Step};
-use crate::corefile::value::quote;
+use crate::corefile::value::{Span, quote};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
 use crate::wire::name::Name;
@@ -159,7 +160,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         if options.reload.is_zero() {
             return Err(cursor.error_at(word, why));
         }
-        cursor.warn(word, format!("Failed to open {}: trying again in {:?}", quote(&why), options.reload));
+        cursor.warn(word, format!("Failed to open {}: trying again in {}", quote(&why), Span::from(options.reload)));
     }
     // Secondaries are told at the start too: they may have missed a change.
     let (loaded, changes) = (zones.iter().map(|zone| *zone.origin()).collect::<Vec<_>>(), s.zone_changes());

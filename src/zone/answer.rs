@@ -7,6 +7,7 @@ use super::compose::Composer;
 use super::data::Zone;
 use super::find::{End, Found, Walk};
 use super::order::parent;
+use super::ready::{Kind, Ready};
 use crate::wire::adopt;
 use crate::wire::answer::{Answer, scratch};
 use crate::wire::encode::{Encoder, Names};
@@ -21,24 +22,7 @@ pub enum Answered {
     /// The whole answer.
     Whole(Arc<Answer>, Kind),
     /// Aliases that lead to this name outside of the zone: ask for it, then [`Zone::complete`].
-    Outside(Name),
-}
-
-/// Whether the name exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The zone has records of the name or of a name above it, or an alias.
-    Exists,
-    /// The name exists only because longer ones do, or because a wildcard does.
-    Empty,
-    /// The name does not exist.
-    Missing,
-}
-
-/// An answer that is kept.
-pub(super) struct Ready {
-    answer: Arc<Answer>,
-    kind: Kind,
+    Outside(Box<Name>),
 }
 
 /// What the server said of a name outside of the zone.
@@ -66,7 +50,7 @@ impl Zone {
         }
         let walk = self.walk(name, qtype, found);
         if matches!(walk.end, End::Outside) {
-            return Answered::Outside(walk.last);
+            return Answered::Outside(Box::new(walk.last));
         }
         let kind = walk.kind();
         let write = |e: &mut Encoder<'_>, names: &mut Names| {

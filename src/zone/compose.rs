@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use super::data::{Datum, Node, RrSet, Zone};
 use super::find::{Alias, End, Walk};
+use super::names::name_len;
 use super::order::canonical;
-use super::scan::name_len;
+
 use crate::wire::answer::Section;
 use crate::wire::encode::{Encoder, Names, Owner};
 use crate::wire::name::Name;

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::answer::Ready;
 use super::order::{canonical, parent};
+use super::ready::Ready;
 use crate::wire::name::Name;
 use crate::wire::types::rtype;
 
@@ -194,10 +194,13 @@ impl RrSet {
 
 //----------- Builder --------------------------------------------------------
 
+/// The records of one name, by type, in the order of the file.
+type Sets = Vec<(u16, Vec<Datum>)>;
+
 /// Takes the records of a zone one by one.
 pub struct Builder {
     origin: Name,
-    names: HashMap<Box<[u8]>, Vec<(u16, Vec<Datum>)>, RandomState>,
+    names: HashMap<Box<[u8]>, Sets, RandomState>,
     records: usize,
 }
 
@@ -281,7 +284,7 @@ impl Builder {
     #[must_use]
     pub fn mixed_aliases(&self) -> Vec<Name> {
         let is_other = |rtype: u16| !matches!(rtype, rtype::CNAME | rtype::RRSIG | rtype::NSEC);
-        let is_mixed = |sets: &Vec<(u16, Vec<Datum>)>| {
+        let is_mixed = |sets: &Sets| {
             sets.iter().any(|(rtype, _)| *rtype == rtype::CNAME) && sets.iter().any(|(rtype, _)| is_other(*rtype))
         };
         let mixed = self.names.iter().filter(|(_, sets)| is_mixed(sets));
@@ -304,7 +307,7 @@ impl Builder {
         let signed = self.names.values().flatten().any(|(rtype, _)| *rtype == rtype::RRSIG);
         let mut names: Vec<_> = self.names.into_iter().collect();
         names.sort_unstable_by(|(a, _), (b, _)| canonical(a, b));
-        let nodes: Vec<Node> = names.into_iter().map(Node::from).collect();
+        let nodes: Vec<Node> = names.into_iter().map(|(name, sets)| Node::new(name, sets)).collect();
         let records = nodes.iter().flat_map(|node| &node.sets).map(|set| set.records.len()).sum();
         let mut zone = Zone {
             origin: self.origin,
@@ -334,16 +337,17 @@ impl Builder {
     }
 }
 
-impl From<(Box<[u8]>, Vec<(u16, Vec<Datum>)>)> for Node {
-    fn from((name, sets): (Box<[u8]>, Vec<(u16, Vec<Datum>)>)) -> Self {
-        let sets = sets.into_iter().map(RrSet::from).collect();
+impl Node {
+    /// Returns a node that nothing hides.
+    fn new(name: Box<[u8]>, sets: Sets) -> Self {
+        let sets = sets.into_iter().map(|(rtype, records)| RrSet::new(rtype, records)).collect();
         Self { name, sets, at: Cover::None, below: Cover::None, wildcard: None }
     }
 }
 
-impl From<(u16, Vec<Datum>)> for RrSet {
+impl RrSet {
     /// Keeps the order, and one of each (RFC 2181 section 5).
-    fn from((rtype, mut records): (u16, Vec<Datum>)) -> Self {
+    fn new(rtype: u16, mut records: Vec<Datum>) -> Self {
         let mut seen = HashSet::with_capacity(records.len());
         records.retain(|datum| seen.insert(datum.data.clone()));
         Self { rtype, records: records.into(), ready: Default::default(), aliased: Default::default() }

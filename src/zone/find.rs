@@ -44,7 +44,7 @@ pub(super) enum Alias<'z> {
     /// By a CNAME record, maybe of a wildcard.
     Cname { set: &'z RrSet, wildcard: bool },
     /// By a DNAME record. Without a target the new name would be too long.
-    Dname { set: &'z RrSet, target: Option<Name> },
+    Dname { set: &'z RrSet, target: Option<Box<Name>> },
 }
 
 /// Where the aliases of a name end; most names have none.
@@ -170,16 +170,16 @@ impl Alias<'_> {
     fn target(&self) -> Option<Name> {
         match self {
             Self::Cname { set, .. } => Name::from_wire(&set.records[0].data),
-            Self::Dname { target, .. } => *target,
+            Self::Dname { target, .. } => target.as_deref().copied(),
         }
     }
 }
 
 /// Returns the name with the DNAME's owner replaced by its target, or `None` if that is too long.
-fn substitute(name: &Name, owner: &Node, target: &[u8]) -> Option<Name> {
+fn substitute(name: &Name, owner: &Node, target: &[u8]) -> Option<Box<Name>> {
     let front = &name.wire()[..name.len() - owner.name.len()];
     if front.len() + target.len() > MAX_NAME {
         return None;
     }
-    Name::from_wire(&[front, target].concat())
+    Name::from_wire(&[front, target].concat()).map(Box::new)
 }

@@ -8,9 +8,10 @@
 //! - `lines`: the logical lines of a zone file
 //! - [`read`]: a zone file as records, with its directives and includes
 //! - `generate`: `$GENERATE`
-//! - `scan`, `rare`: the data of one record; the crate `domain` reads most types
+//! - `scan`, `rare`, `places`: the data of one record; the crate `domain` reads most types
 //! - [`data`]: a zone in memory, and how records become one
-//! - `order`: the canonical order of names
+//! - `names`, `order`: names in files, and their canonical order
+//! - [`ready`]: an answer that is kept
 //! - `find`: which node decides about a name (RFC 1034 section 4.3.2)
 //! - [`answer`]: answers, made once and kept
 //! - `compose`: writes the records of an answer
@@ -26,10 +27,13 @@ mod generate;
 pub mod incoming;
 mod lines;
 pub mod live;
+mod names;
 mod order;
 pub mod outgoing;
+mod places;
 mod rare;
 pub mod read;
+pub mod ready;
 mod scan;
 pub mod table;
 #[cfg(test)]

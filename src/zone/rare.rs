@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::lines::Words;
-use super::scan::name;
+use super::names::name;
+use super::places;
 use crate::wire::name::Name;
 
 /// One part of the data.
@@ -32,9 +33,13 @@ pub(super) enum Field {
     Groups(usize),
     /// A number of 16 bits, or the mnemonic of a certificate's type (RFC 4398 section 2.1).
     Certificate,
+    /// A place on earth.
+    Location,
+    /// Networks.
+    Prefixes,
 }
 
-use Field::{Base64, Certificate, Groups, Hex, Number, Octets, Text, Texts, V4};
+use Field::{Base64, Certificate, Groups, Hex, Location, Number, Octets, Prefixes, Text, Texts, V4};
 
 /// Types as (number, mnemonic, fields).
 const TYPES: &[(u16, &str, &[Field])] = &[
@@ -44,8 +49,10 @@ const TYPES: &[(u16, &str, &[Field])] = &[
     (21, "RT", &[Number(2), Field::Name]),
     (26, "PX", &[Number(2), Field::Name, Field::Name]),
     (27, "GPOS", &[Text, Text, Text]),
+    (29, "LOC", &[Location]),
     (36, "KX", &[Number(2), Field::Name]),
     (37, "CERT", &[Certificate, Number(2), Number(1), Base64]),
+    (42, "APL", &[Prefixes]),
     (49, "DHCID", &[Base64]),
     (53, "SMIMEA", &[Number(1), Number(1), Number(1), Hex]),
     (56, "NINFO", &[Texts]),
@@ -110,6 +117,8 @@ impl Field {
             Octets => data.extend_from_slice(&unquoted(word)?),
             Hex => data.extend_from_slice(&hex(&joined(word, more))?),
             Base64 => data.extend_from_slice(&STANDARD.decode(joined(word, more)).ok()?),
+            Location => data.extend_from_slice(&places::location(word, more)?),
+            Prefixes => data.extend_from_slice(&places::prefixes(word, more)?),
             V4 => data.extend_from_slice(&word.parse::<Ipv4Addr>().ok()?.octets()),
             Groups(octets) => {
                 let octets = hex(&word.replace(['-', ':'], "")).filter(|found| found.len() == octets)?;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::data::{Added, Builder, Zone};
 use super::generate::Range;
 use super::lines::{Line, Lines, Words};
-use super::scan::{Scanner, name, rtype_of, ttl};
+use super::names::name;
+use super::scan::{Scanner, rtype_of, ttl};
 use crate::error::words;
 use crate::wire::name::Name;
 use crate::wire::types::{class, class_number, rtype};
@@ -176,7 +177,8 @@ impl Reader {
 
     /// Reads a record after its owner: `[TTL] [CLASS] TYPE DATA` or `[CLASS] [TTL] TYPE DATA`.
     fn record(&mut self, place: &mut Place, words: &mut Words<'_>, has_owner: bool) -> Result<(), Stop> {
-        let owner = place.owner.ok_or_else(|| place.mistake("the first record has no owner"))?;
+        // Without a record before it, it is the origin's, as in NSD.
+        let owner = place.owner.unwrap_or(place.origin);
         let (mut own_ttl, mut has_class) = (None, false);
         let rtype = loop {
             let word = words.next().ok_or_else(|| place.mistake("there is no type"))?;

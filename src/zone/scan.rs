@@ -9,9 +9,10 @@ use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, Zonefile};
 
 use super::lines::Words;
+use super::names::name_len;
 use super::rare;
 use crate::wire::name::Name;
-use crate::wire::types::rtype;
+use crate::wire::types::{TypeText, rtype};
 
 /// Reads record data, one record after the other.
 pub(super) struct Scanner {
@@ -49,9 +50,9 @@ impl Scanner {
         self.line.clear();
         let _ = write!(self.line, ". 0 IN {} ", Rtype::from_int(rtype));
         if rtype == rtype::SOA {
-            seconds(text, &mut self.line)
+            seconds(text, &mut self.line);
         } else {
-            self.line.push_str(text)
+            self.line.push_str(text);
         }
         self.line.push('\n');
         self.zonefile.extend_from_slice(self.line.as_bytes());
@@ -66,6 +67,12 @@ impl Scanner {
                 // The rest of the line is still in there.
                 *self = Self::new();
                 let error = error.to_string();
+                if error.contains("unknown record type") {
+                    return Err(format!(
+                        "data of the type {} are written as \\# LENGTH HEX (RFC 3597)",
+                        TypeText(rtype)
+                    ));
+                }
                 let what = error.splitn(3, ':').nth(2).map_or(&*error, str::trim);
                 Err(format!("{what}: '{text}'"))
             }
@@ -122,32 +129,6 @@ pub(super) fn lower(rtype: u16, data: &mut [u8]) {
     data.get_mut(names).into_iter().for_each(<[u8]>::make_ascii_lowercase);
 }
 
-/// Returns the octets of the name in wire form that begins here.
-pub(super) fn name_len(data: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(&len) = data.get(at) {
-        at += 1 + usize::from(len);
-        if len == 0 {
-            break;
-        }
-    }
-    at.min(data.len())
-}
-
-/// Reads a name as a zone file has it: `@` is the origin, and a name without a dot at its end is
-/// relative to the origin.
-pub(super) fn name(word: &str, origin: &Name) -> Option<Name> {
-    if word == "@" {
-        return Some(*origin);
-    }
-    let name = Name::from_text(word).ok()?;
-    let ends_in_dot = word.strip_suffix('.').is_some_and(|front| {
-        let escapes = front.bytes().rev().take_while(|&octet| octet == b'\\').count();
-        escapes % 2 == 0
-    });
-    if ends_in_dot { Some(name) } else { origin.below(name.labels()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,15 +159,6 @@ mod tests {
         assert_eq!(scanner.scan(&origin, rtype::A, r"\# 4 0A000003"), Ok(vec![10, 0, 0, 3]));
         assert_eq!(scanner.scan(&origin, 65280, r"\# 2 abcd"), Ok(vec![0xAB, 0xCD]));
         assert!(scanner.scan(&origin, 65280, "abcd").is_err());
-    }
-
-    #[test]
-    fn names_are_relative_to_the_origin() {
-        let origin = Name::from_text("example.").expect("a name");
-        let read =
-            ["@", "a", "a.b.", r"a\.", r"a\\.", "."].map(|word| name(word, &origin).expect("a name").to_string());
-        assert_eq!(read, ["example.", "a.example.", "a.b.", r"a\..example.", r"a\\.", "."]);
-        assert!(name("a..b", &origin).is_none() && name("", &origin).is_none());
     }
 
     #[test]

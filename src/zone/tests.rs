@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::answer::{Answered, Kind, Theirs};
+use super::answer::{Answered, Theirs};
 use super::data::Zone;
 use super::read::read;
+use super::ready::Kind;
 use crate::testing::kit::message::{RawRecord, packet, records, written};
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner};
@@ -214,11 +215,10 @@ fn what_the_server_says_of_an_outside_name_is_put_behind_the_alias() {
     };
     let found = Encoder::build(target.len(), |e| e.address(Section::Answer, Owner::ASKED, 9, [10, 9, 9, 9].into()));
     let alias = "OUT.a.test. 300 CNAME x.elsewhere.test.";
-    let ns = NS.replace("a.test. 300 NS ns1.a", "a.test. 300 NS ns1.a");
-    assert_eq!(complete(&found, false), format!("NOERROR aa|{alias}; x.elsewhere.test. 9 A 10.9.9.9|{ns}|"));
+    assert_eq!(complete(&found, false), format!("NOERROR aa|{alias}; x.elsewhere.test. 9 A 10.9.9.9|{NS}|"));
     assert_eq!(complete(&Answer::empty(rcode::NXDOMAIN), false), format!("NXDOMAIN aa|{alias}|{SOA}|"));
-    assert_eq!(complete(&Answer::empty(rcode::REFUSED), false), format!("NOERROR aa|{alias}|{ns}|"));
-    assert_eq!(complete(&Answer::empty(rcode::SERVFAIL), true), format!("SERVFAIL aa|{alias}|{ns}|"));
+    assert_eq!(complete(&Answer::empty(rcode::REFUSED), false), format!("NOERROR aa|{alias}|{NS}|"));
+    assert_eq!(complete(&Answer::empty(rcode::SERVFAIL), true), format!("SERVFAIL aa|{alias}|{NS}|"));
 }
 
 #[test]

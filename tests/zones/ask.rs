@@ -9,8 +9,8 @@ use signpost::wire::name::Name;
 use signpost::wire::question::{Opt, Question as Wire};
 use signpost::wire::types::{TypeText, rcode_name, rtype};
 
+use crate::kit::message::{RawRecord, records};
 use crate::make::Question;
-use crate::message::{RawRecord, records};
 
 /// Questions that are under way at once.
 const WINDOW: usize = 32;

@@ -1,4 +1,4 @@
-//! Decides whether an answer is right: as NSD's or Knot's, or different for a reason that has a name.
+//! Decides whether an answer is right: as NSD's or Knot's, or different for a reason with a name.
 
 use crate::ask::Reply;
 use crate::make::{Case, Question};

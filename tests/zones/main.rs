@@ -1,15 +1,13 @@
-//! Zone files against NSD and Knot: small zones with chains of CNAME, DNAME, wildcard, delegation and
-//! glue, served by all three, and asked the same questions.
+//! Zone files against NSD and Knot: small zones with chains of CNAME, DNAME, wildcard, delegation
+//! and glue, served by all three, and asked the same questions.
 //!
 //! NSD and Knot differ among themselves: either is right. Where both say something else, a class
 //! in `judge` explains it, or the test fails. `just zones` asks 100,000 questions, `just test` some
 //! thousand. Needs `nsd` and `knotd`; without them the test is skipped.
 
-#[path = "../kit/message.rs"]
-#[allow(dead_code, reason = "the kit of messages is shared")]
-mod message;
+#[path = "../kit/mod.rs"]
+mod kit;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "the kit of servers is shared")]
 mod support;
 
 mod ask;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::output::{READ, UNREAD};
+use super::output::UNREAD;
 use super::tests::{Worker, frame, local, push, receive};
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::timeouts::READING;
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::testing::kit::desk::Desk;
@@ -117,7 +118,7 @@ async fn a_thousand_of_them_that_nobody_reads_cost_no_more_than_one() {
         assert!(count.made.load(Ordering::Relaxed) <= 2 + 2 * UNREAD / OCTETS);
         assert!(worker.held() < 4 * UNREAD, "{} octets are held", worker.held());
         session.await.expect("no panic");
-        assert!(start.elapsed() >= READ && start.elapsed() < 2 * READ, "{:?}", start.elapsed());
+        assert!(start.elapsed() >= READING && start.elapsed() < 2 * READING, "{:?}", start.elapsed());
         assert_eq!((count.open.load(Ordering::Relaxed), worker.held()), (0, 0));
     })
     .await;

@@ -1,0 +1,22 @@
+//! An answer that is kept with the data that it is made from.
+
+use std::sync::Arc;
+
+use crate::wire::answer::Answer;
+
+/// Whether the name exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The zone has records of the name or of a name above it, or an alias.
+    Exists,
+    /// The name exists only because longer ones do, or because a wildcard does.
+    Empty,
+    /// The name does not exist.
+    Missing,
+}
+
+/// An answer that is kept.
+pub(super) struct Ready {
+    pub(super) answer: Arc<Answer>,
+    pub(super) kind: Kind,
+}
