@@ -23,7 +23,10 @@ use signpost::wire::request::{Gate, HEADER, gate};
 use signpost::wire::reverse::{self, Reverse};
 use signpost::wire::types::rtype;
 use signpost::wire::write::{Writer, refusal};
-use signpost::zone::{self, answer::Answered};
+use signpost::zone::answer::Answered;
+use signpost::zone::data::Zone;
+use signpost::zone::incoming::{Incoming, Progress};
+use signpost::zone::read::read;
 
 use crate::kit::cluster::Cluster;
 use crate::kit::message::{packet, records, written};
@@ -40,7 +43,7 @@ pub(crate) fn check_gate(data: &[u8]) {
             assert_eq!(out[..2], data[..2], "the id is the client's");
             Message::from_vec(&out).expect("a refusal can be read");
         }
-        Gate::Pass(request) => {
+        Gate::Pass(request) | Gate::Notify(request) => {
             let mut out = Vec::new();
             Writer::default().reply(data, &request, &Reply::server(5), request.udp_limit(), &mut out);
             assert!(out.len() <= request.udp_limit());
@@ -221,8 +224,8 @@ pub(crate) fn check_hosts(data: &[u8]) {
     }
 }
 
-/// Zone files: whatever a zone has, every question gets a whole message, and asked again the same;
-/// mistakes have a line of the file.
+/// Zone files: whatever a zone has, every question gets a whole message; mistakes have a line of
+/// the file.
 pub(crate) fn check_zone(data: &[u8]) {
     let origin = Name::from_text("a.test").expect("a name");
     // The fuzzer reads no files.
@@ -231,10 +234,24 @@ pub(crate) fn check_zone(data: &[u8]) {
     }
     let text = [b"@ 60 SOA ns host 1 2 3 4 5\n", data].concat();
     let lines = text.iter().filter(|&&octet| octet == b'\n').count() + 1;
-    let zone = match zone::read::read(Path::new("db"), &text, &origin, None) {
+    let zone = match read(Path::new("db"), &text, &origin, None) {
         Ok(read) => read.expect("no serial is known").zone,
         Err(mistake) => return assert!(mistake.line <= lines, "{mistake}"),
     };
+    check_answers(&zone);
+}
+
+/// Transfers from a primary: what becomes a zone answers like one that was read from a file.
+pub(crate) fn check_transfer(data: &[u8]) {
+    let origin = Name::from_text("a.test").expect("a name");
+    if let Ok((_, Progress::Done(zone))) = Incoming::new(&origin, 0, None).message(data) {
+        check_answers(&zone);
+    }
+}
+
+/// Every question gets a whole message, and asked again the same.
+fn check_answers(zone: &Zone) {
+    let origin = zone.origin();
     assert_eq!(zone.records().count(), zone.record_count());
     for record in zone.records().take(8) {
         let owner = Name::from_wire(record.owner).expect("a name");
@@ -244,7 +261,7 @@ pub(crate) fn check_zone(data: &[u8]) {
                 let ask = |dnssec| match zone.answer(&name, name.wire(), qtype, dnssec) {
                     Answered::Whole(answer, _) => written(&packet(&name, qtype, None), &Reply::memory(answer), 65_535),
                     Answered::Outside(target) => {
-                        assert!(!target.lowered().is_under(&origin));
+                        assert!(!target.lowered().is_under(origin));
                         Vec::new()
                     }
                 };

@@ -7,11 +7,19 @@ mod kit;
 #[path = "support/protobuf.rs"]
 mod protobuf;
 
+use std::path::Path;
+
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::{A, CNAME, MX, NS, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use signpost::wire::answer::Section;
+use signpost::wire::encode::{Encoder, Owner};
+use signpost::wire::name::Name as WireName;
+use signpost::wire::question::Question;
+use signpost::wire::types::rtype;
+use signpost::zone::read::read;
 
 /// Returns an upstream's message with names of all kinds, compressed by hickory, as a start for
 /// mutations.
@@ -113,6 +121,20 @@ const ZONE: &str = "$TTL 300\n@ NS ns\nns A 10.0.0.1\n\tAAAA fd00::1\nwww CNAME 
                     abcd\nk SSHFP 1 1 00112233445566778899aabbccddeeff00112233\ns RRSIG A 8 2 300 20300101000000 20200101000000 1 @ \
                     AAAA\ns NSEC t A RRSIG\nt ( A\n 10.0.0.4 ) ; end\n";
 
+/// The same zone as a primary sends it, in one message.
+fn transfer() -> Vec<u8> {
+    let origin = WireName::from_text("a.test").expect("a name");
+    let text = format!("@ 60 SOA ns host 1 2 3 4 5\n{ZONE}");
+    let zone = read(Path::new("db"), text.as_bytes(), &origin, None).ok().flatten().expect("a zone").zone;
+    let answer = Encoder::build(origin.len(), |e| {
+        for record in zone.records().chain([zone.soa_record()]) {
+            let owner = WireName::from_wire(record.owner).expect("a name");
+            e.record(Section::Answer, Owner::name(&owner), record.rtype, record.ttl, |e| e.put(record.data));
+        }
+    });
+    answer.message(&Question::new(origin, rtype::AXFR))
+}
+
 /// Generates one of them in JSON or in protobuf.
 fn object() -> impl Strategy<Value = Vec<u8>> {
     (prop::sample::select(OBJECTS), any::<bool>()).prop_map(|((message, text), in_json)| {
@@ -203,6 +225,11 @@ proptest! {
         ],
     ) {
         checks::check_zone(&data);
+    }
+
+    #[test]
+    fn any_transfer_is_a_zone_or_refused(data in mutated(transfer())) {
+        checks::check_transfer(&data);
     }
 
     #[test]

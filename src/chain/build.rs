@@ -116,12 +116,9 @@ pub fn examine(
 
 /// Hands over what plugins want of each other, and checks that the blocks fit together.
 fn settle(blocks: &mut [Block<'_>]) -> Result<()> {
-    for draft in blocks.iter_mut().map(|block| &mut block.draft) {
-        // The cell is set once.
-        let _ = draft.memory.set(std::mem::take(&mut draft.from_memory));
-    }
-    blocks.iter_mut().try_for_each(Block::hand_over_search_lists)?;
-    blocks.iter_mut().try_for_each(Block::hand_over_externals)?;
+    blocks.iter_mut().for_each(|block| block.draft.offers.hand_over_zones());
+    blocks.iter_mut().try_for_each(|block| block.draft.offers.hand_over_search_lists(block.source))?;
+    blocks.iter_mut().try_for_each(|block| block.draft.offers.hand_over_externals())?;
     let wanted: Vec<Wanted<'_>> = blocks.iter().map(Block::wanted).collect();
     overlap::check_ports(&wanted)?;
     check_transports(blocks)?;
@@ -195,33 +192,6 @@ impl<'a> Block<'a> {
             }
         }
         Ok(Self { source, keys, zones, draft: BlockDraft::default() })
-    }
-
-    /// Gives search lists to the plugins that walk them. As in CoreDNS, a plugin may be named that
-    /// is missing, but not one that is present and has no lists.
-    fn hand_over_search_lists(&mut self) -> Result<()> {
-        for wish in std::mem::take(&mut self.draft.search_wishes) {
-            match self.draft.search_offers.iter().find(|(plugin, _)| *plugin == wish.of) {
-                // The cell is set once.
-                Some((_, lists)) => drop(wish.offered.set(lists.clone())),
-                None if self.source.directive(&wish.of).is_some() => return Err(wish.complaint.into()),
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives the external addresses of services to the plugin that names them.
-    fn hand_over_externals(&mut self) -> Result<()> {
-        match (self.draft.external_wish.take(), self.draft.externals.take()) {
-            (None, _) => Ok(()),
-            (Some((_, complaint)), None) => Err(complaint.into()),
-            // The cell is set once.
-            (Some((offered, _)), Some(externals)) => {
-                let _ = offered.set(externals);
-                Ok(())
-            }
-        }
     }
 
     fn wanted(&self) -> Wanted<'_> {

@@ -4,21 +4,19 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
-use super::external::{Externals, OfferedExternals};
 use super::metadata::Metadata;
+use super::offers::Offers;
 use super::plugin::Plugin;
 use super::probes::{Probe, Probes};
-use super::search::{Lists, Offered};
 use super::secure::Secure;
 use super::site::Filter;
 use super::timeouts::Timeouts;
 use crate::error::{Complaint, Result};
 use crate::host::http::Endpoints;
-use crate::wire::name::Name;
 
 /// What the plugins of one server block have asked for so far.
 #[derive(Default)]
@@ -30,12 +28,8 @@ pub(super) struct BlockDraft {
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
     pub(super) timeouts: Timeouts,
-    pub(super) from_memory: Vec<Name>,
-    pub(super) memory: Arc<OnceLock<Vec<Name>>>,
-    pub(super) search_offers: Vec<(&'static str, Lists)>,
-    pub(super) search_wishes: Vec<SearchWish>,
-    pub(super) externals: Option<Arc<dyn Externals>>,
-    pub(super) external_wish: Option<(OfferedExternals, Complaint)>,
+    /// What its plugins offer to each other.
+    pub(super) offers: Offers,
     pub(super) probes: Vec<(&'static str, Probe)>,
     /// A plugin of the block asks for the readiness of the others.
     pub(super) is_probed: bool,
@@ -45,15 +39,6 @@ pub(super) struct BlockDraft {
     pub(super) metadata: Option<Metadata>,
     /// The labels that its plugins read, as far as they are known.
     pub(super) read_labels: Vec<String>,
-}
-
-/// A plugin wants the search lists that another plugin knows.
-pub(super) struct SearchWish {
-    /// The other plugin's name, as it stands in the Corefile.
-    pub(super) of: String,
-    pub(super) offered: Offered,
-    /// The error if the other plugin is present and has no lists.
-    pub(super) complaint: Complaint,
 }
 
 /// What plugins have asked of the process, in any block.

@@ -19,6 +19,14 @@ pub trait Externals: Send + Sync + 'static {
     /// With `headless`, the endpoints of services without an external address count as well.
     fn find(&self, name: &[u8], headless: bool, look: &mut dyn FnMut(&dyn ExternalEndpoints)) -> Existence;
 
+    /// Returns the names (`SERVICE.NAMESPACE`) of the services that [`Externals::find`] finds, by
+    /// name.
+    fn services(&self, headless: bool) -> Vec<Box<[u8]>>;
+
+    /// Returns the names that exist for a service: its own, those of its ports, and with
+    /// `headless` those of its endpoints.
+    fn names(&self, service: &[u8], headless: bool) -> Vec<Box<[u8]>>;
+
     /// Calls `look` with the names (`SERVICE.NAMESPACE`) of the services reached at an address.
     fn names_of(&self, address: IpAddr, look: &mut dyn FnMut(&[u8]));
 

@@ -145,6 +145,13 @@ impl Listener {
         })
     }
 
+    /// Tells the plugins of the zone's server block that its primary has changed it (RFC 1996).
+    /// Returns the reply of the first that copies this zone, or `None` if none does.
+    pub fn notify(&self, query: &Query<'_>) -> Option<Reply> {
+        let (at, _) = self.route(query)?;
+        self.sites[at].chain.plugins().iter().find_map(|plugin| plugin.notify(query))
+    }
+
     /// Returns the site with the longest zone that holds the name. DS belongs to the parent side of
     /// a zone cut, so it goes to the shortest zone that is not the root (RFC 4035 section 3.1.4.1).
     fn route(&self, query: &Query<'_>) -> Option<(usize, u16)> {

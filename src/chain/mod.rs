@@ -17,11 +17,13 @@
 //! - [`timeouts`]: how long clients of connections may take
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
+//! - [`transfer`]: zones, from the plugins that have them to the one that transfers them
 //! - [`per_listener`]: what a plugin keeps once for each listener
 //! - [`control`]: the control runtime, as plugins reach it
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - `draft`: what the plugins of a Corefile have asked for while it is built
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
+//! - `between`, `offers`: what the plugins of a block offer to each other
 //! - [`options`]: the options of a plugin's block as data
 //! - [`doc`]: the parts of a plugin's manual
 //! - [`zones`]: zones and `fallthrough`, as every plugin reads them
@@ -29,6 +31,7 @@
 
 pub mod address;
 pub mod authority;
+mod between;
 pub mod build;
 pub mod control;
 pub mod doc;
@@ -37,6 +40,7 @@ pub mod expression;
 pub mod external;
 pub mod listener;
 pub mod metadata;
+mod offers;
 pub mod options;
 pub mod per_listener;
 pub mod plugin;
@@ -49,10 +53,11 @@ pub mod setup;
 pub mod site;
 pub mod target;
 pub mod timeouts;
+pub mod transfer;
 pub mod walk;
 pub mod zones;
 
-pub use crate::wire::reply::Reply;
+pub use crate::wire::reply::{More, Reply};
 pub use plugin::{Here, Later, Plugin, Step, Turn};
 pub use query::{Aside, Client, Proto, Query};
 pub use walk::{Outcome, Pending};

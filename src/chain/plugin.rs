@@ -39,6 +39,12 @@ pub trait Plugin: Send + Sync + 'static {
         false
     }
 
+    /// Handles a NOTIFY for the zone that the question names (RFC 1996). Returns its reply if the
+    /// plugin copies this zone from elsewhere.
+    fn notify(&self, _query: &Query<'_>) -> Option<Reply> {
+        None
+    }
+
     /// Returns whether this plugin accepts questions of other classes than IN. If no plugin of a
     /// listener does, the server refuses them, as CoreDNS does.
     fn takes_any_class(&self) -> bool {

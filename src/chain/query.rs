@@ -242,7 +242,7 @@ impl<'p> Query<'p> {
         // The packet as it was received has passed the gate before.
         let received = match gate(packet) {
             Gate::Pass(request) => request.edns,
-            Gate::Refuse(_) | Gate::Silence => None,
+            Gate::Notify(_) | Gate::Refuse(_) | Gate::Silence => None,
         };
         match (&mut self.request.edns, received) {
             (Some(edns), Some(received)) => edns.options = received.options,

@@ -12,7 +12,7 @@ use super::query::{Client, Query};
 use super::walk::{Outcome, Pending};
 use crate::wire::answer::recycle;
 use crate::wire::reply::Reply;
-use crate::wire::request::{Gate, gate};
+use crate::wire::request::{Gate, Refusal, gate};
 use crate::wire::types::rcode;
 use crate::wire::write::{Writer, refusal};
 
@@ -65,6 +65,7 @@ pub fn serve(packet: &[u8], client: Client, listener: &Arc<Listener>, now: Insta
         Gate::Silence => return,
         Gate::Refuse(why) => return responder.put(|_, out| refusal(packet, &why, out)),
         Gate::Pass(request) => request,
+        Gate::Notify(request) => return notify(Query::new(packet, request, client, now), listener, responder),
     };
     let mut query = Query::new(packet, request, client, now);
     match listener.ask(&mut query) {
@@ -77,8 +78,23 @@ pub fn serve(packet: &[u8], client: Client, listener: &Arc<Listener>, now: Insta
     }
 }
 
+/// Answers a NOTIFY (RFC 1996). If no plugin copies such a zone, it is not implemented.
+fn notify(query: Query<'_>, listener: &Listener, responder: &mut impl Responder) {
+    match listener.notify(&query) {
+        Some(reply) => responder.reply(&query, reply),
+        None => {
+            let why = Refusal { rcode: rcode::NOTIMP, question_end: Some(query.request.question_end()) };
+            responder.put(|_, out| refusal(query.packet(), &why, out));
+        }
+    }
+}
+
 /// Appends the reply to a query to `out`. Returns its length in octets.
+///
+/// A reply of several messages is refused: a transport that can send them takes the others out
+/// first ([`Reply::take_more`]).
 pub fn write_reply(query: &Query<'_>, reply: Reply, writer: &mut Writer, out: &mut Vec<u8>) -> usize {
+    let reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
     let len = writer.reply(query.packet(), &query.request, &reply, query.limit(), out);
     recycle(reply.answer);
     len

@@ -4,20 +4,18 @@ use std::fs::File;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::{self, SiteAddress};
 use super::control::Control;
 use super::doc::Listed;
-use super::draft::{BlockDraft, Common, Preparation, SearchWish, Start};
+use super::draft::{BlockDraft, Common, Preparation, Start};
 pub use super::draft::{Fact, Looks, Wish};
-use super::external::{Externals, OfferedExternals};
 use super::metadata::{Metadata, Publisher};
 use super::per_listener::PerListener;
 use super::plugin::Plugin;
 use super::probes::{Probes, Readiness};
-use super::search::{Lists, Offered};
 use super::secure::Secure;
 use super::site::Filter;
 use super::timeouts::Timeouts;
@@ -25,7 +23,7 @@ use super::zones::Zones;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
-use crate::error::{Complaint, Result, words};
+use crate::error::{Result, words};
 use crate::host::Host;
 use crate::host::http::Handler;
 use crate::wire::name::Name;
@@ -209,54 +207,6 @@ impl<'a> Setup<'a> {
         };
         cursor.report(Severity::Error, cursor.complain(word, message).hint(hint));
         None
-    }
-
-    /// Declares that all names of these zones are answered from memory: those below get none.
-    pub fn answers_from_memory(&mut self, zones: impl IntoIterator<Item = Name>) {
-        self.draft.from_memory.extend(zones);
-    }
-
-    /// Returns the zones that the block answers from memory; set when all plugins are set up.
-    #[must_use]
-    pub fn memory_zones(&self) -> Arc<OnceLock<Vec<Name>>> {
-        self.draft.memory.clone()
-    }
-
-    /// Offers the search lists of clients, or the reason why there are none.
-    pub fn offer_search_lists(&mut self, lists: Lists) {
-        self.draft.search_offers.push((self.plugin, lists));
-    }
-
-    /// Returns the search lists that the plugin called `of` knows; set when all plugins are set up.
-    ///
-    /// If the block has that plugin and it knows none, the Corefile is refused with `complaint`.
-    #[must_use]
-    pub fn search_lists(&mut self, of: &str, complaint: Complaint) -> Offered {
-        let offered = Offered::default();
-        self.draft.search_wishes.push(SearchWish { of: of.to_owned(), offered: offered.clone(), complaint });
-        offered
-    }
-
-    /// Returns what a plugin of the block knows of services as reached from outside; set when all
-    /// plugins are set up.
-    ///
-    /// If no plugin does, the Corefile is refused with `complaint`.
-    #[must_use]
-    pub fn externals(&mut self, complaint: Complaint) -> OfferedExternals {
-        let offered = OfferedExternals::default();
-        self.draft.external_wish = Some((offered.clone(), complaint));
-        offered
-    }
-
-    /// Returns whether a plugin above asks where services are reached from outside.
-    #[must_use]
-    pub fn wants_externals(&self) -> bool {
-        self.draft.external_wish.is_some()
-    }
-
-    /// Offers what is known of services as reached from outside.
-    pub fn offer_externals(&mut self, externals: Arc<dyn Externals>) {
-        self.draft.externals = Some(externals);
     }
 
     /// Serves this long after the signal to stop; the longest time of all blocks counts.

@@ -229,6 +229,20 @@ pub fn host_port(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
+/// Splits an IP address, perhaps with an interface, from its port: `192.0.2.1`, `[::1]:5300`,
+/// `fe80::1%eth0`. Without a port it is `default`. The port is 0 if it is not a number from 1 to
+/// 65535: CoreDNS takes any.
+///
+/// # Errors
+/// CoreDNS's message: the host is not an IP address.
+pub fn ip_port(text: &str, default: u16) -> Result<(&str, u16), String> {
+    let (host, port) = host_port(text).unwrap_or((text, ""));
+    if ip(host.split('%').next().unwrap_or_default()).is_none() {
+        return Err(format!("must specify an IP address: `{host}'"));
+    }
+    Ok((host, if port.is_empty() { default } else { port.parse().unwrap_or(0) }))
+}
+
 /// Reads a port: a number, or `http`, `https` or `domain`, which Go knows without a list of
 /// services. Empty text is 0, any free port. A plus sign is accepted, as in Go.
 pub fn port(text: &str) -> Option<u16> {

@@ -56,6 +56,7 @@ use crate::chain::authority;
 use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::transfer::{Changes, Offer, Transferable};
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::Cursor;
@@ -170,7 +171,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         let mut directive =
             Directive { directory: PathBuf::new(), pattern, template: "${1}".to_owned(), reload: RELOAD };
         OPTIONS.read(&mut cursor, &mut directive, s)?;
-        let folder = Arc::new(Folder { directive, zones: ArcSwap::default() });
+        let folder = Arc::new(Folder { directive, zones: ArcSwap::default(), changes: s.zone_changes() });
         let (mut wrong, mut news) = (HashSet::new(), Vec::new());
         let path = &folder.directive.directory;
         if path.as_os_str().is_empty() {
@@ -185,10 +186,14 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         folders.push(folder.clone());
         s.task("auto", move || {
             news.iter().for_each(|what| log::info(FROM, format_args!("{what}")));
+            // Secondaries are told at the start too: they may have missed a change.
+            folder.zones.load().iter().for_each(|zone| folder.changes.add(zone.origin()));
             follow(folder, wrong)
         });
     }
-    s.chain(Auto { zones, folders });
+    let plugin = Arc::new(Auto { zones, folders });
+    s.chain_shared(plugin.clone());
+    s.offer_transfer(plugin);
     Ok(())
 }
 
@@ -198,6 +203,8 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
 struct Folder {
     directive: Directive,
     zones: ArcSwap<ZoneTable>,
+    /// Hears of new and changed zones.
+    changes: Arc<Changes>,
 }
 
 impl Folder {
@@ -239,7 +246,7 @@ impl Folder {
 
     /// Looks at all files; returns what is wrong, of which the log already has `told`.
     fn look(&self, told: &HashSet<String>) -> HashSet<String> {
-        let mut wrong = HashSet::new();
+        let (mut wrong, known) = (HashSet::new(), self.zones.load_full());
         self.walk(&mut |what, is_wrong| match is_wrong {
             true if told.contains(&what) => _ = wrong.insert(what),
             true => {
@@ -249,7 +256,9 @@ impl Folder {
             false => log::info(FROM, format_args!("{what}")),
         });
         for zone in self.zones.load().iter() {
-            zone.look(Newer::BySerial);
+            if known.get(zone.origin()).is_none() || zone.look(Newer::BySerial) {
+                self.changes.add(zone.origin());
+            }
         }
         wrong
     }
@@ -312,6 +321,13 @@ struct Auto {
     /// Names elsewhere are not answered.
     zones: Zones,
     folders: Vec<Arc<Folder>>,
+}
+
+impl Transferable for Auto {
+    fn version(&self, zone: &Name) -> Offer {
+        let zones = self.folders.iter().filter(|_| self.zones.holds(zone));
+        Offer::of(zones.filter_map(|folder| folder.zones.load().get(zone).cloned()).next().as_deref())
+    }
 }
 
 impl Plugin for Auto {

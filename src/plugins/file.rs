@@ -62,11 +62,13 @@ use crate::chain::authority;
 use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::transfer::{Offer, Transferable};
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Step};
 use crate::corefile::value::{Span, quote};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
+use crate::wire::name::Name;
 use crate::wire::types::class;
 use crate::zone::live::{LiveZone, Newer, Unread, follow};
 use crate::zone::table::ZoneTable;
@@ -151,8 +153,8 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
             read.push(zone);
         }
         OPTIONS.read(&mut cursor, &mut options, s)?;
-        let (pause, newer) = (options.reload, options.newer);
-        s.task("file", move || follow(read, pause, newer));
+        let (pause, newer, changes) = (options.reload, options.newer, s.zone_changes());
+        s.task("file", move || follow(read, pause, newer, move |zone| changes.add(zone)));
     }
     if let Some((word, why)) = missing {
         if options.reload.is_zero() {
@@ -160,7 +162,12 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         }
         cursor.warn(word, format!("Failed to open {}: trying again in {}", quote(&why), Span::from(options.reload)));
     }
-    s.chain(File { zones, fallthrough: options.fallthrough });
+    // Secondaries are told at the start too: they may have missed a change.
+    let (loaded, changes) = (zones.iter().map(|zone| *zone.origin()).collect::<Vec<_>>(), s.zone_changes());
+    s.task("file start", move || async move { loaded.iter().for_each(|zone| changes.add(zone)) });
+    let plugin = Arc::new(File { zones, fallthrough: options.fallthrough });
+    s.chain_shared(plugin.clone());
+    s.offer_transfer(plugin);
     Ok(())
 }
 
@@ -185,6 +192,12 @@ fn open<'w>(cursor: &Cursor<'_>, word: &'w Word, path: &Path, zone: &LiveZone) -
 struct File {
     zones: ZoneTable,
     fallthrough: Fallthrough,
+}
+
+impl Transferable for File {
+    fn version(&self, zone: &Name) -> Offer {
+        Offer::of(self.zones.get(zone).map(|zone| &**zone))
+    }
 }
 
 impl Plugin for File {

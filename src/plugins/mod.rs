@@ -39,10 +39,12 @@ pub mod refused;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod secondary;
 pub mod shed;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
+pub mod transfer;
 pub mod view;
 pub mod whoami;
 
@@ -86,11 +88,13 @@ pub const ALL: &[Registration] = &[
     tls::PLUGIN,          // reads files: below root
     minimal::PLUGIN,      // below cache, as in CoreDNS: what is kept is small already
     template::PLUGIN,     // above hosts and kubernetes: what an operator blocks comes first
+    transfer::PLUGIN,     // above all that have zones to transfer, which refuse AXFR themselves
     hosts::PLUGIN,        // above kubernetes and forward: an operator's own entries come first
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
     file::PLUGIN,         // above forward: a zone of ours has no other answers
     auto::PLUGIN,         // below file, whose zones are named one by one
+    secondary::PLUGIN,    // below file and auto: a zone of both is the file's
     etcd::PLUGIN,         // above forward: its zones are its own
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,

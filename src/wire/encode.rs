@@ -78,6 +78,19 @@ impl<'a> Owner<'a> {
         Self { labels: &[], tail: Tail::AskedEnd(len as u8) }
     }
 
+    /// Returns the octets of the whole name, where `asked` is the name in the question. Returns
+    /// `None` for a name that points to one that was written before.
+    #[must_use]
+    pub fn whole(&self, asked: &[u8]) -> Option<Vec<u8>> {
+        let tail = match self.tail {
+            Tail::Root => &[0],
+            Tail::Asked => asked,
+            Tail::AskedEnd(len) => asked.get(asked.len().checked_sub(usize::from(len))?..)?,
+            Tail::Written(_) => return None,
+        };
+        Some([self.labels, tail].concat())
+    }
+
     /// Returns a name that was written before.
     #[must_use]
     pub fn written(written: Written) -> Self {
@@ -222,6 +235,12 @@ impl<'a> Encoder<'a> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.answer.flags & flag::TC != 0
+    }
+
+    /// Returns the octets of all records so far.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        self.answer.bytes.len()
     }
 
     /// Returns the number of records in a section so far.

@@ -12,6 +12,7 @@
 //! - [`own`]: each thread's own copies of answers that all threads send
 //! - [`presentation`]: one record as a line of a zone file
 //! - [`question`]: a question, and the message that asks it
+//! - [`records`]: the records of a message, without compression
 //! - [`redirect`]: follows another alias than an answer did
 //! - [`relay`]: an upstream's reply as an [`Answer`](answer::Answer)
 //! - [`rename`]: rewrites an answer with other names
@@ -31,6 +32,7 @@ pub mod option;
 pub mod own;
 pub mod presentation;
 pub mod question;
+pub mod records;
 pub mod redirect;
 pub mod relay;
 pub mod rename;

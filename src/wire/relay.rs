@@ -191,7 +191,7 @@ fn next_pointer(message: &[u8], mut at: usize) -> Option<Option<(usize, usize)>>
 
 /// Returns the names in the data of types that may be compressed (RFC 3597 section 4), as (how
 /// many, octets before). SRV targets should not be compressed (RFC 2782), but some servers do it.
-fn names_in(kind: u16) -> &'static [(u8, usize)] {
+pub(super) fn names_in(kind: u16) -> &'static [(u8, usize)] {
     match kind {
         2..=5 | 7..=9 | 12 | rtype::DNAME => &[(1, 0)],
         rtype::SOA | 14 | 17 => &[(2, 0)],

@@ -1,7 +1,8 @@
 //! An answer on its way up the chain, and cheap changes to it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::answer::Answer;
 use super::option::EdnsOption;
@@ -61,6 +62,27 @@ pub struct Note {
     pub options: Vec<u8>,
     /// Values that the plugin that answered publishes for those above: label and value.
     pub published: Vec<(&'static str, Box<str>)>,
+    /// The messages after the first one, if the reply has several.
+    more: Option<More>,
+}
+
+/// The messages of a reply after its first one, made one by one as the client reads them: a zone
+/// transfer (RFC 5936 section 2.2). Dropping it ends the reply. Copies of a reply share it.
+#[derive(Clone)]
+pub struct More(Arc<Mutex<Box<dyn Iterator<Item = Arc<Answer>> + Send>>>);
+
+impl More {
+    /// Makes the next message, or returns `None` after the last one.
+    #[must_use]
+    pub fn next(&self) -> Option<Arc<Answer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+}
+
+impl fmt::Debug for More {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("More")
+    }
 }
 
 /// The order in which records are written.
@@ -124,6 +146,26 @@ impl Reply {
     pub fn with_error(mut self, code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         self.note_mut().error = Some((code, text.into()));
         self
+    }
+
+    /// Returns the same reply with more messages after this one. A stream sends them; other
+    /// transports refuse a reply of several messages.
+    #[must_use]
+    pub fn with_more(mut self, messages: impl Iterator<Item = Arc<Answer>> + Send + 'static) -> Self {
+        self.note_mut().more = Some(More(Arc::new(Mutex::new(Box::new(messages)))));
+        self
+    }
+
+    /// Takes the messages after this one, which a transport sends for itself. Returns `None` if
+    /// this is the only one.
+    pub fn take_more(&mut self) -> Option<More> {
+        self.note.as_mut()?.more.take()
+    }
+
+    /// Returns whether there are more messages after this one.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.note.as_ref().is_some_and(|note| note.more.is_some())
     }
 
     /// Adds an EDNS option for a client that sent an OPT. Data of more than 64 KiB is left out.

@@ -77,6 +77,8 @@ pub enum Gate {
     Refuse(Refusal),
     /// A query.
     Pass(Request),
+    /// News of a zone's primary (RFC 1996): not for the chain.
+    Notify(Request),
 }
 
 /// A reply made from the header alone.
@@ -124,9 +126,9 @@ impl Request {
 
 /// Reads a packet: the gate that every transport uses.
 ///
-/// Checks in CoreDNS's order (QR, opcode, counts, body), with three differences. NOTIFY is not
-/// implemented, since there are no secondary zones. NOTIMP copies the question (RFC 1035
-/// section 4.1.1). A header without its question and a second OPT are FORMERR.
+/// Checks in CoreDNS's order (QR, opcode, counts, body), with three differences. NOTIFY is kept
+/// apart from queries. NOTIMP copies the question (RFC 1035 section 4.1.1). A header without its
+/// question and a second OPT are FORMERR.
 #[must_use]
 pub fn gate(packet: &[u8]) -> Gate {
     let Some(header) = packet.get(..HEADER) else { return Gate::Silence };
@@ -138,7 +140,8 @@ pub fn gate(packet: &[u8]) -> Gate {
     let question = (word(4) == 1).then(|| question(packet)).flatten();
     let refuse =
         |rcode| Gate::Refuse(Refusal { rcode, question_end: question.map(|(name_len, ..)| HEADER + name_len + 4) });
-    if (flags >> 11 & 0xF) as u8 != opcode::QUERY {
+    let opcode = (flags >> 11 & 0xF) as u8;
+    if !matches!(opcode, opcode::QUERY | opcode::NOTIFY) {
         return refuse(rcode::NOTIMP);
     }
     let (answers, authorities, additionals) = (word(6), word(8), word(10));
@@ -147,7 +150,10 @@ pub fn gate(packet: &[u8]) -> Gate {
         return refuse(rcode::FORMERR);
     }
     match opt(packet, HEADER + name_len + 4, answers + authorities, additionals) {
-        Ok(edns) => Gate::Pass(Request { id: word(0), flags, name_len: name_len as u8, qtype, qclass, edns }),
+        Ok(edns) => {
+            let request = Request { id: word(0), flags, name_len: name_len as u8, qtype, qclass, edns };
+            if opcode == opcode::QUERY { Gate::Pass(request) } else { Gate::Notify(request) }
+        }
         Err(Malformed) => refuse(rcode::FORMERR),
     }
 }
@@ -264,7 +270,7 @@ mod tests {
     #[test]
     fn what_gets_a_bare_reply() {
         assert_eq!(refused(with(|p| p[2] |= 0x10)), Some((rcode::NOTIMP, true)), "opcode STATUS");
-        assert_eq!(refused(with(|p| p[2] |= 0x20)), Some((rcode::NOTIMP, true)), "opcode NOTIFY");
+        assert!(matches!(with(|p| p[2] |= 0x20), Gate::Notify(_)), "opcode NOTIFY");
         assert_eq!(refused(with(|p| p[5] = 0)), Some((rcode::FORMERR, false)), "no question");
         assert_eq!(refused(with(|p| p[5] = 2)), Some((rcode::FORMERR, false)), "two questions");
         assert_eq!(refused(with(|p| p[7] = 2)), Some((rcode::FORMERR, true)), "two answers");

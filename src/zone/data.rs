@@ -258,6 +258,21 @@ impl Builder {
         Ok(Added::Taken)
     }
 
+    /// Takes a record out. Returns whether it was there; its TTL does not matter.
+    pub(super) fn remove(&mut self, owner: &Name, rtype: u16, data: &[u8]) -> bool {
+        let Some(sets) = self.names.get_mut(owner.lowered().wire()) else { return false };
+        let Some((_, records)) = sets.iter_mut().find(|(known, _)| *known == rtype) else { return false };
+        let before = records.len();
+        records.retain(|datum| *datum.data != *data);
+        let is_taken = records.len() < before;
+        self.records -= before - records.len();
+        sets.retain(|(_, records)| !records.is_empty());
+        if sets.is_empty() {
+            self.names.remove(owner.lowered().wire());
+        }
+        is_taken
+    }
+
     /// Counts this many records as taken.
     #[cfg(test)]
     pub(super) fn pretend(&mut self, records: usize) {

@@ -219,17 +219,20 @@ impl From<&Metadata> for Version {
     }
 }
 
-/// Looks at the file of each zone every `pause`. If `pause` is 0, the data stay as they are.
-pub async fn follow(zones: Vec<Arc<LiveZone>>, pause: Duration, newer: Newer) {
+/// Looks at the file of each zone every `pause`, and tells of each new version. If `pause` is 0,
+/// the data stay as they are.
+pub async fn follow(zones: Vec<Arc<LiveZone>>, pause: Duration, newer: Newer, tell: impl Fn(&Name)) {
     if pause.is_zero() {
         return;
     }
     loop {
         tokio::time::sleep(pause.max(LEAST_PAUSE)).await;
         for zone in &zones {
-            let zone = zone.clone();
+            let looking = zone.clone();
             // Reading a long file takes time; other tasks use the runtime's threads meanwhile.
-            let _ = tokio::task::spawn_blocking(move || zone.look(newer)).await;
+            if tokio::task::spawn_blocking(move || looking.look(newer)).await.unwrap_or_default() {
+                tell(zone.origin());
+            }
         }
     }
 }

@@ -16,6 +16,7 @@
 //! - [`answer`]: answers, made once and kept
 //! - `compose`: writes the records of an answer
 //! - [`live`]: a zone that is replaced as a whole when its file changes
+//! - [`incoming`], [`outgoing`]: transfers, from a primary and to a secondary
 //! - [`table`]: zones by their names
 
 pub mod answer;
@@ -23,10 +24,12 @@ mod compose;
 pub mod data;
 mod find;
 mod generate;
+pub mod incoming;
 mod lines;
 pub mod live;
 mod names;
 mod order;
+pub mod outgoing;
 mod places;
 mod rare;
 pub mod read;

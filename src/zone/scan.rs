@@ -117,7 +117,7 @@ pub(super) fn ttl(word: &str) -> Option<u32> {
 }
 
 /// Lower-cases names in the data of the types for which CoreDNS does.
-fn lower(rtype: u16, data: &mut [u8]) {
+pub(super) fn lower(rtype: u16, data: &mut [u8]) {
     let names = match rtype {
         rtype::NS | rtype::CNAME => 0..data.len(),
         rtype::SOA => 0..data.len().saturating_sub(20),

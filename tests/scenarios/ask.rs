@@ -6,6 +6,7 @@ use std::time::Duration;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption, NSIDPayload};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
+use signpost::wire::types::type_number;
 
 use super::support::{connect, decode, receive, send, text, text_by};
 
@@ -33,7 +34,8 @@ impl Question {
     pub(crate) fn new(words: &[String], port: u16) -> Result<Self, String> {
         let [name, qtype, words @ ..] = words else { return Err("a question has a name and a type".to_owned()) };
         let name = Name::from_ascii(name).map_err(|error| format!("{name}: {error}"))?;
-        let mut query = Query::query(name, qtype.parse::<RecordType>().map_err(|error| error.to_string())?);
+        let qtype = type_number(qtype).ok_or_else(|| format!("there is no type `{qtype}`"))?;
+        let mut query = Query::query(name, RecordType::from(qtype));
         let (mut edns, local) = (Edns::new(), Ipv4Addr::LOCALHOST);
         edns.set_max_payload(1232);
         let mut question = Self {

@@ -230,7 +230,7 @@ impl Making<'_> {
     }
 
     /// Returns the SOA of the zone.
-    fn soa(&self) -> Soa<'_> {
+    pub(super) fn soa(&self) -> Soa<'_> {
         let (zone, ttl) = (Tail::AskedEnd(self.zone_len as u8), self.directive.ttl);
         Soa {
             zone_len: self.zone_len,

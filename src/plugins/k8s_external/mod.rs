@@ -37,6 +37,7 @@ mod answer;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ use self::setup::Directive;
 use crate::chain::doc::doc_of;
 use crate::chain::external::{Externals, OfferedExternals};
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::transfer::{Offer, Transferable};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::wire::name::Name;
@@ -58,13 +60,15 @@ pub const PLUGIN: Registration =
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let (directive, externals) = setup::read(s)?;
     s.answers_from_memory(directive.own_zones());
-    s.chain(External { directive, externals });
+    let plugin = Arc::new(External { directive: Arc::new(directive), externals });
+    s.chain_shared(plugin.clone());
+    s.offer_transfer(plugin);
     Ok(())
 }
 
 /// The plugin of one server block.
 struct External {
-    directive: Directive,
+    directive: Arc<Directive>,
     externals: OfferedExternals,
 }
 
@@ -80,6 +84,17 @@ impl Plugin for External {
             (class::IN, _) => self.answer(externals, zone, query, here),
             // Each class has its own data; this plugin serves class IN.
             _ => Step::Answer(Reply::server(rcode::REFUSED)),
+        }
+    }
+}
+
+impl Transferable for External {
+    fn version(&self, zone: &Name) -> Offer {
+        match self.externals.get() {
+            Some(externals) if self.directive.zones.contains(zone) => {
+                transfer::version(&self.directive, externals, zone)
+            }
+            _ => Offer::None,
         }
     }
 }

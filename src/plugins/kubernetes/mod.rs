@@ -78,6 +78,7 @@ use self::answers::options::{Options, Pods};
 use self::answers::patience::Patience;
 use self::answers::published::Published;
 use self::answers::search::PodPath;
+use self::answers::transfer;
 use self::answers::view::View;
 use self::answers::zone::Zone;
 use self::known::index::Index;
@@ -85,6 +86,7 @@ use self::reading::progress::tell_until_synced;
 use crate::chain::doc::doc_of;
 use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
+use crate::chain::transfer::{Offer, Transferable};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::tasks::Tasks;
@@ -123,7 +125,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let zones: Arc<[Zone]> = directive.served().into();
     let knows_pods = directive.options.pods == Pods::Verified;
     s.publish("kubernetes", Arc::new(Published { index: data.index.clone(), zones: zones.clone(), knows_pods }));
-    s.chain(Kubernetes {
+    let plugin = Arc::new(Kubernetes {
         zones,
         primary: directive.primary,
         options: directive.options,
@@ -132,6 +134,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         patience,
         _data: data.clone(),
     });
+    s.chain_shared(plugin.clone());
+    s.offer_transfer(plugin);
     let (source, written) = (directive.source, directive.written);
     let control = s.control();
     s.prepare(move |first| async move {
@@ -195,6 +199,16 @@ impl Plugin for Kubernetes {
             // A class has its own data, and ours are of class IN.
             _ => Step::Answer(Reply::server(rcode::REFUSED)),
         }
+    }
+}
+
+impl Transferable for Kubernetes {
+    /// A reverse zone has nothing but what questions find by an address.
+    fn version(&self, zone: &Name) -> Offer {
+        let Some(zone) = self.zones.iter().find(|known| known.name == *zone && !known.schema.reverse) else {
+            return Offer::None;
+        };
+        transfer::version(&self.index, &self.options, zone, &self.local)
     }
 }
 

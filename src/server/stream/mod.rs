@@ -7,14 +7,18 @@
 //! - [`session`]: one connection. Messages are answered one by one, a slice at a time
 //!   ([`Shifts`](super::shifts)), while few replies are unread
 //! - [`carrier`]: TCP, or TLS on TCP
+//! - [`input`]: messages before they are answered
 //! - [`output`]: those replies, and how fast the client has to read them
 //! - [`connections`]: all connections of a worker, and which one is closed when there are too many
 //!   or they hold too much
 
 mod carrier;
 mod connections;
+mod input;
 mod output;
 mod session;
+#[cfg(test)]
+mod several_tests;
 #[cfg(test)]
 mod tests;
 

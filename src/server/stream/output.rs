@@ -1,9 +1,11 @@
 //! Replies to one client before they are sent: framed, bounded, and with a time limit for reading.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::chain::{More, Query, Reply};
 use crate::wire::write::Writer;
 
 /// Unread octets at which answering pauses; with the last message, they are twice as many at most.
@@ -100,5 +102,34 @@ impl Output {
                 spares.push(buffer);
             }
         });
+    }
+}
+
+//----------- Unfinished -----------------------------------------------------
+
+/// A reply of several messages, of which some are still to be made and written.
+pub(super) struct Unfinished {
+    query: Box<Query<'static>>,
+    /// What all its messages have, without their records.
+    reply: Reply,
+    more: More,
+}
+
+impl Unfinished {
+    /// Takes all messages but the first out of a reply. Returns `None` if there are no others.
+    pub(super) fn of(query: &Query<'_>, reply: &mut Reply) -> Option<Self> {
+        let more = reply.take_more()?;
+        let (query, reply) = (query.clone().into_owned(), Reply { answer: Arc::default(), ..reply.clone() });
+        Some(Self { query: Box::new(query), reply, more })
+    }
+
+    /// Returns the query that is replied to.
+    pub(super) fn query(&self) -> &Query<'static> {
+        &self.query
+    }
+
+    /// Makes the next message, or returns `None` after the last one.
+    pub(super) fn next(&self) -> Option<Reply> {
+        Some(Reply { answer: self.more.next()?, ..self.reply.clone() })
     }
 }

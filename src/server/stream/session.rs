@@ -18,7 +18,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::carrier::{Carrier, SEALED};
 use super::connections::{Member, wait_for_room};
-use super::output::Output;
+use super::input::{Input, message};
+use super::output::{Output, Unfinished};
 use crate::chain::listener::Listener;
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
 use crate::chain::timeouts::Timeouts;
@@ -30,10 +31,6 @@ use crate::wire::write::Writer;
 /// Queries of one connection that may wait, or whose replies may wait for room, before reading
 /// pauses.
 pub(super) const IN_FLIGHT: usize = 128;
-
-/// Octets of the message buffer: for an idle connection, and for a client that sends many at once.
-/// A longer message gets the room it needs.
-const INPUT: (usize, usize) = (512, 4096);
 
 /// Octets that may be left to the kernel when a connection ends.
 const LEFT: usize = 4096;
@@ -49,12 +46,15 @@ pub(super) struct Session {
     last: Arc<Listener>,
     client: Client,
     member: Member,
-    input: Vec<u8>,
+    input: Input,
     output: Output,
     late: mpsc::UnboundedSender<Late>,
     replies: mpsc::UnboundedReceiver<Late>,
     /// The client sends nothing more that counts.
     half_closed: bool,
+    /// A reply of which not all messages are written yet. No other message is answered meanwhile,
+    /// so a connection makes one transfer at a time.
+    unfinished: Option<Unfinished>,
     /// Messages that were answered.
     asked: u64,
     /// Reading is paused because the client does not read: counted once until everything is read.
@@ -99,11 +99,12 @@ impl Session {
             last,
             client,
             member,
-            input: Vec::with_capacity(INPUT.0),
+            input: Input::new(),
             output: Output::default(),
             late,
             replies,
             half_closed: false,
+            unfinished: None,
             asked: 0,
             paused: Cell::new(false),
         }
@@ -166,10 +167,11 @@ impl Session {
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> End {
         loop {
+            self.go_on();
             self.take_late();
             self.answer_some();
             self.tell(S::KEEPS);
-            let is_quiet = self.member.in_flight.get() == 0 && self.output.is_done() && !self.has_message();
+            let is_quiet = self.member.in_flight.get() == 0 && !self.is_busy();
             match () {
                 () if self.member.is_given_up() => return End::Abort,
                 () if is_quiet && (self.half_closed || self.member.closing.get()) => return End::Done,
@@ -179,7 +181,7 @@ impl Session {
             match self.next(reader, writer).await {
                 Event::Work | Event::Wake => {}
                 Event::Read(0) => self.half_closed = true,
-                Event::Read(octets) => self.has_read(octets),
+                Event::Read(octets) => self.input.has_read(octets),
                 Event::Late(late) => self.finish(late),
                 Event::Written(Err(_)) => return End::Abort,
                 Event::Written(Ok(0)) if !self.output.chunk().is_empty() => return End::Abort,
@@ -207,14 +209,15 @@ impl Session {
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> Event {
-        let (has_work, has_room) = (self.has_message() && self.may_answer(), !self.output.is_full());
-        let may_read = !self.half_closed && !self.member.closing.get() && self.may_answer() && !self.has_message();
+        let (has_room, may_answer, has_message) = (self.has_room(), self.may_answer(), self.input.has_message());
+        let has_work = has_message && may_answer || self.unfinished.is_some() && !self.output.is_full();
+        let may_read = !self.half_closed && !self.member.closing.get() && may_answer && !has_message;
         let between = self.asked > 0 && self.input.is_empty();
         let patience = if between { self.timeouts().idle() } else { self.timeouts().message() };
         let end_of_input = may_read.then(|| self.member.active.get() + patience);
         let end_of_output = self.output.since().map(|since| since + self.timeouts().reading());
         let deadline = [end_of_input, end_of_output].into_iter().flatten().min();
-        let missing = self.missing();
+        let missing = self.input.missing();
         let write = poll_fn(|context| {
             let written = match self.output.chunk() {
                 [] => Pin::new(&mut *writer).poll_flush(context).map_ok(|()| 0),
@@ -231,7 +234,7 @@ impl Session {
             written = write, if !self.output.is_done() => Event::Written(written),
             Some(late) = self.replies.recv(), if has_room => Event::Late(late),
             () = std::future::ready(()), if has_work => Event::Work,
-            read = async { reader.take(missing).read_buf(&mut self.input).await }, if may_read => {
+            read = async { reader.take(missing).read_buf(self.input.buffer()).await }, if may_read => {
                 Event::Read(read.unwrap_or(0))
             }
             () = async { sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => {
@@ -257,50 +260,36 @@ impl Session {
         if let Some(since) = self.output.since() {
             self.member.reading_since.set(since);
         }
-        self.member.busy.set(!is_done || self.has_message());
+        self.member.busy.set(self.is_busy());
         let sealed = if is_done { 0 } else { keeps };
-        self.member.buffers(self.input.capacity() - INPUT.0 + self.output.capacity() + sealed);
+        self.member.buffers(self.input.held() + self.output.capacity() + sealed);
     }
 
     //------- Messages -------------------------------------------------------
 
-    /// Returns whether one more message may be answered: neither replies nor waiting queries are
-    /// too many.
+    /// Returns whether messages are unanswered, or replies unwritten.
+    fn is_busy(&self) -> bool {
+        !self.output.is_done() || self.unfinished.is_some() || self.input.has_message()
+    }
+
+    /// Returns whether another reply may be written: the last one is complete, and few are unread.
+    fn has_room(&self) -> bool {
+        self.unfinished.is_none() && !self.output.is_full()
+    }
+
+    /// Returns whether one more message may be answered.
     fn may_answer(&self) -> bool {
-        !self.output.is_full() && self.member.in_flight.get() < IN_FLIGHT && !self.member.is_given_up()
-    }
-
-    /// Returns the length of the first message in the input with its prefix, if it is known.
-    fn message_len(&self) -> Option<usize> {
-        let prefix = self.input.first_chunk::<2>()?;
-        Some(2 + usize::from(u16::from_be_bytes(*prefix)))
-    }
-
-    fn has_message(&self) -> bool {
-        self.message_len().is_some_and(|len| self.input.len() >= len)
-    }
-
-    /// Returns how many octets to read at most.
-    fn missing(&self) -> u64 {
-        (self.message_len().unwrap_or_default().max(INPUT.1) - self.input.len()) as u64
-    }
-
-    /// Makes as much room for the next read as the last one needed.
-    fn has_read(&mut self, octets: usize) {
-        if octets >= INPUT.0 {
-            self.input.reserve(INPUT.1.saturating_sub(self.input.len()));
-        }
+        self.has_room() && self.member.in_flight.get() < IN_FLIGHT && !self.member.is_given_up()
     }
 
     /// Answers messages until the slice is over, or replies or waiting queries are too many.
     fn answer_some(&mut self) {
-        if !self.has_message() {
+        if !self.input.has_message() {
             return;
         }
-        let (input, mut done) = (std::mem::take(&mut self.input), 0);
+        let (input, mut done) = (self.input.take(), 0);
         while self.may_answer()
-            && let Some((prefix, rest)) = input[done..].split_first_chunk::<2>()
-            && let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*prefix)))
+            && let Some(message) = message(&input[done..])
         {
             done += 2 + message.len();
             self.asked += 1;
@@ -313,11 +302,7 @@ impl Session {
                 break;
             }
         }
-        self.input = input;
-        self.input.drain(..done);
-        if self.input.is_empty() && done < INPUT.0 || self.input.capacity() > 2 * self.input.len().max(INPUT.1) {
-            self.input.shrink_to(INPUT.0);
-        }
+        self.input.put_back(input, done);
     }
 
     fn answer(&mut self, message: &[u8]) {
@@ -340,9 +325,28 @@ impl Session {
         last.clone()
     }
 
+    /// Writes a reply. Of several messages it writes the first: the others follow as there is room.
+    fn put_reply(&mut self, query: &Query<'_>, mut reply: Reply, now: Instant) {
+        if let Some(others) = Unfinished::of(query, &mut reply) {
+            self.unfinished = Some(others);
+        }
+        self.output.put(now, |writer, out| write_reply(query, reply, writer, out));
+    }
+
+    /// Writes more messages of the unfinished reply while there is room, until the slice is over.
+    fn go_on(&mut self) {
+        while let Some(others) = &self.unfinished
+            && !self.output.is_full()
+            && !self.local.shifts.is_over()
+        {
+            let Some(reply) = others.next() else { return self.unfinished = None };
+            self.output.put(Instant::now(), |writer, out| write_reply(others.query(), reply, writer, out));
+        }
+    }
+
     /// Writes late replies while there is room.
     fn take_late(&mut self) {
-        while !self.output.is_full()
+        while self.has_room()
             && let Ok(late) = self.replies.try_recv()
         {
             self.finish(late);
@@ -353,7 +357,7 @@ impl Session {
         self.member.in_flight.set(self.member.in_flight.get() - 1);
         self.member.takes(late.octets);
         if let Some(reply) = late.reply {
-            self.output.put(Instant::now(), |writer, out| write_reply(&late.query, reply, writer, out));
+            self.put_reply(&late.query, reply, Instant::now());
         }
     }
 }
@@ -373,6 +377,10 @@ impl Responder for Arrival<'_> {
 
     fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
         self.session.local.place(query, pending)
+    }
+
+    fn reply(&mut self, query: &Query<'_>, reply: Reply) {
+        self.session.put_reply(query, reply, self.now);
     }
 
     /// Makes a query wait. The session gets its reply, and writes it when there is room.

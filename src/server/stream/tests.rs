@@ -31,8 +31,8 @@ impl Carrier for DuplexStream {
 
 /// A worker that answers `big.test. TXT` with 20,000 octets, forwards `wait.test.` to an upstream
 /// that does not answer, and refuses everything else.
-struct Worker {
-    local: Rc<Local>,
+pub(super) struct Worker {
+    pub(super) local: Rc<Local>,
     _server: testing::Server,
     _silent: std::net::UdpSocket,
 }
@@ -60,6 +60,21 @@ impl Worker {
             texts.replace('"', "\\\""),
             silent.local_addr().expect("bound")
         ));
+        Self::of(server, silent, shifts, change)
+    }
+
+    /// A worker that serves something else.
+    pub(super) fn serving(server: testing::Server) -> Self {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+        Self::of(server, silent, Shifts::default(), |_| {})
+    }
+
+    fn of(
+        server: testing::Server,
+        silent: std::net::UdpSocket,
+        shifts: Shifts,
+        change: impl FnOnce(&mut Shared),
+    ) -> Self {
         let mut shared = Shared::new(&Metrics::default(), 1);
         change(&mut shared);
         let listeners: Vec<_> = server.configuration.listeners.iter().cloned().map(Some).collect();
@@ -74,7 +89,7 @@ impl Worker {
     }
 
     /// Connects from an address that ends in `last`.
-    fn connect(&self, last: u8) -> (DuplexStream, JoinHandle<()>) {
+    pub(super) fn connect(&self, last: u8) -> (DuplexStream, JoinHandle<()>) {
         let (client, server) = duplex(KERNEL);
         let peer = std::net::SocketAddr::from(([10, 0, 0, last], 4000));
         let here = "10.96.0.10:53".parse().expect("an address");
@@ -86,18 +101,18 @@ impl Worker {
         (client, spawn_local(async move { local.shifts.work(session.run(server)).await }))
     }
 
-    fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.local.connections.held()
     }
 }
 
-fn frame(name: &str, qtype: &str) -> Vec<u8> {
+pub(super) fn frame(name: &str, qtype: &str) -> Vec<u8> {
     let packet = packet(name, qtype);
     [&(packet.len() as u16).to_be_bytes(), &packet[..]].concat()
 }
 
 /// Writes while the server reads; returns how many octets it read.
-async fn push(client: &mut DuplexStream, octets: &[u8]) -> usize {
+pub(super) async fn push(client: &mut DuplexStream, octets: &[u8]) -> usize {
     let mut taken = 0;
     while taken < octets.len()
         && let Ok(written) = tokio::time::timeout(Duration::from_millis(100), client.write(&octets[taken..])).await
@@ -109,14 +124,14 @@ async fn push(client: &mut DuplexStream, octets: &[u8]) -> usize {
     taken
 }
 
-async fn receive(client: &mut (impl AsyncReadExt + Unpin)) -> Option<Vec<u8>> {
+pub(super) async fn receive(client: &mut (impl AsyncReadExt + Unpin)) -> Option<Vec<u8>> {
     let len = client.read_u16().await.ok()?;
     let mut message = vec![0; usize::from(len)];
     client.read_exact(&mut message).await.ok()?;
     Some(message)
 }
 
-async fn local<T>(test: impl Future<Output = T>) -> T {
+pub(super) async fn local<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(test).await
 }
 

@@ -19,12 +19,12 @@ use crate::wire::types::rtype;
 const SCHEMA: (&[u8], u32) = (b"\x051.1.0", 28800);
 
 /// A name of this server below the zone, and an address of it.
-type Server = (Vec<u8>, IpAddr);
+pub(super) type OwnName = (Vec<u8>, IpAddr);
 
 /// The addresses under which the cluster reaches this server: those of the services whose endpoints
 /// have one of `local`, or `local` itself where no service has.
 #[must_use]
-pub(super) fn servers(index: &Index, local: &[IpAddr]) -> Vec<Server> {
+pub(super) fn servers(index: &Index, local: &[IpAddr]) -> Vec<OwnName> {
     let mut found = Vec::new();
     for address in local {
         let keys = index.owners.holders.with(address, Clone::clone);
@@ -40,7 +40,7 @@ pub(super) fn servers(index: &Index, local: &[IpAddr]) -> Vec<Server> {
     found
 }
 
-fn add_service(found: &mut Vec<Server>, entry: &Entry, local: IpAddr) {
+fn add_service(found: &mut Vec<OwnName>, entry: &Entry, local: IpAddr) {
     if !entry.endpoints().any(|endpoint| endpoint.ip() == Some(local)) {
         return;
     }

@@ -1,6 +1,7 @@
 //! Where Services are reached from outside of the cluster, for the plugin that gives them names
 //! there.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -15,7 +16,7 @@ use crate::plugins::kubernetes::known::addresses::Holders;
 use crate::plugins::kubernetes::known::endpoints::{AddressRef, EndpointRef};
 use crate::plugins::kubernetes::known::index::{Entry, Index};
 use crate::plugins::kubernetes::known::label::LabelRoom;
-use crate::plugins::kubernetes::known::model::{Port, Reached, Target};
+use crate::plugins::kubernetes::known::model::{Port, Reached, Service, Target};
 use crate::wire::name::labels;
 use crate::wire::reverse::Octets;
 
@@ -50,6 +51,20 @@ impl Externals for Outside {
         }
         let found = self.index.services.with(key, |entry| reached(entry, part, headless, look));
         found.unwrap_or(Existence::Missing)
+    }
+
+    fn services(&self, headless: bool) -> Vec<Box<[u8]>> {
+        let found = self.index.services.all().filter(|entry| {
+            let namespace = labels(&entry.key).nth(1).unwrap_or_default();
+            self.exposes(namespace) && entry.service.as_deref().is_some_and(|service| has_names(service, headless))
+        });
+        let mut keys: Vec<_> = found.map(|entry| entry.key.clone()).collect();
+        keys.sort_unstable_by(|one, other| labels(one).cmp(labels(other)));
+        keys
+    }
+
+    fn names(&self, service: &[u8], headless: bool) -> Vec<Box<[u8]>> {
+        self.index.services.with(service, |entry| names(entry, headless)).unwrap_or_default()
     }
 
     fn names_of(&self, address: IpAddr, look: &mut dyn FnMut(&[u8])) {
@@ -140,6 +155,35 @@ fn reached(entry: &Entry, part: Part<'_>, headless: bool, look: &mut dyn FnMut(&
         Part::Endpoint(label) => exists(service.target == Target::Endpoints && is_above_ports(entry, service, label)),
         _ => Existence::Missing,
     }
+}
+
+/// Whether a service has names outside.
+fn has_names(service: &Service, headless: bool) -> bool {
+    service.external.is_some() || headless && service.target == Target::Endpoints
+}
+
+/// The name of a service, those of its named ports, and of its endpoints if they are what is
+/// reached; each once.
+fn names(entry: &Entry, headless: bool) -> Vec<Box<[u8]>> {
+    let Some(service) = entry.service.as_deref().filter(|service| has_names(service, headless)) else {
+        return Vec::new();
+    };
+    let mut found: BTreeSet<Box<[u8]>> = BTreeSet::new();
+    let below = |fronts: &[&str]| {
+        let fronts = fronts.iter().flat_map(|front| std::iter::once(front.len() as u8).chain(front.bytes()));
+        fronts.chain(entry.key.iter().copied()).collect()
+    };
+    let port_name = |port: &Port| below(&[&format!("_{}", port.name), &format!("_{}", port.protocol)]);
+    let named = |port: &&Port| !port.name.is_empty();
+    if service.external.is_some() {
+        found.extend(service.ports.iter().filter(named).map(port_name));
+    } else {
+        for slice in entry.slices.iter().filter(|slice| !slice.endpoints.is_empty()) {
+            found.extend(slice.ports.iter().filter(named).map(port_name));
+            found.extend(slice.endpoints.iter().map(|endpoint| below(&[endpoint.label(&mut LabelRoom::default())])));
+        }
+    }
+    std::iter::once(entry.key.clone()).chain(found).collect()
 }
 
 /// The addresses and names of a service, each with each port.

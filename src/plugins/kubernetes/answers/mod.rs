@@ -5,6 +5,7 @@
 //! endpoints that a name selects, and `memo` for answers that were encoded for one question.
 //! [`zone`] encodes what says no. [`alias`] follows ExternalNames. [`search`], [`external`] and
 //! [`published`] answer other plugins: `autopath`, `k8s_external`, and those that read metadata.
+//! [`transfer`] makes a whole zone.
 
 pub(crate) mod alias;
 pub(crate) mod apex;
@@ -20,5 +21,6 @@ pub(crate) mod published;
 pub(crate) mod search;
 mod selection;
 mod srv;
+pub(crate) mod transfer;
 pub mod view;
 pub mod zone;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::name::Schema;
+use crate::chain::transfer::TransferRecord;
 use crate::plugins::kubernetes::known::index::Index;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner, Tail};
@@ -12,7 +13,7 @@ use crate::wire::name::Name;
 use crate::wire::own::own;
 use crate::wire::request::flag;
 use crate::wire::soa::Soa;
-use crate::wire::types::rcode;
+use crate::wire::types::{rcode, rtype};
 
 /// The longest TTL of a SOA record in seconds, whatever `ttl` says.
 const SOA_TTL: u32 = 300;
@@ -72,6 +73,13 @@ impl Zone {
             e.flags(flag::AA);
             soa(self.name.len(), self.ttl, serial).put(e, Section::Answer);
         }))
+    }
+
+    /// Returns the SOA of a version as a record of a transfer.
+    #[must_use]
+    pub fn soa_record(&self, serial: u32) -> TransferRecord {
+        let soa = soa(self.name.len(), self.ttl, serial);
+        TransferRecord { owner: self.name, rtype: rtype::SOA, ttl: soa.ttl, data: soa.data(&self.name).into() }
     }
 
     fn denial(&self, index: &Index, pick: impl Fn(&Denials) -> &Arc<Answer>) -> Arc<Answer> {

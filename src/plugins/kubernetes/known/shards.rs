@@ -50,6 +50,11 @@ impl<T: Keyed> Shards<T> {
         shard.find(hash, |entry| entry.key() == key).map(look)
     }
 
+    /// Every entry, in no order. Each shard is as it was when the iterator came to it.
+    pub fn all(&self) -> impl Iterator<Item = T> {
+        self.shards.iter().flat_map(|shard| shard.load().iter().cloned().collect::<Vec<_>>())
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
