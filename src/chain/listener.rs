@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::caps::Caps;
 use super::query::Query;
 use super::secure::Secure;
 use super::site::Site;
@@ -24,6 +25,8 @@ pub struct Listener {
     pub port: u16,
     /// The TLS settings of its connections, if they use TLS.
     pub secure: Option<Arc<Secure>>,
+    /// The limits of its connections.
+    pub caps: Caps,
     /// The word to name if nothing can listen there: the address, or the first server block's first
     /// key.
     pub written: Option<Complaint>,
@@ -50,7 +53,8 @@ impl Listener {
             }
         }
         let any_class = sites.iter().flat_map(|site| site.chain.plugins()).any(|plugin| plugin.takes_any_class());
-        Self { transport, server, host, port, secure: None, written: None, sites, zones, lengths, any_class }
+        let caps = Caps::default();
+        Self { transport, server, host, port, secure: None, caps, written: None, sites, zones, lengths, any_class }
     }
 
     /// Returns the listener with the Corefile's word that names it.
@@ -63,6 +67,12 @@ impl Listener {
     #[must_use]
     pub fn secured(self, secure: Option<Arc<Secure>>) -> Self {
         Self { secure, ..self }
+    }
+
+    /// Returns the listener with these limits of its connections.
+    #[must_use]
+    pub fn capped(self, caps: Caps) -> Self {
+        Self { caps, ..self }
     }
 
     /// Returns the server blocks, in the order of the Corefile.

@@ -24,6 +24,7 @@
 
 pub mod address;
 pub mod build;
+pub mod caps;
 pub mod control;
 pub mod doc;
 pub mod external;

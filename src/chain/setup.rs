@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::address::{self, SiteAddress};
+use super::caps::Caps;
 use super::control::Control;
 use super::doc::Listed;
 use super::external::{Externals, OfferedExternals};
@@ -18,7 +19,7 @@ use super::plugin::Plugin;
 use super::probes::{Probe, Probes, Readiness};
 use super::search::{Lists, Offered};
 use super::secure::Secure;
-use crate::corefile::address::Key;
+use crate::corefile::address::{Key, Transport};
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
 use crate::error::{Complaint, Result, words};
@@ -77,6 +78,7 @@ pub(super) struct BlockDraft {
     pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
+    pub(super) caps: BTreeMap<Transport, Caps>,
     pub(super) from_memory: Vec<Name>,
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
     pub(super) search_offers: Vec<(&'static str, Lists)>,
@@ -247,9 +249,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Returns the block's listeners, in the order of
-    /// [`Site::ordinal`](super::site::Site::ordinal).
-    ///
-    /// Complete for plugins after `bind`.
+    /// [`Site::ordinal`](super::site::Site::ordinal). Complete for plugins after `bind`.
     ///
     /// # Errors
     /// A zone is not a domain name.
@@ -257,9 +257,14 @@ impl<'a> Setup<'a> {
         address::addresses(self.keys, &self.draft.bind)
     }
 
-    /// Speaks TLS on the block's `tls://` listeners.
+    /// Speaks TLS on the block's `tls://` and `https://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
+    }
+
+    /// Limits the connections of the block's listeners for a transport.
+    pub fn cap(&mut self, transport: Transport, caps: Caps) {
+        self.draft.caps.insert(transport, caps);
     }
 
     /// Sets the folder that other plugins' relative paths start from.
@@ -383,8 +388,7 @@ impl<'a> Setup<'a> {
         self.common.probes.clone()
     }
 
-    /// Declares that the block answers only some questions for its zones: another block may have
-    /// them too.
+    /// Declares that the block answers only some questions for its zones.
     pub fn filter(&mut self) {
         self.draft.is_filtered = true;
     }

@@ -15,6 +15,7 @@ pub mod forward;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod https;
 pub mod k8s_external;
 pub mod kubernetes;
 pub mod loadbalance;
@@ -39,6 +40,7 @@ use crate::chain::setup::Registration;
 pub const ALL: &[Registration] = &[
     root::PLUGIN,   // above all that read files
     cancel::PLUGIN, // above all that wait
+    https::PLUGIN,
     reload::PLUGIN,
     nsid::PLUGIN,    // above prometheus and log: its option is not counted
     bufsize::PLUGIN, // above log and forward: both see the lowered size

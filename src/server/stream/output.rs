@@ -18,7 +18,7 @@ pub(super) const READ: Duration = Duration::from_secs(5);
 
 /// Octets of a stint. A client that takes longer than [`READ`] for so many is disconnected, so that
 /// reading octet by octet does not hold a connection and its buffers for ever.
-const STINT: usize = 64 << 10;
+pub(super) const STINT: usize = 64 << 10;
 
 /// Spare buffers that a thread keeps for connections with replies to write, and the size limit of
 /// each.
