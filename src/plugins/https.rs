@@ -2,13 +2,14 @@
 //!
 //! A key `https://ZONE` makes a listener for DNS over HTTPS (RFC 8484), on port 443 unless the key
 //! names another one. It answers `GET /dns-query?dns=MESSAGE` and `POST /dns-query`, over HTTP/1.1
-//! and HTTP/2, and gives 404 for other paths, 400 for what is not a query, and 500 for a query that
-//! gets no reply. `Cache-Control` has the smallest TTL of the reply. With `tls` it is HTTPS; without,
-//! it is HTTP/1.1 behind something that terminates TLS.
+//! and HTTP/2. Other paths get status 404, what is not a query 400, and a query without a reply 500.
+//! `Cache-Control` has the smallest TTL of the reply. Without `tls` the listener speaks HTTP/1.1
+//! only, for a proxy in front of it that has the certificate.
 //!
 //! This directive sets limits for such listeners, and has no meaning for others. The limits of
-//! connections over TCP hold here too: 3 s for a handshake, for the first request and for each body,
-//! 10 s of idleness, 5 s to read replies; 128 queries of a connection may wait for other servers.
+//! connections over TCP hold here too: 3 s for a handshake, for the first request and for each
+//! body, 10 s of idleness, 5 s to read replies; 128 queries of a connection may wait for other
+//! servers.
 //!
 //! ## Syntax
 //!

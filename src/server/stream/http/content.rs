@@ -10,26 +10,23 @@ use hyper::body::{Body, Buf, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::connections::Connection;
 use super::super::output::STINT;
 
 //----------- Unread ---------------------------------------------------------
 
 /// The octets of one connection's replies that the client has not taken yet.
+#[derive(Default)]
 pub(super) struct Unread {
     octets: Cell<usize>,
     /// When the client began to take the current stint, and how much of it is taken.
     stint: Cell<Option<(Instant, usize)>>,
     /// Notified when there is room for more replies.
     pub(super) room: Notify,
-    connection: Rc<Connection>,
+    /// Notified when replies begin to wait, and when all are taken.
+    pub(super) changed: Notify,
 }
 
 impl Unread {
-    pub(super) fn new(connection: Rc<Connection>) -> Self {
-        Self { octets: Cell::new(0), stint: Cell::new(None), room: Notify::new(), connection }
-    }
-
     /// Returns the octets that are not taken yet.
     pub(super) fn octets(&self) -> usize {
         self.octets.get()
@@ -44,7 +41,7 @@ impl Unread {
         self.octets.set(self.octets.get() + octets);
         if self.stint.get().is_none() && octets > 0 {
             self.stint.set(Some((Instant::now(), 0)));
-            self.connection.wake.notify_one();
+            self.changed.notify_one();
         }
     }
 
@@ -52,7 +49,7 @@ impl Unread {
         self.octets.set(self.octets.get() - octets);
         if self.octets.get() == 0 {
             self.stint.set(None);
-            self.connection.wake.notify_one();
+            self.changed.notify_one();
         } else if let Some((since, taken)) = self.stint.get() {
             let taken = taken + octets;
             self.stint.set(Some(if taken >= STINT { (Instant::now(), 0) } else { (since, taken) }));

@@ -19,7 +19,7 @@ use super::super::session::{IDLE, IN_FLIGHT, MESSAGE, Session};
 use super::content::{Content, Unread};
 use super::flight::{Flight, Late};
 use super::request::{Asked, LARGEST, asked};
-use super::response::{Made, fresh, response};
+use super::response::{Written, fresh, response};
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
 use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
@@ -65,7 +65,7 @@ impl Conversation {
         Self {
             local,
             client,
-            unread: Rc::new(Unread::new(connection.clone())),
+            unread: Rc::default(),
             connection,
             session: RefCell::new(session),
             input: Cell::new(0),
@@ -80,6 +80,11 @@ impl Conversation {
     /// Returns what the connection shares with its worker.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Waits until replies begin to wait for the client, or all are taken.
+    pub(super) async fn has_changed(&self) {
+        self.unread.changed.notified().await;
     }
 
     /// Returns the session after the last request.
@@ -169,7 +174,7 @@ impl Conversation {
     }
 
     /// Serves a message. An error is the status of a response without one.
-    async fn ask(self: &Rc<Self>, message: Held) -> Result<Made, StatusCode> {
+    async fn ask(self: &Rc<Self>, message: Held) -> Result<Written, StatusCode> {
         self.may_answer().await;
         // CoreDNS refuses what other transports ignore: something has to be answered here.
         if message.octets.len() < HEADER || message.octets[2] & 0x80 != 0 {
@@ -217,8 +222,8 @@ impl Conversation {
         }
     }
 
-    fn write(&self, query: &Query<'_>, reply: Reply) -> Made {
-        let mut made = Made { message: Vec::new(), fresh: fresh(&reply) };
+    fn write(&self, query: &Query<'_>, reply: Reply) -> Written {
+        let mut made = Written { message: Vec::new(), fresh: fresh(&reply) };
         write_reply(query, reply, &mut self.writer.borrow_mut(), &mut made.message);
         made
     }
@@ -321,7 +326,7 @@ enum Outcome {
     Dropped,
     /// It is not a query.
     Refused,
-    Replied(Made),
+    Replied(Written),
     Waits(oneshot::Receiver<Late>),
 }
 

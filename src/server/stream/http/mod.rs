@@ -1,4 +1,5 @@
-//! DNS over HTTPS (RFC 8484): a connection whose messages come as requests, over HTTP/1.1 or HTTP/2.
+//! DNS over HTTPS (RFC 8484): a connection whose messages come as requests, over HTTP/1.1 or
+//! HTTP/2.
 //!
 //! hyper reads requests and writes responses. All of it, and the work of every request, is polled
 //! by the task of the connection, so it runs in shifts and ends with the connection. What hyper
@@ -139,6 +140,7 @@ async fn converse<C: Future<Output = hyper::Result<()>>>(
         tokio::select! {
             biased;
             () = shared.wake.notified() => {}
+            () = talk.has_changed() => {}
             _ = connection.as_mut() => return End::Done,
             _ = streams => {}
             () = async { sleep_until(deadline.map_or_else(Instant::now, |(at, _)| at)).await }, if deadline.is_some() => {

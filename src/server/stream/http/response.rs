@@ -18,18 +18,18 @@ const FRESH: (u32, u32) = (5, 3600);
 const TYPES: (&str, &str) = ("application/dns-message", "text/plain; charset=utf-8");
 
 /// A reply as a response carries it.
-pub(super) struct Made {
+pub(super) struct Written {
     pub(super) message: Vec<u8>,
     /// For how many seconds it may be kept.
     pub(super) fresh: u32,
 }
 
 /// Returns the response for a reply, or for the status that there is in place of one.
-pub(super) fn response(made: Result<Made, StatusCode>, unread: &Rc<Unread>) -> Response<Content> {
+pub(super) fn response(made: Result<Written, StatusCode>, unread: &Rc<Unread>) -> Response<Content> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
     let content = match made {
-        Ok(Made { message, fresh }) => {
+        Ok(Written { message, fresh }) => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPES.0));
             let control = HeaderValue::try_from(format!("max-age={fresh}"));
             headers.insert(CACHE_CONTROL, control.expect("letters and digits"));
