@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! main            -> server, plugins, chain, corefile, args, error, host, compare, ask, manual
+//! migrate         -> plugins, corefile, error
 //! manual          -> plugins, chain, error, and of corefile only "did you mean"
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
@@ -35,7 +36,11 @@ type Arrows = &'static [(&'static str, &'static [&'static str])];
 
 /// Who may use whom.
 const ARROWS: Arrows = &[
-    ("main", &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask", "manual"]),
+    (
+        "main",
+        &["server", "plugins", "chain", "corefile", "args", "error", "host", "compare", "ask", "manual", "migrate"],
+    ),
+    ("migrate", &["plugins", "corefile", "error"]),
     ("manual", &["plugins", "chain", "corefile", "error"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),

@@ -14,6 +14,7 @@ use super::query::SEATS;
 use super::secure::Secure;
 use super::setup::{BlockDraft, Common, Fact, Looks, Preparation, Registration, Setup, Start, Wish};
 use super::site::{Chain, Site};
+use super::timeouts::Timeouts;
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
 use crate::corefile::{Corefile, Finding, Findings, ServerBlock, Severity};
@@ -303,7 +304,8 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
-            let new = || Draft { host, secure: secure.cloned(), caps, written, sites: Vec::new() };
+            let timeouts = Timeouts::default();
+            let new = || Draft { host, secure: secure.cloned(), caps, timeouts, written, sites: Vec::new() };
             let draft = draft.or_insert_with(new);
             if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &draft.sites[0], &site, why);
@@ -315,12 +317,14 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
                     format!("conflicting max_streams values for shared {scheme} listener {server}: {one} and {other}");
                 first.as_ref().map_or_else(|| Complaint::new(&why), |first| first.about(&why))
             })?;
+            draft.timeouts = draft.timeouts.and(block.draft.timeouts);
             draft.sites.push(site);
         }
     }
     let listener = |((transport, _, port), draft): (_, Draft)| {
         let listener = Listener::new(transport, draft.host, port, draft.sites);
-        Arc::new(listener.secured(draft.secure).capped(draft.caps).written(draft.written))
+        let listener = listener.secured(draft.secure).capped(draft.caps).limited(draft.timeouts);
+        Arc::new(listener.written(draft.written))
     };
     Ok(drafts.into_iter().map(listener).collect())
 }
@@ -331,6 +335,7 @@ struct Draft {
     host: String,
     secure: Option<Arc<Secure>>,
     caps: Caps,
+    timeouts: Timeouts,
     /// The first word that names it.
     written: Option<Complaint>,
     sites: Vec<Arc<Site>>,

@@ -7,6 +7,7 @@ use super::caps::Caps;
 use super::query::Query;
 use super::secure::Secure;
 use super::site::Site;
+use super::timeouts::Timeouts;
 use super::walk::{self, Outcome};
 use crate::corefile::address::Transport;
 use crate::error::Complaint;
@@ -25,8 +26,10 @@ pub struct Listener {
     pub port: u16,
     /// The TLS settings of its connections, if they use TLS.
     pub secure: Option<Arc<Secure>>,
-    /// The limits of its connections.
+    /// How many connections and requests it takes.
     pub caps: Caps,
+    /// The limits of its connections.
+    pub timeouts: Timeouts,
     /// The word to name if nothing can listen there: the address, or the first server block's first
     /// key.
     pub written: Option<Complaint>,
@@ -53,8 +56,21 @@ impl Listener {
             }
         }
         let any_class = sites.iter().flat_map(|site| site.chain.plugins()).any(|plugin| plugin.takes_any_class());
-        let caps = Caps::default();
-        Self { transport, server, host, port, secure: None, caps, written: None, sites, zones, lengths, any_class }
+        let (caps, timeouts) = Default::default();
+        Self {
+            transport,
+            server,
+            host,
+            port,
+            secure: None,
+            caps,
+            timeouts,
+            written: None,
+            sites,
+            zones,
+            lengths,
+            any_class,
+        }
     }
 
     /// Returns the listener with the Corefile's word that names it.
@@ -69,10 +85,16 @@ impl Listener {
         Self { secure, ..self }
     }
 
-    /// Returns the listener with these limits of its connections.
+    /// Returns the listener with these numbers of connections and requests.
     #[must_use]
     pub fn capped(self, caps: Caps) -> Self {
         Self { caps, ..self }
+    }
+
+    /// Returns the listener with these limits of its connections.
+    #[must_use]
+    pub fn limited(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     /// Returns the server blocks, in the order of the Corefile.

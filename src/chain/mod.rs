@@ -11,6 +11,7 @@
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks
 //!   them
 //! - [`target`]: the target of an alias, and what its failure means
+//! - [`timeouts`]: how long clients of connections may take
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
 //! - [`per_listener`]: what a plugin keeps once for each listener
@@ -40,6 +41,7 @@ pub mod serve;
 pub mod setup;
 pub mod site;
 pub mod target;
+pub mod timeouts;
 pub mod walk;
 pub mod zones;
 

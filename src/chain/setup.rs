@@ -19,6 +19,7 @@ use super::plugin::Plugin;
 use super::probes::{Probe, Probes, Readiness};
 use super::search::{Lists, Offered};
 use super::secure::Secure;
+use super::timeouts::Timeouts;
 use crate::corefile::address::{Key, Transport};
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
@@ -30,6 +31,7 @@ use crate::wire::name::Name;
 //----------- Registration ---------------------------------------------------
 
 /// The definition of a plugin: one line in `plugins::ALL`.
+#[derive(Clone, Copy)]
 pub struct Registration {
     /// Its name in a Corefile.
     pub name: &'static str,
@@ -79,6 +81,7 @@ pub(super) struct BlockDraft {
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
     pub(super) caps: BTreeMap<Transport, Caps>,
+    pub(super) timeouts: Timeouts,
     pub(super) from_memory: Vec<Name>,
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
     pub(super) search_offers: Vec<(&'static str, Lists)>,
@@ -197,8 +200,7 @@ impl<'a> Setup<'a> {
         self.common.starts.push(Start { name, make: Box::new(move || Box::pin(make())) });
     }
 
-    /// Runs before this configuration goes live. An error keeps the older one, or ends the first
-    /// start.
+    /// Runs before this configuration goes live; an error keeps the older one, or ends the start.
     ///
     /// `make` gets whether this is the first start: then it should start its work without waiting
     /// for it, since waiting would keep the whole server from answering.
@@ -262,9 +264,14 @@ impl<'a> Setup<'a> {
         self.draft.secure = Some(secure);
     }
 
-    /// Limits the connections of the block's listeners for a transport.
+    /// Limits how many connections the block's listeners for a transport take.
     pub fn cap(&mut self, transport: Transport, caps: Caps) {
         self.draft.caps.insert(transport, caps);
+    }
+
+    /// Limits the connections of the block's listeners; a later block on one of them goes first.
+    pub fn timeouts(&mut self, timeouts: Timeouts) {
+        self.draft.timeouts = timeouts;
     }
 
     /// Sets the folder that other plugins' relative paths start from.
@@ -303,8 +310,7 @@ impl<'a> Setup<'a> {
         None
     }
 
-    /// Declares that this plugin answers every name of these zones from memory: the plugins below
-    /// it never see one.
+    /// Declares that all names of these zones are answered from memory: those below get none.
     pub fn answers_from_memory(&mut self, zones: impl IntoIterator<Item = Name>) {
         self.draft.from_memory.extend(zones);
     }
@@ -358,8 +364,7 @@ impl<'a> Setup<'a> {
         self.common.lameduck = Some(Wish { plugin: self.plugin, what: longest });
     }
 
-    /// Looks for a changed Corefile at this interval and jitter; the first block that sets it
-    /// counts.
+    /// Looks for a changed Corefile at this interval and jitter; the first block's count.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
         self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: Looks { interval, jitter } });
     }

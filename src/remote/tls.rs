@@ -49,7 +49,7 @@ impl TlsOptions {
 
     /// The TLS settings for a protocol inside TLS. They hold the sessions that can be resumed, so
     /// servers share them.
-    pub(super) fn config(&self, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
         self.config_with(self.verifier(), protocol)
     }
 

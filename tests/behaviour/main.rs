@@ -36,6 +36,7 @@ mod api;
 mod ask;
 mod asker;
 mod compare;
+mod etcd;
 mod listeners;
 mod log;
 mod pages;

@@ -6,7 +6,7 @@
 //!   written
 //! - `message`: packets as clients write and read them
 //! - `whole`: a server that answers on the thread of its test
-//! - `cluster`, `fetched`: what such a server answers from
+//! - `cluster`, `large`, `fetched`: what such a server answers from
 
 #![allow(dead_code, unreachable_pub, reason = "each of them uses its part")]
 
@@ -15,5 +15,6 @@ pub mod cluster;
 pub mod desk;
 pub mod fetched;
 pub mod kept;
+pub mod large;
 pub mod message;
 pub mod whole;

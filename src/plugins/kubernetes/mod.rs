@@ -62,6 +62,7 @@
 
 pub mod answers;
 pub mod known;
+pub mod old;
 pub mod reading;
 mod setup;
 

@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::carrier::Carrier;
 use super::connections::Connections;
-use super::output::{READ, UNREAD};
-use super::session::{IDLE, IN_FLIGHT, MESSAGE, Session};
+use super::output::UNREAD;
+use super::session::{IN_FLIGHT, Session};
+use crate::chain::timeouts::{IDLE, MESSAGE, READING};
 use crate::chain::{Client, Proto};
 use crate::host::metrics::Metrics;
 use crate::server::shifts::Shifts;
@@ -50,10 +51,15 @@ impl Worker {
     }
 
     fn with_shifts(shifts: Shifts, change: impl FnOnce(&mut Shared)) -> Self {
+        Self::configured("", shifts, change)
+    }
+
+    /// `lines` stand in the first server block.
+    fn configured(lines: &str, shifts: Shifts, change: impl FnOnce(&mut Shared)) -> Self {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
         let texts = format!(" \"{}\"", "x".repeat(250)).repeat(80);
         let server = testing::Server::new(&format!(
-            "big.test {{\n template IN TXT {{\n answer \"{{{{ .Name }}}} 60 IN TXT{}\"\n }}\n}}\n\
+            "big.test {{\n{lines}\n template IN TXT {{\n answer \"{{{{ .Name }}}} 60 IN TXT{}\"\n }}\n}}\n\
              wait.test {{\n forward . {}\n}}\n",
             texts.replace('"', "\\\""),
             silent.local_addr().expect("bound")
@@ -147,7 +153,7 @@ async fn a_client_that_does_not_read_is_answered_up_to_a_bound_and_closed() {
         assert!(worker.held() > UNREAD && worker.held() < 4 * UNREAD, "{} octets are held", worker.held());
         assert_eq!(worker.local.shared.paused.get(), 1);
         session.await.expect("no panic");
-        assert!(start.elapsed() >= READ && start.elapsed() < 2 * READ, "{:?}", start.elapsed());
+        assert!(start.elapsed() >= READING && start.elapsed() < 2 * READING, "{:?}", start.elapsed());
         assert_eq!((worker.held(), worker.local.shared.evicted.slow.get()), (0, 1));
     })
     .await;
@@ -195,7 +201,7 @@ async fn a_client_that_reads_in_drips_is_closed_in_the_end() {
         while !session.is_finished() {
             let _ = client.read_u8().await;
             sleep(Duration::from_millis(10)).await;
-            assert!(start.elapsed() < 4 * READ, "it lives on");
+            assert!(start.elapsed() < 4 * READING, "it lives on");
         }
         assert_eq!(worker.local.shared.evicted.slow.get(), 1);
     })
@@ -353,6 +359,31 @@ async fn a_message_and_a_pause_have_their_times() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_block_sets_the_times_and_how_many_messages_there_may_be() {
+    local(async {
+        let limits = "timeouts {\nread 1\nwrite 2\nidle 7\nmaxtcpqueries 3\n}\n";
+        let worker = Worker::configured(limits, Shifts::default(), |_| {});
+        let question = frame("big.test.", "A");
+        for (octets, seconds) in [(&question[..9], 1), (&*question, 7), (&question.repeat(5), 0)] {
+            let ((mut client, session), start) = (worker.connect(1), Instant::now());
+            client.write_all(octets).await.expect("open");
+            session.await.expect("no panic");
+            assert_eq!(start.elapsed().as_secs(), seconds);
+            let mut answers = 0;
+            while receive(&mut client).await.is_some() {
+                answers += 1;
+            }
+            assert_eq!(answers, [(octets.len() / question.len()), 3].into_iter().min().expect("two"));
+        }
+        let ((mut client, session), start) = (worker.connect(1), Instant::now());
+        push(&mut client, &frame("big.test.", "TXT").repeat(2)).await;
+        session.await.expect("no panic");
+        assert_eq!(start.elapsed().as_secs(), 2, "nobody reads");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stalled_reader_does_not_hold_up_the_end_for_longer_than_its_time() {
     local(async {
         let worker = Worker::new();
@@ -362,9 +393,9 @@ async fn a_stalled_reader_does_not_hold_up_the_end_for_longer_than_its_time() {
         sleep(Duration::from_millis(10)).await;
         worker.local.connections.close_when_quiet();
         idle.await.expect("no panic");
-        assert!(!worker.local.connections.are_quiet() && start.elapsed() < READ);
+        assert!(!worker.local.connections.are_quiet() && start.elapsed() < READING);
         session.await.expect("no panic");
-        assert!(worker.local.connections.are_quiet() && start.elapsed() < READ + MESSAGE);
+        assert!(worker.local.connections.are_quiet() && start.elapsed() < READING + MESSAGE);
     })
     .await;
 }

@@ -14,13 +14,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::super::connections::Connection;
-use super::super::output::{READ, UNREAD};
-use super::super::session::{IDLE, IN_FLIGHT, MESSAGE, Session};
+use super::super::output::UNREAD;
+use super::super::session::{IN_FLIGHT, Session};
 use super::content::{Content, Unread};
 use super::flight::{Flight, Late};
 use super::request::{Asked, LARGEST, asked};
 use super::response::{Written, fresh, response};
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
+use crate::chain::timeouts::Timeouts;
 use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
@@ -118,10 +119,16 @@ impl Conversation {
     /// Returns when the connection has to end if nothing happens, and why.
     pub(super) fn deadline(&self) -> Option<(Instant, Overdue)> {
         if let Some(since) = self.unread.since() {
-            return Some((since + READ, Overdue::Slow));
+            return Some((since + self.timeouts().reading(), Overdue::Slow));
         }
-        let patience = if self.asked_before.get() { IDLE } else { MESSAGE };
+        let timeouts = self.timeouts();
+        let patience = if self.asked_before.get() { timeouts.idle() } else { timeouts.message() };
         (self.requests.get() == 0).then(|| (self.connection.active.get() + patience, Overdue::Idle))
+    }
+
+    /// Returns the limits of the listener that last served the connection.
+    fn timeouts(&self) -> Timeouts {
+        self.session.borrow().last.timeouts
     }
 
     /// Counts the connection as one that is closed because its client does not read.
@@ -169,7 +176,7 @@ impl Conversation {
             }
             Some(())
         };
-        let whole = timeout(MESSAGE, whole).await.ok().flatten();
+        let whole = timeout(self.timeouts().message(), whole).await.ok().flatten();
         whole.map(|()| message).ok_or(StatusCode::BAD_REQUEST)
     }
 

@@ -14,8 +14,9 @@ use tokio::time::sleep;
 
 use super::super::tests::{KERNEL, Worker, local};
 use super::*;
-use crate::server::stream::output::{READ, UNREAD};
-use crate::server::stream::session::{IDLE, IN_FLIGHT, MESSAGE};
+use crate::chain::timeouts::{IDLE, MESSAGE, READING};
+use crate::server::stream::output::UNREAD;
+use crate::server::stream::session::IN_FLIGHT;
 use crate::testing::packet;
 
 /// A client's tasks run on the test's thread.
@@ -167,7 +168,7 @@ async fn a_client_that_does_not_read_is_answered_up_to_a_bound_and_closed() {
             let held = worker.held();
             assert!(held > KERNEL && held < 4 * UNREAD, "{held} octets are held, HTTP/2: {is_http2}");
             session.await.expect("no panic");
-            assert!(start.elapsed() >= READ && start.elapsed() < 2 * READ, "{:?}", start.elapsed());
+            assert!(start.elapsed() >= READING && start.elapsed() < 2 * READING, "{:?}", start.elapsed());
             assert_eq!((worker.held(), worker.local.shared.evicted.slow.get()), (0, 1), "HTTP/2: {is_http2}");
             assert_eq!(worker.local.shared.paused.get(), u64::from(is_http2));
         }
