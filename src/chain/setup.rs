@@ -201,7 +201,6 @@ impl<'a> Setup<'a> {
     }
 
     /// Runs before this configuration goes live; an error keeps the older one, or ends the start.
-    ///
     /// `make` gets whether this is the first start: then it should start its work without waiting
     /// for it, since waiting would keep the whole server from answering.
     pub fn prepare<F>(&mut self, make: impl FnOnce(bool) -> F + Send + 'static)
@@ -327,7 +326,6 @@ impl<'a> Setup<'a> {
     }
 
     /// Returns the search lists that the plugin called `of` knows; set when all plugins are set up.
-    ///
     /// If the block has that plugin and it knows none, the Corefile is refused with `complaint`.
     #[must_use]
     pub fn search_lists(&mut self, of: &str, complaint: Complaint) -> Offered {
@@ -338,7 +336,6 @@ impl<'a> Setup<'a> {
 
     /// Returns what a plugin of the block knows of services as reached from outside; set when all
     /// plugins are set up.
-    ///
     /// If no plugin does, the Corefile is refused with `complaint`.
     #[must_use]
     pub fn externals(&mut self, complaint: Complaint) -> OfferedExternals {
@@ -385,8 +382,7 @@ impl<'a> Setup<'a> {
         self.draft.probes.push((self.plugin, Arc::new(ready)));
     }
 
-    /// Returns the readiness of all plugins of the blocks that ask for it, as this one does now;
-    /// complete once the configuration is live.
+    /// Returns the readiness of the plugins of all blocks that ask for it; complete once live.
     #[must_use]
     pub fn probes(&mut self) -> Arc<Probes> {
         self.draft.is_probed = true;

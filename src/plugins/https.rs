@@ -2,7 +2,7 @@
 //!
 //! A key `https://ZONE` makes a listener for DNS over HTTPS (RFC 8484), on port 443 unless the key
 //! names another one. It answers `GET /dns-query?dns=MESSAGE` and `POST /dns-query`, over HTTP/1.1
-//! and HTTP/2. Other paths get status 404, what is not a query 400, and a query without a reply 500.
+//! and HTTP/2. Other paths get status 404, invalid queries 400, and a query without a reply 500.
 //! `Cache-Control` has the smallest TTL of the reply. Without `tls` the listener speaks HTTP/1.1
 //! only, for a proxy in front of it that has the certificate.
 //!

@@ -104,8 +104,8 @@ impl Connections {
         self.all.borrow().iter().for_each(|connection| connection.close());
     }
 
-    /// Adds a connection that came through `door`, where at most `most` are allowed. If there are too
-    /// many, there or altogether, another one is given up.
+    /// Adds a connection that came through `door`, where at most `most` are allowed. If there are
+    /// too many, there or altogether, another one is given up.
     pub(super) fn join(local: &Rc<Local>, door: usize, most: Option<usize>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
         let is_full = this.count.get() >= this.limits.get().connections;

@@ -82,7 +82,6 @@ impl Worker {
         self.connect_with(last, |session, stream| Box::pin(session.run(stream)))
     }
 
-    /// The same, with a session that `run` serves.
     pub(super) fn connect_with(&self, last: u8, run: Run) -> (DuplexStream, JoinHandle<()>) {
         self.connect_to(0, None, last, run)
     }
