@@ -38,6 +38,17 @@ fn answers(server: &mut Whole, what: &str, name: &str, qtype: u16) {
     count(what, || _ = black_box(server.ask(black_box(&packet), now).expect("answered from memory").len()));
 }
 
+/// A query that an upstream answers, with the calls to the kernel but not what the kernel does.
+fn forwarded() {
+    let server = Whole::start(&format!(". {{\nforward . {}\n}}\n", kit::upstream::start()), "");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (mut asker, packet) = (server.asker(), query("www.example.org", rtype::A));
+    count("forwarded", || {
+        let reply = runtime.block_on(asker.ask_and_wait(black_box(&packet)));
+        assert_eq!(reply.map(|reply| reply[7]), Some(1), "one address");
+    });
+}
+
 fn main() {
     log::redirect(Box::new(std::io::sink()));
     let (packet, now) = (query("web.default.svc.cluster.local", rtype::A), Instant::now());
@@ -65,4 +76,5 @@ fn main() {
     let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
     answers(&mut server, "cache-hit", "www.example.org", rtype::A);
     answers(&mut server, "cache-hit-nxdomain", "missing.example.org", rtype::AAAA);
+    forwarded();
 }

@@ -6,7 +6,6 @@ mod kit;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -192,28 +191,12 @@ fn answers_in_the_cache_allocate_nothing() {
     }
 }
 
-/// Starts an upstream that answers every query with one address; returns its address.
-fn upstream() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let address = socket.local_addr().expect("bound");
-    std::thread::spawn(move || {
-        let mut packet = [0; 512];
-        while let Ok((len, peer)) = socket.recv_from(&mut packet) {
-            (packet[2], packet[7]) = (packet[2] | 0x80, 1);
-            // Pointer to the question, A, IN, 30 seconds, four octets.
-            packet[len..len + 16].copy_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 192, 0, 2, 1]);
-            let _ = socket.send_to(&packet[..len + 16], peer);
-        }
-    });
-    address
-}
-
 /// Sending a query, reading its reply, everything kept meanwhile, and a sixteenth of another port.
 #[test]
 fn a_forwarded_query_allocates_little() {
     const MOST: u64 = 10;
     const ROUNDS: u64 = 600;
-    let server = Whole::start(&format!(". {{\nforward . {}\n}}\n", upstream()), "");
+    let server = Whole::start(&format!(". {{\nforward . {}\n}}\n", kit::upstream::start()), "");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let first = Name::from_text("n00000000.example.org.").expect("a name");
     let (mut asker, mut packet) = (server.asker(), plain(&first, rtype::A, None));

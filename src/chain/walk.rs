@@ -197,7 +197,8 @@ fn one_deeper(mut query: Query<'static>, ask: impl FnOnce(&mut Query<'static>) -
 async fn in_time(query: &Query<'_>, reply: impl Future<Output = Reply>) -> Reply {
     let Some(patience) = query.patience else { return reply.await };
     let end = (query.received + patience).into();
-    let timeout = tokio::time::timeout_at(end, reply).await;
+    // Boxed: a timer is large, and few queries have one.
+    let timeout = Box::pin(tokio::time::timeout_at(end, reply)).await;
     timeout.unwrap_or_else(|_| Reply::failure(rcode::SERVFAIL, "context deadline exceeded"))
 }
 

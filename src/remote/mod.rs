@@ -173,10 +173,17 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Sends a datagram; the caller waits for its answer. Returns `None` if the server is not asked
-    /// in datagrams.
-    pub(crate) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<Exchange, Failure>> {
-        self.transport.datagram(sent, runtime)
+    /// Sends a datagram at `now`; the caller waits for its answer, or until it is later than
+    /// `late_after` ([`Exchange::until_late`]). Returns `None` if the server is not asked in
+    /// datagrams.
+    pub(crate) fn datagram(
+        &self,
+        sent: &Arc<Sent>,
+        now: Instant,
+        late_after: Option<Duration>,
+        runtime: &Handle,
+    ) -> Option<Result<Exchange, Failure>> {
+        self.transport.datagram(sent, now, late_after, runtime)
     }
 
     /// Asks once and waits for `patience`.

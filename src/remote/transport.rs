@@ -1,7 +1,7 @@
 //! The transports behind one call.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -33,7 +33,7 @@ impl Transport {
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
         match (self, way) {
             (Self::Plain { udp, .. }, Way::Udp) => {
-                let mut exchange = udp.send(sent, runtime)?;
+                let mut exchange = udp.send(sent, Instant::now(), None, runtime)?;
                 let outcome = tokio::time::timeout(patience, &mut exchange).await;
                 outcome.unwrap_or_else(|_| Err(exchange.timeout()))
             }
@@ -44,10 +44,16 @@ impl Transport {
         }
     }
 
-    /// Sends a datagram. Returns `None` if the transport has none.
-    pub(super) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<udp::Exchange, Failure>> {
+    /// Sends a datagram at `now`. Returns `None` if the transport has none.
+    pub(super) fn datagram(
+        &self,
+        sent: &Arc<Sent>,
+        now: Instant,
+        late_after: Option<Duration>,
+        runtime: &Handle,
+    ) -> Option<Result<udp::Exchange, Failure>> {
         match self {
-            Self::Plain { udp, .. } => Some(udp.send(sent, runtime)),
+            Self::Plain { udp, .. } => Some(udp.send(sent, now, late_after, runtime)),
             Self::Tls(_) | Self::Https(_) | Self::Quic(_) => None,
         }
     }

@@ -1,26 +1,30 @@
 //! Datagrams: a batch is received, each query walks the chain, and the replies are sent together.
 //!
-//! A query that has to wait continues in its own task; its reply is sent with those that are ready
-//! at the same time.
+//! Queries that have to wait stay with the loop of their socket. A task of its own for each would
+//! be a large and slow allocation, and a turn of the runtime. Replies that are ready at the same
+//! time are sent together.
 
-use std::cell::RefCell;
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
 use super::waiting::Place;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
-use crate::chain::{Client, Pending, Proto, Query};
+use crate::chain::{Client, Pending, Proto, Query, Reply};
 use crate::corefile::address::Transport;
 use crate::host::interest::registered;
 use crate::wire::write::Writer;
@@ -46,13 +50,12 @@ pub(super) async fn serve(
 ) {
     let Ok(own) = socket.local_addr() else { return };
     let Ok(socket) = registered(socket, Interest::READABLE) else { return };
-    let port = Rc::new(Port { socket, own, wildcard, outbox: RefCell::default(), news: Notify::new() });
-    let (mut inbox, mut outgoing) = (Inbox::default(), Outbox::default());
+    let port = Port { socket, own, wildcard };
+    let (mut inbox, mut outbox, mut waiting) = (Inbox::default(), Outbox::default(), FuturesUnordered::new());
     let (mut is_open, mut is_settling, mut last, mut place) = (true, false, None, None);
     let settled = tokio::time::sleep(SETTLE);
     tokio::pin!(settled);
-    // Waiting queries hold the port too.
-    while is_open || is_settling || Rc::strong_count(&port) > 1 {
+    while is_open || is_settling || !waiting.is_empty() {
         tokio::select! {
             readable = port.socket.readable(), if is_open => is_open = readable.is_ok(),
             closed = closing.wait_for(Option::is_some), if is_open => {
@@ -62,19 +65,29 @@ pub(super) async fn serve(
                 settled.as_mut().reset(tokio::time::Instant::now() + SETTLE);
             }
             () = &mut settled, if is_settling => is_settling = false,
-            () = port.news.notified() => {}
+            Some(finished) = waiting.next(), if !waiting.is_empty() => outbox.take(finished),
         }
         while let Ok(count) = if is_open { port.receive(&mut inbox) } else { port.receive_rest(&mut inbox) } {
             if count < BATCH {
                 port.is_drained();
             }
-            answer_batch(&local, door, last.as_ref(), &port, &inbox, count);
-            port.flush(&mut outgoing).await;
+            let wait = |query, place, to| waiting.push(finish(query, place, to));
+            let mut desk = Desk { local: &local, port: &port, outbox: &mut outbox, wait };
+            desk.answer_batch(door, last.as_ref(), &inbox, count);
+            outbox.send(&port).await;
             if is_open {
                 break;
             }
         }
-        port.flush(&mut outgoing).await;
+        // Those that wait from now on ask, and the replies that are there leave together.
+        poll_fn(|context| {
+            while let Poll::Ready(Some(finished)) = waiting.poll_next_unpin(context) {
+                outbox.take(finished);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        outbox.send(&port).await;
     }
     // Until here, the worker has counted the socket as settling.
     drop(place);
@@ -87,10 +100,6 @@ struct Port {
     socket: AsyncFd<UdpSocket>,
     own: SocketAddr,
     wildcard: bool,
-    /// Replies to send next.
-    outbox: RefCell<Outbox>,
-    /// A waiting query has finished.
-    news: Notify,
 }
 
 impl Port {
@@ -129,12 +138,6 @@ impl Port {
         let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
 
-    /// Sends the gathered replies from `outgoing`, so that more can be gathered meanwhile.
-    async fn flush(&self, outgoing: &mut Outbox) {
-        std::mem::swap(&mut *self.outbox.borrow_mut(), outgoing);
-        outgoing.send(self).await;
-    }
-
     fn send(&self, batch: &[Transmit<'_>]) -> std::io::Result<usize> {
         sys::send(self.socket.get_ref().as_fd(), batch)
     }
@@ -146,92 +149,80 @@ impl Port {
     }
 }
 
-/// Answers a batch. `last` is the listener of a closed door.
-fn answer_batch(
-    local: &Rc<Local>,
-    door: usize,
-    last: Option<&Arc<Listener>>,
-    port: &Rc<Port>,
-    inbox: &Inbox,
-    count: usize,
-) {
-    let live = local.shared.live.load();
-    let own = last.or_else(|| live.listeners.get(door)?.as_ref());
-    let rest;
-    let listener = match own {
-        Some(own) => own,
-        None => {
-            // The door is about to close; or it was opened in vain, and serves for the listener
-            // that would have received the datagrams without it.
-            rest = live.last_of(door).or_else(|| live.heir(port.own, Some(Transport::Dns)).cloned());
-            let Some(rest) = &rest else { return };
-            rest
-        }
-    };
-    let now = Instant::now();
-    local.hear(now);
-    let outbox = &mut *port.outbox.borrow_mut();
-    for datagram in (0..count).filter_map(|index| inbox.get(index)) {
-        answer(local, listener, port, datagram, now, outbox);
-    }
+/// What queries are answered with.
+struct Desk<'a, W> {
+    local: &'a Rc<Local>,
+    port: &'a Port,
+    outbox: &'a mut Outbox,
+    /// Takes queries that have to wait.
+    wait: W,
 }
 
-fn answer(
-    local: &Rc<Local>,
-    listener: &Arc<Listener>,
-    port: &Rc<Port>,
-    datagram: Received<'_>,
-    now: Instant,
-    outbox: &mut Outbox,
-) {
-    let local_address = SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port());
-    let client = Client { peer: canonical(datagram.peer), local: canonical(local_address), proto: Proto::Udp };
-    let to = Envelope { peer: datagram.peer, source: datagram.local.filter(|_| port.wildcard) };
-    serve::serve(datagram.bytes, client, listener, now, &mut Arrival { local, port, outbox, to });
+impl<W: FnMut(Waiting, Place, Envelope)> Desk<'_, W> {
+    /// Answers a batch. `last` is the listener of a closed door.
+    fn answer_batch(&mut self, door: usize, last: Option<&Arc<Listener>>, inbox: &Inbox, count: usize) {
+        let live = self.local.shared.live.load();
+        let own = last.or_else(|| live.listeners.get(door)?.as_ref());
+        let rest;
+        let listener = match own {
+            Some(own) => own,
+            None => {
+                // The door is about to close; or it was opened in vain, and serves for the listener
+                // that would have received the datagrams without it.
+                rest = live.last_of(door).or_else(|| live.heir(self.port.own, Some(Transport::Dns)).cloned());
+                let Some(rest) = &rest else { return };
+                rest
+            }
+        };
+        let now = Instant::now();
+        self.local.hear(now);
+        for datagram in (0..count).filter_map(|index| inbox.get(index)) {
+            self.answer(listener, datagram, now);
+        }
+    }
+
+    fn answer(&mut self, listener: &Arc<Listener>, datagram: Received<'_>, now: Instant) {
+        let port = self.port;
+        let local_address = SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port());
+        let client = Client { peer: canonical(datagram.peer), local: canonical(local_address), proto: Proto::Udp };
+        let to = Envelope { peer: datagram.peer, source: datagram.local.filter(|_| port.wildcard) };
+        serve::serve(datagram.bytes, client, listener, now, &mut Arrival { desk: self, to });
+    }
 }
 
 /// A datagram that is served.
-struct Arrival<'a> {
-    local: &'a Rc<Local>,
-    port: &'a Rc<Port>,
-    outbox: &'a mut Outbox,
+struct Arrival<'a, 'd, W> {
+    desk: &'a mut Desk<'d, W>,
     to: Envelope,
 }
 
-impl Responder for Arrival<'_> {
+impl<W: FnMut(Waiting, Place, Envelope)> Responder for Arrival<'_, '_, W> {
     type Place = Place;
 
     fn put(&mut self, write: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
-        self.outbox.put(self.to, write);
+        self.desk.outbox.put(self.to, write);
     }
 
     fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
-        self.local.place(query, pending)
+        self.desk.local.place(query, pending)
     }
 
     fn wait(&mut self, waiting: Waiting, place: Place) {
-        let (mut end, to) = (End { port: self.port.clone(), place: Some(place) }, self.to);
-        tokio::task::spawn_local(async move {
-            if let (query, Some(reply)) = waiting.finish().await {
-                let mut outbox = end.port.outbox.borrow_mut();
-                outbox.put(to, |writer, out| write_reply(&query, reply, writer, out));
-                // The query counts as waiting until the reply is sent.
-                outbox.places.extend(end.place.take());
-            }
-        });
+        (self.desk.wait)(waiting, place, self.to);
     }
 }
 
-/// What a waiting query holds; dropped however the query ends.
-struct End {
-    port: Rc<Port>,
-    place: Option<Place>,
+/// A query that had to wait, and its reply unless it was dropped.
+struct Finished {
+    query: Box<Query<'static>>,
+    reply: Option<Reply>,
+    place: Place,
+    to: Envelope,
 }
 
-impl Drop for End {
-    fn drop(&mut self) {
-        self.port.news.notify_one();
-    }
+async fn finish(waiting: Waiting, place: Place, to: Envelope) -> Finished {
+    let (query, reply) = waiting.finish().await;
+    Finished { query, reply, place, to }
 }
 
 /// Returns an IPv4 client of a dual-stack socket as an IPv4 address.
@@ -264,6 +255,16 @@ impl Outbox {
         let start = self.bytes.len();
         let len = write(&mut self.writer, &mut self.bytes);
         self.parcels.push((start..start + len, to));
+    }
+
+    /// Puts in the reply to a query that had to wait.
+    fn take(&mut self, finished: Finished) {
+        let Finished { query, reply, place, to } = finished;
+        if let Some(reply) = reply {
+            self.put(to, |writer, out| write_reply(&query, reply, writer, out));
+            // The query counts as waiting until the reply is sent.
+            self.places.push(place);
+        }
     }
 
     /// Sends everything. A datagram that cannot be sent is dropped: the client will retry.
@@ -308,7 +309,7 @@ mod tests {
         socket.set_nonblocking(true).expect("set");
         let own = socket.local_addr().expect("bound");
         let socket = registered(socket, Interest::READABLE).expect("registered");
-        let port = Port { socket, own, wildcard: false, outbox: RefCell::default(), news: Notify::new() };
+        let port = Port { socket, own, wildcard: false };
         // The same socket is registered a second time, while it waits.
         for _ in 0..2 {
             port.has_room().await.expect("there is room");

@@ -6,7 +6,7 @@
 //!   written
 //! - `message`: packets as clients write and read them
 //! - `whole`: a server that answers on the thread of its test
-//! - `cluster`, `large`, `fetched`: what such a server answers from
+//! - `cluster`, `large`, `fetched`: what such a server answers from; `upstream`: whom it asks
 
 #![allow(dead_code, unreachable_pub, reason = "each of them uses its part")]
 
@@ -17,4 +17,5 @@ pub mod fetched;
 pub mod kept;
 pub mod large;
 pub mod message;
+pub mod upstream;
 pub mod whole;

@@ -3,6 +3,7 @@
 //! That spares the upstream, and a forger has one question to guess instead of many
 //! (CVE-2023-30464).
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -79,21 +80,25 @@ impl Flights {
         if !inner.failed.is_empty() {
             inner.forget(Instant::now());
         }
-        match inner.open.get_mut(&key) {
-            Some(Flight::Failed(resolved)) => return Part::Known(resolved.clone()),
-            Some(Flight::Open(followers)) if followers.len() >= FOLLOWERS => return Part::Shed,
-            Some(Flight::Open(followers)) => {
+        let is_full = inner.open.len() >= MOST;
+        let flight = match inner.open.entry(key) {
+            Entry::Occupied(flight) => flight.into_mut(),
+            Entry::Vacant(_) if is_full => return Part::Shed,
+            Entry::Vacant(place) => {
+                let key = Some(place.key().clone());
+                place.insert(Flight::Open(Vec::new()));
+                return Part::Lead(Lead { flights: self, key });
+            }
+        };
+        match flight {
+            Flight::Failed(resolved) => Part::Known(resolved.clone()),
+            Flight::Open(followers) if followers.len() >= FOLLOWERS => Part::Shed,
+            Flight::Open(followers) => {
                 let (sender, receiver) = oneshot::channel();
                 followers.push(sender);
-                return Part::Follow(receiver);
+                Part::Follow(receiver)
             }
-            None => {}
         }
-        if inner.open.len() >= MOST {
-            return Part::Shed;
-        }
-        inner.open.insert(key.clone(), Flight::Open(Vec::new()));
-        Part::Lead(Lead { flights: self, key: Some(key) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -128,21 +128,26 @@ impl Forward {
         let at = first.unwrap_or(turn);
         let upstream = &upstreams[at];
         self.budget.earn(upstream.vitals().is_lossy());
-        let datagram = if way == Way::Udp { upstream.datagram(&query.sent, runtime) } else { None };
+        let late = Some(self.rules().lateness(upstream, upstreams.len()));
+        let datagram = if way == Way::Udp { upstream.datagram(&query.sent, start, late, runtime) } else { None };
         let race = || Race::new(self.rules(), query, way, start, &upstreams, at, runtime);
-        let Some(mut sent_off) = datagram else { return race().begin().await };
-        let mut outcome = None;
-        if let Ok(exchange) = &mut sent_off {
-            let late = self.rules().lateness(upstream, upstreams.len());
-            outcome = tokio::time::timeout(late, exchange).await.ok();
-        }
-        match outcome {
+        // What is made here has no room in the future of each question: races are boxed, and few.
+        let Some(mut sent_off) = datagram else {
+            let race = race().begin();
+            return race.await;
+        };
+        let outcome = match &mut sent_off {
+            Ok(exchange) => exchange.until_late().await,
+            Err(_) => None,
+        };
+        let race = match outcome {
             Some(Ok(answer)) if answer.flags & flag::TC == 0 && !self.options.failover.contains(&answer.rcode) => {
                 upstream.answered(answer.rcode, start);
-                Resolved::answered(answer, &self.options)
+                return Resolved::answered(answer, &self.options);
             }
-            outcome => race().go_on(sent_off, outcome).await,
-        }
+            outcome => race().go_on(sent_off, outcome),
+        };
+        race.await
     }
 
     /// What a race keeps to.

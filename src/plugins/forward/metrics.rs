@@ -100,10 +100,16 @@ pub(super) struct Counts {
     by_rcode: [OnceLock<ByRcode>; 24],
 }
 
-#[derive(Clone)]
 struct ByRcode {
     responses: Counter,
     durations: [Histogram; 2],
+}
+
+impl ByRcode {
+    fn count(&self, took: Duration) {
+        self.responses.inc();
+        self.durations.iter().for_each(|histogram| histogram.observe(took));
+    }
 }
 
 impl Counts {
@@ -130,11 +136,10 @@ impl Counts {
 
     /// A query was answered.
     pub(super) fn response(&self, rcode: u16, took: Duration) {
-        let fresh = || self.by_rcode(rcode);
-        let slot = self.by_rcode.get(usize::from(rcode)).map(|slot| slot.get_or_init(fresh).clone());
-        let counts = slot.unwrap_or_else(fresh);
-        counts.responses.inc();
-        counts.durations.iter().for_each(|histogram| histogram.observe(took));
+        match self.by_rcode.get(usize::from(rcode)) {
+            Some(slot) => slot.get_or_init(|| self.by_rcode(rcode)).count(took),
+            None => self.by_rcode(rcode).count(took),
+        }
     }
 
     /// A probe got no answer.

@@ -28,7 +28,9 @@
 //!
 //! The upstream gets the query as it was received, with another id, a UDP payload size of at most
 //! 1232, and without the options that concern the client and this server alone (client subnet,
-//! cookie, keepalive, padding); its reply is passed on as it came.
+//! cookie, keepalive, padding); its reply is passed on as it came. Queries that leave at the same
+//! time are handed to the kernel together (UDP_SEGMENT): a capture on this machine may show them as
+//! one packet, on the network each is one of its own.
 //!
 //! ## When upstreams fail
 //!

@@ -51,10 +51,16 @@ impl Upstream {
         }
     }
 
-    /// Sends a datagram. Its answer is noted with [`Upstream::answered`]. Returns `None` if the
-    /// upstream is not asked in datagrams.
-    pub(super) fn datagram(&self, sent: &Arc<Sent>, runtime: &Handle) -> Option<Result<Exchange, Failure>> {
-        let exchange = self.remote.datagram(sent, runtime)?;
+    /// Sends a datagram at `now`, whose answer is late after `late_after`. The answer is noted with
+    /// [`Upstream::answered`]. Returns `None` if the upstream is not asked in datagrams.
+    pub(super) fn datagram(
+        &self,
+        sent: &Arc<Sent>,
+        now: Instant,
+        late_after: Option<Duration>,
+        runtime: &Handle,
+    ) -> Option<Result<Exchange, Failure>> {
+        let exchange = self.remote.datagram(sent, now, late_after, runtime)?;
         self.counts.request();
         Some(exchange)
     }

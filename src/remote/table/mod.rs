@@ -2,7 +2,8 @@
 //!
 //! In a table for datagrams, a question stays for a while after its query has given up: its answer
 //! tells how quick the server is, and must not look like a forgery. Bad news is only a hint there,
-//! since ICMP messages and replies can be forged: the query gets it, and may go on waiting.
+//! since ICMP messages and replies can be forged: the query gets it, and may go on waiting. So is
+//! that the answer is late: the socket has one timer for all its questions ([`Table::alarm`]).
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,8 @@ struct Inner {
     waiting: HashMap<u16, Waiter, foldhash::fast::RandomState>,
     /// The number of the next waiter: ids are used again.
     next: u32,
+    /// No answer is late before this. It may be too early: a question that is answered leaves it.
+    alarm: Option<Instant>,
     /// Set if the table takes no more questions: why.
     closed: Option<Failure>,
 }
@@ -62,6 +65,8 @@ struct Waiter {
     sent: Arc<Sent>,
     number: u32,
     since: Instant,
+    /// When its query is told that the answer is late.
+    late_at: Option<Instant>,
     reply: Reply,
 }
 
@@ -94,8 +99,14 @@ impl Table {
         Self { vitals: Some(vitals), ..Self::default() }
     }
 
-    /// Takes a place under a random id, unless the table is closed or full.
-    pub(super) fn enter(self: &Arc<Self>, sent: &Arc<Sent>) -> Option<Ticket> {
+    /// Takes a place under a random id for a question that is sent at `now`, unless the table is
+    /// closed or full. With `late_after`, the query is told when the answer is later than this.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        sent: &Arc<Sent>,
+        now: Instant,
+        late_after: Option<Duration>,
+    ) -> Option<Ticket> {
         let mut inner = self.lock();
         if inner.closed.is_some() || inner.waiting.len() >= LIMIT {
             return None;
@@ -105,7 +116,9 @@ impl Table {
         let (sender, reply) = oneshot::channel();
         let number = inner.next;
         inner.next = number.wrapping_add(1);
-        let waiter = Waiter { sent: sent.clone(), number, since: Instant::now(), reply: Reply::Wanted(sender) };
+        let late_at = late_after.map(|after| now + after);
+        inner.alarm = inner.alarm.into_iter().chain(late_at).min();
+        let waiter = Waiter { sent: sent.clone(), number, since: now, late_at, reply: Reply::Wanted(sender) };
         inner.waiting.insert(id, waiter);
         self.note_len(&inner);
         Some(Ticket { table: self.clone(), id, number, reply, done: false })
@@ -168,6 +181,28 @@ impl Table {
     /// Tells all queries what may be wrong. They may go on waiting.
     pub(super) fn hint(&self, failure: &Failure) {
         self.lock().waiting.values_mut().for_each(|waiter| waiter.hint(failure));
+    }
+
+    /// When to call [`Table::ring`]. Returns `None` if no answer can be late.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        self.lock().alarm
+    }
+
+    /// Tells the queries whose answers are late. They may go on waiting.
+    pub(super) fn ring(&self, now: Instant, late: impl Fn() -> Failure) {
+        let mut inner = self.lock();
+        let mut alarm = None;
+        for waiter in inner.waiting.values_mut() {
+            match waiter.late_at {
+                _ if !matches!(waiter.reply, Reply::Wanted(_)) => {}
+                Some(late_at) if late_at <= now => {
+                    waiter.late_at = None;
+                    waiter.hint(&late());
+                }
+                late_at => alarm = alarm.into_iter().chain(late_at).min(),
+            }
+        }
+        inner.alarm = alarm;
     }
 
     /// Tells the query with this id that it could not be sent.
@@ -290,7 +325,8 @@ impl Ticket {
         Poll::Ready(outcome.unwrap_or_else(|_| Err(Failure::other("the socket is gone"))))
     }
 
-    /// Goes on waiting after a hint. Returns whether an answer may still come.
+    /// Goes on waiting after a hint, which may have been that the answer is late: that is told
+    /// once. Returns whether an answer may still come.
     pub(super) fn wait_on(&mut self) -> bool {
         let mut inner = self.table.lock();
         let Some(waiter) = inner.waiting.get_mut(&self.id).filter(|waiter| waiter.number == self.number) else {
@@ -298,6 +334,7 @@ impl Ticket {
         };
         let (sender, reply) = oneshot::channel();
         self.reply = reply;
+        waiter.late_at = None;
         match std::mem::replace(&mut waiter.reply, Reply::Left) {
             Reply::Hinted(Some(early)) => {
                 inner.waiting.remove(&self.id);

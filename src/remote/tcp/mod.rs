@@ -191,7 +191,7 @@ impl TcpPool {
 
 impl Connection {
     fn send(&self, sent: &Arc<Sent>) -> Option<Ticket> {
-        let ticket = self.table.enter(sent)?;
+        let ticket = self.table.enter(sent, Instant::now(), None)?;
         self.term.count_down();
         self.outbox.send((ticket.id, sent.clone())).ok()?;
         Some(ticket)

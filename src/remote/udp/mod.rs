@@ -12,8 +12,9 @@
 //! silence, within the time of a late answer.
 //!
 //! A query leaves with those that are asked at the same time: the task that reads a socket also
-//! sends, and its turn comes when all tasks before it have asked. A datagram of its own would cost
-//! each of them a call.
+//! sends, and its turn comes when all tasks before it have asked. Alone, each would go the way
+//! through the kernel that they go together. The socket has one timer, for all queries whose
+//! answers may be late.
 //!
 //! A query that the socket has no room for is lost, as on a full router, and asked again when it is
 //! late.
@@ -96,40 +97,56 @@ impl UdpPool {
         Self { link: Arc::new(link), reuse, vitals, shelves: Arc::default(), open: Arc::default() }
     }
 
-    /// Sends a query over some socket. `runtime` is for what outlives the caller.
-    pub(super) fn send(&self, sent: &Arc<Sent>, runtime: &Handle) -> Result<Exchange, Failure> {
+    /// Sends a query over some socket at `now`. [`Exchange::until_late`] waits for `late_after`.
+    /// `runtime` is for what outlives the caller.
+    pub(super) fn send(
+        &self,
+        sent: &Arc<Sent>,
+        now: Instant,
+        late_after: Option<Duration>,
+        runtime: &Handle,
+    ) -> Result<Exchange, Failure> {
         let mut drawn = None;
         if self.link.random_case && self.vitals.keeps_case() {
             drawn = Some(Arc::new(sent.in_random_case()));
         }
         let sent = drawn.as_ref().unwrap_or(sent);
-        let (socket, ticket) = self.enter(sent, runtime)?;
+        let enter = |socket: &Socket| socket.table.enter(sent, now, late_after);
+        let (socket, ticket) = self.enter(now, enter, runtime)?;
         socket.send(ticket.id, sent);
         Ok(Exchange::new(socket, ticket))
     }
 
-    fn enter(&self, sent: &Arc<Sent>, runtime: &Handle) -> Result<(Arc<Socket>, Ticket), Failure> {
+    /// Enters a query on a socket that takes it.
+    fn enter(
+        &self,
+        now: Instant,
+        enter: impl Fn(&Socket) -> Option<Ticket>,
+        runtime: &Handle,
+    ) -> Result<(Arc<Socket>, Ticket), Failure> {
         let mut shelf = lock(&self.shelves.all[THREAD.with(|&at| at)]);
-        if let Some(socket) = self.pick(&mut shelf)
-            && let Some(ticket) = socket.table.enter(sent)
+        if let Some(socket) = self.pick(&mut shelf, now)
+            && let Some(ticket) = enter(&socket)
         {
             self.reuse.hits.inc();
             return Ok((socket, ticket));
         }
-        if let Some(socket) = shelf.renewed()
-            && let Some(ticket) = socket.table.enter(sent)
+        if let Some(socket) = shelf.renewed(now)
+            && let Some(ticket) = enter(&socket)
         {
             self.reuse.hits.inc();
             shelf.active.push(socket.clone());
             return Ok((socket, ticket));
         }
         self.reuse.misses.inc();
-        let enter = |socket: Arc<Socket>| socket.table.enter(sent).map(|ticket| (socket, ticket));
-        let opened = self.open().and_then(|socket| enter(socket).ok_or_else(|| Failure::other("the socket is gone")));
+        let opened = self.open(now).and_then(|socket| {
+            let ticket = enter(&socket).ok_or_else(|| Failure::other("the socket is gone"))?;
+            Ok((socket, ticket))
+        });
         shelf.active.extend(opened.iter().map(|(socket, _)| socket.clone()));
         drop(shelf);
         // No port is free, or no descriptor: a socket that has sent enough is better than none.
-        let entered = opened.or_else(|failure| self.shelves.enter_any(sent).ok_or(failure))?;
+        let entered = opened.or_else(|failure| self.shelves.enter_any(&enter).ok_or(failure))?;
         if !self.shelves.is_tended.swap(true, Ordering::AcqRel) {
             runtime.spawn(tend(self.shelves.clone(), self.link.expire));
         }
@@ -137,31 +154,27 @@ impl UdpPool {
     }
 
     /// Picks a random socket of those in use. Returns `None` if a new one should be opened.
-    fn pick(&self, shelf: &mut Shelf) -> Option<Arc<Socket>> {
+    fn pick(&self, shelf: &mut Shelf, now: Instant) -> Option<Arc<Socket>> {
         let can_renew = || shelf.leaving.iter().take(LOOKS).any(|socket| socket.is_idle());
         let is_full = self.open.load(Ordering::Relaxed) >= MOST && !can_renew();
-        let (mut at, now) = (0, Instant::now());
-        while let Some(socket) = shelf.active.get(at) {
-            if socket.is_lost() || socket.is_spent(now) && !is_full {
-                let socket = shelf.active.swap_remove(at);
-                if !socket.is_lost() || !socket.retire_if_idle() {
-                    shelf.leaving.push_back(socket);
-                }
-            } else {
-                at += 1;
+        while !shelf.active.is_empty() && (is_full || shelf.active.len() >= self.width()) {
+            let at = rand::rng().random_range(..shelf.active.len());
+            let socket = &shelf.active[at];
+            if !socket.is_lost() && (is_full || !socket.is_spent(now)) {
+                socket.count_down();
+                return Some(socket.clone());
+            }
+            let socket = shelf.active.swap_remove(at);
+            if !socket.is_lost() || !socket.retire_if_idle() {
+                shelf.leaving.push_back(socket);
             }
         }
-        if shelf.active.is_empty() || shelf.active.len() < self.width() && !is_full {
-            return None;
-        }
-        let socket = shelf.active[rand::rng().random_range(..shelf.active.len())].clone();
-        socket.count_down();
-        Some(socket)
+        None
     }
 
-    fn open(&self) -> Result<Arc<Socket>, Failure> {
+    fn open(&self, now: Instant) -> Result<Arc<Socket>, Failure> {
         let permit = Permit::take(&self.open, MOST).ok_or_else(|| Failure::other("too many sockets"))?;
-        Socket::open(&self.link, &self.vitals, permit)
+        Socket::open(&self.link, &self.vitals, now, permit)
     }
 
     /// Sockets of one thread in use at a time.
@@ -204,12 +217,12 @@ async fn tend(shelves: Arc<Shelves>, expire: Duration) {
 
 impl Shelf {
     /// A socket that has had its last reply, with another port.
-    fn renewed(&mut self) -> Option<Arc<Socket>> {
+    fn renewed(&mut self, now: Instant) -> Option<Arc<Socket>> {
         for _ in 0..self.leaving.len().min(LOOKS) {
             let socket = self.leaving.pop_front()?;
             if !socket.is_idle() {
                 self.leaving.push_back(socket);
-            } else if socket.renew().is_ok_and(|is_new| is_new) {
+            } else if socket.renew(now).is_ok_and(|is_new| is_new) {
                 return Some(socket);
             } else {
                 socket.retire();
@@ -225,13 +238,10 @@ impl Shelves {
     }
 
     /// Enters the query on any socket that takes it.
-    fn enter_any(&self, sent: &Arc<Sent>) -> Option<(Arc<Socket>, Ticket)> {
+    fn enter_any(&self, enter: impl Fn(&Socket) -> Option<Ticket>) -> Option<(Arc<Socket>, Ticket)> {
         self.all.iter().map(lock).find_map(|shelf| {
-            shelf
-                .active
-                .iter()
-                .chain(&shelf.leaving)
-                .find_map(|socket| Some((socket.clone(), socket.table.enter(sent)?)))
+            let mut all = shelf.active.iter().chain(&shelf.leaving);
+            all.find_map(|socket| Some((socket.clone(), enter(socket)?)))
         })
     }
 }

@@ -1,10 +1,10 @@
 //! One socket: what it sends and reads, and the port that it has for a while.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::net::{SocketAddr, UdpSocket};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, Kind};
 use super::super::link::Link;
 use super::super::message::Sent;
 use super::super::table::{Closer, Outcome, Table, Ticket};
@@ -51,6 +51,7 @@ pub(super) struct Socket {
     /// datagram that leaves makes room, and would wake the thread.
     io: AsyncFd<UdpSocket>,
     pub(super) table: Arc<Table>,
+    vitals: Arc<Vitals>,
     link: Arc<Link>,
     port: Mutex<Port>,
     left: AtomicU32,
@@ -68,35 +69,39 @@ pub(super) struct Socket {
 /// The port that the kernel has drawn.
 #[derive(Clone, Copy)]
 struct Port {
-    number: u16,
+    /// Its number; `None` once the kernel has drawn another one for this socket: it will again, and
+    /// asking for the number is one more call.
+    first: Option<u16>,
     since: Instant,
-}
-
-impl Port {
-    fn of(socket: &UdpSocket) -> io::Result<Self> {
-        Ok(Self { number: socket.local_addr()?.port(), since: Instant::now() })
-    }
 }
 
 impl Socket {
     /// Opens a socket that this thread sends from and reads until it is not needed any more.
-    pub(super) fn open(link: &Arc<Link>, vitals: &Arc<Vitals>, permit: Permit) -> Result<Arc<Self>, Failure> {
+    pub(super) fn open(
+        link: &Arc<Link>,
+        vitals: &Arc<Vitals>,
+        now: Instant,
+        permit: Permit,
+    ) -> Result<Arc<Self>, Failure> {
         let connect = || {
             let socket = link.socket(Type::DGRAM)?;
             socket.connect(&link.peer.into())?;
             let io = registered(UdpSocket::from(socket), Interest::READABLE | Interest::ERROR)?;
-            Port::of(io.get_ref()).map(|port| (io, port))
+            let first = Some(io.get_ref().local_addr()?.port());
+            Ok((io, Port { first, since: now }))
         };
         let (io, port) = connect().map_err(|error| Failure::dial("udp", link.peer, &error))?;
+        let outbox = Outbox::of(io.get_ref());
         let socket = Arc::new(Self {
             io,
             table: Arc::new(Table::of_datagrams(vitals.clone())),
+            vitals: vitals.clone(),
             link: link.clone(),
             port: Mutex::new(port),
             left: AtomicU32::new(QUERIES - 1),
             strangers: AtomicU32::new(0),
             retired: AtomicBool::new(false),
-            outbox: Mutex::default(),
+            outbox: Mutex::new(outbox),
             news: Notify::new(),
             carrier: OnceLock::new(),
             _permit: permit,
@@ -129,7 +134,7 @@ impl Socket {
 
     /// Draws another port. No query may wait on the socket, and none may enter it meanwhile.
     /// Returns whether the port differs from the old one.
-    pub(super) fn renew(&self) -> io::Result<bool> {
+    pub(super) fn renew(&self, now: Instant) -> io::Result<bool> {
         if self.is_lost() {
             return Ok(false);
         }
@@ -145,12 +150,17 @@ impl Socket {
             return Ok(false);
         }
         socket.connect(&self.link.peer.into())?;
-        let (old, new) = (&mut *lock(&self.port), Port::of(self.io.get_ref())?);
-        let is_new = old.number != new.number;
-        *old = new;
+        let port = &mut *lock(&self.port);
+        if let Some(first) = port.first {
+            if self.io.get_ref().local_addr()?.port() == first {
+                return Ok(false);
+            }
+            port.first = None;
+        }
+        port.since = now;
         self.left.store(QUERIES - 1, Ordering::Relaxed);
         self.strangers.store(0, Ordering::Relaxed);
-        Ok(is_new)
+        Ok(true)
     }
 
     /// Whether it is of no use.
@@ -183,9 +193,15 @@ impl Socket {
     /// Sends and reads until the socket is not needed any more.
     async fn carry(self: Arc<Self>) {
         let _closer = Closer(self.table.clone());
+        let (mut alarm, mut rings_at) = (pin!(tokio::time::sleep(Duration::ZERO)), None);
         loop {
+            let next = self.table.alarm();
+            if let Some(at) = next.filter(|_| next != rings_at) {
+                alarm.as_mut().reset(at.into());
+            }
+            rings_at = next;
             tokio::select! {
-                // What is to be sent has waited for its turn.
+                // What is to be sent has waited for its turn; what has come is not late.
                 biased;
                 () = self.news.notified() => self.flush(),
                 ready = self.io.ready(Interest::READABLE | Interest::ERROR) => {
@@ -194,6 +210,9 @@ impl Socket {
                         self.take_error();
                     }
                     self.drain();
+                }
+                () = &mut alarm, if rings_at.is_some() => {
+                    self.table.ring(Instant::now(), || Failure::timeout("udp", self.local(), self.link.peer));
                 }
             }
             if self.retired.load(Ordering::Relaxed) && self.table.close_if_empty() {
@@ -204,7 +223,7 @@ impl Socket {
 
     /// Sends what is in the outbox. Queries that cannot be sent fail.
     fn flush(&self) {
-        lock(&self.outbox).send(&self.io, |id, error| {
+        lock(&self.outbox).send(self.io.get_ref(), !self.vitals.is_lossy(), |id, error| {
             // This error is about an earlier query, and is reported only once.
             let is_about_another = error.kind() == io::ErrorKind::ConnectionRefused;
             if is_about_another {
@@ -280,6 +299,19 @@ impl Exchange {
         self.ticket.wait_on()
     }
 
+    /// Waits for the answer, or for bad news. Returns `None` if neither comes before the answer is
+    /// late; an answer may still come.
+    pub(crate) fn until_late(&mut self) -> impl Future<Output = Option<Outcome>> {
+        poll_fn(|cx| match std::task::ready!(self.ticket.poll(cx)) {
+            Err(failure) if failure.kind == Kind::Timeout && self.wait_on() => match self.ticket.poll(cx) {
+                // It came between the alarm and this task's turn.
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending => Poll::Ready(None),
+            },
+            outcome => Poll::Ready(Some(outcome)),
+        })
+    }
+
     /// The failure if the answer did not come in time.
     pub(crate) fn timeout(&self) -> Failure {
         Failure::timeout("udp", self.socket.local(), self.socket.link.peer)
@@ -312,17 +344,21 @@ mod tests {
             let expire = Duration::from_secs(10);
             let link = Link { peer, source, expire, max_age: None, max_idle: None, random_case: false };
             let permit = Permit::take(&Arc::default(), 1).expect("a place");
-            let socket = Socket::open(&Arc::new(link), &Arc::default(), permit).unwrap_or_else(|_| panic!("no socket"));
+            let socket = Socket::open(&Arc::new(link), &Arc::default(), Instant::now(), permit)
+                .unwrap_or_else(|_| panic!("no socket"));
             let (io, mut buffer) = (SockRef::from(&socket.io), [0; 16]);
-            let old = socket.local().expect("bound");
-            upstream.send_to(b"late", old).expect("sent");
-            assert!(socket.renew().expect("connected anew"));
-            let new = socket.local().expect("bound");
-            assert!(new.ip() == old.ip() && new.port() != old.port(), "{old} {new}");
-            assert!((&*io).read(&mut buffer).is_err(), "it was thrown away");
-            upstream.send_to(b"in time", new).expect("sent");
-            assert_eq!((&*io).read(&mut buffer).expect("received"), 7);
-            assert!(socket.retire() && !socket.renew().expect("nothing done"), "it is over");
+            // Twice: the kernel is asked for the number of the new port the first time alone.
+            for _ in 0..2 {
+                let old = socket.local().expect("bound");
+                upstream.send_to(b"late", old).expect("sent");
+                assert!(socket.renew(Instant::now()).expect("connected anew"));
+                let new = socket.local().expect("bound");
+                assert!(new.ip() == old.ip() && new.port() != old.port(), "{old} {new}");
+                assert!((&*io).read(&mut buffer).is_err(), "it was thrown away");
+                upstream.send_to(b"in time", new).expect("sent");
+                assert_eq!((&*io).read(&mut buffer).expect("received"), 7);
+            }
+            assert!(socket.retire() && !socket.renew(Instant::now()).expect("nothing done"), "it is over");
         }
     }
 }

@@ -275,7 +275,7 @@ impl<'a> Race<'a> {
         (self.sends, self.last_send) = (self.sends + 1, now);
         let lane = &mut self.lanes[at];
         if way == Way::Udp
-            && let Some(sent_off) = lane.upstream.datagram(&self.query.sent, self.runtime)
+            && let Some(sent_off) = lane.upstream.datagram(&self.query.sent, now, None, self.runtime)
         {
             lane.udp += 1;
             match sent_off {
