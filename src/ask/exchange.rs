@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::tls;
+use super::{https, tls};
 
 /// The UDP size that queries announce, in octets.
 const SIZE: u16 = 1232;
@@ -26,6 +26,26 @@ pub enum Transport {
     Tcp,
     /// A connection with TLS (RFC 7858). The certificate is not checked.
     Tls,
+    /// A POST over HTTPS (RFC 8484). The certificate is not checked.
+    Https,
+}
+
+impl Transport {
+    /// Returns the port of servers that are given without one.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 53,
+            Self::Tls => 853,
+            Self::Https => 443,
+        }
+    }
+
+    /// Returns whether there is a certificate, which is not checked.
+    #[must_use]
+    pub fn is_secured(self) -> bool {
+        matches!(self, Self::Tls | Self::Https)
+    }
 }
 
 impl fmt::Display for Transport {
@@ -34,6 +54,7 @@ impl fmt::Display for Transport {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
             Self::Tls => "TLS",
+            Self::Https => "HTTPS",
         })
     }
 }
@@ -134,6 +155,8 @@ async fn carry(server: SocketAddr, packet: &[u8], transport: Transport) -> std::
             let stream = TcpStream::connect(server).await?;
             over_stream(connector.connect(ServerName::from(server.ip()), stream).await?, packet).await?
         }
+        // Boxed: it is larger than the other ways together.
+        Transport::Https => Box::pin(https::post(server, packet)).await?,
     };
     let malformed = |error| std::io::Error::other(format!("a malformed reply of {} octets: {error}", reply.len()));
     Ok((Message::from_vec(&reply).map_err(malformed)?, reply.len()))

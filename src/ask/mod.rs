@@ -2,12 +2,14 @@
 //! without `dig`.
 //!
 //! - [`options`]: the command line
+//! - [`https`]: a message in a request
 //! - [`resolv`]: servers and search list of `/etc/resolv.conf`
 //! - [`mod@exchange`]: one question to one server, which `signpost compare` uses as well
 //! - [`mod@print`]: a reply as text
 //! - [`tls`]: a client that takes any certificate
 
 pub mod exchange;
+mod https;
 pub mod options;
 pub mod print;
 pub mod resolv;

@@ -11,10 +11,10 @@ use crate::wire::types::{class_number, type_number};
 /// The usage text.
 pub const USAGE: &str = "Usage of signpost ask: asks a DNS server one question and prints its reply
   signpost ask [@ADDRESS[:PORT]] NAME [TYPE] [CLASS] [+OPTION]...
-  @ADDRESS[:PORT]  the server (default: those of /etc/resolv.conf; port 53, 853 with +tls)
+  @ADDRESS[:PORT]  the server (default: those of /etc/resolv.conf; port 53, 853 with +tls, 443 with +https)
   -p PORT          its port
   -x ADDRESS       PTR of this address, in place of a name
-  +tcp, +tls       over TCP; over TLS, whose certificate is not checked. Over UDP a truncated reply is asked for over TCP
+  +tcp, +tls, +https    over TCP, TLS or HTTPS; certificates are not checked. Over UDP a truncated reply is asked for over TCP
   +search          along the search list of /etc/resolv.conf, until there is data
   +short           data of the answer alone
   +norecurse, +noedns, +dnssec    RD off, no OPT, DO on
@@ -91,7 +91,7 @@ impl Options {
     /// Returns the port of servers that are given without one.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.how.transport == Transport::Tls { 853 } else { 53 })
+        self.port.unwrap_or(self.how.transport.port())
     }
 }
 
@@ -147,6 +147,7 @@ fn switch(options: &mut Options, word: &str) -> Result<(), String> {
     match word.split_once('=').unwrap_or((word, "")) {
         ("+tcp", "") => how.transport = Transport::Tcp,
         ("+tls", "") => how.transport = Transport::Tls,
+        ("+https", "") => how.transport = Transport::Https,
         ("+search", "") => options.search = true,
         ("+short", "") => options.short = true,
         ("+norecurse" | "+norec", "") => how.recursion_desired = false,
@@ -206,6 +207,7 @@ mod tests {
         assert_eq!((options.qtype, options.class, options.port()), (RecordType::A, DNSClass::IN, 53));
         assert!(options.needs_resolv_conf());
         assert_eq!(read("@[fd00::10] web +tls").expect("options").server, Some("[fd00::10]:853".parse().unwrap()));
+        assert_eq!(read("@10.0.0.1 web +https").expect("options").server, Some("10.0.0.1:443".parse().unwrap()));
         assert_eq!(read("@fd00::10 web TYPE65").expect("options").qtype, RecordType::HTTPS);
         let chaos = read("@10.96.0.10 version.bind txt ch +time=1 +tries=5").expect("options");
         assert_eq!((chaos.class, chaos.how.patience, chaos.how.tries), (DNSClass::CH, Duration::from_secs(1), 5));

@@ -7,7 +7,7 @@ use hickory_proto::op::{Edns, Message};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::exchange::{Reply, Transport};
+use super::exchange::Reply;
 use crate::wire::text::write_text;
 use crate::wire::types::{TypeText, class_name, rcode_name};
 
@@ -83,7 +83,7 @@ pub fn long(reply: &Reply, server: SocketAddr) -> String {
             lines.extend(records.iter().map(record));
         }
     }
-    let unchecked = if reply.transport == Transport::Tls { ", certificate not checked" } else { "" };
+    let unchecked = if reply.transport.is_secured() { ", certificate not checked" } else { "" };
     lines.push(format!(
         ";; time: {:.1} ms, server: {server} over {}{unchecked}, size: {} octets",
         reply.took.as_secs_f64() * 1e3,
@@ -210,6 +210,7 @@ mod tests {
     use hickory_proto::rr::rdata::{A, CAA, CNAME, HINFO, NULL, SOA, SRV, TXT};
 
     use super::*;
+    use crate::ask::exchange::Transport;
 
     fn reply() -> Reply {
         let name = Name::from_ascii("web.shop.").expect("a name");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::address::{SiteAddress, addresses, hosts, socket_host, zone_name};
+use super::caps::Caps;
 use super::control::Control;
 use super::draft::{BlockDraft, Common, Fact, Looks, Preparation, Start, Wish};
 use super::listener::{Listener, server_label};
@@ -201,13 +202,13 @@ impl<'a> Block<'a> {
 
 /// Refuses transports that are not served, rather than open a port that speaks another.
 fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
-    let served = |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls);
+    let served = |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls | Transport::Https);
     match blocks.iter().flat_map(|block| &block.keys).find(|key| !served(key)) {
         None => Ok(()),
         Some(key) => {
             let scheme = key.transport.scheme();
             let complaint = key.word.complain(format!("CoreDNS serves {scheme}://, Signpost does not yet"));
-            Err(complaint.hint("dns:// (UDP and TCP) and tls:// are served").into())
+            Err(complaint.hint("dns:// (UDP and TCP), tls:// and https:// are served").into())
         }
     }
 }
@@ -270,25 +271,33 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         let (filter, metadata) = (block.draft.filter, block.draft.metadata.map(Arc::new));
         for (ordinal, SiteAddress { transport, port, host, zones }) in served.into_iter().enumerate() {
             let written = block.draft.bound.get(&host).or(first.as_ref()).cloned();
-            let secure = block.draft.secure.as_ref().filter(|_| transport == Transport::Tls);
+            let secure = block.draft.secure.as_ref().filter(|_| transport.is_secured());
+            let caps = block.draft.caps.get(&transport).copied().unwrap_or_default();
             let (filter, metadata) = (filter.clone(), metadata.clone());
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal, filter, metadata });
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
             let timeouts = Timeouts::default();
-            let new = || Draft { host, secure: secure.cloned(), timeouts, written, sites: Vec::new() };
+            let new = || Draft { host, secure: secure.cloned(), caps, timeouts, written, sites: Vec::new() };
             let draft = draft.or_insert_with(new);
             if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
+            draft.caps = draft.caps.and(caps).map_err(|(one, other)| {
+                let scheme = transport.scheme().to_uppercase();
+                let why =
+                    format!("conflicting max_streams values for shared {scheme} listener {server}: {one} and {other}");
+                first.as_ref().map_or_else(|| Complaint::new(&why), |first| first.about(&why))
+            })?;
             draft.timeouts = draft.timeouts.and(block.draft.timeouts);
             draft.sites.push(site);
         }
     }
     let listener = |((transport, _, port), draft): (_, Draft)| {
         let listener = Listener::new(transport, draft.host, port, draft.sites);
-        Arc::new(listener.secured(draft.secure).limited(draft.timeouts).written(draft.written))
+        let listener = listener.secured(draft.secure).capped(draft.caps).limited(draft.timeouts);
+        Arc::new(listener.written(draft.written))
     };
     Ok(drafts.into_iter().map(listener).collect())
 }
@@ -298,6 +307,7 @@ struct Draft {
     /// Its host, as the first block writes it.
     host: String,
     secure: Option<Arc<Secure>>,
+    caps: Caps,
     timeouts: Timeouts,
     /// The first word that names it.
     written: Option<Complaint>,

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::caps::Caps;
 use super::control::Control;
 use super::metadata::Metadata;
 use super::offers::Offers;
@@ -15,6 +16,7 @@ use super::probes::{Probe, Probes};
 use super::secure::Secure;
 use super::site::Filter;
 use super::timeouts::Timeouts;
+use crate::corefile::address::Transport;
 use crate::error::{Complaint, Result};
 use crate::host::http::Endpoints;
 
@@ -27,6 +29,7 @@ pub(super) struct BlockDraft {
     pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
+    pub(super) caps: BTreeMap<Transport, Caps>,
     pub(super) timeouts: Timeouts,
     /// What its plugins offer to each other.
     pub(super) offers: Offers,

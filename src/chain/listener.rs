@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::caps::Caps;
 use super::query::Query;
 use super::secure::Secure;
 use super::site::Site;
@@ -28,6 +29,8 @@ pub struct Listener {
     pub port: u16,
     /// The TLS settings of its connections, if they use TLS.
     pub secure: Option<Arc<Secure>>,
+    /// How many connections and requests it takes.
+    pub caps: Caps,
     /// The limits of its connections.
     pub timeouts: Timeouts,
     /// The word to name if nothing can listen there: the address, or the first server block's first
@@ -60,8 +63,21 @@ impl Listener {
             }
         }
         let any_class = sites.iter().flat_map(|site| site.chain.plugins()).any(|plugin| plugin.takes_any_class());
-        let timeouts = Timeouts::default();
-        Self { transport, server, host, port, secure: None, timeouts, written: None, sites, zones, lengths, any_class }
+        let (caps, timeouts) = Default::default();
+        Self {
+            transport,
+            server,
+            host,
+            port,
+            secure: None,
+            caps,
+            timeouts,
+            written: None,
+            sites,
+            zones,
+            lengths,
+            any_class,
+        }
     }
 
     /// Returns the listener with the Corefile's word that names it.
@@ -74,6 +90,12 @@ impl Listener {
     #[must_use]
     pub fn secured(self, secure: Option<Arc<Secure>>) -> Self {
         Self { secure, ..self }
+    }
+
+    /// Returns the listener with these numbers of connections and requests.
+    #[must_use]
+    pub fn capped(self, caps: Caps) -> Self {
+        Self { caps, ..self }
     }
 
     /// Returns the listener with these limits of its connections.

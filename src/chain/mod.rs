@@ -33,6 +33,7 @@ pub mod address;
 pub mod authority;
 mod between;
 pub mod build;
+pub mod caps;
 pub mod control;
 pub mod doc;
 mod draft;

@@ -6,11 +6,32 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 
+use crate::corefile::address::Transport;
+
 /// The TLS settings of one server block.
 #[derive(Debug)]
 pub struct Secure {
-    config: ArcSwap<ServerConfig>,
+    configs: ArcSwap<Configs>,
     terms: Terms,
+}
+
+/// The settings for each protocol that is spoken inside of TLS.
+#[derive(Debug)]
+struct Configs {
+    dns: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+impl Configs {
+    /// Returns `config` with the names of each protocol (RFC 7301), in order of preference.
+    fn new(config: &ServerConfig) -> Self {
+        let speaking = |names: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
+        Self { dns: speaking(&[b"dot"]), http: speaking(&[b"h2", b"http/1.1"]) }
+    }
 }
 
 /// The settings that all blocks on one listener must share.
@@ -27,19 +48,23 @@ pub struct Terms {
 impl Secure {
     /// Returns settings that start with `config`.
     #[must_use]
-    pub fn new(config: Arc<ServerConfig>, terms: Terms) -> Self {
-        Self { config: ArcSwap::new(config), terms }
+    pub fn new(config: &ServerConfig, terms: Terms) -> Self {
+        Self { configs: ArcSwap::from_pointee(Configs::new(config)), terms }
     }
 
-    /// Returns the settings for the next connection.
+    /// Returns the settings for the next connection of a transport.
     #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+    pub fn config(&self, transport: Transport) -> Arc<ServerConfig> {
+        let configs = self.configs.load();
+        match transport {
+            Transport::Https => configs.http.clone(),
+            _ => configs.dns.clone(),
+        }
     }
 
     /// Sets new settings for later connections, after the files have changed.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        self.config.store(config);
+    pub fn replace(&self, config: &ServerConfig) {
+        self.configs.store(Arc::new(Configs::new(config)));
     }
 
     /// Returns why two blocks cannot share a listener, in CoreDNS's words, or `None` if they can.

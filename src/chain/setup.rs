@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::{self, SiteAddress};
+use super::caps::Caps;
 use super::control::Control;
 use super::doc::Listed;
 use super::draft::{BlockDraft, Common, Preparation, Start};
@@ -20,7 +21,7 @@ use super::secure::Secure;
 use super::site::Filter;
 use super::timeouts::Timeouts;
 use super::zones::Zones;
-use crate::corefile::address::Key;
+use crate::corefile::address::{Key, Transport};
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
 use crate::error::{Result, words};
@@ -103,7 +104,6 @@ impl<'a> Setup<'a> {
     }
 
     /// Runs before this configuration goes live; an error keeps the older one, or ends the start.
-    ///
     /// `make` gets whether this is the first start: then it should start its work without waiting
     /// for it, since waiting would keep the whole server from answering.
     pub fn prepare<F>(&mut self, make: impl FnOnce(bool) -> F + Send + 'static)
@@ -153,9 +153,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Returns the block's listeners, in the order of
-    /// [`Site::ordinal`](super::site::Site::ordinal).
-    ///
-    /// Complete for plugins after `bind`.
+    /// [`Site::ordinal`](super::site::Site::ordinal). Complete for plugins after `bind`.
     ///
     /// # Errors
     /// A zone is not a domain name.
@@ -163,9 +161,14 @@ impl<'a> Setup<'a> {
         address::addresses(self.keys, &self.draft.bind)
     }
 
-    /// Speaks TLS on the block's `tls://` listeners.
+    /// Speaks TLS on the block's `tls://` and `https://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
+    }
+
+    /// Limits how many connections the block's listeners for a transport take.
+    pub fn cap(&mut self, transport: Transport, caps: Caps) {
+        self.draft.caps.insert(transport, caps);
     }
 
     /// Limits the connections of the block's listeners; a later block on one of them goes first.
@@ -236,8 +239,7 @@ impl<'a> Setup<'a> {
         self.draft.probes.push((self.plugin, Arc::new(ready)));
     }
 
-    /// Returns the readiness of all plugins of the blocks that ask for it, as this one does now;
-    /// complete once the configuration is live.
+    /// Returns the readiness of the plugins of all blocks that ask for it; complete once live.
     #[must_use]
     pub fn probes(&mut self) -> Arc<Probes> {
         self.draft.is_probed = true;

@@ -41,6 +41,11 @@ impl Transport {
         }
     }
 
+    /// Returns whether its connections use the certificate that `tls` names.
+    pub fn is_secured(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Https)
+    }
+
     /// Takes a known scheme off `text`; the default is DNS. Schemes are written in lower case.
     pub fn split(text: &str) -> (Transport, &str) {
         ALL.iter()

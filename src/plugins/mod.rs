@@ -21,6 +21,7 @@ pub mod geoip;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod https;
 pub mod k8s_external;
 pub mod kubernetes;
 pub mod loadbalance;
@@ -60,6 +61,7 @@ pub const ALL: &[Registration] = &[
     metadata::PLUGIN, // above all that publish values
     geoip::PLUGIN,    // below metadata, which it publishes to
     cancel::PLUGIN,   // above all that wait
+    https::PLUGIN,
     timeouts::PLUGIN,
     multisocket::PLUGIN,
     reload::PLUGIN,

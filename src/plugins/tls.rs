@@ -91,7 +91,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             continue;
         }
         let (config, terms) = directive.load().map_err(|wrong| cursor.error(wrong))?;
-        let secure = Arc::new(Secure::new(config, terms));
+        let secure = Arc::new(Secure::new(&config, terms));
         s.secure(secure.clone());
         if let (Some(secrets), Some(written)) = (directive.secrets.clone(), directive.written.clone()) {
             let no_secrets = move |why| written.about(format!("unable to write TLS Key Log: {why}")).into();
@@ -172,7 +172,7 @@ impl Directive {
     }
 
     /// Reads the files.
-    fn load(&self) -> std::result::Result<(Arc<ServerConfig>, Terms), String> {
+    fn load(&self) -> std::result::Result<(ServerConfig, Terms), String> {
         let identity = Arc::new(identity(&self.files[0], &self.files[1])?);
         let authorities = self.files.get(2).map(|path| authorities(path)).transpose()?;
         let terms = Terms { chain: identity.cert.clone(), client_auth: self.client_auth, authorities };
@@ -180,13 +180,12 @@ impl Directive {
         let builder = builder.map_err(|error| error.to_string())?;
         let builder = builder.with_client_cert_verifier(self.clients(terms.authorities.as_deref())?);
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-        config.alpn_protocols = vec![b"dot".to_vec()];
         // Sessions are stored by the clients, not here.
         config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
         if let Some(secrets) = &self.secrets {
             config.key_log = secrets.clone();
         }
-        Ok((Arc::new(config), terms))
+        Ok((config, terms))
     }
 
     /// Returns the verifier of client certificates.
@@ -222,7 +221,7 @@ async fn follow(directive: Directive, secure: Arc<Secure>) {
         }
         match directive.load() {
             Ok((config, _)) => {
-                secure.replace(config);
+                secure.replace(&config);
                 log::info(PLUGIN.name, format_args!("{} has been read again", directive.files[0].display()));
             }
             // The certificate may arrive before its key: warn once, and retry at the next change.
@@ -298,12 +297,13 @@ mod tests {
         pki.issue("dns", &["dns.example.org"]);
         let live = Live::new(&corefile(&format!("tls {} {}", pki.text("dns.pem"), pki.text("dns.key"))));
         let secure = live.server.configuration.listeners[0].secure.clone().expect("TLS");
-        let first = secure.config();
+        let config = || secure.config(crate::corefile::address::Transport::Tls);
+        let first = config();
         std::fs::write(pki.path("dns.pem"), "broken").expect("written");
         std::thread::sleep(Duration::from_millis(200));
-        assert!(Arc::ptr_eq(&first, &secure.config()), "what is broken changes nothing");
+        assert!(Arc::ptr_eq(&first, &config()), "what is broken changes nothing");
         pki.issue("dns", &["dns.example.org"]);
-        live.wait_until("it is read again", || !Arc::ptr_eq(&first, &secure.config()));
+        live.wait_until("it is read again", || !Arc::ptr_eq(&first, &config()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bind::Ear;
 use super::shifts::Shifts;
-use super::stream::{Connections, Limits};
+use super::stream::{Connections, HttpCounts, Limits};
 use super::waiting::{Place, Waiting};
 use super::{stream, udp};
 use crate::chain::listener::Listener;
@@ -119,6 +119,8 @@ pub(super) struct Shared {
     pub(super) evicted: Evicted,
     /// Times that reading from a connection was paused.
     pub(super) paused: Counter,
+    /// What is counted of requests over HTTPS.
+    pub(super) http: HttpCounts,
     /// TLS handshakes that failed.
     pub(super) failed_handshakes: Counter,
     /// What the connections of one worker may use.
@@ -153,6 +155,7 @@ impl Shared {
                 slow: evicted("slow"),
             },
             paused: metrics.counter(&PAUSED, &[]),
+            http: HttpCounts::new(metrics),
             failed_handshakes: metrics.counter(&FAILED_HANDSHAKES, &[]),
             open: AtomicUsize::new(0),
             workers,
@@ -161,6 +164,14 @@ impl Shared {
         }
     }
 }
+
+impl Shared {
+    /// Returns a worker's share of the connections that a listener may have.
+    pub(super) fn share_of(&self, connections: usize) -> usize {
+        connections.div_ceil(self.workers)
+    }
+}
+
 /// Set when a door is to close: the listener that answers what has arrived there.
 pub(super) type Closing = Option<Arc<Listener>>;
 

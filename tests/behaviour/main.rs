@@ -15,6 +15,7 @@
 //! - `streams`: TCP
 //! - `unread`: what clients of streams may cost if they do not read
 //! - `tls`: DNS over TLS
+//! - `transports`: one message has one answer on all of them
 //! - `upstreams`: what the log says of one that is down
 
 #[path = "../kit/built.rs"]
@@ -46,5 +47,6 @@ mod start;
 mod stop;
 mod streams;
 mod tls;
+mod transports;
 mod unread;
 mod upstreams;

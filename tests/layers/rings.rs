@@ -29,7 +29,17 @@ const NAMED: &[(&[&str], &str)] = &[
         "a format has expressions, which call it by name",
     ),
     (
-        &["server::stream", "server::stream::connections", "server::stream::session", "server::udp", "server::worker"],
+        &[
+            "server::stream",
+            "server::stream::connections",
+            "server::stream::http",
+            "server::stream::http::conversation",
+            "server::stream::http::flight",
+            "server::stream::http::line",
+            "server::stream::session",
+            "server::udp",
+            "server::worker",
+        ],
         "a worker owns sockets and sessions, which answer through it",
     ),
     (&["wire::name", "wire::text"], "a name is read from its text, and written as one"),

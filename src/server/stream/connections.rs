@@ -9,7 +9,6 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -38,8 +37,6 @@ pub(in crate::server) struct Connections {
     all: RefCell<Vec<Rc<Connection>>>,
     /// Number of connections that are not given up.
     count: Cell<usize>,
-    /// The same, by address.
-    clients: RefCell<HashMap<IpAddr, usize, RandomState>>,
     half_open: Cell<usize>,
     /// Octets that all hold together.
     held: Cell<usize>,
@@ -48,6 +45,8 @@ pub(in crate::server) struct Connections {
 /// The shared state of one connection.
 pub(super) struct Connection {
     client: IpAddr,
+    /// The number of the door it came through.
+    door: usize,
     /// The socket, to ask the kernel what it holds; open while the connection is a member.
     socket: RawFd,
     index: Cell<usize>,
@@ -85,7 +84,6 @@ impl Connections {
             limits: Cell::new(limits),
             all: RefCell::default(),
             count: Cell::new(0),
-            clients: RefCell::default(),
             half_open: Cell::new(0),
             held: Cell::new(0),
         }
@@ -106,15 +104,19 @@ impl Connections {
         self.all.borrow().iter().for_each(|connection| connection.close());
     }
 
-    /// Adds a connection. If there are too many, another one is given up.
-    pub(super) fn join(local: &Rc<Local>, client: IpAddr, socket: RawFd) -> Member {
+    /// Adds a connection that came through `door`, where at most `most` are allowed. If there are
+    /// too many, there or altogether, another one is given up.
+    pub(super) fn join(local: &Rc<Local>, door: usize, most: Option<usize>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
-        if this.count.get() >= this.limits.get().connections && this.make_room() {
+        let is_full = this.count.get() >= this.limits.get().connections;
+        let is_full_there = most.is_some_and(|most| this.of_door(door) >= most);
+        if is_full_there && this.make_room_at(Some(door)) || is_full && this.make_room() {
             local.shared.evicted.connections.inc();
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
         let connection = Rc::new(Connection {
             client,
+            door,
             socket,
             index: Cell::new(all.len()),
             active: Cell::new(now),
@@ -133,7 +135,6 @@ impl Connections {
         all.push(connection.clone());
         local.shared.open.fetch_add(1, Ordering::Relaxed);
         this.count.set(this.count.get() + 1);
-        *this.clients.borrow_mut().entry(client).or_default() += 1;
         Member { local: local.clone(), connection }
     }
 
@@ -145,13 +146,27 @@ impl Connections {
     /// Gives up one connection of the address that has most: the one idle for longest or, if none
     /// is idle, the one inactive for longest. Returns whether there was one.
     pub(super) fn make_room(&self) -> bool {
+        self.make_room_at(None)
+    }
+
+    /// The same among the connections of one door only, if one is given.
+    fn make_room_at(&self, door: Option<usize>) -> bool {
         let oldest = {
-            let (all, clients) = (self.all.borrow(), self.clients.borrow());
-            let most = clients.values().copied().max().unwrap_or_default();
-            let of_most = all.iter().filter(|one| !one.given_up.get() && clients.get(&one.client) == Some(&most));
+            let all = self.all.borrow();
+            let candidates =
+                || all.iter().filter(|one| !one.given_up.get() && door.is_none_or(|door| one.door == door));
+            let mut clients: HashMap<IpAddr, usize> = HashMap::new();
+            candidates().for_each(|one| *clients.entry(one.client).or_default() += 1);
+            let most = clients.values().copied().max();
+            let of_most = candidates().filter(|one| clients.get(&one.client).copied() == most);
             of_most.min_by_key(|one| (!one.is_quiet(), one.active.get())).cloned()
         };
         oldest.inspect(|oldest| self.give_up(oldest)).is_some()
+    }
+
+    /// Returns the number of connections of a door that are not given up.
+    fn of_door(&self, door: usize) -> usize {
+        self.all.borrow().iter().filter(|one| one.door == door && !one.given_up.get()).count()
     }
 
     /// Ends a connection without waiting for its client.
@@ -165,13 +180,6 @@ impl Connections {
     /// Removes a connection from all counts.
     fn forget(&self, connection: &Connection) {
         self.count.set(self.count.get() - 1);
-        let mut clients = self.clients.borrow_mut();
-        if let Some(count) = clients.get_mut(&connection.client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&connection.client);
-            }
-        }
         self.held.set(self.held.get() - connection.held());
         connection.buffered.take();
         connection.late.take();
@@ -269,8 +277,7 @@ impl Member {
 
     /// Notes that a reply no longer waits for room.
     pub(super) fn takes(&self, octets: usize) {
-        let late = &self.connection.late;
-        hold(&self.local, &self.connection, late, late.get().saturating_sub(octets));
+        has_room(&self.local, &self.connection, octets);
     }
 
     /// Notes that a TLS handshake begins. If there are too many, the oldest is given up.
@@ -301,6 +308,11 @@ impl Member {
 /// Notes that a reply of `octets` waits for room in the buffers of its connection.
 pub(super) fn wait_for_room(local: &Local, connection: &Connection, octets: usize) {
     hold(local, connection, &connection.late, connection.late.get() + octets);
+}
+
+/// Notes that a reply of `octets` no longer waits for room.
+pub(super) fn has_room(local: &Local, connection: &Connection, octets: usize) {
+    hold(local, connection, &connection.late, connection.late.get().saturating_sub(octets));
 }
 
 fn hold(local: &Local, connection: &Connection, count: &Cell<usize>, octets: usize) {

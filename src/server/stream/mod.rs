@@ -1,5 +1,5 @@
 //! Streams: messages with a length prefix, over TCP or TLS, answered in the order in which answers
-//! are ready.
+//! are ready; and messages in HTTP requests.
 //!
 //! A client decides what it sends, how fast, and whether it reads. Limits apply to what it makes
 //! the worker hold and do:
@@ -9,11 +9,13 @@
 //! - [`carrier`]: TCP, or TLS on TCP
 //! - [`input`]: messages before they are answered
 //! - [`output`]: those replies, and how fast the client has to read them
+//! - [`http`]: a connection whose messages come as HTTP requests
 //! - [`connections`]: all connections of a worker, and which one is closed when there are too many
 //!   or they hold too much
 
 mod carrier;
 mod connections;
+mod http;
 mod input;
 mod output;
 mod session;
@@ -33,10 +35,14 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{spawn_local, yield_now};
 
+use self::carrier::Carrier;
 pub(super) use self::connections::{Connections, Limits};
+pub(super) use self::http::HttpCounts;
 use self::session::Session;
 use super::worker::{Closing, Local};
+use crate::chain::listener::Listener;
 use crate::chain::{Client, Proto};
+use crate::corefile::address::Transport;
 use crate::error::{is_out_of_files, words};
 use crate::host::log;
 
@@ -118,22 +124,35 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let live = local.shared.live.load();
     let served = live.of_stream(door, client.local, None).cloned();
     let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
-    let member = Connections::join(local, client.peer.ip(), stream.as_raw_fd());
-    let config = listener.secure.as_ref().map(|secure| secure.config());
+    let member = Connections::join(local, door, most(local, &listener), client.peer.ip(), stream.as_raw_fd());
+    let (transport, secure) = (listener.transport, listener.secure.clone());
     let (local, session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
     spawn_local(async move {
         let serve = async {
-            match config {
-                None => session.run(stream).await,
-                Some(config) => {
-                    if let Some(stream) = session.shake_hands(config, stream).await {
-                        session.run(stream).await;
-                    }
-                }
+            let Some(secure) = secure else { return talk(session, stream, transport, false).await };
+            if let Some(stream) = session.shake_hands(secure.config(transport), stream).await {
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                talk(session, stream, transport, is_http2).await;
             }
         };
         local.shifts.work(serve).await;
     });
+}
+
+/// Serves a connection in the way of its transport.
+async fn talk(session: Session, stream: impl Carrier + 'static, transport: Transport, is_http2: bool) {
+    match transport {
+        // Boxed: what hyper needs is large, and most connections are plain.
+        Transport::Https => Box::pin(http::run(session, stream, is_http2)).await,
+        _ => session.run(stream).await,
+    }
+}
+
+/// Returns how many connections a listener may have on this worker, if they are limited.
+fn most(local: &Local, listener: &Listener) -> Option<usize> {
+    let default = (listener.transport == Transport::Https).then_some(http::CAPS.0);
+    let most = listener.caps.connections.or(default).filter(|&connections| connections > 0)?;
+    Some(local.shared.share_of(most))
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -16,7 +16,7 @@ const CHUNK: usize = 32 << 10;
 
 /// Octets of a stint. A client that takes longer than it may for so many is disconnected, so that
 /// reading octet by octet does not hold a connection and its buffers for ever.
-const STINT: usize = 64 << 10;
+pub(super) const STINT: usize = 64 << 10;
 
 /// Spare buffers that a thread keeps for connections with replies to write, and the size limit of
 /// each.

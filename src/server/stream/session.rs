@@ -39,13 +39,13 @@ const LEFT: usize = 4096;
 
 /// One connection with its buffers.
 pub(super) struct Session {
-    local: Rc<Local>,
+    pub(super) local: Rc<Local>,
     /// The number of the door it came through.
     door: usize,
     /// The listener that last served it.
-    last: Arc<Listener>,
-    client: Client,
-    member: Member,
+    pub(super) last: Arc<Listener>,
+    pub(super) client: Client,
+    pub(super) member: Member,
     input: Input,
     output: Output,
     late: mpsc::UnboundedSender<Late>,
@@ -142,7 +142,7 @@ impl Session {
 
     /// Ends a connection after the client has received everything. Returns `None` if the client
     /// does not read the rest, which the kernel would otherwise hold and keep sending for minutes.
-    async fn part(&self, stream: &mut impl Carrier) -> Option<()> {
+    pub(super) async fn part(&self, stream: &mut impl Carrier) -> Option<()> {
         let parted = async {
             stream.shutdown().await.ok()?;
             while self.member.look_into_kernel() > LEFT {
@@ -313,7 +313,7 @@ impl Session {
     }
 
     /// Returns the listener that answers now.
-    fn listener(&mut self) -> Arc<Listener> {
+    pub(super) fn listener(&mut self) -> Arc<Listener> {
         let live = self.local.shared.live.load();
         let last = &mut self.last;
         match live.of_stream(self.door, self.client.local, Some(last.transport)) {

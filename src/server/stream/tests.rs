@@ -1,6 +1,7 @@
 //! What one client can make a worker hold and do, with a clock that the tests control.
 
 use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +22,16 @@ use crate::server::worker::{Live, Local, Shared};
 use crate::testing::{self, packet};
 
 /// Octets that the "kernel" between client and server holds.
-const KERNEL: usize = 8 << 10;
+pub(super) const KERNEL: usize = 8 << 10;
 
 impl Carrier for DuplexStream {
     const KEEPS: usize = 0;
 
     fn abort(&self) {}
 }
+
+/// How a session is served.
+pub(super) type Run = fn(Session, DuplexStream) -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// A worker that answers `big.test. TXT` with 20,000 octets, forwards `wait.test.` to an upstream
 /// that does not answer, and refuses everything else.
@@ -38,7 +42,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| {})
     }
 
@@ -90,15 +94,30 @@ impl Worker {
 
     /// Connects from an address that ends in `last`.
     pub(super) fn connect(&self, last: u8) -> (DuplexStream, JoinHandle<()>) {
+        self.connect_with(last, |session, stream| Box::pin(session.run(stream)))
+    }
+
+    pub(super) fn connect_with(&self, last: u8, run: Run) -> (DuplexStream, JoinHandle<()>) {
+        self.connect_to(0, None, last, run)
+    }
+
+    /// The same through a door that takes `most` connections.
+    pub(super) fn connect_to(
+        &self,
+        door: usize,
+        most: Option<usize>,
+        last: u8,
+        run: Run,
+    ) -> (DuplexStream, JoinHandle<()>) {
         let (client, server) = duplex(KERNEL);
         let peer = std::net::SocketAddr::from(([10, 0, 0, last], 4000));
         let here = "10.96.0.10:53".parse().expect("an address");
-        let member = Connections::join(&self.local, peer.ip(), -1);
+        let member = Connections::join(&self.local, door, most, peer.ip(), -1);
         let listener = self.local.shared.live.load().listeners[0].clone().expect("served");
         let session =
             Session::new(self.local.clone(), 0, listener, Client { peer, local: here, proto: Proto::Tcp }, member);
         let local = self.local.clone();
-        (client, spawn_local(async move { local.shifts.work(session.run(server)).await }))
+        (client, spawn_local(async move { local.shifts.work(run(session, server)).await }))
     }
 
     pub(super) fn held(&self) -> usize {

@@ -1,0 +1,370 @@
+//! The requests of one connection: each brings a message, which is served as on every transport.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::super::connections::Connection;
+use super::super::output::UNREAD;
+use super::super::session::{IN_FLIGHT, Session};
+use super::content::{Content, Unread};
+use super::flight::{Flight, Late};
+use super::request::{Asked, LARGEST, asked};
+use super::response::{Written, fresh, response};
+use crate::chain::serve::{self, Responder, Waiting, write_reply};
+use crate::chain::timeouts::Timeouts;
+use crate::chain::{Client, Pending, Query, Reply};
+use crate::server::waiting::Place;
+use crate::server::worker::Local;
+use crate::wire::request::HEADER;
+use crate::wire::write::Writer;
+
+/// Octets of messages that may be incomplete or unanswered before no more are read.
+const INPUT: usize = 2 * LARGEST;
+
+//----------- Conversation ---------------------------------------------------
+
+/// The state that the requests of one connection share.
+pub(super) struct Conversation {
+    session: RefCell<Session>,
+    local: Rc<Local>,
+    client: Client,
+    connection: Rc<Connection>,
+    unread: Rc<Unread>,
+    /// Octets of messages that are incomplete or unanswered.
+    input: Cell<usize>,
+    /// Requests without a response.
+    requests: Cell<usize>,
+    asked_before: Cell<bool>,
+    /// No more is answered because the client does not read: counted once until everything is read.
+    paused: Cell<bool>,
+    writer: RefCell<Writer>,
+    counted: RefCell<Vec<(StatusCode, Arc<AtomicU64>)>>,
+}
+
+/// Why a connection has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The client does not read its replies.
+    Slow,
+    /// It is idle.
+    Idle,
+}
+
+impl Conversation {
+    pub(super) fn new(session: Session) -> Self {
+        let (local, client, connection) = (session.local.clone(), session.client, session.member.connection());
+        Self {
+            local,
+            client,
+            unread: Rc::default(),
+            connection,
+            session: RefCell::new(session),
+            input: Cell::new(0),
+            requests: Cell::new(0),
+            asked_before: Cell::new(false),
+            paused: Cell::new(false),
+            writer: RefCell::default(),
+            counted: RefCell::default(),
+        }
+    }
+
+    /// Returns what the connection shares with its worker.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Waits until replies begin to wait for the client, or all are taken.
+    pub(super) async fn has_changed(&self) {
+        self.unread.changed.notified().await;
+    }
+
+    /// Returns the session after the last request.
+    pub(super) fn into_session(self) -> Session {
+        self.session.into_inner()
+    }
+
+    /// Returns whether the worker has to look for datagrams before this connection goes on. Work
+    /// that ends while this is true is polled again in the next shift.
+    pub(super) fn is_tired(&self) -> bool {
+        self.local.shifts.is_over()
+    }
+
+    /// Updates what others see. The carrier keeps at most `keeps` octets of what is not read.
+    pub(super) fn tell(&self, keeps: usize) {
+        let (unread, connection) = (self.unread.octets(), &self.connection);
+        self.paused.set(self.paused.get() && unread > 0);
+        if let Some(since) = self.unread.since() {
+            connection.reading_since.set(since);
+        }
+        connection.busy.set(unread > 0 || self.requests.get() > 0);
+        let sealed = if unread > 0 { keeps } else { 0 };
+        self.session.borrow().member.buffers(self.input.get() + unread + sealed);
+    }
+
+    /// Notes that octets were handed to the kernel.
+    pub(super) fn has_written(&self) {
+        self.session.borrow().member.look_into_kernel();
+    }
+
+    /// Returns when the connection has to end if nothing happens, and why.
+    pub(super) fn deadline(&self) -> Option<(Instant, Overdue)> {
+        if let Some(since) = self.unread.since() {
+            return Some((since + self.timeouts().reading(), Overdue::Slow));
+        }
+        let timeouts = self.timeouts();
+        let patience = if self.asked_before.get() { timeouts.idle() } else { timeouts.message() };
+        (self.requests.get() == 0).then(|| (self.connection.active.get() + patience, Overdue::Idle))
+    }
+
+    /// Returns the limits of the listener that last served the connection.
+    fn timeouts(&self) -> Timeouts {
+        self.session.borrow().last.timeouts
+    }
+
+    /// Counts the connection as one that is closed because its client does not read.
+    pub(super) fn count_slow(&self) {
+        self.local.shared.evicted.slow.inc();
+    }
+
+    //------- One request ----------------------------------------------------
+
+    /// Answers a request.
+    pub(super) fn respond(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Content>> + use<> {
+        let (visit, asked) = (Visit::new(self), asked(request));
+        async move {
+            let mut visit = visit;
+            let this = visit.conversation.clone();
+            let message = match asked {
+                Ok(Asked::Message(message)) => Ok(Held::new(&this, message)),
+                Ok(Asked::Body(body)) => this.receive(body).await,
+                Err(status) => Err(status),
+            };
+            let made = match message {
+                Ok(message) => this.ask(message).await,
+                Err(status) => Err(status),
+            };
+            visit.is_done = true;
+            this.count(made.as_ref().map_or_else(|status| *status, |_| StatusCode::OK));
+            response(made, &this.unread)
+        }
+    }
+
+    /// Reads a body. As in CoreDNS, one that is too long or too slow is an invalid request.
+    async fn receive(self: &Rc<Self>, mut body: Incoming) -> Result<Held, StatusCode> {
+        let mut message = Held::new(self, Vec::new());
+        let whole = async {
+            while self.input.get() > INPUT {
+                self.unread.room.notified().await;
+            }
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame.ok()?.into_data() {
+                    message.add(&data)?;
+                }
+            }
+            Some(())
+        };
+        let whole = timeout(self.timeouts().message(), whole).await.ok().flatten();
+        whole.map(|()| message).ok_or(StatusCode::BAD_REQUEST)
+    }
+
+    /// Serves a message. An error is the status of a response without one.
+    async fn ask(self: &Rc<Self>, message: Held) -> Result<Written, StatusCode> {
+        self.may_answer().await;
+        // CoreDNS refuses what other transports ignore: something has to be answered here.
+        if message.octets.len() < HEADER || message.octets[2] & 0x80 != 0 {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        let now = Instant::now();
+        self.connection.active.set(now);
+        let listener = self.session.borrow_mut().listener();
+        let mut arrival = Arrival { conversation: self, outcome: Outcome::Dropped };
+        serve::serve(&message.octets, self.client, &listener, now.into_std(), &mut arrival);
+        let outcome = arrival.outcome;
+        drop(message);
+        match outcome {
+            Outcome::Refused => Err(StatusCode::BAD_REQUEST),
+            Outcome::Dropped => Err(StatusCode::INTERNAL_SERVER_ERROR),
+            Outcome::Replied(made) => Ok(made),
+            Outcome::Waits(late) => {
+                let late = late.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+                self.has_room(usize::MAX).await;
+                let reply = late.reply.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+                Ok(self.write(&late.query, reply))
+            }
+        }
+    }
+
+    /// Waits until there is room for one more reply, in a shift that is not over.
+    async fn may_answer(&self) {
+        loop {
+            self.has_room(IN_FLIGHT).await;
+            if !self.is_tired() {
+                return;
+            }
+            // Others may take the room meanwhile.
+            yield_once().await;
+        }
+    }
+
+    /// Waits until the client has read enough, and until fewer than `most` queries wait.
+    async fn has_room(&self, most: usize) {
+        while self.unread.octets() >= UNREAD || self.connection.in_flight.get() >= most {
+            if self.unread.octets() >= UNREAD && !self.paused.replace(true) {
+                self.local.shared.paused.inc();
+            }
+            self.unread.room.notified().await;
+        }
+    }
+
+    fn write(&self, query: &Query<'_>, reply: Reply) -> Written {
+        let mut made = Written { message: Vec::new(), fresh: fresh(&reply) };
+        write_reply(query, reply, &mut self.writer.borrow_mut(), &mut made.message);
+        made
+    }
+
+    fn count(&self, status: StatusCode) {
+        let mut counted = self.counted.borrow_mut();
+        let at = counted.iter().position(|(known, _)| *known == status).unwrap_or_else(|| {
+            let server = &self.session.borrow().last.server;
+            counted.push((status, self.local.shared.http.responses(server, status.as_u16())));
+            counted.len() - 1
+        });
+        counted[at].1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets the other requests of the connection have their turn.
+async fn yield_once() {
+    let mut is_first = true;
+    let turn = |context: &mut Context<'_>| match std::mem::take(&mut is_first) {
+        true => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    };
+    poll_fn(turn).await;
+}
+
+//----------- What a request holds -------------------------------------------
+
+/// A request without a response.
+struct Visit {
+    conversation: Rc<Conversation>,
+    is_done: bool,
+}
+
+impl Visit {
+    fn new(conversation: &Rc<Conversation>) -> Self {
+        conversation.requests.set(conversation.requests.get() + 1);
+        conversation.connection.wake.notify_one();
+        Self { conversation: conversation.clone(), is_done: false }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let Conversation { requests, asked_before, connection, local, .. } = &*self.conversation;
+        requests.set(requests.get() - 1);
+        asked_before.set(true);
+        connection.active.set(Instant::now());
+        connection.wake.notify_one();
+        if !self.is_done {
+            local.shared.http.abandoned.inc();
+        }
+    }
+}
+
+/// The octets of a message, which are counted while it is incomplete or unanswered.
+struct Held {
+    octets: Vec<u8>,
+    conversation: Rc<Conversation>,
+}
+
+impl Held {
+    fn new(conversation: &Rc<Conversation>, octets: Vec<u8>) -> Self {
+        conversation.input.set(conversation.input.get() + octets.len());
+        Self { octets, conversation: conversation.clone() }
+    }
+
+    /// Returns `None` if the message is too long.
+    fn add(&mut self, octets: &[u8]) -> Option<()> {
+        if self.octets.len() + octets.len() > LARGEST {
+            return None;
+        }
+        self.octets.extend_from_slice(octets);
+        self.conversation.input.set(self.conversation.input.get() + octets.len());
+        // The worker is told what all connections hold.
+        self.conversation.connection.wake.notify_one();
+        Some(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.conversation.input.set(self.conversation.input.get() - self.octets.len());
+        self.conversation.unread.room.notify_waiters();
+    }
+}
+
+//----------- Serving --------------------------------------------------------
+
+/// A message that is served.
+struct Arrival<'a> {
+    conversation: &'a Rc<Conversation>,
+    outcome: Outcome,
+}
+
+/// What became of a message.
+enum Outcome {
+    Dropped,
+    /// It is not a query.
+    Refused,
+    Replied(Written),
+    Waits(oneshot::Receiver<Late>),
+}
+
+impl Responder for Arrival<'_> {
+    type Place = Place;
+
+    /// Only refusals come here: replies go through [`Arrival::reply`].
+    fn put(&mut self, _: impl FnOnce(&mut Writer, &mut Vec<u8>) -> usize) {
+        self.outcome = Outcome::Refused;
+    }
+
+    fn place(&mut self, query: &Query<'_>, pending: &Pending) -> Option<Place> {
+        self.conversation.local.place(query, pending)
+    }
+
+    /// Makes a query wait, in a task of its own: a client that resets its request does not get the
+    /// place back before the query is over.
+    fn wait(&mut self, waiting: Waiting, place: Place) {
+        let (sender, receiver) = oneshot::channel();
+        let Conversation { local, connection, unread, .. } = &**self.conversation;
+        let mut flight = Flight::new(local.clone(), connection.clone(), unread.clone());
+        self.outcome = Outcome::Waits(receiver);
+        tokio::task::spawn_local(async move {
+            let (query, reply) = waiting.finish().await;
+            flight.arrives(&query, reply.as_ref());
+            // A request that was reset needs no reply.
+            let _ = sender.send(Late { query, reply, _flight: flight, _place: place });
+        });
+    }
+
+    fn reply(&mut self, query: &Query<'_>, reply: Reply) {
+        self.outcome = Outcome::Replied(self.conversation.write(query, reply));
+    }
+}

@@ -1,0 +1,51 @@
+//! A query of a request that waits, until its reply has room.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::super::connections::{Connection, has_room, wait_for_room};
+use super::content::Unread;
+use crate::chain::{Query, Reply};
+use crate::server::waiting::Place;
+use crate::server::worker::Local;
+
+/// A waiting query that has finished. It is in flight, and holds its place, until its reply has
+/// room.
+pub(super) struct Late {
+    pub(super) query: Box<Query<'static>>,
+    pub(super) reply: Option<Reply>,
+    pub(super) _flight: Flight,
+    pub(super) _place: Place,
+}
+
+/// A query in flight, and the octets of its reply until they have room.
+pub(super) struct Flight {
+    local: Rc<Local>,
+    connection: Rc<Connection>,
+    unread: Rc<Unread>,
+    octets: usize,
+}
+
+impl Flight {
+    pub(super) fn new(local: Rc<Local>, connection: Rc<Connection>, unread: Rc<Unread>) -> Self {
+        connection.in_flight.set(connection.in_flight.get() + 1);
+        Self { local, connection, unread, octets: 0 }
+    }
+
+    /// Notes that the reply has come.
+    pub(super) fn arrives(&mut self, query: &Query<'_>, reply: Option<&Reply>) {
+        self.octets = reply.map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
+        wait_for_room(&self.local, &self.connection, self.octets);
+        self.connection.active.set(Instant::now());
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.connection.in_flight.set(self.connection.in_flight.get() - 1);
+        has_room(&self.local, &self.connection, self.octets);
+        self.unread.room.notify_waiters();
+        self.connection.wake.notify_one();
+    }
+}
