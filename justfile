@@ -101,7 +101,7 @@ bench-peers *options: release (need "taskset" "python3" "openssl" "curl" "flock"
 # Those of its rows that are about forwarded queries.
 bench-forward *options: (bench-peers "--rows forward,forward-chain" options)
 
-# How many instructions an answer takes, against benches/instructions.limits; `--renew` writes them anew.
+# How many instructions an answer takes and how many lines it needs from beyond the caches, against benches/instructions.limits; `--renew` writes them anew.
 instructions *options:
     just or-skip benches/instructions.sh {{options}}
 

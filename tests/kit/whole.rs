@@ -59,7 +59,8 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` (YAML) in it.
+    /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` (YAML, or JSON
+    /// that begins with a brace) in it.
     pub fn start(corefile: &str, manifests: &str) -> Self {
         Self::start_with(ALL, corefile, manifests)
     }
@@ -80,14 +81,16 @@ impl Whole {
         let corefile =
             KUBEADM.replace("    loop\n", "").replace("    health {\n       lameduck 5s\n    }\n", directive);
         let mut server = Self::start(&corefile, manifests);
-        server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(10));
+        // Valgrind takes its time with a large cluster.
+        server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(100));
         server
     }
 
     /// The same with other plugins than those that are shipped.
     pub fn start_with(plugins: &[Registration], corefile: &str, manifests: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("cluster.yaml"), manifests).expect("written");
+        let file = if manifests.starts_with('{') { "cluster.json" } else { "cluster.yaml" };
+        std::fs::write(folder.path().join(file), manifests).expect("written");
         let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
         let host = Arc::new(Host::default());
         let mut configuration = built(&text, plugins, &host).unwrap_or_else(|error| panic!("{error}"));
