@@ -155,7 +155,7 @@ impl Cache {
     }
 
     /// Returns what an entry makes of a query.
-    fn hit(&self, entry: &Arc<Entry>, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
+    fn hit(&self, entry: &Entry, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
         let (inner, left) = (&self.inner, entry.left(now));
         if left > 0 {
             if inner.wants_prefetch(entry, now) {

@@ -101,7 +101,7 @@ impl Externals for Outside {
 
 /// The addresses of a service that this server is an endpoint of.
 fn add_server(found: &mut Vec<IpAddr>, entry: &Entry, local: IpAddr, headless: bool) {
-    let Some(service) = &entry.service else { return };
+    let Some(service) = entry.service() else { return };
     if !entry.endpoints().any(|endpoint| endpoint.ip() == Some(local)) {
         return;
     }
@@ -114,14 +114,14 @@ fn add_server(found: &mut Vec<IpAddr>, entry: &Entry, local: IpAddr, headless: b
 
 /// What a part of a service has outside.
 fn reached(entry: &Entry, part: Part<'_>, headless: bool, look: &mut dyn FnMut(&dyn ExternalEndpoints)) -> Existence {
-    let Some(service) = entry.service.as_deref() else { return Existence::Missing };
+    let Some(service) = entry.service() else { return Existence::Missing };
     let exists = |exists| if exists { Existence::Exists } else { Existence::Missing };
     if let Some(all) = &service.external {
         return match part {
             // Nothing has a name of its own there but what stands above the ports (RFC 8020).
-            Part::Endpoint(label) => exists(is_above_ports(entry, service, label)),
+            Part::Endpoint(label) => exists(is_above_ports(entry, label)),
             _ if service.ports.iter().any(|port| takes_port(part, port)) => {
-                look(&OfService { key: &entry.key, reached: all, ports: &service.ports, part });
+                look(&OfService { key: entry.key(), reached: all, ports: &service.ports, part });
                 Existence::Exists
             }
             _ => Existence::Missing,
@@ -131,13 +131,13 @@ fn reached(entry: &Entry, part: Part<'_>, headless: bool, look: &mut dyn FnMut(&
     if !headless || service.target != Target::Endpoints && !matches!(part, Part::Endpoint(_)) {
         return Existence::Missing;
     }
-    let selection = Selection { slices: &entry.slices, part };
+    let selection = Selection { slices: entry.slices(), part };
     if selection.pairs().next().is_some() {
-        look(&OfEndpoints { key: &entry.key, selection });
+        look(&OfEndpoints { key: entry.key(), selection });
         return Existence::Exists;
     }
     match part {
-        Part::Endpoint(label) => exists(service.target == Target::Endpoints && is_above_ports(entry, service, label)),
+        Part::Endpoint(label) => exists(service.target == Target::Endpoints && is_above_ports(entry, label)),
         _ => Existence::Missing,
     }
 }
