@@ -33,8 +33,9 @@ const CREDIT: u8 = 3;
 /// The store is asked after this many hits ...
 const HITS: u8 = 64;
 
-/// ... and after this many milliseconds, so that it also knows names with a few queries a second.
-const PAUSE: u32 = 250;
+/// ... and after this many milliseconds, so that it also knows names with a query in a few seconds. A cache
+/// of thousands of names would otherwise ask the store for nearly every query.
+const PAUSE: u32 = 2_000;
 
 thread_local! {
     static TABLE: RefCell<Table> = const { RefCell::new(Table { slots: Vec::new() }) };

@@ -139,7 +139,7 @@ impl Inner {
 
     /// Classifies a reply.
     pub(super) fn classify(&self, reply: &Reply, asked: &Asked<'_>) -> Class {
-        class::classify(reply, asked, self.host.clock.seconds_since_1970())
+        class::classify(reply, asked, || self.host.clock.seconds_since_1970())
     }
 
     /// Returns the pause before the next attempt; `waits` says whether a client waits. After a

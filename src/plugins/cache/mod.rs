@@ -187,7 +187,8 @@ impl Plugin for Cache {
             return Step::Next;
         }
         let asked = Asked::new(query);
-        let now = inner.now();
+        // Most queries have just been received: the clock was read then.
+        let now = if query.is_fresh() { inner.host.clock.at(query.received) } else { inner.now() };
         let hit = inner.with(asked.key().as_slice(), now, |entry| {
             inner.counts(here).hit(entry.kind.is_denial());
             self.hit(entry, &asked, now, query, here)

@@ -65,6 +65,7 @@ pub mod known;
 pub mod reading;
 mod setup;
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -118,8 +119,10 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     s.offer_search_lists(search_lists(&directive, &data.index));
     let outside = Outside::new(&directive.options, data.index.clone(), local.clone(), patience.clone());
     s.offer_externals(Arc::new(outside));
+    let mut zones = directive.served();
+    zones.sort_by_key(|zone| Reverse(zone.name.len()));
     s.chain(Kubernetes {
-        zones: directive.served(),
+        zones,
         primary: directive.primary,
         options: directive.options,
         index: data.index.clone(),
@@ -167,6 +170,7 @@ fn search_lists(directive: &setup::Directive, index: &Arc<Index>) -> Lists {
 /// The plugin of one server block.
 pub struct Kubernetes {
     index: Arc<Index>,
+    /// The longest names first.
     zones: Vec<Zone>,
     /// The zone that PTR targets end in.
     primary: Name,
@@ -276,6 +280,6 @@ impl Kubernetes {
 
     /// The zone with the longest name that holds `name`.
     fn zone_of(&self, name: &Name) -> Option<&Zone> {
-        self.zones.iter().filter(|zone| name.is_under(&zone.name)).max_by_key(|zone| zone.name.len())
+        self.zones.iter().find(|zone| name.is_under(&zone.name))
     }
 }
