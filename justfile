@@ -28,7 +28,8 @@ lint: (need "shellcheck")
 
 # docs/plugins: the manual of each plugin, as `signpost -manual` prints it. `just test` holds the pages equal to that.
 manuals:
-    cargo build --locked --bin signpost
+    # With an example, cargo chooses the features of the tests' build, and finds it.
+    cargo build --locked --bin signpost --example scale-bed
     mkdir -p docs/plugins && rm -f docs/plugins/*.md
     set -e; for name in $({{target}}/debug/signpost -plugins); do {{target}}/debug/signpost -manual "$name" >"docs/plugins/$name.md"; done
 
@@ -92,11 +93,13 @@ bench *filter:
 bench-cores:
     cargo run --locked --release --example cores
 
-# What an answer costs whole servers: a table of Signpost, CoreDNS, others and a bare UDP loop. About 20 minutes; `--rows`.
-bench-peers *options: release (need "taskset" "python3" "openssl" "curl" "flock")
-    just or-skip tests/peers/build.sh venv kube coredns
-    cargo build --locked --release --bin signpost-bench --example echo
+# What an answer costs whole servers: tables of Signpost, CoreDNS, others and a bare UDP loop; `--rows`, `--names`, `--law`.
+bench-peers *options: release peers (need "taskset" "python3" "openssl")
+    cargo build --locked --release --bin signpost-bench --example scale-bed
     benches/peers/run.py {{options}}
+
+# Each goal for one name and for a whole cluster's, beside the servers that it names: `just bench-goals --rounds 5`.
+bench-goals *options: (bench-peers "--goals" options)
 
 # Those of its rows that are about forwarded queries.
 bench-forward *options: (bench-peers "--rows forward,forward-chain" options)
@@ -111,7 +114,7 @@ bench-ndots *options: release peers (need "unshare" "ip" "openssl" "curl" "musl-
 
 # A cluster of 5,000 nodes beside CoreDNS: memory, start, changes, latency: benches/scale.py.
 bench-scale *options: release peers (need "taskset" "python3")
-    cargo build --locked --release --bin signpost-bench --example scale-bed --example echo
+    cargo build --locked --release --bin signpost-bench --example scale-bed
     just or-skip benches/scale.py {{options}}
 
 # A tenth of it in a real kube-apiserver: start, memory, PATCH to changed answer, beside CoreDNS; half a minute.

@@ -1,8 +1,8 @@
 //! The floor: a bare UDP loop on one thread that receives, looks the name up in a hash map and
-//! sends a prepared answer. It is not a DNS server, so its cost is the kernel's. For
-//! benches/peers/:
+//! sends a prepared answer. It is not a DNS server, so its cost is the kernel's. `scale-bed floor`
+//! runs it for benches/peers/:
 //!
-//!     echo ADDRESS NAME IPV4 [RECORDS]
+//!     scale-bed floor ADDRESS NAME IPV4 [RECORDS]
 //!
 //! The answer has RECORDS copies of the address, one by default, so that its size is that of the
 //! reply it is compared with. With `.` as the name it answers every question alike, and also serves
@@ -14,10 +14,10 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use signpost::wire::name::Name;
 
-fn main() -> std::io::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, name, ip, records @ ..] = arguments.as_slice() else {
-        panic!("usage: echo ADDRESS NAME IPV4 [RECORDS]")
+/// Reads the command line and serves.
+pub(crate) fn run(arguments: &[String]) -> std::io::Result<()> {
+    let [address, name, ip, records @ ..] = arguments else {
+        panic!("usage: scale-bed floor ADDRESS NAME IPV4 [RECORDS]")
     };
     let records: u8 = records.first().map_or(1, |number| number.parse().expect("up to 80 records"));
     let name = Name::from_text(name).expect("a name").lowered();

@@ -12,7 +12,7 @@
 #[path = "bed/mod.rs"]
 mod bed;
 #[path = "echo.rs"]
-#[allow(dead_code, reason = "a program of its own as well")]
+#[allow(dead_code, reason = "part of a program as well")]
 mod echo;
 
 use std::cell::OnceCell;

@@ -21,8 +21,8 @@ TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", f"{ROOT}/target"))
 SERVER_CPU, LOAD_CPU = os.environ.get("SERVER_CPU", "0"), os.environ.get("LOAD_CPU", "1")
 PROGRAMS = {"signpost": os.environ.get("SIGNPOST", f"{TARGET}/release/signpost"),
             "coredns": os.environ.get("COREDNS", f"{TARGET}/peers/coredns"),
-            "floor": f"{TARGET}/release/examples/echo"}
-BED, LOAD = f"{TARGET}/release/examples/scale-bed", f"{TARGET}/release/signpost-bench"
+            "floor": f"{TARGET}/release/examples/scale-bed"}
+BED, LOAD = PROGRAMS["floor"], f"{TARGET}/release/signpost-bench"
 TITLES = {"signpost": "Signpost", "coredns": "CoreDNS", "floor": "bare UDP loop"}
 HZ = os.sysconf("SC_CLK_TCK")
 
@@ -79,7 +79,7 @@ def server(name, api, pods=False, tls=""):
         corefile(work, port, api, tls, pods)
         command = [PROGRAMS[name], "-conf", f"{work}/Corefile"]
         if name == "floor":
-            command = [PROGRAMS[name], f"127.0.0.1:{port}", ".", "10.0.0.1"]
+            command = [BED, "floor", f"127.0.0.1:{port}", ".", "10.0.0.1"]
         log = open(f"{work}/log", "w")
         born = time.perf_counter()
         with process(command, SERVER_CPU, stdout=log, stderr=log, env={**os.environ, "GOMAXPROCS": "1"}) as child:

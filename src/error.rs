@@ -82,8 +82,8 @@ impl From<Complaint> for Error {
 /// `help:` line for each hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// The source of the error, shown before the position: `plugin/cache`, or a stage such as `error
-    /// inspecting server blocks`.
+    /// The source of the error, shown before the position: `plugin/cache`, or a stage such as
+    /// `error inspecting server blocks`.
     pub context: Option<String>,
     /// The place of the error, if it has one.
     pub position: Option<Position>,
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_open_files_names_the_limit_and_who_sets_it() {
+    fn too_many_open_files_names_the_limit_and_where_it_is_set() {
         set_file_limit(64);
         let said = words(&io::Error::from_raw_os_error(EMFILE));
         assert_eq!(said, "too many open files (the process may have 64: `ulimit -n`, LimitNOFILE in systemd)");

@@ -2,10 +2,11 @@
 //!
 //! # One query, in order
 //!
-//! [`server`]`/udp` takes a datagram and what is live → [`chain`]`/serve` has [`wire`] read header, question and OPT
-//! in place → [`chain`]`/listener` finds the server block by its longest zone → the chain goes down, plugin by plugin, until one
-//! answers → the reply comes up through the same seats → [`wire`] writes it behind the question, cut to what the
-//! client takes → it is sent from the address that was asked.
+//! [`server`]`/udp` takes a datagram and what is live → [`chain`]`/serve` has [`wire`] read header,
+//! question and OPT in place → [`chain`]`/listener` finds the server block by its longest zone →
+//! the chain goes down, plugin by plugin, until one answers → the reply comes up through the same
+//! seats → [`wire`] writes it behind the question, cut to what the client takes → it is sent from
+//! the address that was asked.
 //!
 //! # Rooms
 //!
@@ -18,6 +19,7 @@
 //! - [`node`]: interface, rules and Corefile of a NodeLocal DNSCache
 //! - [`plugins`]: one file or folder each, in one ordered list
 //! - [`manual`]: the manual of a plugin, and the differences from CoreDNS as rows
+//! - [`migrate`]: the Corefile of an older CoreDNS as it is written today
 //! - [`ask`]: asks one server one question and prints the reply
 //! - [`compare`]: asks two servers the same and prints what differs
 //! - [`mod@bench`]: the load generator; uses [`wire`] and the TLS client of [`ask`]
@@ -34,6 +36,7 @@ pub mod corefile;
 pub mod error;
 pub mod host;
 pub mod manual;
+pub mod migrate;
 pub mod node;
 pub mod plugins;
 mod remote;

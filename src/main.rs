@@ -8,7 +8,8 @@ use signpost::compare::options;
 use signpost::error::{Error, Result};
 use signpost::host::log::{self, Level};
 use signpost::manual::manual;
-use signpost::plugins::{ALL, COREDNS, names};
+use signpost::migrate::migrate;
+use signpost::plugins::{COREDNS, KNOWN, names};
 use signpost::server::{check, run};
 
 fn main() -> ExitCode {
@@ -32,10 +33,14 @@ fn main() -> ExitCode {
         }
     };
     let result = match command {
-        Command::Serve(args) => run::serve(&args, ALL, COREDNS),
-        Command::Validate(args) => Ok(check::validate(&args, ALL, COREDNS)),
+        Command::Serve(args) => run::serve(&args, &KNOWN, COREDNS),
+        Command::Validate(args) => Ok(check::validate(&args, &KNOWN, COREDNS)),
         Command::Version => print(&format!("{}\n", run::banner())),
         Command::Plugins => print(&format!("{}\n", names().join("\n"))),
+        Command::Migrate(path) => migrate(&path).and_then(|new| {
+            new.remarks.iter().for_each(|remark| eprintln!("{remark}"));
+            print(&new.text)
+        }),
         Command::Manual(name) => manual(&name).and_then(|page| print(&page)),
         Command::Help => print(USAGE),
     };

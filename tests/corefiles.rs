@@ -1,5 +1,5 @@
-//! Every Corefile that we show can be served: those of `Corefile.examples`, and each `corefile` fence
-//! in a page of `docs`, where the manuals of the plugins are too.
+//! Every Corefile that we show can be served: those of `Corefile.examples`, and each `corefile`
+//! fence in a page of `docs`, where the manuals of the plugins are too.
 
 #[path = "support/tls.rs"]
 mod tls;

@@ -56,7 +56,7 @@ fn every_reply_is_counted_and_right() {
     for arguments in [
         &["--queries", "500", "--outstanding", "8", "--clients", "4"][..],
         &["--queries", "500", "--outstanding", "8", "--clients", "4", "--transport", "tcp"],
-        &["--queries", "500", "--rate", "1000", "--threads", "2", "--clients", "4"],
+        &["--queries", "500", "--rate", "1000", "--threads", "2", "--clients", "4", "--law", "zipf"],
     ] {
         let (output, json) = load(&address, &questions, arguments);
         let text = String::from_utf8_lossy(&output.stdout);

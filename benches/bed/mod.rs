@@ -6,6 +6,8 @@
 
 #[path = "../../tests/support/tls.rs"]
 mod certificates;
+#[path = "../outside.rs"]
+mod outside;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -143,9 +145,9 @@ endpoints:
 /// counts once.
 const REMEMBERED: usize = 16;
 
-/// Starts the upstream: every outside name has an address of each family for 300 seconds. Counts
-/// address queries only, because the server's own queries have other types. Queries arrive over UDP
-/// or TCP, as the server got them.
+/// Starts the upstream, which is the world outside. Counts questions that get an address only,
+/// because the server's own queries have other types. Queries arrive over UDP or TCP, as the server
+/// got them.
 fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let (socket, listener) =
@@ -189,26 +191,12 @@ impl Asked {
         Self { lately: VecDeque::from([const { Vec::new() }; REMEMBERED]), count }
     }
 
-    /// Returns a response with RD and RA, the question, and for A and AAAA an answer that points to
-    /// the question's name. Returns `None` for other messages.
+    /// Returns the reply of [`outside`], and counts the question if it is one for an address.
     fn reply(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
-        let end = 12 + packet.get(12..)?.iter().position(|&octet| octet == 0)? + 5;
-        let question = packet.get(12..end)?;
-        let kind = &question[question.len() - 4..];
-        let data: &[u8] = match kind {
-            [0, 1, ..] => &[192, 0, 2, 1],
-            [0, 28, ..] => &[0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-            _ => &[],
-        };
-        let mut reply = packet[..end].to_vec();
-        reply[2..4].copy_from_slice(&[0x81, 0x80]);
-        reply[6..12].copy_from_slice(&[0, u8::from(!data.is_empty()), 0, 0, 0, 0]);
-        if !data.is_empty() {
+        let (reply, question) = outside::reply(packet)?;
+        let has_answers = reply[7] > 0;
+        if has_answers {
             self.note(question);
-            reply.extend_from_slice(&[0xC0, 12]);
-            reply.extend_from_slice(kind);
-            reply.extend_from_slice(&[0, 0, 1, 44, 0, data.len() as u8]);
-            reply.extend_from_slice(data);
         }
         Some(reply)
     }

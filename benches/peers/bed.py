@@ -1,18 +1,20 @@
-"""Processes and what they spend: the API server, the upstreams, one server at a time, and the
-load."""
+"""Processes and what they spend: the cluster, the upstreams, one server at a time, and the load."""
+import contextlib
 import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import configs
+from names import Names
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / "tests/conformance/tools"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -43,6 +45,15 @@ def family(pid):
     return members
 
 
+def end(process):
+    """Kills a process and its descendants; a polite end takes some servers two seconds."""
+    if process.poll() is None:
+        for member in family(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
+    process.wait()
+
+
 def spent(pid):
     """Returns the processor seconds of a process and its children so far, and the share of user
     time.
@@ -68,108 +79,103 @@ class Failed(Exception):
 
 
 class Bed:
-    """Everything that runs while a row is measured. Must be closed."""
+    """Everything that runs while a cell is measured. Must be closed."""
 
     def __init__(self, work, target, signposts, server_cpu, load_cpu):
         self.work, self.target, self.signposts = work, target, signposts
         self.server_cpu, self.load_cpu = server_cpu, load_cpu
-        self.peers, self.bench, self.echo = target / "peers", target / "release/signpost-bench", target / "release/examples/echo"
-        self.api, self.upstreams, self.running = None, {}, []
-        for zone, text in configs.zones().items():
-            (work / f"{zone}.zone").write_text(text)
+        self.bench, self.bed = target / "release/signpost-bench", target / "release/examples/scale-bed"
+        self.running, self.standing = [], []
+
+    def start(self):
+        """Starts what stands around each server, and writes what they all read."""
+        cluster = self.stand(self.bed, "127.0.0.1:0", "names", stdout=subprocess.PIPE, text=True)
+        self.api = cluster.stdout.readline().strip()
+        self.names = Names(self.told("records"))
+        # For the rows whose names are new each time: it answers everything alike, and fast.
+        self.loop = f"127.0.0.1:{free_port()}"
+        self.stand(self.bed, "floor", self.loop, ".", "192.0.2.1")
+        for zone, lines in configs.zones(self.names.records):
+            (self.work / f"{zone}.zone").write_text("\n".join(lines) + "\n")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=signpost.test",
+                        "-keyout", self.work / "server.key", "-out", self.work / "server.crt"], check=True, capture_output=True)
 
     #----------- What stands around the server ---------------------------------
 
-    def cluster(self):
-        """Starts the API server with the fixture of the conformance tests and the objects of the
-        questions, once."""
-        if self.api is not None:
-            return self.api
-        self.environment = {**os.environ, "STATE": str(self.work / "state"), "PEERS": str(self.peers), "CARGO_TARGET_DIR": str(self.target)}
-        (self.work / "state").mkdir(exist_ok=True)
-        self.api = {}
-        told = subprocess.run(["taskset", "-c", self.load_cpu, TOOLS / "cluster.sh", "start"], env=self.environment, check=True,
-                              capture_output=True, text=True).stdout
-        exported = next(line for line in told.splitlines() if line.startswith("export "))
-        self.api = dict(word.split("=", 1) for word in exported.split()[1:])
-        (self.work / "objects.yaml").write_text("---\n".join(json.dumps(o) + "\n" for o in configs.objects()))
-        subprocess.run([self.peers / "venv/bin/python", TOOLS / "load.py", self.work / "objects.yaml"], env={**self.environment, **self.api},
-                       check=True, stdout=subprocess.DEVNULL)
-        return self.api
+    def stand(self, *command, **options):
+        """Starts a process beside the load, until the bed is closed."""
+        self.standing.append(pinned(self.load_cpu, *command, **options))
+        return self.standing[-1]
 
-    def upstream(self, kind):
-        """Returns the port of the server behind `forward`: `loop` answers everything alike and
-        fast, `zone` knows one name."""
-        if kind not in self.upstreams:
-            port = free_port()
-            (self.work / "upstream.json").write_text(configs.upstream())
-            command = [self.echo, f"127.0.0.1:{port}", ".", "192.0.2.1"] if kind == "loop" else \
-                [self.peers / "venv/bin/python", TOOLS / "fakeupstream.py", port, self.work / "upstream.json"]
-            self.upstreams[kind] = port, pinned(self.load_cpu, *command)
-        return self.upstreams[kind][0]
+    def told(self, command):
+        """Tells the cluster something (benches/scale/control.rs); returns its answer."""
+        with urllib.request.urlopen(f"http://{self.api}/bed/{command}", timeout=30) as reply:
+            return reply.read().decode()
 
     def close(self):
-        for process in [*self.running, *(process for _, process in self.upstreams.values())]:
-            process.kill()
-            process.wait()
-        if self.api is not None:
-            subprocess.run([TOOLS / "cluster.sh", "stop"], env=self.environment, check=False)
+        for process in [*self.running, *self.standing]:
+            end(process)
 
     #----------- One server ----------------------------------------------------
 
-    def installed(self, name):
-        return name in ("echo", "echo-sized", "coredns", *self.signposts) or shutil.which(configs.COMMANDS[name][1][0]) is not None
+    def program(self, name):
+        """Returns the program behind the name of a Signpost, or `None` if it is another server."""
+        return self.signposts.get(name.removesuffix("-bare"))
 
-    def command(self, name, row, port):
-        upstream = self.upstream("loop" if "{n}" in row.questions[0] else "zone")
+    def installed(self, name):
+        return is_floor(name) or name == "coredns" or self.program(name) is not None or shutil.which(configs.COMMANDS[name][1][0]) is not None
+
+    def command(self, name, row, questions, port):
+        upstream = self.loop if row.kind == "new" else self.api
         if is_floor(name):
-            asked = row.questions[0].split()[0] if len(row.questions) == 1 and "{n}" not in row.questions[0] else "."
-            return [self.echo, f"127.0.0.1:{port}", asked, "192.0.2.1", row.records if name == "echo-sized" else 1]
-        pki = self.work / "state/pki"
-        if row.transport == "tls":
-            self.cluster()  # it has the certificate
-        config = self.work / f"{name}.conf"
-        if name == "coredns" or name in self.signposts:
-            api = {} if row.corefile == "forward" else self.cluster()
+            asked = questions[0].split()[0] if len(questions) == 1 and row.kind != "new" else "."
+            return [self.bed, "floor", f"127.0.0.1:{port}", asked, "192.0.2.1", row.records if name == "echo-sized" else 1]
+        config, program = self.work / f"{name}.conf", self.program(name)
+        if name == "coredns" or program:
+            kind = "bare" if name.endswith("-bare") else row.corefile
             template = (ROOT / "tests/conformance/corefiles/kubeadm.Corefile").read_text()
-            config.write_text(configs.corefile(row.corefile, template, port, free_port, api, upstream, pki))
-            program = [self.signposts[name]] if name in self.signposts else ["env", f"GOMAXPROCS={row.cores}", self.peers / "coredns"]
-            return [*program, "-conf", config]
+            config.write_text(configs.corefile(kind, template, port, free_port, self.api, upstream, self.work))
+            return [*([program] if program else ["env", f"GOMAXPROCS={row.cores}", self.target / "peers/coredns"]), "-conf", config]
         write, command = configs.COMMANDS[name]
-        config.write_text(write(port=port, work=self.work, upstream_port=upstream, pki=pki, corefile_kind=row.corefile, transport=row.transport))
+        config.write_text(write(port=port, work=self.work, records=self.names.records, upstream=upstream, pki=self.work, kind=row.kind,
+                                transport=row.transport))
         return [word.format(config=config) for word in command]
 
-    def load(self, row, name, port, *options):
+    def load(self, cell, name, questions, port, *options):
         """Asks; returns the report, or None if a reply was lost or wrong."""
-        questions, written = self.work / "questions", self.work / "report.json"
+        row, file, written = cell.row, self.work / "questions", self.work / "report.json"
         written.unlink(missing_ok=True)
         # The floor answers every question alike, so its replies are compared with its first.
-        lines = [line if not is_floor(name) else " ".join(line.split()[:2]) for line in row.questions]
-        questions.write_text("\n".join(lines) + "\n")
+        file.write_text("".join((line if not is_floor(name) else " ".join(line.split()[:2])) + "\n" for line in questions))
         transport = "udp" if is_floor(name) else row.transport
         cpus = self.load_cpu if row.cores == 1 else f"{self.server_cpu},{self.load_cpu}"
-        done = subprocess.run(["taskset", "-c", cpus, self.bench, "load", "--server", f"127.0.0.1:{port}", "--questions", questions,
+        done = subprocess.run(["taskset", "-c", cpus, self.bench, "load", "--server", f"127.0.0.1:{port}", "--questions", file,
                                "--transport", transport, "--clients", "20", "--json", written, "--quiet", *map(str, options)],
                               capture_output=True, text=True, check=False)
-        self.told = done.stdout + done.stderr
+        self.said = done.stdout + done.stderr
         report = json.loads(written.read_text()) if written.exists() else {"answered": 0}
+        self.answered += report["answered"]
         # Queries that an open loop did not send in time are its own fault, and count as latency.
         return report if report["answered"] and not report["lost"] and not report["wrong"] else None
 
-    def wait(self, row, name, port, server, log):
-        """Waits until every question of the row is answered right, which also fills the caches."""
-        deadline = time.monotonic() + 20
-        while self.load(row, name, port, "--queries", len(row.questions), "--timeout", 0.3) is None:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"{name} does not answer the row {row.name}:\n{log.read_text()[-2000:]}\n{self.told}")
-            time.sleep(0.1)
+    def wait(self, cell, name, questions, port, server, log):
+        """Waits until the first question is answered right, then until every question of the cell is,
+        which also fills the caches."""
+        deadline = time.monotonic() + 30
+        for count, patience in ((1, 0.05), (len(questions), 0.3)):
+            while self.load(cell, name, questions, port, "--queries", count, "--timeout", patience) is None:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise Failed(f"{name} does not answer {cell.title}:\n{log.read_text()[-2000:]}\n{self.said}")
+                time.sleep(0.02)
 
-    def measure(self, row, name, seconds):
-        """Runs one round: starts the server, warms it and loads it. Returns the load's report, with
-        CPU times in µs per reply."""
-        port, log = free_port(), self.work / "log"
+    def measure(self, cell, name, seconds):
+        """Runs one round: starts the server, asks each question once, warms it and loads it. Returns
+        the load's report, with CPU times in µs per reply."""
+        row, port, log = cell.row, free_port(), self.work / "log"
+        self.answered = 0
+        questions = self.names.questions(row.kind, cell.names)
         cpus = self.server_cpu if row.cores == 1 else f"{self.server_cpu},{self.load_cpu}"
-        command = self.command(name, row, port)
+        command = self.command(name, row, questions, port)
         with open(log, "wb") as out:
             server = pinned(cpus, *command, stdout=subprocess.PIPE if row.corefile == "log" else out, stderr=out)
         # A process has to read the log, as a container runtime does; this one counts the lines.
@@ -178,28 +184,32 @@ class Bed:
             server.stdout.close()
         self.running = [process for process in (server, reader) if process]
         try:
-            return self.loaded(row, name, seconds, port, server, reader, log)
+            self.wait(cell, name, questions, port, server, log)
+            return self.loaded(cell, name, questions, seconds, port, server, reader)
         finally:
             for process in self.running:
-                process.kill()
-                process.wait()
+                end(process)
             self.running = []
 
-    def loaded(self, row, name, seconds, port, server, reader, log):
-        self.wait(row, name, port, server, log)
+    def loaded(self, cell, name, questions, seconds, port, server, reader):
+        row = cell.row
         pace = ["--rate", row.rate] if row.rate else ["--outstanding", 192]
-        warm = self.load(row, name, port, *pace, "--warm-up", 0, "--seconds", 0.5)
+        changes = row.changes if cell.names > 1 else 0
+        self.told(f"rate?n={changes}")
+        load = lambda for_: self.load(cell, name, questions, port, *pace, "--law", cell.law, "--warm-up", 0, "--seconds", for_)
+        warm = load(0.5)
         before = spent(server.pid)
-        report = warm and self.load(row, name, port, *pace, "--warm-up", 0, "--seconds", seconds)
+        report = warm and load(seconds)
         after = spent(server.pid)
-        server.terminate()
-        server.wait()
+        self.told("rate?n=0")
         if report is None:
-            raise Failed(f"{name} did not answer the row {row.name} right:\n{self.told}")
+            raise Failed(f"{name} did not answer {cell.title} right:\n{self.said}")
         ran, user, system = (b - a for a, b in zip(before, after))
         report["cpu_us"] = ran * 1e6 / report["answered"]
         report["user_us"] = report["cpu_us"] * user / max(user + system, TICK)
         report["system_us"] = report["cpu_us"] - report["user_us"]
         if reader:
-            report["logged"] = int(reader.communicate()[0]) / (warm["answered"] + report["answered"])
+            server.terminate()  # so that it writes all lines
+            server.wait()
+            report["logged"] = int(reader.communicate()[0]) / self.answered
         return report

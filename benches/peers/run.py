@@ -3,9 +3,16 @@
 CoreDNS, a bare UDP loop (benches/echo.rs), which is the floor, and good servers of other kinds if
 Debian has them.
 
-Each server runs on one core and the load (signpost-bench: closed loop, 192 queries outstanding,
-every reply checked) on another, in turn, against a real API server. Needs the peers
-(tests/peers/build.sh) and release builds: `just bench-peers`.
+    run.py                                          some rows, with one name and with many
+    run.py --goals                                  each row that has a goal, beside the servers that goals name
+    run.py --rows ptr,srv --names one,100,many --law uniform,zipf
+
+All servers have the same names and addresses, those of benches/scale: 8,200 Services with an
+address and 750 headless ones. How many of them are asked for is a matter of the row (--names), and
+so is which is next (--law). Each server runs on one core and the load (signpost-bench: closed loop,
+192 queries outstanding, every reply checked) on another, in turn; before it is loaded each question
+is asked once, until all answers are right. Needs CoreDNS (tests/peers/build.sh) and release builds:
+`just bench-peers`.
 """
 import argparse
 import json
@@ -21,28 +28,38 @@ import time
 from pathlib import Path
 
 from bed import ROOT, Bed, Failed
-from rows import ROWS
+import rows
+from rows import ROWS, SHORT
 from table import page
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", metavar="NAME,...", help="which rows: " + ", ".join(row.name for row in ROWS))
-    parser.add_argument("--only", metavar="NAME,...", help="which servers: echo, echo-sized, coredns, signpost, nsd, knot, unbound, dnsmasq, dnsdist")
+    parser.add_argument("--goals", action="store_true", help="the table of goals: its rows, names, laws and servers; --rows and --only choose from it")
+    parser.add_argument("--rows", metavar="NAME,...", help=f"all, or some of {', '.join(row.name for row in ROWS)}; {','.join(SHORT)}")
+    parser.add_argument("--names", metavar="N,...", default="one,many", help="how many names: one, few, many (as the row has it) or a number; one,many")
+    parser.add_argument("--law", metavar="LAW,...", default="uniform", help="uniform, zipf (s = 1), turn; uniform")
+    parser.add_argument("--only", metavar="NAME,...", help="which servers: echo, echo-sized, coredns, signpost, signpost-bare, nsd, knot, unbound, "
+                        "dnsmasq, dnsdist")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3, help="of each measurement; 3")
+    parser.add_argument("--seconds", type=float, default=1, help="of each measurement; 1")
     parser.add_argument("--results", type=Path, metavar="FILE", help="keeps the rounds as JSON lines; those that are there are part of the table")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page; benches/runs/DATE-MACHINE-peers.md, with the rows' names if not all are measured")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page; benches/runs/DATE-MACHINE-peers.md, with the rows' names if they are chosen")
     parser.add_argument("--signpost", type=Path, metavar="PROGRAM", help="target/release/signpost")
     parser.add_argument("--before", type=Path, metavar="PROGRAM", help="another Signpost, to be measured beside")
     parser.add_argument("--server-cpu", default="0", metavar="N")
     parser.add_argument("--load-cpu", default="1", metavar="N")
     asked = parser.parse_args()
-    known = {row.name for row in ROWS}
-    asked.name = f"peers-{asked.rows.replace(',', '-')}" if asked.rows else "peers"
-    asked.rows = asked.rows.split(",") if asked.rows else [row.name for row in ROWS]
-    if unknown := set(asked.rows) - known:
-        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(row.name for row in ROWS)}")
+    asked.name = f"peers-{asked.rows.replace(',', '-')}" if asked.rows else "peers-goals" if asked.goals else "peers"
+    every = [row.name for row in ROWS]
+    wanted = every if asked.rows == "all" or asked.goals and not asked.rows else asked.rows.split(",") if asked.rows else SHORT
+    for what, words, known in (("row", wanted, every), ("law", asked.law.split(","), ["uniform", "zipf", "turn"])):
+        if unknown := set(words) - set(known):
+            parser.error(f"no such {what}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if wrong := [word for word in asked.names.split(",") if word not in ("one", "few", "many") and not word.isdigit()]:
+        parser.error(f"{wrong[0]!r} is no number of names; one, few, many or a number")
+    asked.cells = [cell for cell in rows.goals() if cell.row.name in wanted] if asked.goals else \
+        rows.chosen(wanted, asked.names.split(","), asked.law.split(","))
     asked.only = asked.only and asked.only.split(",")
     return asked
 
@@ -69,25 +86,23 @@ def versions(bed, target):
 
 def rounds(bed, asked, keep):
     """Measures; passes each round to `keep` when it is complete. Returns how many failed."""
-    failed = 0
-    chosen = [row for row in ROWS if row.name in asked.rows]
-    for row in chosen:
-        servers = [name for name in row.servers() if not asked.only or name in asked.only]
-        servers = [name for name in servers if name != "before" or asked.before]
-        for name in [name for name in servers if not bed.installed(name)]:
-            print(f"{row.name}: skipped {name}, which is not installed", file=sys.stderr)
-            servers.remove(name)
+    failed, began, absent = 0, time.time(), set()
+    for cell in asked.cells:
+        servers = [name for name in cell.servers if (not asked.only or name in asked.only) and (name != "before" or asked.before)]
+        absent.update(name for name in servers if not bed.installed(name))
         for turn in range(asked.rounds):
-            for name in servers:
+            for name in [name for name in servers if name not in absent]:
                 try:
-                    report = bed.measure(row, name, asked.seconds)
+                    report = bed.measure(cell, name, asked.seconds)
                 except Failed as why:
-                    print(f"{row.name}: {why}", file=sys.stderr)
+                    print(why, file=sys.stderr)
                     failed += 1
                     continue
-                print(f"{row.name} {turn + 1}: {name} {report['answered_per_second']:,.0f} a second, {report['cpu_us']:.2f} µs of CPU a query",
+                print(f"{cell.title}, {turn + 1}: {name} {report['answered_per_second']:,.0f} a second, {report['cpu_us']:.2f} µs of CPU a query",
                       file=sys.stderr)
-                keep({**report, "row": row.name, "server": name, "load": os.getloadavg()[0]})
+                keep({**report, **cell.key, "server": name, "round": f"{began:.0f}-{turn}", "load": os.getloadavg()[0]})
+    if absent:
+        print(f"not installed, so not measured: {', '.join(sorted(absent))}", file=sys.stderr)
     return failed
 
 
@@ -102,6 +117,7 @@ def main():
         bed = Bed(Path(folder), target, signposts, asked.server_cpu, asked.load_cpu)
         store = asked.results or Path(folder) / "results"
         try:
+            bed.start()
             with open(store, "a", encoding="utf-8") as file:
                 failed = rounds(bed, asked, lambda result: print(json.dumps(result), file=file, flush=True))
         finally:
@@ -113,8 +129,10 @@ def main():
     out.write_text(f"""# Whole servers, {time.strftime('%F')}
 
 {about}. Each server on one core, signpost-bench (20 clients, 192 queries outstanding, replies checked) on another; {asked.rounds} rounds of
-{asked.seconds:g} s in turn; medians, lowest and highest in ( ). CPU is user and system time of the server's processes. Load average while measuring:
-{min(r["load"] for r in results):.1f} to {max(r["load"] for r in results):.1f}. `just bench-peers`; how to read it: benches/README.md.
+{asked.seconds:g} s in turn; medians, lowest and highest in ( ). All servers have the names of 8,200 Services and 750 headless ones with 20
+endpoints; the table says how many of them were asked for, and how they were drawn: each alike (uniform), or by Zipf's law (s = 1). CPU is
+user and system time of the server's processes. Load average while measuring: {min(r["load"] for r in results):.1f} to {max(r["load"] for r in results):.1f}.
+`just bench-peers {" ".join(sys.argv[1:])}`; how to read it: benches/README.md.
 
 {what}.
 

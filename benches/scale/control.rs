@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_micros(20);
 /// - `rate?n=N`: N changes a second from now on.
 /// - `expire`: every watch ends with 410.
 /// - `names`: questions for the load: one line for each ClusterIP service. Not JSON.
+/// - `records`: all that the objects mean in DNS, as lines of a zone file. Not JSON.
 /// - `last`: the last service and the last Pod of their lists, as names and addresses.
 /// - `probe?server=ADDRESS&n=N`: N changes, and for each the time from its write to the watch's
 ///   socket until the server's answer showed it, in microseconds.
@@ -52,6 +53,7 @@ pub(crate) fn answer(bed: &Bed, path: &str, query: &Query) -> Option<String> {
             let cluster_ips = services.filter(|&service| !state.set.is_headless(service));
             cluster_ips.map(|service| format!("{}.svc.cluster.local A NOERROR 1\n", state.set.name(service))).collect()
         }
+        "records" => String::from_utf8_lossy(&bed.lock().set.records()).into_owned(),
         "last" => {
             let set = &bed.lock().set;
             let last = |kind| set.count(kind) as u32 - 1;

@@ -6,30 +6,54 @@ use std::io::Write as _;
 use super::protobuf;
 use super::template::{Form, Template, Templates};
 
-/// Endpoints of a full slice, as the controller makes them.
-const FULL_SLICE: u32 = 100;
-
 /// The size of a cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) nodes: u32,
     pub(crate) services: u32,
-    /// The first services are headless and have this many full slices.
+    /// The first services are headless and have this many slices, each with this many endpoints:
+    /// full ones, as the controller makes them, have 100.
     pub(crate) crowds: u32,
     pub(crate) crowd_slices: u32,
+    pub(crate) crowd_endpoints: u32,
     /// Endpoints of all other services together; each of these has one slice, and every tenth is
-    /// headless.
+    /// headless. Without any they have an address only.
     pub(crate) others: u32,
+    /// What the names of services begin with.
+    pub(crate) word: &'static str,
+    /// Whether endpoints have host names, as the members of a StatefulSet.
+    pub(crate) has_hosts: bool,
 }
 
 impl Size {
-    /// 8,200 Services, 8,875 slices, 150,000 endpoints and Pods; the other two sizes show how costs
-    /// grow.
+    /// `5000`: 8,200 Services, 8,875 slices, 150,000 endpoints and Pods; `500` and `small` show how
+    /// costs grow. `names`: 8,200 Services with an address and 750 headless ones with 20 endpoints,
+    /// whose names are short enough for 20 SRV records in 1,232 octets.
     pub(crate) fn named(name: &str) -> Option<Self> {
+        let full = Self {
+            nodes: 5000,
+            services: 8200,
+            crowds: 75,
+            crowd_slices: 10,
+            crowd_endpoints: 100,
+            others: 75_000,
+            word: "service",
+            has_hosts: false,
+        };
         Some(match name {
-            "5000" => Self { nodes: 5000, services: 8200, crowds: 75, crowd_slices: 10, others: 75_000 },
-            "500" => Self { nodes: 500, services: 820, crowds: 7, crowd_slices: 10, others: 8000 },
-            "small" => Self { nodes: 30, services: 1000, crowds: 2, crowd_slices: 1, others: 2800 },
+            "5000" => full,
+            "500" => Self { nodes: 500, services: 820, crowds: 7, others: 8000, ..full },
+            "small" => Self { nodes: 30, services: 1000, crowds: 2, crowd_slices: 1, others: 2800, ..full },
+            "names" => Self {
+                services: 8950,
+                crowds: 750,
+                crowd_slices: 1,
+                crowd_endpoints: 20,
+                others: 0,
+                word: "s",
+                has_hosts: true,
+                ..full
+            },
             _ => return None,
         })
     }
@@ -88,9 +112,9 @@ impl Set {
             first += len;
         };
         for service in 0..size.crowds {
-            (0..size.crowd_slices).for_each(|place| add(service, place, FULL_SLICE));
+            (0..size.crowd_slices).for_each(|place| add(service, place, size.crowd_endpoints));
         }
-        let others = size.services - size.crowds;
+        let others = if size.others > 0 { size.services - size.crowds } else { 0 };
         for service in 0..others {
             let len = size.others / others + u32::from(service < size.others % others);
             add(service + size.crowds, 0, len);
@@ -106,7 +130,10 @@ impl Set {
             slices,
             endpoints: first,
             templates: texts.map(|(text, message)| Templates::new(text, message)),
-            endpoint: Templates::new(include_str!("endpoint.json"), "Endpoint"),
+            endpoint: Templates::new(
+                if size.has_hosts { include_str!("member.json") } else { include_str!("endpoint.json") },
+                "Endpoint",
+            ),
         }
     }
 
@@ -125,12 +152,12 @@ impl Set {
     }
 
     pub(crate) fn is_headless(&self, service: u32) -> bool {
-        service < self.size.crowds || service % 10 == 9
+        service < self.size.crowds || self.size.others > 0 && service % 10 == 9
     }
 
     /// Returns the labels of a service and its namespace.
     pub(crate) fn name(&self, service: u32) -> String {
-        format!("service-{service:04}.team-{:03}", service % self.namespaces())
+        format!("{}-{service:04}.team-{:03}", self.size.word, service % self.namespaces())
     }
 
     /// Returns slices of headless services whose answer fits into one datagram.
@@ -141,6 +168,43 @@ impl Set {
 
     pub(crate) fn service_of(&self, slice: usize) -> u32 {
         self.slices[slice].service
+    }
+
+    /// Returns all that these objects mean in DNS, as lines of a zone file with full names.
+    pub(crate) fn records(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut line =
+            |name: &str, data: std::fmt::Arguments<'_>| say(&mut out, format_args!("{name}. 30 IN {data}\n"));
+        for service in (0..self.size.services).filter(|&service| !self.is_headless(service)) {
+            let (name, address) = (format!("{}.svc.cluster.local", self.name(service)), cluster_ip(service));
+            line(&name, format_args!("A {}", dotted(address)));
+            line(&reverse(address), format_args!("PTR {name}."));
+            for (port, number) in [("http", 80), ("metrics", 9090)] {
+                line(&format!("_{port}._tcp.{name}"), format_args!("SRV 0 100 {number} {name}."));
+            }
+        }
+        for slice in &self.slices {
+            let name = format!("{}.svc.cluster.local", self.name(slice.service));
+            for n in slice.first..slice.first + slice.len {
+                let address = self.pod_address(n);
+                let host = if self.size.has_hosts {
+                    format!("e{:02}", n % self.size.crowd_endpoints)
+                } else {
+                    dotted(address).replace('.', "-")
+                };
+                line(&format!("{host}.{name}"), format_args!("A {}", dotted(address)));
+                line(&reverse(address), format_args!("PTR {host}.{name}."));
+                if self.is_headless(slice.service) {
+                    line(&name, format_args!("A {}", dotted(address)));
+                    for (port, number) in [("http", 8080), ("metrics", 9090)] {
+                        let weight = 100 / slice.len;
+                        let srv = format!("_{port}._tcp.{name}");
+                        line(&srv, format_args!("SRV 0 {weight} {number} {host}.{name}."));
+                    }
+                }
+            }
+        }
+        out
     }
 
     /// Replaces an endpoint of a slice; returns the address of the new one.
@@ -194,7 +258,7 @@ impl Set {
     fn of_slice(&self, name: &str, at: usize, form: Form, out: &mut Vec<u8>) -> bool {
         let slice = &self.slices[at];
         match name {
-            "slice" => say(out, format_args!("service-{:04}-{:02}x{at:05}", slice.service, slice.place)),
+            "slice" => say(out, format_args!("{}-{:04}-{:02}x{at:05}", self.size.word, slice.service, slice.place)),
             "endpoints" => {
                 let replaced = (slice.turn > 0).then(|| slice.turn % slice.len.max(1));
                 for n in 0..slice.len {
@@ -221,7 +285,7 @@ impl Set {
 
     fn of_service(&self, name: &str, service: u32, out: &mut Vec<u8>) -> bool {
         match name {
-            "service" => say(out, format_args!("service-{service:04}")),
+            "service" => say(out, format_args!("{}-{service:04}", self.size.word)),
             "namespace" => say(out, format_args!("team-{:03}", service % self.namespaces())),
             _ => false,
         }
@@ -230,7 +294,8 @@ impl Set {
     fn of_endpoint(&self, name: &str, n: u32, service: u32, fresh: Option<u32>, out: &mut Vec<u8>) -> bool {
         let node = n % self.size.nodes;
         match name {
-            "pod" => say(out, format_args!("service-{service:04}-7d9c5b8f6d-{n:06x}")),
+            "pod" => say(out, format_args!("{}-{service:04}-7d9c5b8f6d-{n:06x}", self.size.word)),
+            "ordinal" => say(out, format_args!("{:02}", n % self.size.crowd_endpoints)),
             "address" => {
                 let address = fresh.map_or_else(|| pod_ip(node, n / self.size.nodes), fresh_address);
                 say(out, format_args!("{}", dotted(address)))
@@ -275,6 +340,10 @@ fn fresh_address(number: u32) -> [u8; 4] {
 
 pub(crate) fn dotted([a, b, c, d]: [u8; 4]) -> String {
     format!("{a}.{b}.{c}.{d}")
+}
+
+fn reverse([a, b, c, d]: [u8; 4]) -> String {
+    format!("{d}.{c}.{b}.{a}.in-addr.arpa")
 }
 
 fn say(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) -> bool {

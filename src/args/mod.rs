@@ -17,6 +17,8 @@ pub enum Command {
     Version,
     /// Print the names of all plugins.
     Plugins,
+    /// Print the Corefile at a path as it is written today.
+    Migrate(String),
     /// Print the manual of a plugin.
     Manual(String),
     /// Print how to use the program.
@@ -59,6 +61,7 @@ pub const USAGE: &str = "Usage of signpost:
   -dns.port N, -p N port of server blocks that name none (default 53)
   -log-format F     text or json (default text)
   -manual PLUGIN    print the manual of a plugin and exit
+  -migrate          print the Corefile as it is written today, and on standard error what is to be known about it
   -pidfile FILE     write the process id there
   -plugins          list the plugins and exit
   -quiet            do not print zones and version at start
@@ -107,7 +110,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
             None => (flag, None),
         };
         match name {
-            "quiet" | "version" | "plugins" | "validate" | "h" | "help" => {
+            "quiet" | "version" | "plugins" | "validate" | "migrate" | "h" | "help" => {
                 if !switch(name, inline.as_deref())? {
                     continue;
                 }
@@ -115,6 +118,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
                     "quiet" => args.quiet = true,
                     "version" => mode = mode.or(Some(Command::Version)),
                     "plugins" => mode = mode.or(Some(Command::Plugins)),
+                    "migrate" => mode = mode.or(Some(Command::Migrate(String::new()))),
                     "validate" => mode = mode.or(Some(Command::Validate(Args::default()))),
                     _ => return Ok(Command::Help),
                 }
@@ -144,6 +148,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Ref
     Ok(match mode {
         None => Command::Serve(args),
         Some(Command::Validate(_)) => Command::Validate(args),
+        Some(Command::Migrate(_)) => Command::Migrate(args.conf.unwrap_or_else(|| "Corefile".to_owned())),
         Some(mode) => mode,
     })
 }
@@ -215,6 +220,7 @@ mod tests {
             assert_eq!(read(line), Ok(Command::Serve(want.clone())), "{line}");
         }
         assert_eq!(read("-version"), Ok(Command::Version));
+        assert_eq!(read("-migrate -conf a"), Ok(Command::Migrate("a".into())));
         assert_eq!(read("-manual=cache"), Ok(Command::Manual("cache".into())));
         assert_eq!(
             read("-conf a -validate"),

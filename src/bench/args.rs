@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::ndots::Resolver;
+use super::order::Law;
 
 /// Measures DNS servers.
 #[derive(Debug, Parser)]
@@ -42,6 +43,10 @@ pub struct Load {
     /// is new each time.
     #[arg(short, long, value_name = "FILE")]
     pub questions: PathBuf,
+
+    /// Which question is next.
+    #[arg(long, value_enum, default_value_t = Law::Turn)]
+    pub law: Law,
 
     /// Open loop: queries a second, sent when due whether or not replies come.
     #[arg(short, long, value_name = "N", conflicts_with = "outstanding")]

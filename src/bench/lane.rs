@@ -17,7 +17,7 @@ use super::flights::{Flight, Flights};
 use super::pace::Pace;
 use super::questions::{self, Edns, Question};
 use super::report::{self, Report};
-use super::stream::Stream;
+use super::stream::{Secure, Stream};
 use super::tally::Tally;
 use super::udp::Udp;
 use crate::ask::tls;
@@ -106,7 +106,8 @@ impl<'a> Standing<'a> {
         // Numbers and questions continue where the last load ended, so that no name is asked for
         // twice.
         lane.numbers.0 = lane.numbers.0.wrapping_add((lane.sent as u32).wrapping_mul(lane.numbers.1));
-        lane.offset = (lane.offset + lane.sent as usize) % questions.len().max(1);
+        lane.order = lane.load.law.order(questions.len());
+        lane.offset = (lane.offset + lane.sent as usize) % lane.order.len().max(1);
         (lane.questions, lane.firsts) = (questions, vec![None; questions.len()]);
         (lane.sent, lane.most, lane.shown) = (0, queries, (0, 0));
         lane.start = Instant::now();
@@ -129,7 +130,9 @@ struct Lane<'a> {
     clients: Vec<(Box<dyn Client>, Flights)>,
     /// The client that sends next.
     turn: usize,
-    /// Where this lane begins in the list of questions, so that lanes do not run in step.
+    /// The questions' indexes in the order in which they are asked.
+    order: Vec<u32>,
+    /// Where this lane begins in that order, so that lanes do not run in step.
     offset: usize,
     /// Queries sent, from the start.
     sent: u64,
@@ -157,6 +160,7 @@ impl<'a> Lane<'a> {
         };
         let clients = share(load.clients);
         let places = most.div_ceil(threads * clients).max(BATCH) * 2;
+        let order = load.law.order(questions.len());
         let mut lane = Self {
             load,
             window: load.window(),
@@ -166,7 +170,8 @@ impl<'a> Lane<'a> {
             firsts: vec![None; questions.len()],
             clients: Vec::new(),
             turn: 0,
-            offset: questions.len() * index / threads,
+            offset: order.len() * index / threads,
+            order,
             sent: 0,
             most: load.queries.map_or(u64::MAX, |most| share(most as usize) as u64),
             numbers: (rand::random::<u32>() / 2 + index as u32, threads as u32),
@@ -189,7 +194,8 @@ impl<'a> Lane<'a> {
             Transport::Udp => Box::new(Udp::connect(server)?),
             Transport::Tcp => Box::new(Stream::connect(server, None)?),
             Transport::Tls => {
-                Box::new(Stream::connect(server, self.tls.as_ref().map(|tls| (tls, self.load.tls_name.as_str())))?)
+                let secure = self.tls.as_ref().map(|config| Secure { config, name: &self.load.tls_name });
+                Box::new(Stream::connect(server, secure)?)
             }
         })
     }
@@ -258,13 +264,13 @@ impl<'a> Lane<'a> {
             if flights.is_full() {
                 break;
             }
-            let question = (self.offset + index as usize) % self.questions.len();
+            let question = self.order[(self.offset + index as usize) % self.order.len()];
             let number = self.numbers.0.wrapping_add((index as u32).wrapping_mul(self.numbers.1));
-            let flight = Flight { question: question as u32, number, due: self.pace.due_at(index, now) };
+            let flight = Flight { question, number, due: self.pace.due_at(index, now) };
             let Some(taken) = flights.start(flight) else { break };
             *id = taken;
             let start = self.bytes.len();
-            self.questions[question].write(taken, number, &mut self.bytes);
+            self.questions[question as usize].write(taken, number, &mut self.bytes);
             self.ranges.push(start..self.bytes.len());
         }
         let sent = match sender.send(&self.bytes, &self.ranges) {

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_none_is_named() {
+    fn an_unknown_part_is_named() {
         let error = made("service=1,srvs=2").expect_err("no such kind");
         assert!(error.starts_with("\"srvs=2\" is not KIND=PARTS; kinds are service, aaaa,"), "{error}");
     }

@@ -5,6 +5,7 @@
 //!
 //! - [`args`]: the command line
 //! - [`questions`]: a file of questions, in dnsperf's form, as packets ready to send
+//! - [`order`]: which question is next: in turn, or drawn by a law
 //! - [`pace`]: when the next query is due
 //! - [`flights`]: queries that are not answered yet
 //! - `udp`, `stream`: the transports
@@ -27,6 +28,7 @@ pub mod flights;
 pub mod lane;
 pub mod mix;
 pub mod ndots;
+pub mod order;
 pub mod pace;
 pub mod questions;
 pub mod report;

@@ -24,8 +24,8 @@ impl Pace {
         }
     }
 
-    /// Returns whether at most half of a closed loop's queries are in flight. A loop that did not run
-    /// for a while may find all of them answered, and then has no reply to wait for.
+    /// Returns whether at most half of a closed loop's queries are in flight. A loop that did not
+    /// run for a while may find all of them answered, and then has no reply to wait for.
     #[must_use]
     pub fn is_low(&self, outstanding: usize) -> bool {
         matches!(*self, Self::Outstanding(most) if outstanding * 2 <= most)

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn another_question_is_none_of_ours() {
+    fn a_reply_must_repeat_the_question() {
         let question = Question::read("example.org A", PLAIN).expect("a question");
         let mut packet = sent(&question, 1, 0);
         assert!(question.is_repeated_in(&packet, 0));

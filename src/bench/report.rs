@@ -34,6 +34,8 @@ pub struct Report {
     threads: usize,
     /// Lines of the file of questions.
     questions: usize,
+    /// Which of them is next, in words.
+    law: String,
     seconds: f64,
     /// Replies a second.
     answered_per_second: f64,
@@ -87,6 +89,7 @@ impl Report {
             clients: load.clients,
             threads: load.threads,
             questions,
+            law: load.law.to_string(),
             seconds,
             answered_per_second: tally.answered as f64 / seconds,
             answered: tally.answered,
@@ -126,8 +129,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, transport, pace, clients, threads, questions, .. } = self;
-        writeln!(f, "{server} over {transport}: {pace}, {clients} clients, {threads} threads, {questions} questions")?;
+        let Self { server, transport, pace, clients, threads, questions, law, .. } = self;
+        writeln!(f, "{server} over {transport}: {pace}, {clients} clients, {threads} threads")?;
+        writeln!(f, "questions  {questions}, {law}")?;
         writeln!(f, "answered   {} in {:.2} s: {:.0} a second", self.answered, self.seconds, self.answered_per_second)?;
         writeln!(f, "lost       {}, wrong {}, unsent {}", self.lost, self.wrong, self.unsent)?;
         writeln!(f, "also       stray {}, truncated {}, closed {}", self.stray, self.truncated, self.closed)?;

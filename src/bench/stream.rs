@@ -26,13 +26,20 @@ pub(super) struct Stream {
     received: Vec<u8>,
 }
 
+/// How TLS is spoken to a server.
+pub(super) struct Secure<'a> {
+    pub(super) config: &'a Arc<ClientConfig>,
+    /// The name that the server's certificate is asked for.
+    pub(super) name: &'a str,
+}
+
 impl Stream {
-    pub(super) fn connect(server: SocketAddr, tls: Option<(&Arc<ClientConfig>, &str)>) -> io::Result<Self> {
+    pub(super) fn connect(server: SocketAddr, tls: Option<Secure<'_>>) -> io::Result<Self> {
         let mut socket = TcpStream::connect_timeout(&server, CONNECT)?;
         socket.set_nodelay(true)?;
         let tls = match tls {
             None => None,
-            Some((config, name)) => {
+            Some(Secure { config, name }) => {
                 let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
                 let mut tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
                 socket.set_read_timeout(Some(CONNECT))?;

@@ -11,8 +11,9 @@ use super::control::Control;
 use super::listener::{Listener, server_label};
 use super::query::SEATS;
 use super::secure::Secure;
-use super::setup::{BlockDraft, Common, Fact, Preparation, Registration, Setup, Start, Wish};
+use super::setup::{BlockDraft, Common, Fact, Looks, Preparation, Registration, Setup, Start, Wish};
 use super::site::{Chain, Site};
+use super::timeouts::Timeouts;
 use crate::corefile::address::{self, Key, Transport};
 use crate::corefile::overlap::{self, Wanted};
 use crate::corefile::{Corefile, Finding, Findings, ServerBlock, Severity};
@@ -35,7 +36,7 @@ pub struct Configuration {
     /// How long to go on after the signal to stop.
     pub lameduck: Option<Wish<Duration>>,
     /// How often to look for a changed Corefile, and the jitter; `None` means never.
-    pub reload: Option<Wish<(Duration, Duration)>>,
+    pub reload: Option<Wish<Looks>>,
     /// Whether debug lines are printed.
     pub debug: bool,
     /// One line for each server, sorted, to be printed at start.
@@ -155,8 +156,9 @@ impl Configuration {
     /// # Errors
     /// The first preparation that failed.
     pub async fn prepare(&mut self, runtime: &Handle, first: bool) -> Result<()> {
+        self.control.set(runtime);
         let preparations = std::mem::take(&mut self.preparations);
-        let all = preparations.into_iter().map(|preparation| (preparation.make)(runtime.clone(), first));
+        let all = preparations.into_iter().map(|preparation| (preparation.make)(first));
         futures_util::future::try_join_all(all).await.map(|_| ())
     }
 
@@ -300,18 +302,20 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             let site = Arc::new(Site { zones, chain: chain.clone(), ordinal });
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
-            let new = || Draft { host, secure: secure.cloned(), written, sites: Vec::new() };
+            let timeouts = Timeouts::default();
+            let new = || Draft { host, secure: secure.cloned(), timeouts, written, sites: Vec::new() };
             let draft = draft.or_insert_with(new);
             if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
+            draft.timeouts = draft.timeouts.and(block.draft.timeouts);
             draft.sites.push(site);
         }
     }
     let listener = |((transport, _, port), draft): (_, Draft)| {
         let listener = Listener::new(transport, draft.host, port, draft.sites);
-        Arc::new(listener.secured(draft.secure).written(draft.written))
+        Arc::new(listener.secured(draft.secure).limited(draft.timeouts).written(draft.written))
     };
     Ok(drafts.into_iter().map(listener).collect())
 }
@@ -321,6 +325,7 @@ struct Draft {
     /// Its host, as the first block writes it.
     host: String,
     secure: Option<Arc<Secure>>,
+    timeouts: Timeouts,
     /// The first word that names it.
     written: Option<Complaint>,
     sites: Vec<Arc<Site>>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::query::Query;
 use super::secure::Secure;
 use super::site::Site;
+use super::timeouts::Timeouts;
 use super::walk::{self, Outcome};
 use crate::corefile::address::Transport;
 use crate::error::Complaint;
@@ -25,6 +26,8 @@ pub struct Listener {
     pub port: u16,
     /// The TLS settings of its connections, if they use TLS.
     pub secure: Option<Arc<Secure>>,
+    /// The limits of its connections.
+    pub timeouts: Timeouts,
     /// The word to name if nothing can listen there: the address, or the first server block's first
     /// key.
     pub written: Option<Complaint>,
@@ -54,7 +57,21 @@ impl Listener {
         }
         let root = zones.get(Name::ROOT.wire()).copied();
         let any_class = sites.iter().flat_map(|site| site.chain.plugins()).any(|plugin| plugin.takes_any_class());
-        Self { transport, server, host, port, secure: None, written: None, sites, zones, root, lengths, any_class }
+        let timeouts = Timeouts::default();
+        Self {
+            transport,
+            server,
+            host,
+            port,
+            secure: None,
+            timeouts,
+            written: None,
+            sites,
+            zones,
+            root,
+            lengths,
+            any_class,
+        }
     }
 
     /// Returns the listener with the Corefile's word that names it.
@@ -67,6 +84,12 @@ impl Listener {
     #[must_use]
     pub fn secured(self, secure: Option<Arc<Secure>>) -> Self {
         Self { secure, ..self }
+    }
+
+    /// Returns the listener with these limits of its connections.
+    #[must_use]
+    pub fn limited(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     /// Returns the server blocks, in the order of the Corefile.

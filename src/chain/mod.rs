@@ -11,10 +11,11 @@
 //! - [`search`]: search lists of clients, from the plugin that knows them to the one that walks
 //!   them
 //! - [`target`]: the target of an alias, and what its failure means
+//! - [`timeouts`]: how long clients of connections may take
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
 //! - [`per_listener`]: what a plugin keeps once for each listener
-//! - [`control`]: the control runtime, as plugins reach it from queries
+//! - [`control`]: the control runtime, as plugins reach it
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
 //! - [`options`]: the options of a plugin's block as data
@@ -39,6 +40,7 @@ pub mod serve;
 pub mod setup;
 pub mod site;
 pub mod target;
+pub mod timeouts;
 pub mod walk;
 pub mod zones;
 

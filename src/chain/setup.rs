@@ -9,8 +9,6 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use super::address::{self, SiteAddress};
 use super::control::Control;
 use super::doc::Listed;
@@ -20,6 +18,7 @@ use super::plugin::Plugin;
 use super::probes::{Probe, Probes, Readiness};
 use super::search::{Lists, Offered};
 use super::secure::Secure;
+use super::timeouts::Timeouts;
 use crate::corefile::address::Key;
 use crate::corefile::cursor::Cursor;
 use crate::corefile::{Findings, ServerBlock, Severity, Word};
@@ -31,6 +30,7 @@ use crate::wire::name::Name;
 //----------- Registration ---------------------------------------------------
 
 /// The definition of a plugin: one line in `plugins::ALL`.
+#[derive(Clone, Copy)]
 pub struct Registration {
     /// Its name in a Corefile.
     pub name: &'static str,
@@ -79,6 +79,7 @@ pub(super) struct BlockDraft {
     pub(super) bound: BTreeMap<String, Complaint>,
     pub(super) root: Option<PathBuf>,
     pub(super) secure: Option<Arc<Secure>>,
+    pub(super) timeouts: Timeouts,
     pub(super) from_memory: Vec<Name>,
     pub(super) memory: Arc<OnceLock<Vec<Name>>>,
     pub(super) search_offers: Vec<(&'static str, Lists)>,
@@ -107,7 +108,7 @@ pub(super) struct Common {
     pub(super) endpoints: Endpoints,
     pub(super) pages: BTreeMap<String, Complaint>,
     pub(super) lameduck: Option<Wish<Duration>>,
-    pub(super) reload: Option<Wish<(Duration, Duration)>>,
+    pub(super) reload: Option<Wish<Looks>>,
     pub(super) debug: bool,
     pub(super) facts: Vec<Fact>,
     pub(super) starts: Vec<Start>,
@@ -123,6 +124,15 @@ pub struct Wish<T> {
     pub plugin: &'static str,
     /// What the plugin asks for.
     pub what: T,
+}
+
+/// How often the Corefile is looked at for changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// The time from one look to the next.
+    pub interval: Duration,
+    /// How far looks are spread: each is up to half of it sooner or later.
+    pub jitter: Duration,
 }
 
 /// A value outside of the Corefile that a configuration was made from, and that may change.
@@ -152,7 +162,7 @@ pub(crate) struct Start {
 
 /// Work to be done before a reloaded configuration takes over.
 pub(crate) struct Preparation {
-    pub(crate) make: Box<dyn FnOnce(Handle, bool) -> Boxed<Result<()>> + Send>,
+    pub(crate) make: Box<dyn FnOnce(bool) -> Boxed<Result<()>> + Send>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -188,18 +198,15 @@ impl<'a> Setup<'a> {
         self.common.starts.push(Start { name, make: Box::new(move || Box::pin(make())) });
     }
 
-    /// Runs before this configuration goes live. An error keeps the older one, or ends the first
-    /// start.
+    /// Runs before this configuration goes live; an error keeps the older one, or ends the start.
     ///
-    /// `make` gets the runtime, and whether this is the first start: then it should start its work
-    /// without waiting for it, since waiting would keep the whole server from answering.
-    pub fn prepare<F>(&mut self, make: impl FnOnce(Handle, bool) -> F + Send + 'static)
+    /// `make` gets whether this is the first start: then it should start its work without waiting
+    /// for it, since waiting would keep the whole server from answering.
+    pub fn prepare<F>(&mut self, make: impl FnOnce(bool) -> F + Send + 'static)
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.common
-            .preparations
-            .push(Preparation { make: Box::new(move |runtime, first| Box::pin(make(runtime, first))) });
+        self.common.preparations.push(Preparation { make: Box::new(move |first| Box::pin(make(first))) });
     }
 
     /// Answers GET `path` at `address`, as [`Cursor::page_address`] reads it. A later plugin
@@ -234,7 +241,8 @@ impl<'a> Setup<'a> {
         PerListener::new(self.keys.len() * self.draft.bind.len().max(1))
     }
 
-    /// Returns the control runtime, for work that queries start without waiting for it.
+    /// Returns the control runtime, for work that preparations and queries start without waiting
+    /// for it.
     #[must_use]
     pub fn control(&self) -> Control {
         self.common.control.clone()
@@ -254,6 +262,11 @@ impl<'a> Setup<'a> {
     /// Speaks TLS on the block's `tls://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
+    }
+
+    /// Limits the connections of the block's listeners; a later block on one of them goes first.
+    pub fn timeouts(&mut self, timeouts: Timeouts) {
+        self.draft.timeouts = timeouts;
     }
 
     /// Sets the folder that other plugins' relative paths start from.
@@ -292,8 +305,7 @@ impl<'a> Setup<'a> {
         None
     }
 
-    /// Declares that this plugin answers every name of these zones from memory: the plugins below
-    /// it never see one.
+    /// Declares that all names of these zones are answered from memory: those below get none.
     pub fn answers_from_memory(&mut self, zones: impl IntoIterator<Item = Name>) {
         self.draft.from_memory.extend(zones);
     }
@@ -347,10 +359,9 @@ impl<'a> Setup<'a> {
         self.common.lameduck = Some(Wish { plugin: self.plugin, what: longest });
     }
 
-    /// Looks for a changed Corefile at this interval and jitter; the first block that sets it
-    /// counts.
+    /// Looks for a changed Corefile at this interval and jitter; the first block's count.
     pub fn watch_corefile(&mut self, interval: Duration, jitter: Duration) {
-        self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: (interval, jitter) });
+        self.common.reload.get_or_insert(Wish { plugin: self.plugin, what: Looks { interval, jitter } });
     }
 
     /// Declares that the configuration was made from a value outside of the Corefile, which was

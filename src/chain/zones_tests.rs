@@ -1,12 +1,13 @@
 //! Zones from words, with a warning for each that is skipped.
 
 use super::*;
-use crate::corefile::{Corefile, Findings, Vocabulary, address, parse};
+use crate::chain::setup::Registration;
+use crate::corefile::{Corefile, Findings, address};
+use crate::testing::kit::built::parsed;
 
 fn corefile(line: &str) -> Corefile {
-    let vocabulary = Vocabulary { served: &["acl"], elsewhere: &[] };
-    parse(&format!("b.example a.example:54 {{\nacl {line}\n}}\n"), "Corefile", &|_| None, &vocabulary)
-        .expect("a Corefile")
+    let acl = Registration::bare("acl", |_| Ok(()));
+    parsed(&format!("b.example a.example:54 {{\nacl {line}\n}}\n"), &[acl]).expect("a Corefile")
 }
 
 /// Returns what a line is read as, and the first line of each warning.
@@ -38,7 +39,7 @@ fn zones_are_those_of_the_line_or_of_the_block() {
 }
 
 #[test]
-fn what_is_no_zone_is_skipped_with_a_warning_that_names_it() {
+fn an_invalid_zone_is_skipped_with_a_warning_that_names_it() {
     let label = "a".repeat(64);
     for (line, left, told) in [
         (
@@ -72,7 +73,7 @@ fn what_is_no_zone_is_skipped_with_a_warning_that_names_it() {
 }
 
 #[test]
-fn fallthrough_without_zones_is_everything_and_with_a_bad_one_nothing() {
+fn fallthrough_without_zones_means_all_names_and_with_an_invalid_zone_none() {
     let fallthrough = |line| {
         read(line, |cursor, words, _| {
             let falls = Fallthrough::read(cursor, words);

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn room_to_write_is_nothing_that_a_reader_hears_of() {
+    async fn room_to_write_does_not_wake_a_reader() {
         let socket = || UdpSocket::bind("127.0.0.1:0").expect("bound");
         let (server, client) = (socket(), socket());
         let address = |socket: &UdpSocket| socket.local_addr().expect("bound");

@@ -133,8 +133,8 @@ enum Holder {
     Another,
 }
 
-/// Finds out who has the sockets that overlap with a wish. Without /proc they count as our own,
-/// because otherwise some changes of a Corefile could never be loaded.
+/// Finds out which process has the sockets that overlap with a wish. Without /proc they count as
+/// our own, because otherwise some changes of a Corefile could never be loaded.
 fn holder(wish: &Wish) -> Holder {
     // In this order: a socket of ours that is closed meanwhile must not look like another
     // process's.

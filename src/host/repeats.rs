@@ -1,4 +1,4 @@
-//! Repeated log lines: the first is printed at once, later ones ever more seldom, with a count.
+//! Repeated log lines: the first is printed at once, later ones less and less often, with a count.
 
 use std::collections::HashMap;
 use std::fmt;

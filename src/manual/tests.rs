@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::plugins::COREDNS;
+use crate::plugins::{COREDNS, KNOWN, refused};
+use crate::testing::Server;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -102,11 +103,45 @@ fn plugins_stand_in_the_order_of_coredns_and_in_every_list() {
     let as_there: Vec<_> = COREDNS.iter().copied().filter(|name| ordered.contains(name)).collect();
     assert_eq!(ordered, as_there);
     assert_eq!(
-        names_in("src/plugins").iter().filter(|name| !name.ends_with("_tests") && *name != "mod").count(),
+        names_in("src/plugins")
+            .iter()
+            .filter(|name| !name.ends_with("_tests") && !["mod", "refused"].contains(&name.as_str()))
+            .count(),
         ALL.len()
     );
-    let readme = text("README.md");
-    let list = readme.split("\n- ").find(|item| item.starts_with("**The Corefile you have.**")).expect("the list");
-    let named: BTreeSet<&str> = list.split('`').skip(1).step_by(2).filter(|word| COREDNS.contains(word)).collect();
-    assert_eq!(named.into_iter().collect::<Vec<_>>(), plugins::names(), "README's list");
+}
+
+/// Rows of `docs/plugins.md`: a plugin, whether it is served, and a remark.
+fn rows_of_plugins(page: &str) -> Vec<[&str; 3]> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
+    let cells = rows.filter_map(|row| <[&str; 3]>::try_from(row.split('|').map(str::trim).collect::<Vec<_>>()).ok());
+    cells.filter(|[plugin, ..]| *plugin != "plugin").collect()
+}
+
+#[test]
+fn the_page_of_plugins_says_what_is_served_and_what_a_corefile_gets() {
+    let page = text("docs/plugins.md");
+    let rows = rows_of_plugins(&page);
+    assert_eq!(rows.iter().map(|[plugin, ..]| *plugin).collect::<Vec<_>>(), COREDNS, "the plugins in CoreDNS's order");
+    for [plugin, served, remark] in rows {
+        let is_served = ALL.iter().any(|known| known.name == plugin);
+        assert_eq!(is_served, served != "no", "{plugin}");
+        assert!(["yes", "partly", "no"].contains(&served) && (served != "partly" || !remark.is_empty()), "{plugin}");
+        if is_served {
+            continue;
+        }
+        let error = Server::with_plugins(&KNOWN, &format!(". {{\n{plugin}\n}}\n")).err().expect("refused").to_string();
+        let usual = format!("CoreDNS has the plugin '{plugin}', Signpost does not have it yet");
+        let message = remark.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or(&usual);
+        assert!(error.contains(message), "{plugin}: {error}");
+    }
+}
+
+#[test]
+fn directives_that_coredns_lacks_too_stand_on_the_page_of_plugins() {
+    let page = text("docs/plugins.md");
+    let (_, lacking) = page.split_once("lacks too").expect("the second table");
+    for known in refused::REFUSED.iter().filter(|known| !COREDNS.contains(&known.name)) {
+        assert!(lacking.contains(known.name), "{} is not on the page", known.name);
+    }
 }

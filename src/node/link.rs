@@ -34,7 +34,7 @@ pub(super) struct Link {
 /// An existing interface.
 struct Found {
     index: u32,
-    /// Whether it was made by a node cache: only then it is removed, and loses foreign addresses.
+    /// Whether a node cache made it. Only then is it removed, and cleared of foreign addresses.
     is_ours: bool,
     is_up: bool,
 }

@@ -39,7 +39,7 @@ use crate::host::{Host, log};
 use link::{Failure, Link};
 use rules::Rules;
 
-/// Interval between checks of the files with `-reloadwithsignal`, as in node-cache.
+/// With `-reloadwithsignal`, the time between two looks at the files, as in node-cache.
 const LOOK: Duration = Duration::from_secs(10);
 
 static SETUP_ERRORS: Family = Family {

@@ -88,7 +88,8 @@ impl Rules {
         Self { name: name.to_owned(), rules, stay, in_force: false, connection: None }
     }
 
-    /// Puts them in force, in place of a predecessor's. Returns whether anything had to be done.
+    /// Puts the rules in force, in place of a predecessor's. Returns whether anything had to be
+    /// done.
     ///
     /// # Errors
     /// The kernel's error; nothing has changed then.

@@ -18,7 +18,7 @@ use crate::host::metrics::Metrics;
 const KUBE_DNS: &str = "/etc/kube-dns";
 
 /// The Corefile of a node cache.
-pub struct Source {
+pub struct NodeCorefile {
     flags: NodeFlags,
     conf: String,
     port: String,
@@ -37,7 +37,7 @@ struct Known {
     text: String,
 }
 
-impl Source {
+impl NodeCorefile {
     /// Returns a source for the files in the flags; `conf` is the Corefile that is used unchanged
     /// if there is no template.
     #[must_use]
@@ -149,7 +149,7 @@ mod tests {
             ..NodeFlags::default()
         };
         let metrics = Metrics::default();
-        let source = Source::new(&flags, Some("/nowhere/Corefile"), "53", &metrics);
+        let source = NodeCorefile::new(&flags, Some("/nowhere/Corefile"), "53", &metrics);
         let said = source.read().unwrap_err().to_string();
         assert!(said.contains("open /nowhere/Corefile") && said.contains("Corefile.base"), "{said}");
         std::fs::write(&flags.base, "forward . __PILLAR__UPSTREAM__SERVERS__\n").unwrap();

@@ -1,7 +1,7 @@
 //! # acl — decide who may ask what
 //!
-//! Looks at the client's address and the type of the question, and lets it pass, refuses it,
-//! answers it with nothing or drops it.
+//! Looks at the client's address and the type of the question. It lets the query pass, refuses it,
+//! answers it without records, or drops it.
 //!
 //! ## Syntax
 //!
@@ -10,12 +10,12 @@
 //! }
 //! ```
 //!
-//! - **ZONES** default to those of the server block; questions elsewhere pass.
-//! - **TYPE** is in upper case, **NETWORK** is `10.0.0.0/8` or a single address. `*`, or leaving
-//!   them out, means all.
+//! - **ZONES** default to those of the server block; questions about other names pass.
+//! - **TYPE** is in upper case, **NETWORK** is `10.0.0.0/8` or a single address. `*` means all, as
+//!   does leaving `type` or `net` out.
 //!
-//! The first line that matches decides; a question that no line matches goes on to the next block
-//! of `acl`, and then passes.
+//! The first line that matches decides. A question that no line matches goes to the next block of
+//! `acl`, and passes if there is none.
 //!
 //! ## Examples
 //!
@@ -36,8 +36,8 @@
 //!
 //! - `coredns_acl_blocked_requests_total{server,zone,view}`,
 //!   `coredns_acl_filtered_requests_total{server,zone,view}`,
-//!   `coredns_acl_dropped_requests_total{server,zone,view}`: questions that were refused, emptied,
-//!   dropped.
+//!   `coredns_acl_dropped_requests_total{server,zone,view}`: questions that were refused, answered
+//!   without records, dropped.
 //! - `coredns_acl_allowed_requests_total{server,view}`: questions that passed.
 
 use std::net::IpAddr;
@@ -143,7 +143,7 @@ static OPTIONS: OptionsOf<Vec<Policy>> = OptionsOf {
         OptionOf {
             name: "allow",
             form: MATCHES,
-            about: "The question passes, whatever later blocks of `acl` say.",
+            about: "The question passes; later blocks of `acl` are not asked.",
             read: |cursor, policies, _| policy(cursor, policies, Action::Allow),
         },
         OptionOf {
@@ -263,8 +263,8 @@ impl Plugin for Acl {
                 self.allowed.get(here, |server| self.host.metrics.counter(&ALLOWED, &[server, ""])).inc();
                 return Step::Next;
             }
-            Action::Block => (&BLOCKED, Step::Answer(verdict(rcode::REFUSED, ede::BLOCKED))),
-            Action::Filter => (&FILTERED, Step::Answer(verdict(rcode::NOERROR, ede::FILTERED))),
+            Action::Block => (&BLOCKED, Step::Answer(verdict(Answer::empty(rcode::REFUSED), ede::BLOCKED))),
+            Action::Filter => (&FILTERED, Step::Answer(verdict(Answer::no_data(0), ede::FILTERED))),
             Action::Drop => (&DROPPED, Step::Drop),
         };
         self.host.metrics.counter(family, &[&here.listener.server, &zone.to_string(), ""]).inc();
@@ -287,8 +287,8 @@ impl Acl {
 }
 
 /// Builds this plugin's own reply, which ends a search list as any answer does.
-fn verdict(rcode: u16, error: u16) -> Reply {
-    Reply::memory(Arc::new(Answer::empty(rcode))).with_error(error, "")
+fn verdict(answer: Answer, error: u16) -> Reply {
+    Reply::memory(Arc::new(answer)).with_error(error, "")
 }
 
 impl Policy {

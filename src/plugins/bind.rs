@@ -2,8 +2,8 @@
 //!
 //! Without this directive a server block listens on all addresses of the host. An interface stands
 //! for all addresses that it has when the Corefile is read; a link-local IPv6 address gets its
-//! interface's name, `fe80::1%eth0`. With `reload` an address that an interface gets or loses is
-//! found at the next look.
+//! interface's name, `fe80::1%eth0`. With `reload` the server notices at its next look that an
+//! interface got or lost an address.
 //!
 //! Blocks may listen on overlapping addresses of one port. A question goes to the block that names
 //! its address, or else to one that listens on all: without `bind`, or with `0.0.0.0` or `::`,

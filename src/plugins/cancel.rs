@@ -9,7 +9,7 @@
 //! cancel [DURATION]
 //! ```
 //!
-//! The default is 5.001 s: no client waits longer than 5 s.
+//! The default is 5.001 s, since no client waits longer than 5 s.
 //!
 //! ## Examples
 //!
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn who_never_answers_is_not_waited_for() {
+    fn a_plugin_that_never_answers_is_cancelled() {
         let seats: Vec<(&'static str, Arc<dyn Plugin>)> =
             vec![("cancel", Arc::new(Cancel(Duration::from_millis(20)))), ("never", Arc::new(Never))];
         let site = Site { zones: vec![Name::ROOT], chain: Arc::new(Chain::new(seats)), ordinal: 0 };

@@ -10,11 +10,12 @@
 //! chaos [VERSION] [AUTHORS...]
 //! ```
 //!
-//! - **VERSION** defaults to what `signpost -version` says of itself in its first line.
-//! - **AUTHORS** come sorted and once each. Without any, `authors.bind` has no records.
+//! - **VERSION** defaults to the version of CoreDNS in the first line of `signpost -version`.
+//! - **AUTHORS** are sorted, and each is told once. If there are none, `authors.bind` has no
+//!   records.
 //!
-//! Texts are cut after 255 octets. Other questions go to the next plugin. With this plugin
-//! questions of other classes than IN are let in on all ports of the server block.
+//! Texts are cut after 255 octets. Other questions go to the next plugin. With this plugin the
+//! server accepts questions of other classes than IN on all listeners of the server block.
 //!
 //! ## Examples
 //!

@@ -1,7 +1,7 @@
 //! # dns64 — make IPv6 addresses for names that have only IPv4
 //!
 //! Makes AAAA records out of A records, for clients that reach IPv4 through a translator (RFC
-//! 6147). Only questions that came over IPv6 are treated so, unless `allow_ipv4` is given.
+//! 6147). Only queries that came over IPv6 get them, unless `allow_ipv4` is given.
 //!
 //! ## Syntax
 //!
@@ -125,7 +125,7 @@ static OPTIONS: OptionsOf<Dns64> = OptionsOf {
         OptionOf {
             name: "allow_ipv4",
             form: "",
-            about: "Questions that came over IPv4 are treated in the same way.",
+            about: "Queries that came over IPv4 get such records too.",
             read: |_, plugin, _| {
                 plugin.allow_ipv4 = true;
                 Ok(())
@@ -226,9 +226,9 @@ mod tests {
     /// Uses a plugin under another name: `kubernetes` needs a cluster, and only the seat matters.
     #[test]
     fn translate_all_leaves_the_names_of_the_cluster_alone() {
-        use crate::chain::build::build;
         use crate::chain::setup::{Registration, Setup};
         use crate::chain::{Here, Plugin, Query, Reply, Step};
+        use crate::wire::answer::Answer;
         use crate::wire::encode::{Encoder, Owner};
         use crate::wire::types::rtype;
         struct Cluster;
@@ -238,7 +238,7 @@ mod tests {
                     (rtype::A, _) => [10, 0, 0, 1].into(),
                     (_, b's') => "fd00::1".parse().expect("an address"),
                     (_, b'o') => return Step::Next,
-                    _ => return Step::Answer(Reply::memory(Encoder::build(query.question.name.len(), |_| ()).into())),
+                    _ => return Step::Answer(Reply::memory(Answer::no_data(0).into())),
                 };
                 let answer = Encoder::build(query.question.name.len(), |e| {
                     e.address(super::Section::Answer, Owner::ASKED, 5, address);
@@ -256,13 +256,8 @@ mod tests {
             ("hosts", "svc. 5 IN AAAA 64:ff9b::a00:1"),
         ] {
             let plugins = [super::PLUGIN, Registration::bare(plugin, setup), crate::plugins::whoami::PLUGIN];
-            let plugins: &'static [Registration] = Box::leak(Box::new(plugins));
-            let served: Vec<&str> = plugins.iter().map(|plugin| plugin.name).collect();
-            let vocabulary = crate::corefile::Vocabulary { served: &served, elsewhere: &[] };
             let text = format!(". {{\ndns64 {{\ntranslate_all\n}}\n{plugin}\nwhoami\n}}");
-            let corefile = crate::corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-            let host = std::sync::Arc::new(crate::host::Host::default());
-            let server = Server { configuration: build(&corefile, plugins, &host, "53").expect("built"), host };
+            let server = Server::with_plugins(&plugins, &text).expect("a Corefile");
             assert_eq!(ask(&server, "[2001:db8::9]:53", "svc.", "AAAA"), [wanted], "{plugin}");
             let none = ask(&server, "[2001:db8::9]:53", "v4.", "AAAA");
             assert_eq!(none, ["v4. 5 IN AAAA 64:ff9b::a00:1"], "{plugin}: a name with IPv4 alone is translated");

@@ -10,7 +10,10 @@ pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod dnstap;
+pub mod erratic;
 pub mod errors;
+pub mod etcd;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -21,15 +24,24 @@ pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_detect;
+pub mod minimal;
+pub mod multisocket;
 pub mod nsid;
+pub mod on;
+pub mod pprof;
 pub mod prometheus;
 pub mod ready;
+pub mod refused;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod shed;
 pub mod template;
+pub mod timeouts;
 pub mod tls;
 pub mod whoami;
+
+use std::sync::LazyLock;
 
 use crate::chain::setup::Registration;
 
@@ -39,6 +51,8 @@ use crate::chain::setup::Registration;
 pub const ALL: &[Registration] = &[
     root::PLUGIN,   // above all that read files
     cancel::PLUGIN, // above all that wait
+    timeouts::PLUGIN,
+    multisocket::PLUGIN,
     reload::PLUGIN,
     nsid::PLUGIN,    // above prometheus and log: its option is not counted
     bufsize::PLUGIN, // above log and forward: both see the lowered size
@@ -46,9 +60,12 @@ pub const ALL: &[Registration] = &[
     debug::PLUGIN,
     ready::PLUGIN, // above the plugins that it asks for readiness
     health::PLUGIN,
+    pprof::PLUGIN,
+    shed::PLUGIN,       // below bind: its counters are for each address
     prometheus::PLUGIN, // above all that answers: counts everything
     errors::PLUGIN,     // above all that may fail
     log::PLUGIN,        // below errors, so its line comes first
+    dnstap::PLUGIN,     // above all that answers: it sees every query
     local::PLUGIN,      // above all that answers or queries others: localhost is here
     dns64::PLUGIN,      // below log: its look-ups for A start at the top again
     any::PLUGIN,
@@ -60,14 +77,21 @@ pub const ALL: &[Registration] = &[
     cache::PLUGIN,        // above kubernetes: its TTL limits apply to cluster answers too
     header::PLUGIN,       // below cache, which keeps responses with these flags
     tls::PLUGIN,          // reads files: below root
+    minimal::PLUGIN,      // below cache, as in CoreDNS: what is kept is small already
     template::PLUGIN,     // above hosts and kubernetes: what an operator blocks comes first
     hosts::PLUGIN,        // above kubernetes and forward: an operator's own entries come first
     k8s_external::PLUGIN, // above kubernetes, which keeps the data it requests; zones may be equal
     kubernetes::PLUGIN,   // above forward: cluster names come from memory
+    etcd::PLUGIN,         // above forward: its zones are its own
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
-    whoami::PLUGIN, // answers everything, so nothing below it is ever asked
+    erratic::PLUGIN, // answers everything too
+    whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
+    on::PLUGIN,
 ];
+
+/// All plugins, and the directives that are known and refused.
+pub static KNOWN: LazyLock<Vec<Registration>> = LazyLock::new(|| refused::REFUSED.iter().chain(ALL).copied().collect());
 
 /// The names of all plugins, sorted.
 #[must_use]

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_asks_is_told() {
+    fn only_clients_that_ask_get_the_identifier() {
         let server = Server::new(". {\nnsid node 7\nwhoami\n}\n");
         let cookie = b"\0\x0a\0\x0812345678";
         assert_eq!(options(&server, b""), b"");

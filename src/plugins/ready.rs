@@ -1,10 +1,10 @@
 //! # ready — tell probes when the server is ready
 //!
 //! GET /ready gives 200 `OK` once all plugins are ready, in all server blocks that have this
-//! directive. Until then it gives 503 and the names of those that are not, sorted, with commas
-//! between. Below that line stand the reasons, each with the plugin that has it and what to do. The
-//! names are also logged: at once, then less and less often. From the signal to stop it gives 503,
-//! so that no new clients are sent here.
+//! directive. Until then it gives 503 and the names of the plugins that are not ready, sorted, with
+//! commas between. The lines below give the reasons: each names its plugin, and what to do. The
+//! names are also logged: at once, then less and less often. From the signal to stop on it gives
+//! 503, so that no new clients are sent here.
 //!
 //! ## Syntax
 //!
@@ -150,8 +150,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::chain::build::build;
-    use crate::corefile::{self, Vocabulary};
+    use crate::testing::Server;
 
     static FIRST: AtomicBool = AtomicBool::new(false);
     static SECOND: AtomicBool = AtomicBool::new(false);
@@ -166,17 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn who_was_ready_once_is_only_asked_again_if_that_is_wanted() {
+    fn a_plugin_that_was_ready_is_asked_again_only_with_monitor_continuously() {
         let plugins = [
             PLUGIN,
             Registration::bare("zeta", |s| late("zeta", &FIRST, s)),
             Registration::bare("alpha", |s| late("alpha", &SECOND, s)),
         ];
-        let vocabulary = Vocabulary { served: &["ready", "zeta", "alpha"], elsewhere: &[] };
         let text = ". {\nready\nzeta\nalpha\n}\nb {\nready :1 {\nmonitor continuously\n}\n}\n";
-        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        let host = Arc::new(Host::default());
-        let configuration = build(&corefile, &plugins, &host, "53").expect("a configuration");
+        let Server { host, configuration } = Server::with_plugins(&plugins, text).expect("a Corefile");
         let ask = |address: &str| {
             let (status, _, body) = configuration.endpoints[&(address.to_owned(), "/ready".to_owned())].page();
             (status, body)

@@ -1,12 +1,11 @@
 //! # reload — take over a changed Corefile
 //!
-//! Looks at the Corefile, and all that it imports, at an interval, and takes over what has changed:
-//! also the addresses of interfaces that `bind` names. The first server block with this directive
-//! counts for the whole process.
+//! Looks at the Corefile, and at all files that it imports, at an interval, and takes over what has
+//! changed: also the addresses of interfaces that `bind` names. The first server block with this
+//! directive counts for the whole process.
 //!
-//! A Corefile that cannot be taken over changes nothing, and is looked at again: one with an error,
-//! one that is missing, and one without a server block, which a file that is being written can be
-//! for a moment.
+//! A Corefile that is missing, has an error or has no server block changes nothing, and is looked
+//! at again: a file can be like that for a moment while it is being written.
 //!
 //! ## Syntax
 //!
@@ -80,11 +79,7 @@ mod tests {
     fn the_first_occurrence_counts_and_jitter_is_at_most_half() {
         let seconds = |text: &str| {
             let server = Server::new(&format!(". {{\n{text}\nwhoami\n}}\n"));
-            server
-                .configuration
-                .reload
-                .map(|wish| wish.what)
-                .map(|(interval, jitter)| (interval.as_secs(), jitter.as_secs()))
+            server.configuration.reload.map(|wish| (wish.what.interval.as_secs(), wish.what.jitter.as_secs()))
         };
         assert_eq!(seconds("reload"), Some((30, 15)));
         assert_eq!(seconds("reload 10s"), Some((10, 5)));

@@ -1,7 +1,7 @@
 //! # root — the folder that relative paths start from
 //!
 //! Plugins that read files (`file`, `hosts`, `loadbalance weighted`, ...) look for relative paths
-//! below this folder. A folder that is not there is a warning: it may come later.
+//! below this folder. A missing folder is only warned about: it may be created later.
 //!
 //! ## Syntax
 //!

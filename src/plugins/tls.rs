@@ -11,9 +11,10 @@
 //! ```
 //!
 //! - **CERT** and **KEY** are PEM files: the certificate, with those that lead to its authority
-//!   behind it, and its key. Both are read again when they change, without a reload; a pair that
-//!   does not fit changes nothing.
-//! - **CA** has the authorities that vouch for clients; without it those of the machine do.
+//!   behind it, and its key. Both are read again when they change, without a reload; a key that
+//!   does not fit its certificate changes nothing.
+//! - **CA** is a file with the authorities that sign the certificates of clients; by default they
+//!   are those of the machine.
 //!
 //! TLS is 1.2 or 1.3. All server blocks that share a listener must have the same certificate and
 //! ask the same of clients. The limits of connections over TCP hold here too; a handshake may take
@@ -94,7 +95,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         s.secure(secure.clone());
         if let (Some(secrets), Some(written)) = (directive.secrets.clone(), directive.written.clone()) {
             let no_secrets = move |why| written.about(format!("unable to write TLS Key Log: {why}")).into();
-            s.prepare(move |_, _| async move { secrets.open().map_err(no_secrets) });
+            s.prepare(move |_| async move { secrets.open().map_err(no_secrets) });
         }
         s.task("tls: certificate", move || follow(directive, secure));
     }
@@ -202,8 +203,7 @@ impl Directive {
         let trusted = trusted.map_or_else(machine_authorities, <[_]>::to_vec);
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&trusted)), provider());
         let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
-        let none =
-            |_| "nobody can vouch for clients: this machine has no root certificates; name a file of your own as CA";
+        let none = |_| "certificates of clients cannot be checked: this machine has no root certificates; name a file of your own as CA";
         Ok(builder.build().map_err(none)?)
     }
 }

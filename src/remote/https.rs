@@ -31,13 +31,13 @@ const LARGEST: usize = 65_535;
 /// Questions that one connection takes, at most, before another one does.
 const QUESTIONS: u32 = if cfg!(test) { 1_000 } else { 20_000 };
 
-//----------- Pool -----------------------------------------------------------
+//----------- HttpsPool ------------------------------------------------------
 
 /// The connection to one server. It is opened when it is needed, and replaced when its term is
 /// over.
-pub(super) struct Pool {
+pub(super) struct HttpsPool {
     link: Link,
-    tls: tls::Client,
+    tls: tls::TlsClient,
     /// The authority of requests: a host name, or address and port.
     authority: String,
     is_get: bool,
@@ -53,10 +53,10 @@ struct Connection {
     retired: AtomicBool,
 }
 
-impl Pool {
-    /// `is_get`: questions stand in the address of the request, so that they can be cached on the
-    /// way.
-    pub(super) fn new(link: Link, tls: tls::Client, authority: String, is_get: bool) -> Self {
+impl HttpsPool {
+    /// With `is_get` a question stands in the URL of its request, so that caches on the way can
+    /// keep the answer.
+    pub(super) fn new(link: Link, tls: tls::TlsClient, authority: String, is_get: bool) -> Self {
         Self { link, tls, authority, is_get, connections: Mutex::default() }
     }
 
@@ -174,7 +174,7 @@ impl Carrier for Connection {
 }
 
 /// The life of one connection: it ends when it is idle, or when the peer closes it.
-async fn run(link: Link, tls: tls::Client, connection: Arc<Connection>) {
+async fn run(link: Link, tls: tls::TlsClient, connection: Arc<Connection>) {
     let opened = async {
         let stream = tcp::in_time(tcp::connect(&link), &link).await?;
         let stream = tcp::in_time(tls.handshake(stream, link.peer), &link).await?;

@@ -3,7 +3,7 @@
 //! ```text
 //! Dialer -> Remote -> Transport -> udp, tcp, https, quic -> link: what sockets have in common
 //!              |                      |    |                term: how long a connection is used
-//!              |                      table                 tls, complaint: who is trusted
+//!              |                      table                 tls, complaint: which server is trusted
 //!              |                      |    |
 //!              +-> vitals -> rtt  <---+    +-> message: what was sent, and its reply
 //! ```
@@ -14,9 +14,9 @@
 //! - [`Vitals`] are what is known of a server from its answers.
 //!
 //! A query is sent again here only because of its connection: it was lost or stalls, or its reply
-//! shows that the server does not keep the case of the question. Which server is asked, when and how
-//! often is up to the users of the room. They hand in [`Options`] and the counters of [`Reuse`]; the
-//! room knows no plugin and writes no log lines.
+//! shows that the server does not keep the case of the question. Which server is asked, when and
+//! how often is up to the users of the room. They hand in [`DialOptions`] and the counters of
+//! [`Reuse`]; the room knows no plugin and writes no log lines.
 
 mod address;
 mod complaint;
@@ -60,7 +60,7 @@ use self::transport::Transport;
 
 /// How servers are asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
+pub(crate) struct DialOptions {
     /// The address that queries leave from.
     pub(crate) source: Option<IpAddr>,
     /// How long a socket without questions is kept.
@@ -80,7 +80,7 @@ pub(crate) struct Options {
     pub(crate) resolvers: Vec<SocketAddr>,
 }
 
-impl Default for Options {
+impl Default for DialOptions {
     fn default() -> Self {
         Self {
             source: None,
@@ -100,7 +100,7 @@ impl Default for Options {
 /// Makes [`Remote`]s that share options and TLS settings, and with them the TLS sessions that can
 /// be resumed.
 pub(crate) struct Dialer {
-    options: Options,
+    options: DialOptions,
     tls: OnceLock<Arc<ClientConfig>>,
     https: OnceLock<Arc<ClientConfig>>,
     /// QUIC keeps its sessions with each server, which also has a verifier of its own around this
@@ -110,7 +110,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// A dialer for servers that are asked with these options.
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: DialOptions) -> Self {
         Self { options, tls: OnceLock::new(), https: OnceLock::new(), quic: OnceLock::new() }
     }
 
@@ -139,25 +139,25 @@ impl Dialer {
         let name = named.cloned().unwrap_or_else(|| address.socket.ip().to_string());
         let transport = match address.scheme {
             Scheme::Dns => {
-                let udp = udp::Pool::new(link.clone(), reuse("udp"), vitals.clone());
-                Transport::Plain { udp, tcp: tcp::Pool::new(link, None, reuse("tcp")) }
+                let udp = udp::UdpPool::new(link.clone(), reuse("udp"), vitals.clone());
+                Transport::Plain { udp, tcp: tcp::TcpPool::new(link, None, reuse("tcp")) }
             }
             Scheme::Tls => {
                 let config = self.tls.get_or_init(|| options.tls.config(None));
-                let client = tls::Client::new(config.clone(), &name);
-                Transport::Tls(tcp::Pool::new(link, Some(client), reuse("tcp-tls")))
+                let client = tls::TlsClient::new(config.clone(), &name);
+                Transport::Tls(tcp::TcpPool::new(link, Some(client), reuse("tcp-tls")))
             }
             Scheme::Https => {
                 let config = self.https.get_or_init(|| options.tls.config(Some(b"h2")));
-                let client = tls::Client::new(config.clone(), &name);
+                let client = tls::TlsClient::new(config.clone(), &name);
                 // A server that has several names needs to know which is meant.
                 let authority = if named.is_some() { name } else { address.to.clone() };
-                Transport::Https(https::Pool::new(link, client, authority, options.doh_get))
+                Transport::Https(https::HttpsPool::new(link, client, authority, options.doh_get))
             }
             Scheme::Quic => {
                 let trust = self.quic.get_or_init(|| options.tls.verifier());
-                let client = quic::Client::new(&options.tls, trust, name, options.expire);
-                Transport::Quic(quic::Pool::new(link, client, reuse("quic")))
+                let client = quic::QuicClient::new(&options.tls, trust, name, options.expire);
+                Transport::Quic(quic::QuicPool::new(link, client, reuse("quic")))
             }
         };
         Remote { transport, vitals }

@@ -49,7 +49,7 @@ impl TlsOptions {
 
     /// The TLS settings for a protocol inside TLS. They hold the sessions that can be resumed, so
     /// servers share them.
-    pub(super) fn config(&self, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self, protocol: Option<&[u8]>) -> Arc<ClientConfig> {
         self.config_with(self.verifier(), protocol)
     }
 
@@ -151,17 +151,17 @@ fn is_authority(error: &Error) -> bool {
     matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-//----------- Client ---------------------------------------------------------
+//----------- TlsClient ------------------------------------------------------
 
 /// Our side of TLS to one server.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct TlsClient {
     config: Arc<ClientConfig>,
     /// The name as it is written, if it can be one.
     name: Result<ServerName<'static>, String>,
 }
 
-impl Client {
+impl TlsClient {
     /// `name` is what the certificate has to show: a host name, or an address.
     pub(super) fn new(config: Arc<ClientConfig>, name: &str) -> Self {
         let parsed = ServerName::try_from(name.to_owned());

@@ -16,16 +16,16 @@ pub(super) enum Transport {
     /// `dns://`: datagrams or connections, as each query wants.
     Plain {
         /// Datagrams.
-        udp: udp::Pool,
+        udp: udp::UdpPool,
         /// Connections.
-        tcp: tcp::Pool,
+        tcp: tcp::TcpPool,
     },
     /// `tls://`: connections inside TLS.
-    Tls(tcp::Pool),
+    Tls(tcp::TcpPool),
     /// `https://`: HTTP/2 requests.
-    Https(https::Pool),
+    Https(https::HttpsPool),
     /// `quic://`: QUIC streams.
-    Quic(quic::Pool),
+    Quic(quic::QuicPool),
 }
 
 impl Transport {

@@ -21,7 +21,7 @@ pub struct Loader {
 enum Source {
     File(String),
     /// Made from the template of a node cache.
-    Node(Box<source::Source>),
+    Node(Box<source::NodeCorefile>),
     /// Standard input can be read only once: its text, once it has been read.
     Stdin(OnceLock<String>),
     BuiltIn,
@@ -34,7 +34,7 @@ impl Loader {
         let conf = args.conf.as_deref();
         let source = match conf {
             _ if let Some(flags) = &args.node => {
-                Source::Node(Box::new(source::Source::new(flags, conf, &args.port, metrics)))
+                Source::Node(Box::new(source::NodeCorefile::new(flags, conf, &args.port, metrics)))
             }
             Some("stdin") if !io::stdin().is_terminal() => Source::Stdin(OnceLock::new()),
             Some("stdin") => Source::BuiltIn,

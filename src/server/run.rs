@@ -15,7 +15,7 @@ use super::reload::{Made, Maker, Outcome, Version, Why};
 use super::signals::{Demand, Signals};
 use super::sys::share_heaps;
 use crate::args::Args;
-use crate::chain::setup::{Registration, Wish};
+use crate::chain::setup::{Looks, Registration, Wish};
 use crate::corefile::{Finding, Severity};
 use crate::error::{Error, Result};
 use crate::host::files::raise_limit;
@@ -41,7 +41,7 @@ static RELOAD_VERSION: Family = Family {
 
 //----------- Entry points ---------------------------------------------------
 
-/// Returns the two version lines: CoreDNS's, whose behaviour this is, and our own.
+/// Returns the two lines of the version: of the CoreDNS whose behaviour this is, and of Signpost.
 #[must_use]
 pub fn banner() -> String {
     format!(
@@ -287,7 +287,8 @@ impl Process<'_> {
         self.told = told;
     }
 
-    fn watch(&self, hash: &str, Wish { plugin, what: (interval, jitter) }: Wish<(Duration, Duration)>) -> Watch {
+    fn watch(&self, hash: &str, reload: Wish<Looks>) -> Watch {
+        let Wish { plugin, what: Looks { interval, jitter } } = reload;
         // Exists from the start, at 0.
         let _ = self.host.metrics.counter(&RELOAD_FAILED, &[]);
         let version = self.host.metrics.gauge(&RELOAD_VERSION, &["sha512", hash]);

@@ -181,7 +181,7 @@ mod tests {
 
     /// Work that waits for an event is polled when the event comes, and blocks no other work.
     #[tokio::test]
-    async fn who_waits_lets_others_pass() {
+    async fn waiting_work_lets_others_pass() {
         let shifts = Rc::new(Shifts::new(Duration::from_secs(60)));
         let come = Rc::new(Notify::new());
         LocalSet::new()

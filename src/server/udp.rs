@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_must_wait_for_room_hears_of_it() {
+    async fn waiting_for_room_leaves_the_socket_registered() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
         socket.set_nonblocking(true).expect("set");
         let own = socket.local_addr().expect("bound");

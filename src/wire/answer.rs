@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::name::{MAX_NAME, Name};
 use super::question::Question;
 use super::request::HEADER;
-use super::types::rtype;
+use super::types::{rcode, rtype};
 
 //----------- Answer ---------------------------------------------------------
 
@@ -78,6 +78,14 @@ impl Answer {
     #[must_use]
     pub fn empty(rcode: u16) -> Self {
         Self { rcode, movable: true, ..Self::default() }
+    }
+
+    /// Returns NODATA without a SOA record: the name exists, and has no records of the type
+    /// (RFC 2308 section 2.2). Resolvers do not cache it. `flags` are those that the answer
+    /// decides. [`Soa::deny`](super::soa::Soa::deny) makes the one that they may cache.
+    #[must_use]
+    pub fn no_data(flags: u16) -> Self {
+        Self { flags, ..Self::empty(rcode::NOERROR) }
     }
 
     /// Returns the records in order.

@@ -251,7 +251,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Returns the names of an answer to a question for `asked`, in the client's case.
+    /// Starts with the name that was asked for, `asked`, in the client's case.
     #[must_use]
     pub fn new(asked: Name) -> Self {
         Self { known: Vec::new(), asked }

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none() {
+    fn invalid_names_are_refused() {
         assert_eq!(Name::from_text(""), Err(NameError::EmptyLabel));
         assert_eq!(Name::from_text("a..b"), Err(NameError::EmptyLabel));
         assert_eq!(Name::from_text(&"x".repeat(64)), Err(NameError::LongLabel));

@@ -91,7 +91,7 @@ impl Presented {
 //----------- Data -----------------------------------------------------------
 
 fn known(kind: u16, words: &[Word<'_>], out: &mut Vec<u8>) -> Result<(), String> {
-    let wrong = || format!("data that is none of this type: '{}'", join(words));
+    let wrong = || format!("invalid data of this type: '{}'", join(words));
     match (kind, words) {
         (rtype::A, [word]) => out.extend(word.text.parse::<Ipv4Addr>().map_err(|_| wrong())?.octets()),
         (rtype::AAAA, [word]) => out.extend(word.text.parse::<Ipv6Addr>().map_err(|_| wrong())?.octets()),
@@ -218,7 +218,7 @@ impl Word<'_> {
 
     /// Returns the octets that the word represents.
     fn octets(&self) -> Result<Vec<u8>, String> {
-        let wrong = || format!("'{}' has an escape that is none", self.text);
+        let wrong = || format!("'{}' has an invalid escape", self.text);
         let (mut out, mut bytes) = (Vec::with_capacity(self.text.len()), self.text.bytes());
         while let Some(byte) = bytes.next() {
             if byte != b'\\' {

@@ -146,8 +146,7 @@ pub fn gate(packet: &[u8]) -> Gate {
     if answers > 1 || authorities > 1 || additionals > 2 {
         return refuse(rcode::FORMERR);
     }
-    let records = (answers + authorities, additionals);
-    match opt(packet, HEADER + name_len + 4, records) {
+    match opt(packet, HEADER + name_len + 4, answers + authorities, additionals) {
         Ok(edns) => Gate::Pass(Request { id: word(0), flags, name_len: name_len as u8, qtype, qclass, edns }),
         Err(Malformed) => refuse(rcode::FORMERR),
     }
@@ -175,8 +174,9 @@ fn question(packet: &[u8]) -> Option<(usize, u16, u16)> {
 #[derive(Debug)]
 struct Malformed;
 
-/// Walks the records after the question and returns the one OPT.
-fn opt(packet: &[u8], mut at: usize, (before, additionals): (u16, u16)) -> Result<Option<Edns>, Malformed> {
+/// Walks the records after the question, which start at `at`, and returns the one OPT. It must
+/// stand among the additional ones; `before` records stand in front of them.
+fn opt(packet: &[u8], mut at: usize, before: u16, additionals: u16) -> Result<Option<Edns>, Malformed> {
     let mut found = None;
     for index in 0..before + additionals {
         let owner = at;

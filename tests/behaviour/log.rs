@@ -94,7 +94,7 @@ fn lines(output: ChildStdout) -> mpsc::Receiver<String> {
 }
 
 #[test]
-fn nobody_waits_for_the_reader_of_the_log() {
+fn queries_do_not_wait_for_the_reader_of_the_log() {
     let metrics = free_port();
     let (corefile, rest) = long_lines(metrics);
     let (mut server, output) = Server::start_piped(&corefile);
@@ -139,7 +139,7 @@ fn the_end_loses_no_line() {
 }
 
 #[test]
-fn who_asks_in_the_lameduck_time_is_in_the_log() {
+fn queries_in_the_lameduck_time_are_in_the_log() {
     let (mut server, output) = Server::start_piped(".:PORT {\nhealth 127.0.0.1:0 {\nlameduck 1s\n}\nlog\nwhoami\n}\n");
     let lines = lines(output);
     let load = started(&server, "last.example.", 1_000);
@@ -156,7 +156,7 @@ fn who_asks_in_the_lameduck_time_is_in_the_log() {
 }
 
 #[test]
-fn a_reader_that_is_gone_takes_only_lines_with_it() {
+fn a_closed_log_loses_only_lines() {
     let metrics = free_port();
     let (corefile, _) = long_lines(metrics);
     let (mut server, output) = Server::start_piped(&corefile);

@@ -35,6 +35,7 @@ mod api;
 mod ask;
 mod asker;
 mod compare;
+mod etcd;
 mod listeners;
 mod log;
 mod pages;

@@ -66,7 +66,7 @@ fn probes_are_answered_beside_crowds_of_every_habit() {
 }
 
 #[test]
-fn who_asks_properly_keeps_a_connection_beside_a_crowd_from_elsewhere() {
+fn a_proper_client_keeps_its_connection_beside_a_crowd_from_elsewhere() {
     let pages = Pages::new();
     let _server = Server::start(&pages.corefile(), &[]);
     let mut kept: Vec<(TcpStream, &str)> = pages.0.iter().map(|(at, path)| (connect(*at), *path)).collect();

@@ -32,7 +32,7 @@ fn a_missing_corefile_is_named() {
 }
 
 #[test]
-fn a_port_that_somebody_has_is_noticed() {
+fn a_port_in_use_is_an_error() {
     for both in [true, false] {
         let port = free_port();
         // Even a socket with SO_REUSEPORT keeps the port: sharing it in silence would lose half of

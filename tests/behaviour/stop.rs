@@ -36,7 +36,7 @@ fn sigterm_under_load_loses_nothing() {
 /// Until kube-proxy and conntrack have forgotten this pod, they send queries here, however short
 /// the lameduck time is.
 #[test]
-fn who_still_asks_after_lameduck_is_answered_but_not_for_ever() {
+fn queries_after_lameduck_are_answered_for_a_limited_time() {
     let mut server = Server::start(COREFILE, &[]);
     let asker = load(server.address(), &query("a.example.", "A"), 1_000.0);
     server.signal("TERM");

@@ -65,7 +65,7 @@ fn what_is_no_query_gets_silence_or_an_error_and_the_connection_stays() {
 }
 
 #[test]
-fn a_client_that_sends_nothing_is_let_go_and_others_are_served() {
+fn an_idle_client_is_closed_and_others_are_served() {
     let server = Server::start(COREFILE, &[]);
     let start = Instant::now();
     let mut silent: Vec<_> = (0..50).map(|_| connect(server.address())).collect();

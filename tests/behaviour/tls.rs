@@ -120,7 +120,7 @@ fn clients_are_asked_for_certificates_as_the_corefile_says() {
 }
 
 #[test]
-fn those_who_never_shake_hands_keep_nobody_out_and_are_let_go() {
+fn clients_that_never_shake_hands_keep_no_other_out_and_are_closed() {
     let pki = pki();
     let server = Server::start(&corefile(&pki, "nocert"), &[]);
     // More half-open connections than all workers allow.

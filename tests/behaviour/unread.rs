@@ -169,7 +169,7 @@ type Names = fn(usize) -> String;
 const EACH: usize = 40;
 
 #[test]
-fn who_asks_and_does_not_read_costs_little() {
+fn a_client_that_does_not_read_costs_little() {
     let bed = Bed::start();
     let names: [(&str, Names); 3] = [
         ("SRV", |_| "big.default.svc.cluster.local.".into()),
@@ -203,7 +203,7 @@ fn who_asks_and_does_not_read_costs_little() {
 
 /// Hundreds of them: the memory of all together is bounded, and the slowest connections are closed.
 #[test]
-fn many_who_do_not_read_make_room_for_each_other() {
+fn many_clients_that_do_not_read_make_room_for_each_other() {
     let bed = Bed::start();
     let grown = bed.grown(|| {
         let held: Vec<TcpStream> = (0..300)

@@ -28,8 +28,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// `default/web` (ClusterIP, ports http and dns), `default/db` (headless, 20 endpoints db-0 to db-19),
-    /// `default/docs` (ExternalName).
+    /// `default/web` (ClusterIP, ports http and dns), `default/db` (headless, 20 endpoints db-0 to
+    /// db-19), `default/docs` (ExternalName).
     pub fn small() -> Self {
         let mut cluster = Self::empty();
         let web = Target::Addresses(Box::new([IpAddr::V4(Ipv4Addr::new(10, 96, 0, 20))]));

@@ -1,4 +1,5 @@
-//! A plugin in the place of an upstream: it answers every question at once, as if the answer had been fetched.
+//! A plugin in the place of an upstream: it answers every question at once, as if the answer had
+//! been fetched.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

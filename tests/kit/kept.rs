@@ -9,8 +9,8 @@ use signpost::chain::serve::{Responder, Waiting, serve};
 use signpost::chain::{Client, Pending, Query, Reply};
 use signpost::wire::write::Writer;
 
-/// Serves a packet and waits for its reply. Returns the query as it came back and the reply before it is written, or
-/// `None` if there is no reply.
+/// Serves a packet and waits for its reply. Returns the query as it came back and the reply before
+/// it is written, or `None` if there is no reply.
 ///
 /// # Panics
 /// The packet is not a query.

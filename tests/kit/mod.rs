@@ -1,11 +1,12 @@
-//! The kit of everything that asks without sockets: unit tests (as `testing::kit`), tests, benches and
-//! fuzz targets. What needs a running process, or a peer of it, is `tests/support`.
+//! The kit of everything that asks without sockets: unit tests (as `testing::kit`), tests, benches
+//! and fuzz targets. What needs a running process, or a peer of it, is `tests/support`.
 //!
 //! - `built`: a Corefile built into a configuration
-//! - `desk`: a packet served, its reply written in memory; `kept`: its reply kept before it is written
+//! - `desk`: a packet served, its reply written in memory; `kept`: its reply kept before it is
+//!   written
 //! - `message`: packets as clients write and read them
 //! - `whole`: a server that answers on the thread of its test
-//! - `cluster`, `fetched`: what such a server answers from
+//! - `cluster`, `large`, `fetched`: what such a server answers from
 
 #![allow(dead_code, unreachable_pub, reason = "each of them uses its part")]
 
@@ -14,5 +15,6 @@ pub mod cluster;
 pub mod desk;
 pub mod fetched;
 pub mod kept;
+pub mod large;
 pub mod message;
 pub mod whole;

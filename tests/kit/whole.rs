@@ -1,4 +1,5 @@
-//! A whole server without sockets: a Corefile built, its data loaded, and packets answered on this thread.
+//! A whole server without sockets: a Corefile built, its data loaded, and packets answered on this
+//! thread.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,14 +60,14 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` (YAML, or JSON
-    /// that begins with a brace) in it.
+    /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` in it:
+    /// YAML, or JSON that begins with a brace.
     pub fn start(corefile: &str, manifests: &str) -> Self {
         Self::start_with(ALL, corefile, manifests)
     }
 
-    /// What kubeadm's Corefile makes for [`cluster::manifests`], ready to answer. Nobody listens and nothing is
-    /// forwarded, so what would ask by itself is left out.
+    /// What kubeadm's Corefile makes for [`cluster::manifests`], ready to answer. There are
+    /// no listeners and no upstreams, so plugins that ask by themselves are left out.
     pub fn kubeadm() -> Self {
         Self::kubeadm_with("")
     }
@@ -81,16 +82,23 @@ impl Whole {
         let corefile =
             KUBEADM.replace("    loop\n", "").replace("    health {\n       lameduck 5s\n    }\n", directive);
         let mut server = Self::start(&corefile, manifests);
-        // Valgrind takes its time with a large cluster.
-        server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(100));
+        // Valgrind needs a minute for a large cluster.
+        server.wait_until_answered(&query("web.default.svc.cluster.local", rtype::A), Duration::from_secs(300));
         server
     }
 
     /// The same with other plugins than those that are shipped.
     pub fn start_with(plugins: &[Registration], corefile: &str, manifests: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = if manifests.starts_with('{') { "cluster.json" } else { "cluster.yaml" };
-        std::fs::write(folder.path().join(file), manifests).expect("written");
+        let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).expect("written");
+        if manifests.starts_with('{') {
+            write("cluster.json", manifests);
+        } else {
+            // A file of YAML has 1,024 documents at most.
+            for (n, documents) in manifests.split("---\n").collect::<Vec<_>>().chunks(1000).enumerate() {
+                write(&format!("cluster-{n}.yaml"), &documents.join("---\n"));
+            }
+        }
         let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
         let host = Arc::new(Host::default());
         let mut configuration = built(&text, plugins, &host).unwrap_or_else(|error| panic!("{error}"));
@@ -145,7 +153,8 @@ impl Asker {
         Self { listener, client: client(), desk: Desk::default() }
     }
 
-    /// What a worker does with one datagram, less the socket. Returns `None` for a query that has to wait, or is dropped.
+    /// What a worker does with one datagram, less the socket. Returns `None` for a query that has
+    /// to wait, or is dropped.
     pub fn ask(&mut self, packet: &[u8], now: Instant) -> Option<&[u8]> {
         self.desk.ask(packet, self.client, &self.listener, now)
     }
@@ -156,7 +165,8 @@ impl Asker {
     }
 }
 
-/// A listener for one zone, with a chain of `count` plugins that let pass and one that answers from memory.
+/// A listener for one zone, with a chain of `count` plugins that let pass and one that answers from
+/// memory.
 pub fn passing(count: usize, zone: &str) -> Arc<Listener> {
     struct Pass;
     impl Plugin for Pass {

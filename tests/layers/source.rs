@@ -1,5 +1,6 @@
-//! A Rust file as far as the rules of the house look at it: paths, functions, strings. Not a parser: it knows
-//! comments, strings and braces, which is enough for code that rustfmt has laid out.
+//! A Rust file as far as the rules of the house look at it: paths, functions, strings. Not a
+//! parser: it knows comments, strings and braces, which is enough for code that rustfmt has laid
+//! out.
 
 /// One file under `src`, read for its rules.
 pub(crate) struct Source {
@@ -7,7 +8,8 @@ pub(crate) struct Source {
     pub(crate) path: String,
     /// The text as it is.
     pub(crate) text: String,
-    /// The text without comments and strings, and without `#[cfg(test)]` modules; same lines, same columns.
+    /// The text without comments and strings, and without `#[cfg(test)]` modules; same lines, same
+    /// columns.
     pub(crate) code: String,
     /// The module that the file is, from the crate's root: `["wire", "name"]`.
     pub(crate) module: Vec<String>,
@@ -38,7 +40,7 @@ impl Source {
             is_test: path.ends_with("/tests.rs")
                 || path.ends_with("_tests.rs")
                 || path.contains("/tests/")
-                || path.starts_with("src/testing"),
+                || path.starts_with("src/testing/"),
         }
     }
 
@@ -51,7 +53,8 @@ impl Source {
         }
     }
 
-    /// Every path that starts with `crate`, `super`, `self`, `signpost` or the name of another crate.
+    /// Every path that starts with `crate`, `super`, `self`, `signpost` or the name of another
+    /// crate.
     pub(crate) fn uses(&self) -> Vec<Use> {
         let mut uses = Vec::new();
         let code = self.code.as_bytes();
@@ -87,19 +90,37 @@ impl Source {
     /// Functions as (name, first line, lines), from `fn` to the closing brace.
     pub(crate) fn functions(&self) -> Vec<(String, usize, usize)> {
         let mut found = Vec::new();
-        for (at, _) in self.code.match_indices("fn ") {
-            let name: String = self.code[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            if name.is_empty() || self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
-                continue;
-            }
-            let rest = &self.code[at..];
+        for (name, line, rest) in self.signatures() {
             // A declaration without a body ends in a semicolon; one in `[u8; 4]` does not end it.
             let Some(open) = body_of(rest) else { continue };
             let end = open + matching(&rest[open..]);
-            let line = 1 + self.code[..at].matches('\n').count();
             found.push((name, line, 1 + rest[..end].matches('\n').count()));
         }
         found
+    }
+
+    /// The parameters of functions, as (function, line, text of the parameter).
+    pub(crate) fn parameters(&self) -> Vec<(String, usize, String)> {
+        let mut found = Vec::new();
+        for (name, line, rest) in self.signatures() {
+            // Bounds of type parameters may have parentheses too: `<F: Fn(u8)>`.
+            let generics = rest.strip_prefix('<').map_or(0, |bounds| parts(bounds, '>').1 + 2);
+            if let Some(parameters) = rest.get(generics..).and_then(|rest| rest.strip_prefix('(')) {
+                let parameters = parts(parameters, ')').0.into_iter();
+                found.extend(parameters.map(|parameter| (name.clone(), line, parameter.trim().to_owned())));
+            }
+        }
+        found
+    }
+
+    /// Where functions are declared, as (name, line, code behind the name).
+    fn signatures(&self) -> impl Iterator<Item = (String, usize, &str)> {
+        self.code.match_indices("fn ").filter_map(|(at, _)| {
+            let name: String = self.code[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_word = self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            let line = 1 + self.code[..at].matches('\n').count();
+            (!name.is_empty() && !is_word).then(|| (name.clone(), line, &self.code[at + 3 + name.len()..]))
+        })
     }
 
     /// The contents of plain string literals outside of tests.
@@ -189,6 +210,29 @@ fn inline_modules(code: &str, at: usize) -> usize {
     stack.into_iter().filter(|is_module| *is_module).count()
 }
 
+/// Splits a list at its commas up to the bracket that closes it; returns the parts and where it is.
+pub(crate) fn parts(list: &str, close: char) -> (Vec<&str>, usize) {
+    let (mut parts, mut depth, mut from) = (Vec::new(), 0_usize, 0);
+    for (at, c) in list.char_indices() {
+        match c {
+            // The arrow of `Fn() -> u8` closes nothing.
+            '>' if list[..at].ends_with('-') => {}
+            _ if depth == 0 && c == close => {
+                parts.push(&list[from..at]);
+                return (parts, at);
+            }
+            ',' if depth == 0 => {
+                parts.push(&list[from..at]);
+                from = at + 1;
+            }
+            '(' | '[' | '{' | '<' => depth += 1,
+            ')' | ']' | '}' | '>' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    (parts, list.len())
+}
+
 /// Where the body of a function opens.
 fn body_of(rest: &str) -> Option<usize> {
     let mut depth = 0_i32;
@@ -237,7 +281,8 @@ fn without_tests(code: &str) -> String {
     kept
 }
 
-/// The same text with comments, and what stands in quotes, blanked out octet by octet. The quotes stay.
+/// The same text with comments, and what stands in quotes, blanked out octet by octet. The quotes
+/// stay.
 fn blanked(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

@@ -95,8 +95,8 @@ fn kube_proxy() {
 }
 
 #[test]
-fn it_is_set_up_once_and_gone_at_the_end() {
-    inside("it_is_set_up_once_and_gone_at_the_end", || {
+fn the_interface_is_set_up_once_and_removed_at_the_end() {
+    inside("the_interface_is_set_up_once_and_removed_at_the_end", || {
         let (folder, _upstream) = place(BASE);
         let first = node(folder.path(), "");
         for (server, name) in [(LINK_LOCAL, NAME), (CLUSTER_IP, NAME), (LINK_LOCAL, "4.3.96.10.in-addr.arpa.")] {
@@ -126,8 +126,8 @@ fn it_is_set_up_once_and_gone_at_the_end() {
 }
 
 #[test]
-fn whoever_asks_the_cluster_ip_is_answered_by_others_when_it_is_gone() {
-    inside("whoever_asks_the_cluster_ip_is_answered_by_others_when_it_is_gone", || {
+fn queries_to_the_cluster_ip_are_answered_by_others_after_its_end() {
+    inside("queries_to_the_cluster_ip_are_answered_by_others_after_its_end", || {
         // The upstream answers only for cluster.local; the node cache also for the root.
         let base = ".:53 {\n    bind 169.254.20.10 10.96.0.10\n    whoami\n}\n";
         let (folder, _upstream) = place(base);
@@ -196,8 +196,8 @@ fn both_families_are_served_and_what_is_lost_comes_back() {
 }
 
 #[test]
-fn an_interface_of_somebody_else_is_not_removed() {
-    inside("an_interface_of_somebody_else_is_not_removed", || {
+fn a_foreign_interface_is_not_removed() {
+    inside("a_foreign_interface_is_not_removed", || {
         let (folder, _upstream) = place(".:53 {\n    bind 169.254.20.10\n    whoami\n}\n");
         let running = node(folder.path(), "-localip 169.254.20.10 -interfacename out");
         ask_until(LINK_LOCAL, "any.test.", "NOERROR");

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! A question is asked, a page is read, until what comes is as written; the scenario fails after
-//! [`PATIENCE`]. Words of a question, as those of `dig`: a class (`CH`), `@ADDRESS`, `@ADDRESS:PORT2`,
-//! and
+//! [`PATIENCE`]. Words of a question, as those of `dig`: a class (`CH`), `@ADDRESS`,
+//! `@ADDRESS:PORT2`, and
 //! - `+tcp`: over TCP
 //! - `+nsid`, `+bufsize=N`: with this option; with this payload size in place of 1232
 //! - `+from=ADDRESS`: from another address of loopback
@@ -25,7 +25,8 @@
 //! - `+nottl`: all TTLs are shown as 0
 //!
 //! The reply is written as `support::text` does. Below stand options of EDNS: `nsid TEXT` and
-//! `error CODE TEXT`. The client's port is shown as CLIENT, and `no reply` means none in half a second.
+//! `error CODE TEXT`. The client's port is shown as CLIENT, and `no reply` means none in half a
+//! second.
 
 use std::time::Duration;
 

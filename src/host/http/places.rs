@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::host::metrics::{Family, Page};
+use crate::host::metrics::{Family, Scrape};
 
 /// Connections to all pages together. Probes and scrapers need a handful.
 pub(super) const PLACES: usize = 256;
@@ -72,9 +72,9 @@ impl Ending {
 }
 
 /// Shows how many connections the server has ended, by reason.
-pub(in crate::host) fn collect(page: &mut Page) {
+pub(in crate::host) fn collect(scrape: &mut Scrape) {
     for (ending, name) in ENDINGS {
-        page.counter(&ENDED_CONNECTIONS, &[name], ENDED[ending as usize].load(Ordering::Relaxed));
+        scrape.counter(&ENDED_CONNECTIONS, &[name], ENDED[ending as usize].load(Ordering::Relaxed));
     }
 }
 

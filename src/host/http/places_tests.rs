@@ -41,7 +41,7 @@ fn a_new_connection_always_gets_a_place() {
 }
 
 #[test]
-fn those_that_keep_the_server_waiting_go_first_the_oldest_before_others() {
+fn connections_that_keep_the_server_waiting_are_closed_first_the_oldest_before_others() {
     let (places, door, now) = places();
     let page = door.take(client(1), now);
     page.visit.asked(now);
@@ -99,7 +99,7 @@ fn a_new_connection_stays_beside_those_that_ask_again_and_again() {
 
 /// The page of a scraper takes longer to make than others take to come back.
 #[test]
-fn who_waits_for_a_first_reply_stays_beside_those_that_come_back_again_and_again() {
+fn a_connection_without_a_reply_yet_stays_beside_clients_that_return_again_and_again() {
     let (places, door, now) = places();
     let scraper = door.take(client(1), now);
     scraper.visit.asked(now);

@@ -95,7 +95,7 @@ fn requests_are_answered_in_turn_also_by_a_client_that_has_closed_its_side() {
 }
 
 #[test]
-fn what_is_not_http_or_too_long_gets_the_status_that_says_so() {
+fn invalid_and_too_long_requests_get_the_status_for_it() {
     let long = |octets: usize| "x".repeat(octets);
     let cases = [
         ("nonsense\r\n\r\n".to_owned(), "HTTP/1.1 400 Bad Request"),
@@ -178,7 +178,7 @@ fn a_body_is_not_read() {
 }
 
 #[test]
-fn who_has_to_go_is_gone_at_once() {
+fn an_evicted_connection_closes_at_once() {
     runtime().block_on(async {
         let house = House::light();
         let (mut client, connection) = house.enter(PATIENT, 1 << 10);
@@ -194,7 +194,7 @@ fn who_has_to_go_is_gone_at_once() {
 }
 
 #[test]
-fn a_heavy_page_is_made_once_for_all_who_wait_and_a_light_one_does_not_wait_for_it() {
+fn a_heavy_page_is_made_once_for_all_waiters_and_a_light_one_does_not_wait_for_it() {
     let (begun, has_begun) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let may_go_on = std::sync::Mutex::new(may_go_on);
@@ -256,7 +256,7 @@ fn while_all_places_are_taken_the_newest_heavy_page_goes_out_at_once() {
 }
 
 #[test]
-fn a_heavy_page_that_nobody_waits_for_any_more_is_not_made() {
+fn a_heavy_page_without_a_waiter_is_not_made() {
     let made = Arc::new(AtomicUsize::new(0));
     let count = made.clone();
     let (go_on, may_go_on) = mpsc::channel::<()>();

@@ -35,7 +35,7 @@ pub(super) struct Lanes {
 #[repr(align(128))]
 struct Lane(Mutex<Vec<u8>>);
 
-//----------- For those who print --------------------------------------------
+//----------- Printing ------------------------------------------------------
 
 /// Returns the lane of the worker with this number, from 0.
 pub(super) fn of_worker(number: usize) -> usize {
@@ -113,7 +113,7 @@ impl Lanes {
             drop(buffer);
             write(spare);
             spare.clear();
-            // Frees what grew while nobody read.
+            // Frees what grew while standard output was not read.
             spare.shrink_to(2 * BLOCK);
         }
     }

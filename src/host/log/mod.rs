@@ -152,7 +152,7 @@ pub fn set_debug(debug: bool) {
     DEBUG.store(debug, Ordering::Relaxed);
 }
 
-/// Returns how many lines were dropped because nobody read standard output.
+/// Returns how many lines were dropped because standard output was not read.
 #[must_use]
 pub fn dropped() -> u64 {
     LANES.dropped()
@@ -206,5 +206,4 @@ fn wake() {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -99,7 +99,7 @@ fn a_line_whose_maker_panics_is_left_out() {
 }
 
 #[test]
-fn a_reader_that_is_slow_or_gone() {
+fn lines_are_dropped_if_the_reader_is_slow_or_closed() {
     let lanes = Lanes::new();
     let mut reader = Reader {
         fails: vec![ErrorKind::BrokenPipe, ErrorKind::WouldBlock, ErrorKind::Interrupted],
@@ -108,14 +108,14 @@ fn a_reader_that_is_slow_or_gone() {
     let mut writer = Writer::new(&lanes, &mut reader);
     let _ = print(&lanes, 1, "one\ntwo\n");
     assert!(writer.round() && !writer.round());
-    assert_eq!(lanes.dropped(), 2, "lines that nobody took");
+    assert_eq!(lanes.dropped(), 2, "the reader had closed");
     let _ = print(&lanes, 1, "three\n");
     assert!(writer.round() && !writer.round());
-    assert_eq!(reader.got, b"three\n", "and nobody is told of what cannot be told");
+    assert_eq!(reader.got, b"three\n", "a count that cannot be printed is not kept");
 }
 
 #[test]
-fn whoever_flushes_waits_for_what_is_printed() {
+fn a_flush_waits_until_all_lines_are_printed() {
     static LANES: Lanes = Lanes::new();
     static GOT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     struct Slow;

@@ -1,5 +1,5 @@
-//! Errors and findings as lines: a record has fields for plugin, position and help; a text has all in
-//! one.
+//! Errors and findings as lines: a record has fields for plugin, position and help; a text has all
+//! in one.
 
 use std::io::Write as _;
 
@@ -32,18 +32,18 @@ pub fn line_of(level: Level, error: &Error) -> Vec<u8> {
 
 fn append(buffer: &mut Vec<u8>, level: Level, doing: &str, error: &Error, then: &str) {
     let parts = error.parts();
-    let from = parts.plugin.as_deref().unwrap_or_default();
     if is_json() {
-        append_record(buffer, level, (from, &parts), (doing, then));
+        append_record(buffer, level, &parts, doing, then);
     } else {
+        let from = parts.plugin.as_deref().unwrap_or_default();
         render(buffer, level, from, format_args!("{}", parts.line()));
     }
 }
 
-fn append_record(buffer: &mut Vec<u8>, level: Level, (from, parts): (&str, &Parts), (doing, then): (&str, &str)) {
+fn append_record(buffer: &mut Vec<u8>, level: Level, parts: &Parts, doing: &str, then: &str) {
     let said = [doing, &parts.message].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
     let message = [&said, then].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
-    record::append(buffer, level, from, message, Facts::of(parts));
+    record::append(buffer, level, parts.plugin.as_deref().unwrap_or_default(), message, Facts::of(parts));
 }
 
 /// The fields of an error's record.
@@ -82,12 +82,7 @@ mod tests {
         let position = Position { file: "a\"b".into(), line: 2, text, column: 7, width: 4 };
         let complaint = Complaint::new("no:\n\t\u{1}no").from_plugin("cache").at(position).hint("one\ntwo");
         let mut line = Vec::new();
-        append_record(
-            &mut line,
-            Level::Error,
-            ("cache", &Error::from(complaint).parts()),
-            ("Restart failed", "so what"),
-        );
+        append_record(&mut line, Level::Error, &Error::from(complaint).parts(), "Restart failed", "so what");
         assert_eq!(line.iter().filter(|&&octet| octet == b'\n').count(), 1);
         let record: serde_json::Value = serde_json::from_slice(&line).expect("an object");
         for (field, wanted) in [
@@ -102,7 +97,7 @@ mod tests {
         }
         assert_eq!(record["line"], 2);
         let mut line = Vec::new();
-        append_record(&mut line, Level::Fatal, ("", &Error::Other("no".into()).parts()), ("", ""));
+        append_record(&mut line, Level::Fatal, &Error::Other("no".into()).parts(), "", "");
         let record: serde_json::Value = serde_json::from_slice(&line).expect("an object");
         assert_eq!(record.as_object().expect("an object").len(), 3, "time, level, msg: {record}");
     }

@@ -1,9 +1,9 @@
 //! # autopath — walk the client's search list for it
 //!
 //! A resolver with `ndots:5` asks for `example.org` as `example.org.NAMESPACE.svc.cluster.local`,
-//! and then for every other domain of its search list, before it asks for the name itself. Here the
-//! first of these questions is answered with what the others would find, and an alias (CNAME) to
-//! the name that was found.
+//! and then for every other domain of its search list, before it asks for the name itself. This
+//! plugin goes through these names itself when the first question comes. Its answer is an alias
+//! (CNAME) to the first name that exists, with the records of that name.
 //!
 //! ## Syntax
 //!
@@ -11,18 +11,17 @@
 //! autopath [ZONE...] RESOLV-CONF
 //! ```
 //!
-//! - **ZONE** is a zone in which names are looked at; the zones of the server block if there is
-//!   none.
-//! - **RESOLV-CONF** is a file with the `search` list of all clients, or `@kubernetes`: then each
-//!   Pod has the list of its namespace, NAMESPACE.svc.ZONE, svc.ZONE, ZONE, and behind it the
-//!   `search` list of `/etc/resolv.conf` of this process. That needs `pods verified`; without it
-//!   there is no effect.
+//! - **ZONE** is a zone whose names the plugin looks at; by default the zones of the server block.
+//! - **RESOLV-CONF** is a file with the `search` list of all clients, or `@kubernetes`. With
+//!   `@kubernetes` each Pod has the list of its namespace: NAMESPACE.svc.ZONE, svc.ZONE and ZONE,
+//!   and then the `search` list of `/etc/resolv.conf` of this process. It needs `pods verified`;
+//!   without it the plugin has no effect.
 //!
-//! Only names that end in the first domain of the list are looked at. If none of the names exists,
-//! the reply is the one to the name as it was asked, and the client goes on by itself. A name that
-//! `acl` drops is passed over, and so is one for which a plugin only returns a failure, as `hosts`
-//! without `fallthrough` does. A failure with a reason, such as an upstream that does not answer,
-//! ends the walk.
+//! Only names that end in the first domain of the list are looked at. If no name of the list
+//! exists, the client gets the reply to the name that it asked for, and goes through its list
+//! itself. The plugin skips a name that `acl` drops, and a name for which a plugin returns a
+//! failure without a reason, as `hosts` without `fallthrough` does. A failure with a reason, such
+//! as an upstream that does not answer, ends the search.
 //!
 //! ## Examples
 //!
@@ -39,8 +38,8 @@
 //!
 //! ## Metrics
 //!
-//! - `coredns_autopath_success_total{server}`: replies with a name that exists, the first one
-//!   included.
+//! - `coredns_autopath_success_total{server}`: replies with a name that exists, also if it is the
+//!   first of the list.
 
 #[cfg(test)]
 mod tests;
@@ -87,7 +86,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         };
         zones = Zones::read(&cursor, args, s.keys);
         lists = match from.as_str().strip_prefix('@') {
-            Some(plugin) => of_plugin(s, &cursor, (from, plugin)),
+            Some(plugin) => of_plugin(s, &cursor, from, plugin),
             None => of_file(&cursor, from)?,
         };
     }
@@ -95,8 +94,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The search lists that another plugin provides.
-fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, (word, plugin): (&Word, &str)) -> Offered {
+/// The search lists that another plugin provides. `word` names it.
+fn of_plugin(s: &mut Setup<'_>, cursor: &Cursor<'_>, word: &Word, plugin: &str) -> Offered {
     let complaint = cursor.complain(word, format!("{plugin} does not implement the AutoPather interface"));
     let lists = s.search_lists(plugin, complaint.hint("kubernetes does: @kubernetes"));
     let (offered, plugin) = (lists.clone(), plugin.to_owned());

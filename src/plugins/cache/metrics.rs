@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::store::Store;
 use crate::host::Host;
-use crate::host::metrics::{Collect, Counter, Family, Page};
+use crate::host::metrics::{Collect, Counter, Family, Scrape};
 
 const LABELS: &[&str] = &["server", "zones", "view"];
 const TYPED: &[&str] = &["server", "type", "zones", "view"];
@@ -104,9 +104,9 @@ impl Entries {
 }
 
 impl Collect for Entries {
-    fn collect(&self, page: &mut Page) {
+    fn collect(&self, scrape: &mut Scrape) {
         for (kind, entries) in TYPES.into_iter().zip(self.store.len()) {
-            page.gauge(&ENTRIES, &[&self.server, kind, &self.zones, ""], entries as f64);
+            scrape.gauge(&ENTRIES, &[&self.server, kind, &self.zones, ""], entries as f64);
         }
     }
 }

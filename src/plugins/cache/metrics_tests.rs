@@ -1,8 +1,7 @@
 //! The values of the cache's metrics, and when the series exist.
 
-use crate::chain::build::build;
-use crate::corefile::{self, Vocabulary};
 use crate::testing::Server;
+use crate::testing::kit::built::built;
 use crate::testing::live::Live;
 use crate::testing::upstream::{Act, Answer, Upstream};
 
@@ -68,10 +67,7 @@ fn the_metrics_are_there_from_the_start_and_after_a_reload() {
     first.ask("www.example.org.", "A");
     drop(first);
     for (text, entries) in [(text.clone(), 0.0), (text.replace("cache", "cache 30"), 0.0)] {
-        let served = ["cache", "forward", "bind"];
-        let vocabulary = Vocabulary { served: &served, elsewhere: &[] };
-        let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        let configuration = build(&corefile, crate::plugins::ALL, &host, "53").expect("a configuration");
+        let configuration = built(&text, crate::plugins::ALL, &host).expect("a configuration");
         let live = Live::with(Server { host: host.clone(), configuration });
         live.wait_until("all are there", || series(&live).len() == 4 * 11);
         let shown =

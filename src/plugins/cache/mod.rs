@@ -111,7 +111,7 @@ pub const PLUGIN: Registration =
 const MISSED: u32 = 1;
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let options = setup::directive(s)?;
+    let options = setup::read(s)?;
     let make = || Store::new(options.success.capacity, options.denial.capacity);
     let servers: Vec<String> = s.addresses()?.iter().map(SiteAddress::server).collect();
     let inner = Arc::new(Inner {

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::chain::build::build;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
-use crate::corefile::{self, Vocabulary};
 use crate::error::Result;
 use crate::host::Host;
 use crate::testing::live::{Got, Live};
@@ -184,12 +182,8 @@ fn verifying_has_an_end_without_a_timeout() {
         s.chain(Silent(AtomicBool::new(false)));
         Ok(())
     }
-    let vocabulary = Vocabulary { served: &["cache", "whoami"], elsewhere: &[] };
     let text = ". {\ncache {\nserve_stale 1h verify\n}\nwhoami\n}";
-    let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-    let host = Arc::new(Host::default());
-    let configuration = build(&corefile, PLUGINS, &host, "53").expect("a configuration");
-    let live = Live::with(Server { host, configuration });
+    let live = Live::with(Server::with_plugins(PLUGINS, text).expect("a Corefile"));
     live.ask("www.example.org.", "A");
     live.advance(60);
     // A client that waited for the answer would wait for ever.
@@ -231,12 +225,9 @@ fn a_mass_expiry_makes_no_burst() {
         s.chain(Doorway(door(s.host)));
         Ok(())
     }
-    let vocabulary = Vocabulary { served: &["cache", "whoami"], elsewhere: &[] };
     let text = ". {\ncache {\nserve_stale 1h immediate\n}\nwhoami\n}";
-    let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-    let host = Arc::new(Host::default());
-    let (door, configuration) = (door(&host), build(&corefile, PLUGINS, &host, "53").expect("a configuration"));
-    let live = Live::with(Server { host, configuration });
+    let live = Live::with(Server::with_plugins(PLUGINS, text).expect("a Corefile"));
+    let door = door(&live.server.host);
     let asked = || door.asked.load(Ordering::Relaxed);
     let names = || flood(&live, 'n', 500, || ());
     names();

@@ -6,13 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Runtime;
 
-use crate::chain::build::build;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
-use crate::corefile::{self, Vocabulary};
 use crate::error::Result;
-use crate::host::Host;
-use crate::host::clock::Clock;
 use crate::host::tasks::Tasks;
 use crate::testing::live::{Got, resolve};
 use crate::testing::{Server, packet};
@@ -112,16 +108,13 @@ struct Rig {
 impl Rig {
     fn new(options: &str) -> Self {
         const PLUGINS: &[Registration] = &[super::PLUGIN, Registration::bare("whoami", setup)];
-        let vocabulary = Vocabulary { served: &["cache", "whoami"], elsewhere: &[] };
         let limits = "success 1024 3600 0\ndenial 1024 1800 0";
         let text = format!(". {{\ncache {{\n{limits}\n{options}\n}}\nwhoami\n}}");
-        let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        let host = Arc::new(Host { clock: Clock::stopped(), ..Host::default() });
-        let script = host.shared.get_or_make("script", Script::default);
-        let mut configuration = build(&corefile, PLUGINS, &host, "53").expect("a configuration");
+        let mut server = Server::with_plugins(PLUGINS, &text).expect("a Corefile");
+        let script = server.host.shared.get_or_make("script", Script::default);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let tasks = configuration.start(runtime.handle());
-        let rig = Self { server: Server { host, configuration }, script, runtime, _tasks: tasks };
+        let tasks = server.configuration.start(runtime.handle());
+        let rig = Self { server, script, runtime, _tasks: tasks };
         rig.settle();
         rig
     }
@@ -174,10 +167,10 @@ fn word(got: &Got) -> &'static str {
     }
 }
 
-/// Asks about a valid or stale entry while the plugin below gives `news`. Returns what this client
-/// gets, what the next one gets, and at which of 0, 1 and 5 s after that the question was sent
-/// below again.
-fn cell(options: &str, (old, after): (Reply, u64), news: &str) -> String {
+/// Asks about the entry `old` when it is `after` seconds old, while the plugin below gives `news`.
+/// Returns what this client gets, what the next one gets, and at which of 0, 1 and 5 s after that
+/// the question was sent below again.
+fn cell(options: &str, old: Reply, after: u64, news: &str) -> String {
     let rig = Rig::new(options);
     rig.say(old);
     rig.ask();
@@ -205,9 +198,9 @@ const PREFER: &str = "serve_stale_policy prefer_positive";
 /// `verify`.
 fn row(old: impl Fn() -> Reply, more: &str, news: &str) -> [String; 3] {
     let stale = if more.is_empty() { "" } else { "\nserve_stale 1h" };
-    let prefetch = cell(&format!("{PREFETCH}{stale}\n{more}"), (old(), 80), news);
-    let immediate = cell(&format!("{IMMEDIATE}\n{more}"), (old(), 100), news);
-    let [verify, bounded] = VERIFY.map(|verify| cell(&format!("{verify}\n{more}"), (old(), 100), news));
+    let prefetch = cell(&format!("{PREFETCH}{stale}\n{more}"), old(), 80, news);
+    let immediate = cell(&format!("{IMMEDIATE}\n{more}"), old(), 100, news);
+    let [verify, bounded] = VERIFY.map(|verify| cell(&format!("{verify}\n{more}"), old(), 100, news));
     assert_eq!(verify, bounded, "{news}: with TIMEOUT and without");
     [prefetch, immediate, verify]
 }
@@ -309,7 +302,7 @@ fn nothing_that_was_there() {
 
 /// A removed name stays removed, even if the upstream fails afterwards.
 #[test]
-fn a_name_that_is_gone_does_not_come_back() {
+fn a_deleted_name_does_not_come_back() {
     for options in [IMMEDIATE, VERIFY[0], VERIFY[1], "serve_stale 1h verify 1s 0s 5s"] {
         for news in ["NXDOMAIN without SOA", "NXDOMAIN, other zone"] {
             let rig = Rig::new(options);

@@ -104,7 +104,7 @@ fn capacity(written: i64) -> u64 {
 //----------- Directive ------------------------------------------------------
 
 /// Reads the directive, which may occur once in a block.
-pub(super) fn directive(s: &Setup<'_>) -> Result<Options> {
+pub(super) fn read(s: &Setup<'_>) -> Result<Options> {
     let mut cursor = s.cursor();
     let mut options = Options::new();
     while cursor.only_occurrence()? {

@@ -81,7 +81,7 @@ fn stale_answers_are_served_at_once_and_refreshed_behind() {
 }
 
 #[test]
-fn after_a_failure_nobody_tries_again_for_a_while() {
+fn after_a_failure_there_is_no_attempt_for_a_while() {
     let rcode = Arc::new(AtomicU16::new(0));
     let upstream = Upstream::start(numbered(&rcode));
     let live = live(&upstream, "cache {\nserve_stale 1h immediate 0s 10s\n}");
@@ -207,7 +207,7 @@ fn prefetch_wants_enough_hits_without_a_gap_near_the_end() {
 /// While all upstreams are known to be down, clients do not wait for them: `verify` serves the
 /// stale answer at once.
 #[test]
-fn nobody_waits_for_upstreams_that_are_known_to_be_down() {
+fn clients_do_not_wait_for_upstreams_that_are_known_to_be_down() {
     let rcode = Arc::new(AtomicU16::new(0));
     let upstream = Upstream::start(numbered(&rcode));
     let live = Live::new(&format!(
@@ -244,7 +244,7 @@ fn nobody_waits_for_upstreams_that_are_known_to_be_down() {
 /// Row C2: while all upstreams are down, stale answers cost them only probes, and their return is
 /// detected.
 #[test]
-fn upstreams_that_are_gone_are_left_alone_until_a_probe_finds_them() {
+fn upstreams_that_are_down_are_not_asked_until_a_probe_succeeds() {
     let rcode = Arc::new(AtomicU16::new(0));
     let upstream = Upstream::start(numbered(&rcode));
     let live = Live::new(&format!(

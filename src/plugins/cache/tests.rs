@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::*;
-use crate::chain::build::{Configuration, build};
 use crate::chain::{Proto, setup::Setup};
-use crate::corefile::{self, Vocabulary};
-use crate::host::Host;
+use crate::testing::kit::built::built;
 use crate::testing::live::Live;
 use crate::testing::upstream::{Act, Answer, Upstream};
 use crate::testing::{Server, packet};
@@ -180,7 +178,7 @@ fn what_is_kept_and_what_is_not() {
 }
 
 #[test]
-fn expired_signatures_are_kept_for_those_alone_who_do_not_look() {
+fn expired_signatures_are_kept_only_for_clients_without_do() {
     let upstream = always(|answer| {
         let mut signature = vec![0, 1, 8, 2, 0, 0, 0, 60];
         signature.extend_from_slice(&1_000_000_000u32.to_be_bytes());
@@ -221,7 +219,7 @@ fn do_cd_and_class_are_other_questions() {
 }
 
 #[test]
-fn upstream_is_told_that_ad_is_understood_and_clients_get_it_who_ask() {
+fn the_upstream_is_asked_for_ad_and_clients_get_it_if_they_ask() {
     let upstream = always(|answer| answer.flags(AD).option(15, &[0, 9]).a("192.0.2.1", 60));
     let live = live(&upstream, "cache");
     let mut with_ad = packet("www.example.org.", "A");
@@ -289,12 +287,8 @@ fn memory(cache: &str) -> Live {
         s.chain(Memory(AtomicU16::new(1)));
         Ok(())
     }
-    let vocabulary = Vocabulary { served: &["cache", "whoami"], elsewhere: &[] };
     let text = format!(". {{\n{cache}\nwhoami\n}}");
-    let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-    let host = Arc::new(Host::default());
-    let configuration: Configuration = build(&corefile, PLUGINS, &host, "53").expect("a configuration");
-    Live::with(Server { host, configuration })
+    Live::with(Server::with_plugins(PLUGINS, &text).expect("a Corefile"))
 }
 
 #[test]
@@ -335,11 +329,8 @@ fn the_cache_outlives_a_reload_of_the_same_block_alone() {
     let first = Live::new(&text);
     first.ask("www.example.org.", "A");
     let reload = |text: &str| {
-        let served = ["cache", "forward"];
-        let vocabulary = Vocabulary { served: &served, elsewhere: &[] };
-        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
         let host = first.server.host.clone();
-        let configuration = build(&corefile, crate::plugins::ALL, &host, "53").expect("a configuration");
+        let configuration = built(text, crate::plugins::ALL, &host).expect("a configuration");
         Live::with(Server { host, configuration })
     };
     reload(&text).ask("www.example.org.", "A");

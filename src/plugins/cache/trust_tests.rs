@@ -187,7 +187,7 @@ fn odd_ttls() {
 
 /// Row D11: hits do not extend the life of an answer.
 #[test]
-fn an_answer_ends_when_it_said_however_often_it_is_asked_for() {
+fn an_answer_expires_on_time_however_often_it_is_asked_for() {
     let upstream = always(|answer| answer.a("192.0.2.1", 60));
     let live = live(&upstream, "cache");
     for second in 0..60 {

@@ -127,7 +127,7 @@ pub(super) async fn summarize(watched: Weak<Patterns>, host: Arc<Host>) {
 //----------- Parsing --------------------------------------------------------
 
 /// Reads the arguments of one `consolidate` line.
-pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Pattern> {
+pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Pattern> {
     let args = cursor.args();
     let ([period, regex, options @ ..], true) = (&args[..], args.len() <= 4) else { return Err(cursor.arg_err()) };
     let period = cursor.duration(period)?;
@@ -176,17 +176,17 @@ fn go_words(regex: &str, error: &regex::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corefile::{self, Vocabulary};
+    use crate::plugins::errors::PLUGIN;
+    use crate::testing::kit::built::parsed;
 
     fn patterns(text: &str) -> Patterns {
         let text = format!(". {{\nerrors {{\n{text}\n}}\n}}\n");
-        let vocabulary = Vocabulary { served: &["errors"], elsewhere: &[] };
-        let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
+        let corefile = parsed(&text, &[PLUGIN]).expect("a Corefile");
         let mut cursor = Cursor::new(corefile.blocks[0].directive("errors").expect("the directive"));
         let mut all = Vec::new();
         cursor.next_occurrence();
         while cursor.next_option() {
-            all.push(parse(&mut cursor).expect("a pattern"));
+            all.push(read(&mut cursor).expect("a pattern"));
         }
         Patterns::new(all)
     }

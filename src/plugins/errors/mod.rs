@@ -1,8 +1,8 @@
 //! # errors — print why queries failed
 //!
-//! Prints a line for every query that failed for a reason:
-//! `[ERROR] plugin/errors: 2 example.org. A: REASON`, with the number of the RCODE, the name in
-//! lower case and the type. Many errors of one kind can be summed up in one line.
+//! Prints a line for every query that failed with a known reason: `[ERROR] plugin/errors: 2
+//! example.org. A: REASON`, with the number of the RCODE, the name in lower case and the type. Many
+//! errors of one kind can be summed up in one line.
 //!
 //! ## Syntax
 //!
@@ -86,7 +86,7 @@ static OPTIONS: OptionsOf<Vec<Pattern>> = OptionsOf {
                     printed at once, and the summary only if there were more. The option may stand several times; \
                     the first one that matches counts. When the configuration ends, pending summaries are printed.",
             read: |cursor, patterns, _| {
-                patterns.push(consolidate::parse(cursor)?);
+                patterns.push(consolidate::read(cursor)?);
                 Ok(())
             },
         },

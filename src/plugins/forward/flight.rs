@@ -167,8 +167,8 @@ mod tests {
     #[test]
     fn one_asks_and_all_hear() {
         let flights = Flights::default();
-        let Part::Lead(lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
-        let Part::Follow(mut first) = flights.join(&sent("A."), false) else { panic!("somebody asks") };
+        let Part::Lead(lead) = flights.join(&sent("a."), false) else { panic!("no other task asks") };
+        let Part::Follow(mut first) = flights.join(&sent("A."), false) else { panic!("another task asks") };
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
         assert!(matches!(flights.join(&sent("a."), true), Part::Lead(_)));
         lead.land(&answer(rcode::REFUSED));
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn c17_a_failure_is_remembered_for_a_moment() {
         let flights = Flights::default();
-        let Part::Lead(lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
-        lead.land(&Reply::failure(2, "nobody answers").into());
+        let Part::Lead(lead) = flights.join(&sent("a."), false) else { panic!("no other task asks") };
+        lead.land(&Reply::failure(2, "no answer").into());
         let Part::Known(resolved) = flights.join(&sent("A."), false) else { panic!("it failed just now") };
         assert_eq!(resolved.reply.rcode(), 2);
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
@@ -189,9 +189,9 @@ mod tests {
     }
 
     #[test]
-    fn c17_those_who_wait_for_one_answer_leave_room_for_others() {
+    fn c17_the_waiters_for_one_answer_leave_room_for_others() {
         let flights = Flights::default();
-        let Part::Lead(_lead) = flights.join(&sent("a."), false) else { panic!("nobody else asks") };
+        let Part::Lead(_lead) = flights.join(&sent("a."), false) else { panic!("no other task asks") };
         let followers: Vec<_> = (0..FOLLOWERS).map(|_| flights.join(&sent("a."), false)).collect();
         assert!(followers.iter().all(|part| matches!(part, Part::Follow(_))));
         assert!(matches!(flights.join(&sent("a."), false), Part::Shed));
@@ -199,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn others_hear_when_the_one_who_asked_is_gone() {
+    fn a_waiter_takes_over_when_the_asking_task_is_dropped() {
         let flights = Flights::default();
         let lead = flights.join(&sent("a."), false);
-        let Part::Follow(mut first) = flights.join(&sent("a."), false) else { panic!("somebody asks") };
+        let Part::Follow(mut first) = flights.join(&sent("a."), false) else { panic!("another task asks") };
         drop(lead);
         assert!(matches!(first.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         assert!(matches!(flights.join(&sent("a."), false), Part::Lead(_)));

@@ -155,19 +155,19 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             s.task("forward: files and names of upstreams", follow);
         }
         let forward = forward.clone();
-        s.prepare(move |_, first| async move { forward.upstreams.find_hosts(first).await });
+        s.prepare(move |first| async move { forward.upstreams.find_hosts(first).await });
     }
     s.chain(Forwards(Arc::new(Block { all, runtime: s.control() })));
     Ok(())
 }
 
-/// All `forward` directives of a server block, in the order of the file. They share a seat: a query belongs to the first
-/// that matches, and `next` goes from one to the other.
+/// All `forward` directives of a server block, in the order of the file. They share a seat: a query
+/// belongs to the first that matches, and `next` goes from one to the other.
 struct Forwards(Arc<Block>);
 
 struct Block {
     all: Vec<Arc<Forward>>,
-    /// Where sockets and probes live: the control runtime of the process, known once the configuration is live.
+    /// Where sockets and probes live: the control runtime of the process.
     runtime: Control,
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Options {
     pub(super) next: Vec<u16>,
     pub(super) next_on_nodata: bool,
     /// How upstreams are reached.
-    pub(super) remote: remote::Options,
+    pub(super) remote: remote::DialOptions,
 }
 
 impl Default for Options {
@@ -58,7 +58,7 @@ impl Default for Options {
             failover: Vec::new(),
             next: Vec::new(),
             next_on_nodata: false,
-            remote: remote::Options::default(),
+            remote: remote::DialOptions::default(),
         }
     }
 }

@@ -37,7 +37,7 @@ struct Listed {
 }
 
 impl Upstreams {
-    pub(super) fn new(entries: Vec<To>, options: remote::Options, host: &Arc<Host>) -> Self {
+    pub(super) fn new(entries: Vec<To>, options: remote::DialOptions, host: &Arc<Host>) -> Self {
         let listed = |to: &To| Listed { addresses: to.addresses(), good_for: POLL };
         let lists: Vec<Listed> = entries.iter().map(listed).collect();
         let addresses: Vec<Address> = lists.iter().flat_map(|listed| listed.addresses.clone()).collect();

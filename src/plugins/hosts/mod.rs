@@ -1,8 +1,8 @@
 //! # hosts — answer from a hosts file
 //!
-//! Serves the addresses of names, and the names of addresses, out of a file in the form of
-//! `/etc/hosts` (hosts(5)) and out of lines in the Corefile. Answers are encoded when the file is
-//! read; a question only finds them.
+//! Serves the addresses of names, and the names of addresses, from a file in the format of
+//! `/etc/hosts` (hosts(5)) and from lines of the Corefile. Answers are encoded when the file is
+//! read; a query only looks them up.
 //!
 //! ## Syntax
 //!
@@ -14,19 +14,20 @@
 //!
 //! - **FILE** defaults to `/etc/hosts`. If it is missing, there is a warning, and it is read as
 //!   soon as it exists. If it is removed, its entries stay.
-//! - **ZONES** default to those of the server block. Names elsewhere are left out, and questions
-//!   for them go to the next plugin. PTR records are there for every address.
+//! - **ZONES** default to those of the server block. Other names of the file are left out, and
+//!   questions about them go to the next plugin. PTR records are served for every address.
 //! - `*.example.org` is a wildcard: it stands for every name that is one label longer than
 //!   `example.org` and has no addresses of that family itself. It has no PTR record.
-//! - **ADDRESS NAMES** is an entry; it comes after those of the file. Entries have to stand above
-//!   `fallthrough`; below it they are refused.
+//! - **ADDRESS NAMES** is an entry, as in the file; entries of the file come first. Entries have to
+//!   stand above `fallthrough`; below it they are refused.
 //!
-//! A name with addresses of the other family only is NODATA, without a SOA. A name that is not here
-//! is SERVFAIL without `fallthrough`: NXDOMAIN would need a SOA. An address that is not here goes
-//! to the next plugin.
+//! A name that has only addresses of the other family gets NODATA, without a SOA. A name without an
+//! entry gets SERVFAIL unless `fallthrough` is given: NXDOMAIN would need a SOA. The reverse name
+//! of an address without an entry goes to the next plugin.
 //!
-//! A file that was written just now is waited for. One that is empty, or whose last line has no
-//! end, is taken over when it is still so at the next look: it may not be complete yet.
+//! The file may be read while it is being written. So the server waits until the file has not
+//! changed for a moment. If it is empty, or its last line has no line end, the server takes it over
+//! only if it is still the same at the next look.
 //!
 //! ## Examples
 //!
@@ -71,7 +72,7 @@ use crate::chain::zones::{Fallthrough, Zones};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
 use crate::error::Result;
 use crate::host::metrics::Family;
-use crate::wire::encode::Encoder;
+use crate::wire::answer::Answer;
 use crate::wire::name::Name;
 use crate::wire::packed::Packed;
 use crate::wire::request::flag;
@@ -81,7 +82,7 @@ use file::{Gauges, HostsFile};
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration =
-    Registration { name: "hosts", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
+    Registration { name: "hosts", setup, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 static ENTRIES: Family = Family {
     name: "coredns_hosts_entries",
@@ -94,7 +95,7 @@ static RELOADED: Family = Family {
     labels: &[],
 };
 
-fn set_up(s: &mut Setup<'_>) -> Result<()> {
+fn setup(s: &mut Setup<'_>) -> Result<()> {
     let setup::Directive { source, reload, fallthrough, unsupported_falls } = setup::read(s)?;
     let zones = source.zones.clone();
     let path = source.path.display().to_string();
@@ -103,7 +104,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let file = Arc::new(HostsFile::open(source, gauges));
     let followed = file.clone();
     s.task("hosts", move || file::follow(followed, reload));
-    let no_data = Packed::new(&Encoder::build(0, |e| e.flags(flag::AA)));
+    let no_data = Packed::new(&Answer::no_data(flag::AA));
     s.chain(Hosts { zones, file, fallthrough, unsupported_falls, no_data });
     Ok(())
 }

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_its_line_and_costs_nothing_else() {
+    fn an_unreadable_line_is_reported_and_the_others_are_served() {
         let text = b"10.0.0.01 a\n10.0.0.1 a..b c\n\xff d\n10.0.0.2 e\n";
         assert_eq!(
             mistakes(text),

@@ -103,7 +103,7 @@ pub(super) static OPTIONS: OptionsOf<Directive> = OptionsOf {
         OptionOf {
             name: "fallthrough",
             form: "[ZONES...]",
-            about: "Names in these zones (all) that are not here are passed to the next plugin.",
+            about: "Names in these zones (all) that have no entry are passed to the next plugin.",
             read: |cursor, directive, _| {
                 let zones = cursor.args();
                 directive.fallthrough = Fallthrough::read(cursor, &zones);

@@ -1,9 +1,9 @@
 //! # k8s_external — names for what Services have outside of the cluster
 //!
-//! `SERVICE.NAMESPACE.ZONE` leads to the `externalIPs` of a Service and to what its load balancer
-//! reports: A, AAAA, SRV (and `_PORT._PROTOCOL` in front), PTR, and an alias where the load
-//! balancer has a host name. It needs `kubernetes` in the same server block, and serves the
-//! Services that `kubernetes` serves.
+//! `SERVICE.NAMESPACE.ZONE` has the addresses in the `externalIPs` of a Service and those that its
+//! load balancer reports: A, AAAA, SRV (and `_PORT._PROTOCOL` in front), PTR, and an alias where
+//! the load balancer has a host name. It needs `kubernetes` in the same server block, and serves
+//! the Services that `kubernetes` serves.
 //!
 //! ## Syntax
 //!
@@ -12,8 +12,8 @@
 //! }
 //! ```
 //!
-//! - **ZONE** is a zone that is answered; by default the zones of the server block. PTR records end
-//!   in the first one.
+//! - **ZONE** is a zone that the plugin answers for; by default the zones of the server block. PTR
+//!   records end in the first one.
 //!
 //! ## Examples
 //!
@@ -53,9 +53,9 @@ use crate::wire::types::{class, rcode, rtype};
 
 /// The registration of this plugin.
 pub const PLUGIN: Registration =
-    Registration { name: "k8s_external", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
+    Registration { name: "k8s_external", setup, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
-fn set_up(s: &mut Setup<'_>) -> Result<()> {
+fn setup(s: &mut Setup<'_>) -> Result<()> {
     let (directive, externals) = setup::read(s)?;
     s.answers_from_memory(directive.own_zones());
     s.chain(External { directive, externals });

@@ -62,6 +62,7 @@
 
 pub mod answers;
 pub mod known;
+pub mod old;
 pub mod reading;
 mod setup;
 
@@ -70,7 +71,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use self::answers::alias::{End, Link, Walk};
+use self::answers::alias::{End, Hop, Walk};
 use self::answers::apex::local_addresses;
 use self::answers::external::Outside;
 use self::answers::found::Found;
@@ -94,7 +95,7 @@ use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.
 pub const PLUGIN: Registration =
-    Registration { name: "kubernetes", setup: set_up, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
+    Registration { name: "kubernetes", setup, doc: doc_of!("mod.rs"), options: &[&setup::OPTIONS] };
 
 //----------- Setup ----------------------------------------------------------
 
@@ -104,7 +105,7 @@ struct Data {
     reading: OnceLock<Tasks>,
 }
 
-fn set_up(s: &mut Setup<'_>) -> Result<()> {
+fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut directive = setup::read(s)?;
     directive.source.external = s.wants_externals();
     let host = s.host.clone();
@@ -131,13 +132,15 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         _data: data.clone(),
     });
     let (source, written) = (directive.source, directive.written);
-    s.prepare(move |runtime, first| async move {
+    let control = s.control();
+    s.prepare(move |first| async move {
         if data.reading.get().is_none() {
-            let reading = reading::start(&source, data.index.clone(), &host, &runtime);
+            let runtime = control.wait().await;
+            let reading = reading::start(&source, data.index.clone(), &host, runtime);
             let mut reading = reading.map_err(|why| written.about(why))?;
             if first {
                 let tell = tell_until_synced(data.index.clone(), timeout);
-                reading.spawn(&runtime, "kubernetes start", tell);
+                reading.spawn(runtime, "kubernetes start", tell);
             }
             let _ = data.reading.set(reading);
         }
@@ -264,16 +267,16 @@ impl Kubernetes {
     }
 
     /// What the cluster has of an alias's target. The name is as it stands in the object.
-    fn target(&self, name: &Name, qtype: u16) -> Link {
+    fn target(&self, name: &Name, qtype: u16) -> Hop {
         let lowered = name.lowered();
-        let Some(zone) = self.zone_of(&lowered) else { return Link::End(End::Outside) };
+        let Some(zone) = self.zone_of(&lowered) else { return Hop::End(End::Outside) };
         match self.find(zone, &lowered, name.wire(), qtype) {
-            Found::Answer(answer) => Link::End(End::Inside(answer)),
-            Found::NoData => Link::End(End::Inside(zone.no_data(&self.index))),
-            Found::NameError => Link::End(End::Missing),
+            Found::Answer(answer) => Hop::End(End::Inside(answer)),
+            Found::NoData => Hop::End(End::Inside(zone.no_data(&self.index))),
+            Found::NameError => Hop::End(End::Missing),
             Found::Alias(next) => match Name::from_text(&next) {
-                Ok(next) => Link::Alias(Box::new(next)),
-                Err(_) => Link::End(End::Inside(zone.no_data(&self.index))),
+                Ok(next) => Hop::Alias(Box::new(next)),
+                Err(_) => Hop::End(End::Inside(zone.no_data(&self.index))),
             },
         }
     }

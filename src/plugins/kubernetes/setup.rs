@@ -10,7 +10,7 @@ use super::answers::zone::Zone;
 use super::reading::options::{ApiFrom, Origin, SourceOptions};
 use super::reading::selector::Selector;
 use super::reading::{manifests, watch};
-use crate::chain::options::{OptionOf, OptionsOf, set, unknown_property};
+use crate::chain::options::{OptionOf, OptionsOf, set};
 use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::address::is_reverse;
@@ -123,7 +123,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Where the data come from. Files that are not there are errors of their own, and reading goes on.
+    /// Where the data come from. Files that are not there are errors of their own, and reading goes
+    /// on.
     fn origin(&self, s: &Setup<'_>, cursor: &Cursor<'_>) -> Result<Origin> {
         let from_api = self.endpoint.is_some() || self.tls.is_some() || self.kubeconfig.is_some();
         if !self.manifests.is_empty() && from_api {
@@ -351,7 +352,7 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
             read: |cursor, reader, _| set(cursor, &mut reader.source.zonal),
         },
     ],
-    unknown: unknown_property,
+    unknown: super::old::unknown_option,
 };
 
 //----------- Single options -------------------------------------------------

@@ -1,7 +1,7 @@
 //! # loadbalance — change the order of the records of an answer
 //!
-//! Clients take the first address, so another one goes to the front each time. Replies with NOERROR
-//! are put in order in each section: CNAME records first, then what is neither address nor MX, then
+//! Clients use the first address, so each reply has another one in front. Replies with NOERROR are
+//! put in order in each section: CNAME records first, then what is neither address nor MX, then
 //! addresses, then MX records.
 //!
 //! ## Syntax
@@ -181,5 +181,4 @@ impl Plugin for LoadBalance {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

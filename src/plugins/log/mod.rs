@@ -88,12 +88,12 @@ const ALL: u8 = 7;
 //----------- Setup ----------------------------------------------------------
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let rules = rules(s)?;
+    let rules = read(s)?;
     s.chain(Log { rules });
     Ok(())
 }
 
-fn rules(s: &Setup<'_>) -> Result<Vec<Rule>> {
+fn read(s: &Setup<'_>) -> Result<Vec<Rule>> {
     let mut cursor = s.cursor();
     let mut rules = Vec::new();
     while cursor.next_occurrence() {
@@ -213,5 +213,4 @@ fn classify(qtype: u16, reply: Option<&Reply>) -> Class {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -6,9 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::chain::build::build;
-use crate::corefile::{self, Vocabulary};
-use crate::host::Host;
 use crate::testing::{Server, packet};
 use crate::wire::types::type_number;
 
@@ -101,7 +98,7 @@ fn numbers_names_and_addresses_of_every_kind() {
 }
 
 #[test]
-fn placeholders_that_are_none_stay() {
+fn unknown_placeholders_stay() {
     let asked = packet("a.", "A");
     let text = "{when} {{type} {/meta/x} {/} {>} { {local} {name";
     assert_eq!(line(text, &asked, "[::ffff:10.0.0.9]:1"), "{when} {A - {/} {>} { 127.0.0.1 {name");
@@ -141,13 +138,10 @@ fn the_first_rule_whose_name_fits_decides() {
     let rules = |text: &str| {
         thread_local!(static READ: RefCell<Vec<(String, u8)>> = const { RefCell::new(Vec::new()) });
         const PLUGINS: &[Registration] = &[Registration::bare("log", |s| {
-            READ.set(rules(s)?.iter().map(|rule| (rule.scope.to_string(), rule.classes)).collect());
+            READ.set(read(s)?.iter().map(|rule| (rule.scope.to_string(), rule.classes)).collect());
             Ok(())
         })];
-        let vocabulary = Vocabulary { served: &["log"], elsewhere: &[] };
-        let text = format!(". {{\n{text}\n}}\n");
-        let corefile = corefile::parse(&text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        build(&corefile, PLUGINS, &Arc::new(Host::default()), "53").expect("a configuration");
+        Server::with_plugins(PLUGINS, &format!(". {{\n{text}\n}}\n")).expect("a Corefile");
         READ.take()
     };
     let (a, b, root) = ("a.".to_owned(), "b.".to_owned(), ".".to_owned());

@@ -1,17 +1,19 @@
 //! # loop — find and break forwarding loops
 //!
-//! After the start the server asks itself a question with a random name,
-//! `HINFO RANDOM.RANDOM.ZONE`. The question goes where unknown names go. If it comes back, an
-//! upstream leads back here, and every query would go round and round. A question that is seen more
-//! than twice is proof; one that came back once is asked again under another name, because a server
-//! that joins equal questions (`cache`, `forward`, a resolver in between) never lets it come a
-//! third time. The plugin then says so, and answers what reaches it with SERVFAIL and the extended
-//! error 23, `forwarding loop`. Names that are answered above it, those of the cluster, go on as
-//! usual. It asks again every 30 seconds, and lets queries pass once its question no longer comes
-//! back.
+//! After the start the server asks itself a question with a random name, `HINFO
+//! RANDOM.RANDOM.ZONE`. The question goes where unknown names go. If it comes back, an upstream
+//! leads back here, and every query would go round and round. A question that is seen more than
+//! twice is proof. One that came back once is asked again under another name, because a server that
+//! joins equal questions (`cache`, `forward`, a resolver in between) never lets it come a third
+//! time.
 //!
-//! It also asks when more than 200 queries a second pass on their way to an upstream, at most every
-//! 30 seconds: a loop that is closed later makes many queries of one.
+//! The plugin then logs the loop, and answers every query that reaches it with SERVFAIL and the
+//! extended error 23, `forwarding loop`. Names that plugins above it answer, such as those of the
+//! cluster, are served as usual. It asks again every 30 seconds, and lets queries pass once its
+//! question no longer comes back.
+//!
+//! It also asks, at most every 30 seconds, when more than 200 queries a second pass on their way to
+//! an upstream: a loop that forms later makes many queries of one.
 //!
 //! ## Syntax
 //!
@@ -304,5 +306,4 @@ fn local_addresses() -> Vec<std::net::IpAddr> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

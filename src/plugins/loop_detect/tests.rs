@@ -60,7 +60,7 @@ async fn serve(socket: UdpSocket, plugin: Loop, looping: Arc<AtomicBool>) {
 }
 
 #[test]
-fn a_loop_is_found_over_sockets_and_queries_are_refused_until_it_is_gone() {
+fn a_loop_is_found_over_sockets_and_queries_are_refused_until_it_ends() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::shown;
 use crate::chain::{Proto, Query};
 use crate::host::Host;
-use crate::host::metrics::{Block, Buckets, Collect, Family, Page};
+use crate::host::metrics::{Block, Buckets, Collect, Family, Scrape};
 use crate::plugins;
 use crate::wire::types::{rcode_name, type_name};
 
@@ -130,28 +130,28 @@ impl Grid {
 }
 
 impl Collect for Grid {
-    fn collect(&self, page: &mut Page) {
+    fn collect(&self, scrape: &mut Scrape) {
         let [server, zone, view] = self.labels.each_ref().map(String::as_str);
         for (at, cell) in (0..DO_CELL).filter_map(|cell| Some((cell, non_zero(self.block.sum(cell))?))) {
             let (kind, family, proto) = (at % KINDS, at / KINDS % FAMILIES.len(), at / KINDS / FAMILIES.len());
             let kind = TYPES.get(kind).and_then(|&known| type_name(known)).unwrap_or("other");
-            page.counter(&REQUESTS, &[server, zone, view, PROTOS[proto], FAMILIES[family], kind], cell);
+            scrape.counter(&REQUESTS, &[server, zone, view, PROTOS[proto], FAMILIES[family], kind], cell);
         }
         if let Some(count) = non_zero(self.block.sum(DO_CELL)) {
-            page.counter(&DO_REQUESTS, &[server, zone, view], count);
+            scrape.counter(&DO_REQUESTS, &[server, zone, view], count);
         }
         for (proto, name) in PROTOS.iter().enumerate() {
-            page.histogram(&REQUEST_SIZE, &[server, zone, view, name], &self.request_sizes[proto]);
-            page.histogram(&RESPONSE_SIZE, &[server, zone, view, name], &self.response_sizes[proto]);
+            scrape.histogram(&REQUEST_SIZE, &[server, zone, view, name], &self.request_sizes[proto]);
+            scrape.histogram(&RESPONSE_SIZE, &[server, zone, view, name], &self.response_sizes[proto]);
         }
-        page.histogram(&DURATION, &[server, zone, view], &self.durations);
+        scrape.histogram(&DURATION, &[server, zone, view], &self.durations);
         for cell in 0..RCODES * (plugins::ALL.len() + 1) {
             let Some(count) = non_zero(self.block.sum(REPLIES + cell)) else { continue };
             let (rcode, column) = (cell % RCODES, cell / RCODES);
             let plugin = column.checked_sub(1).map_or("", |at| plugins::ALL[at].name);
             let number = format!("RCODE{rcode}");
             let name = rcode_name(rcode as u16).unwrap_or(if rcode == RCODES - 1 { "other" } else { &number });
-            page.counter(&RESPONSES, &[server, zone, view, name, plugin], count);
+            scrape.counter(&RESPONSES, &[server, zone, view, name, plugin], count);
         }
     }
 }

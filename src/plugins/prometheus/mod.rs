@@ -1,6 +1,6 @@
 //! # prometheus — count queries and show all metrics
 //!
-//! Counts what passes through the server block, and shows the metrics of the whole process under
+//! Counts the queries of the server block, and shows the metrics of the whole process under
 //! /metrics in the text format of Prometheus. Counting allocates nothing, takes no lock and looks
 //! up no label.
 //!
@@ -59,10 +59,10 @@ use crate::chain::listener::Listener;
 use crate::chain::options::{OptionOf, OptionsOf};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Turn, walk};
-use crate::corefile::{Cursor, Word};
+use crate::corefile::Word;
 use crate::error::Result;
 use crate::host::http::Handler;
-use crate::host::metrics::{Collect, Family, Gauge, Page};
+use crate::host::metrics::{Collect, Family, Gauge, Scrape};
 use crate::host::{COREDNS, Host};
 use crate::wire::reply::Origin;
 use crate::wire::request::HEADER;
@@ -121,8 +121,9 @@ static PANICS: Family =
 //----------- Setup ----------------------------------------------------------
 
 struct Prometheus {
-    /// By the site's ordinal: server, counters of its zones, and those of queries that no block
-    /// took.
+    /// The counters of each listener, by the site's ordinal. Not a `PerListener`, which makes its
+    /// values on first use from the query's site: `refused` counts queries that have no site, and
+    /// the zones that a listener has counters for are known during setup only.
     addresses: Vec<Counted>,
     /// The column of each seat's plugin.
     columns: OnceLock<Box<[u8]>>,
@@ -130,14 +131,17 @@ struct Prometheus {
     _process: Arc<Process>,
 }
 
+/// The counters of one listener.
 struct Counted {
     server: String,
+    /// By the query's zone.
     zones: Vec<Arc<Grid>>,
+    /// Those of queries that no block took.
     dropped: Arc<Grid>,
 }
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let Options { address, written, legacy_names } = options(&mut s.cursor(), s)?;
+    let Options { address, written, legacy_names } = read(s)?;
     let host = Arc::downgrade(s.host);
     let is_wanted = move |name: &str| legacy_names || !LEGACY.contains(&name);
     let text = move || host.upgrade().map(|host| host.metrics.text_of(is_wanted)).unwrap_or_default();
@@ -166,7 +170,8 @@ struct Options<'a> {
     legacy_names: bool,
 }
 
-fn options<'a>(cursor: &mut Cursor<'a>, s: &Setup<'_>) -> Result<Options<'a>> {
+fn read<'a>(s: &Setup<'a>) -> Result<Options<'a>> {
+    let cursor = &mut s.cursor();
     let (mut address, mut written, mut legacy_names) = ("localhost:9153".to_owned(), cursor.word(), true);
     while cursor.only_occurrence()? {
         match cursor.args()[..] {
@@ -305,8 +310,8 @@ impl Process {
 }
 
 impl Collect for Process {
-    fn collect(&self, page: &mut Page) {
-        page.counter(&PANICS, &[], walk::panics());
+    fn collect(&self, scrape: &mut Scrape) {
+        scrape.counter(&PANICS, &[], walk::panics());
     }
 }
 
@@ -324,5 +329,4 @@ fn shown<T: Collect + 'static>(host: &Arc<Host>, key: &str, make: impl FnOnce() 
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::chain::build::build;
-use crate::corefile::{self, Vocabulary};
 use crate::host::Host;
 use crate::plugins;
 use crate::testing::Server;
+use crate::testing::kit::built::built;
 
 const COREFILE: &str =
     "cluster.local a.test:53 {\nprometheus :9153\nerrors\nwhoami\n}\n.:53 {\nprometheus :9153\nerrors\n}\n";
@@ -95,15 +94,10 @@ fn plugins_with_a_seat_are_enabled() {
 }
 
 #[test]
-fn counts_go_on_after_a_reload_and_go_with_the_zone() {
+fn counts_continue_after_a_reload_and_end_with_the_zone() {
     let server = Server::new(COREFILE);
     server.ask("x.cluster.local.", "A");
-    let served: Vec<&str> = plugins::ALL.iter().map(|plugin| plugin.name).collect();
-    let vocabulary = Vocabulary { served: &served, elsewhere: &[] };
-    let again = |host: &Arc<Host>, text: &str| {
-        let corefile = corefile::parse(text, "Corefile", &|_: &str| None, &vocabulary).expect("a Corefile");
-        build(&corefile, plugins::ALL, host, "53").expect("a configuration")
-    };
+    let again = |host: &Arc<Host>, text: &str| built(text, plugins::ALL, host).expect("a configuration");
     let count = |host: &Host| lines(&host.metrics.text(), "dns_requests_total").len();
     let second = again(&server.host, COREFILE);
     let Server { host, configuration } = server;
@@ -111,7 +105,7 @@ fn counts_go_on_after_a_reload_and_go_with_the_zone() {
     assert_eq!(count(&host), 1, "the new configuration goes on counting");
     let third = again(&host, "b.test {\nprometheus :9153\nwhoami\n}\n");
     drop(second);
-    assert_eq!(count(&host), 0, "nobody serves the zone any more");
+    assert_eq!(count(&host), 0, "no configuration serves the zone any more");
     drop(third);
 }
 

@@ -64,7 +64,7 @@ pub const PLUGIN: Registration = Registration { name: "rewrite", setup, doc: doc
 const MATCHED: u32 = 1;
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let rules = parse::rules(&mut s.cursor())?;
+    let rules = parse::read(&mut s.cursor())?;
     s.chain(Rewrite { rules });
     Ok(())
 }

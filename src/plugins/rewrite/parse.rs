@@ -26,7 +26,7 @@ const FIELDS: &[&str] = &["name", "type", "class", "ttl", "rcode"];
 const MATCHES: &[&str] = &["exact", "prefix", "suffix", "substring", "regex"];
 
 /// Reads all rules of a server block.
-pub(super) fn rules(cursor: &mut Cursor<'_>) -> Result<Vec<Rule>> {
+pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
     while cursor.next_occurrence() {
         let directive = cursor.word();
@@ -195,7 +195,7 @@ impl<'a> Reader<'_, 'a> {
         let pattern = match &*kind {
             "exact" => {
                 // CoreDNS's check swaps the arguments: the new name is tried as an expression.
-                self.regex((to, &full(to)), &full(from))?;
+                self.regex(to, &full(to), &full(from))?;
                 answers.auto = true;
                 if Name::from_text(&full(to)).is_err() {
                     let message = format!("{to} is not a domain name: questions for {from} are answered SERVFAIL");
@@ -203,7 +203,7 @@ impl<'a> Reader<'_, 'a> {
                 }
                 self.exact(from)
             }
-            "regex" => Pattern::Regex(self.regex((from, from.as_str()), to.as_str())?),
+            "regex" => Pattern::Regex(self.regex(from, from.as_str(), to.as_str())?),
             text => self.plain(text, from).ok_or_else(|| {
                 let known = "exact, prefix, suffix, substring, and regex";
                 let message = format!("name rule supports only {known} name matching, received: {text}");
@@ -245,7 +245,7 @@ impl<'a> Reader<'_, 'a> {
             let [from, to, ref behind @ ..] = *behind else {
                 return wrong(format!("{what} answer rule for {kind} rule: 2 arguments required"));
             };
-            answers.explicit.push((part, self.regex((from, from.as_str()), to.as_str())?, full(to)));
+            answers.explicit.push((part, self.regex(from, from.as_str(), to.as_str())?, full(to)));
             rest = behind;
         }
         if answers.auto && answers.explicit.iter().any(|(part, ..)| *part == Part::Owner) {
@@ -255,8 +255,9 @@ impl<'a> Reader<'_, 'a> {
         Ok(answers)
     }
 
-    /// Reads an expression, and checks that `to` does not use more groups than it has.
-    fn regex(&self, (word, from): (&'a Word, &str), to: &str) -> Result<Regex> {
+    /// Reads the expression `from`, and checks that `to` does not use more groups than it has. An
+    /// error marks `word`.
+    fn regex(&self, word: &'a Word, from: &str, to: &str) -> Result<Regex> {
         if from.len() > MAX_REGEX {
             let message = format!("regex pattern too long: {} > {MAX_REGEX}", from.len());
             return Err(self.wrong(&[word], message).into());

@@ -85,7 +85,7 @@ fn types_ttls_and_rcodes() {
 }
 
 #[test]
-fn a_name_that_is_none_fails_and_says_why() {
+fn an_invalid_name_fails_and_says_why() {
     let server = server("rewrite name regex (.*) {1}");
     let peer = "127.0.0.1:5353".parse().expect("an address");
     let packet = packet("web.example.", "A");

@@ -13,8 +13,8 @@ pub(super) fn number(text: &str) -> Option<i128> {
     Some(sign * i128::from(value))
 }
 
-/// Reads an unsigned number in a base from 2 to 36 (0: by its prefix, otherwise ten), of at most
-/// this many bits (0: 64).
+/// Reads an unsigned number of at most `bits` bits. `base` is 2 to 36, or 0 for the base that the
+/// prefix of the number says, ten without one. No bits (0) means 64.
 pub(super) fn parse_int(text: &str, base: i128, bits: i128) -> Result<i128, String> {
     let wrong = |why: &str| format!("error calling parseInt: parsing \"{text}\": {why}");
     let (radix, digits) = match base {

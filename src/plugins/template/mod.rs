@@ -109,7 +109,7 @@ static RECORD_FAILURES: Family = Family {
 };
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
-    let templates = parse::templates(s)?;
+    let templates = parse::read(s)?;
     s.chain(Templates { templates, host: s.host.clone() });
     Ok(())
 }
@@ -194,7 +194,7 @@ impl Templates {
         let alias = if is_address { targets().find_map(|(_, record)| record.alias()) } else { None };
         let Some(target) = alias else { return Step::Answer(made.reply(None)) };
         let (theirs, question) = (here.target(query, &target), Question { name: target, ..query.question });
-        Step::Wait(Box::pin(async move { made.reply(Some((&question, &theirs.await))) }))
+        Step::Wait(Box::pin(async move { made.reply(Some(Theirs { question: &question, target: &theirs.await })) }))
     }
 
     /// Returns the records for one question, in the order of the message.
@@ -247,11 +247,17 @@ struct Made {
     asked: Name,
 }
 
+/// The server's answer about the target of an alias.
+#[derive(Clone, Copy)]
+struct Theirs<'a> {
+    question: &'a Question,
+    target: &'a Target,
+}
+
 impl Made {
     /// Returns the reply, with the server's answer about an alias's target.
-    fn reply(&self, theirs: Option<(&Question, &Target)>) -> Reply {
-        let failed = theirs.is_some_and(|(_, target)| target.has_failed);
-        let theirs = theirs.map(|(question, target)| (question, &target.reply));
+    fn reply(&self, theirs: Option<Theirs<'_>>) -> Reply {
+        let failed = theirs.is_some_and(|theirs| theirs.target.has_failed);
         let mut theirs_left = theirs;
         let answer = Encoder::build(self.asked.len(), |e| {
             e.rcode(if failed { rcode::SERVFAIL } else { self.rcode });
@@ -260,14 +266,15 @@ impl Made {
             for (section, record) in &self.records {
                 record.put(*section, e, &mut names);
                 if record.alias().is_some()
-                    && let Some((question, reply)) = theirs_left.take()
+                    && let Some(Theirs { question, target }) = theirs_left.take()
                 {
+                    let reply = &target.reply;
                     e.flags(reply.flags() & flag::TC);
                     adopt::append(e, &mut names, &reply.answer, question, reply.ttl);
                 }
             }
         });
-        let note = theirs.filter(|_| failed).and_then(|(_, reply)| reply.note.clone());
+        let note = theirs.filter(|_| failed).and_then(|theirs| theirs.target.reply.note.clone());
         let reply = Reply { note, ..Reply::memory(Arc::new(answer)) };
         match &self.error {
             Some((code, text)) => reply.with_error(*code, text.clone()),

@@ -15,7 +15,7 @@ use crate::wire::types::{class_number, rcode_number, type_number};
 const MAX_REGEX: usize = 10_000;
 
 /// Reads all templates of a server block.
-pub(super) fn templates(s: &Setup<'_>) -> Result<Vec<Template>> {
+pub(super) fn read(s: &Setup<'_>) -> Result<Vec<Template>> {
     let (mut cursor, mut templates) = (s.cursor(), Vec::new());
     let all = Regex::new(".*").ok();
     while cursor.next_occurrence() {

@@ -60,13 +60,13 @@ const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 /// The query has given up.
 const REQUEST_CANCELLED: VarInt = VarInt::from_u32(3);
 
-//----------- Pool -----------------------------------------------------------
+//----------- QuicPool -------------------------------------------------------
 
 /// The connection to one server. It is opened when it is needed, and replaced when its term is
 /// over.
-pub(super) struct Pool {
+pub(super) struct QuicPool {
     link: Link,
-    client: Client,
+    client: QuicClient,
     reuse: Reuse,
     connections: Mutex<Connections<Connection>>,
 }
@@ -81,8 +81,8 @@ struct Connection {
     retired: AtomicBool,
 }
 
-impl Pool {
-    pub(super) fn new(link: Link, client: Client, reuse: Reuse) -> Self {
+impl QuicPool {
+    pub(super) fn new(link: Link, client: QuicClient, reuse: Reuse) -> Self {
         Self { link, client, reuse, connections: Mutex::default() }
     }
 
@@ -269,7 +269,7 @@ impl Carrier for Connection {
 }
 
 /// The life of one connection: it ends when it is idle, or when the peer closes it.
-async fn run(link: Link, client: Client, connection: Arc<Connection>) {
+async fn run(link: Link, client: QuicClient, connection: Arc<Connection>) {
     let opened = tokio::time::timeout(HANDSHAKE, client.dial(&link)).await;
     let opened = opened.unwrap_or_else(|_| Err(Failure::timeout("quic", None, link.peer)));
     let quic = opened.clone().ok();
@@ -286,17 +286,17 @@ async fn run(link: Link, client: Client, connection: Arc<Connection>) {
     }
 }
 
-//----------- Client ---------------------------------------------------------
+//----------- QuicClient -----------------------------------------------------
 
 /// Our side of QUIC to one server.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct QuicClient {
     config: quinn::ClientConfig,
     witness: Arc<Witness>,
     name: String,
 }
 
-impl Client {
+impl QuicClient {
     /// `name` is what the certificate has to show: a host name, or an address.
     pub(super) fn new(tls: &TlsOptions, trust: &Arc<dyn ServerCertVerifier>, name: String, expire: Duration) -> Self {
         let witness = Arc::new(Witness::new(trust.clone()));

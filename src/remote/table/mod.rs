@@ -2,7 +2,7 @@
 //!
 //! In a table for datagrams, a question stays for a while after its query has given up: its answer
 //! tells how quick the server is, and must not look like a forgery. Bad news is only a hint there,
-//! since ICMP messages and replies can be forged: the query hears it, and may go on waiting.
+//! since ICMP messages and replies can be forged: the query gets it, and may go on waiting.
 
 #[cfg(test)]
 mod tests;

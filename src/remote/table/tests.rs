@@ -36,7 +36,7 @@ fn c13_only_the_reply_to_the_question_counts() {
 }
 
 #[test]
-fn a_place_is_given_back_and_a_closed_table_lets_nobody_in() {
+fn a_place_is_given_back_and_a_closed_table_takes_no_more() {
     let table = Arc::new(Table::default());
     let ticket = table.enter(&sent("a.example.")).expect("a place");
     assert!(!table.close_if_empty());
@@ -46,7 +46,7 @@ fn a_place_is_given_back_and_a_closed_table_lets_nobody_in() {
 }
 
 #[test]
-fn an_answer_that_nobody_waits_for_is_a_sign_of_life() {
+fn an_answer_without_a_waiter_is_a_sign_of_life() {
     let (table, vitals) = of_datagrams();
     let (a, start) = (sent("a.example."), Instant::now());
     let ticket = table.enter(&a).expect("a place");
@@ -67,7 +67,7 @@ fn d13_after_a_hint_the_answer_still_counts() {
     let a = sent("a.example.");
     for is_early in [false, true] {
         let mut ticket = table.enter(&a).expect("a place");
-        table.hint(&Failure::other("nobody listens, somebody says"));
+        table.hint(&Failure::other("perhaps no process listens"));
         table.hint(&Failure::other("and says again"));
         assert!(matches!(ticket.reply.try_recv(), Ok(Err(_))));
         if is_early {

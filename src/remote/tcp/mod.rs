@@ -54,13 +54,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Interval between checks for idle connections.
 const TICK: Duration = Duration::from_millis(500);
 
-//----------- Pool -----------------------------------------------------------
+//----------- TcpPool --------------------------------------------------------
 
 /// The connections to one server.
-pub(super) struct Pool {
+pub(super) struct TcpPool {
     link: Link,
     /// Our side of TLS, if queries travel inside of it.
-    tls: Option<tls::Client>,
+    tls: Option<tls::TlsClient>,
     reuse: Reuse,
     connections: Mutex<Connections<Connection>>,
     open: Arc<AtomicUsize>,
@@ -76,8 +76,8 @@ struct Connection {
     flow: Arc<Flow>,
 }
 
-impl Pool {
-    pub(super) fn new(link: Link, tls: Option<tls::Client>, reuse: Reuse) -> Self {
+impl TcpPool {
+    pub(super) fn new(link: Link, tls: Option<tls::TlsClient>, reuse: Reuse) -> Self {
         Self { link, tls, reuse, connections: Mutex::default(), open: Arc::default() }
     }
 
@@ -244,7 +244,14 @@ impl Drop for Suspect {
 type Inbox = mpsc::UnboundedReceiver<(u16, Arc<Sent>)>;
 
 /// The life of one connection: it ends when it is idle, or when the peer closes it.
-async fn run(link: Link, tls: Option<tls::Client>, table: Arc<Table>, flow: Arc<Flow>, inbox: Inbox, _permit: Permit) {
+async fn run(
+    link: Link,
+    tls: Option<tls::TlsClient>,
+    table: Arc<Table>,
+    flow: Arc<Flow>,
+    inbox: Inbox,
+    _permit: Permit,
+) {
     let _closer = Closer(table.clone());
     let end = match in_time(connect(&link), &link).await {
         Err(failure) => failure,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::Pool;
+use super::TcpPool;
 use crate::host::Host;
 use crate::host::metrics::Family;
 use crate::remote::link::{Link, Reuse};
@@ -91,7 +91,7 @@ fn a_connection_takes_so_many_questions_and_ends_with_its_last_answer() {
     // No connection is idle for so long.
     let (expire, patience) = (Duration::from_secs(3600), Duration::from_secs(20));
     let link = Link { peer, source: None, expire, max_age: None, max_idle: None, random_case: false };
-    let pool = Arc::new(Pool::new(link, None, reuse()));
+    let pool = Arc::new(TcpPool::new(link, None, reuse()));
     let (slow_pool, handle) = (pool.clone(), runtime.handle().clone());
     let slow = runtime.spawn(async move { slow_pool.exchange(&sent("slow."), patience, &handle).await });
     server.is_within("the slow one is asked", |server| server.slow.lock().expect("no panic").is_some());
@@ -139,7 +139,7 @@ fn without_a_successor_no_question_is_lost() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let expire = Duration::from_secs(3600);
     let link = Link { peer, source: None, expire, max_age: None, max_idle: None, random_case: false };
-    let pool = Pool::new(link, None, reuse());
+    let pool = TcpPool::new(link, None, reuse());
     for n in 0..2_500 {
         let outcome = runtime.block_on(pool.exchange(&sent(&format!("n{n}.")), expire, runtime.handle()));
         assert!(outcome.is_ok(), "{n}");

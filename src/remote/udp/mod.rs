@@ -65,10 +65,10 @@ thread_local! {
     };
 }
 
-//----------- Pool -----------------------------------------------------------
+//----------- UdpPool --------------------------------------------------------
 
 /// The sockets to one server.
-pub(super) struct Pool {
+pub(super) struct UdpPool {
     link: Arc<Link>,
     reuse: Reuse,
     vitals: Arc<Vitals>,
@@ -91,7 +91,7 @@ struct Shelf {
     leaving: VecDeque<Arc<Socket>>,
 }
 
-impl Pool {
+impl UdpPool {
     pub(super) fn new(link: Link, reuse: Reuse, vitals: Arc<Vitals>) -> Self {
         Self { link: Arc::new(link), reuse, vitals, shelves: Arc::default(), open: Arc::default() }
     }
@@ -170,7 +170,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for UdpPool {
     fn drop(&mut self) {
         for shelf in &self.shelves.all {
             let mut shelf = lock(shelf);

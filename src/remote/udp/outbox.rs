@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asked_what_cannot_be_sent_hears_it_and_the_others_are_sent() {
+    fn a_query_that_cannot_be_sent_fails_and_the_others_are_sent() {
         let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let sent = Arc::new(Sent::probe(&Name::from_text("a.example.").expect("a name"), true));

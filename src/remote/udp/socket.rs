@@ -29,14 +29,14 @@ use crate::host::permit::Permit;
 /// calls, and only queries from the same port share a call.
 const QUERIES: u32 = 16;
 
-/// How long one socket sends queries from one port. It ends the port where queries are few: by then
-/// a forger must have found it among thousands, and guessed an id as well.
+/// How long one socket sends queries from one port, if there are few queries. A forger has this
+/// long to find the port among thousands, and to guess an id as well.
 const LIFE: Duration = Duration::from_secs(3);
 
 /// Datagrams that answer nothing, after which a socket is given up.
 const STRANGERS: u32 = 100;
 
-/// Datagrams that are taken from a socket without a port; none come any more.
+/// Maximum datagrams that are read to empty a socket. It has no port, so no more arrive.
 const QUEUE: usize = 65_536;
 
 thread_local! {
@@ -305,7 +305,7 @@ mod tests {
 
     /// Row D1, in part: what came to the old port must not count as guessed.
     #[tokio::test]
-    async fn another_port_takes_nothing_along() {
+    async fn a_new_port_receives_no_old_datagrams() {
         let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let peer = upstream.local_addr().expect("bound");
         for source in [None, Some(peer.ip())] {

@@ -116,7 +116,7 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
     let member = Connections::join(local, client.peer.ip(), stream.as_raw_fd());
     let config = listener.secure.as_ref().map(|secure| secure.config());
-    let (local, session) = (local.clone(), Session::new(local.clone(), (door, listener), client, member));
+    let (local, session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
     spawn_local(async move {
         let serve = async {
             match config {

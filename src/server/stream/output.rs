@@ -1,7 +1,6 @@
 //! Replies to one client before they are sent: framed, bounded, and with a time limit for reading.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -13,10 +12,7 @@ pub(super) const UNREAD: usize = 62 << 10;
 /// Octets handed to the kernel, or encrypted, at once.
 const CHUNK: usize = 32 << 10;
 
-/// How long a client may take to read all pending replies, or [`STINT`] of them.
-pub(super) const READ: Duration = Duration::from_secs(5);
-
-/// Octets of a stint. A client that takes longer than [`READ`] for so many is disconnected, so that
+/// Octets of a stint. A client that takes longer than it may for so many is disconnected, so that
 /// reading octet by octet does not hold a connection and its buffers for ever.
 const STINT: usize = 64 << 10;
 

@@ -18,20 +18,14 @@ use tokio_rustls::server::TlsStream;
 
 use super::carrier::{Carrier, SEALED};
 use super::connections::{Member, wait_for_room};
-use super::output::{Output, READ};
+use super::output::Output;
 use crate::chain::listener::Listener;
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
+use crate::chain::timeouts::Timeouts;
 use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
 use crate::wire::write::Writer;
-
-/// How long a client may take from the first octet of a message to its last, or to send its first
-/// message.
-pub(super) const MESSAGE: Duration = Duration::from_secs(3);
-
-/// How long a connection may be idle (RFC 7766 section 6.2.3 asks for seconds).
-pub(super) const IDLE: Duration = Duration::from_secs(10);
 
 /// Queries of one connection that may wait, or whose replies may wait for room, before reading
 /// pauses.
@@ -49,8 +43,10 @@ const LEFT: usize = 4096;
 /// One connection with its buffers.
 pub(super) struct Session {
     local: Rc<Local>,
-    /// The door it came through, and the listener that last served it.
-    door: (usize, Arc<Listener>),
+    /// The number of the door it came through.
+    door: usize,
+    /// The listener that last served it.
+    last: Arc<Listener>,
     client: Client,
     member: Member,
     input: Vec<u8>,
@@ -59,7 +55,8 @@ pub(super) struct Session {
     replies: mpsc::UnboundedReceiver<Late>,
     /// The client sends nothing more that counts.
     half_closed: bool,
-    asked_before: bool,
+    /// Messages that were answered.
+    asked: u64,
     /// Reading is paused because the client does not read: counted once until everything is read.
     paused: Cell<bool>,
 }
@@ -94,11 +91,12 @@ enum End {
 }
 
 impl Session {
-    pub(super) fn new(local: Rc<Local>, door: (usize, Arc<Listener>), client: Client, member: Member) -> Self {
+    pub(super) fn new(local: Rc<Local>, door: usize, last: Arc<Listener>, client: Client, member: Member) -> Self {
         let (late, replies) = mpsc::unbounded_channel();
         Self {
             local,
             door,
+            last,
             client,
             member,
             input: Vec::with_capacity(INPUT.0),
@@ -106,7 +104,7 @@ impl Session {
             late,
             replies,
             half_closed: false,
-            asked_before: false,
+            asked: 0,
             paused: Cell::new(false),
         }
     }
@@ -119,7 +117,7 @@ impl Session {
     ) -> Option<TlsStream<TcpStream>> {
         self.member.begin_handshake();
         let secured = tokio::select! {
-            secured = timeout(MESSAGE, TlsAcceptor::from(config).accept(stream)) => secured.ok().and_then(Result::ok),
+            secured = timeout(self.timeouts().message(), TlsAcceptor::from(config).accept(stream)) => secured.ok().and_then(Result::ok),
             () = self.member.wake.notified() => None,
         };
         self.member.end_handshake();
@@ -157,7 +155,7 @@ impl Session {
             }
         };
         tokio::select! {
-            parted = timeout(READ, parted) => parted.ok().flatten(),
+            parted = timeout(self.timeouts().reading(), parted) => parted.ok().flatten(),
             () = given_up => None,
         }
     }
@@ -191,7 +189,9 @@ impl Session {
                     self.member.look_into_kernel();
                     self.member.active.set(now);
                 }
-                Event::Timeout if self.output.since().is_some_and(|since| since.elapsed() >= READ) => {
+                Event::Timeout
+                    if self.output.since().is_some_and(|since| since.elapsed() >= self.timeouts().reading()) =>
+                {
                     self.local.shared.evicted.slow.inc();
                     return End::Abort;
                 }
@@ -209,9 +209,10 @@ impl Session {
     ) -> Event {
         let (has_work, has_room) = (self.has_message() && self.may_answer(), !self.output.is_full());
         let may_read = !self.half_closed && !self.member.closing.get() && self.may_answer() && !self.has_message();
-        let between = self.asked_before && self.input.is_empty();
-        let end_of_input = may_read.then(|| self.member.active.get() + if between { IDLE } else { MESSAGE });
-        let end_of_output = self.output.since().map(|since| since + READ);
+        let between = self.asked > 0 && self.input.is_empty();
+        let patience = if between { self.timeouts().idle() } else { self.timeouts().message() };
+        let end_of_input = may_read.then(|| self.member.active.get() + patience);
+        let end_of_output = self.output.since().map(|since| since + self.timeouts().reading());
         let deadline = [end_of_input, end_of_output].into_iter().flatten().min();
         let missing = self.missing();
         let write = poll_fn(|context| {
@@ -242,6 +243,11 @@ impl Session {
             self.member.active.set(Instant::now());
         }
         event
+    }
+
+    /// Returns the limits of the listener that last served the connection.
+    fn timeouts(&self) -> &Timeouts {
+        &self.last.timeouts
     }
 
     /// Updates what others see: what the connection holds, and whether it is idle.
@@ -297,8 +303,12 @@ impl Session {
             && let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*prefix)))
         {
             done += 2 + message.len();
-            self.asked_before = true;
+            self.asked += 1;
             self.answer(message);
+            if self.timeouts().queries.is_some_and(|most| self.asked >= most) {
+                // The rest is neither read nor answered.
+                (self.half_closed, done) = (true, input.len());
+            }
             if self.local.shifts.is_over() {
                 break;
             }
@@ -320,8 +330,8 @@ impl Session {
     /// Returns the listener that answers now.
     fn listener(&mut self) -> Arc<Listener> {
         let live = self.local.shared.live.load();
-        let (door, last) = &mut self.door;
-        match live.of_stream(*door, self.client.local, Some(last.transport)) {
+        let last = &mut self.last;
+        match live.of_stream(self.door, self.client.local, Some(last.transport)) {
             Some(listener) if Arc::ptr_eq(listener, last) => {}
             Some(listener) => last.clone_from(listener),
             // Its address or its protocol is no longer served: this question is the last one.

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use super::carrier::Carrier;
 use super::connections::Connections;
-use super::output::{READ, UNREAD};
-use super::session::{IDLE, IN_FLIGHT, MESSAGE, Session};
+use super::output::UNREAD;
+use super::session::{IN_FLIGHT, Session};
+use crate::chain::timeouts::{IDLE, MESSAGE, READING};
 use crate::chain::{Client, Proto};
 use crate::host::metrics::Metrics;
 use crate::server::shifts::Shifts;
@@ -46,10 +47,15 @@ impl Worker {
     }
 
     fn with_shifts(shifts: Shifts, change: impl FnOnce(&mut Shared)) -> Self {
+        Self::configured("", shifts, change)
+    }
+
+    /// `lines` stand in the first server block.
+    fn configured(lines: &str, shifts: Shifts, change: impl FnOnce(&mut Shared)) -> Self {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
         let texts = format!(" \"{}\"", "x".repeat(250)).repeat(80);
         let server = testing::Server::new(&format!(
-            "big.test {{\n template IN TXT {{\n answer \"{{{{ .Name }}}} 60 IN TXT{}\"\n }}\n}}\n\
+            "big.test {{\n{lines}\n template IN TXT {{\n answer \"{{{{ .Name }}}} 60 IN TXT{}\"\n }}\n}}\n\
              wait.test {{\n forward . {}\n}}\n",
             texts.replace('"', "\\\""),
             silent.local_addr().expect("bound")
@@ -75,7 +81,7 @@ impl Worker {
         let member = Connections::join(&self.local, peer.ip(), -1);
         let listener = self.local.shared.live.load().listeners[0].clone().expect("served");
         let session =
-            Session::new(self.local.clone(), (0, listener), Client { peer, local: here, proto: Proto::Tcp }, member);
+            Session::new(self.local.clone(), 0, listener, Client { peer, local: here, proto: Proto::Tcp }, member);
         let local = self.local.clone();
         (client, spawn_local(async move { local.shifts.work(session.run(server)).await }))
     }
@@ -117,7 +123,7 @@ async fn local<T>(test: impl Future<Output = T>) -> T {
 //----------- Clients that do not read ---------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_read_is_answered_up_to_a_bound_and_let_go() {
+async fn a_client_that_does_not_read_is_answered_up_to_a_bound_and_closed() {
     local(async {
         let worker = Worker::new();
         let ((mut client, session), start) = (worker.connect(1), Instant::now());
@@ -127,14 +133,14 @@ async fn who_does_not_read_is_answered_up_to_a_bound_and_let_go() {
         assert!(worker.held() > UNREAD && worker.held() < 4 * UNREAD, "{} octets are held", worker.held());
         assert_eq!(worker.local.shared.paused.get(), 1);
         session.await.expect("no panic");
-        assert!(start.elapsed() >= READ && start.elapsed() < 2 * READ, "{:?}", start.elapsed());
+        assert!(start.elapsed() >= READING && start.elapsed() < 2 * READING, "{:?}", start.elapsed());
         assert_eq!((worker.held(), worker.local.shared.evicted.slow.get()), (0, 1));
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_has_all_answers_in_order_of_arrival() {
+async fn a_client_that_reads_gets_all_answers_in_order_of_arrival() {
     local(async {
         let worker = Worker::new();
         let (mut client, session) = worker.connect(1);
@@ -167,7 +173,7 @@ async fn who_reads_has_all_answers_in_order_of_arrival() {
 
 /// Reads octet by octet: some progress each time, but never enough.
 #[tokio::test(start_paused = true)]
-async fn who_reads_in_drips_does_not_live_for_ever() {
+async fn a_client_that_reads_in_drips_is_closed_in_the_end() {
     local(async {
         let worker = Worker::new();
         let ((mut client, session), start) = (worker.connect(1), Instant::now());
@@ -175,7 +181,7 @@ async fn who_reads_in_drips_does_not_live_for_ever() {
         while !session.is_finished() {
             let _ = client.read_u8().await;
             sleep(Duration::from_millis(10)).await;
-            assert!(start.elapsed() < 4 * READ, "it lives on");
+            assert!(start.elapsed() < 4 * READING, "it lives on");
         }
         assert_eq!(worker.local.shared.evicted.slow.get(), 1);
     })
@@ -275,7 +281,7 @@ async fn late_replies_that_are_not_read_count_on() {
 //----------- Connections ----------------------------------------------------
 
 #[tokio::test(start_paused = true)]
-async fn of_too_many_the_idlest_of_the_address_with_most_goes() {
+async fn the_idlest_connection_of_the_busiest_address_is_closed_first() {
     local(async {
         let worker = Worker::with(|shared| shared.limits.connections = 8);
         let mut honest = Vec::new();
@@ -333,6 +339,31 @@ async fn a_message_and_a_pause_have_their_times() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_block_sets_the_times_and_how_many_messages_there_may_be() {
+    local(async {
+        let limits = "timeouts {\nread 1\nwrite 2\nidle 7\nmaxtcpqueries 3\n}\n";
+        let worker = Worker::configured(limits, Shifts::default(), |_| {});
+        let question = frame("big.test.", "A");
+        for (octets, seconds) in [(&question[..9], 1), (&*question, 7), (&question.repeat(5), 0)] {
+            let ((mut client, session), start) = (worker.connect(1), Instant::now());
+            client.write_all(octets).await.expect("open");
+            session.await.expect("no panic");
+            assert_eq!(start.elapsed().as_secs(), seconds);
+            let mut answers = 0;
+            while receive(&mut client).await.is_some() {
+                answers += 1;
+            }
+            assert_eq!(answers, [(octets.len() / question.len()), 3].into_iter().min().expect("two"));
+        }
+        let ((mut client, session), start) = (worker.connect(1), Instant::now());
+        push(&mut client, &frame("big.test.", "TXT").repeat(2)).await;
+        session.await.expect("no panic");
+        assert_eq!(start.elapsed().as_secs(), 2, "nobody reads");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stalled_reader_does_not_hold_up_the_end_for_longer_than_its_time() {
     local(async {
         let worker = Worker::new();
@@ -342,9 +373,9 @@ async fn a_stalled_reader_does_not_hold_up_the_end_for_longer_than_its_time() {
         sleep(Duration::from_millis(10)).await;
         worker.local.connections.close_when_quiet();
         idle.await.expect("no panic");
-        assert!(!worker.local.connections.are_quiet() && start.elapsed() < READ);
+        assert!(!worker.local.connections.are_quiet() && start.elapsed() < READING);
         session.await.expect("no panic");
-        assert!(worker.local.connections.are_quiet() && start.elapsed() < READ + MESSAGE);
+        assert!(worker.local.connections.are_quiet() && start.elapsed() < READING + MESSAGE);
     })
     .await;
 }

@@ -33,7 +33,7 @@ enum Does {
     /// Cuts answers over UDP, and takes no connection.
     TruncateOnly,
     Nothing,
-    /// Nobody listens, and the system says so.
+    /// No process listens, and the system says so.
     Closed,
 }
 
@@ -147,17 +147,17 @@ fn failover_does_not_wait_for_the_dead() {
             for does in
                 [&[dead, Say(rcode, 2)][..], &[Say(rcode, 2), dead, Say(rcode, 3)], &[dead, dead, Say(rcode, 2)]]
             {
-                check_failover((way, ""), does, failover(policy(), &[rcode]), rcode);
+                check_failover(way, "", does, failover(policy(), &[rcode]), rcode);
             }
         }
     }
     for scheme in ["tls://", "https://", "quic://"] {
         let does = [Say(rcode::NXDOMAIN, 2), Nothing];
-        check_failover((Way::Udp, scheme), &does, failover(Policy::Sequential, &[3]), rcode::NXDOMAIN);
+        check_failover(Way::Udp, scheme, &does, failover(Policy::Sequential, &[3]), rcode::NXDOMAIN);
     }
 }
 
-fn check_failover((way, scheme): (Way, &str), does: &[Does], options: Options, rcode: u16) {
+fn check_failover(way: Way, scheme: &str, does: &[Does], options: Options, rcode: u16) {
     let mut scene = Scene::new(scheme, does, options);
     let mut slow = Duration::ZERO;
     // A dead upstream is found out by three queries that were late; where one is drawn, later.
@@ -174,7 +174,7 @@ fn check_failover((way, scheme): (Way, &str), does: &[Does], options: Options, r
 }
 
 #[test]
-fn failover_asks_all_who_are_in_and_the_last_answer_counts() {
+fn failover_asks_all_healthy_upstreams_and_the_last_answer_counts() {
     let no = Say(rcode::NXDOMAIN, 2);
     for policy in POLICIES {
         let mut scene =
@@ -194,7 +194,7 @@ fn failover_asks_all_who_are_in_and_the_last_answer_counts() {
 /// What is later than most is not yet wrong: a pause of the one that has the name must not make it
 /// "no such name".
 #[test]
-fn failover_waits_for_one_who_is_alive() {
+fn failover_waits_for_a_healthy_upstream() {
     let mut scene =
         Scene::new("", &[Say(rcode::NXDOMAIN, 2), Say(rcode::NOERROR, 2)], failover(Policy::Sequential, &[3]));
     (0..50).for_each(|_| assert_eq!(scene.ask(Way::Udp, 512).rcode, rcode::NOERROR));
@@ -241,7 +241,7 @@ fn an_error_does_not_wait_for_the_silent() {
 /// Row C3 failed now and then: one upstream was out for a moment, so that there was to be one more
 /// send, and when it was heard of there was none, although all sends had been datagrams.
 #[test]
-fn the_last_send_goes_over_tcp_whoever_is_out_meanwhile() {
+fn the_last_send_goes_over_tcp_even_if_an_upstream_failed_meanwhile() {
     let scene = Scene::new("", &[Nothing, Nothing], failover(Policy::Sequential, &[]));
     let (upstreams, now) = (scene.upstreams(), scene.now);
     let query = Forwarded::of(".", 65_535);

@@ -16,8 +16,8 @@ const SENDS: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Race<'_> {
-    /// Whether others should be asked in place of this one. With an answer in hand that is a reason
-    /// to give it, and so takes longer.
+    /// Whether others should be asked in place of this upstream. While the race holds an answer, an
+    /// upstream that is out is not waited for, so it has to be out for a while first.
     pub(super) fn is_out(&self, lane: &Lane, now: Instant) -> bool {
         let health = &self.rules.options.health;
         if self.state.held().is_some() { lane.upstream.is_gone(health, now) } else { lane.upstream.is_out(health, now) }

@@ -1,5 +1,5 @@
-//! Upstreams that lose, delay, truncate and forge, row by row of the fault table. What is counted is answers and
-//! packets, not seconds.
+//! Upstreams that lose, delay, truncate and forge, row by row of the fault table. What is counted
+//! is answers and packets, not seconds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ fn c4_what_is_as_slow_as_always_is_not_asked_twice() {
 
 /// A name whose datagrams all get lost, with two upstreams that answer everything else.
 #[test]
-fn c3_the_last_send_goes_where_nothing_gets_lost() {
+fn c3_the_last_send_goes_over_tcp() {
     let upstreams = [(); 2].map(|()| {
         Upstream::start(|seen| {
             let is_lost = !seen.tcp && seen.packet[12..].starts_with(b"\x04lost");
@@ -94,7 +94,7 @@ fn c3_the_last_send_goes_where_nothing_gets_lost() {
 }
 
 #[test]
-fn c7_a_message_that_drips_holds_nobody_up() {
+fn c7_a_message_that_arrives_in_drips_delays_no_other() {
     let upstream = Upstream::start(|seen| {
         let answer = Answer::to(&seen.packet).a("192.0.2.1", 60);
         match seen.packet[12..].starts_with(b"\x04slow") {
@@ -102,7 +102,7 @@ fn c7_a_message_that_drips_holds_nobody_up() {
             false => vec![Act::send(answer)],
         }
     });
-    // One try: whoever is held up has no other.
+    // One try: a query that is delayed has no other.
     let live = live(&[upstream.address], "force_tcp\nmax_connect_attempts 1");
     live.begin("slow.example.org.", "A");
     live.wait_until("the slow one is asked", || upstream.count() == 1);

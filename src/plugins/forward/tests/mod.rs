@@ -1,4 +1,5 @@
-//! Queries against scripted upstreams on loopback. What is counted is answers and packets, not seconds.
+//! Queries against scripted upstreams on loopback. What is counted is answers and packets, not
+//! seconds.
 
 mod faults;
 mod https;
@@ -131,13 +132,13 @@ fn one_silent_upstream_of_two_costs_no_answer() {
     live.wait_until("it is down after three probes, and a fourth has begun", || probes(4));
     let before = silent.count();
     ask(100);
-    assert_eq!(silent.count(), before, "nobody asks it any more");
+    assert_eq!(silent.count(), before, "it is not asked any more");
     assert!(live.metric(&format!("coredns_forward_healthcheck_failures_total{{to=\"{}\"}}", silent.address)) >= 3.0);
     silent.script(|seen| vec![Act::send(Answer::to(&seen.packet).a("192.0.2.2", 60))]);
     live.wait_until("it is asked again", || live.ask("back.example.org.", "A").text() == "NOERROR 192.0.2.2/60");
 }
 
-/// Row C10: nobody listens, and the system says so.
+/// Row C10: no process listens, and the system says so.
 #[test]
 fn a_closed_port_is_passed_at_once() {
     let good = Upstream::with_a("192.0.2.1");
@@ -151,7 +152,7 @@ fn a_closed_port_is_passed_at_once() {
 }
 
 #[test]
-fn nobody_listens_at_all() {
+fn no_upstream_listens() {
     let live = live(&[Upstream::closed()], "");
     let got = live.ask("www.example.org.", "A");
     assert!(cause(&got.reply).ends_with("read: connection refused"), "{}", cause(&got.reply));
@@ -161,7 +162,7 @@ fn nobody_listens_at_all() {
 }
 
 #[test]
-fn nobody_answers_and_the_client_hears_it_in_time() {
+fn no_upstream_answers_and_the_client_gets_servfail_in_time() {
     let silent = Upstream::black_hole();
     let live = live(&[silent.address], "read_timeout 100ms\nhealth_check 10ms\nmax_connect_attempts 3");
     let got = live.ask("www.example.org.", "A");
@@ -262,7 +263,8 @@ fn too_many_queries_at_a_time_are_refused() {
 #[test]
 fn files_of_upstreams_are_read_again() {
     let (a, b) = (Upstream::with_a("192.0.2.1"), Upstream::with_a("192.0.2.2"));
-    // Name servers in files have port 53, so the file's address stands for itself: what is used shows in the metrics.
+    // Name servers in files have port 53, so the file's address stands for itself: what is used
+    // shows in the metrics.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("resolv.conf");
     std::fs::write(&path, "nameserver 127.0.0.2\n").expect("written");

@@ -89,7 +89,7 @@ fn an_upstream_that_moves_is_followed() {
     assert_eq!(live.ask("kept.example.com.", "A").text(), "NOERROR 192.0.2.1/60");
 }
 
-/// Whoever can forge the look-up of the name cannot show a certificate for it.
+/// A forger of the name's addresses cannot show a certificate for it.
 #[test]
 fn the_certificate_has_to_be_for_the_host() {
     let (upstream, resolver, pki) = (Upstream::with_a("192.0.2.1"), resolver("127.0.0.1"), Pki::new());

@@ -120,7 +120,7 @@ async fn serve(connection: quinn::Connection, seen: Arc<Mutex<Seen>>) {
             Ok(_) if n == 1 && seen.lock().expect("no panic").manner == Manner::OneAnswer => {
                 return connection.close(VarInt::from_u32(0), b"enough");
             }
-            Ok(stream) => drop(tokio::spawn(answer(stream, seen.clone()))),
+            Ok((send, receive)) => drop(tokio::spawn(answer(send, receive, seen.clone()))),
             Err(ConnectionError::ApplicationClosed(close)) => {
                 return seen.lock().expect("no panic").closed_with.push(close.error_code.into_inner());
             }
@@ -129,7 +129,7 @@ async fn serve(connection: quinn::Connection, seen: Arc<Mutex<Seen>>) {
     }
 }
 
-async fn answer((mut send, mut receive): (SendStream, RecvStream), seen: Arc<Mutex<Seen>>) {
+async fn answer(mut send: SendStream, mut receive: RecvStream, seen: Arc<Mutex<Seen>>) {
     let Ok(octets) = receive.read_to_end(1 << 16).await else { return };
     let mut reply = Answer::to(&octets[2..]).a("192.0.2.1", 60).message();
     let manner = {
@@ -256,7 +256,7 @@ fn transfers_are_not_asked_for() {
 
 //----------- Trust ----------------------------------------------------------
 
-/// Row C16: whoever is not believed gets no query, and the client hears why.
+/// Row C16: an upstream without the right certificate gets no query, and the client is told why.
 #[test]
 fn c16_a_wrong_certificate_gets_no_query() {
     let (pki, other) = (Pki::new(), Pki::new());

@@ -1,4 +1,5 @@
-//! Upstreams inside of TLS: who is believed, what is sent, how many handshakes it takes.
+//! Upstreams inside of TLS: which certificates are accepted, what is sent, how many handshakes it
+//! takes.
 
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ fn the_name_may_be_given_for_all_or_with_each() {
     assert!(front.names().iter().all(|name| name.as_deref() == Some("dns.example.org")));
 }
 
-/// Row C16: whoever is not believed gets no query, and the client hears why.
+/// Row C16: an upstream without the right certificate gets no query, and the client is told why.
 #[test]
 fn c16_a_wrong_certificate_gets_no_query() {
     let upstream = Upstream::with_a("192.0.2.1");
@@ -99,7 +100,7 @@ fn c16_a_wrong_certificate_gets_no_query() {
 }
 
 #[test]
-fn a_server_without_tls_gets_nothing_in_the_clear() {
+fn a_server_without_tls_gets_no_plain_text() {
     let upstream = Upstream::with_a("192.0.2.1");
     let live =
         live(&format!("tls://{}", upstream.address), "max_connect_attempts 1\nhealth_check 1h\nread_timeout 300ms");
@@ -147,7 +148,7 @@ fn while_one_handshake_stalls_the_other_upstream_answers() {
     let (good, pki) = (Upstream::with_a("192.0.2.1"), Pki::new());
     pki.issue("dns", &["127.0.0.1"]);
     let front = Front::start(good.address, pki.server("dns"));
-    // Connections are taken by the system; nobody ever reads from them.
+    // The system accepts connections; no process ever reads from them.
     let stalled = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let to = format!("tls://{} tls://{}", stalled.local_addr().expect("an address"), front.address);
     let options = format!("tls {}\npolicy sequential\nhealth_check 1h", pki.text("ca.pem"));

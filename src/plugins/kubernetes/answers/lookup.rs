@@ -142,7 +142,8 @@ impl View<'_> {
         if answer.counts[0] == 0 { Found::NoData } else { Found::Answer(answer) }
     }
 
-    /// What the endpoints give that `part` selects. If it selects none, the name does not exist.
+    /// Returns the records of the endpoints that `part` selects. If it selects none, the name does
+    /// not exist.
     fn endpoints(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
         let selected = || Selection { slices: entry.slices(), part };
         let Some((_, first)) = selected().pairs().next() else { return Found::NameError };

@@ -1,4 +1,4 @@
-//! A name below a cluster zone, read from the right: what of the cluster it asks for.
+//! Reads names below a cluster zone, from the right: what of the cluster does a name ask for?
 //!
 //! The schema is that of Kubernetes's DNS specification 1.1.0, with what CoreDNS adds to it.
 

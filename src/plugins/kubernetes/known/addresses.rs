@@ -58,13 +58,14 @@ impl Holders {
         others.each().iter().all(|other| self.each().contains(other))
     }
 
-    /// These and one more.
+    /// Returns these holders and one more.
     #[must_use]
     pub fn with(&self, one: &Self) -> Self {
         Self::many(self.each().iter().chain([one]).cloned().collect())
     }
 
-    /// These without one that has this name for this reason. Returns `None` if it was the last.
+    /// Returns these holders without one that has this name for this reason, or `None` if it was the
+    /// only one.
     #[must_use]
     pub fn without(&self, held_as: As, name: &[u8]) -> Option<Self> {
         let each = self.each();

@@ -2,9 +2,9 @@
 //!
 //! [`options`] say what to read. [`watch`] and [`manifests`] are the two sources; both hand each
 //! object to [`decode`], which keeps what DNS needs ([`protobuf`] presents the API server's
-//! messages to it as JSON), and tell [`feed`](mod@feed) the result. The feed owns the store. [`progress`]
-//! logs that the first lists are waited for, and `latency` measures how old changes are when they
-//! show.
+//! messages to it as JSON), and tell [`feed`](mod@feed) the result. The feed owns the store.
+//! [`progress`] logs that the first lists are waited for, and `latency` measures how old changes
+//! are when they show.
 
 pub mod decode;
 pub mod feed;

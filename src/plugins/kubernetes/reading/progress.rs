@@ -14,8 +14,8 @@ const FIRST_WORD: Duration = Duration::from_millis(500);
 /// Between lines that say the same: at first and in the end.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
-/// Logs that the data are waited for, ever more seldom, and when they have come. Data that come at
-/// once are not mentioned.
+/// Logs that the server waits for the data, less and less often, and when they have come. Data that
+/// come at once are not mentioned.
 ///
 /// Why they do not come is logged where it is noticed. Questions wait for `patience`; that its end
 /// has come is logged too.

@@ -31,7 +31,7 @@ pub(crate) struct Walk {
 
 /// What the cluster has of one target.
 #[derive(Debug)]
-pub(crate) enum Link {
+pub(crate) enum Hop {
     /// It is an alias itself.
     Alias(Box<Name>),
     /// The aliases end there.
@@ -54,8 +54,8 @@ pub(crate) enum End {
 }
 
 impl Walk {
-    /// Follows the alias of `asked` to `first`; `link` says what the cluster has of a target.
-    pub(crate) fn new(asked: Question, ttl: u32, first: Name, link: impl Fn(&Name) -> Link) -> Self {
+    /// Follows the alias of `asked` to `first`; `hop` says what the cluster has of a target.
+    pub(crate) fn new(asked: Question, ttl: u32, first: Name, hop: impl Fn(&Name) -> Hop) -> Self {
         let mut chain = vec![first];
         let end = loop {
             let (before, last) = (&chain[..chain.len() - 1], chain[chain.len() - 1]);
@@ -66,9 +66,9 @@ impl Walk {
             if chain.len() > HOPS || before.iter().any(|before| before.lowered() == target) {
                 break End::Nowhere;
             }
-            match link(&last) {
-                Link::Alias(next) => chain.push(*next),
-                Link::End(end) => break end,
+            match hop(&last) {
+                Hop::Alias(next) => chain.push(*next),
+                Hop::End(end) => break end,
             }
         };
         Self { asked, chain, ttl, end }

@@ -19,14 +19,14 @@ pub(super) struct Meta {
     pub(super) name: Option<Box<str>>,
     pub(super) resource_version: Option<Box<str>>,
     pub(super) deletion_timestamp: Option<IgnoredAny>,
-    pub(super) labels: Option<Labels>,
+    pub(super) labels: Option<SliceLabels>,
     pub(super) annotations: Option<Annotations>,
 }
 
 /// The labels that say something about EndpointSlices.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub(super) struct Labels {
+pub(super) struct SliceLabels {
     #[serde(rename = "kubernetes.io/service-name")]
     pub(super) service: Option<Box<str>>,
     #[serde(rename = "multicluster.kubernetes.io/service-name")]

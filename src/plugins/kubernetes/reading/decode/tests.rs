@@ -65,7 +65,7 @@ fn what_is_seen_from_outside_is_kept_where_it_is_asked_for() {
     let address = Reached::Ip("198.51.100.1".parse().expect("an address"));
     assert_eq!(reached(&service), Some(vec![address, Reached::Name("lb.example".into())]));
     assert_eq!(reached(&json!({"metadata": {"name": "web"}, "status": {"loadBalancer": {}}})), None);
-    // Nobody asked for it, so nobody minds.
+    // It is not asked for, so its form does not matter.
     let odd = json!({"metadata": {"name": "web"}, "spec": {"externalIPs": 7}, "status": []});
     assert_eq!(service_of(&odd).external, None);
     assert!(decode(Kind::Service, &odd, keep).is_err());

@@ -5,8 +5,8 @@
 //! passed over, and so are hidden files. Folders are read with everything below them. All files
 //! together are one list of each kind: an object that is in no file does not exist. They are
 //! checked once a second, by their time of change, size and inode, so that ConfigMaps (which swap a
-//! symbolic link) are followed too. A file that cannot be read says where, and what it said before
-//! stays.
+//! symbolic link) are followed too. If a file cannot be read, an error says where, and its
+//! objects stay as they were.
 //!
 //! What the API server does, where the data need it: selectors are applied here; an object without
 //! a namespace is in `default`; a namespace has the label `kubernetes.io/metadata.name`, and one
@@ -207,7 +207,7 @@ fn read(path: &Path) -> Result<Vec<Value>, String> {
 type Lists = BTreeMap<Kind, HashMap<ObjectKey, News>>;
 
 impl Files {
-    /// One list of each kind; of objects that are there twice the last file's is taken.
+    /// Returns one list of each kind. If two files have the same object, the last file's counts.
     fn lists(&self, options: &SourceOptions) -> Lists {
         let mut objects = Objects { options, lists: Lists::new(), declared: BTreeSet::new() };
         for (path, file) in &self.known {
@@ -228,7 +228,8 @@ struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    /// Adds an object or what is in a list; `kind` is what it is if it does not say so.
+    /// Adds an object, or the items of a list. `kind` is the kind of an item that does not name its
+    /// own.
     fn add(&mut self, path: &Path, document: &Value, kind: &str) {
         let text = |name: &str| document.get(name).and_then(Value::as_str);
         let (kind, group) = (text("kind").unwrap_or(kind), text("apiVersion").unwrap_or_default());

@@ -89,7 +89,7 @@ async fn files_are_followed() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_no_text_is_not_taken_for_the_default_one() {
+async fn a_namespace_of_another_type_is_not_taken_for_the_default_one() {
     let mut room = Room::new(SourceOptions::default());
     room.write("a.yaml", &WEB.replace("namespace: shop", "namespace: n"));
     room.write("b.yaml", &WEB.replace("namespace: shop", "namespace: \"n\"").replace("name: web", "name: quoted"));

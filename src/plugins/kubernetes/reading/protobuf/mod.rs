@@ -158,7 +158,8 @@ impl Field<'_> {
 struct Entries<'de> {
     message: &'static Message,
     rest: Fields<'de>,
-    /// Those that were given out: a list or map is given out with its first field, to its last one.
+    /// One bit for each field that was read. The first field of a list or map brings the others
+    /// along.
     seen: u32,
     value: Option<Field<'de>>,
 }

@@ -22,8 +22,7 @@ pub(super) enum Value<'a> {
     Fixed,
 }
 
-/// The fields of a message, in the order in which they stand. Behind one that is malformed come no
-/// others.
+/// The fields of a message in their order, up to the first malformed one.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 

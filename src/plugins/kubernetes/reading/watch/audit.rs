@@ -113,7 +113,7 @@ impl Audit {
         self.state = State::Awaiting { version, count, until };
     }
 
-    /// The watch comes to `version`. `before` says that what it tells has not been taken in yet.
+    /// Notes that the watch has come to `version`; with `before`, its event is still to be applied.
     ///
     /// Returns whether the number of known objects is to be compared now, by [`Audit::compare`].
     pub(super) fn reached(&mut self, version: u64, before: bool) -> bool {

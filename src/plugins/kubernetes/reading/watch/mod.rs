@@ -1,11 +1,11 @@
 //! The API server as a source: LIST and WATCH of each kind, nothing else. The only folder that
 //! names `kube`.
 //!
-//! `kube` gives us the client: configuration, TLS, credentials that are read again. Its `watcher`
-//! we do not use. It cannot fall back from streaming lists to pages, hides `Retry-After`, fails a
-//! whole page for one bad object, begins a list before it knows whether there is an answer, and
-//! tells neither bookmarks nor where it stands, which is what it takes to notice that a watch has
-//! gone silent. So [`stream`] is our own machine:
+//! `kube` gives us the client: configuration, TLS, credentials that are read again. We do not use
+//! its `watcher`. It cannot fall back from streaming lists to pages, hides `Retry-After`, fails a
+//! whole page for one bad object, and begins a list before it knows whether there is an answer. It
+//! passes on neither bookmarks nor its version, without which a silent watch is not noticed. So
+//! [`stream`] is our own machine:
 //!
 //! 1. **List**: as a streaming list (a watch that begins with everything there is), or page by page
 //!    where the server refuses that or never reports that it is complete. Objects go straight into

@@ -1,4 +1,4 @@
-//! How long the watches wait for what.
+//! All times of the watches in one place, so that tests can change them.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,39 +6,40 @@ use std::time::Duration;
 /// How long things may take.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// Between attempts to reach a server that is not there.
+    /// Time between attempts to reach a server that does not accept connections.
     pub retry: RangeInclusive<Duration>,
-    /// The most between attempts after other failures.
+    /// Maximum time between attempts after other failures.
     pub backoff_max: Duration,
     /// How long a server counts as starting after it could not be reached.
     pub starting: Duration,
-    /// For a connection to come about.
+    /// Maximum time until a connection is open.
     pub connect: Duration,
-    /// For an answer to begin, and between its parts.
+    /// Maximum time until an answer begins, and between two parts of it.
     pub patience: Duration,
-    /// For the bookmark that ends a streaming list, after its last object.
+    /// Maximum time from the last object of a streaming list to the bookmark that ends it.
     pub bookmark: Duration,
-    /// The life of one watch.
+    /// How long one watch is asked for.
     pub watch: RangeInclusive<Duration>,
-    /// Silence after which the server is asked whether it is alive; a bookmark comes every minute.
+    /// A server that has sent nothing for this long is asked whether it is alive. Bookmarks come
+    /// only once a minute.
     pub silence: Duration,
-    /// Between audits.
+    /// Time between audits.
     pub sweep: RangeInclusive<Duration>,
-    /// Until the audit after an outage.
+    /// Time from the end of an outage to its audit.
     pub recheck: RangeInclusive<Duration>,
-    /// For a watch to come to the version that an audit found.
+    /// Maximum time until a watch has come to the version that an audit found.
     pub sweep_patience: Duration,
-    /// Until a list that was not believed is read again.
+    /// Time until a list that was not believed is read again.
     pub hold: Duration,
-    /// After which a list is believed even if it keeps changing.
+    /// A list is believed after this time even if it keeps changing.
     pub hold_max: Duration,
-    /// Lists for expired versions, beyond the first few: one in this time.
+    /// Time between lists because of expired versions. The first few do not wait.
     pub relist_every: Duration,
-    /// For a collection that clusters may lack to appear.
+    /// How long to wait for a collection that a cluster may lack, before it counts as empty.
     pub missing: Duration,
-    /// Between readings of credentials that are not accepted.
+    /// Time between readings of credentials that are not accepted.
     pub renew: Duration,
-    /// Between log lines of the same kind: at first and in the end.
+    /// Time between log lines of the same kind: at first, and in the end.
     pub log_every: RangeInclusive<Duration>,
 }
 

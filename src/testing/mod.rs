@@ -1,11 +1,11 @@
 //! For unit tests: a whole server without sockets, built from the text of a Corefile.
 
-#[path = "../tests/kit/mod.rs"]
+#[path = "../../tests/kit/mod.rs"]
 pub(crate) mod kit;
 pub(crate) mod live;
-#[path = "../tests/support/tls.rs"]
+#[path = "../../tests/support/tls.rs"]
 pub(crate) mod tls;
-#[path = "../tests/support/upstream.rs"]
+#[path = "../../tests/support/upstream.rs"]
 pub(crate) mod upstream;
 
 use std::net::SocketAddr;
@@ -54,7 +54,8 @@ impl Server {
         Ok(Self { host, configuration })
     }
 
-    /// Builds a server block with these lines. Returns the first line of the error, or an empty text if there is none.
+    /// Builds a server block with these lines. Returns the first line of the error, or an empty
+    /// text if there is none.
     pub(crate) fn refusal(lines: &str) -> String {
         let error = Self::try_new(&format!(".:1053 {{\n{lines}\n}}\n")).err();
         error.and_then(|error| error.to_string().lines().next().map(str::to_owned)).unwrap_or_default()

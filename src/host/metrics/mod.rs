@@ -150,7 +150,7 @@ impl Gauge {
 
 static DROPPED_LINES: Family = Family {
     name: "signpost_log_dropped_lines_total",
-    help: "Log lines that were dropped because nobody read standard output.",
+    help: "Log lines that were dropped because standard output was not read.",
     labels: &[],
 };
 
@@ -177,7 +177,7 @@ enum Source {
 /// A source of many series, such as the counters of one server block.
 pub trait Collect: Send + Sync {
     /// Adds every series that has values.
-    fn collect(&self, page: &mut Page);
+    fn collect(&self, scrape: &mut Scrape);
 }
 
 impl Metrics {
@@ -227,11 +227,11 @@ impl Metrics {
     /// Returns the page with only the wanted families.
     #[must_use]
     pub fn text_of(&self, is_wanted: impl Fn(&str) -> bool) -> String {
-        let mut page = Page::default();
-        self.lock().collect(&mut page);
-        page.counter(&DROPPED_LINES, &[], super::log::dropped());
-        super::http::collect(&mut page);
-        let mut families: Vec<_> = page.families.into_values().filter(|family| is_wanted(family.name())).collect();
+        let mut scrape = Scrape::default();
+        self.lock().collect(&mut scrape);
+        scrape.counter(&DROPPED_LINES, &[], super::log::dropped());
+        super::http::collect(&mut scrape);
+        let mut families: Vec<_> = scrape.families.into_values().filter(|family| is_wanted(family.name())).collect();
         families.extend(prometheus::process_collector::ProcessCollector::for_self().collect());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         prometheus::TextEncoder::new().encode_to_string(&families).unwrap_or_default()
@@ -249,16 +249,16 @@ impl State {
         series.entry(labels.iter().map(|&label| label.to_owned()).collect()).or_insert_with(make)
     }
 
-    fn collect(&mut self, page: &mut Page) {
+    fn collect(&mut self, scrape: &mut Scrape) {
         for (family, series) in self.series.values() {
             for (labels, source) in series {
                 let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
                 match source {
-                    Source::Counter(counter) => page.counter(family, &labels, counter.get()),
-                    Source::Histogram(histogram) => page.histogram(family, &labels, &histogram.0),
+                    Source::Counter(counter) => scrape.counter(family, &labels, counter.get()),
+                    Source::Histogram(histogram) => scrape.histogram(family, &labels, &histogram.0),
                     Source::Gauge(gauge) => {
                         if let Some(value) = gauge.upgrade() {
-                            page.gauge(family, &labels, f64::from_bits(value.load(Ordering::Relaxed)));
+                            scrape.gauge(family, &labels, f64::from_bits(value.load(Ordering::Relaxed)));
                         }
                     }
                 }
@@ -266,20 +266,20 @@ impl State {
         }
         self.collectors.retain(|collector| {
             let alive = collector.upgrade();
-            alive.as_ref().inspect(|collector| collector.collect(page)).is_some()
+            alive.as_ref().inspect(|collector| collector.collect(scrape)).is_some()
         });
     }
 }
 
-//----------- Page -----------------------------------------------------------
+//----------- Scrape ---------------------------------------------------------
 
 /// What one scrape collects.
 #[derive(Default)]
-pub struct Page {
+pub struct Scrape {
     families: BTreeMap<&'static str, proto::MetricFamily>,
 }
 
-impl Page {
+impl Scrape {
     /// Adds a counter.
     pub fn counter(&mut self, family: &Family, labels: &[&str], value: u64) {
         let mut counter = proto::Counter::default();
@@ -294,7 +294,8 @@ impl Page {
         self.add(family, labels, proto::MetricType::GAUGE, |metric| metric.set_gauge(gauge));
     }
 
-    /// Adds a distribution. Empty ones with labels are left out: their label set was never used.
+    /// Adds a histogram. One with labels and without values is left out: its labels were never
+    /// used.
     pub fn histogram(&mut self, family: &Family, labels: &[&str], buckets: &Buckets) {
         if labels.is_empty() || !buckets.is_empty() {
             self.add(family, labels, proto::MetricType::HISTOGRAM, |metric| metric.set_histogram(buckets.proto()));

@@ -1,0 +1,93 @@
+//! # shed — drop queries before an overload harms the server
+//!
+//! Accepts what CoreDNS accepts, and changes nothing: what it adds to CoreDNS, Signpost always has.
+//! In CoreDNS every reply over UDP is a goroutine that waits for its socket, and a million of them
+//! end the process; this plugin bounds them. Here a worker answers as many datagrams as it has
+//! read and sends their replies with one call, so nothing piles up. Datagrams that it has no time
+//! for are dropped by the kernel, the newest first. Queries that wait for an upstream are bounded
+//! for each worker, client and plugin, and what is too much is answered SERVFAIL at once
+//! (`signpost_shed_queries_total`).
+//!
+//! ## Syntax
+//!
+//! ```text
+//! shed
+//! ```
+//!
+//! As in CoreDNS, all zones of the server block must be served over UDP and TCP.
+//!
+//! ## Examples
+//!
+//! ```corefile
+//! . {
+//!     shed
+//!     whoami
+//! }
+//! ```
+//!
+//! ## Metrics
+//!
+//! - `coredns_shed_dropped_total{server,reason}`: always 0, for dashboards that show it. `reason`
+//!   is `query` or `response`.
+
+use crate::chain::doc::doc_of;
+use crate::chain::listener::server_label;
+use crate::chain::setup::{Registration, Setup};
+use crate::corefile::address::Transport;
+use crate::corefile::value;
+use crate::error::Result;
+use crate::host::metrics::Family;
+
+/// The registration of this plugin.
+pub const PLUGIN: Registration = Registration { name: "shed", setup, doc: doc_of!("shed.rs"), options: &[] };
+
+static DROPPED: Family = Family {
+    name: "coredns_shed_dropped_total",
+    help: "Counter of queries and responses dropped, per server, by reason.",
+    labels: &["server", "reason"],
+};
+
+fn setup(s: &mut Setup<'_>) -> Result<()> {
+    let mut cursor = s.cursor();
+    while cursor.only_occurrence()? {
+        cursor.args_of(..1)?;
+        if cursor.next_option() {
+            return Err(cursor.error("shed takes no options"));
+        }
+    }
+    if let Some(key) = s.keys.iter().find(|key| key.transport != Transport::Dns) {
+        let (key, scheme) = (value::quote(key.word.as_str()), value::quote(key.transport.scheme()));
+        let message = format!("only plain DNS server blocks are supported; {key} uses transport {scheme}");
+        return Err(cursor.error(message));
+    }
+    for address in s.addresses()? {
+        let server = server_label(address.transport, &address.host, address.port);
+        for reason in ["query", "response"] {
+            s.host.metrics.counter(&DROPPED, &[&server, reason]);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    #[test]
+    fn other_transports_are_refused() {
+        let error = Server::try_new("a.test, tls://b.test {\nshed\n}\n").err().expect("an error").to_string();
+        let wanted = "Corefile:2 - Error during parsing: only plain DNS server blocks are supported; \"tls://b.test\" \
+                      uses transport \"tls\"";
+        assert!(error.lines().next().is_some_and(|line| line.ends_with(wanted)), "{error}");
+    }
+
+    #[test]
+    fn its_counters_are_there() {
+        let server = Server::new(".:1053 {\nbind 127.0.0.1 ::1\nshed\nwhoami\n}\n");
+        let page = server.host.metrics.text();
+        for server in ["dns://127.0.0.1:1053", "dns://[::1]:1053"] {
+            let line = format!("coredns_shed_dropped_total{{reason=\"query\",server=\"{server}\"}} 0");
+            assert!(page.contains(&line), "{page}");
+        }
+    }
+}
