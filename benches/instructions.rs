@@ -73,7 +73,8 @@ fn answers(server: &mut Whole, what: &str, names: usize, name: impl Fn(usize) ->
     count(what, names, packet, |packet| _ = black_box(server.ask(packet, now).expect("answered from memory").len()));
 }
 
-/// `default/web`, `svc-N` with a ClusterIP and two endpoints, and `set-N` without one and with twenty.
+/// `default/web`, `svc-N` with a ClusterIP and two endpoints, and `set-N` without one and with
+/// twenty.
 fn large_cluster() -> String {
     let mut items = vec![object("Service", "web.default", "", "\"spec\":{\"clusterIP\":\"10.96.0.20\"}")];
     for n in 0..NAMES + HEADLESS {

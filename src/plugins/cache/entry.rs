@@ -49,6 +49,24 @@ pub(super) struct Head {
     refreshing: AtomicBool,
 }
 
+/// What an entry is made of.
+pub(super) struct Kept<'a> {
+    /// The number of the store.
+    pub(super) store: u64,
+    /// The whole question.
+    pub(super) key: &'a [u8],
+    /// The reply, for the error that it tells.
+    pub(super) reply: &'a Reply,
+    /// What the reply says.
+    pub(super) class: &'a Class,
+    /// The part of its answer to keep.
+    pub(super) answer: &'a Answer,
+    /// See [`Head::good`].
+    pub(super) good: Option<Entry>,
+    /// Seconds.
+    pub(super) ttl: u32,
+}
+
 /// The whole question of an entry, by which the store finds it.
 #[derive(Clone)]
 pub(super) struct Keyed(Entry);
@@ -82,16 +100,9 @@ impl Deref for Entry {
 }
 
 impl Entry {
-    /// Returns an entry for the question `key` with `answer`, from `reply`, valid for `ttl` seconds
-    /// from `now` on. `store` is the number of the store, `good` the answer that it holds.
-    pub(super) fn new(
-        (store, key): (u64, &[u8]),
-        (reply, class): (&Reply, &Class),
-        answer: &Answer,
-        good: Option<Self>,
-        ttl: u32,
-        now: Duration,
-    ) -> Self {
+    /// Returns an entry for what is kept, valid from `now` on.
+    pub(super) fn new(kept: Kept<'_>, now: Duration) -> Self {
+        let Kept { store, key, reply, class, answer, good, ttl } = kept;
         let mut octets = key.to_vec();
         pack(answer, &mut octets);
         let head = Head {
@@ -246,7 +257,8 @@ mod tests {
     fn entry(kind: Kind, ttl: u32) -> Entry {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
         let class = Class { kind, keeps: true, answers: true, is_expired: false, selected: None };
-        Entry::new((0, &[]), (&reply, &class), &reply.answer, None, ttl, s(1000))
+        let (reply, class, answer) = (&reply, &class, &*reply.answer);
+        Entry::new(Kept { store: 0, key: &[], reply, class, answer, good: None, ttl }, s(1000))
     }
 
     #[test]

@@ -33,8 +33,8 @@ const CREDIT: u8 = 3;
 /// The store is asked after this many hits ...
 const HITS: u8 = 64;
 
-/// ... and after this many milliseconds, so that it also knows names with a query in a few seconds. A cache
-/// of thousands of names would otherwise ask the store for nearly every query.
+/// ... and after this many milliseconds, so that it also knows names with a query in a few seconds.
+/// If this were much less, a cache of thousands of names would ask the store for nearly every query.
 const PAUSE: u32 = 2_000;
 
 thread_local! {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::asked::Asked;
 use super::class::{self, Class, Kind};
-use super::entry::Entry;
+use super::entry::{Entry, Kept};
 use super::metrics::{Counts, Entries};
 use super::ruling::Pause;
 use super::setup::{Limits, Options};
@@ -131,7 +131,8 @@ impl Inner {
         if self.options.prefer_positive && !class.answers && !class.kind.is_denial() {
             good = self.store.success(key).and_then(|old| if old.answers { Some(old) } else { old.good.clone() });
         }
-        let entry = Entry::new((self.store.number, key), (reply, class), &kept, good, ttl, self.now());
+        let store = self.store.number;
+        let entry = Entry::new(Kept { store, key, reply, class, answer: &kept, good, ttl }, self.now());
         self.store.keep(&entry, self.now(), self.options.prefer_positive);
         counts.stored();
         Some(entry)

@@ -234,6 +234,7 @@ fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
 #[cfg(test)]
 mod tests {
     use super::super::class::Class;
+    use super::super::entry::Kept;
     use super::*;
     use crate::chain::Reply;
     use crate::wire::answer::Answer;
@@ -241,7 +242,8 @@ mod tests {
     fn entry(store: &Store, key: &[u8], kind: Kind, ttl: u32) -> Entry {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
         let class = Class { kind, keeps: true, answers: kind == Kind::Answer, is_expired: false, selected: None };
-        Entry::new((store.number, key), (&reply, &class), &reply.answer, None, ttl, Duration::ZERO)
+        let (store, reply, class, answer) = (store.number, &reply, &class, &*reply.answer);
+        Entry::new(Kept { store, key, reply, class, answer, good: None, ttl }, Duration::ZERO)
     }
 
     fn found(store: &Store, key: &[u8], seconds: u64) -> Option<Kind> {

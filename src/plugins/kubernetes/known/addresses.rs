@@ -64,8 +64,8 @@ impl Holders {
         Self::many(self.each().iter().chain([one]).cloned().collect())
     }
 
-    /// Returns these holders without one that has this name for this reason, or `None` if it was the
-    /// only one.
+    /// Returns these holders without one that has this name for this reason, or `None` if it was
+    /// the only one.
     #[must_use]
     pub fn without(&self, held_as: As, name: &[u8]) -> Option<Self> {
         let each = self.each();

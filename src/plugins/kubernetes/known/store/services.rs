@@ -102,8 +102,8 @@ impl Store {
         self.change_owners(kind, As::Endpoint, key, &before, &after);
     }
 
-    /// A service, or one of its slices, had the addresses `before` and has those of `after`. Another
-    /// slice may have them too.
+    /// A service, or one of its slices, had the addresses `before` and has those of `after`.
+    /// Another slice may have them too.
     fn change_owners(&mut self, kind: Kind, held_as: As, key: &[u8], before: &[IpAddr], after: &[IpAddr]) {
         // Addresses of other clusters have no reverse names here.
         if matches!(kind, Kind::Import | Kind::ImportSlice) {
