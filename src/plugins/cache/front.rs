@@ -34,7 +34,7 @@ const CREDIT: u8 = 3;
 const HITS: u8 = 64;
 
 /// ... and after this many milliseconds, so that it also knows names with a query in a few seconds.
-/// If this were much less, a cache of thousands of names would ask the store for nearly every query.
+/// With much less, a cache of thousands of names would ask the store for nearly every query.
 const PAUSE: u32 = 2_000;
 
 thread_local! {
