@@ -106,7 +106,7 @@ bench-goals *options: (bench-peers "--goals" options)
 # Those of its rows that are about forwarded queries.
 bench-forward *options: (bench-peers "--rows forward,forward-chain" options)
 
-# How many instructions an answer takes, against benches/instructions.limits; `--renew` writes them anew.
+# How many instructions an answer takes and how many lines it needs from beyond the caches, against benches/instructions.limits; `--renew` writes them anew.
 instructions *options:
     just or-skip benches/instructions.sh {{options}}
 

@@ -134,8 +134,8 @@ impl Cluster {
             let key = service_key(namespace, name).expect("labels");
             let address = IpAddr::from(set::cluster_ip(service));
             let found = self.index.services.with(&key, |entry| match self.set.is_headless(service) {
-                true => entry.has_endpoints() && entry.a.is_some(),
-                false => entry.has_endpoints() && entry.has_cluster_ip(address) && entry.a.is_some(),
+                true => entry.has_endpoints() && entry.a().is_some(),
+                false => entry.has_endpoints() && entry.has_cluster_ip(address) && entry.a().is_some(),
             });
             found == Some(true)
         };

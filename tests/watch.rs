@@ -74,7 +74,7 @@ impl Room {
 
     fn has(&self, name: &str) -> bool {
         let key = service_key("shop", name).expect("a key");
-        self.index.services.with(&key, |entry| entry.service.is_some()) == Some(true)
+        self.index.services.with(&key, |entry| entry.service().is_some()) == Some(true)
     }
 
     fn owned(&self, address: &str) -> bool {

@@ -11,6 +11,7 @@ use super::timeouts::Timeouts;
 use super::walk::{self, Outcome};
 use crate::corefile::address::Transport;
 use crate::error::Complaint;
+use crate::wire::name::Name;
 use crate::wire::reply::Reply;
 use crate::wire::types::{class, rcode, rtype};
 
@@ -40,6 +41,8 @@ pub struct Listener {
     /// The site of each zone, and the zone's index in it. Beyond the last site: a zone of which
     /// filters choose the site.
     zones: HashMap<Box<[u8]>, (usize, u16), foldhash::fast::FixedState>,
+    /// The site and zone of names in no other zone: those of the root. It is not looked up.
+    root: Option<(usize, u16)>,
     /// The lengths of zones in octets, one bit each: name suffixes of other lengths are not looked
     /// up.
     lengths: [u64; 4],
@@ -62,6 +65,7 @@ impl Listener {
                 lengths[zone.len() / 64] |= 1 << (zone.len() % 64);
             }
         }
+        let root = zones.get(Name::ROOT.wire()).copied();
         let any_class = sites.iter().flat_map(|site| site.chain.plugins()).any(|plugin| plugin.takes_any_class());
         let (caps, timeouts) = Default::default();
         Self {
@@ -75,6 +79,7 @@ impl Listener {
             written: None,
             sites,
             zones,
+            root,
             lengths,
             any_class,
         }
@@ -188,9 +193,10 @@ impl Listener {
             }
             at += 1 + usize::from(wire[at]);
         }
-        found.or_else(|| self.zone(&wire[at..]))
+        found.or(self.root)
     }
 
+    #[inline]
     fn zone(&self, wire: &[u8]) -> Option<(usize, u16)> {
         let has_length = self.lengths[wire.len() / 64] & 1 << (wire.len() % 64) != 0;
         if has_length { self.zones.get(wire).copied() } else { None }

@@ -205,6 +205,13 @@ impl<'p> Query<'p> {
         }
     }
 
+    /// Returns whether the query is still being served by the call that received its packet: it has
+    /// not had to wait, and `received` is as good as now.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        matches!(self.packet, Cow::Borrowed(_))
+    }
+
     /// Returns how many questions led to this one: 0 for a client's own.
     #[must_use]
     pub fn depth(&self) -> u8 {

@@ -28,7 +28,14 @@ impl Clock {
     /// Returns the time since the process started.
     #[must_use]
     pub fn now(&self) -> Duration {
-        self.start.elapsed() + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
+        self.at(Instant::now())
+    }
+
+    /// Returns the time from the start of the process to `instant`, which must not be long ago: the
+    /// clock may have been moved since.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start) + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
     }
 
     /// Returns the seconds since 1970, for dates in signatures.

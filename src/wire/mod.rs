@@ -9,7 +9,7 @@
 //! - [`answer`]: everything after the question, encoded once and shared
 //! - [`encode`]: builds an [`Answer`](answer::Answer) record by record
 //! - [`option`]: the options of an OPT
-//! - [`own`]: each thread's own copies of answers that all threads send
+//! - [`packed`]: answers to be kept, in a few octets side by side
 //! - [`presentation`]: one record as a line of a zone file
 //! - [`question`]: a question, and the message that asks it
 //! - [`records`]: the records of a message, without compression
@@ -29,7 +29,7 @@ pub mod answer;
 pub mod encode;
 pub mod name;
 pub mod option;
-pub mod own;
+pub mod packed;
 pub mod presentation;
 pub mod question;
 pub mod records;

@@ -12,7 +12,7 @@ use crate::wire::adopt;
 use crate::wire::answer::{Answer, scratch};
 use crate::wire::encode::{Encoder, Names};
 use crate::wire::name::Name;
-use crate::wire::own::own;
+use crate::wire::packed::Packed;
 use crate::wire::question::Question;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
@@ -46,7 +46,7 @@ impl Zone {
         let (found, dnssec) = (self.find(name.wire(), qtype), dnssec && self.signed);
         let place = self.place(found, qtype, dnssec);
         if let Some(ready) = place.and_then(|(place, _)| place.get()) {
-            return Answered::Whole(own(&ready.answer), ready.kind);
+            return Answered::Whole(ready.answer.answer(), ready.kind);
         }
         let walk = self.walk(name, qtype, found);
         if matches!(walk.end, End::Outside) {
@@ -59,8 +59,8 @@ impl Zone {
         match (place, Name::from_wire(asked)) {
             (Some((place, base)), _) => {
                 let make = || Encoder::build(base.len(), |e| write(e, &mut Names::below(base)));
-                let ready = place.get_or_init(|| Ready { answer: Arc::new(make()), kind });
-                Answered::Whole(ready.answer.clone(), kind)
+                let ready = place.get_or_init(|| Ready { answer: Packed::new(&make()), kind });
+                Answered::Whole(ready.answer.answer(), kind)
             }
             (None, asked) => {
                 let asked = asked.unwrap_or(*name);

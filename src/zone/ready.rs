@@ -1,8 +1,6 @@
 //! An answer that is kept with the data that it is made from.
 
-use std::sync::Arc;
-
-use crate::wire::answer::Answer;
+use crate::wire::packed::Packed;
 
 /// Whether the name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +15,6 @@ pub enum Kind {
 
 /// An answer that is kept.
 pub(super) struct Ready {
-    pub(super) answer: Arc<Answer>,
+    pub(super) answer: Packed,
     pub(super) kind: Kind,
 }

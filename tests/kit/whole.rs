@@ -60,8 +60,8 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` (YAML)
-    /// in it.
+    /// Builds and starts `corefile`, in which MANIFESTS stands for a folder with `manifests` in it:
+    /// YAML, or JSON that begins with a brace.
     pub fn start(corefile: &str, manifests: &str) -> Self {
         Self::start_with(ALL, corefile, manifests)
     }
@@ -90,10 +90,14 @@ impl Whole {
     /// The same with other plugins than those that are shipped.
     pub fn start_with(plugins: &[Registration], corefile: &str, manifests: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        // A file of YAML has 1,024 documents at most.
-        for (n, documents) in manifests.split("---\n").collect::<Vec<_>>().chunks(1000).enumerate() {
-            let file = folder.path().join(format!("cluster-{n}.yaml"));
-            std::fs::write(file, documents.join("---\n")).expect("written");
+        let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).expect("written");
+        if manifests.starts_with('{') {
+            write("cluster.json", manifests);
+        } else {
+            // A file of YAML has 1,024 documents at most.
+            for (n, documents) in manifests.split("---\n").collect::<Vec<_>>().chunks(1000).enumerate() {
+                write(&format!("cluster-{n}.yaml"), &documents.join("---\n"));
+            }
         }
         let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
         let host = Arc::new(Host::default());

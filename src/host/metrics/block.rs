@@ -32,7 +32,7 @@ pub struct Block {
 const MARGIN: usize = 128 / size_of::<AtomicU64>();
 
 /// The copy of this thread.
-pub(super) struct Own<'a> {
+pub struct Own<'a> {
     cells: &'a [AtomicU64],
     is_shared: bool,
 }
@@ -50,7 +50,8 @@ impl Block {
     }
 
     /// Returns the copy of this thread, for callers that count several things.
-    pub(super) fn own(&self) -> Own<'_> {
+    #[must_use]
+    pub fn own(&self) -> Own<'_> {
         let copy = COPY.get();
         let fresh = || (0..self.len + 2 * MARGIN).map(|_| AtomicU64::new(0)).collect();
         Own { cells: self.copies[copy].get_or_init(fresh), is_shared: copy == 0 }
@@ -66,7 +67,7 @@ impl Block {
 
 impl Own<'_> {
     /// Adds `n` to the counter at `cell`.
-    pub(super) fn add(&self, cell: usize, n: u64) {
+    pub fn add(&self, cell: usize, n: u64) {
         let cell = &self.cells[MARGIN + cell];
         if self.is_shared {
             cell.fetch_add(n, Ordering::Relaxed);

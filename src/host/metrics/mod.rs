@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use prometheus::core::Collector;
 use prometheus::proto;
 
-pub use self::block::{Block, claim_copy};
+pub use self::block::{Block, Own, claim_copy};
 
 //----------- Counter, Histogram, Gauge --------------------------------------
 
@@ -54,7 +54,8 @@ impl Counter {
 #[derive(Clone)]
 pub struct Histogram(Arc<Buckets>);
 
-/// The cells of a distribution: one for each bound, one for larger values, and the sum.
+/// The cells of a distribution: the sum, one for each bound, and one for larger values. Most values
+/// are small, so the cells that count them are beside the sum.
 pub struct Buckets {
     bounds: &'static [f64],
     /// The bounds in units: whole numbers compare faster.
@@ -87,31 +88,39 @@ impl Buckets {
 
     /// Counts a value of `units` units.
     pub fn observe(&self, units: u64) {
+        self.observe_in(&self.block.own(), units);
+    }
+
+    /// The same in this thread's copy of their block, for callers that count several things.
+    pub fn observe_in(&self, own: &Own<'_>, units: u64) {
         let bucket = self.limits.iter().position(|&limit| units <= limit).unwrap_or(self.limits.len());
-        let own = self.block.own();
-        own.add(self.first + bucket, 1);
-        own.add(self.first + self.bounds.len() + 1, units);
+        own.add(self.first, units);
+        own.add(self.first + 1 + bucket, 1);
+    }
+
+    fn count(&self, bucket: usize) -> u64 {
+        self.block.sum(self.first + 1 + bucket)
     }
 
     fn proto(&self) -> proto::Histogram {
         let mut histogram = proto::Histogram::default();
         let (mut total, mut buckets) = (0, Vec::with_capacity(self.bounds.len()));
         for (at, bound) in self.bounds.iter().enumerate() {
-            total += self.block.sum(self.first + at);
+            total += self.count(at);
             let mut bucket = proto::Bucket::default();
             bucket.set_upper_bound(*bound);
             bucket.set_cumulative_count(total);
             buckets.push(bucket);
         }
-        total += self.block.sum(self.first + self.bounds.len());
+        total += self.count(self.bounds.len());
         histogram.set_bucket(buckets);
         histogram.set_sample_count(total);
-        histogram.set_sample_sum(self.block.sum(self.first + self.bounds.len() + 1) as f64 * self.unit);
+        histogram.set_sample_sum(self.block.sum(self.first) as f64 * self.unit);
         histogram
     }
 
     fn is_empty(&self) -> bool {
-        (0..=self.bounds.len()).all(|at| self.block.sum(self.first + at) == 0)
+        (0..=self.bounds.len()).all(|at| self.count(at) == 0)
     }
 }
 

@@ -57,8 +57,8 @@ impl Kind {
 /// As CoreDNS 1.15.0, with one difference: answers from memory are never kept, since they are
 /// always current.
 ///
-/// `today` is the time in seconds since 1970.
-pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
+/// `today` returns the time in seconds since 1970; it is asked for signatures only.
+pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: impl Fn() -> u64) -> Class {
     let answer = &*reply.answer;
     let mut found = Class { kind: kind(answer), keeps: true, answers: false, is_expired: false, selected: None };
     if reply.origin != Origin::Fetched {
@@ -85,7 +85,7 @@ pub(super) fn classify(reply: &Reply, asked: &Asked<'_>, today: u64) -> Class {
         Kind::Other => false,
         _ => records.is_some(),
     };
-    found.is_expired = asked.dnssec_ok && has_expired_signature(answer, today as u32);
+    found.is_expired = asked.dnssec_ok && has_expired_signature(answer, today() as u32);
     found.keeps &= !found.is_expired;
     if found.keeps {
         found.selected = records.as_ref().and_then(Records::kept);

@@ -1,57 +1,117 @@
 //! One stored answer and its age.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use triomphe::ThinArc;
+
 use super::class::{Class, Kind};
 use crate::chain::Reply;
 use crate::wire::answer::Answer;
+use crate::wire::packed::{pack, unpack};
 
 /// Approximate memory in octets that the store needs for an entry. A test in tests/hotpath.rs
 /// checks that a full store takes no more than its capacity.
 const OVERHEAD: usize = 320;
 
-/// An answer and the time at which it expires. Times are those of the host's clock.
-pub(super) struct Entry {
+/// An answer and the time at which it expires, shared. Times are those of the host's clock.
+///
+/// In one piece of memory: a head, behind it the question, and the packed answer last.
+#[derive(Clone)]
+pub(super) struct Entry(ThinArc<Head, u8>);
+
+/// The parts of an entry that have a fixed size.
+pub(super) struct Head {
     /// The number of the store that the entry was made for.
     pub(super) store: u64,
-    /// The whole question.
-    pub(super) key: Arc<[u8]>,
-    /// The answer with its original TTLs.
-    pub(super) answer: Arc<Answer>,
     /// The extended error of a failure.
-    pub(super) error: Option<(u16, Cow<'static, str>)>,
+    pub(super) error: Option<Box<(u16, Cow<'static, str>)>>,
+    /// The last answer with the requested records, if this entry replaced it and has none
+    /// (`prefer_positive`).
+    pub(super) good: Option<Entry>,
+    stored: Duration,
+    last_hit_ms: AtomicU64,
+    retry_at_ms: AtomicU64,
+    /// Its TTL when it was stored, in seconds.
+    pub(super) ttl: u32,
+    hits: AtomicU32,
+    /// Octets of the question.
+    key: u16,
     /// What the answer says.
     pub(super) kind: Kind,
     /// Whether the answer holds what was asked for.
     pub(super) answers: bool,
-    /// The last answer with the requested records, if this entry replaced it and has none
-    /// (`prefer_positive`).
-    pub(super) good: Option<Arc<Entry>>,
-    /// Its TTL when it was stored, in seconds.
-    pub(super) ttl: u32,
-    stored: Duration,
     superseded: AtomicBool,
-    hits: AtomicU32,
-    last_hit_ms: AtomicU64,
     refreshing: AtomicBool,
-    retry_at_ms: AtomicU64,
+}
+
+/// What an entry is made of.
+pub(super) struct Kept<'a> {
+    /// The number of the store.
+    pub(super) store: u64,
+    /// The whole question.
+    pub(super) key: &'a [u8],
+    /// The reply, for the error that it tells.
+    pub(super) reply: &'a Reply,
+    /// What the reply says.
+    pub(super) class: &'a Class,
+    /// The part of its answer to keep.
+    pub(super) answer: &'a Answer,
+    /// See [`Head::good`].
+    pub(super) good: Option<Entry>,
+    /// Seconds.
+    pub(super) ttl: u32,
+}
+
+/// The whole question of an entry, by which the store finds it.
+#[derive(Clone)]
+pub(super) struct Keyed(Entry);
+
+impl Borrow<[u8]> for Keyed {
+    fn borrow(&self) -> &[u8] {
+        self.0.key()
+    }
+}
+
+impl PartialEq for Keyed {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for Keyed {}
+
+impl Hash for Keyed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl Deref for Entry {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.0.header.header
+    }
 }
 
 impl Entry {
-    /// Returns an entry for the question `key` from `reply`, valid for `ttl` seconds from `now` on.
-    /// `store` is the number of the store.
-    pub(super) fn new(store: u64, key: Arc<[u8]>, reply: &Reply, class: &Class, ttl: u32, now: Duration) -> Self {
-        Self {
+    /// Returns an entry for what is kept, valid from `now` on.
+    pub(super) fn new(kept: Kept<'_>, now: Duration) -> Self {
+        let Kept { store, key, reply, class, answer, good, ttl } = kept;
+        let mut octets = key.to_vec();
+        pack(answer, &mut octets);
+        let head = Head {
             store,
-            key,
-            answer: reply.answer.clone(),
-            error: reply.note.as_ref().and_then(|note| note.error.clone()),
+            key: key.len() as u16,
+            error: reply.note.as_ref().and_then(|note| note.error.clone()).map(Box::new),
             kind: class.kind,
             answers: class.answers,
-            good: None,
+            good,
             ttl,
             stored: now,
             superseded: AtomicBool::new(false),
@@ -59,7 +119,23 @@ impl Entry {
             last_hit_ms: AtomicU64::new(0),
             refreshing: AtomicBool::new(false),
             retry_at_ms: AtomicU64::new(0),
-        }
+        };
+        Self(ThinArc::from_header_and_slice(head, &octets))
+    }
+
+    /// Returns the whole question.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.0.slice[..usize::from(self.key)]
+    }
+
+    /// Returns what the store finds the entry by.
+    pub(super) fn keyed(&self) -> Keyed {
+        Keyed(self.clone())
+    }
+
+    /// Returns the answer with its original TTLs, from the pool of this thread.
+    pub(super) fn answer(&self) -> Arc<Answer> {
+        unpack(&self.0.slice[usize::from(self.key)..])
     }
 
     /// Returns the remaining TTL in seconds; 0 or less if the entry is stale.
@@ -93,8 +169,8 @@ impl Entry {
     /// Returns the approximate memory in octets, including an older answer in it and the store's
     /// overhead.
     pub(super) fn octets(&self) -> usize {
-        let good = self.good.as_ref().map_or(0, |good| good.octets());
-        OVERHEAD + size_of::<Self>() + self.key.len() + self.answer.memory_len() + good
+        let good = self.good.as_ref().map_or(0, Self::octets);
+        OVERHEAD + size_of::<Head>() + self.0.slice.len() + good
     }
 
     /// Marks the entry, and the answer that it holds, as no longer in the store: replaced,
@@ -130,7 +206,7 @@ impl Entry {
 
     /// Takes the only refresh place of the entry, unless it is taken or paused, or the entry was
     /// replaced.
-    pub(super) fn begin_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
+    pub(super) fn begin_refresh(&self, now: Duration) -> Option<Refresh> {
         let is_over = || self.is_paused(now) || self.is_superseded();
         if is_over() || self.refreshing.swap(true, Ordering::AcqRel) {
             return None;
@@ -142,14 +218,14 @@ impl Entry {
     }
 
     /// Takes a place beside other refreshes of the entry, unless it is paused.
-    pub(super) fn join_refresh(self: &Arc<Self>, now: Duration) -> Option<Refresh> {
+    pub(super) fn join_refresh(&self, now: Duration) -> Option<Refresh> {
         (!self.is_paused(now)).then(|| Refresh { entry: self.clone(), is_alone: false })
     }
 }
 
 /// A place for one refresh of an entry; returned on drop.
 pub(super) struct Refresh {
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Entry,
     is_alone: bool,
 }
 
@@ -178,10 +254,11 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn entry(kind: Kind, ttl: u32) -> Arc<Entry> {
+    fn entry(kind: Kind, ttl: u32) -> Entry {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
         let class = Class { kind, keeps: true, answers: true, is_expired: false, selected: None };
-        Arc::new(Entry::new(0, Arc::from([]), &reply, &class, ttl, s(1000)))
+        let (reply, class, answer) = (&reply, &class, &*reply.answer);
+        Entry::new(Kept { store: 0, key: &[], reply, class, answer, good: None, ttl }, s(1000))
     }
 
     #[test]

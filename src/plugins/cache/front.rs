@@ -2,25 +2,26 @@
 //! store.
 //!
 //! moka records each look-up and shares counters with all other threads, which costs more than the
-//! rest of a hit. Here a hit costs a hash and a comparison. The table has a fixed size, serves all
-//! caches of the process, and holds no large answers, so its memory is limited: [`SETS`] × [`WAYS`]
-//! entries of at most [`MOST`] octets a thread.
+//! rest of a hit. Here a hit costs a hash and a comparison. The table serves all caches of the
+//! process. It grows with the names that are asked for again and again, and holds no large answers,
+//! so its memory is limited: [`SETS`] × [`WAYS`] entries of at most [`MOST`] octets a thread.
 //!
 //! An entry knows when it is no longer in the store ([`Entry::is_superseded`]), so entries that
 //! were replaced, contradicted or evicted there are not served from here. The store is still asked
 //! now and then ([`HITS`], [`PAUSE`]), so that it knows which entries are popular and keeps them.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::Entry;
 
-/// Sets of the table; the hash of an entry selects its set.
-const SETS: usize = 2048;
+/// Sets of the largest table, and of the first one; the hash of an entry selects its set. The
+/// largest has room for most of what a store of the default capacity holds.
+const SETS: usize = 4096;
+const FIRST: usize = 256;
 
-/// Entries of a set.
-const WAYS: usize = 2;
+/// Entries of a set, which lie in two cache lines.
+const WAYS: usize = 4;
 
 /// Maximum size of an entry in octets.
 const MOST: usize = 1024;
@@ -32,8 +33,9 @@ const CREDIT: u8 = 3;
 /// The store is asked after this many hits ...
 const HITS: u8 = 64;
 
-/// ... and after this time, so that it also knows names with a few queries a second.
-const PAUSE: Duration = Duration::from_millis(250);
+/// ... and after this many milliseconds, so that it also knows names with a query in a few seconds.
+/// With much less, a cache of thousands of names would ask the store for nearly every query.
+const PAUSE: u32 = 2_000;
 
 thread_local! {
     static TABLE: RefCell<Table> = const { RefCell::new(Table { slots: Vec::new() }) };
@@ -46,11 +48,11 @@ struct Table {
 
 struct Slot {
     hash: u64,
-    entry: Arc<Entry>,
+    entry: Entry,
+    /// When the store was last asked, in milliseconds; wraps around.
+    asked: u32,
     hits: u8,
     credit: u8,
-    /// When the store was last asked.
-    asked: Duration,
 }
 
 /// Calls `look` with the entry that the store with the number `store` would find, if the entry is
@@ -58,11 +60,11 @@ struct Slot {
 ///
 /// The entry is not cloned for this, because all threads would write its reference count. `look`
 /// must not call this again. Anything that it starts, a look-up below or a refresh, runs after it.
-pub(super) fn with<R>(store: u64, key: &[u8], hash: u64, now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
+pub(super) fn with<R>(store: u64, key: &[u8], hash: u64, now: Duration, look: impl Fn(&Entry) -> R) -> Option<R> {
     TABLE.with_borrow_mut(|table| {
         let set = table.set(hash)?;
         let is_it = |slot: &Option<Slot>| {
-            slot.as_ref().is_some_and(|slot| slot.hash == hash && slot.entry.store == store && *slot.entry.key == *key)
+            slot.as_ref().is_some_and(|slot| slot.hash == hash && slot.entry.store == store && slot.entry.key() == key)
         };
         let at = set.iter().position(is_it)?;
         set.swap(0, at);
@@ -73,42 +75,81 @@ pub(super) fn with<R>(store: u64, key: &[u8], hash: u64, now: Duration, look: im
         }
         slot.hits += 1;
         slot.credit = (slot.credit + 1).min(CREDIT);
-        let is_due = slot.hits >= HITS || now.saturating_sub(slot.asked) >= PAUSE;
+        let is_due = slot.hits >= HITS || millis(now).wrapping_sub(slot.asked) >= PAUSE;
         (!is_due).then(|| look(&slot.entry))
     })
 }
 
 /// Remembers the store's result. The store must give the same result again until the entry is stale
 /// or superseded.
-pub(super) fn keep(entry: &Arc<Entry>, hash: u64, now: Duration) {
+pub(super) fn keep(entry: &Entry, hash: u64, now: Duration) {
     if entry.octets() > MOST {
         return;
     }
-    TABLE.with_borrow_mut(|table| {
-        if table.slots.is_empty() {
-            table.slots.resize_with(SETS * WAYS, || None);
+    let slot = Slot { hash, entry: entry.clone(), asked: millis(now), hits: 0, credit: 0 };
+    TABLE.with_borrow_mut(|table| table.keep(slot));
+}
+
+fn millis(now: Duration) -> u32 {
+    now.as_millis() as u32
+}
+
+impl Table {
+    /// Puts a slot into its set: in the place of its own older entry, or of the least recently used
+    /// one if that has no credit left. A set that is full makes the table larger.
+    fn keep(&mut self, mut slot: Slot) {
+        let is_free = |known: &Option<Slot>| known.as_ref().is_none_or(|known| known.hash == slot.hash);
+        let free = |table: &mut Self| table.set(slot.hash).and_then(|set| set.iter().position(is_free));
+        let mut at = free(self);
+        while at.is_none() && self.grow() {
+            at = free(self);
         }
-        let Some(set) = table.set(hash) else { return };
-        // Replaces its own older entry, or the least recently used one if that has no credit left.
-        let is_free = |slot: &Option<Slot>| slot.as_ref().is_none_or(|slot| slot.hash == hash);
-        let at = set.iter().position(is_free).unwrap_or(WAYS - 1);
-        let mut credit = 0;
+        let Some(set) = self.set(slot.hash) else { return };
+        let at = at.unwrap_or(WAYS - 1);
         match &mut set[at] {
-            Some(own) if own.hash == hash => credit = own.credit,
+            Some(own) if own.hash == slot.hash => slot.credit = own.credit,
             Some(other) if other.credit > 0 => {
                 other.credit -= 1;
                 return;
             }
             _ => {}
         }
-        set[at] = Some(Slot { hash, entry: entry.clone(), hits: 0, credit, asked: now });
+        set[at] = Some(slot);
         set.swap(0, at);
-    });
+    }
+
+    /// Doubles the table. Returns false if it has its full size.
+    fn grow(&mut self) -> bool {
+        let places = (2 * self.slots.len()).max(FIRST * WAYS);
+        if places > SETS * WAYS {
+            return false;
+        }
+        let old = std::mem::take(&mut self.slots);
+        self.slots.resize_with(places, || None);
+        for slot in old.into_iter().flatten() {
+            let free = self.set(slot.hash).and_then(|set| set.iter_mut().find(|place| place.is_none()));
+            if let Some(place) = free {
+                *place = Some(slot);
+            }
+        }
+        true
+    }
+
+    /// Returns the set of a hash; `None` before the table is first used.
+    fn set(&mut self, hash: u64) -> Option<&mut [Option<Slot>]> {
+        let sets = (self.slots.len() / WAYS).checked_sub(1)?;
+        let first = (hash as usize & sets) * WAYS;
+        self.slots.get_mut(first..first + WAYS)
+    }
 }
 
-impl Table {
-    fn set(&mut self, hash: u64) -> Option<&mut [Option<Slot>]> {
-        let first = (hash as usize % SETS) * WAYS;
-        self.slots.get_mut(first..first + WAYS)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_lies_in_two_cache_lines() {
+        assert!(WAYS * size_of::<Option<Slot>>() <= 128);
+        assert!(SETS.is_power_of_two() && FIRST.is_power_of_two());
     }
 }

@@ -1,5 +1,6 @@
 //! How a reply is processed: it gets one TTL and a place in the store.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::asked::Asked;
 use super::class::{self, Class, Kind};
-use super::entry::Entry;
+use super::entry::{Entry, Kept};
 use super::metrics::{Counts, Entries};
 use super::ruling::Pause;
 use super::setup::{Limits, Options};
@@ -16,7 +17,6 @@ use crate::chain::control::Control;
 use crate::chain::per_listener::PerListener;
 use crate::chain::{Here, Reply};
 use crate::host::Host;
-use crate::wire::own::own;
 use crate::wire::reply::ede;
 use crate::wire::request::flag;
 use crate::wire::select::select;
@@ -72,7 +72,7 @@ impl Inner {
     }
 
     /// Calls `look` with the entry to answer with, if there is one.
-    pub(super) fn with<R>(&self, key: &[u8], now: Duration, look: impl Fn(&Arc<Entry>) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, key: &[u8], now: Duration, look: impl Fn(&Entry) -> R) -> Option<R> {
         self.store.with(key, now, self.options.stale.up_to, self.options.prefer_positive, look)
     }
 
@@ -114,25 +114,25 @@ impl Inner {
         ttl: u32,
         reply: &Reply,
         counts: &Counts,
-    ) -> Option<Arc<Entry>> {
+    ) -> Option<Entry> {
         // The client gets the reply as it came; only records that belong to the question are kept.
         let mut kept = match &class.selected {
-            Some(indexes) => Arc::new(select(&reply.answer, &asked.question, indexes)?),
-            None => reply.answer.clone(),
+            Some(indexes) => Cow::Owned(select(&reply.answer, &asked.question, indexes)?),
+            None => Cow::Borrowed(&*reply.answer),
         };
         // Changes that plugins below made to AA and RA are kept as well, as in CoreDNS.
         let changed = (reply.flags() ^ kept.flags) & (flag::AA | flag::RA);
         if changed != 0 {
-            Arc::make_mut(&mut kept).flags ^= changed;
+            kept.to_mut().flags ^= changed;
         }
-        let key: Arc<[u8]> = asked.key().as_slice().into();
-        let mut entry = Entry::new(self.store.number, key, reply, class, ttl, self.now());
-        entry.answer = kept;
-        if self.options.prefer_positive && !entry.answers && !class.kind.is_denial() {
-            entry.good =
-                self.store.success(&entry.key).and_then(|old| if old.answers { Some(old) } else { old.good.clone() });
+        let key = asked.key();
+        let key = key.as_slice();
+        let mut good = None;
+        if self.options.prefer_positive && !class.answers && !class.kind.is_denial() {
+            good = self.store.success(key).and_then(|old| if old.answers { Some(old) } else { old.good.clone() });
         }
-        let entry = Arc::new(entry);
+        let store = self.store.number;
+        let entry = Entry::new(Kept { store, key, reply, class, answer: &kept, good, ttl }, self.now());
         self.store.keep(&entry, self.now(), self.options.prefer_positive);
         counts.stored();
         Some(entry)
@@ -140,7 +140,7 @@ impl Inner {
 
     /// Classifies a reply.
     pub(super) fn classify(&self, reply: &Reply, asked: &Asked<'_>) -> Class {
-        class::classify(reply, asked, self.host.clock.seconds_since_1970())
+        class::classify(reply, asked, || self.host.clock.seconds_since_1970())
     }
 
     /// Returns the pause before the next attempt; `waits` says whether a client waits. After a
@@ -175,12 +175,12 @@ impl Inner {
             _ if self.options.keep_ttl => entry.ttl,
             _ => u32::try_from(left).unwrap_or(0),
         };
-        let mut reply = Reply::fetched(own(&entry.answer));
+        let mut reply = Reply::fetched(entry.answer());
         reply.ttl = Some(ttl);
         if !asked.wants_ad {
             reply.clear_flags(flag::AD);
         }
-        if let Some((code, text)) = &entry.error {
+        if let Some((code, text)) = entry.error.as_deref() {
             reply = reply.with_error(*code, text.clone());
         }
         if left <= 0 {

@@ -155,7 +155,7 @@ impl Cache {
     }
 
     /// Returns what an entry makes of a query.
-    fn hit(&self, entry: &Arc<Entry>, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
+    fn hit(&self, entry: &Entry, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
         let (inner, left) = (&self.inner, entry.left(now));
         if left > 0 {
             if inner.wants_prefetch(entry, now) {
@@ -187,7 +187,8 @@ impl Plugin for Cache {
             return Step::Next;
         }
         let asked = Asked::new(query);
-        let now = inner.now();
+        // Most queries have just been received: the clock was read then.
+        let now = if query.is_fresh() { inner.host.clock.at(query.received) } else { inner.now() };
         let hit = inner.with(asked.key().as_slice(), now, |entry| {
             inner.counts(here).hit(entry.kind.is_denial());
             self.hit(entry, &asked, now, query, here)

@@ -25,7 +25,7 @@ struct Renewed {
     /// The reply for a waiting client, if it does not get the stale entry.
     reply: Option<Reply>,
     /// The new entry.
-    entry: Option<Arc<Entry>>,
+    entry: Option<Entry>,
     pause: Pause,
 }
 
@@ -42,7 +42,7 @@ impl Inner {
     /// Refreshes an entry in the background, unless a refresh is running.
     pub(super) fn refresh_behind(
         self: &Arc<Self>,
-        entry: &Arc<Entry>,
+        entry: &Entry,
         asked: &Asked<'_>,
         query: &Query<'_>,
         here: &Here<'_>,
@@ -70,7 +70,7 @@ impl Inner {
     /// upstream query.
     pub(super) fn verify(
         self: &Arc<Self>,
-        entry: &Arc<Entry>,
+        entry: &Entry,
         asked: &Asked<'_>,
         query: &Query<'_>,
         here: &Here<'_>,

@@ -18,7 +18,7 @@ use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
 use super::class::Kind;
-use super::entry::Entry;
+use super::entry::{Entry, Keyed};
 use super::front;
 
 /// Octets for an entry of weight 1, with all that belongs to it. A larger entry takes the place of
@@ -32,12 +32,12 @@ const QUEUE: usize = 1024;
 const AT_ONCE: usize = 64;
 
 /// An entry, its time, and whether answers are preferred to it.
-type Queued = (Arc<Entry>, Duration, bool);
+type Queued = (Entry, Duration, bool);
 
 /// Source of store numbers, which tell stores apart where entries of several are mixed.
 static STORES: AtomicU64 = AtomicU64::new(0);
 
-type Half = Cache<Arc<[u8]>, Arc<Entry>, foldhash::fast::RandomState>;
+type Half = Cache<Keyed, Entry, foldhash::fast::RandomState>;
 
 /// The answers of one `cache`.
 pub(super) struct Store {
@@ -82,7 +82,7 @@ impl Store {
         now: Duration,
         stale: u64,
         prefer_positive: bool,
-        look: impl Fn(&Arc<Entry>) -> R,
+        look: impl Fn(&Entry) -> R,
     ) -> Option<R> {
         let hash = self.hasher.hash_one(key);
         if let Some(found) = front::with(self.number, key, hash, now, &look) {
@@ -102,7 +102,7 @@ impl Store {
         Some(look(&entry))
     }
 
-    fn find_shared(&self, key: &[u8], now: Duration, stale: u64, prefer_positive: bool) -> Option<Arc<Entry>> {
+    fn find_shared(&self, key: &[u8], now: Duration, stale: u64, prefer_positive: bool) -> Option<Entry> {
         let success = get(&self.success, key);
         if prefer_positive && stale > 0 {
             let candidates = [success.as_ref(), success.as_ref().and_then(|entry| entry.good.as_ref())];
@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// Returns the entry in the answer half of the store for this question, whatever its age.
-    pub(super) fn success(&self, key: &[u8]) -> Option<Arc<Entry>> {
+    pub(super) fn success(&self, key: &[u8]) -> Option<Entry> {
         self.success.get(key)
     }
 
@@ -132,7 +132,7 @@ impl Store {
     /// an answer without records and without a reason (RFC 2308 section 5).
     ///
     /// If another thread is inserting, that thread inserts this entry too.
-    pub(super) fn keep(&self, entry: &Arc<Entry>, now: Duration, prefer_positive: bool) {
+    pub(super) fn keep(&self, entry: &Entry, now: Duration, prefer_positive: bool) {
         self.queued.fetch_add(1, Ordering::AcqRel);
         if self.queue.try_send((entry.clone(), now, prefer_positive)).is_err() {
             // The queue is so long that one more entry is no loss.
@@ -163,10 +163,10 @@ impl Store {
         }
     }
 
-    fn insert(&self, entry: &Arc<Entry>, now: Duration, prefer_positive: bool) {
-        let key = &entry.key;
-        let holds = |old: Arc<Entry>| old.answers && old.left(now) > 0;
-        let is_denied = |old: Arc<Entry>| old.kind.is_lasting() && old.left(now) > 0;
+    fn insert(&self, entry: &Entry, now: Duration, prefer_positive: bool) {
+        let key = entry.key();
+        let holds = |old: Entry| old.answers && old.left(now) > 0;
+        let is_denied = |old: Entry| old.kind.is_lasting() && old.left(now) > 0;
         let says_less = match entry.kind {
             Kind::Failure => get(&self.denial, key).is_some_and(is_denied),
             Kind::NoData | Kind::NoName => false,
@@ -175,12 +175,12 @@ impl Store {
         if says_less {
             entry.supersede();
         } else if entry.kind.is_denial() {
-            self.denial.insert(key.clone(), entry.clone());
+            self.denial.insert(entry.keyed(), entry.clone());
             if entry.kind.is_lasting() && !prefer_positive && !get(&self.success, key).is_some_and(holds) {
                 self.success.invalidate(key);
             }
         } else {
-            self.success.insert(key.clone(), entry.clone());
+            self.success.insert(entry.keyed(), entry.clone());
             entry.hold_on();
             if !prefer_positive || entry.answers {
                 self.denial.invalidate(key);
@@ -213,16 +213,16 @@ impl Store {
 ///
 /// An entry that is superseded during the look-up, or whose successor is still queued, is served
 /// once more. That is better than a miss, and it is never refreshed again.
-fn get(half: &Half, key: &[u8]) -> Option<Arc<Entry>> {
+fn get(half: &Half, key: &[u8]) -> Option<Entry> {
     if half.contains_key(key) { half.get(key) } else { None }
 }
 
 fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
     let evicted = evicted.clone();
-    Cache::<Arc<[u8]>, Arc<Entry>>::builder()
+    Cache::<Keyed, Entry>::builder()
         .max_capacity(capacity)
         .weigher(|_, entry| entry.octets().div_ceil(WEIGHT) as u32)
-        .eviction_listener(move |_, entry: Arc<Entry>, cause| {
+        .eviction_listener(move |_, entry: Entry, cause| {
             entry.supersede();
             if cause == RemovalCause::Size {
                 evicted.fetch_add(1, Ordering::Relaxed);
@@ -234,14 +234,16 @@ fn half(capacity: u64, evicted: &Arc<AtomicU64>) -> Half {
 #[cfg(test)]
 mod tests {
     use super::super::class::Class;
+    use super::super::entry::Kept;
     use super::*;
     use crate::chain::Reply;
     use crate::wire::answer::Answer;
 
-    fn entry(store: &Store, key: &[u8], kind: Kind, ttl: u32) -> Arc<Entry> {
+    fn entry(store: &Store, key: &[u8], kind: Kind, ttl: u32) -> Entry {
         let reply = Reply::fetched(Arc::new(Answer::empty(0)));
         let class = Class { kind, keeps: true, answers: kind == Kind::Answer, is_expired: false, selected: None };
-        Arc::new(Entry::new(store.number, key.into(), &reply, &class, ttl, Duration::ZERO))
+        let (store, reply, class, answer) = (store.number, &reply, &class, &*reply.answer);
+        Entry::new(Kept { store, key, reply, class, answer, good: None, ttl }, Duration::ZERO)
     }
 
     fn found(store: &Store, key: &[u8], seconds: u64) -> Option<Kind> {

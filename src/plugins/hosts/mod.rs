@@ -74,7 +74,7 @@ use crate::error::Result;
 use crate::host::metrics::Family;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
-use crate::wire::own::own;
+use crate::wire::packed::Packed;
 use crate::wire::request::flag;
 use crate::wire::reverse::{self, Reverse};
 use crate::wire::types::{class, rcode, rtype};
@@ -104,7 +104,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let file = Arc::new(HostsFile::open(source, gauges));
     let followed = file.clone();
     s.task("hosts", move || file::follow(followed, reload));
-    let no_data = Arc::new(Answer::no_data(flag::AA));
+    let no_data = Packed::new(&Answer::no_data(flag::AA));
     s.chain(Hosts { zones, file, fallthrough, unsupported_falls, no_data });
     Ok(())
 }
@@ -115,7 +115,7 @@ struct Hosts {
     file: Arc<HostsFile>,
     fallthrough: Fallthrough,
     unsupported_falls: bool,
-    no_data: Arc<Answer>,
+    no_data: Packed,
 }
 
 impl Plugin for Hosts {
@@ -139,7 +139,7 @@ impl Hosts {
     fn pointer(&self, name: &Name) -> Step {
         let Some(Reverse::Address(address)) = reverse::parse(name) else { return Step::Next };
         match self.file.table().address(address) {
-            Some(answer) => Step::Answer(Reply::memory(own(answer))),
+            Some(answer) => Step::Answer(Reply::memory(answer.answer())),
             None => Step::Next,
         }
     }
@@ -159,7 +159,7 @@ impl Hosts {
             rtype::AAAA => found.aaaa.as_ref(),
             _ => None,
         };
-        Step::Answer(Reply::memory(own(answer.unwrap_or(&self.no_data))))
+        Step::Answer(Reply::memory(answer.unwrap_or(&self.no_data).answer()))
     }
 }
 

@@ -66,6 +66,7 @@ pub mod old;
 pub mod reading;
 mod setup;
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -122,7 +123,9 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     s.offer_search_lists(search_lists(&directive, &data.index));
     let outside = Outside::new(&directive.options, data.index.clone(), local.clone(), patience.clone());
     s.offer_externals(Arc::new(outside));
-    let zones: Arc<[Zone]> = directive.served().into();
+    let mut zones = directive.served();
+    zones.sort_by_key(|zone| Reverse(zone.name.len()));
+    let zones: Arc<[Zone]> = zones.into();
     let knows_pods = directive.options.pods == Pods::Verified;
     s.publish("kubernetes", Arc::new(Published { index: data.index.clone(), zones: zones.clone(), knows_pods }));
     let plugin = Arc::new(Kubernetes {
@@ -178,6 +181,7 @@ fn search_lists(directive: &setup::Directive, index: &Arc<Index>) -> Lists {
 /// The plugin of one server block.
 pub struct Kubernetes {
     index: Arc<Index>,
+    /// The longest names first.
     zones: Arc<[Zone]>,
     /// The zone that PTR targets end in.
     primary: Name,
@@ -297,6 +301,6 @@ impl Kubernetes {
 
     /// The zone with the longest name that holds `name`.
     fn zone_of(&self, name: &Name) -> Option<&Zone> {
-        self.zones.iter().filter(|zone| name.is_under(&zone.name)).max_by_key(|zone| zone.name.len())
+        self.zones.iter().find(|zone| name.is_under(&zone.name))
     }
 }

@@ -116,15 +116,16 @@ impl Grid {
         let proto = usize::from(query.client.proto == Proto::Tcp);
         let family = usize::from(query.client.peer.ip().to_canonical().is_ipv6());
         let kind = TYPES.iter().position(|&known| known == query.request.qtype).unwrap_or(TYPES.len());
-        self.block.add((proto * FAMILIES.len() + family) * KINDS + kind, 1);
+        let own = self.block.own();
+        own.add((proto * FAMILIES.len() + family) * KINDS + kind, 1);
         if query.dnssec_ok() {
-            self.block.add(DO_CELL, 1);
+            own.add(DO_CELL, 1);
         }
-        self.request_sizes[proto].observe(query.packet().len() as u64);
-        self.response_sizes[proto].observe(event.size);
-        self.durations.observe(event.took.as_nanos() as u64);
+        self.request_sizes[proto].observe_in(&own, query.packet().len() as u64);
+        self.response_sizes[proto].observe_in(&own, event.size);
+        self.durations.observe_in(&own, event.took.as_nanos() as u64);
         let rcode = usize::from(event.rcode).min(RCODES - 1);
-        self.block.add(REPLIES + event.column * RCODES + rcode, 1);
+        own.add(REPLIES + event.column * RCODES + rcode, 1);
     }
 }
 

@@ -44,8 +44,8 @@ fn add_service(found: &mut Vec<OwnName>, entry: &Entry, local: IpAddr) {
     if !entry.endpoints().any(|endpoint| endpoint.ip() == Some(local)) {
         return;
     }
-    let Some(service) = &entry.service else { return };
-    let below = |front: &[u8]| [front, &entry.key, b"\x03svc"].concat();
+    let Some(service) = entry.service() else { return };
+    let below = |front: &[u8]| [front, entry.key(), b"\x03svc"].concat();
     match &service.target {
         Target::Addresses(addresses) => found.extend(addresses.iter().map(|address| (below(&[]), *address))),
         Target::Endpoints => {

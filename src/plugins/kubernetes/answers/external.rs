@@ -55,10 +55,10 @@ impl Externals for Outside {
 
     fn services(&self, headless: bool) -> Vec<Box<[u8]>> {
         let found = self.index.services.all().filter(|entry| {
-            let namespace = labels(&entry.key).nth(1).unwrap_or_default();
-            self.exposes(namespace) && entry.service.as_deref().is_some_and(|service| has_names(service, headless))
+            let namespace = labels(entry.key()).nth(1).unwrap_or_default();
+            self.exposes(namespace) && entry.service().is_some_and(|service| has_names(service, headless))
         });
-        let mut keys: Vec<_> = found.map(|entry| entry.key.clone()).collect();
+        let mut keys: Vec<Box<[u8]>> = found.map(|entry| entry.key().into()).collect();
         keys.sort_unstable_by(|one, other| labels(one).cmp(labels(other)));
         keys
     }
@@ -116,7 +116,7 @@ impl Externals for Outside {
 
 /// The addresses of a service that this server is an endpoint of.
 fn add_server(found: &mut Vec<IpAddr>, entry: &Entry, local: IpAddr, headless: bool) {
-    let Some(service) = &entry.service else { return };
+    let Some(service) = entry.service() else { return };
     if !entry.endpoints().any(|endpoint| endpoint.ip() == Some(local)) {
         return;
     }
@@ -129,14 +129,14 @@ fn add_server(found: &mut Vec<IpAddr>, entry: &Entry, local: IpAddr, headless: b
 
 /// What a part of a service has outside.
 fn reached(entry: &Entry, part: Part<'_>, headless: bool, look: &mut dyn FnMut(&dyn ExternalEndpoints)) -> Existence {
-    let Some(service) = entry.service.as_deref() else { return Existence::Missing };
+    let Some(service) = entry.service() else { return Existence::Missing };
     let exists = |exists| if exists { Existence::Exists } else { Existence::Missing };
     if let Some(all) = &service.external {
         return match part {
             // Nothing has a name of its own there but what stands above the ports (RFC 8020).
-            Part::Endpoint(label) => exists(is_above_ports(entry, service, label)),
+            Part::Endpoint(label) => exists(is_above_ports(entry, label)),
             _ if service.ports.iter().any(|port| takes_port(part, port)) => {
-                look(&OfService { key: &entry.key, reached: all, ports: &service.ports, part });
+                look(&OfService { key: entry.key(), reached: all, ports: &service.ports, part });
                 Existence::Exists
             }
             _ => Existence::Missing,
@@ -146,13 +146,13 @@ fn reached(entry: &Entry, part: Part<'_>, headless: bool, look: &mut dyn FnMut(&
     if !headless || service.target != Target::Endpoints && !matches!(part, Part::Endpoint(_)) {
         return Existence::Missing;
     }
-    let selection = Selection { slices: &entry.slices, part };
+    let selection = Selection { slices: entry.slices(), part };
     if selection.pairs().next().is_some() {
-        look(&OfEndpoints { key: &entry.key, selection });
+        look(&OfEndpoints { key: entry.key(), selection });
         return Existence::Exists;
     }
     match part {
-        Part::Endpoint(label) => exists(service.target == Target::Endpoints && is_above_ports(entry, service, label)),
+        Part::Endpoint(label) => exists(service.target == Target::Endpoints && is_above_ports(entry, label)),
         _ => Existence::Missing,
     }
 }
@@ -165,25 +165,25 @@ fn has_names(service: &Service, headless: bool) -> bool {
 /// The name of a service, those of its named ports, and of its endpoints if they are what is
 /// reached; each once.
 fn names(entry: &Entry, headless: bool) -> Vec<Box<[u8]>> {
-    let Some(service) = entry.service.as_deref().filter(|service| has_names(service, headless)) else {
+    let Some(service) = entry.service().filter(|service| has_names(service, headless)) else {
         return Vec::new();
     };
     let mut found: BTreeSet<Box<[u8]>> = BTreeSet::new();
     let below = |fronts: &[&str]| {
         let fronts = fronts.iter().flat_map(|front| std::iter::once(front.len() as u8).chain(front.bytes()));
-        fronts.chain(entry.key.iter().copied()).collect()
+        fronts.chain(entry.key().iter().copied()).collect()
     };
     let port_name = |port: &Port| below(&[&format!("_{}", port.name), &format!("_{}", port.protocol)]);
     let named = |port: &&Port| !port.name.is_empty();
     if service.external.is_some() {
         found.extend(service.ports.iter().filter(named).map(port_name));
     } else {
-        for slice in entry.slices.iter().filter(|slice| !slice.endpoints.is_empty()) {
+        for slice in entry.slices().iter().filter(|slice| !slice.endpoints.is_empty()) {
             found.extend(slice.ports.iter().filter(named).map(port_name));
             found.extend(slice.endpoints.iter().map(|endpoint| below(&[endpoint.label(&mut LabelRoom::default())])));
         }
     }
-    std::iter::once(entry.key.clone()).chain(found).collect()
+    std::iter::once(entry.key().into()).chain(found).collect()
 }
 
 /// The addresses and names of a service, each with each port.

@@ -1,7 +1,6 @@
 //! What there is for a name: addresses, ports, aliases, or why there is nothing. Pure.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::found::{Found, Want};
 use super::name::{Ask, Part, parse};
@@ -10,12 +9,11 @@ use super::selection::{Selection, is_above_ports, takes_port};
 use super::view::View;
 use super::{apex, memo, ptr};
 use crate::plugins::kubernetes::known::endpoints::AddressRef;
-use crate::plugins::kubernetes::known::index::Entry;
-use crate::plugins::kubernetes::known::model::{Service, Target};
-use crate::wire::answer::{Answer, Section, scratch};
+use crate::plugins::kubernetes::known::index::{Entry, Leads};
+use crate::plugins::kubernetes::known::model::Target;
+use crate::wire::answer::{Section, scratch};
 use crate::wire::encode::{Encoder, Owner};
 use crate::wire::name::{MAX_LABEL, Name};
-use crate::wire::own::own;
 use crate::wire::request::flag;
 use crate::wire::reverse::{self, Reverse};
 use crate::wire::seen::with_scratch;
@@ -78,7 +76,7 @@ impl View<'_> {
     }
 
     /// Takes the answer that the entry holds encoded; others are encoded, and kept for a while.
-    fn kept_service(&self, entry: &Arc<Entry>, part: Part<'_>, want: Want) -> Found {
+    fn kept_service(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
         if matches!(part, Part::Whole) && want != Want::Srv {
             return self.service(entry, part, want);
         }
@@ -88,43 +86,41 @@ impl View<'_> {
     }
 
     fn service(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
-        let Some(service) = entry.service.as_deref() else { return Found::NameError };
-        match (&service.target, part) {
-            (Target::Alias(target), Part::Whole) => alias(target),
-            (Target::Alias(_), _) => Found::NameError,
-            (Target::Addresses(_), _) if self.options.ignore_empty_service && !entry.has_endpoints() => {
-                Found::NameError
-            }
-            (Target::Addresses(addresses), Part::Whole | Part::Port { .. }) => {
-                self.cluster_ips(entry, service, addresses, part, want)
-            }
-            (Target::Addresses(_), Part::Zone { .. } | Part::ZoneParent) => Found::NameError,
-            (Target::Endpoints, Part::ZoneParent) if entry.has_endpoints() => Found::NoData,
-            (Target::Endpoints, Part::ZoneParent) => Found::NameError,
-            (Target::Endpoints, Part::Whole) if want == Want::V4 && entry.a.is_some() => stored(&entry.a),
-            (Target::Endpoints, Part::Whole) if want == Want::V6 && entry.aaaa.is_some() => stored(&entry.aaaa),
+        match (entry.leads(), part) {
+            (Leads::Nowhere, _) => Found::NameError,
+            (Leads::Addresses, _) if self.options.ignore_empty_service && !entry.has_endpoints() => Found::NameError,
+            // Most questions: the service itself is not looked at.
+            (Leads::Addresses, Part::Whole) if want != Want::Srv => stored(entry, want).unwrap_or(Found::NoData),
+            (Leads::Addresses, Part::Whole | Part::Port { .. }) => self.cluster_ips(entry, part, want),
+            (Leads::Addresses, Part::Zone { .. } | Part::ZoneParent) => Found::NameError,
+            (Leads::Endpoints, Part::ZoneParent) if entry.has_endpoints() => Found::NoData,
+            (Leads::Endpoints, Part::ZoneParent) => Found::NameError,
+            (Leads::Endpoints, Part::Whole) => stored(entry, want).unwrap_or_else(|| self.endpoints(entry, part, want)),
+            (Leads::Alias, Part::Whole) => alias_of(entry),
+            (Leads::Alias, _) => Found::NameError,
             (_, Part::Zone { prefer, .. }) => match self.endpoints(entry, part, want) {
                 Found::NameError if prefer && entry.has_endpoints() => self.endpoints(entry, Part::Whole, want),
                 Found::NameError => Found::NoData,
                 found => found,
             },
             (_, Part::Endpoint(label)) => match self.endpoints(entry, part, want) {
-                Found::NameError if is_above_ports(entry, service, label) => Found::NoData,
+                Found::NameError if is_above_ports(entry, label) => Found::NoData,
                 found => found,
             },
-            (Target::Endpoints, _) | (_, Part::ClusterEndpoint { .. }) => self.endpoints(entry, part, want),
+            (Leads::Endpoints, _) | (_, Part::ClusterEndpoint { .. }) => self.endpoints(entry, part, want),
         }
     }
 
-    fn cluster_ips(&self, entry: &Entry, service: &Service, all: &[IpAddr], part: Part<'_>, want: Want) -> Found {
+    /// A ClusterIP service as a whole, or one of its ports.
+    fn cluster_ips(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
+        let Some(service) = entry.service() else { return Found::NameError };
+        let all = service.cluster_ips();
         let ports = || service.ports.iter().filter(|port| takes_port(part, port));
         if ports().next().is_none() {
             return Found::NameError;
         }
-        match (want, part) {
-            (Want::V4, Part::Whole) => stored(&entry.a),
-            (Want::V6, Part::Whole) => stored(&entry.aaaa),
-            (Want::Srv, _) => self.cluster_srv(entry, all, ports),
+        match want {
+            Want::Srv => self.cluster_srv(entry, all, ports),
             _ => self.addresses(want, all.iter().copied()),
         }
     }
@@ -149,7 +145,7 @@ impl View<'_> {
     /// Returns the records of the endpoints that `part` selects. If it selects none, the name does
     /// not exist.
     fn endpoints(&self, entry: &Entry, part: Part<'_>, want: Want) -> Found {
-        let selected = || Selection { slices: &entry.slices, part };
+        let selected = || Selection { slices: entry.slices(), part };
         let Some((_, first)) = selected().pairs().next() else { return Found::NameError };
         if let AddressRef::Name(target) = first.address {
             return if want == Want::Srv { Found::NoData } else { alias(target) };
@@ -161,8 +157,21 @@ impl View<'_> {
     }
 }
 
-fn stored(answer: &Option<Arc<Answer>>) -> Found {
-    answer.as_ref().map_or(Found::NoData, |answer| Found::Answer(own(answer)))
+/// The answer that the entry holds for the service's own name, if it holds one.
+fn stored(entry: &Entry, want: Want) -> Option<Found> {
+    let answer = match want {
+        Want::V4 => entry.a(),
+        Want::V6 => entry.aaaa(),
+        Want::Srv | Want::Existence => None,
+    };
+    answer.map(Found::Answer)
+}
+
+fn alias_of(entry: &Entry) -> Found {
+    match entry.service().map(|service| &service.target) {
+        Some(Target::Alias(target)) => alias(target),
+        _ => Found::NameError,
+    }
 }
 
 /// An alias that looks like an address is invalid: no domain name looks like that.

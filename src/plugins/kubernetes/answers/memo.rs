@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 use super::found::{Found, Want};
 use crate::plugins::kubernetes::known::index::Entry;
 use crate::wire::answer::Answer;
+use crate::wire::packed::Packed;
 
 /// Answers that a thread keeps; each has one slot, by the hash of its question.
 const SLOTS: usize = 256;
@@ -43,8 +44,8 @@ struct Slot {
 struct Kept {
     name: Box<[u8]>,
     rest: (Want, u32, bool),
-    entry: Arc<Entry>,
-    answer: Arc<Answer>,
+    entry: Entry,
+    answer: Packed,
 }
 
 #[derive(Default)]
@@ -61,7 +62,7 @@ thread_local! {
 ///
 /// Only what is asked twice in a row at its slot is kept: many names in turn would otherwise drive
 /// each other out, and each would be copied for nothing.
-pub(super) fn kept(entry: &Arc<Entry>, key: Key<'_>, make: impl FnOnce() -> Found) -> Found {
+pub(super) fn kept(entry: &Entry, key: Key<'_>, make: impl FnOnce() -> Found) -> Found {
     let (hash, known) = TABLE.with_borrow_mut(|table| table.find(entry, key));
     if let Some(answer) = known {
         return Found::Answer(answer);
@@ -74,13 +75,13 @@ pub(super) fn kept(entry: &Arc<Entry>, key: Key<'_>, make: impl FnOnce() -> Foun
 }
 
 impl Table {
-    fn find(&mut self, entry: &Arc<Entry>, key: Key<'_>) -> (u64, Option<Arc<Answer>>) {
+    fn find(&mut self, entry: &Entry, key: Key<'_>) -> (u64, Option<Arc<Answer>>) {
         let hash = self.hasher.hash_one((key.name, key.want as u8));
         let kept = self.slots.get(slot_of(hash)).and_then(|slot| slot.kept.as_ref());
-        (hash, kept.filter(|kept| kept.is_of(entry, key)).map(|kept| kept.answer.clone()))
+        (hash, kept.filter(|kept| kept.is_of(entry, key)).map(|kept| kept.answer.answer()))
     }
 
-    fn keep(&mut self, hash: u64, entry: &Arc<Entry>, key: Key<'_>, answer: &Answer) {
+    fn keep(&mut self, hash: u64, entry: &Entry, key: Key<'_>, answer: &Answer) {
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, Slot::default);
         }
@@ -90,8 +91,7 @@ impl Table {
             return;
         }
         if answer.memory_len() <= MOST {
-            // A copy, since the one that was made goes back to the pool that it came from.
-            let answer = Arc::new(answer.clone());
+            let answer = Packed::new(answer);
             slot.kept = Some(Kept { name: key.name.into(), rest: key.rest(), entry: entry.clone(), answer });
         }
     }
@@ -104,8 +104,8 @@ impl Key<'_> {
 }
 
 impl Kept {
-    fn is_of(&self, entry: &Arc<Entry>, key: Key<'_>) -> bool {
-        Arc::ptr_eq(&self.entry, entry) && self.rest == key.rest() && *self.name == *key.name
+    fn is_of(&self, entry: &Entry, key: Key<'_>) -> bool {
+        self.entry.is(entry) && self.rest == key.rest() && *self.name == *key.name
     }
 }
 
@@ -119,12 +119,12 @@ mod tests {
 
     const KEY: Key<'static> = Key { name: b"\x03web\x00", want: Want::Srv, ttl: 30, ignore_empty_service: false };
 
-    fn entry() -> Arc<Entry> {
-        Arc::new(Entry::new(Box::default(), None, Vec::new(), 30))
+    fn entry() -> Entry {
+        Entry::new(&[], None, Vec::new(), 30)
     }
 
     /// How often out of four times an answer has to be made.
-    fn made(entry: &Arc<Entry>, key: impl Fn(usize) -> Key<'static>) -> usize {
+    fn made(entry: &Entry, key: impl Fn(usize) -> Key<'static>) -> usize {
         let mut made = 0;
         for turn in 0..4 {
             let make = || {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::view::View;
+use crate::plugins::kubernetes::known::addresses::As;
 use crate::plugins::kubernetes::known::index::Entry;
 use crate::plugins::kubernetes::known::label::LabelRoom;
 use crate::wire::answer::{Answer, Section, scratch};
@@ -26,26 +27,17 @@ pub(super) fn answer(view: &View<'_>, address: IpAddr) -> Option<Arc<Answer>> {
         scratch(view.asked.len(), |answer| {
             let mut e = Encoder::new(answer);
             e.flags(flag::AA);
-            for by_service in [true, false] {
-                for key in owned.names().filter(|key| exposed(key)) {
-                    view.index.services.with(key, |entry| match by_service {
-                        true => add_service(&mut e, view.options.ttl, entry, address, zone),
-                        false => add_endpoints(&mut e, view.options.ttl, entry, address, zone),
-                    });
-                    if by_service && e.count(Section::Answer) > 0 {
-                        return;
-                    }
-                }
+            if let Some(key) = owned.names_as(As::Own).find(|key| exposed(key)) {
+                add(&mut e, view.options.ttl, key, &[], zone, None);
+                return;
+            }
+            for key in owned.names_as(As::Endpoint).filter(|key| exposed(key)) {
+                let add = |entry: &Entry| add_endpoints(&mut e, view.options.ttl, entry, address, zone);
+                view.index.services.with(key, add);
             }
         })
     })?;
     (answer.counts[0] > 0).then_some(answer)
-}
-
-fn add_service(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, address: IpAddr, zone: &Name) {
-    if entry.has_cluster_ip(address) {
-        add(e, ttl, entry, &[], zone, None);
-    }
 }
 
 fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, address: IpAddr, zone: &Name) {
@@ -62,7 +54,7 @@ fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, address: IpAddr, 
             let (mut front, len) = ([0; MAX_LABEL + 1], label.len() + 1);
             front[0] = label.len() as u8;
             front[1..len].copy_from_slice(label);
-            let written = add(e, ttl, entry, &front[..len], zone, suffix);
+            let written = add(e, ttl, entry.key(), &front[..len], zone, suffix);
             suffix = suffix.or(written.map(|written| written.after(len)));
         }
     });
@@ -72,7 +64,7 @@ fn add_endpoints(e: &mut Encoder<'_>, ttl: u32, entry: &Entry, address: IpAddr, 
 fn add(
     e: &mut Encoder<'_>,
     ttl: u32,
-    entry: &Entry,
+    key: &[u8],
     front: &[u8],
     zone: &Name,
     suffix: Option<Written>,
@@ -82,7 +74,7 @@ fn add(
     }
     let mut room = [0; 512];
     let mut at = 0;
-    for part in [front, &entry.key, b"\x03svc", &zone.wire()[..zone.len() - 1]] {
+    for part in [front, key, b"\x03svc", &zone.wire()[..zone.len() - 1]] {
         room[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }

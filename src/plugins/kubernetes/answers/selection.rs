@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::name::Part;
 use crate::plugins::kubernetes::known::endpoints::EndpointRef;
-use crate::plugins::kubernetes::known::index::Entry;
+use crate::plugins::kubernetes::known::index::{Entry, Leads};
 use crate::plugins::kubernetes::known::label::LabelRoom;
-use crate::plugins::kubernetes::known::model::{Port, Service, Slice, Target};
+use crate::plugins::kubernetes::known::model::{Port, Slice};
 use crate::wire::name::labels;
 
 /// The endpoints that a part of a service selects.
@@ -56,14 +56,14 @@ fn is_zone(name: &str, zone: &[u8]) -> bool {
 
 /// Whether a label such as `_tcp` stands above the ports of a service (RFC 8020: such a name
 /// exists).
-pub(super) fn is_above_ports(entry: &Entry, service: &Service, label: &[u8]) -> bool {
+pub(super) fn is_above_ports(entry: &Entry, label: &[u8]) -> bool {
     let Some(protocol) = label.strip_prefix(b"_") else { return false };
     let named = |port: &Port| !port.name.is_empty() && port.protocol.as_bytes() == protocol;
-    match service.target {
-        Target::Endpoints => {
-            entry.slices.iter().any(|slice| !slice.endpoints.is_empty() && slice.ports.iter().any(named))
+    match entry.leads() {
+        Leads::Endpoints => {
+            entry.slices().iter().any(|slice| !slice.endpoints.is_empty() && slice.ports.iter().any(named))
         }
-        _ => service.ports.iter().any(named),
+        _ => entry.service().is_some_and(|service| service.ports.iter().any(named)),
     }
 }
 

@@ -127,7 +127,7 @@ impl View<'_> {
     fn with_target<R>(&self, entry: &Entry, front: &[u8], take: impl FnOnce(&[u8]) -> R) -> R {
         let zone = &self.asked[self.asked.len() - self.zone.name.len()..self.asked.len() - 1];
         let (mut room, mut at) = ([0; 512], 0);
-        for part in [front, &entry.key, b"\x03svc", zone] {
+        for part in [front, entry.key(), b"\x03svc", zone] {
             room[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         }

@@ -37,7 +37,7 @@ pub(crate) fn version(index: &Arc<Index>, options: &Options, zone: &Zone, local:
     let records = move || -> Records {
         let table = if schema.multicluster { &index.imports } else { &index.services };
         let mut entries: Vec<_> = table.all().filter(|entry| is_served(entry, &index, &options)).collect();
-        entries.sort_unstable_by(|one, other| labels(&one.key).cmp(labels(&other.key)));
+        entries.sort_unstable_by(|one, other| labels(one.key()).cmp(labels(other.key())));
         Box::new(apex.into_iter().chain(entries.into_iter().flat_map(move |entry| writer.service(entry))))
     };
     Offer::Version(Box::new(Version { serial, soa: zone.soa_record(serial), records: Box::new(records) }))
@@ -45,8 +45,8 @@ pub(crate) fn version(index: &Arc<Index>, options: &Options, zone: &Zone, local:
 
 /// Whether questions for a service have answers too.
 fn is_served(entry: &Entry, index: &Index, options: &Options) -> bool {
-    let Some(service) = entry.service.as_deref() else { return false };
-    let namespace = labels(&entry.key).nth(1).unwrap_or_default();
+    let Some(service) = entry.service() else { return false };
+    let namespace = labels(entry.key()).nth(1).unwrap_or_default();
     let is_empty = matches!(service.target, Target::Addresses(_)) && !entry.has_endpoints();
     options.exposes(namespace) && index.has_namespace(namespace) && !(options.ignore_empty_service && is_empty)
 }
@@ -70,8 +70,8 @@ impl Writer {
     }
 
     /// The records of one service.
-    fn service(self, entry: Arc<Entry>) -> Records {
-        let (Some(owner), Some(service)) = (self.name(&[&entry.key, b"\x03svc"]), entry.service.clone()) else {
+    fn service(self, entry: Entry) -> Records {
+        let (Some(owner), Some(service)) = (self.name(&[entry.key(), b"\x03svc"]), entry.service().cloned()) else {
             return Box::new(std::iter::empty());
         };
         match &service.target {
@@ -89,7 +89,7 @@ impl Writer {
                 Box::new(records.into_iter())
             }
             Target::Endpoints => {
-                let mut slices = entry.slices.to_vec();
+                let mut slices = entry.slices().to_vec();
                 slices.sort_unstable_by(|one, other| one.name.cmp(&other.name));
                 let (seen, hasher, at) = (HashSet::new(), RandomState::default(), (0, 0));
                 Box::new(ServiceEndpoints { writer: self, entry, owner, slices, at, seen, hasher }.flatten())
@@ -101,7 +101,7 @@ impl Writer {
     fn port_owner(&self, entry: &Entry, port: &Port) -> Option<Name> {
         let underscored = |text: &str| label(format!("_{text}").as_bytes());
         let fronts = [underscored(&port.name), underscored(&port.protocol)].concat();
-        if port.name.is_empty() { None } else { self.name(&[&fronts, &entry.key, b"\x03svc"]) }
+        if port.name.is_empty() { None } else { self.name(&[&fronts, entry.key(), b"\x03svc"]) }
     }
 
     /// The name below the zone that begins with these labels. `None` if it is too long.
@@ -130,7 +130,7 @@ impl Writer {
 /// since a slice may have a thousand.
 struct ServiceEndpoints {
     writer: Writer,
-    entry: Arc<Entry>,
+    entry: Entry,
     /// The name of the service.
     owner: Name,
     slices: Vec<Arc<Slice>>,
@@ -164,7 +164,7 @@ impl ServiceEndpoints {
         let (writer, entry) = (self.writer, self.entry.clone());
         let cluster = &slice.cluster[..slice.cluster.floor_char_boundary(MAX_LABEL)];
         let fronts = [endpoint.label(&mut room), cluster].map(|text| label(text.as_bytes())).concat();
-        let Some(name) = writer.name(&[&fronts, &entry.key, b"\x03svc"]) else { return Vec::new() };
+        let Some(name) = writer.name(&[&fronts, entry.key(), b"\x03svc"]) else { return Vec::new() };
         let mut records = Vec::new();
         for (at, id) in [(self.owner, 0), (name, self.hasher.hash_one(&fronts))] {
             if self.slices.len() == 1 || self.seen.insert((address, id)) {

@@ -10,7 +10,7 @@ use crate::plugins::kubernetes::known::index::Index;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner, Tail};
 use crate::wire::name::Name;
-use crate::wire::own::own;
+use crate::wire::packed::Packed;
 use crate::wire::request::flag;
 use crate::wire::soa::Soa;
 use crate::wire::types::{rcode, rtype};
@@ -32,8 +32,8 @@ pub struct Zone {
 /// Encoded once for each serial: four of five questions of an `ndots:5` search get one of them.
 struct Denials {
     serial: u32,
-    no_data: Arc<Answer>,
-    name_error: Arc<Answer>,
+    no_data: Packed,
+    name_error: Packed,
 }
 
 impl Zone {
@@ -82,15 +82,15 @@ impl Zone {
         TransferRecord { owner: self.name, rtype: rtype::SOA, ttl: soa.ttl, data: soa.data(&self.name).into() }
     }
 
-    fn denial(&self, index: &Index, pick: impl Fn(&Denials) -> &Arc<Answer>) -> Arc<Answer> {
+    fn denial(&self, index: &Index, pick: impl Fn(&Denials) -> &Packed) -> Arc<Answer> {
         let serial = index.serial();
         let denials = self.denials.load();
         if denials.serial == serial {
-            return own(pick(&denials));
+            return pick(&denials).answer();
         }
         let fresh = Arc::new(Denials::new(&self.name, self.ttl, serial));
         self.denials.store(fresh.clone());
-        pick(&fresh).clone()
+        pick(&fresh).answer()
     }
 }
 
@@ -103,7 +103,7 @@ fn is_reverse(zone: &Name) -> bool {
 impl Denials {
     fn new(zone: &Name, ttl: u32, serial: u32) -> Self {
         let denial = |code| {
-            Arc::new(Encoder::build(zone.len(), |e| {
+            Packed::new(&Encoder::build(zone.len(), |e| {
                 e.flags(flag::AA);
                 soa(zone.len(), ttl, serial).deny(e, code);
             }))

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use triomphe::ThinArc;
 
 use super::addresses::ByAddress;
 use super::endpoints::EndpointRef;
@@ -16,6 +17,7 @@ use super::shards::{Keyed, Shards};
 use super::troubles::Troubles;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::encode::{Encoder, Owner};
+use crate::wire::packed::{pack, unpack};
 use crate::wire::request::flag;
 use crate::wire::reverse::Octets;
 
@@ -25,9 +27,9 @@ use crate::wire::reverse::Octets;
 #[derive(Default)]
 pub struct Index {
     /// Services by name, with their slices.
-    pub services: Shards<Arc<Entry>>,
+    pub services: Shards<Entry>,
     /// ServiceImports likewise.
-    pub imports: Shards<Arc<Entry>>,
+    pub imports: Shards<Entry>,
     /// The services that have an address, as ClusterIP or as that of a ready endpoint.
     pub owners: Owners,
     /// The services that are reached under an address from outside of the cluster.
@@ -48,7 +50,7 @@ pub struct Index {
 /// The services that have an address.
 #[derive(Default)]
 pub struct Owners {
-    /// Keys of services, each once.
+    /// Keys of services, once for all ClusterIPs and once for all endpoints.
     pub holders: ByAddress,
     /// The first one, two and three octets of each IPv4 address that a service has.
     pub prefixes: Shards<Octets>,
@@ -117,29 +119,46 @@ impl Index {
 
 //----------- Entry ----------------------------------------------------------
 
-/// A service name with everything that is answered for it.
+/// A service name with everything that is answered for it, shared.
+///
+/// In one piece of memory: a head, and behind it the octets that most questions need, side by side.
+/// Those are the key and the packed answers to A and AAAA of the service's own name.
+#[derive(Debug, Clone)]
+pub struct Entry(ThinArc<Head, u8>);
+
 #[derive(Debug)]
-pub struct Entry {
-    /// The labels of service and namespace as they stand in a name in wire form.
-    pub key: Box<[u8]>,
-    /// The service. `None` while only slices are known.
-    pub service: Option<Arc<Service>>,
-    /// Its slices, ready endpoints only.
-    pub slices: Box<[Arc<Slice>]>,
-    /// The answers to A and AAAA of the service's own name, where there are addresses.
-    pub a: Option<Arc<Answer>>,
-    /// See [`Entry::a`].
-    pub aaaa: Option<Arc<Answer>>,
+struct Head {
+    /// `None` while only slices are known.
+    service: Option<Arc<Service>>,
+    slices: Box<[Arc<Slice>]>,
+    /// Octets of the packed answer to A, which stands behind the key; that to AAAA is the rest.
+    a: u32,
+    /// Octets of the key: two labels, 128 at most.
+    key: u8,
+    leads: Leads,
 }
 
-impl Keyed for Arc<Entry> {
+/// What the name of an entry leads to: [`Target`] without looking at the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leads {
+    /// Nowhere: there is no service.
+    Nowhere,
+    /// To addresses of the service's own.
+    Addresses,
+    /// To the endpoints.
+    Endpoints,
+    /// To another name.
+    Alias,
+}
+
+impl Keyed for Entry {
     /// 32 entries each with 8,200 services.
     const SHARDS: usize = 256;
 
     type Key = [u8];
 
     fn key(&self) -> &[u8] {
-        &self.key
+        self.key()
     }
 }
 
@@ -157,58 +176,114 @@ impl Keyed for Octets {
 impl Entry {
     /// An entry with its answers encoded; `ttl` in seconds.
     #[must_use]
-    pub fn new(key: Box<[u8]>, service: Option<Arc<Service>>, slices: Vec<Arc<Slice>>, ttl: u32) -> Self {
-        let mut entry = Self { key, service, slices: slices.into(), a: None, aaaa: None };
-        let addresses = entry.own_addresses();
+    pub fn new(key: &[u8], service: Option<Arc<Service>>, slices: Vec<Arc<Slice>>, ttl: u32) -> Self {
+        let addresses = own_addresses(service.as_deref(), &slices);
         let of_family =
             |v6: bool| addresses.iter().copied().filter(|address| address.is_ipv6() == v6).collect::<Vec<_>>();
-        entry.a = addresses_answer(&of_family(false), ttl);
-        entry.aaaa = addresses_answer(&of_family(true), ttl);
-        entry
+        let mut octets = key.to_vec();
+        pack_addresses(&of_family(false), ttl, &mut octets);
+        let a = (octets.len() - key.len()) as u32;
+        pack_addresses(&of_family(true), ttl, &mut octets);
+        let leads = match service.as_deref().map(|service| &service.target) {
+            None => Leads::Nowhere,
+            Some(Target::Addresses(_)) => Leads::Addresses,
+            Some(Target::Endpoints) => Leads::Endpoints,
+            Some(Target::Alias(_)) => Leads::Alias,
+        };
+        let head = Head { service, slices: slices.into(), a, key: key.len() as u8, leads };
+        Self(ThinArc::from_header_and_slice(head, &octets))
     }
 
-    /// The addresses that the service's own name leads to, each once.
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        let Some(service) = &self.service else { return Vec::new() };
-        let mut seen = HashSet::new();
-        match &service.target {
-            Target::Addresses(addresses) => addresses.iter().copied().filter(|a| seen.insert(*a)).collect(),
-            Target::Endpoints => self.endpoints().filter_map(EndpointRef::ip).filter(|a| seen.insert(*a)).collect(),
-            Target::Alias(_) => Vec::new(),
-        }
+    /// The labels of service and namespace as they stand in a name in wire form.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.0.slice[..usize::from(self.head().key)]
+    }
+
+    /// The service. Returns `None` while only slices are known.
+    #[must_use]
+    pub fn service(&self) -> Option<&Arc<Service>> {
+        self.head().service.as_ref()
+    }
+
+    /// Its slices, ready endpoints only.
+    #[must_use]
+    pub fn slices(&self) -> &[Arc<Slice>] {
+        &self.head().slices
+    }
+
+    /// What the name leads to.
+    #[must_use]
+    pub fn leads(&self) -> Leads {
+        self.head().leads
+    }
+
+    /// The answer to A of the service's own name. Returns `None` without an address.
+    #[must_use]
+    pub fn a(&self) -> Option<Arc<Answer>> {
+        let (from, a) = (usize::from(self.head().key), self.head().a as usize);
+        (a > 0).then(|| unpack(&self.0.slice[from..from + a]))
+    }
+
+    /// The answer to AAAA likewise.
+    #[must_use]
+    pub fn aaaa(&self) -> Option<Arc<Answer>> {
+        let aaaa = &self.0.slice[usize::from(self.head().key) + self.head().a as usize..];
+        (!aaaa.is_empty()).then(|| unpack(aaaa))
+    }
+
+    /// Whether this is the very same entry, not one that was made later for the same name.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self.head(), other.head())
     }
 
     /// All ready endpoints.
     pub fn endpoints(&self) -> impl Iterator<Item = EndpointRef<'_>> {
-        self.slices.iter().flat_map(|slice| slice.endpoints.iter())
+        self.slices().iter().flat_map(|slice| slice.endpoints.iter())
     }
 
     /// Whether any endpoint is ready.
     #[must_use]
     pub fn has_endpoints(&self) -> bool {
-        self.slices.iter().any(|slice| !slice.endpoints.is_empty())
+        self.slices().iter().any(|slice| !slice.endpoints.is_empty())
     }
 
     /// Whether this is one of the service's ClusterIPs.
     #[must_use]
     pub fn has_cluster_ip(&self, address: IpAddr) -> bool {
-        self.service.as_ref().is_some_and(|service| match &service.target {
-            Target::Addresses(addresses) => addresses.contains(&address),
-            Target::Endpoints | Target::Alias(_) => false,
-        })
+        self.service().is_some_and(|service| service.cluster_ips().contains(&address))
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
     }
 }
 
-/// All addresses as records of the name that was asked. Returns `None` without addresses.
-fn addresses_answer(addresses: &[IpAddr], ttl: u32) -> Option<Arc<Answer>> {
-    (!addresses.is_empty()).then(|| {
-        Arc::new(Encoder::build(0, |e| {
-            e.flags(flag::AA);
-            for &address in addresses {
-                e.address(Section::Answer, Owner::ASKED, ttl, address);
-            }
-        }))
-    })
+/// The addresses that a service's own name leads to, each once.
+fn own_addresses(service: Option<&Service>, slices: &[Arc<Slice>]) -> Vec<IpAddr> {
+    let mut seen = HashSet::new();
+    let endpoints = || slices.iter().flat_map(|slice| slice.endpoints.ips());
+    match service.map(|service| &service.target) {
+        Some(Target::Addresses(addresses)) => addresses.iter().copied().filter(|a| seen.insert(*a)).collect(),
+        Some(Target::Endpoints) => endpoints().filter(|a| seen.insert(*a)).collect(),
+        Some(Target::Alias(_)) | None => Vec::new(),
+    }
+}
+
+/// Appends the packed answer with all addresses as records of the name that was asked; nothing
+/// without addresses.
+fn pack_addresses(addresses: &[IpAddr], ttl: u32, out: &mut Vec<u8>) {
+    if addresses.is_empty() {
+        return;
+    }
+    let answer = Encoder::build(0, |e| {
+        e.flags(flag::AA);
+        for &address in addresses {
+            e.address(Section::Answer, Owner::ASKED, ttl, address);
+        }
+    });
+    pack(&answer, out);
 }
 
 /// The key of a service: its label and its namespace's, as they stand in a name in wire form.
@@ -243,9 +318,19 @@ mod tests {
             has_selector: true,
             external: None,
         };
-        let entry = Entry::new(key, Some(Arc::new(service)), Vec::new(), 5);
+        let entry = Entry::new(&key, Some(Arc::new(service)), Vec::new(), 5);
         // Owner, type, class, TTL, length and four octets.
-        assert_eq!(entry.a.map(|answer| answer.plain_len(31)), Some(31 + 10 + 4));
-        assert_eq!(entry.aaaa, None);
+        assert_eq!(entry.a().map(|answer| answer.plain_len(31)), Some(31 + 10 + 4));
+        assert_eq!((entry.key(), entry.aaaa()), (&*key, None));
+    }
+
+    #[test]
+    fn what_a_question_needs_lies_in_two_cache_lines() {
+        // Count, head and length, then key and answer.
+        assert_eq!(size_of::<Head>(), 32);
+        let key = service_key("kube-system", "frontend").expect("labels");
+        let mut answer = Vec::new();
+        pack_addresses(&["10.0.0.1".parse().expect("an address")], 5, &mut answer);
+        assert_eq!((key.len(), answer.len()), (21, 42));
     }
 }

@@ -142,6 +142,15 @@ pub struct Pod {
 }
 
 impl Service {
+    /// Its ClusterIPs; none unless its name leads to them.
+    #[must_use]
+    pub fn cluster_ips(&self) -> &[IpAddr] {
+        match &self.target {
+            Target::Addresses(addresses) => addresses,
+            Target::Endpoints | Target::Alias(_) => &[],
+        }
+    }
+
     /// The addresses under which it is reached from outside.
     pub fn external_ips(&self) -> impl Iterator<Item = IpAddr> {
         self.external.iter().flat_map(|all| all.iter()).filter_map(|one| match one {

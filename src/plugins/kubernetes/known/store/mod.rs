@@ -212,7 +212,7 @@ impl Store {
     fn observe_latency(&mut self) {
         for (key, triggered) in self.waiting.drain(..) {
             let since = now().saturating_sub(Duration::from_nanos(triggered.max(0) as u64));
-            let service = self.index.services.with(&key, |entry| entry.service.clone()).flatten();
+            let service = self.index.services.with(&key, |entry| entry.service().cloned()).flatten();
             if let (Some(latency), Some(service)) = (&self.latency, service) {
                 latency.observe(&service, since);
             }

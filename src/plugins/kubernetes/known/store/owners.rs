@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
-use super::super::addresses::{AddressDraft, Holders};
+use super::super::addresses::{AddressDraft, As, Holders};
 use super::super::index::Owners;
 use super::super::shards::{Draft, Shards};
 use crate::wire::reverse::Octets;
@@ -26,16 +26,16 @@ impl OwnersDraft {
                 self.prefixes.add(&table.prefixes, address);
                 key.clone()
             }
-            Some(known) if known.names().any(|name| key.names().any(|key| key == name)) => return,
+            Some(known) if known.have(key) => return,
             Some(known) => known.with(key),
         };
         self.draft.set(&table.holders, address, Some(holders));
     }
 
-    /// `key` does not have the address any more.
-    pub(super) fn disown(&mut self, table: &Owners, address: IpAddr, key: &[u8]) {
+    /// `key` does not have the address any more, at least not for this reason.
+    pub(super) fn disown(&mut self, table: &Owners, address: IpAddr, held_as: As, key: &[u8]) {
         let Some(known) = self.draft.get(&table.holders, &address) else { return };
-        let left = known.without(key);
+        let left = known.without(held_as, key);
         if left.is_none() {
             self.prefixes.remove(&table.prefixes, address);
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::addresses::Holders;
+use super::super::addresses::{As, Holders};
 use super::super::model::{Kind, Pod};
 use super::Store;
 use super::objects::{Few, Id, Link};
@@ -35,7 +35,7 @@ impl Store {
         let name = namespace.names().next().unwrap_or_default();
         for address in addresses {
             let Some(known) = self.pods.get(&self.index.pods, &address) else { continue };
-            self.pods.set(&self.index.pods, address, known.without(name));
+            self.pods.set(&self.index.pods, address, known.without(As::Own, name));
         }
     }
 
@@ -46,7 +46,7 @@ impl Store {
         }
         // Those without pods make room for it.
         self.pod_namespaces.retain(|_, known| !known.is_unshared());
-        let holder = Holders::one(name.to_ascii_lowercase().as_bytes());
+        let holder = Holders::one(As::Own, name.to_ascii_lowercase().as_bytes());
         self.pod_namespaces.insert(name.into(), holder.clone());
         holder
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::addresses::Holders;
+use super::super::addresses::{As, Holders};
 use super::super::index::{Entry, service_key};
 use super::super::model::{Kind, Service, Slice};
 use super::super::shards::Shards;
@@ -13,7 +13,7 @@ use super::names::Names;
 use super::objects::{Id, Link};
 
 impl Store {
-    fn names(&mut self, kind: Kind) -> (&mut Names, &Shards<Arc<Entry>>) {
+    fn names(&mut self, kind: Kind) -> (&mut Names, &Shards<Entry>) {
         if matches!(kind, Kind::Import | Kind::ImportSlice) {
             (&mut self.imports, &self.index.imports)
         } else {
@@ -41,15 +41,18 @@ impl Store {
     fn replace_service(&mut self, kind: Kind, key: &[u8], service: Option<Service>) {
         let (names, table) = self.names(kind);
         let parts = names.parts(table, key);
-        let before = parts.owned();
-        let old = std::mem::replace(&mut parts.service, service.map(Arc::new));
-        let (after, new) = (parts.owned(), parts.service.clone());
-        self.change_owners(kind, key, &before, &after);
+        let new = service.map(Arc::new);
+        let old = std::mem::replace(&mut parts.service, new.clone());
+        let addresses = |service: &Option<Arc<Service>>| match service {
+            Some(service) => service.cluster_ips().to_vec(),
+            None => Vec::new(),
+        };
+        self.change_owners(kind, As::Own, key, &addresses(&old), &addresses(&new));
         for address in old.iter().flat_map(|old| old.external_ips()) {
-            self.external.disown(&self.index.external, address, key);
+            self.external.disown(&self.index.external, address, As::Own, key);
         }
         if let Some(new) = new.filter(|new| new.external.is_some()) {
-            let shared_key = Holders::one(key);
+            let shared_key = Holders::one(As::Own, key);
             new.external_ips().for_each(|address| self.external.own(&self.index.external, address, &shared_key));
         }
     }
@@ -96,23 +99,23 @@ impl Store {
         let before = old.as_deref().map(addresses).unwrap_or_default();
         let after = slice.as_ref().map(addresses).unwrap_or_default();
         parts.slices.extend(slice.map(Arc::new));
-        self.change_owners(kind, key, &before, &after);
+        self.change_owners(kind, As::Endpoint, key, &before, &after);
     }
 
-    /// A service had the addresses `before` and has those of `after`; in between it may have others
-    /// as well.
-    fn change_owners(&mut self, kind: Kind, key: &[u8], before: &[IpAddr], after: &[IpAddr]) {
+    /// A service, or one of its slices, had the addresses `before` and has those of `after`.
+    /// Another slice may have them too.
+    fn change_owners(&mut self, kind: Kind, held_as: As, key: &[u8], before: &[IpAddr], after: &[IpAddr]) {
         // Addresses of other clusters have no reverse names here.
         if matches!(kind, Kind::Import | Kind::ImportSlice) {
             return;
         }
         let (was, is): (HashSet<&IpAddr>, HashSet<&IpAddr>) = (before.iter().collect(), after.iter().collect());
         let parts = self.services.parts(&self.index.services, key);
-        let lost: Vec<IpAddr> =
-            was.difference(&is).map(|address| **address).filter(|&address| !parts.has(address)).collect();
-        let shared_key = Holders::one(key);
+        let is_left = |address: &IpAddr| held_as == As::Endpoint && parts.has_endpoint(*address);
+        let lost: Vec<IpAddr> = was.difference(&is).map(|address| **address).filter(|a| !is_left(a)).collect();
+        let shared_key = Holders::one(held_as, key);
         for address in lost {
-            self.owners.disown(&self.index.owners, address, key);
+            self.owners.disown(&self.index.owners, address, held_as, key);
         }
         for address in is.difference(&was) {
             self.owners.own(&self.index.owners, **address, &shared_key);

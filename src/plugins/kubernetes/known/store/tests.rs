@@ -1,7 +1,7 @@
 //! Lists and changes, and what the index shows of them.
 
 use super::super::endpoints::{Address, Endpoint};
-use super::super::index::service_key;
+use super::super::index::{Entry, service_key};
 use super::super::model::{Port, Slice, Target};
 use super::*;
 use crate::wire::name::Name;
@@ -57,11 +57,11 @@ fn a_list_that_repeats_what_is_known_changes_nothing() {
     assert_eq!(store.changes(), 3);
     index.set_serial(7);
     let key = service_key("n", "a").expect("a key");
-    let before = index.services.with(&key, Arc::clone).expect("known");
+    let before = index.services.with(&key, Entry::clone).expect("known");
     list(&mut store, Kind::Service, vec![service("b"), service("a")], false).expect("believed");
     list(&mut store, Kind::Slice, slices(), false).expect("believed");
-    let after = index.services.with(&key, Arc::clone).expect("known");
-    assert!(Arc::ptr_eq(&before, &after));
+    let after = index.services.with(&key, Entry::clone).expect("known");
+    assert!(before.is(&after));
     assert_eq!((store.changes(), index.serial()), (3, 7));
     list(&mut store, Kind::Slice, vec![unlabelled.clone()], false).expect("believed");
     let changes = store.changes();

@@ -60,7 +60,7 @@ impl Room {
 
     fn knows(&self, namespace: &str, name: &str) -> bool {
         let key = service_key(namespace, name).expect("a key");
-        self.index.services.with(&key, |entry| entry.service.is_some()) == Some(true)
+        self.index.services.with(&key, |entry| entry.service().is_some()) == Some(true)
     }
 }
 
