@@ -1,8 +1,8 @@
 //! A memory limit for a server, as the manifests set one for its container: above it the kernel
 //! kills the server.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The kernel's control groups: version 1 and version 2.
 const ROOTS: [(&str, &str); 2] = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
@@ -40,13 +40,18 @@ impl Fence {
     }
 
     /// Returns a program that starts `program` inside the limit.
+    ///
+    /// A shell of its own writes it: while this process has it open for writing, a child that
+    /// another thread starts would hold it open too, and the kernel runs no file that is being
+    /// written (ETXTBSY).
     pub(crate) fn program(&self, program: &Path) -> PathBuf {
         let Some(group) = &self.group else { return program.to_owned() };
         let path = self.folder.path().join("within");
         let enter = group.join("cgroup.procs");
         let text = format!("#!/bin/sh\necho $$ >{}\nexec {} \"$@\"\n", enter.display(), program.display());
-        std::fs::write(&path, text).expect("writes");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let write = "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"";
+        let status = Command::new("sh").args(["-c", write, "sh", &text]).arg(&path).status();
+        assert!(status.expect("a shell").success(), "writes");
         path
     }
 }

@@ -17,6 +17,8 @@ mod carrier;
 mod connections;
 mod http;
 mod input;
+#[cfg(test)]
+mod kit;
 mod output;
 mod session;
 #[cfg(test)]
