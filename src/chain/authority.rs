@@ -30,8 +30,12 @@ pub fn answer(zone: &LiveZone, fallthrough: &Fallthrough, query: &Query<'_>, her
         None => Step::Answer(Reply::failure(rcode::SERVFAIL, format!("zone {} is not loaded", zone.origin()))),
         Some(Answered::Whole(_, kind)) if kind != Kind::Exists && fallthrough.holds(name) => Step::Next,
         Some(Answered::Whole(answer, _)) => Step::Answer(Reply::memory(answer)),
-        Some(Answered::Outside(target)) => match zone.current() {
-            Some(zone) => outside(zone, query, here, &target),
+        Some(Answered::Outside(_)) => match zone.current() {
+            // The data may be others by now: the aliases and their end have to be of the same.
+            Some(zone) => match zone.answer(name, query.asked_now(), qtype, query.dnssec_ok()) {
+                Answered::Outside(target) => outside(zone, query, here, &target),
+                Answered::Whole(answer, _) => Step::Answer(Reply::memory(answer)),
+            },
             None => Step::Answer(Reply::server(rcode::SERVFAIL)),
         },
     }

@@ -176,7 +176,11 @@ impl Listener {
     /// Returns the reply of the first that copies this zone, or `None` if none does.
     pub fn notify(&self, query: &Query<'_>) -> Option<Reply> {
         let (at, _) = self.route(query)?;
-        self.sites[at].chain.plugins().iter().find_map(|plugin| plugin.notify(query))
+        match self.sites.get(at) {
+            Some(site) => walk::notify(site, query),
+            // Filters choose the site, as for a query.
+            None => walk::notify(self.route_filtered(query)?.0, query),
+        }
     }
 
     /// Returns the site with the longest zone that holds the name. DS belongs to the parent side of

@@ -162,6 +162,13 @@ pub(super) fn begin(listener: &Arc<Listener>, site: &Arc<Site>, query: &mut Quer
     walk.guarded(query, |query| walk.down(0, query))
 }
 
+/// Tells the plugins of a site that a primary has changed a zone, until one of them replies. A
+/// panic becomes SERVFAIL, as in a walk.
+pub(super) fn notify(site: &Site, query: &Query<'_>) -> Option<Reply> {
+    let told = || site.chain.plugins().iter().find_map(|plugin| plugin.notify(query));
+    catch_unwind(AssertUnwindSafe(told)).unwrap_or_else(|panic| Some(panicked(&*panic)))
+}
+
 //----------- Questions of our own -------------------------------------------
 
 /// Asks the whole server a question of our own.

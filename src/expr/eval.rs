@@ -85,7 +85,13 @@ impl<'e> Machine<'e> {
         Ok(match code {
             Code::Const(value) => value.borrowed(),
             Code::Local(slot) => self.local(*slot)?,
-            Code::Variable(index) => self.environment.variable(*index),
+            Code::Variable(index) => {
+                let value = self.environment.variable(*index);
+                if let Value::Text(text) = &value {
+                    self.cost.charge_text(text.len())?;
+                }
+                value
+            }
             Code::Host(index, arguments) => self.host(*index, arguments)?,
             Code::Builtin(run, arguments) => {
                 let values = self.all(arguments)?;

@@ -35,7 +35,10 @@ pub(super) fn place(number: i64, length: usize) -> Option<usize> {
 
 pub(super) fn len<'e>(arguments: &[Value<'e>], cost: &mut Cost) -> Made<'e> {
     let length = match arguments {
-        [Value::Text(text)] => text.chars().count(),
+        [Value::Text(text)] => {
+            cost.charge_text(text.len())?;
+            text.chars().count()
+        }
         _ => list(arguments, cost)?.len(),
     };
     Ok(Value::Int(length as i64))

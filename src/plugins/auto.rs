@@ -326,7 +326,8 @@ struct Auto {
 impl Transferable for Auto {
     fn version(&self, zone: &Name) -> Offer {
         let zones = self.folders.iter().filter(|_| self.zones.holds(zone));
-        Offer::of(zones.filter_map(|folder| folder.zones.load().get(zone).cloned()).next().as_deref())
+        // The last one, as for a question.
+        Offer::of(zones.filter_map(|folder| folder.zones.load().get(zone).cloned()).last().as_deref())
     }
 }
 

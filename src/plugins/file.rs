@@ -163,7 +163,8 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         cursor.warn(word, format!("Failed to open {}: trying again in {}", quote(&why), Span::from(options.reload)));
     }
     // Secondaries are told at the start too: they may have missed a change.
-    let (loaded, changes) = (zones.iter().map(|zone| *zone.origin()).collect::<Vec<_>>(), s.zone_changes());
+    let loaded = zones.iter().filter(|zone| zone.with(|_| ()).is_some());
+    let (loaded, changes) = (loaded.map(|zone| *zone.origin()).collect::<Vec<_>>(), s.zone_changes());
     s.task("file start", move || async move { loaded.iter().for_each(|zone| changes.add(zone)) });
     let plugin = Arc::new(File { zones, fallthrough: options.fallthrough });
     s.chain_shared(plugin.clone());

@@ -54,7 +54,7 @@ impl Range {
             } else if let Some(after) = after.strip_prefix('{') {
                 let (form, after) = after.split_once('}').ok_or("bad modifier in $GENERATE")?;
                 let form = Form::read(form)?;
-                if self.start + form.offset < 0 || self.end + form.offset > i64::from(i32::MAX) {
+                if self.start + form.offset.min(0) < 0 || self.end.saturating_add(form.offset) > i64::from(i32::MAX) {
                     return Err("bad offset in $GENERATE");
                 }
                 line.push_str(&form.write(number));

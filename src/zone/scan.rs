@@ -122,7 +122,7 @@ pub(super) fn lower(rtype: u16, data: &mut [u8]) {
         rtype::NS | rtype::CNAME => 0..data.len(),
         rtype::SOA => 0..data.len().saturating_sub(20),
         rtype::MX => 2..data.len(),
-        rtype::SVCB | rtype::HTTPS => 2..2 + name_len(&data[2..]),
+        rtype::SVCB | rtype::HTTPS => 2..2 + data.get(2..).map_or(0, name_len),
         _ => return,
     };
     // Length octets are at most 63, below 'A'.

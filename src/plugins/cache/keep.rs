@@ -133,7 +133,9 @@ impl Inner {
         }
         let store = self.store.number;
         let entry = Entry::new(Kept { store, key, reply, class, answer: &kept, good, ttl }, self.now());
-        self.store.keep(&entry, self.now(), self.options.prefer_positive);
+        if !self.store.keep(&entry, self.now(), self.options.prefer_positive) {
+            return None;
+        }
         counts.stored();
         Some(entry)
     }

@@ -101,7 +101,7 @@ use crate::error::Result;
 use crate::wire::name::Name;
 use crate::wire::reply::Origin;
 use crate::wire::request::flag;
-use crate::wire::types::opcode;
+use crate::wire::types::{opcode, rtype};
 
 /// The plugin.
 pub const PLUGIN: Registration =
@@ -178,7 +178,9 @@ impl Plugin for Cache {
     fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let inner = &self.inner;
         let is_ours = inner.options.zones.iter().any(|zone| query.question.name.is_under(zone));
-        if !is_ours || query.request.opcode() != opcode::QUERY {
+        // The TTLs of a transfer are those of the zone, and its failures concern one client.
+        let is_transfer = matches!(query.question.qtype, rtype::AXFR | rtype::IXFR);
+        if !is_ours || is_transfer || query.request.opcode() != opcode::QUERY {
             query.set_mark(here.seat, 0);
             return Step::Next;
         }

@@ -131,15 +131,18 @@ impl Store {
     /// an expired answer that is now denied. A failure contradicts no valid entry, and neither does
     /// an answer without records and without a reason (RFC 2308 section 5).
     ///
-    /// If another thread is inserting, that thread inserts this entry too.
-    pub(super) fn keep(&self, entry: &Entry, now: Duration, prefer_positive: bool) {
+    /// If another thread is inserting, that thread inserts this entry too. Returns false if so many
+    /// entries wait that this one is not kept.
+    pub(super) fn keep(&self, entry: &Entry, now: Duration, prefer_positive: bool) -> bool {
         self.queued.fetch_add(1, Ordering::AcqRel);
-        if self.queue.try_send((entry.clone(), now, prefer_positive)).is_err() {
+        let is_queued = self.queue.try_send((entry.clone(), now, prefer_positive)).is_ok();
+        if !is_queued {
             // The queue is so long that one more entry is no loss.
             self.queued.fetch_sub(1, Ordering::AcqRel);
             entry.supersede();
         }
         self.insert_queued();
+        is_queued
     }
 
     /// Inserts the queued entries, unless another thread is inserting.

@@ -16,7 +16,7 @@
 //!   `tls://HOST:PORT`; the certificate of a `tls` collector is verified.
 //! - With **full** each message holds the query or the response as well.
 //! - **WRITE_BUFFER**, 1 to 1024, is read and has no effect: it is for CoreDNS's socket.
-//! - **QUEUE**, 1 to 4096, is how many times 10,000 messages may wait (1).
+//! - **QUEUE**, 1 to 4096, is how many times 10,000 messages of 512 octets on average may wait (1).
 //!
 //! Several of them in a server block all get every message.
 //!
@@ -41,6 +41,8 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::mpsc;
@@ -69,11 +71,18 @@ static MESSAGES: Family = Family {
 /// Messages that may wait, for each unit of QUEUE.
 const QUEUE: usize = 10_000;
 
+/// Octets of a message that there is room for on average; with `full` a response may have 64 KiB.
+const OCTETS: usize = 512;
+
 /// One directive.
 struct Tap {
     is_full: bool,
     server: Server,
     queue: mpsc::Sender<Vec<u8>>,
+    /// Octets in the queue; the sender takes off what it takes out.
+    held: Arc<AtomicUsize>,
+    /// The maximum of that.
+    most: usize,
     dropped: Counter,
 }
 
@@ -99,11 +108,13 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         let version = format!("CoreDNS-{}", host::COREDNS).into_bytes();
         let mut server = Server { identity: host::name().into_bytes(), version, extra: Vec::new() };
         OPTIONS.read(&mut cursor, &mut server, s)?;
+        let (most, held) = (queue * OCTETS, Arc::<AtomicUsize>::default());
         let (queue, frames) = mpsc::channel(queue);
         let count = |result| s.host.metrics.counter(&MESSAGES, &[result]);
-        let sender = Sender { plugin: PLUGIN.name, place, frames, sent: count("sent"), dropped: count("dropped") };
+        let (sent, dropped) = (count("sent"), count("dropped"));
+        let sender = Sender { plugin: PLUGIN.name, place, frames, held: held.clone(), sent, dropped };
         let is_full = more.first().is_some_and(|word| word.as_str() == "full");
-        taps.push(Tap { is_full, server, queue, dropped: count("dropped") });
+        taps.push(Tap { is_full, server, queue, held, most, dropped: count("dropped") });
         s.task("dnstap", move || sender.run());
     }
     s.chain(Dnstap(taps));
@@ -225,7 +236,11 @@ impl Dnstap {
         for tap in &self.0 {
             let message = tap.is_full.then(&message);
             let event = Event { message: message.as_deref(), ..*event };
-            if tap.queue.try_send(event.frame(&tap.server)).is_err() {
+            let frame = event.frame(&tap.server);
+            let octets = frame.len();
+            let is_full = tap.held.fetch_add(octets, Ordering::Relaxed) + octets > tap.most;
+            if is_full || tap.queue.try_send(frame).is_err() {
+                tap.held.fetch_sub(octets, Ordering::Relaxed);
                 tap.dropped.inc();
             }
         }

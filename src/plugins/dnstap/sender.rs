@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -53,6 +55,8 @@ pub(super) struct Sender {
     pub(super) plugin: &'static str,
     pub(super) place: Place,
     pub(super) frames: Receiver<Vec<u8>>,
+    /// Octets in the queue.
+    pub(super) held: Arc<AtomicUsize>,
     pub(super) sent: Counter,
     pub(super) dropped: Counter,
 }
@@ -126,6 +130,7 @@ impl Sender {
                     frame
                 }
             };
+            self.held.fetch_sub(frame.len(), Ordering::Relaxed);
             in_time(stream.write_all(&frame)).await?;
             self.sent.inc();
         }

@@ -67,7 +67,7 @@ pub(super) struct Client {
     current: AtomicUsize,
     credentials: Option<Credentials>,
     token: Mutex<Option<String>>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     control: Control,
     answered: Counter,
     failed: Counter,
@@ -138,7 +138,7 @@ impl Client {
             current: AtomicUsize::new(0),
             credentials,
             token: Mutex::default(),
-            places: Semaphore::new(REQUESTS),
+            places: Arc::new(Semaphore::new(REQUESTS)),
             control,
             answered: metrics.counter(&SENT, &["answered"]),
             failed: metrics.counter(&SENT, &["failed"]),
@@ -174,8 +174,10 @@ impl Client {
     ) -> Result<T, String> {
         let Some(runtime) = self.control.get() else { return Err("the server is starting".to_owned()) };
         let (this, body) = (self.clone(), body.to_string());
+        // Waited for here: a query that is dropped leaves the line.
+        let place = self.places.clone().acquire_owned().await;
         let asked = runtime.spawn(async move {
-            let _place = this.places.acquire().await;
+            let _place = place;
             this.with_token(path, &body).await
         });
         let response = asked.await.map_err(|error| error.to_string()).and_then(|asked| asked);

@@ -156,7 +156,9 @@ impl Lookup {
                         pieces.push_new(record(Data::Address(address)));
                     }
                     Kind::Text if is_text => pieces.push_new(record(Data::Text(service.text.clone()))),
-                    Kind::Alias(target) => self.follow(&mut pieces, record(Data::Alias(target)), &name, &passed).await,
+                    Kind::Alias(target) => {
+                        self.follow(&mut pieces, record(Data::Alias(target)), &name, &passed).await?;
+                    }
                     _ => {}
                 }
             }
@@ -165,12 +167,12 @@ impl Lookup {
     }
 
     /// Adds an alias and what it leads to.
-    async fn follow(&self, pieces: &mut Pieces, alias: Record, name: &Name, passed: &[(Name, Name)]) {
-        let Data::Alias(target) = alias.data else { return };
+    async fn follow(&self, pieces: &mut Pieces, alias: Record, name: &Name, passed: &[(Name, Name)]) -> Found<()> {
+        let Data::Alias(target) = alias.data else { return Ok(()) };
         let (step, lowered) = ((*name, target.lowered()), target.lowered());
         // Services below a name are services of it too, so an alias to one of them is a circle.
         if lowered.is_under(name) || passed.len() > CHAIN || passed.contains(&step) {
-            return;
+            return Ok(());
         }
         if !lowered.is_under(&self.zone) {
             let Target { reply, has_failed } = self.here().target(&self.query, &target).await;
@@ -178,15 +180,19 @@ impl Lookup {
             pieces.failed = pieces.failed.take().or_else(|| has_failed.then(|| reply.clone()));
             pieces.all.push(Piece::Own(alias));
             pieces.all.push(Piece::Theirs(Question { name: target, ..self.query.question }, reply));
-            return;
+            return Ok(());
         }
         let passed = [passed, &[step]].concat();
-        if let Ok(more) = self.chain(lowered, target, passed).await
-            && !more.all.is_empty()
-        {
-            pieces.all.push(Piece::Own(alias));
-            pieces.add(more);
+        match self.chain(lowered, target, passed).await {
+            Ok(more) if !more.all.is_empty() => {
+                pieces.all.push(Piece::Own(alias));
+                pieces.add(more);
+            }
+            // Not a denial: etcd has not said what there is.
+            Err(failed @ Miss::Failed(_)) => return Err(failed),
+            Ok(_) | Err(Miss::NoName) => {}
         }
+        Ok(())
     }
 
     async fn alias(&self, name: &Name) -> Found<Pieces> {

@@ -63,6 +63,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use hyper::Uri;
 
@@ -300,11 +301,15 @@ impl Plugin for Etcd {
     }
 }
 
+/// How long the requests of one question may take together. Most clients give up after 5 seconds.
+const LONGEST: Duration = Duration::from_millis(4_500);
+
 /// Returns the reply to a question; `below` asks the next plugin.
 async fn settle(lookup: Lookup, below: Option<Later>) -> Reply {
     let (directive, query) = (&lookup.directive, &lookup.query);
     let denied = |code| directive.with_soa(query, lookup.zone, Some(code));
-    match lookup.records().await {
+    let records = tokio::time::timeout(LONGEST, lookup.records()).await;
+    match records.unwrap_or_else(|_| Err(Miss::Failed("etcd takes too long".to_owned()))) {
         Ok(pieces) if pieces.all.is_empty() => denied(rcode::NOERROR),
         Ok(pieces) => pieces.reply(&Question { name: lookup.asked, ..query.question }),
         Err(Miss::NoName) => match below {

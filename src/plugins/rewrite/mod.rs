@@ -195,6 +195,10 @@ impl Rules {
         if !self.rules.iter().any(|rule| matches!(rule.action, Action::Cname(_))) {
             return Vec::new();
         }
+        // The rules began with the client's own options.
+        let mut before = query.clone();
+        before.restore_options();
+        let query = &before;
         let asked = Question::received(query.packet(), &query.request);
         let mut cnames = Vec::new();
         let _ = run(&self.rules, &mut self.asked(query, asked), query, site, |change| {

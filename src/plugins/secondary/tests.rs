@@ -187,6 +187,18 @@ fn notify_is_for_zones_that_are_copied_and_from_their_primaries() {
     assert!(primary.asked().len() < 10, "{:?}", primary.asked());
 }
 
+/// Filters choose the block for a NOTIFY as for a query.
+#[test]
+fn notify_goes_to_the_block_that_a_view_chooses() {
+    let block = |view: &str, expr: &str, primary: &str| {
+        format!("z.test {{\nview {view} {{\nexpr {expr}\n}}\nsecondary {{\ntransfer from {primary}\n}}\n}}\n")
+    };
+    for (no, yes, wanted) in [("127.0.0.1", "192.0.2.1", "REFUSED"), ("192.0.2.1", "127.0.0.1", "NOERROR")] {
+        let text = block("no", "port() == '0'", no) + &block("yes", "port() != '0'", yes);
+        assert_eq!(notify(&Live::new(&text), "z.test."), wanted, "{text}");
+    }
+}
+
 #[test]
 fn a_copy_that_nobody_confirms_is_too_old() {
     let primary = Primary::start(

@@ -71,6 +71,7 @@ use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::transfer::{Offer, Transfers, Version};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
+use crate::corefile::address::Transport;
 use crate::error::Result;
 use crate::host::log;
 use crate::wire::soa::{is_older, known_serial};
@@ -107,12 +108,13 @@ struct Transfer {
 }
 
 impl Plugin for Transfer {
-    fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
+    fn ask(&self, query: &mut Query<'_>, here: &Here<'_>) -> Step {
         let is_transfer = matches!(query.question.qtype, rtype::AXFR | rtype::IXFR);
         if !is_transfer || query.question.qclass != class::IN {
             return Step::Next;
         }
-        if query.client.proto == Proto::Udp {
+        // A response of HTTP has one message.
+        if query.client.proto == Proto::Udp || here.listener.transport == Transport::Https {
             return self.refuse();
         }
         let Some(rule) = self.rules.of(&query.question.name) else { return Step::Next };
@@ -168,13 +170,16 @@ impl Transfer {
             self.metrics.busy.inc();
             return Step::Answer(Reply::failure(rcode::SERVFAIL, "too many zone transfers at a time"));
         };
-        let (control, full) = (self.control.clone(), self.metrics.full.clone());
+        let (control, full, failed) = (self.control.clone(), self.metrics.full.clone(), self.metrics.failed.clone());
         Step::Wait(Box::pin(async move {
             let Version { serial, soa, records } = version;
             // A large zone takes longer to collect than datagrams should wait.
             let records = match control.wait().await.spawn_blocking(records).await {
                 Ok(records) => records,
-                Err(error) => return Reply::failure(rcode::SERVFAIL, format!("the zone was not collected: {error}")),
+                Err(error) => {
+                    failed.inc();
+                    return Reply::failure(rcode::SERVFAIL, format!("the zone was not collected: {error}"));
+                }
             };
             let mut messages = Messages::new(zone, soa, records, move |count| {
                 full.inc();

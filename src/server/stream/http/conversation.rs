@@ -26,6 +26,7 @@ use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
 use crate::wire::request::HEADER;
+use crate::wire::types::rcode;
 use crate::wire::write::Writer;
 
 /// Octets of messages that may be incomplete or unanswered before no more are read.
@@ -166,10 +167,12 @@ impl Conversation {
     async fn receive(self: &Rc<Self>, mut body: Incoming) -> Result<Held, StatusCode> {
         let mut message = Held::new(self, Vec::new());
         let whole = async {
-            while self.input.get() > INPUT {
-                self.unread.room.notified().await;
-            }
-            while let Some(frame) = body.frame().await {
+            loop {
+                // Other streams may have filled the room since the last piece.
+                while self.input.get().saturating_sub(message.octets.len()) > INPUT {
+                    self.unread.room.notified().await;
+                }
+                let Some(frame) = body.frame().await else { break };
                 if let Ok(data) = frame.ok()?.into_data() {
                     message.add(&data)?;
                 }
@@ -230,6 +233,8 @@ impl Conversation {
     }
 
     fn write(&self, query: &Query<'_>, reply: Reply) -> Written {
+        // What `write_reply` refuses is not as fresh as a zone.
+        let reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
         let mut made = Written { message: Vec::new(), fresh: fresh(&reply) };
         write_reply(query, reply, &mut self.writer.borrow_mut(), &mut made.message);
         made
