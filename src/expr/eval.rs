@@ -84,14 +84,8 @@ impl<'e> Machine<'e> {
         self.cost.charge(0)?;
         Ok(match code {
             Code::Const(value) => value.borrowed(),
-            Code::Local(slot) => self.local(*slot)?,
-            Code::Variable(index) => {
-                let value = self.environment.variable(*index);
-                if let Value::Text(text) = &value {
-                    self.cost.charge_text(text.len())?;
-                }
-                value
-            }
+            Code::Local(slot) => self.copied(self.locals[*slot].clone())?,
+            Code::Variable(index) => self.copied(self.environment.variable(*index))?,
             Code::Host(index, arguments) => self.host(*index, arguments)?,
             Code::Builtin(run, arguments) => {
                 let values = self.all(arguments)?;
@@ -146,8 +140,8 @@ impl<'e> Machine<'e> {
         })
     }
 
-    fn local(&mut self, slot: usize) -> Made<'e> {
-        let value = self.locals[slot].clone();
+    /// Charges for a value that was copied: a text costs what it is long.
+    fn copied(&mut self, value: Value<'e>) -> Made<'e> {
         if let Value::Text(text) = &value {
             self.cost.charge_text(text.len())?;
         }

@@ -327,7 +327,7 @@ impl Transferable for Auto {
     fn version(&self, zone: &Name) -> Offer {
         let zones = self.folders.iter().filter(|_| self.zones.holds(zone));
         // The last one, as for a question.
-        Offer::of(zones.filter_map(|folder| folder.zones.load().get(zone).cloned()).last().as_deref())
+        Offer::of(zones.filter_map(|folder| folder.zones.load().get(zone).cloned()).next_back().as_deref())
     }
 }
 

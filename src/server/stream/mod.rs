@@ -17,12 +17,8 @@ mod carrier;
 mod connections;
 mod http;
 mod input;
-#[cfg(test)]
-mod kit;
 mod output;
 mod session;
-#[cfg(test)]
-mod several_tests;
 #[cfg(test)]
 mod tests;
 

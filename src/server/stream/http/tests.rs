@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::super::kit::{KERNEL, Worker, local};
+use super::super::tests::{KERNEL, Worker, local};
 use super::*;
 use crate::chain::timeouts::{IDLE, MESSAGE, READING};
 use crate::server::stream::output::UNREAD;

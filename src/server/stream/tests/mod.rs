@@ -1,5 +1,8 @@
 //! A worker whose connections the tests hold the other end of, with a clock that they control.
 
+mod limits;
+mod several;
+
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;

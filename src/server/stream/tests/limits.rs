@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
-use super::kit::*;
-use super::output::UNREAD;
-use super::session::IN_FLIGHT;
+use super::super::output::UNREAD;
+use super::super::session::IN_FLIGHT;
+use super::*;
 use crate::chain::timeouts::{IDLE, MESSAGE, READING};
 use crate::server::shifts::Shifts;
 

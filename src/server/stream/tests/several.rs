@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::kit::{Worker, frame, local, push, receive};
-use super::output::UNREAD;
+use super::super::output::UNREAD;
+use super::{Worker, frame, local, push, receive};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::timeouts::READING;
 use crate::chain::{Here, Plugin, Query, Reply, Step};
