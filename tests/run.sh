@@ -23,6 +23,7 @@ want ps procps
 want runc runc
 want unbound unbound
 want nsd nsd
+want knotd knot
 want musl-gcc musl-tools
 want valgrind valgrind
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
