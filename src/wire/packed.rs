@@ -39,6 +39,13 @@ impl Packed {
         unpack(&self.0.slice)
     }
 
+    /// Returns the octets that it takes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "never empty: the head has a fixed size")]
+    pub fn len(&self) -> usize {
+        self.0.slice.len()
+    }
+
     /// Returns whether both are one and the same in memory.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {

@@ -17,8 +17,12 @@ use crate::plugins::kubernetes::known::index::Entry;
 use crate::wire::answer::Answer;
 use crate::wire::packed::Packed;
 
-/// Answers that a thread keeps; each has one slot, by the hash of its question.
-const SLOTS: usize = 256;
+/// Answers that a thread keeps; each has one slot, by the hash of its question. Of 750 names asked
+/// in turn most have a slot of their own.
+const SLOTS: usize = 2048;
+
+/// Octets that all answers of a thread may take: 750 with twenty targets each.
+const HELD: usize = 2 << 20;
 
 /// Octets that an answer may take.
 const MOST: usize = 4096;
@@ -52,6 +56,8 @@ struct Kept {
 struct Table {
     hasher: RandomState,
     slots: Vec<Slot>,
+    /// Octets that the kept answers take.
+    held: usize,
 }
 
 thread_local! {
@@ -86,12 +92,14 @@ impl Table {
             self.slots.resize_with(SLOTS, Slot::default);
         }
         let slot = &mut self.slots[slot_of(hash)];
+        self.held -= slot.kept.take().map_or(0, |kept| kept.answer.len());
         if slot.hash != hash {
-            *slot = Slot { hash, kept: None };
+            slot.hash = hash;
             return;
         }
-        if answer.memory_len() <= MOST {
-            let answer = Packed::new(answer);
+        let answer = if answer.memory_len() <= MOST { Packed::new(answer) } else { return };
+        if self.held + answer.len() <= HELD {
+            self.held += answer.len();
             slot.kept = Some(Kept { name: key.name.into(), rest: key.rest(), entry: entry.clone(), answer });
         }
     }
@@ -168,5 +176,24 @@ mod tests {
             });
         }
         assert_eq!(made, 4);
+    }
+
+    #[test]
+    fn all_answers_of_a_thread_have_a_bound() {
+        let (entry, mut large) = (entry(), Answer::empty(0));
+        large.options = vec![0; 3_000];
+        let large = Arc::new(large);
+        for number in 0..20_000_u32 {
+            let name = number.to_be_bytes();
+            for _ in 0..2 {
+                let _ = kept(&entry, Key { name: &name, ..KEY }, || Found::Answer(large.clone()));
+            }
+        }
+        let (held, kept) = TABLE.with_borrow(|table| {
+            let kept = table.slots.iter().filter_map(|slot| slot.kept.as_ref()).map(|kept| kept.answer.len());
+            (table.held, kept.sum::<usize>())
+        });
+        assert_eq!(held, kept);
+        assert!((HELD - 4_096..=HELD).contains(&held), "{held}");
     }
 }

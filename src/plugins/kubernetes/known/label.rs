@@ -15,9 +15,21 @@ impl LabelRoom {
     /// The label that stands for `address`.
     pub fn dashed(&mut self, address: IpAddr) -> &str {
         self.text.clear();
-        // The longest IPv6 text has 45 octets.
-        let _ = write!(self.text, "{address}");
-        self.text.replace_separators();
+        match address {
+            // Nearly all are of this family, and a formatter costs several times as much.
+            IpAddr::V4(v4) => {
+                let mut number = itoa::Buffer::new();
+                for (at, octet) in v4.octets().into_iter().enumerate() {
+                    let _ = self.text.write_str(if at == 0 { "" } else { "-" });
+                    let _ = self.text.write_str(number.format(octet));
+                }
+            }
+            // The longest text has 45 octets.
+            IpAddr::V6(v6) => {
+                let _ = write!(self.text, "{v6}");
+                self.text.replace_separators();
+            }
+        }
         self.text.as_str()
     }
 }
@@ -66,14 +78,12 @@ mod text {
         }
 
         pub(super) fn replace_separators(&mut self) {
-            let mut v6 = false;
             for octet in &mut self.octets[..self.len] {
-                v6 |= *octet == b':';
                 if matches!(octet, b'.' | b':') {
                     *octet = b'-';
                 }
             }
-            if v6 && self.octets[self.len - 1] == b'-' {
+            if self.octets[..self.len].last() == Some(&b'-') {
                 self.octets[self.len] = b'0';
                 self.len += 1;
             }
