@@ -169,10 +169,10 @@ ci:
     printf 'passed: %s\n' "${passed[@]}"
     echo "all passed in $SECONDS s"
 
-# The real CoreDNS, which the tests run beside Signpost where it is built.
+# The real CoreDNS and etcd, which the tests run beside Signpost where they are built.
 [private]
 peers:
-    just or-skip tests/peers/build.sh coredns
+    just or-skip tests/peers/build.sh coredns etcd
 
 # Status 3 of a script means that a tool is missing: skipped, unless CI asks.
 [private]
