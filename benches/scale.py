@@ -12,7 +12,7 @@ Default: all of it, 8 minutes, benches/runs/DATE-MACHINE-scale.md.
 Environment: SERVER_CPU (0), LOAD_CPU (1), SIGNPOST, COREDNS.
 Exit status 3: CoreDNS or a tool is missing.
 """
-import argparse, contextlib, datetime, json, os, re, shutil, socket, statistics, struct, subprocess, sys, tempfile, time
+import argparse, contextlib, datetime, json, os, random, re, shutil, socket, statistics, struct, subprocess, sys, tempfile, time
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -52,10 +52,19 @@ def bed(size):
         yield command
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def free_port(given=set()):
+    """Returns a port below the ephemeral range, free for datagrams and streams; each once."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        try:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                with socket.socket(socket.AF_INET, kind) as one:
+                    one.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        if port not in given:
+            given.add(port)
+            return port
 
 
 def corefile(work, port, api, tls, pods):
@@ -116,6 +125,8 @@ def first_answer(child, name, address, patience=300):
         one.connect(("127.0.0.1", child.port))
         one.settimeout(0.005)
         while time.perf_counter() - child.born < patience:
+            if child.poll() is not None:
+                raise RuntimeError(f"the server ended with status {child.returncode}")
             try:
                 one.send(packet)
                 if wanted in one.recv(4096)[len(packet):]:
