@@ -21,6 +21,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from ports import free_port
+
 FOLDER, CLIENT, ROUNDS, BENCH, COREFILE = sys.argv[1:6]
 POD = ["paths.svc.cluster.local", "svc.cluster.local", "cluster.local"]
 RESOLVERS = ["glibc", "musl", "go"]
@@ -77,12 +79,6 @@ class Upstream(threading.Thread):
             if kind in (1, 28):
                 self.count += 1
             self.socket.sendto(reply.to_wire(), peer)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def resolv_conf(search, options, server=CLIENT):

@@ -12,8 +12,10 @@ Default: all of it, 8 minutes, benches/runs/DATE-MACHINE-scale.md.
 Environment: SERVER_CPU (0), LOAD_CPU (1), SIGNPOST, COREDNS.
 Exit status 3: CoreDNS or a tool is missing.
 """
-import argparse, contextlib, datetime, json, os, random, re, shutil, socket, statistics, struct, subprocess, sys, tempfile, time
+import argparse, contextlib, datetime, json, os, re, shutil, socket, statistics, struct, subprocess, sys, tempfile, time
 import urllib.request
+
+from ports import free_port
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -50,21 +52,6 @@ def bed(size):
                 return reply.read().decode()
         command.address = address
         yield command
-
-
-def free_port(given=set()):
-    """Returns a port below the ephemeral range, free for datagrams and streams; each once."""
-    while True:
-        port = random.randrange(15_000, 32_000)
-        try:
-            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                with socket.socket(socket.AF_INET, kind) as one:
-                    one.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        if port not in given:
-            given.add(port)
-            return port
 
 
 def corefile(work, port, api, tls, pods):

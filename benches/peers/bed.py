@@ -2,33 +2,21 @@
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent.parent))
 import configs
 from names import Names
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TICK = 1 / os.sysconf("SC_CLK_TCK")
-
-
-def free_port():
-    """Returns a port below the ephemeral range, free for datagrams and streams."""
-    while True:
-        port = random.randrange(15_000, 32_000)
-        try:
-            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                with socket.socket(socket.AF_INET, kind) as s:
-                    s.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return port
 
 
 def pinned(cpus, *command, source=subprocess.DEVNULL, **options):

@@ -123,26 +123,26 @@ impl Listener {
         if query.request.edns.as_ref().is_some_and(|edns| edns.version != 0) {
             return Outcome::Reply(Reply::server(rcode::BADVERS));
         }
-        let Some((at, zone)) = self.route(query) else {
+        let Some((site, zone)) = self.site(query) else {
             return self.by_itself(query, Reply::server(rcode::REFUSED));
         };
-        let Some(site) = self.sites.get(at) else { return self.ask_filtered(query) };
         query.zone = zone;
         walk::begin(self, site, query)
     }
 
-    /// Asks the server where filters choose the site.
-    #[cold]
-    fn ask_filtered(self: &Arc<Self>, query: &mut Query<'_>) -> Outcome {
-        let Some((site, zone)) = self.route_filtered(query) else {
-            return self.by_itself(query, Reply::server(rcode::REFUSED));
-        };
-        query.zone = zone;
-        walk::begin(self, site, query)
+    /// Returns the site that serves a query, and the index of its zone that holds the name.
+    #[inline]
+    fn site(&self, query: &Query<'_>) -> Option<(&Arc<Site>, u16)> {
+        let (at, zone) = self.route(query)?;
+        match self.sites.get(at) {
+            Some(site) => Some((site, zone)),
+            None => self.route_filtered(query),
+        }
     }
 
     /// As [`Listener::route`], with filters: of the sites that have a zone the first one that takes
     /// the query. If none does, the next shorter zone is looked at, as in CoreDNS.
+    #[cold]
     fn route_filtered(&self, query: &Query<'_>) -> Option<(&Arc<Site>, u16)> {
         let wire = query.question.name.wire();
         let (mut at, mut found) = (0, None);
@@ -175,12 +175,8 @@ impl Listener {
     /// Tells the plugins of the zone's server block that its primary has changed it (RFC 1996).
     /// Returns the reply of the first that copies this zone, or `None` if none does.
     pub fn notify(&self, query: &Query<'_>) -> Option<Reply> {
-        let (at, _) = self.route(query)?;
-        match self.sites.get(at) {
-            Some(site) => walk::notify(site, query),
-            // Filters choose the site, as for a query.
-            None => walk::notify(self.route_filtered(query)?.0, query),
-        }
+        let (site, _) = self.site(query)?;
+        walk::notify(site, query)
     }
 
     /// Returns the site with the longest zone that holds the name. DS belongs to the parent side of

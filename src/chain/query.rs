@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::wire::name::Name;
+use crate::wire::option::EdnsOptions;
 use crate::wire::question::{Opt, Question};
 use crate::wire::reply::Reply;
 use crate::wire::request::{Edns, Gate, HEADER, Request, flag, gate};
@@ -254,6 +255,20 @@ impl<'p> Query<'p> {
         match (&mut self.request.edns, received) {
             (Some(edns), Some(received)) => edns.options = received.options,
             (edns, _) => *edns = None,
+        }
+    }
+
+    /// Returns the EDNS options that the client sent, also while others stand in their place.
+    #[must_use]
+    pub fn own_options(&self) -> EdnsOptions<'_> {
+        if !self.is_amended {
+            return self.request.options(&self.packet);
+        }
+        let added = self.packet.last_chunk::<2>().map_or(0, |len| 2 + usize::from(u16::from_be_bytes(*len)));
+        let packet = &self.packet[..self.packet.len().saturating_sub(added)];
+        match gate(packet) {
+            Gate::Pass(request) => request.options(packet),
+            Gate::Notify(_) | Gate::Refuse(_) | Gate::Silence => EdnsOptions::new(&[]),
         }
     }
 

@@ -223,9 +223,14 @@ async fn unpanicked(mut reply: Later) -> Reply {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Reply {
+    note_panic(panic);
+    Reply::failure(rcode::SERVFAIL, "a plugin panicked")
+}
+
+/// Counts and logs a panic that cost a query.
+pub(crate) fn note_panic(panic: &(dyn std::any::Any + Send)) {
     PANICS.fetch_add(1, Ordering::Relaxed);
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     log::error("", format_args!("Recovered from panic in server: {text}"));
-    Reply::failure(rcode::SERVFAIL, "a plugin panicked")
 }

@@ -1,5 +1,7 @@
 //! The bound on what one evaluation may cost.
 
+use super::value::Value;
+
 /// Maximum cost of one evaluation: steps, elements of lists and 16 octets of text each count as
 /// one. An evaluation of this cost takes about a millisecond.
 pub const MAX_COST: u32 = 50_000;
@@ -29,5 +31,18 @@ impl Cost {
     /// Nothing is left.
     pub(super) fn charge_text(&mut self, octets: usize) -> Result<(), String> {
         self.charge(octets / 16)
+    }
+
+    /// Takes away what it costs to look at all of a value. Lists in lists may share their elements,
+    /// so a value can be far larger than what was paid to make it.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub(super) fn charge_whole(&mut self, value: &Value<'_>) -> Result<(), String> {
+        match value {
+            Value::Text(text) => self.charge_text(text.len()),
+            Value::List(list) => list.elements().iter().try_for_each(|element| self.charge_whole(element)),
+            _ => self.charge(0),
+        }
     }
 }

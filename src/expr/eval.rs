@@ -80,7 +80,14 @@ impl<'e> Machine<'e> {
         Self { environment, locals: Vec::new(), cost: Cost::new() }
     }
 
-    pub(super) fn value(&mut self, code: &'e Code) -> Made<'e> {
+    /// Evaluates a whole program. Who asked may look at all of the result, which costs too.
+    pub(super) fn run(mut self, code: &'e Code) -> Made<'e> {
+        let value = self.value(code)?;
+        self.cost.charge_whole(&value)?;
+        Ok(value)
+    }
+
+    fn value(&mut self, code: &'e Code) -> Made<'e> {
         self.cost.charge(0)?;
         Ok(match code {
             Code::Const(value) => value.borrowed(),
@@ -195,8 +202,10 @@ impl<'e> Machine<'e> {
             Ok(Value::Bool(test(as_text(one, operator.shown())?, as_text(other, operator.shown())?)))
         };
         match operator {
-            Binary::Equal => Ok(Value::Bool(one == other)),
-            Binary::Unequal => Ok(Value::Bool(one != other)),
+            Binary::Equal | Binary::Unequal => {
+                self.cost.charge_whole(one)?;
+                Ok(Value::Bool((one == other) == (operator == Binary::Equal)))
+            }
             Binary::In => self.is_in(one, other),
             Binary::Contains => texts(|whole, part| whole.contains(part)),
             Binary::StartsWith => texts(|whole, part| whole.starts_with(part)),
@@ -218,6 +227,9 @@ impl<'e> Machine<'e> {
         match list {
             Value::List(list) => {
                 self.cost.charge(list.elements().len())?;
+                if matches!(one, Value::List(_)) {
+                    list.elements().iter().try_for_each(|element| self.cost.charge_whole(element))?;
+                }
                 Ok(Value::Bool(list.elements().contains(one)))
             }
             Value::Nil => Ok(Value::Bool(false)),

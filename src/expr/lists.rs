@@ -72,6 +72,9 @@ pub(super) fn uniq<'e>(arguments: &[Value<'e>], cost: &mut Cost) -> Made<'e> {
     let mut kept: Vec<Value<'e>> = Vec::new();
     for element in list(arguments, cost)? {
         cost.charge(kept.len())?;
+        if matches!(element, Value::List(_)) {
+            kept.iter().try_for_each(|known| cost.charge_whole(known))?;
+        }
         if !kept.contains(element) {
             kept.push(element.clone());
         }

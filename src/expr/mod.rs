@@ -71,7 +71,7 @@ impl Program {
     /// # Errors
     /// A value is wrong, or the evaluation costs too much.
     pub fn run<'e>(&'e self, environment: &'e dyn Environment) -> Result<Value<'e>, String> {
-        Machine::new(environment).value(&self.code)
+        Machine::new(environment).run(&self.code)
     }
 
     /// Returns whether the expression evaluates to `true`. As in CoreDNS, an error and any other

@@ -111,6 +111,13 @@ fn variables_have_types() {
     assert!(Program::compile("let b = 1; b", &scope).is_err());
 }
 
+/// A list of two equal lists of two equal lists …: two to the power of thirty elements, made of
+/// thirty short lists.
+fn doubled(last: &str) -> String {
+    let lists: String = (1..=30).map(|n| format!("let x{n} = [x{0}, x{0}]; ", n - 1)).collect();
+    format!("let x0 = [name(), name()]; {lists}{last}")
+}
+
 #[test]
 fn no_expression_takes_long() {
     let most = i64::from(MAX_COST);
@@ -122,6 +129,11 @@ fn no_expression_takes_long() {
         "len(replace(repeat('x', 9000), 'x', repeat('y', 9000)))".to_owned(),
         "len(uniq(1..9000))".to_owned(),
         "none(1..9000, name() matches repeat('(a|b)', 100))".to_owned(),
+        doubled("len(string(x30))"),
+        doubled("x30 == x30"),
+        doubled("x30 in [x30]"),
+        doubled("len(uniq([x30, x30]))"),
+        doubled("x30"),
     ] {
         assert_eq!(value(&text).expect_err(&text), "the expression costs too much", "{text}");
     }

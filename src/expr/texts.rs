@@ -148,5 +148,6 @@ pub(super) fn has_suffix<'e>(arguments: &[Value<'e>], _: &mut Cost) -> Made<'e> 
 }
 
 pub(super) fn string<'e>(arguments: &[Value<'e>], cost: &mut Cost) -> Made<'e> {
+    arguments.iter().try_for_each(|argument| cost.charge_whole(argument))?;
     owned(arguments.first().map(ToString::to_string).unwrap_or_default(), cost)
 }

@@ -4,7 +4,7 @@
 //! room for another one, so with it every reply would cost one more wake-up that has nothing to do.
 
 use std::io;
-use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 ///
 /// # Panics
 /// Outside of a runtime.
-pub fn registered(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+pub fn registered<S: AsRawFd>(socket: S, interest: Interest) -> io::Result<AsyncFd<S>> {
     // Deprecated because a type may return another descriptor each time; a `UdpSocket` keeps one
     // for life. The replacement wants that promised in a way that only the file of system calls
     // may use.
@@ -27,6 +27,8 @@ pub fn registered(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<U
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
 
     #[tokio::test]

@@ -186,7 +186,7 @@ impl Geo {
         if !self.edns_subnet {
             return peer;
         }
-        let mut options = query.request.options(query.packet());
+        let mut options = query.own_options();
         let subnet = options.find(|option| option.code == SUBNET);
         subnet.and_then(|option| address(option.data)).unwrap_or(peer)
     }
@@ -206,8 +206,12 @@ impl Geo {
                 number.map(|number| number.to_string()).unwrap_or_default()
             }
             Kind::Codes => {
-                let code =
-                    |index| text(&[&path[..], &[PathElement::Index(index), PathElement::Key("iso_code")]].concat());
+                // A region without a code has an empty one, as in CoreDNS.
+                let code = |index| {
+                    let region = [&path[..], &[PathElement::Index(index)]].concat();
+                    record.decode_path::<serde::de::IgnoredAny>(&region).ok().flatten()?;
+                    Some(text(&[&region[..], &[PathElement::Key("iso_code")]].concat()).unwrap_or_default())
+                };
                 (0..REGIONS).map_while(code).collect::<Vec<_>>().join(",")
             }
         })

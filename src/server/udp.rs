@@ -8,13 +8,14 @@ use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
@@ -24,6 +25,7 @@ use super::waiting::Place;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
+use crate::chain::walk::note_panic;
 use crate::chain::{Client, Pending, Proto, Query, Reply};
 use crate::corefile::address::Transport;
 use crate::host::interest::registered;
@@ -41,10 +43,27 @@ const DISCARD: u16 = 9;
 //----------- The loop -------------------------------------------------------
 
 /// Serves a socket until the door closes, and then the datagrams that have arrived.
+///
+/// A panic that no walk has caught costs the queries that wait here, not the socket: nothing else
+/// would ever serve it.
 pub(super) async fn serve(
     local: Rc<Local>,
     door: usize,
     socket: UdpSocket,
+    wildcard: bool,
+    closing: watch::Receiver<Closing>,
+) {
+    let socket = Rc::new(socket);
+    let turn = || AssertUnwindSafe(serve_on(local.clone(), door, socket.clone(), wildcard, closing.clone()));
+    while let Err(panic) = turn().catch_unwind().await {
+        note_panic(&*panic);
+    }
+}
+
+async fn serve_on(
+    local: Rc<Local>,
+    door: usize,
+    socket: Rc<UdpSocket>,
     wildcard: bool,
     mut closing: watch::Receiver<Closing>,
 ) {
@@ -97,7 +116,7 @@ pub(super) async fn serve(
 struct Port {
     /// Registered for readability only. Each sent datagram makes room for another one, and an event
     /// for that was a second wakeup for each query.
-    socket: AsyncFd<UdpSocket>,
+    socket: AsyncFd<Rc<UdpSocket>>,
     own: SocketAddr,
     wildcard: bool,
 }
@@ -133,7 +152,7 @@ impl Port {
     /// Notes that a batch that was not full has emptied the socket. The next datagram wakes the
     /// loop, which saves a call to the kernel that would find none.
     fn is_drained(&self) {
-        let nothing = |_: &UdpSocket| Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
+        let nothing = |_: &Rc<UdpSocket>| Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
         // It fails as intended, which tells tokio.
         let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
@@ -308,7 +327,7 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
         socket.set_nonblocking(true).expect("set");
         let own = socket.local_addr().expect("bound");
-        let socket = registered(socket, Interest::READABLE).expect("registered");
+        let socket = registered(Rc::new(socket), Interest::READABLE).expect("registered");
         let port = Port { socket, own, wildcard: false };
         // The same socket is registered a second time, while it waits.
         for _ in 0..2 {

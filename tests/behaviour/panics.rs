@@ -1,8 +1,8 @@
 //! A panic in a plugin costs one query: SERVFAIL, counted once, and nothing stays behind.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use signpost::chain::listener::Listener;
@@ -48,7 +48,8 @@ impl Plugin for Counts {
         Turn::Up
     }
 
-    fn refused(&self, _: &Query<'_>, _: &Reply, _: &Listener) -> bool {
+    fn refused(&self, query: &Query<'_>, _: &Reply, _: &Listener) -> bool {
+        assert!(label(query) != "beside", "for the test, outside of any walk");
         COUNTED.fetch_add(1, Ordering::Relaxed);
         true
     }
@@ -140,8 +141,15 @@ impl Served {
     }
 }
 
+/// Both tests count the panics of the process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_panic_costs_one_query_wherever_it_is() {
+    let _alone = alone();
     let server = Served::start();
     let mut stream = connect(server.address);
     for place in PLACES {
@@ -172,4 +180,22 @@ fn a_panic_costs_one_query_wherever_it_is() {
     let start = Instant::now();
     server.runtime.block_on(server.stage.drain(PATIENCE));
     assert!(start.elapsed() < PATIENCE, "a query holds its waiting place");
+}
+
+/// A panic outside of the walks costs what waits at that socket, and not the socket.
+#[test]
+fn a_panic_outside_of_a_walk_ends_no_socket() {
+    let _alone = alone();
+    let server = Served::start();
+    for round in 1..20 {
+        let (before, socket) = (panics(), std::net::UdpSocket::bind("127.0.0.1:0").expect("bound"));
+        socket.send_to(&query("beside.elsewhere.", "A"), server.address).expect("sent");
+        let start = Instant::now();
+        while panics() == before {
+            assert!(start.elapsed() < PATIENCE, "the datagram is not read, round {round}");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let reply = exchange(server.address, &query("fine.test.", "A")).expect("a reply");
+        assert_eq!(text(&decode(&reply)).lines().next(), Some("NOERROR"), "round {round}");
+    }
 }

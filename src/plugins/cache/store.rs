@@ -325,4 +325,17 @@ mod tests {
         assert_eq!(keys.iter().filter(|key| found(&store, *key, 1).is_some()).count() as u64, kept);
         assert!(kept <= 1);
     }
+
+    /// While another thread inserts, a full queue takes no more, and says so.
+    #[test]
+    fn what_finds_no_room_in_the_queue_is_not_kept() {
+        let store = Store::new(8192, 8192);
+        let inserting = store.inserting.lock().expect("no panic");
+        let keep =
+            |number: usize| store.keep(&entry(&store, &number.to_be_bytes(), Kind::Answer, 60), Duration::ZERO, false);
+        assert!((0..QUEUE).all(keep) && !keep(QUEUE));
+        drop(inserting);
+        store.insert_queued();
+        assert!(keep(QUEUE + 1), "there is room again");
+    }
 }

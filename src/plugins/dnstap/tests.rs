@@ -9,8 +9,9 @@ use std::time::Duration;
 use prost::Message as _;
 
 use super::message::Control;
-use crate::testing::Server;
+use crate::chain::Proto;
 use crate::testing::live::Live;
+use crate::testing::{Server, packet};
 
 /// Octets of the frames that begin a stream.
 const CONTROL: usize = 8 + 12 + 22;
@@ -129,4 +130,23 @@ fn queries_do_not_wait_for_a_collector_and_what_is_too_much_is_dropped() {
     }
     let page = server.host.metrics.text();
     assert!(page.contains("signpost_dnstap_messages_total{result=\"dropped\"} 2000"), "{page}");
+}
+
+/// The queue has a bound in octets too: with `full` a message has all of a response.
+#[test]
+fn large_messages_fill_the_queue_sooner() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = silent.local_addr().expect("an address");
+    let text = "x".repeat(250);
+    let answer = format!("answer \"{{{{ .Name }}}} 60 IN TXT{}\"", format!(" \\\"{text}\\\"").repeat(200));
+    let live = Live::new(&format!(". {{\ndnstap tcp://{address} full\ntemplate IN TXT {{\n{answer}\n}}\n}}\n"));
+    let dropped_of = |count: usize| {
+        for _ in 0..count {
+            let got = live.ask_packet(packet("a.test.", "TXT"), Proto::Tcp);
+            assert!(got.reply.answer.wire_len() > 50_000);
+        }
+        live.metric("signpost_dnstap_messages_total{result=\"dropped\"}")
+    };
+    assert_eq!(dropped_of(90), 0.0);
+    assert!(dropped_of(30) > 0.0, "120 responses have more than {} octets", super::OCTETS * super::QUEUE);
 }

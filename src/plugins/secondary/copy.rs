@@ -24,6 +24,8 @@ pub(super) struct Copied {
     times: Mutex<Schedule>,
     /// Notified when a primary has sent NOTIFY.
     pub(super) news: Notify,
+    /// Notified when the time at which the copy is too old has changed.
+    confirmed: Notify,
 }
 
 /// A copy, and where it comes from.
@@ -38,14 +40,19 @@ pub(super) struct Copy {
 impl Copied {
     pub(super) fn new(zone: &Name) -> Self {
         let times = Mutex::new(Schedule::new(Instant::now()));
-        Self { live: Arc::new(LiveZone::empty(zone, Path::new(""))), times, news: Notify::new() }
+        Self {
+            live: Arc::new(LiveZone::empty(zone, Path::new(""))),
+            times,
+            news: Notify::new(),
+            confirmed: Notify::new(),
+        }
     }
 
     /// Makes the copy too old.
     #[cfg(test)]
     pub(super) fn age(&self) {
         self.times(|times| times.expire = Some(Instant::now()));
-        self.news.notify_one();
+        self.confirmed.notify_one();
     }
 
     fn times<T>(&self, change: impl FnOnce(&mut Schedule) -> T) -> T {
@@ -64,27 +71,34 @@ impl Copy {
         self.primaries.iter().any(|primary| primary.ip().to_canonical() == address.to_canonical())
     }
 
-    /// Keeps the copy current; runs until the configuration ends.
+    /// Keeps the copy current, and takes it away when it is too old, also while a primary is asked;
+    /// runs until the configuration ends.
     pub(super) async fn keep(&self) {
+        tokio::join!(self.renew(), self.expire());
+    }
+
+    async fn renew(&self) {
         let copied = &self.copied;
         loop {
             tokio::select! {
-                () = sleep_until(copied.times(|times| times.next())) => {}
-                () = copied.news.notified() => {
-                    copied.times(|times| times.hurry(Instant::now()));
-                    continue;
-                }
+                () = sleep_until(copied.times(|times| times.check)) => self.check().await,
+                () = copied.news.notified() => copied.times(|times| times.hurry(Instant::now())),
             }
-            let now = Instant::now();
-            if copied.times(|times| times.expires(now)) {
+        }
+    }
+
+    async fn expire(&self) {
+        let copied = &self.copied;
+        loop {
+            let expire = copied.times(|times| times.expire);
+            tokio::select! {
+                () = async { sleep_until(expire.unwrap_or_else(Instant::now)).await }, if expire.is_some() => {}
+                () = copied.confirmed.notified() => {}
+            }
+            if copied.times(|times| times.expires(Instant::now())) {
                 self.live().set(None);
-                log::error(
-                    NAME,
-                    format_args!("zone \"{}\" has expired: no primary has answered", self.live().origin()),
-                );
-            }
-            if copied.times(|times| times.check <= now) {
-                self.check().await;
+                let zone = self.live().origin();
+                log::error(NAME, format_args!("zone \"{zone}\" has expired: no primary has answered"));
             }
         }
     }
@@ -115,6 +129,7 @@ impl Copy {
             };
             if let Some(soa) = soa {
                 self.copied.times(|times| times.succeeded(Instant::now(), &soa, fastrand::f64()));
+                self.copied.confirmed.notify_one();
             }
             return;
         }

@@ -21,6 +21,9 @@ use crate::zone::incoming::{Incoming, Progress};
 /// How long connecting may take, and each message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a whole transfer may take, as in BIND: then the next primary is asked.
+const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// The result of asking a primary.
 pub(super) enum Fetched {
     /// It has no newer version.
@@ -34,6 +37,11 @@ pub(super) enum Fetched {
 /// # Errors
 /// The primary does not answer, or with something else; says why.
 pub(super) async fn fetch(primary: SocketAddr, zone: &Name, known: Option<&Arc<Zone>>) -> Result<Fetched, String> {
+    let fetched = timeout(LONGEST, fetch_from(primary, zone, known)).await;
+    fetched.unwrap_or_else(|_| Err("the transfer takes too long".to_owned()))
+}
+
+async fn fetch_from(primary: SocketAddr, zone: &Name, known: Option<&Arc<Zone>>) -> Result<Fetched, String> {
     let mut primary = Primary::connect(primary).await?;
     if let Some(known) = known {
         let serial = primary.serial(zone).await?;

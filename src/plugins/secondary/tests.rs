@@ -1,8 +1,9 @@
 //! Zones copied from primaries that a script plays.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::chain::Proto;
 use crate::testing::Server;
@@ -21,6 +22,8 @@ enum Act {
     Code(u8),
     /// Closes the connection.
     Close,
+    /// Sends one address after the other, and never the last message.
+    Drip,
 }
 
 /// A primary that notes what it is asked (`SOA`, `AXFR`, `IXFR`) and answers as its script says.
@@ -58,10 +61,16 @@ impl Primary {
                             Act::Send(messages) => messages,
                             Act::Code(code) => vec![vec![format!("rcode {code}")]],
                             Act::Close => return,
+                            Act::Drip => {
+                                let drip = message(&query, &["2".to_owned()]);
+                                while send(&mut stream, &drip).is_ok() {
+                                    std::thread::sleep(Duration::from_millis(20));
+                                }
+                                return;
+                            }
                         };
                         for message in messages.iter().map(|lines| message(&query, lines)) {
-                            stream.write_all(&(message.len() as u16).to_be_bytes()).expect("sent");
-                            stream.write_all(&message).expect("sent");
+                            send(&mut stream, &message).expect("sent");
                         }
                     }
                 });
@@ -73,6 +82,11 @@ impl Primary {
     fn asked(&self) -> Vec<&'static str> {
         self.asked.lock().expect("no panic").clone()
     }
+}
+
+fn send(stream: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
+    stream.write_all(&(message.len() as u16).to_be_bytes())?;
+    stream.write_all(message)
 }
 
 /// A message with these records: `7` is the SOA record with this serial, `a 192.0.2.1` an address.
@@ -206,14 +220,32 @@ fn a_copy_that_nobody_confirms_is_too_old() {
     );
     let live = live(&primary.address.to_string());
     wait(&live, "a.z.test.", "NOERROR 192.0.2.1/5");
-    let zones = live
-        .server
-        .host
-        .shared
-        .get_or_make(&format!("secondary z.test. [{}]", primary.address), || -> super::copy::Copied {
-            panic!("the copy is shared")
-        });
-    zones.age();
+    age(&live, &primary);
+    wait(&live, "a.z.test.", "SERVFAIL");
+}
+
+/// Makes the copy too old.
+fn age(live: &Live, primary: &Primary) {
+    let key = format!("secondary z.test. [{}]", primary.address);
+    let copied = live.server.host.shared.get_or_make(&key, || -> super::copy::Copied { panic!("it is shared") });
+    copied.age();
+}
+
+#[test]
+fn a_copy_is_too_old_also_while_a_primary_sends_without_an_end() {
+    let primary = Primary::start(|qtype, count| match (qtype, count) {
+        ("AXFR", 1) => records("1,a 192.0.2.1,1"),
+        ("SOA", _) => records("2"),
+        ("AXFR", _) => Act::Drip,
+        _ => Act::Close,
+    });
+    let live = live(&primary.address.to_string());
+    wait(&live, "a.z.test.", "NOERROR 192.0.2.1/5");
+    notify(&live, "z.test.");
+    live.wait_until("the zone is asked for again", || {
+        primary.asked().iter().filter(|asked| **asked == "AXFR").count() > 1
+    });
+    age(&live, &primary);
     wait(&live, "a.z.test.", "SERVFAIL");
 }
 

@@ -113,8 +113,9 @@ impl Plugin for Transfer {
         if !is_transfer || query.question.qclass != class::IN {
             return Step::Next;
         }
-        // A response of HTTP has one message.
-        if query.client.proto == Proto::Udp || here.listener.transport == Transport::Https {
+        // Only streams of messages have room for a zone: a response of HTTP is one message.
+        let is_stream = matches!(here.listener.transport, Transport::Dns | Transport::Tls);
+        if query.client.proto == Proto::Udp || !is_stream {
             return self.refuse();
         }
         let Some(rule) = self.rules.of(&query.question.name) else { return Step::Next };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -26,11 +26,13 @@ use crate::chain::{Client, Pending, Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
 use crate::wire::request::HEADER;
-use crate::wire::types::rcode;
 use crate::wire::write::Writer;
 
 /// Octets of messages that may be incomplete or unanswered before no more are read.
 const INPUT: usize = 2 * LARGEST;
+
+/// Octets of the largest piece of a body (RFC 9113 section 4.2).
+const FRAME: usize = 16 << 10;
 
 //----------- Conversation ---------------------------------------------------
 
@@ -43,6 +45,8 @@ pub(super) struct Conversation {
     unread: Rc<Unread>,
     /// Octets of messages that are incomplete or unanswered.
     input: Cell<usize>,
+    /// Bodies of which the next piece is waited for.
+    awaited: Cell<usize>,
     /// Requests without a response.
     requests: Cell<usize>,
     asked_before: Cell<bool>,
@@ -71,6 +75,7 @@ impl Conversation {
             connection,
             session: RefCell::new(session),
             input: Cell::new(0),
+            awaited: Cell::new(0),
             requests: Cell::new(0),
             asked_before: Cell::new(false),
             paused: Cell::new(false),
@@ -168,11 +173,7 @@ impl Conversation {
         let mut message = Held::new(self, Vec::new());
         let whole = async {
             loop {
-                // Other streams may have filled the room since the last piece.
-                while self.input.get().saturating_sub(message.octets.len()) > INPUT {
-                    self.unread.room.notified().await;
-                }
-                let Some(frame) = body.frame().await else { break };
+                let Some(frame) = self.next_frame(&mut body, message.octets.len()).await else { break };
                 if let Ok(data) = frame.ok()?.into_data() {
                     message.add(&data)?;
                 }
@@ -181,6 +182,17 @@ impl Conversation {
         };
         let whole = timeout(self.timeouts().message(), whole).await.ok().flatten();
         whole.map(|()| message).ok_or(StatusCode::BAD_REQUEST)
+    }
+
+    /// Waits for the next piece of a body of which `read` octets are there. While the other streams
+    /// have read too much, it is not even waited for: what has come counts as read.
+    async fn next_frame(&self, body: &mut Incoming, read: usize) -> Option<hyper::Result<Frame<Bytes>>> {
+        while self.input.get() - read + self.awaited.get() * FRAME > INPUT {
+            self.unread.room.notified().await;
+        }
+        self.awaited.set(self.awaited.get() + 1);
+        let _awaited = Awaited(self);
+        body.frame().await
     }
 
     /// Serves a message. An error is the status of a response without one.
@@ -233,8 +245,6 @@ impl Conversation {
     }
 
     fn write(&self, query: &Query<'_>, reply: Reply) -> Written {
-        // What `write_reply` refuses is not as fresh as a zone.
-        let reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
         let mut made = Written { message: Vec::new(), fresh: fresh(&reply) };
         write_reply(query, reply, &mut self.writer.borrow_mut(), &mut made.message);
         made
@@ -315,6 +325,16 @@ impl Held {
         // The worker is told what all connections hold.
         self.conversation.connection.wake.notify_one();
         Some(())
+    }
+}
+
+/// A body of which the next piece is waited for.
+struct Awaited<'a>(&'a Conversation);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.awaited.set(self.0.awaited.get() - 1);
+        self.0.unread.room.notify_waiters();
     }
 }
 

@@ -1,11 +1,14 @@
 //! What one client can make a worker hold and do by requests, with a clock that the tests control.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Frame};
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -32,9 +35,10 @@ where
     }
 }
 
-type Sender = http2::SendRequest<Full<Bytes>>;
-
-async fn http2(stream: DuplexStream) -> Sender {
+async fn http2<B>(stream: DuplexStream) -> http2::SendRequest<B>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+{
     let mut builder = http2::Builder::new(Here);
     // What the client does not read stays with the server.
     builder.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
@@ -222,6 +226,43 @@ async fn incomplete_requests_are_counted_and_end() {
     .await;
 }
 
+/// A body whose octets come a while after its head, and whose end never comes.
+struct Late(Pin<Box<tokio::time::Sleep>>, Option<Bytes>);
+
+impl Body for Late {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::ready!(self.0.as_mut().poll(cx));
+        self.1.take().map_or(Poll::Pending, |octets| Poll::Ready(Some(Ok(Frame::data(octets)))))
+    }
+}
+
+/// The room for what is read ahead counts for all streams of a connection together, also for those
+/// that were open before it was full.
+#[tokio::test(start_paused = true)]
+async fn bodies_of_many_streams_share_one_room() {
+    local(async {
+        let worker = Worker::new();
+        let (stream, _session) = connect(&worker, true);
+        let mut requests = http2::<Late>(stream).await;
+        for _ in 0..20 {
+            let body = Late(Box::pin(sleep(Duration::from_secs(1))), Some(Bytes::from(vec![0; 60_000])));
+            let request = Request::post("https://dns.test/dns-query").body(body).expect("a request");
+            let response = requests.send_request(request);
+            tokio::task::spawn_local(response);
+        }
+        sleep(Duration::from_millis(1_500)).await;
+        let held = worker.held();
+        assert!(held > 50_000 && held < 200_000, "{held} octets are held");
+        // Each body has its time; then all is given back.
+        sleep(MESSAGE).await;
+        assert_eq!(worker.held(), 0);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_has_its_times() {
     local(async {
@@ -239,7 +280,7 @@ async fn a_connection_has_its_times() {
         }
         let (stream, session) = connect(&worker, true);
         let start = Instant::now();
-        let requests = http2(stream).await;
+        let requests = http2::<Full<Bytes>>(stream).await;
         session.await.expect("no panic");
         assert!(start.elapsed() >= MESSAGE && start.elapsed() <= MESSAGE + PARTING, "{:?}", start.elapsed());
         assert!(requests.is_closed());
@@ -273,7 +314,7 @@ async fn a_drain_waits_for_replies_only() {
     local(async {
         let worker = Worker::new();
         let (stream, idle) = connect(&worker, true);
-        let _idle_client = http2(stream).await;
+        let _idle_client = http2::<Full<Bytes>>(stream).await;
         let (stream, busy) = connect(&worker, true);
         let mut requests = http2(stream).await;
         let response = tokio::task::spawn_local(requests.send_request(post(packet("x.wait.test.", "A"))));

@@ -184,6 +184,9 @@ fn collect(path: &Path, depth: usize, found: &mut BTreeSet<PathBuf>) -> Result<(
     Ok(())
 }
 
+/// Objects that a file may have: those of a cluster of 5,000 nodes, and more.
+const OBJECTS: usize = 500_000;
+
 /// The documents of a file, or where it is wrong: `:LINE:COLUMN: TEXT`.
 fn read(path: &Path) -> Result<Vec<Value>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!(": {error}"))?;
@@ -195,7 +198,16 @@ fn read(path: &Path) -> Result<Vec<Value>, String> {
             format!(":{line}:{column}: {}", text.split(" at line ").next().unwrap_or_default())
         });
     }
-    serde_saphyr::from_multiple(&text).map_err(|error| {
+    // The parser's own bounds are for files of strangers: 1,024 documents.
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_documents: OBJECTS,
+            max_nodes: OBJECTS * 200,
+            max_events: OBJECTS * 400,
+            max_total_scalar_bytes: OBJECTS * 2_000,
+        },
+    };
+    serde_saphyr::from_multiple_with_options(&text, options).map_err(|error| {
         let place = error.location().map(|place| format!(":{}:{}", place.line(), place.column()));
         let text = error.without_snippet().to_string();
         format!("{}: {}", place.unwrap_or_default(), text.lines().next().unwrap_or_default())
