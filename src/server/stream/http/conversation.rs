@@ -46,7 +46,7 @@ pub(super) struct Conversation {
     /// Requests without a response.
     requests: Cell<usize>,
     asked_before: Cell<bool>,
-    /// No more is answered because the client does not read: counted once until everything is read.
+    /// Whether answers wait because the client does not read; counted once until it has read all.
     paused: Cell<bool>,
     writer: RefCell<Writer>,
     counted: RefCell<Vec<(StatusCode, Arc<AtomicU64>)>>,
@@ -100,7 +100,8 @@ impl Conversation {
         self.local.shifts.is_over()
     }
 
-    /// Updates what others see. The carrier keeps at most `keeps` octets of what is not read.
+    /// Updates what the worker sees of this connection. The carrier holds at most `keeps` unread
+    /// octets.
     pub(super) fn tell(&self, keeps: usize) {
         let (unread, connection) = (self.unread.octets(), &self.connection);
         self.paused.set(self.paused.get() && unread > 0);
@@ -217,7 +218,7 @@ impl Conversation {
             if !self.is_tired() {
                 return;
             }
-            // Others may take the room meanwhile.
+            // Another request may take the room meanwhile.
             yield_once().await;
         }
     }
@@ -233,7 +234,7 @@ impl Conversation {
     }
 
     fn write(&self, query: &Query<'_>, reply: Reply) -> Written {
-        // What `write_reply` refuses is not as fresh as a zone.
+        // Refused here already, so that `fresh` sees the refusal and not the zone.
         let reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
         let mut made = Written { message: Vec::new(), fresh: fresh(&reply) };
         write_reply(query, reply, &mut self.writer.borrow_mut(), &mut made.message);
@@ -251,7 +252,7 @@ impl Conversation {
     }
 }
 
-/// Lets the other requests of the connection have their turn.
+/// Lets the other requests of the connection go on first.
 async fn yield_once() {
     let mut is_first = true;
     let turn = |context: &mut Context<'_>| match std::mem::take(&mut is_first) {
@@ -312,7 +313,7 @@ impl Held {
         }
         self.octets.extend_from_slice(octets);
         self.conversation.input.set(self.conversation.input.get() + octets.len());
-        // The worker is told what all connections hold.
+        // Wakes the connection, which reports to the worker what it holds.
         self.conversation.connection.wake.notify_one();
         Some(())
     }
@@ -333,7 +334,7 @@ struct Arrival<'a> {
     outcome: Outcome,
 }
 
-/// What became of a message.
+/// The result of serving a message.
 enum Outcome {
     Dropped,
     /// It is not a query.
