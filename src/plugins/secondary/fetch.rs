@@ -32,7 +32,7 @@ pub(super) enum Fetched {
 /// Returns a newer version than the known one, if the primary has it.
 ///
 /// # Errors
-/// The primary does not answer, or with something else; says why.
+/// The primary does not answer, or its answer cannot be used; says why.
 pub(super) async fn fetch(primary: SocketAddr, zone: &Name, known: Option<&Arc<Zone>>) -> Result<Fetched, String> {
     let mut primary = Primary::connect(primary).await?;
     if let Some(known) = known {
