@@ -26,8 +26,8 @@ const TIMES: usize = 1000;
 /// Answers before the count, so that buffers, pools and the thread's tables have their sizes.
 const WARM: usize = 200;
 
-/// Names of the rows with many, and rounds in which each is asked once before the round that
-/// counts.
+/// Names of the rows with many names, and rounds in which each is asked once before the counted
+/// round.
 const NAMES: usize = 8_200;
 const WARM_ROUNDS: usize = 2;
 
@@ -73,8 +73,8 @@ fn answers(server: &mut Whole, what: &str, names: usize, name: impl Fn(usize) ->
     count(what, names, packet, |packet| _ = black_box(server.ask(packet, now).expect("answered from memory").len()));
 }
 
-/// `default/web`, `svc-N` with a ClusterIP and two endpoints, and `set-N` without one and with
-/// twenty.
+/// `default/web`, `svc-N` with a ClusterIP and two endpoints, and `set-N` without a ClusterIP and
+/// with twenty endpoints.
 fn large_cluster() -> String {
     let mut items = vec![object("Service", "web.default", "", "\"spec\":{\"clusterIP\":\"10.96.0.20\"}")];
     for n in 0..NAMES + HEADLESS {

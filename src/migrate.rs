@@ -1,4 +1,4 @@
-//! `signpost -migrate`: the Corefile as it is written today, and what could not be known.
+//! `signpost -migrate`: the Corefile as it is written today, with remarks.
 //!
 //! Only the lines that have to change are changed: comments, blank lines, snippets and imports stay
 //! as they are.
@@ -12,7 +12,7 @@ use crate::plugins::kubernetes::old;
 use crate::plugins::refused::old::{Said, replacement};
 use crate::plugins::{COREDNS, KNOWN};
 
-/// A Corefile and what is to be known about it.
+/// A migrated Corefile with remarks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Migrated {
     /// The text of the new Corefile.

@@ -204,7 +204,7 @@ fn answers_of_a_zone_file_allocate_nothing() {
     let packets =
         names.iter().flat_map(|name| [rtype::A, rtype::TXT, rtype::SRV].map(|qtype| (name, qtype, query(name, qtype))));
     for (name, qtype, packet) in packets {
-        // An alias is kept for addresses alone.
+        // An alias is kept only for questions for addresses.
         if name.starts_with("www") && qtype != rtype::A {
             continue;
         }

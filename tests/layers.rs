@@ -60,7 +60,7 @@ const ARROWS: Arrows = &[
     ("corefile", &["error"]),
     ("host", &["error"]),
     ("wire", &[]),
-    // A language: what a query is, its environment says.
+    // A language: its environment knows what a query is.
     ("expr", &[]),
     ("args", &[]),
     ("error", &[]),

@@ -1,6 +1,6 @@
 //! What plugins take and refuse against CoreDNS 1.15.0: here verdict and line of the cases in
-//! `corefiles/grammar.jsonl` that are about a plugin we have; their words may be better than
-//! CoreDNS's. `options` has the cases that stand beside each plugin, whose words count too.
+//! `corefiles/grammar.jsonl` that are about a plugin we have; our words may be better than
+//! CoreDNS's. `options` has the cases beside each plugin, where the words count too.
 
 mod kit;
 #[path = "plugins_grammar/options.rs"]
@@ -27,8 +27,8 @@ struct Case {
     servers: Vec<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// Files beside the Corefile, nothing for one that is missing; those with an absolute path are
-    /// the machine's own.
+    /// Files beside the Corefile. A missing one has no text. Absolute paths are files of the
+    /// machine.
     #[serde(default)]
     files: BTreeMap<String, Option<String>>,
 }

@@ -145,9 +145,9 @@ endpoints:
 /// counts once.
 const REMEMBERED: usize = 16;
 
-/// Starts the upstream, which is the world outside. Counts questions that get an address only,
-/// because the server's own queries have other types. Queries arrive over UDP or TCP, as the server
-/// got them.
+/// Starts the upstream, which stands for the world outside. Counts questions that get an address
+/// only, because the server's own queries have other types. Queries arrive over UDP or TCP, as the
+/// server got them.
 fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let (socket, listener) =

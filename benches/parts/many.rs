@@ -1,5 +1,5 @@
-//! The same questions for one name and for as many as a cluster asks for: most of what a query
-//! meets is not in the processor's cache then.
+//! The same questions for one name and for as many names as a cluster asks for. With many names
+//! most of the data that a query needs is not in the processor's cache.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ pub(crate) fn many(c: &mut Criterion) {
     let mut group = c.benchmark_group("many");
     group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
     let mut server = Whole::kubeadm_of("", &manifests());
-    // Until all objects are read, what is not known yet is SERVFAIL.
+    // Until all objects are read, unknown names get SERVFAIL.
     while server
         .ask(&query(&missing(0), rtype::A), Instant::now())
         .is_none_or(|reply| u16::from(reply[3] & 0xF) == rcode::SERVFAIL)
@@ -62,7 +62,7 @@ pub(crate) fn many(c: &mut Criterion) {
 
 fn ask(group: &mut BenchmarkGroup<'_, WallTime>, server: &mut Whole, (what, name, qtype, right, counts): &Kind) {
     for &count in counts {
-        // Popular names are no neighbours in memory.
+        // Shuffled, so that popular names do not lie side by side in memory.
         let mut packets: Vec<_> = (0..count).map(|n| query(&name(n), *qtype)).collect();
         fastrand::Rng::with_seed(1).shuffle(&mut packets);
         let now = Instant::now();

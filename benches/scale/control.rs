@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_micros(20);
 /// - `rate?n=N`: N changes a second from now on.
 /// - `expire`: every watch ends with 410.
 /// - `names`: questions for the load: one line for each ClusterIP service. Not JSON.
-/// - `records`: all that the objects mean in DNS, as lines of a zone file. Not JSON.
+/// - `records`: the DNS records of the objects, as lines of a zone file, not JSON.
 /// - `last`: the last service and the last Pod of their lists, as names and addresses.
 /// - `probe?server=ADDRESS&n=N`: N changes, and for each the time from its write to the watch's
 ///   socket until the server's answer showed it, in microseconds.

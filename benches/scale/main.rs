@@ -1,5 +1,5 @@
-//! The scale bed: what stands around and beside a server that is measured, with almost no cost of
-//! its own, for benches/scale.py and benches/peers/.
+//! The scale bed: the servers that a measured server needs or is compared with, at almost no cost
+//! of their own, for benches/scale.py and benches/peers/.
 //!
 //!     scale-bed ADDRESS:PORT 5000|500|small|names        the API server of a large cluster
 //!     scale-bed floor ADDRESS:PORT NAME IPV4 [RECORDS]   the bare UDP loop: ../echo.rs

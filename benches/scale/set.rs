@@ -19,7 +19,7 @@ pub(crate) struct Size {
     /// Endpoints of all other services together; each of these has one slice, and every tenth is
     /// headless. Without any they have an address only.
     pub(crate) others: u32,
-    /// What the names of services begin with.
+    /// The prefix of the names of services.
     pub(crate) word: &'static str,
     /// Whether endpoints have host names, as the members of a StatefulSet.
     pub(crate) has_hosts: bool,
@@ -170,7 +170,7 @@ impl Set {
         self.slices[slice].service
     }
 
-    /// Returns all that these objects mean in DNS, as lines of a zone file with full names.
+    /// Returns the DNS records of these objects, as lines of a zone file with full names.
     pub(crate) fn records(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut line =

@@ -17,7 +17,7 @@ use crate::zone::ready::Kind;
 /// Answers a query for a name at or below the zone's own, or passes it on if the name does not
 /// exist and falls through.
 ///
-/// A zone without data fails. What an alias leads to outside of the zone is asked for as in
+/// A zone without data fails. The target of an alias outside of the zone is looked up as in
 /// [`target`](super::target).
 pub fn answer(zone: &LiveZone, fallthrough: &Fallthrough, query: &Query<'_>, here: &Here<'_>) -> Step {
     let (name, qtype) = (&query.question.name, query.question.qtype);
@@ -31,7 +31,8 @@ pub fn answer(zone: &LiveZone, fallthrough: &Fallthrough, query: &Query<'_>, her
         Some(Answered::Whole(_, kind)) if kind != Kind::Exists && fallthrough.holds(name) => Step::Next,
         Some(Answered::Whole(answer, _)) => Step::Answer(Reply::memory(answer)),
         Some(Answered::Outside(_)) => match zone.current() {
-            // The data may be others by now: the aliases and their end have to be of the same.
+            // The zone may have been replaced by now. Aliases and target must come from one
+            // version.
             Some(zone) => match zone.answer(name, query.asked_now(), qtype, query.dnssec_ok()) {
                 Answered::Outside(target) => outside(zone, query, here, &target),
                 Answered::Whole(answer, _) => Step::Answer(Reply::memory(answer)),

@@ -39,7 +39,7 @@ impl Setup<'_> {
         offered
     }
 
-    /// Returns what a plugin of the block knows of services as reached from outside; set when all
+    /// Returns the external addresses of services that a plugin of the block knows; set when all
     /// plugins are set up.
     ///
     /// If no plugin does, the Corefile is refused with `complaint`.
@@ -56,7 +56,7 @@ impl Setup<'_> {
         self.draft.offers.external_wish.is_some()
     }
 
-    /// Offers what is known of services as reached from outside.
+    /// Offers the external addresses of services.
     pub fn offer_externals(&mut self, externals: Arc<dyn Externals>) {
         self.draft.offers.externals = Some(externals);
     }
@@ -72,8 +72,8 @@ impl Setup<'_> {
         self.draft.offers.transfers.clone()
     }
 
-    /// Returns what a plugin of the block with zones tells of their changes, and what the plugin
-    /// that notifies secondaries hears of.
+    /// Returns the changes of the block's zones. Plugins with zones report to it, and the plugin
+    /// that notifies secondaries waits on it.
     #[must_use]
     pub fn zone_changes(&self) -> Arc<Changes> {
         self.draft.offers.changes.clone()

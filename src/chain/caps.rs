@@ -13,7 +13,8 @@ impl Caps {
     /// Returns these limits, with those of `later` where these have none.
     ///
     /// # Errors
-    /// Both limits of streams, if they differ: a connection is for all blocks of its listener.
+    /// Returns both limits of streams if they differ, because a connection serves all blocks of its
+    /// listener.
     pub(super) fn and(self, later: Self) -> Result<Self, (usize, usize)> {
         match (self.streams, later.streams) {
             (Some(one), Some(other)) if one != other => Err((one, other)),

@@ -68,12 +68,12 @@ pub struct Wish<T> {
     pub what: T,
 }
 
-/// How often the Corefile is looked at for changes.
+/// How often the Corefile is checked for changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Looks {
-    /// The time from one look to the next.
+    /// The time from one check to the next.
     pub interval: Duration,
-    /// How far looks are spread: each is up to half of it sooner or later.
+    /// The jitter: each check comes up to half of it sooner or later.
     pub jitter: Duration,
 }
 

@@ -15,7 +15,7 @@ use crate::wire::name::Name;
 use crate::wire::reply::Reply;
 use crate::wire::types::{class, rcode, rtype};
 
-/// The place of a zone whose site is chosen by filters: beyond all sites.
+/// The index of a zone whose site is chosen by filters: beyond all sites.
 const FILTERED: usize = usize::MAX;
 
 /// All server blocks that share a transport, an address and a port.

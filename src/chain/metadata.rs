@@ -5,9 +5,9 @@
 //! zones, as in CoreDNS. CoreDNS collects all of them for each query; here a value is made when it
 //! is read.
 //!
-//! A value is that of the client's own question: what plugins have changed in it is not looked at.
-//! What is known only once a query is answered (`forward/upstream`) comes with the reply, see
-//! [`Reply::publish`](crate::wire::reply::Reply::publish).
+//! A value is that of the client's own question. Changes that plugins make to the question do not
+//! affect it. What is known only once a query is answered (`forward/upstream`) comes with the
+//! reply, see [`Reply::publish`](crate::wire::reply::Reply::publish).
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -34,15 +34,15 @@ pub(super) struct SearchWish {
 }
 
 impl Offers {
-    /// Tells which zones are answered from memory, and which can be transferred.
+    /// Publishes which zones are answered from memory, and which can be transferred.
     pub(super) fn hand_over_zones(&mut self) {
         // The cell is set once.
         let _ = self.memory.set(std::mem::take(&mut self.from_memory));
         self.transfers.set(std::mem::take(&mut self.transferable));
     }
 
-    /// Gives search lists to the plugins that walk them. As in CoreDNS, a plugin may be named that
-    /// is missing, but not one that is present and has no lists.
+    /// Gives search lists to the plugins that try their domains. As in CoreDNS, a plugin may be
+    /// named that is missing, but not one that is present and has no lists.
     pub(super) fn hand_over_search_lists(&mut self, block: &ServerBlock) -> Result<()> {
         for wish in std::mem::take(&mut self.search_wishes) {
             match self.search_offers.iter().find(|(plugin, _)| *plugin == wish.of) {

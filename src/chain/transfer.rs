@@ -58,7 +58,7 @@ pub struct TransferRecord {
 }
 
 impl Offer {
-    /// Returns what a plugin has that serves this zone from zone data; `None` stands for no zone.
+    /// Returns the offer of a plugin that serves zone data. `None` means that it has no such zone.
     #[must_use]
     pub fn of(zone: Option<&LiveZone>) -> Self {
         let Some(zone) = zone else { return Self::None };
@@ -100,8 +100,8 @@ impl Transfers {
 
 //----------- Changes --------------------------------------------------------
 
-/// Zones of one server block that have changed and of which secondaries are not told yet. Kept
-/// apart from [`Transfers`], which hold the plugins that tell of changes.
+/// Zones of one server block that have changed since secondaries were last notified. Kept apart
+/// from [`Transfers`], which holds the plugins that report changes.
 #[derive(Default)]
 pub struct Changes {
     zones: Mutex<BTreeSet<Box<[u8]>>>,
@@ -109,8 +109,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Notes that a zone, in lower case, has changed. Changes that are not taken yet are one for
-    /// each zone.
+    /// Notes that a zone, in lower case, has changed. A zone that changes again before it is taken
+    /// counts once.
     pub fn add(&self, zone: &Name) {
         self.zones.lock().unwrap_or_else(PoisonError::into_inner).insert(zone.wire().into());
         self.news.notify_one();

@@ -8,7 +8,7 @@ use super::{lists, numbers, texts, token};
 /// Evaluates a function.
 pub(super) type Run = for<'e> fn(&[Value<'e>], &mut Cost) -> Result<Value<'e>, String>;
 
-/// An argument of a wrong type: its index, and the type that it should have if there is but one.
+/// An argument of a wrong type: its index, and the right type if there is only one.
 pub(super) type Wrong = (usize, Option<Type>);
 
 /// A function of the language.
@@ -146,7 +146,7 @@ pub(super) fn is_known(name: &str) -> bool {
     named(name).is_some() || body_of(name).is_some() || MISSING.contains(&name)
 }
 
-/// Returns whether a variable may not have this name: it is a word or a function of the language.
+/// Returns whether the name is reserved: no variable may have the name of a word or a function.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     token::is_word(name) || is_known(name)
@@ -167,7 +167,7 @@ impl Each {
             Self::Map => body.list(),
             // The sum of nothing is a whole number.
             Self::Sum if body == Type::Int => body,
-            // There may be none.
+            // The list may be empty.
             Self::Sum | Self::Find | Self::FindLast | Self::Reduce => Type::Any,
         }
     }

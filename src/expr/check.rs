@@ -1,4 +1,4 @@
-//! A tree to code: names are looked up, types are checked, expressions of `matches` are compiled.
+//! Compiles a tree to code: looks up names, checks types, compiles the expressions of `matches`.
 
 use regex::Regex;
 
@@ -338,7 +338,7 @@ fn mismatch(at: usize, operator: Binary, l: &Type, r: &Type) -> Invalid {
     Invalid::new(at, format!("invalid operation: {} (mismatched types {l} and {r})", operator.shown()))
 }
 
-/// Returns the type of what an operator makes of two types; `None` if it cannot.
+/// Returns the type that an operator makes of two types; `None` if it does not take them.
 fn result(operator: Binary, l: &Type, r: &Type) -> Option<Type> {
     let both = |accepted: fn(&Type) -> bool| accepted(l) && accepted(r) || l.may_both_be(r, accepted);
     let is_text: fn(&Type) -> bool = |kind| *kind == Type::Text;

@@ -2,8 +2,8 @@
 
 use super::value::Value;
 
-/// Maximum cost of one evaluation: steps, elements of lists and 16 octets of text each count as
-/// one. An evaluation of this cost takes about a millisecond.
+/// Maximum cost of one evaluation: operations, elements of lists and 16 octets of text each count
+/// as one. An evaluation of this cost takes about a millisecond.
 pub const MAX_COST: u32 = 50_000;
 
 /// What an evaluation may still cost.
@@ -15,7 +15,7 @@ impl Cost {
         Self(MAX_COST)
     }
 
-    /// Takes away one step and what `elements` cost.
+    /// Charges for one operation and for `elements` elements.
     ///
     /// # Errors
     /// Nothing is left.
@@ -25,7 +25,7 @@ impl Cost {
         Ok(())
     }
 
-    /// Takes away what a text of this length costs.
+    /// Charges for a text of this length.
     ///
     /// # Errors
     /// Nothing is left.

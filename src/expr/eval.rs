@@ -1,4 +1,4 @@
-//! Code to a value.
+//! Evaluates code.
 
 use std::cmp::Ordering;
 
@@ -29,7 +29,7 @@ pub trait Environment {
 #[derive(Debug)]
 pub(super) enum Code {
     Const(Value<'static>),
-    /// A value that is kept during the evaluation, by its place.
+    /// A value that is kept during the evaluation, by its index.
     Local(usize),
     /// A variable of the environment.
     Variable(usize),
@@ -147,7 +147,7 @@ impl<'e> Machine<'e> {
         })
     }
 
-    /// Charges for a value that was copied: a text costs what it is long.
+    /// Charges for a value that was copied. A text is charged by its length.
     fn copied(&mut self, value: Value<'e>) -> Made<'e> {
         if let Value::Text(text) = &value {
             self.cost.charge_text(text.len())?;
@@ -237,8 +237,8 @@ impl<'e> Machine<'e> {
         }
     }
 
-    /// Matches with an expression that is known only now. It is small, since it is compiled for
-    /// this one time.
+    /// Matches a regular expression that is known only now. Its size is limited, because it is
+    /// compiled for this evaluation alone.
     fn matches(&mut self, text: &str, pattern: &str) -> Made<'e> {
         self.cost.charge(text.len().saturating_add(pattern.len().saturating_mul(16)))?;
         let regex = RegexBuilder::new(pattern).size_limit(MAX_REGEX).dfa_size_limit(MAX_REGEX).nest_limit(32).build();
@@ -263,7 +263,7 @@ impl<'e> Machine<'e> {
         }
     }
 
-    /// Returns a part of a list or a text; ends beyond it are its ends.
+    /// Returns a part of a list or a text. Bounds outside of it are moved to its ends.
     fn slice(&mut self, whole: &Value<'e>, [from, to]: [Option<i64>; 2]) -> Made<'e> {
         let length = match whole {
             Value::Text(text) => text.len(),
@@ -278,7 +278,7 @@ impl<'e> Machine<'e> {
         let (from, to) = (from.map_or(0, place), to.map_or(length, place));
         let to = to.max(from);
         Ok(match whole {
-            // The octets of a character belong together, unlike in Go.
+            // Unlike in Go, a bound inside of a character makes the text empty.
             Value::Text(text) => Value::Text(text.get(from..to).unwrap_or_default().to_owned().into()),
             Value::List(list) => Value::list(list.elements()[from..to].iter().cloned()),
             _ => Value::Nil,
@@ -370,7 +370,7 @@ fn mismatch(operator: Binary, one: &Value<'_>, other: &Value<'_>) -> String {
     format!("invalid operation: {} {} {}", one.type_name(), operator.shown(), other.type_name())
 }
 
-/// Calculates as Go does: whole numbers wrap around, and a quotient is no whole number.
+/// Calculates as Go does: whole numbers wrap around, and division gives a float.
 fn arithmetic<'e>(operator: Binary, one: &Value<'e>, other: &Value<'e>) -> Made<'e> {
     if let (Value::Int(one), Value::Int(other)) = (one, other) {
         match operator {

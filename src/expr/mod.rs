@@ -2,12 +2,12 @@
 //!
 //! The language is that of expr-lang/expr 1.17, which CoreDNS uses for `view` and `template`. It is
 //! read, checked and compiled once, when the Corefile is loaded: names, types, arguments and
-//! constant regular expressions are checked then, as far as CoreDNS finds them then. Evaluation
-//! borrows texts of the program and of its [`Environment`], and its cost is bounded
-//! ([`MAX_COST`]), so that no expression can hold up a worker.
+//! constant regular expressions are checked then, as far as CoreDNS does. Evaluation borrows texts
+//! of the program and of its [`Environment`], and its cost is bounded ([`MAX_COST`]), so that no
+//! expression can hold up a worker.
 //!
 //! What is missing: maps (`{a: 1}`, `keys`, `groupBy`), `$env`, times and durations, JSON and
-//! Base64. Such an expression is refused with the word that is not served.
+//! Base64. Such an expression is refused, and the error names the missing word.
 //!
 //! - `token`: text to words
 //! - `tree`, `parse`: words to a tree

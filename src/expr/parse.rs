@@ -1,4 +1,4 @@
-//! Tokens to a tree: operators by how tightly they bind.
+//! Parses tokens to a tree, by the precedence of operators.
 
 use super::builtin;
 use super::invalid::{Invalid, MAX_DEPTH};
@@ -31,7 +31,7 @@ impl<'t> Parser<'t> {
         &self.tokens[self.at]
     }
 
-    /// Takes the current token; the last one stays.
+    /// Takes the current token. The last one is not used up.
     fn take(&mut self) -> Token<'t> {
         let token = self.tokens[self.at].clone();
         self.at = (self.at + 1).min(self.tokens.len() - 1);
@@ -142,7 +142,7 @@ impl<'t> Parser<'t> {
         if least == 0 { self.conditional(left) } else { Ok(left) }
     }
 
-    /// Takes a binary operator that binds at least this tightly, and `not` in front of it.
+    /// Takes a binary operator of at least this precedence, and `not` in front of it.
     fn operator(&mut self, least: u16) -> Read<Option<(Binary, u16, bool)>> {
         let token = self.now();
         if token.kind != Kind::Operator {

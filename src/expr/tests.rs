@@ -48,14 +48,14 @@ fn scope() -> Scope {
     Scope::new(&FUNCTIONS)
 }
 
-/// Returns the value of an expression as it prints, or why there is none.
+/// Returns the value of an expression as it prints, or the error.
 fn value(text: &str) -> Result<String, String> {
     let program = Program::compile(text, &scope()).map_err(|why| format!("{} (1:{})", why.message, why.at + 1))?;
     program.run(&Query).map(|value| value.to_string())
 }
 
-/// Expressions with what Go's library makes of them: `=` and the value, `!` and the mistake that it
-/// finds before, or `?` and why there is no value.
+/// Expressions with what Go's library makes of them: `=` and the value, `!` and the error when it
+/// compiles them, or `?` and the error when it evaluates them.
 const TABLE: &str = include_str!("tests.tsv");
 
 #[test]

@@ -96,7 +96,7 @@ fn parts<'e>(arguments: &[Value<'e>], cost: &mut Cost, keeps: bool) -> Made<'e> 
 pub(super) fn replace<'e>(arguments: &[Value<'e>], cost: &mut Cost) -> Made<'e> {
     let (whole, from, to) = (text(arguments, 0)?, text(arguments, 1)?, text(arguments, 2)?);
     let most = limit(arguments, 3)?;
-    // Known before the text is made: it may be much longer.
+    // Charged before the new text is made, which may be much longer than the old one.
     let count = whole.matches(from).count().min(most);
     cost.charge_text(whole.len().saturating_add(count.saturating_mul(to.len())))?;
     owned(whole.replacen(from, to, most), cost)

@@ -8,7 +8,7 @@ use super::invalid::Invalid;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token<'t> {
     pub(super) kind: Kind,
-    /// The token as it is written; of a text its value.
+    /// The token as it is written; for a text, its value.
     pub(super) text: Cow<'t, str>,
     pub(super) at: usize,
 }
@@ -142,7 +142,7 @@ fn quoted(text: &str, at: usize, quote: char) -> Result<(Kind, Cow<'_, str>, usi
             c if c == quote => {
                 let value = match inner[..offset].contains('\\') {
                     false => Cow::Borrowed(&inner[..offset]),
-                    // Octets may be written one by one, and may be no text together.
+                    // Octets may be written one by one, and together be invalid UTF-8.
                     true => Cow::Owned(String::from_utf8_lossy(&octets).into_owned()),
                 };
                 return Ok((Kind::Text, value, offset + 2));

@@ -68,7 +68,7 @@ pub(super) enum Binary {
     Coalesce,
 }
 
-/// Binary operators: as they are written, how tightly they bind, and whether they may follow `not`.
+/// Binary operators: as they are written, their precedence, and whether they may follow `not`.
 const BINARY: &[(&str, Binary, u16, bool)] = &[
     ("or", Binary::Or, 10, false),
     ("||", Binary::Or, 10, false),
@@ -96,13 +96,12 @@ const BINARY: &[(&str, Binary, u16, bool)] = &[
     ("??", Binary::Coalesce, 500, false),
 ];
 
-/// How tightly `not` and `!`, and a sign, bind.
+/// The precedence of `not` and `!`, and of a sign.
 pub(super) const NOT: u16 = 50;
 pub(super) const SIGN: u16 = 90;
 
 impl Binary {
-    /// Returns the operator that is written so, how tightly it binds, and whether it may follow
-    /// `not`.
+    /// Returns the operator that is written so, its precedence, and whether it may follow `not`.
     pub(super) fn named(text: &str) -> Option<(Self, u16, bool)> {
         BINARY.iter().find(|(name, ..)| *name == text).map(|&(_, operator, tight, negates)| (operator, tight, negates))
     }
@@ -114,7 +113,7 @@ impl Binary {
         last.map_or("**", |(name, ..)| name)
     }
 
-    /// Whether the operator compares by order; several of them in a row are all of them.
+    /// Whether the operator compares by order. Of several in a row (`a < b < c`) all have to hold.
     pub(super) fn is_order(self) -> bool {
         matches!(self, Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual)
     }

@@ -46,7 +46,7 @@ impl Type {
         matches!(self, Self::List(_))
     }
 
-    /// Returns the type of the elements; `Any` if it is no list.
+    /// Returns the type of the elements; `Any` if this is not a list.
     pub(super) fn element(&self) -> Self {
         match self {
             Self::List(element) => (**element).clone(),

@@ -94,8 +94,8 @@ impl<'v> Value<'v> {
         match (self, other) {
             (Self::Text(one), Self::Text(other)) => Some(one.cmp(other)),
             (Self::Int(one), Self::Int(other)) => Some(one.cmp(other)),
-            // NaN is neither smaller nor larger than anything, nor equal: an order that no
-            // comparison accepts does not exist, and nothing here makes a NaN but 0 / 0.
+            // NaN, which only 0 / 0 makes here, is neither smaller than, larger than nor equal to a
+            // number: it has no order.
             (one, other) => one.as_float()?.partial_cmp(&other.as_float()?),
         }
     }

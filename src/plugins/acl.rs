@@ -14,8 +14,8 @@
 //! - **TYPE** is in upper case, **NETWORK** is `10.0.0.0/8` or a single address. `*` means all, as
 //!   does leaving `type` or `net` out.
 //!
-//! The first line that matches decides. A question that no line matches goes to the next block of
-//! `acl`, and passes if there is none.
+//! The first line that matches decides. A question that no line matches goes to the next `acl` of
+//! the server block. After the last one it passes.
 //!
 //! ## Examples
 //!
@@ -145,7 +145,7 @@ static OPTIONS: OptionsOf<Vec<Policy>> = OptionsOf {
         OptionOf {
             name: "allow",
             form: MATCHES,
-            about: "The question passes; later blocks of `acl` are not asked.",
+            about: "The question passes, and later `acl` directives do not see it.",
             read: |cursor, policies, _| policy(cursor, policies, Action::Allow),
         },
         OptionOf {

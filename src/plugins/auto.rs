@@ -76,16 +76,16 @@ const FROM: &str = "auto";
 /// The default of `reload`.
 const RELOAD: Duration = Duration::from_secs(60);
 
-/// Minimum of the pause, whatever `reload` says: shorter ones would only keep a core busy.
+/// Minimum pause, whatever `reload` says. A shorter one would only keep a core busy.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest expression, as in CoreDNS.
 const LONGEST: usize = 10_000;
 
-/// How deep folders may lie below the one that is named.
+/// Maximum depth of folders, counted from the one that is named.
 const DEEPEST: usize = 32;
 
-/// The most files of a folder and those below it that are looked at.
+/// Maximum number of files in a folder and those below it.
 const MOST_FILES: usize = 100_000;
 
 //----------- Setup ----------------------------------------------------------
@@ -110,7 +110,7 @@ static OPTIONS: OptionsOf<Directive> = OptionsOf {
         OptionOf {
             name: "reload",
             form: "DURATION",
-            about: "How often the folder and its files are looked at (1m); 0 for never.",
+            about: "How often the folder and its files are checked (1m); 0 for never.",
             read: |cursor, directive, _| {
                 let words = cursor.args();
                 let word = words.first().ok_or_else(|| cursor.error("reload duration value is expected"))?;
@@ -186,7 +186,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         folders.push(folder.clone());
         s.task("auto", move || {
             news.iter().for_each(|what| log::info(FROM, format_args!("{what}")));
-            // Secondaries are told at the start too: they may have missed a change.
+            // Secondaries are notified at the start too: they may have missed a change.
             folder.zones.load().iter().for_each(|zone| folder.changes.add(zone.origin()));
             follow(folder, wrong)
         });
@@ -203,12 +203,12 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
 struct Folder {
     directive: Directive,
     zones: ArcSwap<ZoneTable>,
-    /// Hears of new and changed zones.
+    /// Where new and changed zones are reported.
     changes: Arc<Changes>,
 }
 
 impl Folder {
-    /// Looks which files there are. `tell` hears what happens, and whether that is wrong.
+    /// Finds the files. Calls `tell` with each event, and whether it is a mistake.
     fn walk(&self, tell: &mut dyn FnMut(String, bool)) {
         let mut files = Vec::new();
         list(&self.directive.directory, DEEPEST, &mut files, tell);
@@ -244,7 +244,7 @@ impl Folder {
         self.zones.store(Arc::new(found));
     }
 
-    /// Looks at all files; returns what is wrong, of which the log already has `told`.
+    /// Checks all files. Returns the mistakes, and logs those that are not in `told`.
     fn look(&self, told: &HashSet<String>) -> HashSet<String> {
         let (mut wrong, known) = (HashSet::new(), self.zones.load_full());
         self.walk(&mut |what, is_wrong| match is_wrong {
@@ -263,7 +263,7 @@ impl Folder {
         wrong
     }
 
-    /// Returns the zone that the name of a file stands for.
+    /// Returns the zone that the name of a file gives.
     fn origin(&self, path: &Path) -> Option<Name> {
         let file = path.file_name()?.to_str()?;
         let groups = self.directive.pattern.captures(file)?;
@@ -299,8 +299,8 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, tell: &mut dyn Fn
     }
 }
 
-/// Looks at the folder, then at the files of its zones, again and again. What was wrong at the last
-/// look already is not told again.
+/// Checks the folder and then the files of its zones, at each interval. A mistake that the last
+/// check has logged is not logged again.
 async fn follow(folder: Arc<Folder>, mut wrong: HashSet<String>) {
     if folder.directive.reload.is_zero() {
         return;

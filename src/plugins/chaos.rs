@@ -11,8 +11,7 @@
 //! ```
 //!
 //! - **VERSION** defaults to the version of CoreDNS in the first line of `signpost -version`.
-//! - **AUTHORS** are sorted, and each is told once. If there are none, `authors.bind` has no
-//!   records.
+//! - **AUTHORS** are sorted, without duplicates. Without AUTHORS, `authors.bind` has no records.
 //!
 //! Texts are cut after 255 octets. Other questions go to the next plugin. With this plugin the
 //! server accepts questions of other classes than IN on all listeners of the server block.

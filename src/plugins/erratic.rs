@@ -14,8 +14,8 @@
 //! Without a block, and with one that names none of `drop`, `delay` and `truncate` with a number,
 //! every second query is dropped. An option without AMOUNT means 2, and 0 turns it off.
 //!
-//! `ready` gets "ready" from this plugin while it has seen three or four queries, and never
-//! otherwise. For `autopath @erratic` every client has the search list
+//! For *ready*, this plugin is ready while it has seen three or four queries, and not ready at any
+//! other time. For `autopath @erratic` the search list of every client is
 //! `a.example.org b.example.org`.
 //!
 //! ## Examples
@@ -63,7 +63,7 @@ const LARGE: usize = 30;
 
 //----------- Setup ----------------------------------------------------------
 
-/// What happens to which queries; an amount of 0 means none.
+/// Which queries are dropped, delayed or truncated; an amount of 0 means none.
 #[derive(Debug, Clone, Copy)]
 struct Options {
     drop: u64,
@@ -71,7 +71,7 @@ struct Options {
     truncate: u64,
     duration: Duration,
     large: bool,
-    /// A number of queries to drop is given, and stays whatever the other options are.
+    /// Whether `drop` has a number, which the other options then do not change.
     drops: bool,
 }
 

@@ -12,22 +12,22 @@
 //! }
 //! ```
 //!
-//! - **DBFILE** is the file, relative to *root*. If it is missing, there is a warning, its zones
-//!   are SERVFAIL, and it is read as soon as it exists.
+//! - **DBFILE** is the file, relative to *root*. If it is missing, the log has a warning and
+//!   questions for its zones get SERVFAIL. It is read as soon as a check finds it.
 //! - **ZONES** default to those of the server block. Names without a dot at their end are relative
 //!   to the zone, so one file may serve several. The SOA must be the zone's.
 //!
 //! The directive may stand several times in a block. The longest zone that holds a name answers.
-//! `fallthrough` counts for all of them, and `reload` also for those below that do not set it.
+//! `fallthrough` applies to all of them, and `reload` also to later ones that do not set it.
 //!
-//! What an alias leads to outside of its zone is asked for as if a client had asked this server.
+//! If the target of an alias is outside of its zone, the server looks it up as for a client.
 //!
 //! Directives in files are `$ORIGIN`, `$TTL`, `$INCLUDE` (relative to the file) and `$GENERATE`.
-//! Times may have units, as `1h30m`. A mistake is shown with file and line; in a running server the
-//! zone stays as it is until the file is right. What other servers refuse and CoreDNS does not (a
+//! Times may have units, as `1h30m`. A mistake is reported with file and line. A running server
+//! keeps the older data until the file is right. What other servers refuse and CoreDNS does not (a
 //! CNAME beside other data, a second SOA, a name out of the zone) is a warning.
 //!
-//! A changed file is taken if the serial of its SOA is another one.
+//! A changed file is taken if its SOA has another serial.
 //!
 //! ## Examples
 //!
@@ -94,11 +94,11 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
         OptionOf {
             name: "reload",
             form: "DURATION",
-            about: "How often the file is looked at (1m); 0 for never. Without looks, a missing file is an error.",
+            about: "How often the file is checked (1m); 0 for never. With 0 a missing file is an error.",
             read: |cursor, options, _| {
                 let words = cursor.args();
                 let word = words.first().ok_or_else(|| cursor.error("reload duration value is expected"))?;
-                // A negative pause ends CoreDNS; here it is none.
+                // A negative pause ends CoreDNS. Here it turns the checks off, as 0 does.
                 options.reload = cursor.duration(word)?.duration().unwrap_or_default();
                 Ok(())
             },
@@ -106,7 +106,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
         OptionOf {
             name: "reload_by_mtime",
             form: "",
-            about: "Any change of the file counts, not only a changed serial.",
+            about: "Any change of the file is taken, not only a changed serial.",
             read: |_, options, _| {
                 options.newer = Newer::ByTime;
                 Ok(())
@@ -142,7 +142,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         let word = cursor.expect_arg()?;
         let words = cursor.args();
         let origins = Zones::read(&cursor, &words, s.keys);
-        // Without a name it is the folder, which is refused.
+        // Without a name the path is that of the folder, which is refused.
         let path = s.path(if word.as_str().is_empty() { "." } else { word.as_str() });
         let mut read = Vec::new();
         for origin in origins.iter() {
@@ -162,7 +162,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
         }
         cursor.warn(word, format!("Failed to open {}: trying again in {}", quote(&why), Span::from(options.reload)));
     }
-    // Secondaries are told at the start too: they may have missed a change.
+    // Secondaries are notified at the start too: they may have missed a change.
     let loaded = zones.iter().filter(|zone| zone.with(|_| ()).is_some());
     let (loaded, changes) = (loaded.map(|zone| *zone.origin()).collect::<Vec<_>>(), s.zone_changes());
     s.task("file start", move || async move { loaded.iter().for_each(|zone| changes.add(zone)) });

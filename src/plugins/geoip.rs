@@ -1,7 +1,7 @@
 //! # geoip — say where a client is
 //!
-//! Looks up the client's address in a database of the form MMDB, as MaxMind, DB-IP and others offer
-//! it, and publishes what it says for *view*, *log*, *rewrite* and *template*. The block needs
+//! Looks up the client's address in a database in the MMDB format, as MaxMind, DB-IP and others
+//! offer it, and publishes the result for *view*, *log*, *rewrite* and *template*. The block needs
 //! *metadata* for that.
 //!
 //! ## Syntax
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! **FILE** is a database of cities, countries or autonomous systems. It is read into memory when
-//! the configuration is loaded: a newer file counts from the next reload on. A value is looked up
+//! the configuration is loaded: a newer file is used from the next reload on. A value is looked up
 //! when it is read.
 //!
 //! | label | value |
@@ -24,7 +24,7 @@
 //! | `geoip/latitude`, `geoip/longitude`, `geoip/timezone`, `geoip/postalcode` | `52.2242`, `0.1315`, `Europe/London`, `CB4` |
 //! | `geoip/asn/number`, `geoip/asn/org` | the autonomous system |
 //!
-//! What the database does not know is an empty text.
+//! A value that the database does not have is an empty text.
 //!
 //! ## Examples
 //!
@@ -93,7 +93,7 @@ struct Geo {
     database: Reader<Vec<u8>>,
     has_cities: bool,
     has_systems: bool,
-    /// Whether an address in the query's options counts more than the one it came from.
+    /// Whether an address in the query's EDNS options is looked up in place of its source address.
     edns_subnet: bool,
 }
 
@@ -176,11 +176,11 @@ const LABELS: &[(&str, &[&str], Kind)] = &[
     ("asn/org", &["autonomous_system_organization"], Kind::Text),
 ];
 
-/// Maximum number of regions of one place.
+/// Maximum number of regions of one record.
 const REGIONS: usize = 8;
 
 impl Geo {
-    /// Returns the address of which the place is asked.
+    /// Returns the address to look up.
     fn client(&self, query: &Query<'_>) -> IpAddr {
         let peer = query.client.peer.ip().to_canonical();
         if !self.edns_subnet {

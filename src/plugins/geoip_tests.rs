@@ -137,7 +137,7 @@ fn what_a_database_of_cities_says() {
     ] {
         assert_eq!(value(&file, "", label, &asked, "192.0.2.1:5"), wanted, "{label}");
     }
-    // Nobody knows where these are.
+    // The database has no record of these.
     assert_eq!(value(&file, "", "geoip/country/is_in_european_union", &asked, "10.0.0.1:5"), "<false>");
     assert_eq!(value(&file, "", "geoip/country/is_in_european_union", &asked, "[2001:db8::1]:5"), "<>");
 }

@@ -6,7 +6,7 @@
 //! `Cache-Control` has the smallest TTL of the reply. Without `tls` the listener speaks HTTP/1.1
 //! only, for a proxy in front of it that has the certificate.
 //!
-//! This directive sets limits for such listeners, and has no meaning for others. The limits of
+//! This directive sets limits for such listeners, and has no effect on others. The limits of
 //! connections over TCP hold here too: 3 s for a handshake, for the first request and for each
 //! body, 10 s of idleness, 5 s to read replies; 128 queries of a connection may wait for other
 //! servers.

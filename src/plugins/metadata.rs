@@ -17,12 +17,12 @@
 //! | `geoip/...` | where the client is, see *geoip* |
 //! | `kubernetes/client-namespace` | the namespace of the client's Pod, with `pods verified` |
 //! | `kubernetes/service`, `/namespace`, `/kind`, `/endpoint`, `/port-name`, `/protocol`, `/cluster`, `/zone` | the parts of a name of the cluster |
-//! | `kubernetes/parse-error` | why a name below the cluster's zone is none of the cluster |
+//! | `kubernetes/parse-error` | why a name below the cluster's zone is not a name of the cluster |
 //! | `log/type`, `log/class` | what kind of reply it is: `success`, `denial`, `error`; only *log* can read it |
 //! | `view/name` | the block's view |
 //!
-//! Those who read are *log* (`{/LABEL}`), *rewrite* (`edns0 local set CODE {LABEL}`, `name regex`
-//! with `metadata`), *template* (`.Meta "LABEL"`) and the expressions of *template* and *view*
+//! The readers are *log* (`{/LABEL}`), *rewrite* (`edns0 local set CODE {LABEL}`, `name regex` with
+//! `metadata`), *template* (`.Meta "LABEL"`) and the expressions of *template* and *view*
 //! (`metadata('LABEL')`). A value is made when it is read, and is that of the client's own
 //! question: *rewrite* does not change it.
 //!

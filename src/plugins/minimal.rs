@@ -1,8 +1,8 @@
 //! # minimal — leave out what was not asked for
 //!
 //! Sends positive answers without their authority and additional sections, so that they are as
-//! small as can be. Denials keep the SOA record that says how long they may be cached, delegations
-//! keep their name servers, and errors stay as they are.
+//! small as possible. Denials keep the SOA record that says how long they may be cached,
+//! delegations keep their name servers, and errors stay as they are.
 //!
 //! ## Syntax
 //!

@@ -1,8 +1,8 @@
 //! # pprof — where the time goes
 //!
-//! Serves a page at `/debug/pprof/` that tells how much processor time each thread has used, and
-//! how to profile the process. Go's profiles cannot be: they are made by the runtime of Go. `go
-//! tool pprof` gets status 501 and the same page.
+//! Serves a page at `/debug/pprof/` that shows how much processor time each thread has used, and
+//! how to profile the process. Go's profiles are not available, because Go's runtime makes them.
+//! `go tool pprof` gets status 501 and the same page.
 //!
 //! What to use in their place, on the node or in a debug container that shares the process
 //! namespace (`kubectl debug --profile=sysadmin --target=coredns`):
@@ -46,7 +46,7 @@ pub const PLUGIN: Registration = Registration { name: "pprof", setup, doc: doc_o
 /// Where the pages are.
 const PATH: &str = "/debug/pprof";
 
-/// The pages of Go that there cannot be.
+/// Go's pages, which are not available.
 const PROFILES: [&str; 9] =
     ["profile", "symbol", "trace", "heap", "allocs", "goroutine", "threadcreate", "block", "mutex"];
 

@@ -1,11 +1,11 @@
 //! # shed — drop queries before an overload harms the server
 //!
-//! Accepts what CoreDNS accepts, and changes nothing: what it adds to CoreDNS, Signpost always has.
-//! In CoreDNS every reply over UDP is a goroutine that waits for its socket, and a million of them
-//! end the process; this plugin bounds them. Here a worker answers as many datagrams as it has
-//! read and sends their replies with one call, so nothing piles up. Datagrams that it has no time
-//! for are dropped by the kernel, the newest first. Queries that wait for an upstream are bounded
-//! for each worker, client and plugin, and what is too much is answered SERVFAIL at once
+//! Accepts what CoreDNS accepts, and changes nothing, because Signpost always has such bounds. In
+//! CoreDNS every reply over UDP is a goroutine that waits for its socket, and a million of them end
+//! the process; this plugin bounds them. Here a worker answers as many datagrams as it has read and
+//! sends their replies with one call, so nothing piles up. Datagrams that it has no time for are
+//! dropped by the kernel, the newest first. Queries that wait for an upstream are bounded for each
+//! worker, client and plugin. A query above a bound is answered SERVFAIL at once
 //! (`signpost_shed_queries_total`).
 //!
 //! ## Syntax

@@ -13,9 +13,9 @@
 //! A duration is 1s to 24h; a number alone is seconds. At least one option must be given. If
 //! several server blocks share a listener, the last one that sets an option counts.
 //!
-//! Longer times than the defaults do not let clients hold more: when there are too many connections
-//! the one that has been idle for longest is closed, and what unread replies may take is bounded
-//! for all together.
+//! Longer times than the defaults do not let clients hold more: when there are too many
+//! connections, the one that has been idle for longest is closed, and the memory of all unread
+//! replies together is bounded.
 //!
 //! ## Examples
 //!

@@ -32,8 +32,9 @@
 //! | `any(LIST, # == 'x')` `all` `none` `one` `filter` `map` `find` `count` | functions of lists; `#` is the element |
 //! | `len` `lower` `upper` `trim` `split` `join` `replace` `hasPrefix` `int` `string` ... | functions of the language expr-lang/expr |
 //!
-//! What cannot be evaluated counts as false, and so does a value other than true. A `#` has to be
-//! quoted in a Corefile, where it begins a comment. Not served are maps, times, JSON and Base64.
+//! An expression that cannot be evaluated counts as false, and so does any value other than true. A
+//! `#` has to be quoted in a Corefile, where it begins a comment. Maps, times, JSON and Base64 are
+//! not supported.
 //!
 //! ## Examples
 //!
@@ -90,7 +91,7 @@ pub const PLUGIN: Registration = Registration { name: "view", setup, doc: doc_of
 /// The view of a server block.
 struct View {
     name: String,
-    /// All of them have to be true.
+    /// The conditions, all of which have to be true.
     programs: Vec<Program>,
 }
 
@@ -113,7 +114,7 @@ static OPTIONS: OptionsOf<View> = OptionsOf {
     all: &[OptionOf {
         name: "expr",
         form: "EXPRESSION",
-        about: "What has to be true. Of several lines all have to be.",
+        about: "The condition. With several lines, all of them have to be true.",
         read: |cursor, view, _| {
             let words = cursor.args_of(1..)?;
             view.programs.push(expression::read(cursor, &words, &Scope::new(&FUNCTIONS), "")?);

@@ -24,7 +24,7 @@ pub struct MessageRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// Returns the records of the answer section. After one that cannot be read there are no more.
+/// Returns the records of the answer section. The iterator ends after a record that cannot be read.
 ///
 /// # Errors
 /// The header or the questions cannot be read.

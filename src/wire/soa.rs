@@ -59,8 +59,8 @@ impl Soa<'_> {
 
 //----------- Serials --------------------------------------------------------
 
-/// Returns whether serial `one` is older than `other`: serials go round (RFC 1982 section 3.2). Of
-/// two that are half a round apart, either is older.
+/// Returns whether serial `one` is older than `other`: serials wrap around (RFC 1982 section 3.2).
+/// Of two serials that are 2^31 apart, each is older than the other.
 #[must_use]
 pub fn is_older(one: u32, other: u32) -> bool {
     one != other && other.wrapping_sub(one) <= 1 << 31

@@ -25,7 +25,7 @@ pub enum Answered {
     Outside(Box<Name>),
 }
 
-/// What the server said of a name outside of the zone.
+/// The server's answer for a name outside of the zone.
 pub struct Theirs<'a> {
     /// The answer.
     pub answer: &'a Answer,
@@ -33,7 +33,7 @@ pub struct Theirs<'a> {
     pub ttl: Option<u32>,
     /// The header flags of the reply.
     pub flags: u16,
-    /// Whether the name could not be asked for.
+    /// Whether the look-up of the name failed.
     pub has_failed: bool,
 }
 
@@ -70,8 +70,8 @@ impl Zone {
         }
     }
 
-    /// Returns where an answer is kept, and the name that ends all names it is good for. `None` if
-    /// it depends on the name in the question in another way.
+    /// Returns where an answer is kept, and the name that all questions for it end in. Returns
+    /// `None` if the answer depends on the name in the question in another way.
     fn place<'z>(&'z self, found: Found<'z>, qtype: u16, dnssec: bool) -> Option<(&'z OnceLock<Ready>, Name)> {
         let signed = usize::from(dnssec);
         let (place, base) = match found {
@@ -87,9 +87,9 @@ impl Zone {
                     rtype::AAAA => (&alias.aliased[2 + signed], &*node.name),
                     _ => return None,
                 },
-                // As a delegation, the servers of the literal `*` have another answer.
+                // This NS set keeps the referral of the literal name `*`, which is another answer.
                 (None, Some(set)) if node.is_wildcard() && set.rtype == rtype::NS => return None,
-                // What a wildcard has is good for all names below its parent.
+                // The answer of a wildcard is right for all names below its parent.
                 (None, Some(set)) if node.is_wildcard() => (&set.ready[signed], parent(&node.name)),
                 (None, Some(set)) => (&set.ready[signed], &*node.name),
                 (None, None) if dnssec => return None,
@@ -100,7 +100,7 @@ impl Zone {
         Name::from_wire(base).map(|base| (place, base))
     }
 
-    /// Returns the answer whose aliases lead out of the zone, with what the server said of their
+    /// Returns the answer whose aliases lead out of the zone, with the server's answer for their
     /// target.
     #[must_use]
     pub fn complete(&self, name: &Name, asked: &Name, qtype: u16, dnssec: bool, theirs: &Theirs<'_>) -> Arc<Answer> {

@@ -13,15 +13,15 @@ use crate::wire::name::Name;
 use crate::wire::request::flag;
 use crate::wire::types::{rcode, rtype};
 
-/// For how many targets of one RRset there are addresses in the additional section.
+/// Maximum number of targets of one RRset whose addresses are in the additional section.
 const MOST_TARGETS: usize = 64;
 
-/// Whose record it is.
+/// The owner of a record.
 #[derive(Clone, Copy)]
 enum Whose<'a> {
-    /// The name in the question's.
+    /// The name in the question.
     Asked,
-    /// Another name's.
+    /// Another name.
     Other(&'a Name),
 }
 
@@ -73,16 +73,16 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
-    /// Writes the aliases of a walk.
+    /// Writes the aliases that a name leads through.
     pub(super) fn aliases(&mut self, walk: &Walk<'_>) {
-        // Records of several types may be put into another order: then nothing may point to them.
+        // Records of several types may be reordered afterwards: then no name may point into them.
         let is_fixed = !self.dnssec && walk.hops.iter().all(|hop| matches!(hop.kind, Alias::Cname { .. }));
         for (at, hop) in walk.hops.iter().enumerate() {
             let whose = if at == 0 { Whose::Asked } else { Whose::Other(&hop.owner) };
             match &hop.kind {
                 Alias::Cname { set, .. } => self.alias(whose, hop.node, set, is_fixed),
                 Alias::Dname { set, target } => {
-                    // One record may make several names: it is there once.
+                    // One DNAME may make several of the names, but is written once.
                     let is_new = walk.hops[..at].iter().all(|other| !std::ptr::eq(other.node, hop.node));
                     if let Some(owner) = Name::from_wire(&hop.node.name).filter(|_| is_new) {
                         self.set(Section::Answer, Whose::Other(&owner), hop.node, set);
@@ -213,7 +213,7 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
-    /// Writes one record. Later names may point into one that is fixed.
+    /// Writes one record. If its position is fixed, later names may point into it.
     fn record(&mut self, section: Section, whose: Whose<'_>, rtype: u16, ttl: u32, data: &[u8], is_fixed: bool) {
         let put = |e: &mut Encoder<'_>, names: &mut Names| put_data(e, names, rtype, data, is_fixed);
         match whose {

@@ -12,7 +12,7 @@ use super::ready::Ready;
 use crate::wire::name::Name;
 use crate::wire::types::rtype;
 
-/// The most records of one zone: a file cannot take all memory of the machine.
+/// Maximum number of records of one zone, so that a file cannot exhaust the machine's memory.
 pub const MOST_RECORDS: usize = 10_000_000;
 
 //----------- Zone -----------------------------------------------------------
@@ -72,7 +72,7 @@ pub(super) struct Node {
 /// A node that decides about names below it; the one nearest to the zone's own name counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Cover {
-    /// There is none.
+    /// Nothing decides.
     #[default]
     None,
     /// A delegation (RFC 1034 section 4.2).
@@ -148,7 +148,7 @@ impl Zone {
         std::iter::once(self.soa_record()).chain(others)
     }
 
-    /// Returns the names below a DNAME, which may not be there (RFC 6672 section 2.4) and are never
+    /// Returns the names below a DNAME. They are not allowed (RFC 6672 section 2.4), and never
     /// found.
     pub fn hidden(&self) -> impl Iterator<Item = Name> {
         let hidden = self.nodes.iter().filter(|node| matches!(node.at, Cover::Dname(_)) && !node.sets.is_empty());
@@ -209,7 +209,7 @@ pub struct Builder {
 pub enum Added {
     /// The zone has it.
     Taken,
-    /// The zone does not have it, or no longer another one, for this reason.
+    /// It was left out, or replaced another record, for this reason.
     Doubtful(&'static str),
 }
 
@@ -258,7 +258,7 @@ impl Builder {
         Ok(Added::Taken)
     }
 
-    /// Takes a record out. Returns whether it was there; its TTL does not matter.
+    /// Removes a record. Returns whether it was there; its TTL does not matter.
     pub(super) fn remove(&mut self, owner: &Name, rtype: u16, data: &[u8]) -> bool {
         let Some(sets) = self.names.get_mut(owner.lowered().wire()) else { return false };
         let Some((_, records)) = sets.iter_mut().find(|(known, _)| *known == rtype) else { return false };
@@ -280,7 +280,7 @@ impl Builder {
     }
 
     /// Returns the names that have a CNAME and other data, which no zone may have (RFC 2181 section
-    /// 10.1). The alias counts.
+    /// 10.1). The alias takes precedence.
     #[must_use]
     pub fn mixed_aliases(&self) -> Vec<Name> {
         let is_other = |rtype: u16| !matches!(rtype, rtype::CNAME | rtype::RRSIG | rtype::NSEC);
@@ -346,7 +346,7 @@ impl Node {
 }
 
 impl RrSet {
-    /// Keeps the order, and one of each (RFC 2181 section 5).
+    /// Removes duplicates (RFC 2181 section 5) and keeps the order.
     fn new(rtype: u16, mut records: Vec<Datum>) -> Self {
         let mut seen = HashSet::with_capacity(records.len());
         records.retain(|datum| seen.insert(datum.data.clone()));
@@ -355,7 +355,7 @@ impl RrSet {
 }
 
 impl Zone {
-    /// Fills in the index, and what nodes know of each other. Parents come before their children.
+    /// Fills in the index and the links between nodes. Parents come before their children.
     fn link(&mut self) {
         self.index.reserve(self.nodes.len(), |_| 0);
         for at in 0..self.nodes.len() {

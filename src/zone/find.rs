@@ -121,7 +121,7 @@ impl Zone {
             };
             hops.push(hop);
             let Some(target) = target else { break End::TooLong };
-            // Asked for a CNAME, the one that is made from a DNAME is the answer.
+            // The CNAME that is made from a DNAME answers a question for CNAME.
             let is_over = qtype == rtype::CNAME || hops.len() == MOST_HOPS;
             last = target;
             let lowered = target.lowered();

@@ -1,6 +1,6 @@
 //! `$GENERATE`: one line for each number of a range, as BIND and CoreDNS read it.
 
-/// The most lines of one `$GENERATE`, less one.
+/// Maximum number of lines of one `$GENERATE`, minus one.
 const MOST_STEPS: i64 = 65_535;
 
 /// The numbers of a `$GENERATE`: `12-24/2`.
@@ -45,7 +45,7 @@ impl Range {
             let after = &rest[at + 1..];
             if rest[at..].starts_with('\\') {
                 let escaped = after.chars().next();
-                // Only these two keep what the backslash escapes, and lose the backslash.
+                // `\\` gives `\`, and `\$` gives `$`. Other escaped characters are dropped as well.
                 line.extend(escaped.filter(|escaped| matches!(escaped, '\\' | '$')));
                 rest = &after[escaped.map_or(0, char::len_utf8)..];
             } else if let Some(after) = after.strip_prefix('$') {

@@ -22,7 +22,7 @@ pub struct Incoming {
     known: Option<Arc<Zone>>,
     builder: Builder,
     state: State,
-    /// The version that comes.
+    /// The serial of the version that is sent.
     serial: u32,
     octets: usize,
 }
@@ -35,9 +35,9 @@ enum State {
     Soa(Box<MessageRecord>),
     /// A part of the whole zone.
     Whole,
-    /// Changes: the records of a version that go.
+    /// Changes: records of the older version, which are removed.
     Removing,
-    /// Changes: the records of the next version, with its serial, that come.
+    /// Changes: records of the next version, with its serial, which are added.
     Adding(u32),
     /// Everything.
     Done,
@@ -54,7 +54,7 @@ pub enum Progress {
 }
 
 impl Incoming {
-    /// Returns a transfer of which nothing is read. `known` is the version that an IXFR query
+    /// Returns a transfer that has read nothing yet. `known` is the version that an IXFR query
     /// named.
     #[must_use]
     pub fn new(zone: &Name, id: u16, known: Option<Arc<Zone>>) -> Self {
@@ -65,7 +65,7 @@ impl Incoming {
     /// Reads the next message.
     ///
     /// # Errors
-    /// The primary refuses the transfer, or what it sends is not one; says why.
+    /// The primary refuses the transfer, or sends something else; says why.
     pub fn message(mut self, message: &[u8]) -> Result<(Self, Progress), String> {
         self.octets += message.len();
         if self.octets > MOST_OCTETS {
@@ -134,7 +134,7 @@ impl Incoming {
                 State::Removing
             }
             (State::Removing, Some(serial)) => {
-                // It takes the place of the older one.
+                // This SOA record replaces the older one.
                 self.add(record)?;
                 State::Adding(serial)
             }
@@ -189,7 +189,7 @@ impl Incoming {
 
 const UNREADABLE: &str = "a message that cannot be read";
 
-/// Makes the data like those from a file.
+/// Gives the data the form that data from a file have.
 fn tidy(record: &mut MessageRecord) -> Result<(), String> {
     let is_service = matches!(record.rtype, rtype::SVCB | rtype::HTTPS);
     if is_service && record.data.len() < 3 {

@@ -14,14 +14,14 @@ use crate::error::words;
 use crate::host::log;
 use crate::wire::name::Name;
 
-/// The name in log lines: CoreDNS reads the zones of all plugins in *file*.
+/// The plugin in log lines: in CoreDNS *file* reads the zones of all plugins.
 const FROM: &str = "file";
 
 /// A file whose last write is more recent than this when it is read may still be changing: it is
 /// read once more, whatever its serial says.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Minimum of the pause between looks, whatever `reload` says: shorter ones would only keep a core
+/// Minimum pause between two checks, whatever `reload` says. A shorter one would only keep a core
 /// busy.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -40,7 +40,7 @@ struct Source {
     read: Option<Version>,
     /// Whether the file was quiet then.
     is_settled: bool,
-    /// The last complaint: the same one is not repeated at each look.
+    /// The last complaint. A check with the same one does not repeat it.
     complaint: String,
 }
 
@@ -118,7 +118,7 @@ impl LiveZone {
         self.data.store(zone);
     }
 
-    /// Follows the file under another path.
+    /// Changes the path of the file.
     pub fn set_path(&self, path: &Path) {
         let mut source = self.source();
         if source.path != path {
@@ -132,8 +132,8 @@ impl LiveZone {
         self.source().path.clone()
     }
 
-    /// Looks at the file, and takes it if it is newer. Returns whether it did. After a mistake the
-    /// data stay, and the log says so once.
+    /// Checks the file, and takes it if it is newer. Returns whether it did. If the file has a
+    /// mistake, the data stay, and the log says so once.
     pub fn look(&self, newer: Newer) -> bool {
         let mut source = self.source();
         let path = source.path.clone();
@@ -186,7 +186,7 @@ impl Source {
         self.complaint.clear();
     }
 
-    /// Logs why the file is not taken, unless the last look had the same reason.
+    /// Logs why the file is not taken, unless the last check had the same reason.
     fn complain(&mut self, why: String) -> bool {
         if self.complaint != why {
             log::error(FROM, format_args!("{why}"));
@@ -219,8 +219,8 @@ impl From<&Metadata> for Version {
     }
 }
 
-/// Looks at the file of each zone every `pause`, and tells of each new version. If `pause` is 0,
-/// the data stay as they are.
+/// Checks the file of each zone every `pause`, and calls `tell` for each new version. If `pause` is
+/// 0, the data stay as they are.
 pub async fn follow(zones: Vec<Arc<LiveZone>>, pause: Duration, newer: Newer, tell: impl Fn(&Name)) {
     if pause.is_zero() {
         return;

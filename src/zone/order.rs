@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::wire::name::MAX_NAME;
 
-/// The most labels that a name can have.
+/// Maximum number of labels of a name.
 const LABELS: usize = MAX_NAME / 2;
 
 /// Compares two names in wire form, label by label from the right.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::data::{Datum, Zone, ZoneRecord};
 use crate::wire::types::rtype;
 
-/// Returns all records but the SOA in canonical order, each as `make` takes it. It holds the zone,
-/// for a use that lasts longer than the zone is current.
+/// Returns all records but the SOA in canonical order, each as `make` takes it. The iterator owns
+/// the zone, because a transfer may outlast it.
 pub fn others<T>(zone: Arc<Zone>, make: impl Fn(ZoneRecord<'_>) -> T + Copy) -> impl Iterator<Item = T> {
     let nodes = 0..zone.nodes.len();
     nodes.flat_map(move |at| {

@@ -33,9 +33,9 @@ pub(super) enum Field {
     Groups(usize),
     /// A number of 16 bits, or the mnemonic of a certificate's type (RFC 4398 section 2.1).
     Certificate,
-    /// A place on earth.
+    /// A location (RFC 1876).
     Location,
-    /// Networks.
+    /// Prefixes of networks (RFC 3123).
     Prefixes,
 }
 

@@ -14,16 +14,16 @@ use crate::error::words;
 use crate::wire::name::Name;
 use crate::wire::types::{class, class_number, rtype};
 
-/// How deep files may include others, as in CoreDNS.
+/// Maximum depth of `$INCLUDE`, as in CoreDNS.
 const MOST_INCLUDES: usize = 7;
 
 /// The TTL in seconds of generated records without one, as in CoreDNS: it ignores `$TTL`.
 const GENERATED_TTL: u32 = 3600;
 
-/// The most octets of one file.
+/// Maximum size of one file in octets.
 const MOST_OCTETS: u64 = 1 << 30;
 
-/// How many doubts about one zone are told.
+/// Maximum number of doubts about one zone that are reported.
 const MOST_DOUBTS: usize = 10;
 
 //----------- What is read ---------------------------------------------------
@@ -177,7 +177,7 @@ impl Reader {
 
     /// Reads a record after its owner: `[TTL] [CLASS] TYPE DATA` or `[CLASS] [TTL] TYPE DATA`.
     fn record(&mut self, place: &mut Place, words: &mut Words<'_>, has_owner: bool) -> Result<(), Stop> {
-        // Without a record before it, it is the origin's, as in NSD.
+        // A first record without an owner is the origin's, as in NSD.
         let owner = place.owner.unwrap_or(place.origin);
         let (mut own_ttl, mut has_class) = (None, false);
         let rtype = loop {
@@ -195,7 +195,7 @@ impl Reader {
                 return Err(place.mistake(format!("unknown type '{word}'")));
             }
         };
-        // CoreDNS takes 0 where a class or no owner stands in front of the type.
+        // Without an owner, or with a class, CoreDNS takes the TTL 0.
         if own_ttl.is_none() && place.ttl.is_none() && has_owner && !has_class {
             return Err(place.mistake("no TTL: give it one, or set $TTL above"));
         }
@@ -278,10 +278,10 @@ fn class_of(word: &str) -> Option<u16> {
     class_number(&word).or_else(|| word.strip_prefix("CLASS")?.parse().ok())
 }
 
-/// Returns the contents of a file, or in words why there are none.
+/// Returns the contents of a file.
 ///
 /// # Errors
-/// It cannot be read, is not a regular file, or is larger than 1 GiB.
+/// The file cannot be read, is not a regular file, or is larger than 1 GiB; says so in words.
 pub fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(path).map_err(|error| words(&error))?;
     if !metadata.is_file() {

@@ -5,7 +5,7 @@ use crate::wire::packed::Packed;
 /// Whether the name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The zone has records of the name or of a name above it, or an alias.
+    /// The zone has records of the name, or an alias or a delegation decides about it.
     Exists,
     /// The name exists only because longer ones do, or because a wildcard does.
     Empty,

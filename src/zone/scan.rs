@@ -64,7 +64,7 @@ impl Scanner {
             }
             Ok(_) => Err("no data".to_owned()),
             Err(error) => {
-                // The rest of the line is still in there.
+                // The scanner still holds the rest of the line.
                 *self = Self::new();
                 let error = error.to_string();
                 if error.contains("unknown record type") {

@@ -146,7 +146,7 @@ fn wildcards_stand_for_names_whose_closest_encloser_they_are_below() {
     assert_eq!(ask(&zone, "c.wild.a.test.", "TXT"), format!("NOERROR aa||{SOA}|"));
     assert_eq!(ask(&zone, "x.c.wild.a.test.", "TXT"), format!("NXDOMAIN aa||{SOA}|"));
     assert_eq!(ask(&zone, "wild.a.test.", "TXT"), format!("NOERROR aa||{SOA}|"));
-    // Addresses of a target may be a wildcard's.
+    // The addresses of a target may come from a wildcard.
     let mail = "wildmx.a.test. 300 MX 5 some.star.a.test.";
     assert_eq!(ask(&zone, "wildmx.a.test.", "MX"), format!("NOERROR aa|{mail}|{NS}|some.star.a.test. 300 A 10.0.0.9"));
 }

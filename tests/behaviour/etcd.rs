@@ -18,7 +18,7 @@ struct Etcd {
 }
 
 impl Etcd {
-    /// Starts the etcd of `tests/peers`; `None`, and why, if it is not built.
+    /// Starts the etcd of `tests/peers`. Says why and returns `None` if it is not built.
     fn start() -> Option<Self> {
         let program = coredns().with_file_name("etcd");
         if !program.exists() {

@@ -6,7 +6,8 @@
 //!   written
 //! - `message`: packets as clients write and read them
 //! - `whole`: a server that answers on the thread of its test
-//! - `cluster`, `large`, `fetched`: what such a server answers from; `upstream`: whom it asks
+//! - `cluster`, `large`, `fetched`: what such a server answers from; `upstream`: the server that it
+//!   asks
 
 #![allow(dead_code, unreachable_pub, reason = "each of them uses its part")]
 

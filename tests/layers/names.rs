@@ -8,8 +8,8 @@ use super::{hold, house};
 /// The words that make a type.
 const KINDS: &[&str] = &["struct", "enum", "trait", "type", "union"];
 
-/// Types that are visible outside of their file and have the name of another one in the same room
-/// or plugin.
+/// Types that are visible outside of their file and share their name with another one in the same
+/// room or plugin.
 fn shared_names(sources: &[Source]) -> Vec<String> {
     let mut found = BTreeMap::<(String, String), Vec<String>>::new();
     for source in sources.iter().filter(|source| !source.is_test) {
@@ -34,8 +34,8 @@ fn public_types(code: &str) -> impl Iterator<Item = (usize, String)> {
     })
 }
 
-/// Arguments that are packed in a tuple: what they are stands neither in the call nor in the type.
-/// Lists of pairs are data, and may be.
+/// Arguments that are packed in a tuple: neither the call nor the type says what they are. Lists of
+/// pairs are data, and are allowed.
 fn packed_arguments(source: &Source) -> Vec<String> {
     let packed = source.parameters().into_iter().filter(|(.., parameter)| is_packed(parameter));
     packed

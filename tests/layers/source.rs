@@ -215,7 +215,7 @@ pub(crate) fn parts(list: &str, close: char) -> (Vec<&str>, usize) {
     let (mut parts, mut depth, mut from) = (Vec::new(), 0_usize, 0);
     for (at, c) in list.char_indices() {
         match c {
-            // The arrow of `Fn() -> u8` closes nothing.
+            // The `>` of `->` closes no bracket.
             '>' if list[..at].ends_with('-') => {}
             _ if depth == 0 && c == close => {
                 parts.push(&list[from..at]);

@@ -60,7 +60,7 @@ fn judge(case: &Case) -> Option<String> {
         ("warned", Ok(configuration)) if !words.is_empty() => {
             let warned = configuration.findings.iter().map(|finding| {
                 let parts = finding.what.parts();
-                // Without plugin and position an operator does not find the word.
+                // An operator needs the plugin and the position to find the word.
                 let position = parts.plugin.and(parts.position);
                 position.map_or(parts.message, |position| position.word().to_owned())
             });

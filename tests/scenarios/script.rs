@@ -25,8 +25,8 @@
 //! - `+nottl`: all TTLs are shown as 0
 //!
 //! The reply is written as `support::text` does. Below stand options of EDNS: `nsid TEXT` and
-//! `error CODE TEXT`, of others `option CODE HEX`. The client's port is shown as CLIENT, and
-//! `no reply` means none in half a second.
+//! `error CODE TEXT`, of others `option CODE HEX`. The client's port is shown as CLIENT, and `no
+//! reply` means no reply within half a second.
 
 use std::time::Duration;
 

@@ -12,14 +12,14 @@ use signpost::wire::types::{TypeText, rcode_name, rtype};
 use crate::kit::message::{RawRecord, records};
 use crate::make::Question;
 
-/// Questions that are under way at once.
+/// Maximum number of questions in flight.
 const WINDOW: usize = 32;
 
-/// How long a reply may take, again and again up to `TRIES` times.
+/// How long to wait for a reply. A question without one is sent again, up to `TRIES` times.
 const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES: usize = 15;
 
-/// A reply, without what says nothing about the zone.
+/// A reply, reduced to what depends on the zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) rcode: u16,

@@ -3,7 +3,7 @@
 use crate::ask::Reply;
 use crate::make::{Case, Question};
 
-/// What an answer is worth.
+/// The verdict on an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// NSD and Knot say the same.

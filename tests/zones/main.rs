@@ -1,9 +1,9 @@
 //! Zone files against NSD and Knot: small zones with chains of CNAME, DNAME, wildcard, delegation
 //! and glue, served by all three, and asked the same questions.
 //!
-//! NSD and Knot differ among themselves: either is right. Where both say something else, a class
-//! in `judge` explains it, or the test fails. `just zones` asks 100,000 questions, `just test` some
-//! thousand. Needs `nsd` and `knotd`; without them the test is skipped, and fails with CI=1.
+//! NSD and Knot differ among themselves: either is right. If both differ from Signpost, a reason in
+//! `judge` must explain it, or the test fails. `just zones` asks 100,000 questions, `just test`
+//! some thousand. Needs `nsd` and `knotd`; without them the test is skipped, and fails with CI=1.
 
 #[path = "../kit/mod.rs"]
 mod kit;

@@ -41,7 +41,7 @@ const FEW_TYPES: [&str; 3] = ["A", "CNAME", "NS"];
 pub(crate) fn cases(wanted: usize) -> Vec<Case> {
     let (mut all, mut asked) = (Vec::new(), 0);
     let chains: Vec<(Vec<&str>, &str)> = chains();
-    // A prime step visits all of them, of every depth from the start.
+    // A prime stride visits all of them, and every depth early.
     let order = (0..chains.len()).map(|at| &chains[at * 389 % chains.len()]);
     for (links, end) in order {
         if asked * 2 >= wanted {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::chain::{Client, Proto};
 
-/// What is tapped.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     ClientQuery = 5,
@@ -24,7 +24,7 @@ pub(super) struct Event<'a> {
     pub(super) message: Option<&'a [u8]>,
 }
 
-/// What all messages of one directive say about the server.
+/// The part of all messages of one directive that describes the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) identity: Vec<u8>,

@@ -2,8 +2,8 @@
 //!
 //! Sends a message of [dnstap](https://dnstap.info) for each query (`CLIENT_QUERY`) and for each
 //! response (`CLIENT_RESPONSE`) to a collector, in Frame Streams over a unix socket, TCP or TLS.
-//! Queries never wait for it: messages wait in a queue, and what finds it full is dropped and
-//! counted. A collector that is away is looked for again after 1 to 10 s.
+//! Queries never wait for it: messages wait in a queue. If the queue is full, a message is dropped
+//! and counted. If the collector cannot be reached, *dnstap* tries again after 1 to 10 s.
 //!
 //! ## Syntax
 //!
@@ -18,7 +18,7 @@
 //! - **WRITE_BUFFER**, 1 to 1024, is read and has no effect: it is for CoreDNS's socket.
 //! - **QUEUE**, 1 to 4096, is how many times 10,000 messages of 512 octets on average may wait (1).
 //!
-//! Several of them in a server block all get every message.
+//! A server block may have several `dnstap` directives. Each collector gets every message.
 //!
 //! ## Examples
 //!
@@ -71,7 +71,7 @@ static MESSAGES: Family = Family {
 /// Messages that may wait, for each unit of QUEUE.
 const QUEUE: usize = 10_000;
 
-/// Octets of a message that there is room for on average; with `full` a response may have 64 KiB.
+/// Average octets of a message that the queue has room for; with `full` one may have 64 KiB.
 const OCTETS: usize = 512;
 
 /// One directive.
@@ -79,9 +79,9 @@ struct Tap {
     is_full: bool,
     server: Server,
     queue: mpsc::Sender<Vec<u8>>,
-    /// Octets in the queue; the sender takes off what it takes out.
+    /// Octets in the queue. The sender subtracts those of each frame that it takes.
     held: Arc<AtomicUsize>,
-    /// The maximum of that.
+    /// The maximum of `held`.
     most: usize,
     dropped: Counter,
 }
@@ -149,7 +149,7 @@ static OPTIONS: OptionsOf<Server> = OptionsOf {
         OptionOf {
             name: "identity",
             form: "TEXT",
-            about: "What messages call this server (the name of the host).",
+            about: "The name of this server in messages (the name of the host).",
             read: |cursor, server, _| {
                 server.identity = cursor.expect_arg()?.as_str().into();
                 Ok(())
@@ -158,7 +158,7 @@ static OPTIONS: OptionsOf<Server> = OptionsOf {
         OptionOf {
             name: "version",
             form: "TEXT",
-            about: "The version that messages tell (`CoreDNS-1.15.0`).",
+            about: "The version in messages (`CoreDNS-1.15.0`).",
             read: |cursor, server, _| {
                 server.version = cursor.expect_arg()?.as_str().into();
                 Ok(())
@@ -167,7 +167,7 @@ static OPTIONS: OptionsOf<Server> = OptionsOf {
         OptionOf {
             name: "extra",
             form: "TEXT",
-            about: "A text that each message holds, without the variables that CoreDNS fills in.",
+            about: "A text for each message. Variables, which CoreDNS fills in, are refused.",
             read: |cursor, server, _| {
                 let word = cursor.expect_arg()?;
                 if word.as_str().contains('{') {
@@ -181,7 +181,7 @@ static OPTIONS: OptionsOf<Server> = OptionsOf {
         OptionOf {
             name: "skipverify",
             form: "",
-            about: "Read, and without effect: the certificate of a `tls` collector is always verified.",
+            about: "Accepted, and has no effect: the certificate of a `tls` collector is always verified.",
             read: |cursor, _, _| {
                 cursor.warn(cursor.word(), "the certificate of a collector is verified all the same");
                 Ok(())
@@ -227,8 +227,8 @@ impl Plugin for Dnstap {
 }
 
 impl Dnstap {
-    /// Puts an event into the queue of each directive. `message` makes the message that belongs to
-    /// it, which few want.
+    /// Puts an event into the queue of each directive. `message` makes its DNS message, which is
+    /// needed only for `full`.
     fn tell(&self, event: &Event<'_>, message: impl Fn() -> Vec<u8>) {
         if event.client.is_nobody() {
             return;

@@ -1,4 +1,5 @@
-//! Sends frames to a collector, over a unix socket, TCP or TLS: connects, and connects again.
+//! Sends frames to a collector, over a unix socket, TCP or TLS: connects, and reconnects after
+//! failures.
 
 use std::io;
 use std::path::PathBuf;
@@ -65,7 +66,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Sender {
-    /// Sends frames as long as there may be any.
+    /// Sends frames until the configuration ends.
     pub(super) async fn run(mut self) {
         let (mut pause, mut told) = (AGAIN.0, 0);
         loop {
@@ -137,7 +138,7 @@ impl Sender {
     }
 }
 
-/// Waits for a part of the exchange, but not for ever.
+/// Waits for a part of the exchange, up to `PATIENCE`.
 async fn in_time<T>(part: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(PATIENCE, part).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -87,7 +87,7 @@ impl Data {
 #[allow(clippy::large_enum_variant, reason = "a handful for each question, most of the larger kind")]
 pub(super) enum Piece {
     Own(Record),
-    /// The answer of others to this question.
+    /// An answer from elsewhere to this question.
     Theirs(Question, Reply),
 }
 
@@ -96,7 +96,7 @@ pub(super) enum Piece {
 pub(super) struct Pieces {
     pub(super) all: Vec<Piece>,
     additional: Vec<Record>,
-    /// Whose answers are additional too.
+    /// Replies whose answers become additional records.
     pub(super) others: Vec<(Question, Reply)>,
     pub(super) flags: u16,
     /// The reply for the target of an alias that failed: the answer fails with it.

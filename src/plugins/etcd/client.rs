@@ -30,7 +30,7 @@ const ATTEMPT: Duration = Duration::from_millis(1500);
 /// Requests at a time, for all queries of a server block together.
 const REQUESTS: usize = 256;
 
-/// Keys that are read for one name; what is beyond is not in the answer.
+/// Maximum number of keys that are read for one name. More are left out of the answer.
 const KEYS: usize = 1000;
 
 /// Octets of the largest response: that many keys with values of etcd's usual size.
@@ -42,7 +42,7 @@ static SENT: Family = Family {
     labels: &["result"],
 };
 
-/// The user that etcd knows us as.
+/// The etcd user of our requests.
 #[derive(Clone)]
 pub(super) struct Credentials {
     pub(super) name: String,
@@ -160,7 +160,7 @@ impl Client {
         range.kvs.into_iter().map(pair).collect()
     }
 
-    /// Returns how many seconds a lease has left; `None` if it is gone or etcd does not say.
+    /// Returns how many seconds a lease has left; `None` if it has expired or etcd does not say.
     pub(super) async fn time_to_live(self: &Arc<Self>, lease: i64) -> Option<u64> {
         let lease = self.ask::<Lease>("/v3/lease/timetolive", json!({ "ID": lease.to_string() })).await.ok()?;
         lease.ttl.parse().ok().filter(|&seconds| seconds > 0)
@@ -174,7 +174,7 @@ impl Client {
     ) -> Result<T, String> {
         let Some(runtime) = self.control.get() else { return Err("the server is starting".to_owned()) };
         let (this, body) = (self.clone(), body.to_string());
-        // Waited for here: a query that is dropped leaves the line.
+        // Waited for in the query's own task: a dropped query no longer waits.
         let place = self.places.clone().acquire_owned().await;
         let asked = runtime.spawn(async move {
             let _place = place;
@@ -275,7 +275,7 @@ impl Client {
 /// Returns the end of the range of all keys that begin with `prefix`.
 fn after(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
-    // A path ends in an octet of text, which is never the last one.
+    // A path ends in an octet of text, which is never 255.
     if let Some(last) = end.last_mut() {
         *last += 1;
     }

@@ -1,4 +1,4 @@
-//! What a directive says, as far as questions need it.
+//! The settings of a directive that questions need.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub(super) struct Directive {
     pub(super) fallthrough: Fallthrough,
     pub(super) path: String,
     pub(super) no_apex_fallback: bool,
-    /// The least and the most that a lease may make of a TTL, in seconds.
+    /// The minimum and the maximum TTL that a lease gives, in seconds.
     pub(super) lease_ttls: (u32, u32),
     pub(super) client: Arc<Client>,
     pub(super) host: Arc<Host>,
@@ -29,7 +29,7 @@ pub(super) struct Directive {
 }
 
 impl Directive {
-    /// Logs what is wrong with a value, now and then.
+    /// Logs what is wrong with a value. Lines in quick succession are held back and counted.
     pub(super) fn tell(&self, wrong: &str) {
         if let Some(held_back) = self.told.allow("", Instant::now().into()) {
             log::warning("etcd", format_args!("{wrong}; the key is left out{held_back}"));

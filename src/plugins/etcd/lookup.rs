@@ -1,4 +1,4 @@
-//! Looks up one question: the services of its name, the chain of aliases that they begin, and the
+//! Looks up one question: the services of its name, the aliases that lead from them, and the
 //! records that they make.
 
 use std::pin::Pin;
@@ -23,7 +23,7 @@ const CHAIN: usize = 10;
 /// Requests to etcd for one question: aliases may branch.
 const REQUESTS: usize = 64;
 
-/// Names of others that are looked up for one answer.
+/// Names outside of the zone that are looked up for one answer.
 const OUTSIDE: usize = 4;
 
 /// Leases that are asked about for one name.
@@ -34,7 +34,7 @@ const LEASES: usize = 16;
 pub(super) enum Miss {
     /// There is no such key.
     NoName,
-    /// etcd, or what stands in it, cannot be used.
+    /// etcd fails, or its data cannot be used.
     Failed(String),
 }
 

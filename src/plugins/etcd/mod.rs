@@ -1,7 +1,7 @@
 //! # etcd — names from etcd
 //!
-//! Answers from services that stand in etcd in the layout of SkyDNS, as external-dns writes them:
-//! one key for each, with the labels of its name as a path from the root. `www.example.org` is at
+//! Answers from services that etcd holds in the layout of SkyDNS, as external-dns writes them: one
+//! key for each, with the labels of its name as a path from the root. `www.example.org` is at
 //! `/skydns/org/example/www` or at any key below it, such as `/skydns/org/example/www/1`. The value
 //! is a JSON object:
 //!
@@ -10,17 +10,18 @@
 //!  "text": "a text", "mail": false, "targetstrip": 0, "group": "a"}
 //! ```
 //!
-//! - A `host` that is an address makes A or AAAA records, any other an alias (CNAME), which is
-//!   followed in the zone and outside of it, or a PTR record. Every host makes an SRV record, one
-//!   with `mail` an MX record, one with `text` a TXT record.
+//! - A `host` that is an address makes A or AAAA records. Any other host makes an alias (CNAME),
+//!   which is followed in the zone and outside of it, or a PTR record. Every host makes an SRV
+//!   record, one with `mail` an MX record, one with `text` a TXT record.
 //! - The label `*` or `any` in a question stands for any label.
-//! - The TTL is the smaller of `ttl` and what the key's lease has left; 300 s without both.
-//! - The zone itself has the services at `apex.dns` in it, and its name servers are those at
+//! - The TTL is the smaller of `ttl` and what the key's lease has left; 300 s without either.
+//! - The services of the zone's own name are at `apex.dns` in the zone, its name servers at
 //!   `ns.dns`.
-//! - Names that begin with another label than text without `/`, `.` and `\` do not exist.
+//! - A name does not exist if one of its labels has a `/`, a `.`, a `\` or anything but visible
+//!   ASCII characters.
 //!
-//! Each question reads etcd: put *cache* into the block. Keys are read through the JSON gateway of
-//! etcd's v3 API, which etcd serves on its client port unless it runs with
+//! Every question causes requests to etcd, so put *cache* into the block. Keys are read through the
+//! JSON gateway of etcd's v3 API, which etcd serves on its client port unless it runs with
 //! `--enable-grpc-gateway=false`. At most 256 requests are sent at a time, and 64 for a question;
 //! an endpoint that does not answer in 1.5 s is passed over for the next one.
 //!
@@ -203,7 +204,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
         OptionOf {
             name: "min-lease-ttl",
             form: "DURATION",
-            about: "The TTL of a record whose lease has less time left (30s). A number alone is seconds.",
+            about: "A lease with less time left counts as this much (30s). A number alone is seconds.",
             read: |cursor, options, _| {
                 options.lease_ttls.0 = lease_ttl(cursor, "min-lease-ttl")?;
                 Ok(())
@@ -212,7 +213,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
         OptionOf {
             name: "max-lease-ttl",
             form: "DURATION",
-            about: "The TTL of a record whose lease has more time left (24h).",
+            about: "A lease with more time left counts as this much (24h).",
             read: |cursor, options, _| {
                 options.lease_ttls.1 = lease_ttl(cursor, "max-lease-ttl")?;
                 Ok(())
@@ -221,7 +222,8 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
         OptionOf {
             name: "no_apex_fallback",
             form: "",
-            about: "The zone has no services if there are none at `apex.dns`; otherwise it has all below it.",
+            about: "If there are no services at `apex.dns`, the zone's own name has none. Without this option it then \
+                    has all services of the zone.",
             read: |cursor, options, _| set(cursor, &mut options.no_apex_fallback),
         },
         OptionOf { name: "stubzones", form: "", about: "", read: |_, _, _| Ok(()) },

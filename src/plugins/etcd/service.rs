@@ -1,5 +1,5 @@
-//! What stands in etcd: SkyDNS's services, one a key, with the labels of a name as a path from the
-//! root (`/skydns/local/example/www` for `www.example.local.`).
+//! The data in etcd: services of SkyDNS, one for each key, with the labels of a name as a path from
+//! the root (`/skydns/local/example/www` for `www.example.local.`).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::client::Pair;
 use crate::wire::name::Name;
 
-/// TTL in seconds of a service that says none and has no lease.
+/// TTL in seconds of a service without `ttl` and without a lease.
 const TTL: u32 = 300;
 
 const PRIORITY: u16 = 10;

@@ -10,7 +10,7 @@ use crate::error::Result;
 /// The plugins of clouds.
 pub const NAMES: [&str; 3] = ["azure", "clouddns", "route53"];
 
-/// What a cloud's plugin is called, what it needs, and what to use.
+/// A cloud's plugin: its name, its arguments and options, and what to use instead.
 struct Cloud {
     /// The parts of an argument, with colons between.
     parts: usize,

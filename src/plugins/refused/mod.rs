@@ -3,7 +3,7 @@
 //!
 //! - [`old`]: what CoreDNS itself no longer has, with the lines that took its place
 //! - [`external`]: plugins that CoreDNS's own image lacks too
-//! - [`clouds`]: zones in somebody's account with a cloud
+//! - [`clouds`]: zones in an account with a cloud
 
 pub mod clouds;
 pub mod external;
@@ -46,15 +46,15 @@ const fn refused(name: &'static str) -> Registration {
     Registration::bare(name, unknown)
 }
 
-/// Refuses all such directives of the block as CoreDNS does, from the top, with what to do. What is
-/// reported again for the next one counts once.
+/// Refuses all such directives of the block, from the top as CoreDNS does, and says what to do. It
+/// runs once for each of them; repeated reports count once.
 fn unknown(s: &mut Setup<'_>) -> Result<()> {
     let is_unknown = |name: &str| REFUSED.iter().any(|known| known.name == name && !clouds::NAMES.contains(&name));
     let mut all = Vec::new();
     for directive in s.block.directives.iter().filter(|directive| is_unknown(&directive.name)) {
         let mut cursor = Cursor::new(directive);
         while cursor.next_occurrence() {
-            // What follows a block that ended early is of no interest.
+            // The words after a block that ended early are skipped.
             if cursor.word().as_str() == directive.name {
                 all.push(complaint(&mut cursor));
             }

@@ -60,7 +60,7 @@
 //! }
 //! ```
 //!
-//! An upstream is told who asks, by the namespace of the Pod:
+//! An upstream gets the namespace of the Pod that asks:
 //!
 //! ```corefile
 //! .:53 {

@@ -35,7 +35,7 @@ pub(super) enum Fetched {
 /// Returns a newer version than the known one, if the primary has it.
 ///
 /// # Errors
-/// The primary does not answer, or with something else; says why.
+/// The primary does not answer, or its answer cannot be used; says why.
 pub(super) async fn fetch(primary: SocketAddr, zone: &Name, known: Option<&Arc<Zone>>) -> Result<Fetched, String> {
     let fetched = timeout(LONGEST, fetch_from(primary, zone, known)).await;
     fetched.unwrap_or_else(|_| Err("the transfer takes too long".to_owned()))

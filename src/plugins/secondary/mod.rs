@@ -1,17 +1,19 @@
 //! # secondary — serve zones copied from other servers
 //!
 //! Copies zones from their primary servers and answers from them as `file` does. A zone is copied
-//! at the start (AXFR over TCP), until then it is SERVFAIL. Later the primary is asked for its
-//! serial as the times of the SOA record say, plus up to 5 s, or when it sends NOTIFY. If its zone
-//! is newer, the changes are copied (IXFR), or the whole zone where a primary has no changes.
+//! at the start (AXFR over TCP). Until then its questions get SERVFAIL. Later the primary is asked
+//! for its serial as the times of the SOA record say, plus up to 5 s, or when it sends NOTIFY. If
+//! its zone is newer, the changes are copied (IXFR), or the whole zone where a primary has no
+//! changes.
 //!
 //! After a failure the next primary is asked. If all fail, they are asked again: for the first copy
-//! after 250 ms and up to 10 s, later as the SOA record says. A zone whose primaries have not
-//! answered for the `expire` time of its SOA record is SERVFAIL until they do.
+//! after 250 ms and up to 10 s, later as the SOA record says. If no primary has answered for the
+//! `expire` time of the SOA record, questions for the zone get SERVFAIL until one does.
 //!
-//! NOTIFY is accepted from the primaries only, and makes no more than one check each second. Copies
-//! are kept in memory, also through a reload. A zone may have ten million records and a gibibyte of
-//! messages. Add `transfer` to let others copy the zone from here: they are told of each new copy.
+//! NOTIFY is accepted from the primaries only, and causes at most one check a second. Copies are
+//! kept in memory, and a reload keeps them. A zone may have ten million records and a gibibyte of
+//! messages. Add `transfer` to let other servers copy the zone from here: it notifies them of each
+//! new copy.
 //!
 //! ## Syntax
 //!

@@ -20,7 +20,7 @@ pub(super) struct Directive {
     primaries: Vec<SocketAddr>,
 }
 
-/// Reads all directives. Of a zone that several name, the last counts, as in CoreDNS.
+/// Reads all directives. If several name a zone, the last counts, as in CoreDNS.
 pub(super) fn read(s: &Setup<'_>) -> Result<Directive> {
     let (mut cursor, mut directive) = (s.cursor(), Directive::default());
     while cursor.next_occurrence() {
@@ -46,7 +46,7 @@ pub(super) static OPTIONS: OptionsOf<Directive> = OptionsOf {
         OptionOf {
             name: "transfer",
             form: "from ADDRESS...",
-            about: "The primary servers, asked in this order (port 53). It may stand several times, and at least once.",
+            about: "The primary servers, asked in this order (port 53). Required, and may be repeated.",
             read: |cursor, directive, _| {
                 let word = cursor.expect_arg()?;
                 if *word.text != *"from" {

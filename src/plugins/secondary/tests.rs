@@ -178,7 +178,7 @@ fn the_next_primary_is_asked_and_the_whole_zone_where_there_are_no_changes() {
     });
     let live = live(&format!("{} {}", broken.address, good.address));
     wait(&live, "a.z.test.", "NOERROR 192.0.2.1/5");
-    // The serial goes round.
+    // The serial wraps around.
     assert_eq!(notify(&live, "z.test."), "NOERROR");
     wait(&live, "a.z.test.", "NOERROR 192.0.2.2/5");
     assert_eq!(good.asked(), ["AXFR", "SOA", "IXFR", "AXFR"]);

@@ -23,7 +23,7 @@ pub(super) struct Messages<D> {
 }
 
 impl<D: FnOnce(usize)> Messages<D> {
-    /// Returns the messages; `done` hears the number of records when the last one is made.
+    /// Returns the messages. Calls `done` with the number of records when the last one is made.
     pub(super) fn new(zone: Name, soa: TransferRecord, records: Records, done: D) -> Self {
         let records: Records = Box::new(once(soa.clone()).chain(records).chain(once(soa)));
         Self { zone, records: records.peekable(), count: 0, done: Some(done) }

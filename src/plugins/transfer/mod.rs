@@ -5,11 +5,11 @@
 //! TLS); over UDP it is refused. IXFR is answered with the SOA record alone if the client's version
 //! is not older, otherwise with the whole zone.
 //!
-//! Addresses named by `to` are told of a changed zone by NOTIFY (RFC 1996), up to three times each.
-//! Zones of `kubernetes` change too often for that: their secondaries have to ask.
+//! When a zone changes, each address in `to` gets a NOTIFY (RFC 1996), which is sent up to three
+//! times. Zones of `kubernetes` change too often for that: their secondaries have to ask.
 //!
-//! All transfers together are at most 64 at a time, and no client has more than there are free.
-//! Above that, a transfer is answered SERVFAIL, and the client tries again later.
+//! At most 64 transfers run at a time, and a client cannot have more than are still free. A
+//! transfer above these bounds is answered SERVFAIL, and the client tries again later.
 //!
 //! ## Syntax
 //!
@@ -18,9 +18,9 @@
 //! }
 //! ```
 //!
-//! - **ZONE** is a zone whose transfer this directive rules; by default the zones of the server
-//!   block. The directive with the longest zone that holds a name decides, and only it does. Names
-//!   that no directive holds go to the next plugin.
+//! - **ZONE** is a zone that this directive applies to; by default the zones of the server block.
+//!   Only the directive with the longest zone that holds the name decides. If no zone holds the
+//!   name, the query goes to the next plugin.
 //!
 //! ## Examples
 //!

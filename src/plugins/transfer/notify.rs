@@ -1,4 +1,4 @@
-//! Tells secondaries that a zone has changed (RFC 1996): one datagram each, repeated until it is
+//! Notifies secondaries of a changed zone (RFC 1996): one datagram each, repeated until it is
 //! answered.
 
 use std::io;
@@ -26,13 +26,13 @@ const NAME: &str = "transfer";
 /// How often a message is sent until it is accepted, as in CoreDNS.
 const ATTEMPTS: usize = 3;
 
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Secondaries that are told at the same time.
+/// Secondaries that are notified at the same time.
 const AT_ONCE: usize = 32;
 
-/// Tells the secondaries of one server block.
+/// Notifies the secondaries of one server block.
 pub(super) struct Notifier {
     rules: Arc<Rules>,
     changes: Arc<Changes>,

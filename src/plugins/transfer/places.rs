@@ -26,8 +26,8 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Takes a place. Returns `None` if the client has as many as are free: so one client alone may
-    /// have half of them, two a third each, and there is always one for the next.
+    /// Takes a place. Returns `None` if the client already has as many as are free. So one client
+    /// alone gets half of them, two get a third each, and there is always one left for another.
     pub(super) fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
         let taken = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_client = taken.clients.get(&client).copied().unwrap_or_default();

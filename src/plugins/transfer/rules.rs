@@ -1,4 +1,4 @@
-//! Who may copy which zone, and who is told of its changes.
+//! Which clients may copy a zone, and which get NOTIFY.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,7 +19,7 @@ pub(super) struct Rule {
     zones: Zones,
     /// Whether all clients may copy the zones.
     everyone: bool,
-    /// Who else may, and is told of changes unless the port is 0.
+    /// Other clients that may, and get NOTIFY unless the port is 0.
     to: Vec<SocketAddr>,
     /// The address that NOTIFY is sent from; `None` leaves it to the kernel.
     pub(super) source: Option<IpAddr>,
@@ -52,7 +52,7 @@ impl Rules {
         self.0.iter().rev().filter(|rule| longest(rule).is_some()).max_by_key(|rule| longest(rule))
     }
 
-    /// Returns whether somebody is to be told of changes.
+    /// Returns whether any address gets NOTIFY.
     pub(super) fn have_addresses(&self) -> bool {
         self.0.iter().any(|rule| rule.told().next().is_some())
     }
@@ -75,8 +75,8 @@ pub(super) static OPTIONS: OptionsOf<Rule> = OptionsOf {
         OptionOf {
             name: "to",
             form: "ADDRESS...",
-            about: "These clients may copy the zones, and are told of changes by NOTIFY at this port (53); `*` is \
-                    everyone, and nobody is told. It may stand several times, and at least once.",
+            about: "These clients may copy the zones, and get NOTIFY at this port (53). `*` lets every client copy \
+                    them, and sends no NOTIFY. Required, and may be repeated.",
             read: |cursor, rule, _| {
                 for word in cursor.args_of(1..)? {
                     match word.as_str() {

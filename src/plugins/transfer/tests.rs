@@ -226,7 +226,7 @@ fn a_large_zone_is_many_messages_and_an_unfinished_one_holds_its_place() {
     assert_eq!((code.as_str(), records.len()), ("NOERROR", 2 + 3 * 400));
     assert!((4..12).contains(&messages), "{messages}");
     assert_eq!((shown(&records)[0].as_str(), shown(&records)[1201].as_str()), (SOA, SOA));
-    // The replies are kept, and nobody takes their messages.
+    // The replies are kept, and their messages are never taken.
     let kept: Vec<_> =
         (0..40).map(|_| room.live.ask_packet(crate::testing::packet("cluster.local.", "AXFR"), Proto::Tcp)).collect();
     let begun = kept.iter().filter(|got| got.reply.has_more()).count();

@@ -50,7 +50,7 @@ pub(super) struct Conversation {
     /// Requests without a response.
     requests: Cell<usize>,
     asked_before: Cell<bool>,
-    /// No more is answered because the client does not read: counted once until everything is read.
+    /// Whether answers wait because the client does not read; counted once until it has read all.
     paused: Cell<bool>,
     writer: RefCell<Writer>,
     counted: RefCell<Vec<(StatusCode, Arc<AtomicU64>)>>,
@@ -105,7 +105,8 @@ impl Conversation {
         self.local.shifts.is_over()
     }
 
-    /// Updates what others see. The carrier keeps at most `keeps` octets of what is not read.
+    /// Updates what the worker sees of this connection. The carrier holds at most `keeps` unread
+    /// octets.
     pub(super) fn tell(&self, keeps: usize) {
         let (unread, connection) = (self.unread.octets(), &self.connection);
         self.paused.set(self.paused.get() && unread > 0);
@@ -229,7 +230,7 @@ impl Conversation {
             if !self.is_tired() {
                 return;
             }
-            // Others may take the room meanwhile.
+            // Another request may take the room meanwhile.
             yield_once().await;
         }
     }
@@ -261,7 +262,7 @@ impl Conversation {
     }
 }
 
-/// Lets the other requests of the connection have their turn.
+/// Lets the other requests of the connection go on first.
 async fn yield_once() {
     let mut is_first = true;
     let turn = |context: &mut Context<'_>| match std::mem::take(&mut is_first) {
@@ -322,7 +323,7 @@ impl Held {
         }
         self.octets.extend_from_slice(octets);
         self.conversation.input.set(self.conversation.input.get() + octets.len());
-        // The worker is told what all connections hold.
+        // Wakes the connection, which reports to the worker what it holds.
         self.conversation.connection.wake.notify_one();
         Some(())
     }
@@ -353,7 +354,7 @@ struct Arrival<'a> {
     outcome: Outcome,
 }
 
-/// What became of a message.
+/// The result of serving a message.
 enum Outcome {
     Dropped,
     /// It is not a query.

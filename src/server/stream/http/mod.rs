@@ -11,7 +11,7 @@
 //! - [`flight`]: queries that wait
 //! - [`response`]: a reply with its status and its time in caches
 //! - [`content`]: its octets, until the client has taken them
-//! - [`line`](mod@line): the carrier, which stops while other clients have their turn
+//! - [`line`](mod@line): the carrier, which stops while other clients are served
 //! - [`counts`]: what metrics show of all this
 
 mod content;
@@ -67,9 +67,9 @@ const PARTING: Duration = Duration::from_secs(1);
 /// How a connection ends.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// With everything written that there was to write.
+    /// All replies have been written.
     Done,
-    /// Without sending the rest.
+    /// The rest is not sent.
     Abort,
 }
 

@@ -22,7 +22,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode
 pub(super) enum Asked {
     /// The whole message.
     Message(Vec<u8>),
-    /// The body that brings it.
+    /// The body that the message comes in.
     Body(Incoming),
 }
 
