@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use kit::fetched;
+use kit::large::{self, HEADLESS, SERVICES};
 use kit::message::{client, query, request};
 use kit::whole::{Whole, passing};
 use signpost::chain::{Outcome, Query};
@@ -26,16 +27,8 @@ const TIMES: usize = 1000;
 /// Answers before the count, so that buffers, pools and the thread's tables have their sizes.
 const WARM: usize = 200;
 
-/// Names of the rows with many names, and rounds in which each is asked once before the counted
-/// round.
-const NAMES: usize = 8_200;
+/// Rounds in which each of many names is asked once before the counted round.
 const WARM_ROUNDS: usize = 2;
-
-/// Headless services of 20 endpoints.
-const HEADLESS: usize = 750;
-
-/// Namespaces of the large cluster.
-const NAMESPACES: usize = 41;
 
 /// Valgrind finds this function by its name.
 #[inline(never)]
@@ -73,68 +66,19 @@ fn answers(server: &mut Whole, what: &str, names: usize, name: impl Fn(usize) ->
     count(what, names, packet, |packet| _ = black_box(server.ask(packet, now).expect("answered from memory").len()));
 }
 
-/// `default/web`, `svc-N` with a ClusterIP and two endpoints, and `set-N` without a ClusterIP and
-/// with twenty endpoints.
-fn large_cluster() -> String {
-    let mut items = vec![object("Service", "web.default", "", "\"spec\":{\"clusterIP\":\"10.96.0.20\"}")];
-    for n in 0..NAMES + HEADLESS {
-        let (name, ip, count) =
-            if n < NAMES { (service(n), cluster_ip(n), 2) } else { (headless(n - NAMES), "None".to_owned(), 20) };
-        let ports = "\"ports\":[{\"name\":\"sql\",\"protocol\":\"TCP\",\"port\":80}]";
-        let spec = format!("\"spec\":{{\"clusterIP\":\"{ip}\",\"clusterIPs\":[\"{ip}\"],{ports}}}");
-        items.push(object("Service", &name, "", &spec));
-        let endpoints: Vec<String> =
-            (0..count).map(|e| format!("{{\"addresses\":[\"{}\"]}}", endpoint(n, e))).collect();
-        let slice = format!("\"addressType\":\"IPv4\",{ports},\"endpoints\":[{}]", endpoints.join(","));
-        let label =
-            format!(",\"labels\":{{\"kubernetes.io/service-name\":\"{}\"}}", name.split('.').next().unwrap_or(""));
-        items.push(object("EndpointSlice", &name, &label, &slice));
-    }
-    format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}", items.join(","))
-}
-
-/// An object in JSON; `name` is its name and its namespace.
-fn object(kind: &str, name: &str, metadata: &str, rest: &str) -> String {
-    let (name, namespace) = name.split_once('.').expect("two labels");
-    let version = if kind == "Service" { "v1" } else { "discovery.k8s.io/v1" };
-    format!(
-        "{{\"apiVersion\":\"{version}\",\"kind\":\"{kind}\",\
-         \"metadata\":{{\"name\":\"{name}\",\"namespace\":\"{namespace}\"{metadata}}},{rest}}}"
-    )
-}
-
-fn service(n: usize) -> String {
-    format!("svc-{n}.space-{}", n % NAMESPACES)
-}
-
-fn headless(n: usize) -> String {
-    format!("set-{n}.space-{}", n % NAMESPACES)
-}
-
-fn cluster_ip(n: usize) -> String {
-    format!("10.100.{}.{}", n / 256, n % 256)
-}
-
-fn endpoint(service: usize, n: usize) -> String {
-    format!("10.{}.{}.{}", 128 + n, service / 256, service % 256)
-}
-
 fn many_names() {
-    let mut server = Whole::kubeadm_of("", &large_cluster());
+    let mut server = Whole::kubeadm_of("", &large::manifests());
     // Names are denied once all lists have been read.
     let missing = query("no-such.default.svc.cluster.local", rtype::A);
     while server.ask(&missing, Instant::now()).is_none_or(|reply| reply[3] & 0xF != rcode::NXDOMAIN as u8) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let below = |name: String| format!("{name}.svc.cluster.local");
-    answers(&mut server, "service-a-8200", NAMES, |n| below(service(n)), rtype::A);
-    answers(&mut server, "nxdomain-8200", NAMES, |n| below(format!("no-{}", service(n))), rtype::A);
-    let reverse = |n| format!("{}.{}.100.10.in-addr.arpa", n % 256, n / 256);
-    answers(&mut server, "ptr-8200", NAMES, reverse, rtype::PTR);
-    let reverse = |n| format!("{}.{}.128.10.in-addr.arpa", n % 256, n / 256);
-    answers(&mut server, "ptr-endpoint-8200", NAMES, reverse, rtype::PTR);
-    answers(&mut server, "headless-20-750", HEADLESS, |n| below(headless(n)), rtype::A);
-    answers(&mut server, "srv-20-750", HEADLESS, |n| below(format!("_sql._tcp.{}", headless(n))), rtype::SRV);
+    answers(&mut server, "service-a-8200", SERVICES, large::service, rtype::A);
+    answers(&mut server, "nxdomain-8200", SERVICES, |n| format!("no-{}", large::service(n)), rtype::A);
+    answers(&mut server, "ptr-8200", SERVICES, large::pointer, rtype::PTR);
+    answers(&mut server, "ptr-endpoint-8200", SERVICES, large::endpoint_pointer, rtype::PTR);
+    answers(&mut server, "headless-20-750", HEADLESS, large::headless, rtype::A);
+    answers(&mut server, "srv-20-750", HEADLESS, |n| format!("_sql._tcp.{}", large::headless(n)), rtype::SRV);
 }
 
 /// A query that an upstream answers, with the calls to the kernel but not what the kernel does.
@@ -190,6 +134,6 @@ fn main() {
     forwarded();
     many_names();
     let mut server = Whole::start_with(fetched::PLUGINS, ". {\ncache\nwhoami\n}\n", "");
-    answers(&mut server, "cache-hit-8200", NAMES, |n| format!("www-{n}.example.org"), rtype::A);
-    answers(&mut server, "cache-hit-nxdomain-8200", NAMES, |n| format!("missing-{n}.example.org"), rtype::AAAA);
+    answers(&mut server, "cache-hit-8200", SERVICES, |n| format!("www-{n}.example.org"), rtype::A);
+    answers(&mut server, "cache-hit-nxdomain-8200", SERVICES, |n| format!("missing-{n}.example.org"), rtype::AAAA);
 }

@@ -55,7 +55,7 @@ fn migrated(text: &str, path: &str) -> Result<Migrated> {
             }
         }
     }
-    let Change { edits, mut remarks, .. } = change;
+    let Change { edits, remarks, .. } = change;
     let mut new = Vec::new();
     let mut at = 0;
     for (first, (last, lines)) in edits {
@@ -64,7 +64,6 @@ fn migrated(text: &str, path: &str) -> Result<Migrated> {
         at = last + 1;
     }
     new.extend(text.lines().skip(at).map(str::to_owned));
-    remarks.dedup();
     Ok(Migrated { text: new.join("\n") + "\n", remarks })
 }
 

@@ -118,8 +118,7 @@ fn count(server: &mut Whole, rounds: u64, wanted: impl Fn(&str) -> bool) -> Vec<
     // The server's loop reads the clock once per batch and passes the time.
     let now = Instant::now();
     let mut counted = Vec::new();
-    // Asks every kind once, so that the thread has its pool of answers; an answer that the index
-    // has just replaced goes there too.
+    // Asks every kind once, so that the thread has its pool of answers.
     for (_, name, qtype, ..) in QUESTIONS {
         let _ = server.ask(&query(name, *qtype), now);
     }
@@ -142,8 +141,7 @@ fn count(server: &mut Whole, rounds: u64, wanted: impl Fn(&str) -> bool) -> Vec<
                 }
             })
         };
-        // An answer that the index replaces meanwhile is copied once; an allocating answer would
-        // allocate every time.
+        // A buffer may still grow once; an allocating answer would allocate every time.
         let fewest = std::iter::repeat_with(counting).take(3).min().unwrap_or_default();
         counted.push((what, fewest));
     }
@@ -305,7 +303,7 @@ fn names_of_a_hosts_file_allocate_nothing() {
         let (packet, now) = (query(name, qtype), Instant::now());
         let got = ask(&mut server, &packet, now);
         assert_eq!(got.answers.len(), usize::from(qtype != rtype::AAAA), "{name}");
-        // Until the thread has its own copy.
+        // Until the thread's buffers have their sizes.
         for _ in 0..100 {
             let _ = server.ask(&packet, now);
         }

@@ -135,7 +135,11 @@ impl Cluster {
             let address = IpAddr::from(set::cluster_ip(service));
             let found = self.index.services.with(&key, |entry| match self.set.is_headless(service) {
                 true => entry.has_endpoints() && entry.a().is_some(),
-                false => entry.has_endpoints() && entry.has_cluster_ip(address) && entry.a().is_some(),
+                false => {
+                    entry.has_endpoints()
+                        && entry.service().is_some_and(|service| service.cluster_ips().contains(&address))
+                        && entry.a().is_some()
+                }
             });
             found == Some(true)
         };

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use super::query::Query;
 use super::zones::Zones;
-use crate::wire::reply::Reply;
 
 /// A plugin that publishes values.
 pub trait Publisher: Send + Sync + 'static {
@@ -49,15 +48,6 @@ impl Metadata {
         let (prefix, _) = label.split_once('/')?;
         let (_, publisher) = self.publishers.iter().find(|(known, _)| *known == prefix)?;
         if self.zones.holds(&query.request.name(query.packet())) { publisher.value(label, query) } else { None }
-    }
-
-    /// Returns the value of a label for a query that has been answered.
-    #[must_use]
-    pub fn value_of_reply<'a>(&'a self, label: &str, query: &'a Query<'_>, reply: &'a Reply) -> Option<Cow<'a, str>> {
-        match reply.published(label) {
-            Some(value) => Some(Cow::Borrowed(value)),
-            None => self.value(label, query),
-        }
     }
 }
 

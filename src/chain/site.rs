@@ -102,9 +102,7 @@ impl Site {
         reply: Option<&'a Reply>,
     ) -> Option<Cow<'a, str>> {
         let metadata = self.metadata.as_ref()?;
-        match reply {
-            Some(reply) => metadata.value_of_reply(label, query, reply),
-            None => metadata.value(label, query),
-        }
+        let published = reply.and_then(|reply| reply.published(label));
+        published.map(Cow::Borrowed).or_else(|| metadata.value(label, query))
     }
 }

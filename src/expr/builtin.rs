@@ -83,7 +83,7 @@ const MISSING: &[&str] = &[
 ];
 
 const TABLE: &[Builtin] = &[
-    function("len", 1, 1, |t| one_of(t, Type::Int, |kind| *kind == Type::Text || kind.is_list()), lists::len),
+    function("len", 1, 1, |t| all_are(t, Type::Int, |kind| *kind == Type::Text || kind.is_list()), lists::len),
     function("upper", 1, 1, |t| all_texts(t, Type::Text), texts::upper),
     function("lower", 1, 1, |t| all_texts(t, Type::Text), texts::lower),
     function("trim", 1, 2, |t| all_texts(t, Type::Text), texts::trim),
@@ -99,25 +99,25 @@ const TABLE: &[Builtin] = &[
     function("hasPrefix", 2, 2, |t| all_texts(t, Type::Bool), texts::has_prefix),
     function("hasSuffix", 2, 2, |t| all_texts(t, Type::Bool), texts::has_suffix),
     function("string", 1, 1, |_| Ok(Type::Text), texts::string),
-    function("int", 1, 1, |t| one_of(t, Type::Int, is_numeric), numbers::int),
-    function("float", 1, 1, |t| one_of(t, Type::Float, is_numeric), numbers::float),
-    function("abs", 1, 1, |t| one_of(t, t[0].clone(), Type::is_number), numbers::abs),
-    function("ceil", 1, 1, |t| one_of(t, Type::Float, Type::is_number), numbers::ceil),
-    function("floor", 1, 1, |t| one_of(t, Type::Float, Type::is_number), numbers::floor),
-    function("round", 1, 1, |t| one_of(t, Type::Float, Type::is_number), numbers::round),
+    function("int", 1, 1, |t| all_are(t, Type::Int, is_numeric), numbers::int),
+    function("float", 1, 1, |t| all_are(t, Type::Float, is_numeric), numbers::float),
+    function("abs", 1, 1, |t| all_are(t, t[0].clone(), Type::is_number), numbers::abs),
+    function("ceil", 1, 1, |t| all_are(t, Type::Float, Type::is_number), numbers::ceil),
+    function("floor", 1, 1, |t| all_are(t, Type::Float, Type::is_number), numbers::floor),
+    function("round", 1, 1, |t| all_are(t, Type::Float, Type::is_number), numbers::round),
     function("max", 1, usize::MAX, |t| all_are(t, Type::Any, |kind| kind.is_number() || kind.is_list()), numbers::max),
     function("min", 1, usize::MAX, |t| all_are(t, Type::Any, |kind| kind.is_number() || kind.is_list()), numbers::min),
     function("bitand", 2, 2, |t| from_on(t, 0, &Type::Int).map(|()| Type::Int), numbers::bit_and),
     function("bitor", 2, 2, |t| from_on(t, 0, &Type::Int).map(|()| Type::Int), numbers::bit_or),
     function("bitxor", 2, 2, |t| from_on(t, 0, &Type::Int).map(|()| Type::Int), numbers::bit_xor),
-    function("first", 1, 1, |t| one_of(t, Type::Any, Type::is_list), lists::first),
-    function("last", 1, 1, |t| one_of(t, Type::Any, Type::is_list), lists::last),
+    function("first", 1, 1, |t| all_are(t, Type::Any, Type::is_list), lists::first),
+    function("last", 1, 1, |t| all_are(t, Type::Any, Type::is_list), lists::last),
     function("get", 2, 2, |t| list_and(t, &Type::Int, Type::Any), lists::get),
     function("take", 2, 2, |t| list_and(t, &Type::Int, t[0].clone()), lists::take),
-    function("reverse", 1, 1, |t| one_of(t, t[0].clone(), Type::is_list), lists::reverse),
-    function("uniq", 1, 1, |t| one_of(t, t[0].clone(), Type::is_list), lists::uniq),
+    function("reverse", 1, 1, |t| all_are(t, t[0].clone(), Type::is_list), lists::reverse),
+    function("uniq", 1, 1, |t| all_are(t, t[0].clone(), Type::is_list), lists::uniq),
     function("concat", 1, usize::MAX, |t| all_are(t, Type::Any.list(), Type::is_list), lists::concat),
-    function("flatten", 1, 1, |t| one_of(t, Type::Any.list(), Type::is_list), lists::flatten),
+    function("flatten", 1, 1, |t| all_are(t, Type::Any.list(), Type::is_list), lists::flatten),
     function("sort", 1, 2, |t| list_and(t, &Type::Text, t[0].clone()), lists::sort),
 ];
 
@@ -177,11 +177,6 @@ impl Each {
 
 fn is_numeric(kind: &Type) -> bool {
     kind.is_number() || *kind == Type::Text
-}
-
-/// Checks the only argument.
-fn one_of(types: &[Type], gives: Type, accepted: fn(&Type) -> bool) -> Result<Type, Wrong> {
-    all_are(types, gives, accepted)
 }
 
 fn all_are(types: &[Type], gives: Type, accepted: fn(&Type) -> bool) -> Result<Type, Wrong> {

@@ -6,7 +6,9 @@ use regex::{Regex, RegexBuilder};
 
 use super::builtin::{Each, Run};
 use super::cost::Cost;
+use super::invalid::MAX_DEPTH;
 use super::lists;
+use super::numbers::{arithmetic, mismatch};
 use super::tree::Binary;
 use super::value::{List, Value};
 
@@ -328,6 +330,10 @@ impl<'e> Machine<'e> {
                 Each::Filter if holds => kept.push(element.clone()),
                 Each::Map => kept.push(value),
                 Each::One | Each::Count if holds => count += 1,
+                // Only here lists can be nested deeper than the expression is.
+                Each::Reduce if value.depth() > usize::from(MAX_DEPTH) => {
+                    return Err("lists are nested too deep".to_owned());
+                }
                 Each::Reduce => sum = Some(value),
                 Each::Sum => {
                     let so_far = sum.take().unwrap_or(Value::Int(0));
@@ -364,33 +370,6 @@ fn is_ordered(operator: Binary, one: &Value<'_>, other: &Value<'_>) -> Result<bo
         Binary::Greater => order == Ordering::Greater,
         _ => order != Ordering::Less,
     })
-}
-
-fn mismatch(operator: Binary, one: &Value<'_>, other: &Value<'_>) -> String {
-    format!("invalid operation: {} {} {}", one.type_name(), operator.shown(), other.type_name())
-}
-
-/// Calculates as Go does: whole numbers wrap around, and division gives a float.
-fn arithmetic<'e>(operator: Binary, one: &Value<'e>, other: &Value<'e>) -> Made<'e> {
-    if let (Value::Int(one), Value::Int(other)) = (one, other) {
-        match operator {
-            Binary::Add => return Ok(Value::Int(one.wrapping_add(*other))),
-            Binary::Subtract => return Ok(Value::Int(one.wrapping_sub(*other))),
-            Binary::Multiply => return Ok(Value::Int(one.wrapping_mul(*other))),
-            Binary::Remainder if *other == 0 => return Err("integer divide by zero".to_owned()),
-            Binary::Remainder => return Ok(Value::Int(one.wrapping_rem(*other))),
-            _ => {}
-        }
-    }
-    let (Some(a), Some(b)) = (one.as_float(), other.as_float()) else { return Err(mismatch(operator, one, other)) };
-    Ok(Value::Float(match operator {
-        Binary::Add => a + b,
-        Binary::Subtract => a - b,
-        Binary::Multiply => a * b,
-        Binary::Divide => a / b,
-        Binary::Power => a.powf(b),
-        _ => return Err(mismatch(operator, one, other)),
-    }))
 }
 
 fn element<'e>(list: &Value<'e>, index: &Value<'e>) -> Made<'e> {

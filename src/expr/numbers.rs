@@ -1,6 +1,7 @@
-//! Functions of numbers.
+//! Functions and operators of numbers.
 
 use super::cost::Cost;
+use super::tree::Binary;
 use super::value::Value;
 
 type Made<'e> = Result<Value<'e>, String>;
@@ -100,4 +101,31 @@ fn bits<'e>(arguments: &[Value<'e>], operation: fn(i64, i64) -> i64) -> Made<'e>
         [Value::Int(one), Value::Int(other)] => Ok(Value::Int(operation(*one, *other))),
         _ => Err("bits are those of whole numbers".to_owned()),
     }
+}
+
+pub(super) fn mismatch(operator: Binary, one: &Value<'_>, other: &Value<'_>) -> String {
+    format!("invalid operation: {} {} {}", one.type_name(), operator.shown(), other.type_name())
+}
+
+/// Calculates as Go does: whole numbers wrap around, and division gives a float.
+pub(super) fn arithmetic<'e>(operator: Binary, one: &Value<'e>, other: &Value<'e>) -> Made<'e> {
+    if let (Value::Int(one), Value::Int(other)) = (one, other) {
+        match operator {
+            Binary::Add => return Ok(Value::Int(one.wrapping_add(*other))),
+            Binary::Subtract => return Ok(Value::Int(one.wrapping_sub(*other))),
+            Binary::Multiply => return Ok(Value::Int(one.wrapping_mul(*other))),
+            Binary::Remainder if *other == 0 => return Err("integer divide by zero".to_owned()),
+            Binary::Remainder => return Ok(Value::Int(one.wrapping_rem(*other))),
+            _ => {}
+        }
+    }
+    let (Some(a), Some(b)) = (one.as_float(), other.as_float()) else { return Err(mismatch(operator, one, other)) };
+    Ok(Value::Float(match operator {
+        Binary::Add => a + b,
+        Binary::Subtract => a - b,
+        Binary::Multiply => a * b,
+        Binary::Divide => a / b,
+        Binary::Power => a.powf(b),
+        _ => return Err(mismatch(operator, one, other)),
+    }))
 }

@@ -141,6 +141,8 @@ fn no_expression_takes_long() {
 
 #[test]
 fn nesting_is_bounded() {
+    assert_eq!(value("len(reduce(1..9000, [#acc]))").map(|_| ()), Err("lists are nested too deep".to_owned()));
+    assert!(value("len(reduce(1..100, [#acc]))").is_ok());
     let depth = usize::from(MAX_DEPTH);
     let wrapped = |open: &str, close: &str, times: usize| format!("{}1{}", open.repeat(times), close.repeat(times));
     assert!(value(&wrapped("(", ")", depth / 2)).is_ok());

@@ -27,8 +27,8 @@ pub enum Value<'v> {
 pub enum List<'v> {
     /// Elements that belong to the program.
     Of(&'v [Value<'v>]),
-    /// Elements that were made during the evaluation.
-    Made(Arc<[Value<'v>]>),
+    /// Elements that were made during the evaluation, and how deep lists are nested in them.
+    Made(Arc<[Value<'v>]>, usize),
 }
 
 impl<'v> Value<'v> {
@@ -40,7 +40,14 @@ impl<'v> Value<'v> {
 
     /// Returns a list of these elements.
     pub(super) fn list(elements: impl IntoIterator<Item = Self>) -> Self {
-        Self::List(List::Made(elements.into_iter().collect()))
+        let elements: Arc<[Self]> = elements.into_iter().collect();
+        let depth = elements.iter().map(Self::depth).max().unwrap_or(0) + 1;
+        Self::List(List::Made(elements, depth))
+    }
+
+    /// Returns how deep lists are nested that were made during the evaluation.
+    pub(super) fn depth(&self) -> usize {
+        if let Self::List(List::Made(_, depth)) = self { *depth } else { 0 }
     }
 
     /// Returns the value without copying its text or elements.
@@ -107,7 +114,7 @@ impl<'v> List<'v> {
     pub fn elements(&self) -> &[Value<'v>] {
         match self {
             Self::Of(elements) => elements,
-            Self::Made(elements) => elements,
+            Self::Made(elements, _) => elements,
         }
     }
 }

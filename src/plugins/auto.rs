@@ -64,7 +64,7 @@ use crate::error::{Result, words};
 use crate::host::log;
 use crate::wire::name::Name;
 use crate::wire::types::class;
-use crate::zone::live::{LiveZone, Newer, Unread};
+use crate::zone::live::{LEAST_PAUSE, LiveZone, Newer, Unread};
 use crate::zone::table::ZoneTable;
 
 /// The registration of this plugin.
@@ -75,9 +75,6 @@ const FROM: &str = "auto";
 
 /// The default of `reload`.
 const RELOAD: Duration = Duration::from_secs(60);
-
-/// Minimum pause, whatever `reload` says. A shorter one would only keep a core busy.
-const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest expression, as in CoreDNS.
 const LONGEST: usize = 10_000;
@@ -119,15 +116,7 @@ static OPTIONS: OptionsOf<Directive> = OptionsOf {
                 Ok(())
             },
         },
-        OptionOf {
-            name: "upstream",
-            form: "",
-            about: "",
-            read: |cursor, _, _| {
-                let _ = cursor.args();
-                Ok(())
-            },
-        },
+        OptionOf { name: "upstream", form: "", about: "", read: |cursor, _, _| cursor.args_of(..).map(drop) },
     ],
     unknown: unknown_property,
 };
@@ -337,9 +326,10 @@ impl Plugin for Auto {
         if query.question.qclass != class::IN || !self.zones.holds(name) {
             return Step::Next;
         }
-        let zones = self.folders.iter().filter_map(|folder| folder.zones.load().holding(name).cloned());
-        match zones.max_by_key(|zone| zone.origin().len()) {
-            Some(zone) => authority::answer(&zone, &Fallthrough::default(), query, here),
+        let tables = self.folders.iter().map(|folder| folder.zones.load());
+        let table = tables.max_by_key(|table| table.holding(name).map(|zone| zone.origin().len()));
+        match table.as_ref().and_then(|table| table.holding(name)) {
+            Some(zone) => authority::answer(zone, &Fallthrough::default(), query, here),
             None => Step::Next,
         }
     }

@@ -122,15 +122,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
                 Ok(())
             },
         },
-        OptionOf {
-            name: "upstream",
-            form: "",
-            about: "",
-            read: |cursor, _, _| {
-                let _ = cursor.args();
-                Ok(())
-            },
-        },
+        OptionOf { name: "upstream", form: "", about: "", read: |cursor, _, _| cursor.args_of(..).map(drop) },
     ],
     unknown: unknown_property,
 };

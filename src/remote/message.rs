@@ -54,11 +54,7 @@ impl Sent {
     /// Passes on a query with another question, with its name in lower case. Only OPT is kept:
     /// other records may point into the name that is gone.
     pub(crate) fn asked_anew(packet: &[u8], request: &Request, question: Question) -> Self {
-        let edns = request.edns.as_ref();
-        let options = edns.map_or(0..0, |edns| usize::from(edns.options.start)..usize::from(edns.options.end));
-        let options = without_neighbours(&packet[options]);
-        let opt = edns.map(|edns| Opt { size: edns.size.min(LARGEST), dnssec_ok: edns.dnssec_ok, options: &options });
-        Self::new(question.query(0, request.flags, opt), question)
+        Self::anew(request, question, &without_neighbours(options(packet, request)))
     }
 
     /// The question that tells whether a server is alive: `name` NS.
@@ -69,8 +65,10 @@ impl Sent {
     /// Passes on a query whose options plugins have chosen: all of them are kept. Its question is
     /// the current one, with its name in lower case.
     pub(crate) fn with_options(packet: &[u8], request: &Request, question: Question) -> Self {
-        let options = request.edns.as_ref().map_or(0..0, |edns| edns.options.clone());
-        let options = &packet[usize::from(options.start)..usize::from(options.end)];
+        Self::anew(request, question, options(packet, request))
+    }
+
+    fn anew(request: &Request, question: Question, options: &[u8]) -> Self {
         let opt = |edns: &Edns| Opt { size: edns.size.min(LARGEST), dnssec_ok: edns.dnssec_ok, options };
         Self::new(question.query(0, request.flags, request.edns.as_ref().map(opt)), question)
     }
@@ -196,6 +194,12 @@ fn as_received(packet: &[u8], request: &Request) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The EDNS options that `request` has now, as they stand in its packet.
+fn options<'p>(packet: &'p [u8], request: &Request) -> &'p [u8] {
+    let options = request.edns.as_ref().map_or(0..0, |edns| edns.options.clone());
+    &packet[usize::from(options.start)..usize::from(options.end)]
 }
 
 /// Options without those that are between two neighbours. What cannot be read is left out.

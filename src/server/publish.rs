@@ -70,7 +70,7 @@ impl Stage {
     /// # Errors
     /// A thread cannot be started.
     pub fn new(host: Arc<Host>, runtime: Handle, workers: usize) -> Result<Self> {
-        let shared = Arc::new(Shared::new(&host.metrics, workers.max(1)));
+        let shared = Arc::new(Shared::new(&host, workers.max(1)));
         let workers = (0..workers.max(1)).map(|number| Worker::start(number, shared.clone())).collect::<Result<_>>()?;
         Ok(Self { host, runtime, shared, workers, state: Mutex::default() })
     }

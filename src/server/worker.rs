@@ -23,10 +23,9 @@ use crate::chain::listener::Listener;
 use crate::chain::{Pending, Query};
 use crate::corefile::address::Transport;
 use crate::error::{Error, Result};
-use crate::host::listen;
-use crate::host::metrics::{self, Counter, Family, Metrics};
+use crate::host::metrics::{self, Counter, Family};
 use crate::host::repeats::Repeats;
-use crate::host::{files, log};
+use crate::host::{Host, files, listen, log};
 
 /// Queries of one worker that may wait for another server's answer.
 const WAITING: usize = 10_000;
@@ -142,7 +141,8 @@ pub(super) struct Evicted {
 
 impl Shared {
     /// Returns the shared state of this many workers; nothing is live yet.
-    pub(super) fn new(metrics: &Metrics, workers: usize) -> Self {
+    pub(super) fn new(host: &Arc<Host>, workers: usize) -> Self {
+        let metrics = &host.metrics;
         let evicted = |reason| metrics.counter(&EVICTED, &[reason]);
         let share = |(all, least): (usize, usize)| (all / workers).max(least);
         Self {
@@ -155,7 +155,7 @@ impl Shared {
                 slow: evicted("slow"),
             },
             paused: metrics.counter(&PAUSED, &[]),
-            http: HttpCounts::new(metrics),
+            http: HttpCounts::new(host),
             failed_handshakes: metrics.counter(&FAILED_HANDSHAKES, &[]),
             open: AtomicUsize::new(0),
             workers,

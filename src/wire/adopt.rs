@@ -70,16 +70,12 @@ pub struct Other<'a> {
 /// Returns the answer to `question`, with the answer sections of others as additional records.
 #[must_use]
 pub fn with_additional(answer: &Answer, question: &Question, others: &[Other<'_>]) -> Arc<Answer> {
-    let records = Records::new(answer, question, None);
     let asked = &question.name;
     let mut names = Names::new(*asked);
     Arc::new(Encoder::build(asked.len(), |e| {
         e.rcode(answer.rcode);
         e.flags(answer.flags);
-        for index in 0..answer.records.len() {
-            let section = answer.record(index).section;
-            records.put(e, &mut names, section, index, &mut false);
-        }
+        append_all(e, &mut names, answer, question);
         for other in others {
             let records = Records::new(other.answer, other.question, other.ttl);
             for index in 0..usize::from(other.answer.counts[0]) {

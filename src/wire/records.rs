@@ -75,7 +75,7 @@ fn data(message: &[u8], rtype: u16, mut at: usize) -> Option<Vec<u8>> {
         rtype::A => rest.len() == 4,
         rtype::AAAA => rest.len() == 16,
         rtype::SOA => rest.len() == 20,
-        // PX has names alone, and so have all others but SOA.
+        // Behind their names all others but SOA have nothing.
         _ if !names.is_empty() => rest.is_empty(),
         _ => true,
     };

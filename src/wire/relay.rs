@@ -197,6 +197,7 @@ pub(super) fn names_in(kind: u16) -> &'static [(u8, usize)] {
         rtype::SOA | 14 | 17 => &[(2, 0)],
         rtype::MX | 18 | 21 | 36 => &[(1, 2)],
         rtype::SRV => &[(1, 6)],
+        26 => &[(2, 2)], // PX (RFC 2163)
         _ => &[],
     }
 }

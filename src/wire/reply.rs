@@ -19,8 +19,6 @@ pub mod ede {
     pub const BLOCKED: u16 = 15;
     /// A policy of the operator removes records of the name.
     pub const FILTERED: u16 = 17;
-    /// The server has not loaded its data yet.
-    pub const NOT_READY: u16 = 14;
     /// No upstream could be reached.
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// An upstream could be reached, but the exchange failed.

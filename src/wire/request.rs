@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::name::{MAX_LABEL, Name};
 use super::option::{EdnsOption, EdnsOptions};
-use super::types::{opcode, rcode};
+use super::types::{opcode, rcode, rtype};
 
 /// Octets of a message header (RFC 1035 section 4.1.1).
 pub const HEADER: usize = 12;
@@ -32,7 +32,6 @@ pub mod flag {
 /// Maximum number of options that are read; no known client sends more (CVE-2026-41292).
 const MAX_OPTIONS: usize = 32;
 
-const OPT: u16 = 41;
 const COOKIE: u16 = 10;
 
 //----------- Request --------------------------------------------------------
@@ -192,7 +191,7 @@ fn opt(packet: &[u8], mut at: usize, before: u16, additionals: u16) -> Result<Op
         if end > packet.len() {
             return Err(Malformed);
         }
-        if u16::from_be_bytes([fixed[0], fixed[1]]) == OPT {
+        if u16::from_be_bytes([fixed[0], fixed[1]]) == rtype::OPT {
             // Only one OPT, in the additional section, owned by the root (RFC 6891 section 6.1.1).
             if index < before || packet[owner] != 0 || found.is_some() {
                 return Err(Malformed);

@@ -27,7 +27,6 @@ pub struct Zone {
     pub(super) nodes: Vec<Node>,
     index: HashTable<u32>,
     hasher: RandomState,
-    records: usize,
     /// The denials that do not depend on the name; see [`Denials`].
     pub(super) denials: Denials,
 }
@@ -124,12 +123,6 @@ impl Zone {
     #[must_use]
     pub fn soa(&self) -> Soa {
         self.soa
-    }
-
-    /// Returns the number of records.
-    #[must_use]
-    pub fn record_count(&self) -> usize {
-        self.records
     }
 
     /// Returns the SOA record.
@@ -308,7 +301,6 @@ impl Builder {
         let mut names: Vec<_> = self.names.into_iter().collect();
         names.sort_unstable_by(|(a, _), (b, _)| canonical(a, b));
         let nodes: Vec<Node> = names.into_iter().map(|(name, sets)| Node::new(name, sets)).collect();
-        let records = nodes.iter().flat_map(|node| &node.sets).map(|set| set.records.len()).sum();
         let mut zone = Zone {
             origin: self.origin,
             soa,
@@ -316,7 +308,6 @@ impl Builder {
             nodes,
             index: HashTable::new(),
             hasher: RandomState::default(),
-            records,
             denials: Denials::default(),
         };
         zone.link();
@@ -348,8 +339,10 @@ impl Node {
 impl RrSet {
     /// Removes duplicates (RFC 2181 section 5) and keeps the order.
     fn new(rtype: u16, mut records: Vec<Datum>) -> Self {
-        let mut seen = HashSet::with_capacity(records.len());
-        records.retain(|datum| seen.insert(datum.data.clone()));
+        if records.len() > 1 {
+            let mut seen = HashSet::with_capacity(records.len());
+            records.retain(|datum| seen.insert(datum.data.clone()));
+        }
         Self { rtype, records: records.into(), ready: Default::default(), aliased: Default::default() }
     }
 }
@@ -382,8 +375,9 @@ impl Zone {
 }
 
 impl Soa {
-    /// Reads the numbers from the data of a SOA record.
-    fn of(data: &[u8]) -> Option<Self> {
+    /// Reads the numbers from the data of a SOA record. Returns `None` if they are too short.
+    #[must_use]
+    pub fn of(data: &[u8]) -> Option<Self> {
         let numbers = &data[data.len().checked_sub(20)?..];
         let mut numbers = numbers.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
         let mut next = || numbers.next();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::data::{Builder, Zone};
+use super::data::{Builder, Soa, Zone};
 use super::scan::lower;
 use crate::wire::name::Name;
 use crate::wire::records::{MessageRecord, answers};
@@ -46,11 +46,26 @@ enum State {
 /// The state of a transfer after a message.
 pub enum Progress {
     /// More messages follow.
-    More,
+    More(Box<Incoming>),
     /// The primary has no newer version.
     Current,
     /// The zone is complete.
     Done(Box<Zone>),
+}
+
+/// Checks the header of a primary's reply to the query with this id.
+///
+/// # Errors
+/// It is not the reply, or not a good one; says why.
+pub fn header(message: &[u8], id: u16) -> Result<(), String> {
+    let word = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
+    let (Some(its), Some(flags)) = (word(0), word(2)) else { return Err(UNREADABLE.to_owned()) };
+    match flags & 0xF {
+        _ if its != id || flags & flag::QR == 0 => Err("a message that is not the reply".to_owned()),
+        _ if flags & flag::TC != 0 => Err("a truncated message".to_owned()),
+        0 => Ok(()),
+        code => Err(format!("rcode was {}", rcode_name(code).unwrap_or("unknown"))),
+    }
 }
 
 impl Incoming {
@@ -66,37 +81,25 @@ impl Incoming {
     ///
     /// # Errors
     /// The primary refuses the transfer, or sends something else; says why.
-    pub fn message(mut self, message: &[u8]) -> Result<(Self, Progress), String> {
+    pub fn message(mut self, message: &[u8]) -> Result<Progress, String> {
         self.octets += message.len();
         if self.octets > MOST_OCTETS {
             return Err(format!("more than {MOST_OCTETS} octets"));
         }
-        self.header(message)?;
+        header(message, self.id)?;
         let (is_first, mut count) = (matches!(self.state, State::Nothing), 0);
         for record in answers(message).map_err(|_| UNREADABLE)? {
             self.record(record.map_err(|_| UNREADABLE)?)?;
             count += 1;
             if matches!(self.state, State::Done) {
-                let builder = std::mem::replace(&mut self.builder, Builder::new(&self.zone));
-                return Ok((self, Progress::Done(Box::new(builder.finish()?))));
+                return Ok(Progress::Done(Box::new(self.builder.finish()?)));
             }
         }
         match &self.known {
             _ if count == 0 => Err("a message without records".to_owned()),
             // One SOA record alone: the primary has nothing newer (RFC 1995 section 2).
-            Some(known) if is_first && count == 1 && known.soa().serial == self.serial => Ok((self, Progress::Current)),
-            _ => Ok((self, Progress::More)),
-        }
-    }
-
-    fn header(&self, message: &[u8]) -> Result<(), String> {
-        let word = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
-        let (Some(id), Some(flags)) = (word(0), word(2)) else { return Err(UNREADABLE.to_owned()) };
-        match flags & 0xF {
-            _ if id != self.id || flags & flag::QR == 0 => Err("a message that is not the reply".to_owned()),
-            _ if flags & flag::TC != 0 => Err("a truncated message".to_owned()),
-            0 => Ok(()),
-            code => Err(format!("rcode was {}", rcode_name(code).unwrap_or("unknown"))),
+            Some(known) if is_first && count == 1 && known.soa().serial == self.serial => Ok(Progress::Current),
+            _ => Ok(Progress::More(Box::new(self))),
         }
     }
 
@@ -166,9 +169,8 @@ impl Incoming {
     }
 
     fn serial_of(&self, soa: &MessageRecord) -> Result<u32, String> {
-        let serial = soa.data.len().checked_sub(20).and_then(|at| soa.data[at..].first_chunk());
-        match serial {
-            Some(serial) if soa.owner.lowered() == self.zone => Ok(u32::from_be_bytes(*serial)),
+        match Soa::of(&soa.data) {
+            Some(numbers) if soa.owner.lowered() == self.zone => Ok(numbers.serial),
             _ => Err(format!("a SOA record of {}", soa.owner)),
         }
     }
@@ -187,7 +189,8 @@ impl Incoming {
     }
 }
 
-const UNREADABLE: &str = "a message that cannot be read";
+/// What is said of a message that cannot be read.
+pub const UNREADABLE: &str = "a message that cannot be read";
 
 /// Gives the data the form that data from a file have.
 fn tidy(record: &mut MessageRecord) -> Result<(), String> {

@@ -41,9 +41,9 @@ fn read(known: Option<&Arc<Zone>>, messages: &[&[&str]]) -> Result<String, Strin
     let mut incoming = Incoming::new(&name("Z.test"), ID, known.cloned());
     for records in messages {
         match incoming.message(&message(records))? {
-            (next, Progress::More) => incoming = next,
-            (_, Progress::Current) => return Ok("current".to_owned()),
-            (_, Progress::Done(zone)) => return Ok(shown(&zone)),
+            Progress::More(next) => incoming = *next,
+            Progress::Current => return Ok("current".to_owned()),
+            Progress::Done(zone) => return Ok(shown(&zone)),
         }
     }
     Ok("more".to_owned())
@@ -60,7 +60,7 @@ fn shown(zone: &Zone) -> String {
 fn first() -> Arc<Zone> {
     let incoming = Incoming::new(&name("z.test"), ID, None);
     let records = ["1", "a.z.test 192.0.2.1", "b.z.test 192.0.2.2", "c.z.test a.z.test", "1"];
-    match incoming.message(&message(&records)).map(|(_, progress)| progress) {
+    match incoming.message(&message(&records)) {
         Ok(Progress::Done(zone)) => Arc::from(zone),
         _ => panic!("not a zone"),
     }
@@ -97,6 +97,9 @@ fn what_is_no_transfer() {
         ("a message that is not the reply".into(), "a message that is not the reply".into())
     );
     assert_eq!(changed(7, 2), UNREADABLE);
+    let mut incoming = Incoming::new(&name("z.test"), ID, None);
+    incoming.octets = MOST_OCTETS;
+    assert_eq!(incoming.message(&good).err().expect("refused"), "more than 1073741824 octets");
     assert_eq!(Incoming::new(&name("z.test"), ID, None).message(&good[..11]).err().expect("refused"), UNREADABLE);
 }
 

@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// Minimum pause between two checks, whatever `reload` says. A shorter one would only keep a core
 /// busy.
-const LEAST_PAUSE: Duration = Duration::from_millis(10);
+pub const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
 //----------- LiveZone -------------------------------------------------------
 

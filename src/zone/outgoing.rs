@@ -2,27 +2,27 @@
 
 use std::sync::Arc;
 
-use super::data::{Datum, Zone, ZoneRecord};
+use super::data::{Datum, Node, RrSet, Zone, ZoneRecord};
 use crate::wire::types::rtype;
 
 /// Returns all records but the SOA in canonical order, each as `make` takes it. The iterator owns
 /// the zone, because a transfer may outlast it.
-pub fn others<T>(zone: Arc<Zone>, make: impl Fn(ZoneRecord<'_>) -> T + Copy) -> impl Iterator<Item = T> {
-    let nodes = 0..zone.nodes.len();
-    nodes.flat_map(move |at| {
-        let zone = zone.clone();
-        let sets = 0..zone.nodes[at].sets.len();
-        let not_soa = sets.filter({
-            let zone = zone.clone();
-            move |&set| zone.nodes[at].sets[set].rtype != rtype::SOA
-        });
-        not_soa.flat_map(move |set| {
-            let zone = zone.clone();
-            (0..zone.nodes[at].sets[set].records.len()).map(move |record| {
-                let (node, set) = (&zone.nodes[at], &zone.nodes[at].sets[set]);
-                let Datum { ttl, data } = &set.records[record];
-                make(ZoneRecord { owner: &node.name, rtype: set.rtype, ttl: *ttl, data })
-            })
-        })
+pub fn others<T>(zone: Arc<Zone>, make: impl Fn(ZoneRecord<'_>) -> T) -> impl Iterator<Item = T> {
+    let (mut node, mut set, mut record) = (0, 0, 0);
+    std::iter::from_fn(move || {
+        loop {
+            let Node { name, sets, .. } = zone.nodes.get(node)?;
+            let Some(RrSet { rtype, records, .. }) = sets.get(set) else {
+                (node, set) = (node + 1, 0);
+                continue;
+            };
+            match records.get(record) {
+                Some(Datum { ttl, data }) if *rtype != rtype::SOA => {
+                    record += 1;
+                    return Some(make(ZoneRecord { owner: name, rtype: *rtype, ttl: *ttl, data }));
+                }
+                _ => (set, record) = (set + 1, 0),
+            }
+        }
     })
 }

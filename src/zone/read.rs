@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::data::{Added, Builder, Zone};
+use super::data::{Added, Builder, Soa, Zone};
 use super::generate::Range;
 use super::lines::{Line, Lines, Words};
 use super::names::name;
@@ -212,11 +212,9 @@ impl Reader {
     }
 
     fn add(&mut self, place: &Place, owner: &Name, rtype: u16, ttl: u32, data: Vec<u8>) -> Result<(), Stop> {
-        if rtype == rtype::SOA {
-            let serial = data.len().checked_sub(20).and_then(|at| data[at..at + 4].try_into().ok());
-            if self.known.is_some() && serial.map(u32::from_be_bytes) == self.known {
-                return Err(Stop::Unchanged);
-            }
+        let is_known = || self.known.is_some() && Soa::of(&data).map(|soa| soa.serial) == self.known;
+        if rtype == rtype::SOA && is_known() {
+            return Err(Stop::Unchanged);
         }
         match self.builder.add(owner, rtype, ttl, data).map_err(|what| place.mistake(what))? {
             Added::Taken => {}

@@ -90,15 +90,8 @@ impl Whole {
     /// The same with other plugins than those that are shipped.
     pub fn start_with(plugins: &[Registration], corefile: &str, manifests: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).expect("written");
-        if manifests.starts_with('{') {
-            write("cluster.json", manifests);
-        } else {
-            // A file of YAML has 1,024 documents at most.
-            for (n, documents) in manifests.split("---\n").collect::<Vec<_>>().chunks(1000).enumerate() {
-                write(&format!("cluster-{n}.yaml"), &documents.join("---\n"));
-            }
-        }
+        let kind = if manifests.starts_with('{') { "json" } else { "yaml" };
+        std::fs::write(folder.path().join(format!("cluster.{kind}")), manifests).expect("written");
         let text = corefile.replace("MANIFESTS", &folder.path().to_string_lossy());
         let host = Arc::new(Host::default());
         let mut configuration = built(&text, plugins, &host).unwrap_or_else(|error| panic!("{error}"));

@@ -44,7 +44,7 @@ fn zones_answer_as_nsd_or_knot_does() {
     for case in &cases {
         let [ours, nsd, knot] = servers.each_ref().map(|server| server.ask(&case.questions));
         for (at, question) in case.questions.iter().enumerate() {
-            let verdict = judge(case, question, &ours[at], &nsd[at], &knot[at]);
+            let verdict = judge(&ours[at], &nsd[at], &knot[at]);
             *counts.entry(verdict.name()).or_default() += 1;
             if verdict == Verdict::Unexplained && unexplained.last().is_none_or(|(zone, _)| *zone != case.zone) {
                 unexplained.push((case.zone.clone(), shown(case, question, &[&ours[at], &nsd[at], &knot[at]])));

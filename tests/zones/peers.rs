@@ -4,10 +4,14 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::ask::{self, Reply};
 use crate::make::{Case, Question};
 use crate::support::{Server, free_port};
+
+/// How long a server may take to read all zones.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running server.
 pub(crate) struct Peer {
@@ -82,8 +86,11 @@ impl Peer {
         let peer = Self { address: SocketAddr::from(([127, 0, 0, 1], port)), _process: process };
         // The last zone is read when all are.
         let last = [Question { name: cases.last().expect("a zone").zone.clone(), qtype: "SOA" }];
+        let end = Instant::now() + PATIENCE;
         while peer.try_ask(&last).is_none_or(|replies| replies[0].rcode != 0) {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            let log = || std::fs::read_to_string(conf.with_extension("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "{program} does not answer:\n{}", log());
+            std::thread::sleep(Duration::from_millis(50));
         }
         peer
     }

@@ -22,10 +22,6 @@ use crate::wire::types::rtype;
 /// Maximum number of aliases to follow; real answers have shorter chains.
 const MOST_ALIASES: usize = 32;
 
-/// NSEC and NSEC3 (RFC 4034, RFC 5155).
-const NSEC: u16 = 47;
-const NSEC3: u16 = 50;
-
 /// The parsed records of an answer.
 pub(super) struct Records {
     names: Names,
@@ -128,7 +124,7 @@ impl Records {
         kept.extend(
             self.section(Section::Authority)
                 .filter(|(_, record)| {
-                    let is_proof = matches!(record.rtype, NSEC | NSEC3 | rtype::RRSIG);
+                    let is_proof = matches!(record.rtype, rtype::NSEC | rtype::NSEC3 | rtype::RRSIG);
                     let is_of_zone = matches!(record.rtype, rtype::SOA | rtype::NS | rtype::DS);
                     is_of_zone && is(&above, record.owner) || is_proof && self.is_in(record.owner, &zones)
                 })
@@ -215,7 +211,7 @@ fn leads_to(kind: u16) -> Option<usize> {
     match kind {
         rtype::NS | rtype::CNAME | rtype::PTR | rtype::DNAME => Some(0),
         // After a preference: MX, AFSDB, RT, KX, SVCB and HTTPS.
-        rtype::MX | 18 | 21 | 36 | 64 | 65 => Some(2),
+        rtype::MX | 18 | 21 | 36 | rtype::SVCB | rtype::HTTPS => Some(2),
         rtype::SRV => Some(6),
         rtype::RRSIG => Some(18),
         _ => None,

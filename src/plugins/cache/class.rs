@@ -6,6 +6,7 @@ use crate::chain::Reply;
 use crate::wire::answer::{Answer, Section};
 use crate::wire::question::Question;
 use crate::wire::reply::Origin;
+use crate::wire::soa::is_older;
 use crate::wire::types::{class, rcode, rtype};
 
 /// What a reply says.
@@ -120,13 +121,11 @@ fn has(answer: &Answer, rtype: u16) -> bool {
     answer.section(Section::Authority).any(|record| record.rtype == rtype)
 }
 
-/// Signatures state their period of validity (RFC 4034 section 3.1.5).
+/// Signatures state their period of validity, in serial number arithmetic (RFC 4034 section 3.1.5).
 fn has_expired_signature(answer: &Answer, now: u32) -> bool {
     let time = |rdata: &[u8], at: usize| rdata.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
-    // Serial number arithmetic (RFC 1982).
-    let is_after = |a: u32, b: u32| a.wrapping_sub(b).cast_signed() > 0;
     answer.records().filter(|record| record.rtype == rtype::RRSIG).any(|record| {
         let (until, from) = (time(record.rdata, 8), time(record.rdata, 12));
-        until.is_none_or(|until| is_after(now, until)) || from.is_none_or(|from| is_after(from, now))
+        until.is_none_or(|until| is_older(until, now)) || from.is_none_or(|from| is_older(now, from))
     })
 }

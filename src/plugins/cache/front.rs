@@ -67,7 +67,7 @@ pub(super) fn with<R>(store: u64, key: &[u8], hash: u64, now: Duration, look: im
             slot.as_ref().is_some_and(|slot| slot.hash == hash && slot.entry.store == store && slot.entry.key() == key)
         };
         let at = set.iter().position(is_it)?;
-        set.swap(0, at);
+        set[..=at].rotate_right(1);
         let slot = set[0].as_mut()?;
         if slot.entry.is_superseded() || slot.entry.left(now) <= 0 {
             set[0] = None;
@@ -98,7 +98,9 @@ impl Table {
     /// Puts a slot into its set: in the place of its own older entry, or of the least recently used
     /// one if that has no credit left. A set that is full makes the table larger.
     fn keep(&mut self, mut slot: Slot) {
-        let is_free = |known: &Option<Slot>| known.as_ref().is_none_or(|known| known.hash == slot.hash);
+        let is_free = |known: &Option<Slot>| {
+            known.as_ref().is_none_or(|known| known.hash == slot.hash || known.entry.is_superseded())
+        };
         let free = |table: &mut Self| table.set(slot.hash).and_then(|set| set.iter().position(is_free));
         let mut at = free(self);
         while at.is_none() && self.grow() {
@@ -108,14 +110,14 @@ impl Table {
         let at = at.unwrap_or(WAYS - 1);
         match &mut set[at] {
             Some(own) if own.hash == slot.hash => slot.credit = own.credit,
-            Some(other) if other.credit > 0 => {
+            Some(other) if other.credit > 0 && !other.entry.is_superseded() => {
                 other.credit -= 1;
                 return;
             }
             _ => {}
         }
         set[at] = Some(slot);
-        set.swap(0, at);
+        set[..=at].rotate_right(1);
     }
 
     /// Doubles the table. Returns false if it has its full size.
@@ -145,7 +147,64 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::class::{Class, Kind};
+    use super::super::entry::Kept;
     use super::*;
+    use crate::chain::Reply;
+    use crate::wire::answer::Answer;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn entry(name: u8) -> Entry {
+        let reply = Reply::fetched(Arc::new(Answer::empty(0)));
+        let class = Class { kind: Kind::Answer, keeps: true, answers: true, is_expired: false, selected: None };
+        let answer = &*reply.answer;
+        Entry::new(Kept { store: 7, key: &[name], reply: &reply, class: &class, answer, good: None, ttl: 60 }, NOW)
+    }
+
+    /// Names in one set of the largest table: their hashes differ above its bits.
+    fn hash(name: u8) -> u64 {
+        u64::from(name) << 32
+    }
+
+    fn is_found(name: u8) -> bool {
+        with(7, &[name], hash(name), NOW, |_| ()).is_some()
+    }
+
+    /// Fills a set, so that the table is at its largest.
+    fn fill() -> [Entry; WAYS] {
+        TABLE.with_borrow_mut(|table| table.slots.clear());
+        let entries = std::array::from_fn(|name| entry(name as u8));
+        (0..WAYS as u8).zip(&entries).for_each(|(name, entry)| keep(entry, hash(name), NOW));
+        while TABLE.with_borrow_mut(Table::grow) {}
+        entries
+    }
+
+    #[test]
+    fn the_least_recently_used_of_a_set_goes() {
+        let _entries = fill();
+        for _ in 0..3 {
+            assert!([2, 0, 3].map(is_found).iter().all(|found| *found));
+        }
+        keep(&entry(9), hash(9), NOW);
+        assert_eq!([0, 1, 2, 3, 9].map(is_found), [true, false, true, true, true]);
+        // Those that were hit outlive some newcomers, not all.
+        for name in 10..30 {
+            keep(&entry(name), hash(name), NOW);
+        }
+        assert_eq!([0, 2, 3].map(is_found), [false; 3]);
+    }
+
+    #[test]
+    fn what_is_superseded_goes_first() {
+        let entries = fill();
+        assert!([0, 1, 2, 3].map(is_found).iter().all(|found| *found));
+        entries[2].supersede();
+        keep(&entry(9), hash(9), NOW);
+        assert_eq!([0, 1, 2, 3, 9].map(is_found), [true, true, false, true, true]);
+    }
 
     #[test]
     fn a_set_lies_in_two_cache_lines() {

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::chain::{Query, Reply};
+use crate::chain::Reply;
 use crate::wire::adopt;
-use crate::wire::answer::{Answer, Section};
+use crate::wire::answer::Section;
 use crate::wire::encode::{Encoder, Names, Owner, Tail};
 use crate::wire::name::Name;
 use crate::wire::question::Question;
@@ -178,12 +178,4 @@ pub(super) fn soa(zone_len: usize, serial: u32) -> Soa<'static> {
         timers: [7200, 1800, 86_400],
         minimum: DENIAL,
     }
-}
-
-/// Returns an authoritative answer that is filled in; `soa` is the zone's.
-pub(super) fn with_soa(query: &Query<'_>, fill: impl FnOnce(&mut Encoder<'_>)) -> Arc<Answer> {
-    Arc::new(Encoder::build(query.asked_now().len(), |e| {
-        e.flags(flag::AA);
-        fill(e);
-    }))
 }

@@ -10,7 +10,9 @@ use crate::chain::{Query, Reply};
 use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 use crate::wire::answer::Section;
+use crate::wire::encode::Encoder;
 use crate::wire::name::Name;
+use crate::wire::request::flag;
 
 /// Delay before the same log line is repeated: at first, and finally.
 pub(super) const TOLD_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
@@ -39,9 +41,12 @@ impl Directive {
     /// Returns the SOA record of a zone: the answer, or a denial with this RCODE.
     pub(super) fn with_soa(&self, query: &Query<'_>, zone: Name, denial: Option<u16>) -> Reply {
         let soa = answer::soa(zone.len(), self.host.clock.seconds_since_1970() as u32);
-        Reply::fetched(answer::with_soa(query, |e| match denial {
-            Some(code) => soa.deny(e, code),
-            None => soa.put(e, Section::Answer),
-        }))
+        Reply::fetched(Arc::new(Encoder::build(query.asked_now().len(), |e| {
+            e.flags(flag::AA);
+            match denial {
+                Some(code) => soa.deny(e, code),
+                None => soa.put(e, Section::Answer),
+            }
+        })))
     }
 }

@@ -100,6 +100,9 @@ struct Options {
     user: Option<Credentials>,
 }
 
+/// The TTLs that leases give at least and at most, in seconds, if no option says so.
+const LEASE_TTLS: (u32, u32) = (30, 86_400);
+
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
     // Only the first occurrence is read, as in CoreDNS.
@@ -110,7 +113,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
         fallthrough: Fallthrough::default(),
         path: "skydns".to_owned(),
         no_apex_fallback: false,
-        lease_ttls: (30, 86_400),
+        lease_ttls: LEASE_TTLS,
         endpoints: vec![("http://localhost:2379".to_owned(), None)],
         tls: None,
         user: None,
@@ -206,7 +209,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
             form: "DURATION",
             about: "A lease with less time left counts as this much (30s). A number alone is seconds.",
             read: |cursor, options, _| {
-                options.lease_ttls.0 = lease_ttl(cursor, "min-lease-ttl")?;
+                options.lease_ttls.0 = lease_ttl(cursor, LEASE_TTLS.0)?;
                 Ok(())
             },
         },
@@ -215,7 +218,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
             form: "DURATION",
             about: "A lease with more time left counts as this much (24h).",
             read: |cursor, options, _| {
-                options.lease_ttls.1 = lease_ttl(cursor, "max-lease-ttl")?;
+                options.lease_ttls.1 = lease_ttl(cursor, LEASE_TTLS.1)?;
                 Ok(())
             },
         },
@@ -228,15 +231,7 @@ static OPTIONS: OptionsOf<Options> = OptionsOf {
         },
         OptionOf { name: "stubzones", form: "", about: "", read: |_, _, _| Ok(()) },
         OptionOf { name: "debug", form: "", about: "", read: |_, _, _| Ok(()) },
-        OptionOf {
-            name: "upstream",
-            form: "",
-            about: "",
-            read: |cursor, _, _| {
-                cursor.args();
-                Ok(())
-            },
-        },
+        OptionOf { name: "upstream", form: "", about: "", read: |cursor, _, _| cursor.args_of(..).map(drop) },
     ],
     unknown: unknown_property,
 };
@@ -253,22 +248,19 @@ fn tls(cursor: &mut Cursor<'_>, options: &mut Options, s: &Setup<'_>) -> Result<
 }
 
 /// Reads a TTL, with CoreDNS's messages; 0 means the default.
-fn lease_ttl(cursor: &mut Cursor<'_>, option: &str) -> Result<u32> {
+fn lease_ttl(cursor: &mut Cursor<'_>, default: u32) -> Result<u32> {
+    let option = cursor.word().as_str().to_owned();
     let text = cursor.expect_arg()?.as_str().trim();
     let wrong = |why: &str| cursor.error(format!("invalid {option} value: {why}"));
     let text = if text.is_empty() || value::unsigned(text, 64).is_ok() { format!("{text}s") } else { text.to_owned() };
     if text == "s" {
-        return Ok(default_ttl(option));
+        return Ok(default);
     }
     let form = "invalid TTL format, use format like '30', '30s', '5m', '1h', or '2h30m'";
     let span = value::duration(&text).map_err(|_| wrong(form))?;
     let seconds = span.duration().ok_or_else(|| wrong("TTL must be non-negative"))?.as_secs();
     let seconds = u32::try_from(seconds).map_err(|_| wrong("TTL too large, maximum is 4294967295 seconds"))?;
-    Ok(if seconds == 0 { default_ttl(option) } else { seconds })
-}
-
-fn default_ttl(option: &str) -> u32 {
-    if option == "min-lease-ttl" { 30 } else { 86_400 }
+    Ok(if seconds == 0 { default } else { seconds })
 }
 
 //----------- Etcd -----------------------------------------------------------

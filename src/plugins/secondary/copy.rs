@@ -92,7 +92,7 @@ impl Copy {
         loop {
             let expire = copied.times(|times| times.expire);
             tokio::select! {
-                () = async { sleep_until(expire.unwrap_or_else(Instant::now)).await }, if expire.is_some() => {}
+                () = sleep_until(expire.unwrap_or_else(Instant::now)), if expire.is_some() => {}
                 () = copied.confirmed.notified() => {}
             }
             if copied.times(|times| times.expires(Instant::now())) {
@@ -111,6 +111,8 @@ impl Copy {
             let soa = match fetch(*primary, &zone, known.as_ref()).await {
                 Ok(Fetched::Current) => {
                     current.inc();
+                    // It may have expired while the primary was asked.
+                    live.set(known.clone());
                     known.as_ref().map(|zone| zone.soa())
                 }
                 Ok(Fetched::Zone(new)) => {

@@ -14,9 +14,9 @@ use crate::wire::name::Name;
 use crate::wire::question::Question;
 use crate::wire::records::answers;
 use crate::wire::soa::is_older;
-use crate::wire::types::{rcode, rcode_name, rtype};
-use crate::zone::data::Zone;
-use crate::zone::incoming::{Incoming, Progress};
+use crate::wire::types::rtype;
+use crate::zone::data::{Soa, Zone};
+use crate::zone::incoming::{Incoming, Progress, UNREADABLE, header};
 
 /// How long connecting may take, and each message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,19 +74,11 @@ impl Primary {
         let id = rand::random();
         self.send(&Question::new(*zone, rtype::SOA).query(id, 0, None)).await?;
         let message = self.receive().await?;
-        let unreadable = || "a message that cannot be read".to_owned();
-        let header = message.first_chunk::<4>().ok_or_else(unreadable)?;
-        if u16::from_be_bytes([header[0], header[1]]) != id || header[2] & 0x80 == 0 {
-            return Err("a message that is not the reply".to_owned());
-        }
-        let code = u16::from(header[3] & 0xF);
-        if code != rcode::NOERROR {
-            return Err(format!("rcode was {}", rcode_name(code).unwrap_or("unknown")));
-        }
-        let mut records = answers(&message).map_err(|_| unreadable())?.map_while(Result::ok);
+        header(&message, id)?;
+        let mut records = answers(&message).map_err(|_| UNREADABLE)?.map_while(Result::ok);
         let soa = records.find(|record| record.rtype == rtype::SOA && record.owner.lowered() == *zone);
-        let serial = soa.as_ref().and_then(|soa| soa.data[soa.data.len() - 20..].first_chunk());
-        serial.map(|serial| u32::from_be_bytes(*serial)).ok_or_else(|| "no SOA record".to_owned())
+        let numbers = soa.and_then(|soa| Soa::of(&soa.data));
+        numbers.map(|numbers| numbers.serial).ok_or_else(|| "no SOA record".to_owned())
     }
 
     /// Copies the zone, or its changes since the known version.
@@ -103,9 +95,9 @@ impl Primary {
             // A large zone takes time to read; other tasks use the runtime's threads meanwhile.
             let read = spawn_blocking(move || incoming.message(&message)).await.map_err(|error| error.to_string())?;
             match read? {
-                (next, Progress::More) => incoming = next,
-                (_, Progress::Current) => return Ok(Fetched::Current),
-                (_, Progress::Done(zone)) => return Ok(Fetched::Zone(zone)),
+                Progress::More(next) => incoming = *next,
+                Progress::Current => return Ok(Fetched::Current),
+                Progress::Done(zone) => return Ok(Fetched::Zone(zone)),
             }
         }
     }

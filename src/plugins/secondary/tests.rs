@@ -249,6 +249,28 @@ fn a_copy_is_too_old_also_while_a_primary_sends_without_an_end() {
     wait(&live, "a.z.test.", "SERVFAIL");
 }
 
+/// A primary that answers after the copy has expired confirms it all the same.
+#[test]
+fn a_copy_that_is_confirmed_late_is_served_again() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let told = Mutex::new(told);
+    let primary = Primary::start(move |qtype, _| match qtype {
+        "SOA" => {
+            let _ = told.lock().expect("no panic").recv();
+            records("1")
+        }
+        _ => records("1,a 192.0.2.1,1"),
+    });
+    let live = live(&primary.address.to_string());
+    wait(&live, "a.z.test.", "NOERROR 192.0.2.1/5");
+    notify(&live, "z.test.");
+    live.wait_until("the serial is asked for", || primary.asked().contains(&"SOA"));
+    age(&live, &primary);
+    wait(&live, "a.z.test.", "SERVFAIL");
+    tell.send(()).expect("the primary waits");
+    wait(&live, "a.z.test.", "NOERROR 192.0.2.1/5");
+}
+
 #[test]
 fn what_the_directive_refuses() {
     let wrong = |lines: &str| Server::refusal(&format!("secondary {lines}\nwhoami"));

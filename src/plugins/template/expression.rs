@@ -233,10 +233,7 @@ fn call<'s>(function: Function, arguments: &'s [Expression], subject: &'s Subjec
         (Function::Printf, [Value::Text(how), arguments @ ..]) => {
             Ok(Value::Text(Cow::Owned(format::printf(how, arguments)?)))
         }
-        (Function::Index, [Value::Variables, Value::Text(name)]) => {
-            let known = subject.variables.iter().rfind(|(known, _)| *known == &**name);
-            Ok(known.map_or(Value::Missing, |(known, _)| variable(subject, known)))
-        }
+        (Function::Index, [Value::Variables, Value::Text(name)]) => Ok(variable(subject, name)),
         (Function::Meta, [Value::Text(label)]) => {
             let value = subject.site.metadata(label, subject.query).unwrap_or_default();
             Ok(Value::Text(Cow::Owned(value.into_owned())))

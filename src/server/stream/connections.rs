@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::super::sys;
 use super::super::worker::Local;
+use crate::chain::{Query, Reply};
 
 /// TLS handshakes that one worker runs at once; beyond this, the oldest is given up.
 const HALF_OPEN: usize = 256;
@@ -305,9 +306,13 @@ impl Member {
     }
 }
 
-/// Notes that a reply of `octets` waits for room in the buffers of its connection.
-pub(super) fn wait_for_room(local: &Local, connection: &Connection, octets: usize) {
+/// Notes that the reply to a query has come and waits for room in the buffers of its connection.
+/// Returns the octets that both take.
+pub(super) fn arrives(local: &Local, connection: &Connection, query: &Query<'_>, reply: Option<&Reply>) -> usize {
+    let octets = reply.map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
     hold(local, connection, &connection.late, connection.late.get() + octets);
+    connection.active.set(Instant::now());
+    octets
 }
 
 /// Notes that a reply of `octets` no longer waits for room.

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::carrier::{Carrier, SEALED};
-use super::connections::{Member, wait_for_room};
+use super::connections::{Member, arrives};
 use super::input::{Input, message};
 use super::output::{Output, Unfinished};
 use crate::chain::listener::Listener;
@@ -390,9 +390,7 @@ impl Responder for Arrival<'_> {
         connection.in_flight.set(connection.in_flight.get() + 1);
         tokio::task::spawn_local(async move {
             let (query, reply) = waiting.finish().await;
-            let octets = reply.as_ref().map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
-            wait_for_room(&local, &connection, octets);
-            connection.active.set(Instant::now());
+            let octets = arrives(&local, &connection, &query, reply.as_ref());
             // An ended session needs no reply. A live one is told even if there will be none.
             let _ = late.send(Late { query, reply, octets, _place: place });
         });

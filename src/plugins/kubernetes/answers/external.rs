@@ -35,7 +35,7 @@ impl Outside {
     }
 
     fn exposes(&self, namespace: &[u8]) -> bool {
-        self.options.exposes(namespace) && self.index.has_namespace(namespace)
+        self.options.serves(&self.index, namespace)
     }
 }
 

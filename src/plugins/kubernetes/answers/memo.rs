@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 use super::found::{Found, Want};
 use crate::plugins::kubernetes::known::index::Entry;
@@ -54,7 +54,8 @@ struct Kept {
 
 #[derive(Default)]
 struct Table {
-    hasher: RandomState,
+    /// Not random: a collision costs no more than another spelling of the name.
+    hasher: FixedState,
     slots: Vec<Slot>,
     /// Octets that the kept answers take.
     held: usize,
@@ -97,7 +98,8 @@ impl Table {
             slot.hash = hash;
             return;
         }
-        let answer = if answer.memory_len() <= MOST { Packed::new(answer) } else { return };
+        // What it says counts, not the room of its buffers: they come from the pool.
+        let answer = if answer.wire_len() + answer.options.len() <= MOST { Packed::new(answer) } else { return };
         if self.held + answer.len() <= HELD {
             self.held += answer.len();
             slot.kept = Some(Kept { name: key.name.into(), rest: key.rest(), entry: entry.clone(), answer });
@@ -176,6 +178,20 @@ mod tests {
             });
         }
         assert_eq!(made, 4);
+    }
+
+    #[test]
+    fn room_that_an_answer_does_not_use_does_not_count() {
+        let (entry, mut made) = (entry(), 0);
+        for _ in 0..4 {
+            let _ = kept(&entry, KEY, || {
+                made += 1;
+                let mut roomy = Answer::empty(0);
+                roomy.options.reserve(2 * MOST);
+                Found::Answer(Arc::new(roomy))
+            });
+        }
+        assert_eq!(made, 2);
     }
 
     #[test]

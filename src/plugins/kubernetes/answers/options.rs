@@ -1,5 +1,6 @@
 //! The options of a `kubernetes` block that answers depend on.
 
+use crate::plugins::kubernetes::known::index::Index;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -39,6 +40,13 @@ impl Options {
     #[must_use]
     pub fn exposes(&self, label: &[u8]) -> bool {
         self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(label))
+    }
+
+    /// Whether the names of a namespace are served: it exists and may be seen. `label` in lower
+    /// case.
+    #[must_use]
+    pub(super) fn serves(&self, index: &Index, label: &[u8]) -> bool {
+        self.exposes(label) && index.has_namespace(label)
     }
 
     /// Whether a missing name is asked of the next plugin.

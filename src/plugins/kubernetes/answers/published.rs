@@ -12,6 +12,7 @@ use crate::plugins::kubernetes::known::index::Index;
 /// Publishes the parts of names, as CoreDNS reads them, and the client's namespace.
 pub(crate) struct Published {
     pub(crate) index: Arc<Index>,
+    /// The longest names first.
     pub(crate) zones: Arc<[Zone]>,
     /// Whether Pods are known: `pods verified`.
     pub(crate) knows_pods: bool,
@@ -24,8 +25,7 @@ impl Publisher for Published {
             return self.namespace_of(query).map(Cow::Owned);
         }
         let name = query.request.name(query.packet());
-        let zones = self.zones.iter().filter(|zone| name.is_under(&zone.name));
-        let zone = zones.max_by_key(|zone| zone.name.len())?;
+        let zone = self.zones.iter().find(|zone| name.is_under(&zone.name))?;
         self.part(label, zone, &parse(&name, &zone.name, zone.schema)).map(Cow::Owned)
     }
 }
@@ -47,29 +47,29 @@ impl Published {
         if is_wrong {
             return (label == "parse-error").then(|| "invalid query name".to_owned());
         }
-        let (kind, namespace, service, part): (_, &[u8], _, _) = match ask {
-            Ask::Namespace(namespace) => ("svc", namespace, String::new(), Part::Whole),
-            Ask::PodNamespace(namespace) => ("pod", namespace, String::new(), Part::Whole),
-            Ask::Pod { label, namespace } => ("pod", namespace, text(label), Part::Whole),
+        let (kind, namespace, service, part): (_, &[u8], &[u8], _) = match ask {
+            Ask::Namespace(namespace) => ("svc", namespace, &[], Part::Whole),
+            Ask::PodNamespace(namespace) => ("pod", namespace, &[], Part::Whole),
+            Ask::Pod { label, namespace } => ("pod", namespace, label, Part::Whole),
             // Two labels in wire form, of which the first is the service.
-            Ask::Service { key, namespace, part } => ("svc", namespace, text(&key[1..1 + usize::from(key[0])]), *part),
-            _ => ("", &[], String::new(), Part::Whole),
+            Ask::Service { key, namespace, part } => ("svc", namespace, &key[1..1 + usize::from(key[0])], *part),
+            _ => ("", &[], &[], Part::Whole),
         };
-        let empty = Vec::new;
+        let none: &[u8] = &[];
         let (endpoint, cluster, port, protocol) = match part {
-            Part::Endpoint(endpoint) => (endpoint.to_vec(), empty(), empty(), empty()),
-            Part::ClusterEndpoint { endpoint, cluster } => (endpoint.to_vec(), cluster.to_vec(), empty(), empty()),
-            Part::Port { port, protocol } => (empty(), empty(), port.to_vec(), protocol.to_vec()),
-            Part::Whole | Part::Zone { .. } | Part::ZoneParent => (empty(), empty(), empty(), empty()),
+            Part::Endpoint(endpoint) => (endpoint, none, none, none),
+            Part::ClusterEndpoint { endpoint, cluster } => (endpoint, cluster, none, none),
+            Part::Port { port, protocol } => (none, none, port, protocol),
+            Part::Whole | Part::Zone { .. } | Part::ZoneParent => (none, none, none, none),
         };
         Some(match label {
             "kind" => kind.to_owned(),
             "namespace" => text(namespace),
-            "service" => service,
-            "endpoint" => text(&endpoint),
-            "port-name" => text(&port),
-            "protocol" => text(&protocol),
-            "cluster" if zone.schema.multicluster => text(&cluster),
+            "service" => text(service),
+            "endpoint" => text(endpoint),
+            "port-name" => text(port),
+            "protocol" => text(protocol),
+            "cluster" if zone.schema.multicluster => text(cluster),
             "zone" if zone.schema.zonal => match part {
                 Part::Zone { zone, .. } => joined(zone),
                 _ => String::new(),

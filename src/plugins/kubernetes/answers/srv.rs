@@ -136,7 +136,7 @@ impl View<'_> {
 }
 
 /// Every record has the same share of 100, but at least 1.
-fn weight(items: usize) -> u16 {
+pub(super) fn weight(items: usize) -> u16 {
     (100 / items.max(1)).max(1) as u16
 }
 

@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 
 use super::apex;
 use super::options::Options;
+use super::srv::weight;
 use super::zone::Zone;
 use crate::chain::transfer::{Offer, Records, TransferRecord, Version};
 use crate::plugins::kubernetes::known::endpoints::EndpointRef;
@@ -48,7 +49,7 @@ fn is_served(entry: &Entry, index: &Index, options: &Options) -> bool {
     let Some(service) = entry.service() else { return false };
     let namespace = labels(entry.key()).nth(1).unwrap_or_default();
     let is_empty = matches!(service.target, Target::Addresses(_)) && !entry.has_endpoints();
-    options.exposes(namespace) && index.has_namespace(namespace) && !(options.ignore_empty_service && is_empty)
+    options.serves(index, namespace) && !(options.ignore_empty_service && is_empty)
 }
 
 /// Makes the records of a zone.
@@ -171,7 +172,7 @@ impl ServiceEndpoints {
                 records.push(writer.address(at, address));
             }
         }
-        let weight = (100 / slice.endpoints.len().max(1)).max(1) as u16;
+        let weight = weight(slice.endpoints.len());
         for port in slice.ports.iter() {
             records.extend(writer.port_owner(&entry, port).and_then(|at| writer.srv(at, name, weight, port)));
         }

@@ -27,6 +27,6 @@ pub struct View<'a> {
 impl View<'_> {
     /// Whether the names of a namespace are served; `label` in lower case.
     pub(super) fn exposes(&self, label: &[u8]) -> bool {
-        self.options.exposes(label) && self.index.has_namespace(label)
+        self.options.serves(self.index, label)
     }
 }

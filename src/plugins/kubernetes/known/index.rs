@@ -249,12 +249,6 @@ impl Entry {
         self.slices().iter().any(|slice| !slice.endpoints.is_empty())
     }
 
-    /// Whether this is one of the service's ClusterIPs.
-    #[must_use]
-    pub fn has_cluster_ip(&self, address: IpAddr) -> bool {
-        self.service().is_some_and(|service| service.cluster_ips().contains(&address))
-    }
-
     fn head(&self) -> &Head {
         &self.0.header.header
     }

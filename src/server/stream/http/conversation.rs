@@ -3,8 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
@@ -23,6 +21,7 @@ use super::response::{Written, fresh, response};
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
 use crate::chain::timeouts::Timeouts;
 use crate::chain::{Client, Pending, Query, Reply};
+use crate::host::metrics::Counter;
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
 use crate::wire::request::HEADER;
@@ -53,7 +52,7 @@ pub(super) struct Conversation {
     /// Whether answers wait because the client does not read; counted once until it has read all.
     paused: Cell<bool>,
     writer: RefCell<Writer>,
-    counted: RefCell<Vec<(StatusCode, Arc<AtomicU64>)>>,
+    counted: RefCell<Vec<(StatusCode, Counter)>>,
 }
 
 /// Why a connection has to end.
@@ -258,7 +257,7 @@ impl Conversation {
             counted.push((status, self.local.shared.http.responses(server, status.as_u16())));
             counted.len() - 1
         });
-        counted[at].1.fetch_add(1, Ordering::Relaxed);
+        counted[at].1.inc();
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::rc::Rc;
 
-use tokio::time::Instant;
-
-use super::super::connections::{Connection, has_room, wait_for_room};
+use super::super::connections::{Connection, arrives, has_room};
 use super::content::Unread;
 use crate::chain::{Query, Reply};
 use crate::server::waiting::Place;
@@ -35,9 +33,7 @@ impl Flight {
 
     /// Notes that the reply has come.
     pub(super) fn arrives(&mut self, query: &Query<'_>, reply: Option<&Reply>) {
-        self.octets = reply.map_or(0, |reply| reply.answer.memory_len()) + query.packet().len();
-        wait_for_room(&self.local, &self.connection, self.octets);
-        self.connection.active.set(Instant::now());
+        self.octets = arrives(&self.local, &self.connection, query, reply);
     }
 }
 

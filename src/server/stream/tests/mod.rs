@@ -16,7 +16,6 @@ use super::carrier::Carrier;
 use super::connections::Connections;
 use super::session::Session;
 use crate::chain::{Client, Proto};
-use crate::host::metrics::Metrics;
 use crate::server::shifts::Shifts;
 use crate::server::worker::{Live, Local, Shared};
 use crate::testing::{self, packet};
@@ -79,7 +78,7 @@ impl Worker {
         shifts: Shifts,
         change: impl FnOnce(&mut Shared),
     ) -> Self {
-        let mut shared = Shared::new(&Metrics::default(), 1);
+        let mut shared = Shared::new(&Arc::default(), 1);
         change(&mut shared);
         let listeners: Vec<_> = server.configuration.listeners.iter().cloned().map(Some).collect();
         let addresses = listeners.iter().map(|_| ([127, 0, 0, 1], 53).into()).collect();
