@@ -174,6 +174,11 @@ proptest! {
     }
 
     #[test]
+    fn any_signature_is_checked(data in mutated(checks::signed_query())) {
+        checks::check_tsig(&data);
+    }
+
+    #[test]
     fn names_are_those_that_hickory_reads(
         data in prop_oneof![
             vec(any::<u8>(), 0..300),

@@ -14,6 +14,7 @@ use super::offers::Offers;
 use super::plugin::Plugin;
 use super::probes::{Probe, Probes};
 use super::secure::Secure;
+use super::signing::Secrets;
 use super::site::Filter;
 use super::timeouts::Timeouts;
 use crate::corefile::address::Transport;
@@ -40,6 +41,7 @@ pub(super) struct BlockDraft {
     pub(super) filter: Option<Arc<dyn Filter>>,
     /// What its plugins publish, if it has metadata.
     pub(super) metadata: Option<Metadata>,
+    pub(super) secrets: Option<Arc<Secrets>>,
     /// The labels that its plugins read, as far as they are known.
     pub(super) read_labels: Vec<String>,
 }

@@ -51,6 +51,7 @@ pub mod search;
 pub mod secure;
 pub mod serve;
 pub mod setup;
+pub mod signing;
 pub mod site;
 pub mod target;
 pub mod timeouts;

@@ -46,6 +46,7 @@ pub mod template;
 pub mod timeouts;
 pub mod tls;
 pub mod transfer;
+pub mod tsig;
 pub mod view;
 pub mod whoami;
 
@@ -82,6 +83,7 @@ pub const ALL: &[Registration] = &[
     any::PLUGIN,
     chaos::PLUGIN,
     loadbalance::PLUGIN,  // above cache: every hit gets its own order
+    tsig::PLUGIN,         // above cache: the signature is checked first; above rewrite, which changes the name
     rewrite::PLUGIN,      // above autopath and cache: all below see the question's new name
     autopath::PLUGIN,     // above cache: each name that it tries may be cached
     acl::PLUGIN,          // above cache: blocked clients get no cached answers either
