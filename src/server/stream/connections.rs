@@ -39,8 +39,10 @@ pub(in crate::server) struct Connections {
     /// Number of connections that are not given up.
     count: Cell<usize>,
     half_open: Cell<usize>,
-    /// Octets that all hold together.
+    /// Octets that all hold together, but for those that were given up.
     held: Cell<usize>,
+    /// Octets of connections that were given up and have not freed them yet.
+    freeing: Cell<usize>,
 }
 
 /// The shared state of one connection.
@@ -66,6 +68,8 @@ pub(super) struct Connection {
     half_open: Cell<bool>,
     pub(super) closing: Cell<bool>,
     given_up: Cell<bool>,
+    /// What it held when it was given up.
+    freeing: Cell<usize>,
     /// It has ended and is no longer a member.
     ended: Cell<bool>,
     pub(super) wake: Notify,
@@ -87,6 +91,7 @@ impl Connections {
             count: Cell::new(0),
             half_open: Cell::new(0),
             held: Cell::new(0),
+            freeing: Cell::new(0),
         }
     }
 
@@ -130,6 +135,7 @@ impl Connections {
             half_open: Cell::new(false),
             closing: Cell::new(false),
             given_up: Cell::new(false),
+            freeing: Cell::new(0),
             ended: Cell::new(false),
             wake: Notify::new(),
         });
@@ -142,6 +148,12 @@ impl Connections {
     /// Returns whether a connection that was given up has not ended yet.
     pub(super) fn are_ending(&self) -> bool {
         self.all.borrow().len() > self.count.get()
+    }
+
+    /// Returns whether connections that were given up have to free what they hold before others may
+    /// hold more.
+    pub(super) fn have_to_free(&self) -> bool {
+        self.freeing.get() > 0 && self.held.get() + self.freeing.get() > self.limits.get().held
     }
 
     /// Gives up one connection of the address that has most: the one idle for longest or, if none
@@ -173,6 +185,8 @@ impl Connections {
     /// Ends a connection without waiting for its client.
     fn give_up(&self, connection: &Connection) {
         if !connection.given_up.replace(true) {
+            connection.freeing.set(connection.held());
+            self.freeing.set(self.freeing.get() + connection.held());
             self.forget(connection);
             connection.wake.notify_one();
         }
@@ -221,10 +235,10 @@ impl Connections {
         holders.min_by_key(|one| one.reading_since.get()).cloned()
     }
 
-    /// Returns the octets that all connections hold.
+    /// Returns the octets that all connections hold, those that were given up included.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.held.get()
+        self.held.get() + self.freeing.get()
     }
 
     /// Returns the number of connections that are not given up.
@@ -342,6 +356,7 @@ impl Drop for Member {
         if !self.connection.given_up.get() {
             connections.forget(&self.connection);
         }
+        connections.freeing.set(connections.freeing.get() - self.connection.freeing.take());
         self.connection.ended.set(true);
         self.local.shared.open.fetch_sub(1, Ordering::Relaxed);
         let (mut all, index) = (connections.all.borrow_mut(), self.connection.index.get());
