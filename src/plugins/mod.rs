@@ -11,6 +11,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod dnssec;
 pub mod dnstap;
 pub mod erratic;
 pub mod errors;
@@ -42,6 +43,7 @@ pub mod rewrite;
 pub mod root;
 pub mod secondary;
 pub mod shed;
+pub mod sign;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
@@ -89,6 +91,7 @@ pub const ALL: &[Registration] = &[
     acl::PLUGIN,          // above cache: blocked clients get no cached answers either
     cache::PLUGIN,        // above kubernetes: its TTL limits apply to cluster answers too
     header::PLUGIN,       // below cache, which keeps responses with these flags
+    dnssec::PLUGIN,       // below cache, which keeps signed answers
     tls::PLUGIN,          // reads files: below root
     minimal::PLUGIN,      // below cache, as in CoreDNS: what is kept is small already
     template::PLUGIN,     // above hosts and kubernetes: what an operator blocks comes first
@@ -105,6 +108,7 @@ pub const ALL: &[Registration] = &[
     erratic::PLUGIN, // answers everything too
     whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
     on::PLUGIN,
+    sign::PLUGIN, // no link of the chain: file and auto serve what it writes
     view::PLUGIN, // was asked before the chain began
 ];
 

@@ -40,10 +40,16 @@ pub mod rtype {
     pub const RRSIG: u16 = 46;
     /// Proof that a name or type does not exist (RFC 4034).
     pub const NSEC: u16 = 47;
-    /// The same with hashed names (RFC 5155).
+    /// Public key of a zone (RFC 4034).
+    pub const DNSKEY: u16 = 48;
+    /// NSEC with hashed names (RFC 5155).
     pub const NSEC3: u16 = 50;
     /// How names are hashed (RFC 5155).
     pub const NSEC3PARAM: u16 = 51;
+    /// The DS record that the parent should have (RFC 7344).
+    pub const CDS: u16 = 59;
+    /// The key that the parent should make it of (RFC 7344).
+    pub const CDNSKEY: u16 = 60;
     /// Service binding (RFC 9460).
     pub const SVCB: u16 = 64;
     /// Service binding of HTTPS (RFC 9460).

@@ -62,6 +62,7 @@ impl Question {
                 "+sign" => question.key = Some(ClientKey::read(value).ok_or_else(wrong)?),
                 "+ahead" => ahead = value.parse().map_err(|_| wrong())?,
                 "+from" => question.from = value.parse().map_err(|_| wrong())?,
+                "+do" => drop(edns.set_dnssec_ok(true)),
                 "+bufsize" => drop(edns.set_max_payload(value.parse().map_err(|_| wrong())?)),
                 "+nsid" => {
                     edns.options_mut().insert(EdnsOption::NSID(NSIDPayload::new([]).expect("nothing is short")));

@@ -21,6 +21,7 @@
 //! - `+tcp`: over TCP
 //! - `+nsid`, `+bufsize=N`: with this option; with this payload size in place of 1232
 //! - `+from=ADDRESS`: from another address of loopback
+//! - `+do`: with signatures (the DO bit)
 //! - `+order`: records as they came, not sorted
 //! - `+nottl`: all TTLs are shown as 0
 //! - `+sign=ALGORITHM:NAME:SECRET`: signed with this key (TSIG), `+ahead=SECONDS` by a clock that
