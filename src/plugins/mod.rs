@@ -100,6 +100,7 @@ pub const ALL: &[Registration] = &[
     etcd::PLUGIN,         // above forward: its zones are its own
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
+    forward::grpc::PLUGIN, // below forward, whose zones may be within its own
     erratic::PLUGIN, // answers everything too
     whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
     on::PLUGIN,
