@@ -202,13 +202,14 @@ impl<'a> Block<'a> {
 
 /// Refuses transports that are not served, rather than open a port that speaks another.
 fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
-    let served = |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls | Transport::Https);
+    let served =
+        |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls | Transport::Https | Transport::Grpc);
     match blocks.iter().flat_map(|block| &block.keys).find(|key| !served(key)) {
         None => Ok(()),
         Some(key) => {
             let scheme = key.transport.scheme();
             let complaint = key.word.complain(format!("CoreDNS serves {scheme}://, Signpost does not yet"));
-            Err(complaint.hint("dns:// (UDP and TCP), tls:// and https:// are served").into())
+            Err(complaint.hint("dns:// (UDP and TCP), tls://, https:// and grpc:// are served").into())
         }
     }
 }
@@ -284,7 +285,9 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
                 let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
-            draft.caps = draft.caps.and(caps).map_err(|(one, other)| {
+            // As in CoreDNS the first block on a gRPC listener counts, and others may name other numbers.
+            let streams = caps.streams.filter(|_| transport != Transport::Grpc || draft.caps.streams.is_none());
+            draft.caps = draft.caps.and(Caps { streams, ..caps }).map_err(|(one, other)| {
                 let scheme = transport.scheme().to_uppercase();
                 let why =
                     format!("conflicting max_streams values for shared {scheme} listener {server}: {one} and {other}");

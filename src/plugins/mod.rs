@@ -18,6 +18,7 @@ pub mod etcd;
 pub mod file;
 pub mod forward;
 pub mod geoip;
+pub mod grpc_server;
 pub mod header;
 pub mod health;
 pub mod hosts;
@@ -61,6 +62,7 @@ pub const ALL: &[Registration] = &[
     metadata::PLUGIN, // above all that publish values
     geoip::PLUGIN,    // below metadata, which it publishes to
     cancel::PLUGIN,   // above all that wait
+    grpc_server::PLUGIN,
     https::PLUGIN,
     timeouts::PLUGIN,
     multisocket::PLUGIN,
@@ -101,8 +103,8 @@ pub const ALL: &[Registration] = &[
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
     forward::grpc::PLUGIN, // below forward, whose zones may be within its own
-    erratic::PLUGIN, // answers everything too
-    whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
+    erratic::PLUGIN,       // answers everything too
+    whoami::PLUGIN,        // answers everything, so nothing below it is ever asked
     on::PLUGIN,
     view::PLUGIN, // was asked before the chain began
 ];

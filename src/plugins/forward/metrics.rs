@@ -97,12 +97,8 @@ pub(super) static FORWARD: Families = Families {
 };
 
 /// The families of `grpc`.
-pub(super) static GRPC: Families = Families {
-    requests: &GRPC_REQUESTS,
-    responses: &GRPC_RESPONSES,
-    durations: &[&GRPC_DURATION],
-    failed_probes: &[],
-};
+pub(super) static GRPC: Families =
+    Families { requests: &GRPC_REQUESTS, responses: &GRPC_RESPONSES, durations: &[&GRPC_DURATION], failed_probes: &[] };
 
 /// Returns the labels of a family for one upstream, in the family's order.
 fn labels<'a>(family: &Family, to: &'a str, rcode: &'a str) -> Vec<&'a str> {
@@ -199,8 +195,7 @@ impl Counts {
         let number = rcode.to_string();
         let rcode = rcode_name(rcode).unwrap_or(&number);
         let (metrics, Families { responses, durations, .. }) = (&self.host.metrics, self.families);
-        let histogram =
-            |family: &&'static Family| metrics.histogram(family, BOUNDS, &labels(family, &self.to, rcode));
+        let histogram = |family: &&'static Family| metrics.histogram(family, BOUNDS, &labels(family, &self.to, rcode));
         ByRcode {
             responses: metrics.counter(responses, &labels(responses, &self.to, rcode)),
             durations: durations.iter().map(histogram).collect(),

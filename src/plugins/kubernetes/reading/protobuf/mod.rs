@@ -82,7 +82,9 @@ fn octets(message: &[u8], wanted: u64) -> Result<Option<&[u8]>, Error> {
     let mut found = None;
     for field in Fields(message) {
         match field? {
-            protobuf::Field { number, value: protobuf::Value::Octets(octets) } if number == wanted => found = Some(octets),
+            protobuf::Field { number, value: protobuf::Value::Octets(octets) } if number == wanted => {
+                found = Some(octets)
+            }
             _ => {}
         }
     }
