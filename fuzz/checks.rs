@@ -15,6 +15,7 @@ use signpost::plugins::kubernetes::answers::name::{Ask, Schema, parse};
 use signpost::plugins::kubernetes::known::model::{Kind, News};
 use signpost::plugins::kubernetes::reading::decode::{Decoded, Keep, decode};
 use signpost::plugins::kubernetes::reading::protobuf;
+use signpost::wire::grpc;
 use signpost::wire::name::{Name, labels};
 use signpost::wire::question::Question;
 use signpost::wire::relay;
@@ -55,6 +56,15 @@ pub(crate) fn check_gate(data: &[u8]) {
             }
         }
     }
+}
+
+/// Calls of gRPC: a message lies within its body, and comes out of a body of ours as it went in.
+pub(crate) fn check_call(data: &[u8]) {
+    if let Ok(message) = grpc::message(data) {
+        assert!(message.len() < data.len());
+        assert_eq!(grpc::message(&grpc::body(message)), Ok(message));
+    }
+    assert_eq!(grpc::message(&grpc::body(data)), Ok(data));
 }
 
 /// Names: whatever hickory reads, we read the same; and a name's text is read as the same name.

@@ -285,7 +285,7 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
                 let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
-            // As in CoreDNS the first block on a gRPC listener counts, and others may name other numbers.
+            // On a gRPC listener other blocks may name other numbers, as in CoreDNS.
             let streams = caps.streams.filter(|_| transport != Transport::Grpc || draft.caps.streams.is_none());
             draft.caps = draft.caps.and(Caps { streams, ..caps }).map_err(|(one, other)| {
                 let scheme = transport.scheme().to_uppercase();

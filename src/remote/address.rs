@@ -17,7 +17,7 @@ pub(crate) enum Scheme {
     Https,
     /// DNS over QUIC (RFC 9250).
     Quic,
-    /// CoreDNS's DNS over gRPC, inside TLS if [`DialOptions::grpc_tls`](super::DialOptions) says so.
+    /// CoreDNS's DNS over gRPC, inside TLS if [`DialOptions`](super::DialOptions) say so.
     Grpc,
 }
 
@@ -59,7 +59,8 @@ impl Scheme {
         }
     }
 
-    /// The port of a server whose address names none. For gRPC it is that of plain DNS, as in CoreDNS.
+    /// The port of a server whose address names none. For gRPC it is that of plain DNS, as in
+    /// CoreDNS.
     pub(crate) fn default_port(self) -> u64 {
         match self {
             Self::Dns | Self::Grpc => 53,

@@ -4,6 +4,7 @@
 //! - `ask`: a question on the command line, and its reply as text
 //! - `asker`: not a promise, but the clients that ask meanwhile
 //! - `compare`: two servers, and what they answer differently
+//! - `grpc`: Signpost and CoreDNS ask each other
 //! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and a reader that does not read delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
@@ -37,6 +38,7 @@ mod ask;
 mod asker;
 mod compare;
 mod etcd;
+mod grpc;
 mod listeners;
 mod log;
 mod pages;

@@ -1,5 +1,5 @@
-//! One `forward` or `grpc` directive: the queries that it takes, and how one is asked until an upstream
-//! answers.
+//! One `forward` or `grpc` directive: the queries that it takes, and how one is asked until an
+//! upstream answers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

@@ -19,8 +19,8 @@
 //!   of them. The port is 53 unless it is given, and 443 behind `grpc://`. Files and host names are
 //!   followed as in *forward*.
 //!
-//! Without `tls` and `tls_servername` the connections are plain HTTP/2. All questions to an upstream
-//! share a connection, which hands over to a new one after 15 to 30 s, or 10,000 to 20,000
+//! Without `tls` and `tls_servername` the connections are plain HTTP/2. All questions to an
+//! upstream share a connection, which hands over to a new one after 15 to 30 s, or 10,000 to 20,000
 //! questions.
 //!
 //! An upstream may answer with the gRPC status NOT_FOUND in place of a message: that is NXDOMAIN.

@@ -138,8 +138,8 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     });
 }
 
-/// Serves a connection: its messages come in requests if there is a dialect for them. gRPC is spoken
-/// over HTTP/2 whatever was agreed on.
+/// Serves a connection: its messages come in requests if there is a dialect for them. gRPC is
+/// spoken over HTTP/2 whatever was agreed on.
 async fn talk(session: Session, stream: impl Carrier + 'static, dialect: Option<Dialect>, is_http2: bool) {
     match dialect {
         // Boxed: what hyper needs is large, and most connections are plain.

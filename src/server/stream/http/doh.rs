@@ -1,5 +1,5 @@
-//! DNS over HTTPS (RFC 8484): which requests hold a message, and where (section 4.1); responses with
-//! the time that caches may keep a message.
+//! DNS over HTTPS (RFC 8484): which requests hold a message, and where (section 4.1); responses
+//! with the time that caches may keep a message.
 
 use std::rc::Rc;
 
