@@ -83,7 +83,7 @@ fn octets(message: &[u8], wanted: u64) -> Result<Option<&[u8]>, Error> {
     for field in Fields(message) {
         match field? {
             protobuf::Field { number, value: protobuf::Value::Octets(octets) } if number == wanted => {
-                found = Some(octets)
+                found = Some(octets);
             }
             _ => {}
         }
