@@ -17,6 +17,7 @@ use signpost::plugins::kubernetes::reading::decode::{Decoded, Keep, decode};
 use signpost::plugins::kubernetes::reading::protobuf;
 use signpost::wire::grpc;
 use signpost::wire::name::{Name, labels};
+use signpost::wire::proxy::{self, Start};
 use signpost::wire::question::Question;
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
@@ -65,6 +66,20 @@ pub(crate) fn check_call(data: &[u8]) {
         assert_eq!(grpc::message(&grpc::body(message)), Ok(message));
     }
     assert_eq!(grpc::message(&grpc::body(data)), Ok(data));
+}
+
+/// Headers of proxies: one lies within its octets, and none is read differently with more behind
+/// it.
+pub(crate) fn check_proxy(data: &[u8]) {
+    let longer = [data, &[0]].concat();
+    match proxy::read(data) {
+        Start::Header(header) => {
+            assert!(header.len <= data.len().min(proxy::LONGEST) && header.values.len() < header.len);
+            assert_eq!(proxy::read(&longer), Start::Header(header));
+        }
+        Start::Part => assert!(data.len() < proxy::LONGEST),
+        start @ (Start::Other | Start::Malformed) => assert_eq!(proxy::read(&longer), start),
+    }
 }
 
 /// Names: whatever hickory reads, we read the same; and a name's text is read as the same name.

@@ -180,6 +180,16 @@ proptest! {
     }
 
     #[test]
+    fn any_octets_are_a_header_or_not(
+        data in prop_oneof![
+            mutated(b"PROXY TCP4 192.0.2.1 198.51.100.1 4000 53\r\n".to_vec()),
+            mutated([b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C", &[7; 16][..]].concat()),
+        ],
+    ) {
+        checks::check_proxy(&data);
+    }
+
+    #[test]
     fn names_are_those_that_hickory_reads(
         data in prop_oneof![
             vec(any::<u8>(), 0..300),

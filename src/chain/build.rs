@@ -11,6 +11,7 @@ use super::caps::Caps;
 use super::control::Control;
 use super::draft::{BlockDraft, Common, Fact, Looks, Preparation, Start, Wish};
 use super::listener::{Listener, server_label};
+use super::proxies::Proxies;
 use super::query::SEATS;
 use super::secure::Secure;
 use super::setup::{Registration, Setup};
@@ -279,7 +280,8 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
             let timeouts = Timeouts::default();
-            let new = || Draft { host, secure: secure.cloned(), caps, timeouts, written, sites: Vec::new() };
+            let secured = secure.cloned();
+            let new = || Draft { host, secure: secured, caps, timeouts, proxies: None, written, sites: Vec::new() };
             let draft = draft.or_insert_with(new);
             if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &draft.sites[0], &site, why);
@@ -294,13 +296,14 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
                 first.as_ref().map_or_else(|| Complaint::new(&why), |first| first.about(&why))
             })?;
             draft.timeouts = draft.timeouts.and(block.draft.timeouts);
+            draft.proxies = block.draft.proxies.clone().or(draft.proxies.take());
             draft.sites.push(site);
         }
     }
     let listener = |((transport, _, port), draft): (_, Draft)| {
         let listener = Listener::new(transport, draft.host, port, draft.sites);
         let listener = listener.secured(draft.secure).capped(draft.caps).limited(draft.timeouts);
-        Arc::new(listener.written(draft.written))
+        Arc::new(listener.behind(draft.proxies).written(draft.written))
     };
     Ok(drafts.into_iter().map(listener).collect())
 }
@@ -312,6 +315,7 @@ struct Draft {
     secure: Option<Arc<Secure>>,
     caps: Caps,
     timeouts: Timeouts,
+    proxies: Option<Arc<dyn Proxies>>,
     /// The first word that names it.
     written: Option<Complaint>,
     sites: Vec<Arc<Site>>,

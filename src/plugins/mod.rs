@@ -36,6 +36,7 @@ pub mod nsid;
 pub mod on;
 pub mod pprof;
 pub mod prometheus;
+pub mod proxyproto;
 pub mod ready;
 pub mod refused;
 pub mod reload;
@@ -58,10 +59,11 @@ use crate::chain::setup::Registration;
 ///
 /// They are set up in this order too, so a plugin finds what those above it said about the block.
 pub const ALL: &[Registration] = &[
-    root::PLUGIN,     // above all that read files
-    metadata::PLUGIN, // above all that publish values
-    geoip::PLUGIN,    // below metadata, which it publishes to
-    cancel::PLUGIN,   // above all that wait
+    root::PLUGIN,       // above all that read files
+    metadata::PLUGIN,   // above all that publish values
+    geoip::PLUGIN,      // below metadata, which it publishes to
+    cancel::PLUGIN,     // above all that wait
+    proxyproto::PLUGIN, // below metadata, which it publishes to
     grpc_server::PLUGIN,
     https::PLUGIN,
     timeouts::PLUGIN,

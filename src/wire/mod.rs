@@ -13,6 +13,7 @@
 //! - [`packed`]: answers to be kept, in a few octets side by side
 //! - [`presentation`]: one record as a line of a zone file
 //! - [`protobuf`]: fields of protobuf, read and written
+//! - [`proxy`]: the header of the PROXY protocol
 //! - [`question`]: a question, and the message that asks it
 //! - [`records`]: the records of a message, without compression
 //! - [`redirect`]: follows another alias than an answer did
@@ -35,6 +36,7 @@ pub mod option;
 pub mod packed;
 pub mod presentation;
 pub mod protobuf;
+pub mod proxy;
 pub mod question;
 pub mod records;
 pub mod redirect;

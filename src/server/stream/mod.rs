@@ -7,6 +7,7 @@
 //! - [`session`]: one connection. Messages are answered one by one, a slice at a time
 //!   ([`Shifts`](super::shifts)), while few replies are unread
 //! - [`carrier`]: TCP, or TLS on TCP
+//! - [`proxied`]: the client of a connection that comes through a proxy
 //! - [`input`]: messages before they are answered
 //! - [`output`]: those replies, and how fast the client has to read them
 //! - [`http`]: a connection whose messages come as HTTP requests
@@ -18,6 +19,7 @@ mod connections;
 mod http;
 mod input;
 mod output;
+mod proxied;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ use self::carrier::Carrier;
 pub(super) use self::connections::{Connections, Limits};
 use self::http::Dialect;
 pub(super) use self::http::HttpCounts;
+use self::proxied::find_client;
 use self::session::Session;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
@@ -124,10 +127,14 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
     let member = Connections::join(local, door, most(local, &listener), client.peer.ip(), stream.as_raw_fd());
     let (transport, secure) = (listener.transport, listener.secure.clone());
-    let (local, session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
+    let (local, mut session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
     spawn_local(async move {
         let dialect = Dialect::of(transport);
+        let mut stream = stream;
         let serve = async {
+            if session.last.proxies.is_some() && Box::pin(find_client(&mut session, &mut stream)).await.is_none() {
+                return;
+            }
             let Some(secure) = secure else { return talk(session, stream, dialect, false).await };
             if let Some(stream) = session.shake_hands(secure.config(transport), stream).await {
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
