@@ -106,7 +106,7 @@ impl Client {
 }
 
 /// The two kinds of transport that make a difference to an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proto {
     /// Datagrams, with a limit on their size.
     Udp,

@@ -344,7 +344,8 @@ mod tests {
         assert_eq!(Name::from_text(r"a\256"), Err(NameError::BadEscape));
     }
 
-    /// A message of 64 KiB has room for chains of thousands, and for thousands of names that use them.
+    /// A message of 64 KiB has room for chains of thousands, and for thousands of names that use
+    /// them.
     #[test]
     fn a_name_has_few_pointers() {
         let chain = |pointers: u8| {

@@ -48,7 +48,7 @@ pub(in crate::server) struct Connections {
 
 /// The shared state of one connection.
 pub(super) struct Connection {
-    client: IpAddr,
+    client: Cell<IpAddr>,
     /// The number of the door it came through.
     door: usize,
     /// The socket, to ask the kernel what it holds; open while the connection is a member.
@@ -122,7 +122,7 @@ impl Connections {
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
         let connection = Rc::new(Connection {
-            client,
+            client: Cell::new(client),
             door,
             socket,
             index: Cell::new(all.len()),
@@ -174,9 +174,9 @@ impl Connections {
             let candidates =
                 || all.iter().filter(|one| !one.given_up.get() && door.is_none_or(|door| one.door == door));
             let mut clients: HashMap<IpAddr, usize> = HashMap::new();
-            candidates().for_each(|one| *clients.entry(one.client).or_default() += 1);
+            candidates().for_each(|one| *clients.entry(one.client.get()).or_default() += 1);
             let most = clients.values().copied().max();
-            let of_most = candidates().filter(|one| clients.get(&one.client).copied() == most);
+            let of_most = candidates().filter(|one| clients.get(&one.client.get()).copied() == most);
             of_most.min_by_key(|one| (!one.is_quiet(), one.active.get())).cloned()
         };
         oldest.inspect(|oldest| self.give_up(oldest)).is_some()
@@ -281,6 +281,11 @@ impl Member {
     /// Returns another reference to the connection, for a query that waits.
     pub(super) fn connection(&self) -> Rc<Connection> {
         self.connection.clone()
+    }
+
+    /// Counts it among the connections of another client, the one behind a proxy.
+    pub(super) fn belongs_to(&self, client: IpAddr) {
+        self.connection.client.set(client);
     }
 
     /// Notes the size of its buffers.
