@@ -21,8 +21,8 @@
 //!
 //! ## Metadata
 //!
-//! - `proxyproto/tlv`: with `tlv_metadata`, what else the header of version 2 says (its TLV values),
-//!   in hexadecimal digits. The values of clients that were not heard of for an hour, and those
+//! - `proxyproto/tlv`: with `tlv_metadata`, what else the header of version 2 says (its TLV
+//!   values), in hexadecimal digits. The values of clients that were not heard of for an hour, and those
 //!   beyond 4 MiB, are forgotten.
 //!
 //! ## Examples
