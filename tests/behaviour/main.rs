@@ -4,6 +4,7 @@
 //! - `ask`: a question on the command line, and its reply as text
 //! - `asker`: not a promise, but the clients that ask meanwhile
 //! - `compare`: two servers, and what they answer differently
+//! - `edns`: what EDNS, its options and header bits get
 //! - `grpc`: Signpost and CoreDNS ask each other
 //! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and a reader that does not read delays no query
@@ -38,6 +39,7 @@ mod api;
 mod ask;
 mod asker;
 mod compare;
+mod edns;
 mod etcd;
 mod grpc;
 mod listeners;

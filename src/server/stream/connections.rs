@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::super::sys;
@@ -150,10 +151,14 @@ impl Connections {
         self.all.borrow().len() > self.count.get()
     }
 
-    /// Returns whether connections that were given up have to free what they hold before others may
-    /// hold more.
-    pub(super) fn have_to_free(&self) -> bool {
-        self.freeing.get() > 0 && self.held.get() + self.freeing.get() > self.limits.get().held
+    /// Waits until those that were given up have freed what they hold, if all hold too much
+    /// together: their tasks are woken, and run before this one goes on. `connection` is the one
+    /// that waits.
+    pub(super) async fn free(&self, connection: &Connection) {
+        let is_full = || self.freeing.get() > 0 && self.held.get() + self.freeing.get() > self.limits.get().held;
+        while is_full() && !connection.is_given_up() {
+            yield_now().await;
+        }
     }
 
     /// Gives up one connection of the address that has most: the one idle for longest or, if none

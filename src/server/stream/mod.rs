@@ -157,7 +157,7 @@ async fn find_client(session: &mut Session, stream: &mut TcpStream) -> Option<()
         () = member.wake.notified() => None,
     };
     member.end_handshake();
-    session.client.peer = canonical(found?);
+    session.client.peer = found?;
     session.member.belongs_to(session.client.peer.ip());
     Some(())
 }
