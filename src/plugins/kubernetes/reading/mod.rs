@@ -53,17 +53,15 @@ pub fn start_with(
     host: &Arc<Host>,
     runtime: &Handle,
 ) -> Result<Tasks, String> {
-    let latency = Box::new(Latency::new(&host.metrics));
-    let mut store = Store::new(index.clone(), options.ttl, &options.kinds(), Some(latency));
+    let latency = || Box::new(Latency::new(&host.metrics));
+    let store = || Store::new(index.clone(), options.ttl, &options.kinds(), Some(latency()));
     let mut tasks = Tasks::default();
     match &options.origin {
         Origin::Api(from) => {
             let source = Source::new(from, timing, host, runtime)?;
             let snapshot = options.snapshot.as_ref();
             let snapshot = snapshot.map(|wanted| Snapshot::new(wanted, options, source.cluster(), host));
-            if let Some(snapshot) = &snapshot {
-                snapshot.restore(&mut store);
-            }
+            let store = snapshot.as_ref().map_or_else(store, |snapshot| snapshot.restored(store));
             let (feed, intake) = feed(store);
             tasks.spawn(runtime, "kubernetes index", intake);
             let silence = source.start(options, feed, host, runtime, &mut tasks);
@@ -72,7 +70,7 @@ pub fn start_with(
             }
         }
         Origin::Manifests(paths) => {
-            let (feed, intake) = feed(store);
+            let (feed, intake) = feed(store());
             manifests::start(paths.clone(), options, feed, runtime, &mut tasks)?;
             tasks.spawn(runtime, "kubernetes index", intake);
         }

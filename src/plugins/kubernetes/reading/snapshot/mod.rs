@@ -82,27 +82,17 @@ impl Snapshot {
 
     //------- At the start ---------------------------------------------------
 
-    /// Gives a new store the objects of the file. A file that is of no use is told and left alone.
-    pub(super) fn restore(&self, store: &mut Store) {
+    /// Returns a store with the objects of the file. A file that is of no use is told and left
+    /// alone; the store is then as `new` makes it.
+    pub(super) fn restored(&self, new: impl Fn() -> Store) -> Store {
         let path = self.path.display();
-        match self.usable() {
-            Ok(None) => {}
-            Ok(Some(contents)) => {
-                // The octets are records: `usable` has read them once.
-                let count = objects::read(contents.records(), |kind, object| store.apply(kind, object));
-                let (count, as_of) = (count.unwrap_or_default(), contents.about.as_of);
-                store.restored(as_of);
-                let age = self.age(as_of);
-                log::info(
-                    FROM,
-                    format_args!(
-                        "answers come from the snapshot {path} ({count} objects, {age:?} old) until all lists are read"
-                    ),
-                );
-            }
+        match self.usable().and_then(|found| found.map(|contents| self.filled(new(), &contents)).transpose()) {
+            Ok(Some(store)) => store,
+            Ok(None) => new(),
             Err(why) => {
                 self.not_read.inc();
                 log::warning(FROM, format_args!("the snapshot {path} is not used: {why}"));
+                new()
             }
         }
     }
@@ -120,12 +110,26 @@ impl Snapshot {
         if age > self.max_age {
             return Err(format!("it is {age:?} old, and may be {:?} old", self.max_age));
         }
-        let (mut foreign, kinds) = (false, &self.kinds);
-        let count = objects::read(contents.records(), |kind, _| foreign |= !kinds.contains(&kind));
-        match count {
-            Some(_) if !foreign => Ok(Some(contents)),
-            _ => Err("its objects cannot be read".to_owned()),
-        }
+        Ok(Some(contents))
+    }
+
+    /// Fills an empty store. Nothing of it shows until all objects are read.
+    fn filled(&self, mut store: Store, contents: &Contents) -> Result<Store, String> {
+        let mut is_foreign = false;
+        let count = objects::read(contents.records(), |kind, object| {
+            is_foreign |= !self.kinds.contains(&kind);
+            store.apply(kind, object);
+        });
+        let Some(count) = count.filter(|_| !is_foreign) else { return Err("its objects cannot be read".to_owned()) };
+        store.restored(contents.about.as_of);
+        let (path, age) = (self.path.display(), self.age(contents.about.as_of));
+        log::info(
+            FROM,
+            format_args!(
+                "answers come from the snapshot {path} ({count} objects, {age:?} old) until all lists are read"
+            ),
+        );
+        Ok(store)
     }
 
     /// The age of data that were right at `as_of`; none if the clock has gone back since.

@@ -174,9 +174,15 @@ async fn what_is_of_no_use_is_told_and_not_used() {
     std::fs::create_dir(&path).expect("a folder");
     refused("directory");
 
+    std::fs::remove_dir(&path).expect("gone");
+    let about = About { as_of: now, cluster: NOBODY.to_owned(), content };
+    let records = [&records(&index_of(objects()))[..], b"\x07"].concat();
+    file::write(&path, &about, |out| std::io::Write::write_all(out, &records)).expect("written");
+    assert_eq!(why(), Ok(true), "a whole file with a record that is none");
     let (host, index) = (Arc::new(Host::default()), Arc::new(Index::default()));
     let _tasks = start(&source(&path, 60), index.clone(), &host, &Handle::current()).expect("started");
     assert!(failed(&host, "read") == 1 && !index.is_from_snapshot() && index.readiness().is_err());
+    assert!(index.services.is_empty());
 }
 
 #[tokio::test]
