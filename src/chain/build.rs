@@ -11,6 +11,7 @@ use super::caps::Caps;
 use super::control::Control;
 use super::draft::{BlockDraft, Common, Fact, Looks, Preparation, Start, Wish};
 use super::listener::{Listener, server_label};
+use super::proxies::Proxies;
 use super::query::SEATS;
 use super::secure::Secure;
 use super::setup::{Registration, Setup};
@@ -202,13 +203,14 @@ impl<'a> Block<'a> {
 
 /// Refuses transports that are not served, rather than open a port that speaks another.
 fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
-    let served = |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls | Transport::Https);
+    let served =
+        |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls | Transport::Https | Transport::Grpc);
     match blocks.iter().flat_map(|block| &block.keys).find(|key| !served(key)) {
         None => Ok(()),
         Some(key) => {
             let scheme = key.transport.scheme();
             let complaint = key.word.complain(format!("CoreDNS serves {scheme}://, Signpost does not yet"));
-            Err(complaint.hint("dns:// (UDP and TCP), tls:// and https:// are served").into())
+            Err(complaint.hint("dns:// (UDP and TCP), tls://, https:// and grpc:// are served").into())
         }
     }
 }
@@ -278,26 +280,30 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
             let timeouts = Timeouts::default();
-            let new = || Draft { host, secure: secure.cloned(), caps, timeouts, written, sites: Vec::new() };
+            let secured = secure.cloned();
+            let new = || Draft { host, secure: secured, caps, timeouts, proxies: None, written, sites: Vec::new() };
             let draft = draft.or_insert_with(new);
             if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
-            draft.caps = draft.caps.and(caps).map_err(|(one, other)| {
+            // On a gRPC listener other blocks may name other numbers, as in CoreDNS.
+            let streams = caps.streams.filter(|_| transport != Transport::Grpc || draft.caps.streams.is_none());
+            draft.caps = draft.caps.and(Caps { streams, ..caps }).map_err(|(one, other)| {
                 let scheme = transport.scheme().to_uppercase();
                 let why =
                     format!("conflicting max_streams values for shared {scheme} listener {server}: {one} and {other}");
                 first.as_ref().map_or_else(|| Complaint::new(&why), |first| first.about(&why))
             })?;
             draft.timeouts = draft.timeouts.and(block.draft.timeouts);
+            draft.proxies = block.draft.proxies.clone().or(draft.proxies.take());
             draft.sites.push(site);
         }
     }
     let listener = |((transport, _, port), draft): (_, Draft)| {
         let listener = Listener::new(transport, draft.host, port, draft.sites);
         let listener = listener.secured(draft.secure).capped(draft.caps).limited(draft.timeouts);
-        Arc::new(listener.written(draft.written))
+        Arc::new(listener.behind(draft.proxies).written(draft.written))
     };
     Ok(drafts.into_iter().map(listener).collect())
 }
@@ -309,6 +315,7 @@ struct Draft {
     secure: Option<Arc<Secure>>,
     caps: Caps,
     timeouts: Timeouts,
+    proxies: Option<Arc<dyn Proxies>>,
     /// The first word that names it.
     written: Option<Complaint>,
     sites: Vec<Arc<Site>>,

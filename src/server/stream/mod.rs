@@ -1,5 +1,5 @@
 //! Streams: messages with a length prefix, over TCP or TLS, answered in the order in which answers
-//! are ready; and messages in HTTP requests.
+//! are ready; and messages in HTTP requests, which calls of gRPC are too.
 //!
 //! A client decides what it sends, how fast, and whether it reads. Limits apply to what it makes
 //! the worker hold and do:
@@ -7,6 +7,7 @@
 //! - [`session`]: one connection. Messages are answered one by one, a slice at a time
 //!   ([`Shifts`](super::shifts)), while few replies are unread
 //! - [`carrier`]: TCP, or TLS on TCP
+//! - [`proxied`]: the client of a connection that comes through a proxy
 //! - [`input`]: messages before they are answered
 //! - [`output`]: those replies, and how fast the client has to read them
 //! - [`http`]: a connection whose messages come as HTTP requests
@@ -18,6 +19,7 @@ mod connections;
 mod http;
 mod input;
 mod output;
+mod proxied;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -35,12 +37,13 @@ use tokio::task::{spawn_local, yield_now};
 
 use self::carrier::Carrier;
 pub(super) use self::connections::{Connections, Limits};
+use self::http::Dialect;
 pub(super) use self::http::HttpCounts;
+use self::proxied::find_client;
 use self::session::Session;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
 use crate::chain::{Client, Proto};
-use crate::corefile::address::Transport;
 use crate::error::{is_out_of_files, words};
 use crate::host::log;
 
@@ -124,31 +127,40 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
     let member = Connections::join(local, door, most(local, &listener), client.peer.ip(), stream.as_raw_fd());
     let (transport, secure) = (listener.transport, listener.secure.clone());
-    let (local, session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
+    let (local, mut session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
     spawn_local(async move {
+        let dialect = Dialect::of(transport);
+        let mut stream = stream;
         let serve = async {
-            let Some(secure) = secure else { return talk(session, stream, transport, false).await };
+            if session.last.proxies.is_some() && Box::pin(find_client(&mut session, &mut stream)).await.is_none() {
+                return;
+            }
+            let Some(secure) = secure else { return talk(session, stream, dialect, false).await };
             if let Some(stream) = session.shake_hands(secure.config(transport), stream).await {
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                talk(session, stream, transport, is_http2).await;
+                talk(session, stream, dialect, is_http2).await;
             }
         };
         local.shifts.work(serve).await;
     });
 }
 
-/// Serves a connection in the way of its transport.
-async fn talk(session: Session, stream: impl Carrier + 'static, transport: Transport, is_http2: bool) {
-    match transport {
+/// Serves a connection: its messages come in requests if there is a dialect for them. gRPC is
+/// spoken over HTTP/2 whatever was agreed on.
+async fn talk(session: Session, stream: impl Carrier + 'static, dialect: Option<Dialect>, is_http2: bool) {
+    match dialect {
         // Boxed: what hyper needs is large, and most connections are plain.
-        Transport::Https => Box::pin(http::run(session, stream, is_http2)).await,
-        _ => session.run(stream).await,
+        Some(dialect) => {
+            let is_http2 = is_http2 || dialect == Dialect::Grpc;
+            Box::pin(http::run(session, stream, dialect, is_http2)).await;
+        }
+        None => session.run(stream).await,
     }
 }
 
 /// Returns how many connections a listener may have on this worker, if they are limited.
 fn most(local: &Local, listener: &Listener) -> Option<usize> {
-    let default = (listener.transport == Transport::Https).then_some(http::CAPS.0);
+    let default = Dialect::of(listener.transport).map(|dialect| dialect.caps().0);
     let most = listener.caps.connections.or(default).filter(|&connections| connections > 0)?;
     Some(local.shared.share_of(most))
 }

@@ -12,7 +12,6 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -168,10 +167,7 @@ impl Session {
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> End {
         loop {
-            while self.local.connections.have_to_free() && !self.member.is_given_up() {
-                // Their tasks are woken, and run before this one goes on.
-                yield_now().await;
-            }
+            self.local.connections.free(&self.member).await;
             self.go_on();
             self.take_late();
             self.answer_some();
