@@ -161,7 +161,7 @@ impl<'a> Setup<'a> {
         address::addresses(self.keys, &self.draft.bind)
     }
 
-    /// Speaks TLS on the block's `tls://` and `https://` listeners.
+    /// Speaks TLS on the block's `tls://`, `https://` and `quic://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
     }

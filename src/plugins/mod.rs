@@ -35,6 +35,7 @@ pub mod nsid;
 pub mod on;
 pub mod pprof;
 pub mod prometheus;
+pub mod quic;
 pub mod ready;
 pub mod refused;
 pub mod reload;
@@ -61,6 +62,7 @@ pub const ALL: &[Registration] = &[
     metadata::PLUGIN, // above all that publish values
     geoip::PLUGIN,    // below metadata, which it publishes to
     cancel::PLUGIN,   // above all that wait
+    quic::PLUGIN,
     https::PLUGIN,
     timeouts::PLUGIN,
     multisocket::PLUGIN,

@@ -8,6 +8,7 @@
 //! - `log`: lines arrive, and a reader that does not read delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
 //! - `panics`: a panic in a plugin costs one query
+//! - `quic`: DNS over QUIC
 //! - `start`: what prevents a start, and the messages
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `signals`: obeyed at any moment
@@ -41,6 +42,7 @@ mod listeners;
 mod log;
 mod pages;
 mod panics;
+mod quic;
 mod reload;
 mod signals;
 mod start;

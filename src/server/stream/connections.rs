@@ -19,6 +19,13 @@ use crate::chain::{Query, Reply};
 /// TLS handshakes that one worker runs at once; beyond this, the oldest is given up.
 const HALF_OPEN: usize = 256;
 
+/// Handshakes of one worker from which on clients have to prove their addresses, where the protocol
+/// lets them.
+const CROWD: usize = 32;
+
+/// In place of a socket, where connections share one and the kernel keeps nothing for each.
+pub(super) const NO_SOCKET: RawFd = -1;
+
 /// A connection that holds no more octets than this is not closed when all together hold too many.
 const LITTLE: usize = 4096;
 
@@ -114,8 +121,7 @@ impl Connections {
     /// too many, there or altogether, another one is given up.
     pub(super) fn join(local: &Rc<Local>, door: usize, most: Option<usize>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
-        let is_full = this.count.get() >= this.limits.get().connections;
-        let is_full_there = most.is_some_and(|most| this.of_door(door) >= most);
+        let (is_full, is_full_there) = this.is_full(door, most);
         if is_full_there && this.make_room_at(Some(door)) || is_full && this.make_room() {
             local.shared.evicted.connections.inc();
         }
@@ -143,6 +149,24 @@ impl Connections {
         local.shared.open.fetch_add(1, Ordering::Relaxed);
         this.count.set(this.count.get() + 1);
         Member { local: local.clone(), connection }
+    }
+
+    /// Returns whether there are as many connections as allowed: altogether, and at a door where at
+    /// most `most` are.
+    fn is_full(&self, door: usize, most: Option<usize>) -> (bool, bool) {
+        let is_full_there = most.is_some_and(|most| self.of_door(door) >= most);
+        (self.count.get() >= self.limits.get().connections, is_full_there)
+    }
+
+    /// Returns whether a client has to prove its address before it gets a connection through
+    /// `door`: with forged addresses, it would take the places of others.
+    pub(super) fn are_scarce(&self, door: usize, most: Option<usize>) -> bool {
+        self.half_open.get() >= CROWD || <[bool; 2]>::from(self.is_full(door, most)).contains(&true)
+    }
+
+    /// Makes the connections of a door end as soon as their queries are answered.
+    pub(super) fn close_door(&self, door: usize) {
+        self.all.borrow().iter().filter(|one| one.door == door).for_each(|connection| connection.close());
     }
 
     /// Returns whether a connection that was given up has not ended yet.
@@ -295,11 +319,14 @@ impl Member {
         has_room(&self.local, &self.connection, octets);
     }
 
-    /// Notes that a TLS handshake begins. If there are too many, the oldest is given up.
+    /// Notes that a TLS handshake begins, unless that is noted. If there are too many, the oldest
+    /// is given up.
     pub(super) fn begin_handshake(&self) {
         let connections = &self.local.connections;
+        if self.connection.half_open.replace(true) {
+            return;
+        }
         connections.half_open.set(connections.half_open.get() + 1);
-        self.connection.half_open.set(true);
         if connections.half_open.get() > HALF_OPEN {
             let oldest = {
                 let all = connections.all.borrow();

@@ -10,14 +10,18 @@
 //! - [`input`]: messages before they are answered
 //! - [`output`]: those replies, and how fast the client has to read them
 //! - [`http`]: a connection whose messages come as HTTP requests
+//! - [`quic`]: connections over UDP, with a stream for each message
+//! - [`flight`]: queries that wait, of connections whose messages come one by one
 //! - [`connections`]: all connections of a worker, and which one is closed when there are too many
 //!   or they hold too much
 
 mod carrier;
 mod connections;
+mod flight;
 mod http;
 mod input;
 mod output;
+mod quic;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -32,11 +36,14 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{spawn_local, yield_now};
+use tokio_rustls::TlsAcceptor;
 
-use self::carrier::Carrier;
+use self::carrier::{Carrier, SEALED};
 pub(super) use self::connections::{Connections, Limits};
 pub(super) use self::http::HttpCounts;
+pub(super) use self::quic::{QuicCommon, accept as accept_quic};
 use self::session::Session;
+use super::bind::Kind;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
 use crate::chain::{Client, Proto};
@@ -120,7 +127,7 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let here = stream.local_addr().unwrap_or(peer);
     let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };
     let live = local.shared.live.load();
-    let served = live.of_stream(door, client.local, None).cloned();
+    let served = live.of_stream(door, client.local, |transport| Kind::Streams.serves(transport)).cloned();
     let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
     let member = Connections::join(local, door, most(local, &listener), client.peer.ip(), stream.as_raw_fd());
     let (transport, secure) = (listener.transport, listener.secure.clone());
@@ -128,7 +135,9 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     spawn_local(async move {
         let serve = async {
             let Some(secure) = secure else { return talk(session, stream, transport, false).await };
-            if let Some(stream) = session.shake_hands(secure.config(transport), stream).await {
+            let shaking = TlsAcceptor::from(secure.config(transport)).accept(stream);
+            if let Some(mut stream) = session.shake_hands(shaking).await {
+                stream.get_mut().1.set_buffer_limit(Some(SEALED));
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 talk(session, stream, transport, is_http2).await;
             }
@@ -148,7 +157,11 @@ async fn talk(session: Session, stream: impl Carrier + 'static, transport: Trans
 
 /// Returns how many connections a listener may have on this worker, if they are limited.
 fn most(local: &Local, listener: &Listener) -> Option<usize> {
-    let default = (listener.transport == Transport::Https).then_some(http::CAPS.0);
+    let default = match listener.transport {
+        Transport::Https => Some(http::CAPS.0),
+        Transport::Quic => Some(quic::CAPS.0),
+        _ => None,
+    };
     let most = listener.caps.connections.or(default).filter(|&connections| connections > 0)?;
     Some(local.shared.share_of(most))
 }

@@ -8,7 +8,6 @@
 //!
 //! - [`request`]: which requests hold a message
 //! - [`conversation`]: the message is served, while the client reads its replies
-//! - [`flight`]: queries that wait
 //! - [`response`]: a reply with its status and its time in caches
 //! - [`content`]: its octets, until the client has taken them
 //! - [`line`](mod@line): the carrier, which stops while other clients are served
@@ -17,7 +16,6 @@
 mod content;
 mod conversation;
 mod counts;
-mod flight;
 mod line;
 mod request;
 mod response;
