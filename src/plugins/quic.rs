@@ -90,8 +90,9 @@ static OPTIONS: OptionsOf<Block> = OptionsOf {
         OptionOf {
             name: "max_connections",
             form: "NUMBER",
-            about: "Connections at once (200); 0 means as many as the process takes. Each worker has an equal share. If \
-                    there are too many, one of the client with most is closed: the one that is idle for longest.",
+            about: "Connections at once (200), of about 50 KB each; 0 means as many as the process takes. Each worker \
+                    has an equal share. If there are too many, one of the client with most is closed: the one that is \
+                    idle for longest.",
             read: |cursor, block, _| number(cursor, &mut block.caps.connections, 0),
         },
         OptionOf {

@@ -122,7 +122,7 @@ impl Connections {
     pub(super) fn join(local: &Rc<Local>, door: usize, most: Option<usize>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
         let (is_full, is_full_there) = this.is_full(door, most);
-        if is_full_there && this.make_room_at(Some(door)) || is_full && this.make_room() {
+        if is_full_there && this.make_room(|one| one.door == door) || is_full && this.make_room(|_| true) {
             local.shared.evicted.connections.inc();
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
@@ -146,7 +146,7 @@ impl Connections {
             wake: Notify::new(),
         });
         all.push(connection.clone());
-        local.shared.open.fetch_add(1, Ordering::Relaxed);
+        local.shared.open.fetch_add(connection.files(), Ordering::Relaxed);
         this.count.set(this.count.get() + 1);
         Member { local: local.clone(), connection }
     }
@@ -180,18 +180,18 @@ impl Connections {
         self.freeing.get() > 0 && self.held.get() + self.freeing.get() > self.limits.get().held
     }
 
-    /// Gives up one connection of the address that has most: the one idle for longest or, if none
-    /// is idle, the one inactive for longest. Returns whether there was one.
-    pub(super) fn make_room(&self) -> bool {
-        self.make_room_at(None)
+    /// Gives up one connection that has a file. Returns whether there was one.
+    pub(super) fn free_file(&self) -> bool {
+        self.make_room(|one| one.files() > 0)
     }
 
-    /// The same among the connections of one door only, if one is given.
-    fn make_room_at(&self, door: Option<usize>) -> bool {
+    /// Gives up one connection of the address that has most: the one idle for longest or, if none
+    /// is idle, the one inactive for longest. Only those that `counts` names count. Returns whether
+    /// there was one.
+    fn make_room(&self, counts: impl Fn(&Connection) -> bool) -> bool {
         let oldest = {
             let all = self.all.borrow();
-            let candidates =
-                || all.iter().filter(|one| !one.given_up.get() && door.is_none_or(|door| one.door == door));
+            let candidates = || all.iter().filter(|one| !one.given_up.get() && counts(one));
             let mut clients: HashMap<IpAddr, usize> = HashMap::new();
             candidates().for_each(|one| *clients.entry(one.client).or_default() += 1);
             let most = clients.values().copied().max();
@@ -283,6 +283,11 @@ impl Connection {
 
     pub(super) fn is_given_up(&self) -> bool {
         self.given_up.get()
+    }
+
+    /// Returns how many open files it needs.
+    fn files(&self) -> usize {
+        usize::from(self.socket != NO_SOCKET)
     }
 
     fn is_quiet(&self) -> bool {
@@ -385,7 +390,7 @@ impl Drop for Member {
         }
         connections.freeing.set(connections.freeing.get() - self.connection.freeing.take());
         self.connection.ended.set(true);
-        self.local.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.local.shared.open.fetch_sub(self.connection.files(), Ordering::Relaxed);
         let (mut all, index) = (connections.all.borrow_mut(), self.connection.index.get());
         all.swap_remove(index);
         if let Some(moved) = all.get(index) {

@@ -23,6 +23,7 @@ use crate::chain::listener::Listener;
 use crate::chain::secure::{Secure, Terms};
 use crate::chain::timeouts::{IDLE, MESSAGE, READING};
 use crate::corefile::address::Transport;
+use crate::server::shifts::Shifts;
 use crate::server::worker::Live;
 use crate::testing::{self, tls::Pki};
 use crate::wire::types::rcode;
@@ -172,18 +173,22 @@ async fn each_query_has_a_stream_and_a_reply() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_in_peace() {
     local(async {
-        let bed = Bed::new();
-        for (asks, time) in [(false, MESSAGE), (true, IDLE)] {
-            let quic = bed.connect().await;
-            if asks {
-                ask(&quic, &question("a.test.", "A")).await.expect("a reply");
+        let limits = "timeouts {\nread 1\nidle 20\n}\n";
+        let set = Bed::of(Worker::configured(limits, Shifts::default(), |_| {}), Caps::default());
+        let second = Duration::from_secs(1);
+        for (bed, [message, idle]) in [(Bed::new(), [MESSAGE, IDLE]), (set, [second, 20 * second])] {
+            for (asks, time) in [(false, message), (true, idle)] {
+                let quic = bed.connect().await;
+                if asks {
+                    ask(&quic, &question("a.test.", "A")).await.expect("a reply");
+                }
+                let start = tokio::time::Instant::now();
+                assert_eq!(closed_with(&quic).await, 0);
+                let lived = start.elapsed();
+                assert!(lived >= time - second / 2 && lived < time + second / 2, "{lived:?}");
             }
-            let start = tokio::time::Instant::now();
-            assert_eq!(closed_with(&quic).await, 0);
-            let lived = start.elapsed();
-            assert!(lived > time - MESSAGE / 2 && lived < time + MESSAGE / 2, "{lived:?}");
+            assert_eq!(bed.connections(), 0);
         }
-        assert_eq!(bed.connections(), 0);
     })
     .await;
 }

@@ -30,7 +30,9 @@ impl Net {
         let mut inboxes = self.inboxes();
         let inbox = inboxes.entry(to).or_default();
         inbox.packets.push_back((from, packet.to_vec()));
-        inbox.waker.take().inspect(|waker| waker.wake_by_ref());
+        if let Some(waker) = inbox.waker.take() {
+            waker.wake();
+        }
     }
 
     /// Takes the packets at an address where there is no socket.
