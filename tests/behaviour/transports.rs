@@ -1,4 +1,5 @@
-//! One message has one answer, whatever brings it: UDP, TCP, TLS, QUIC, and HTTPS by POST and by GET.
+//! One message has one answer, whatever brings it: UDP, TCP, TLS, QUIC, and HTTPS by POST and by
+//! GET.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
