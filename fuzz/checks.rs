@@ -15,7 +15,9 @@ use signpost::plugins::kubernetes::answers::name::{Ask, Schema, parse};
 use signpost::plugins::kubernetes::known::model::{Kind, News};
 use signpost::plugins::kubernetes::reading::decode::{Decoded, Keep, decode};
 use signpost::plugins::kubernetes::reading::protobuf;
+use signpost::wire::grpc;
 use signpost::wire::name::{Name, labels};
+use signpost::wire::proxy::{self, Start};
 use signpost::wire::question::Question;
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
@@ -54,6 +56,29 @@ pub(crate) fn check_gate(data: &[u8]) {
                 assert_eq!(ours.edns.is_some(), theirs.edns.is_some());
             }
         }
+    }
+}
+
+/// Calls of gRPC: a message lies within its body, and comes out of a body of ours as it went in.
+pub(crate) fn check_call(data: &[u8]) {
+    if let Ok(message) = grpc::message(data) {
+        assert!(message.len() < data.len());
+        assert_eq!(grpc::message(&grpc::body(message)), Ok(message));
+    }
+    assert_eq!(grpc::message(&grpc::body(data)), Ok(data));
+}
+
+/// Headers of proxies: one lies within its octets, and none is read differently with more behind
+/// it.
+pub(crate) fn check_proxy(data: &[u8]) {
+    let longer = [data, &[0]].concat();
+    match proxy::read(data) {
+        Start::Header(header) => {
+            assert!(header.len <= data.len().min(proxy::LONGEST) && header.values.len() < header.len);
+            assert_eq!(proxy::read(&longer), Start::Header(header));
+        }
+        Start::Part => assert!(data.len() < proxy::LONGEST),
+        start @ (Start::Other | Start::Malformed) => assert_eq!(proxy::read(&longer), start),
     }
 }
 

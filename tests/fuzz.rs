@@ -16,6 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use signpost::wire::answer::Section;
 use signpost::wire::encode::{Encoder, Owner};
+use signpost::wire::grpc;
 use signpost::wire::name::Name as WireName;
 use signpost::wire::question::Question;
 use signpost::wire::types::rtype;
@@ -171,6 +172,21 @@ proptest! {
         data in prop_oneof![vec(any::<u8>(), 0..600), mutated(kit::message::query("web.default.svc.cluster.local", 1))],
     ) {
         checks::check_gate(&data);
+    }
+
+    #[test]
+    fn any_call_has_a_message_or_a_status(data in mutated(grpc::body(&message()))) {
+        checks::check_call(&data);
+    }
+
+    #[test]
+    fn any_octets_are_a_header_or_not(
+        data in prop_oneof![
+            mutated(b"PROXY TCP4 192.0.2.1 198.51.100.1 4000 53\r\n".to_vec()),
+            mutated([b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C", &[7; 16][..]].concat()),
+        ],
+    ) {
+        checks::check_proxy(&data);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::caps::Caps;
 use super::control::Control;
 use super::draft::{BlockDraft, Common, Fact, Looks, Preparation, Start, Wish};
 use super::listener::{Listener, server_label};
+use super::proxies::Proxies;
 use super::query::SEATS;
 use super::secure::Secure;
 use super::setup::{Registration, Setup};
@@ -202,14 +203,13 @@ impl<'a> Block<'a> {
 
 /// Refuses transports that are not served, rather than open a port that speaks another.
 fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
-    let served =
-        |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls | Transport::Https | Transport::Quic);
+    let served = |key: &&Key| !matches!(key.transport, Transport::Https3 | Transport::Unix);
     match blocks.iter().flat_map(|block| &block.keys).find(|key| !served(key)) {
         None => Ok(()),
         Some(key) => {
             let scheme = key.transport.scheme();
             let complaint = key.word.complain(format!("CoreDNS serves {scheme}://, Signpost does not yet"));
-            Err(complaint.hint("dns:// (UDP and TCP), tls://, https:// and quic:// are served").into())
+            Err(complaint.hint("dns:// (UDP and TCP), tls://, https://, grpc:// and quic:// are served").into())
         }
     }
 }
@@ -283,14 +283,15 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
             let timeouts = Timeouts::default();
-            let new = || Draft { host, secure: secure.cloned(), caps, timeouts, written, sites: Vec::new() };
+            let secured = secure.cloned();
+            let new = || Draft { host, secure: secured, caps, timeouts, proxies: None, written, sites: Vec::new() };
             let draft = draft.or_insert_with(new);
             if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
-            // Over QUIC the first block that has a limit sets it, as in CoreDNS.
-            if transport != Transport::Quic
+            // On gRPC and QUIC listeners other blocks may name other numbers, as in CoreDNS.
+            if !matches!(transport, Transport::Grpc | Transport::Quic)
                 && let Some((one, other)) = draft.caps.differ(caps)
             {
                 let scheme = transport.scheme().to_uppercase();
@@ -300,18 +301,20 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
             }
             draft.caps = draft.caps.and(caps);
             draft.timeouts = draft.timeouts.and(block.draft.timeouts);
+            draft.proxies = block.draft.proxies.clone().or(draft.proxies.take());
             draft.sites.push(site);
         }
     }
     let listener = |((transport, _, port), draft): (_, Draft)| {
-        if transport == Transport::Quic && draft.secure.is_none() {
-            let why = "ListenPacket: quic: tls.Config not set";
+        if transport == Transport::Quic
+            && let Err((why, hint)) = draft.may_speak_quic()
+        {
             let complaint = draft.written.map_or_else(|| Complaint::new(why), |written| written.about(why));
-            return Err(complaint.hint("QUIC has no plain form: `tls CERT KEY` names the certificate").into());
+            return Err(complaint.hint(hint).into());
         }
         let listener = Listener::new(transport, draft.host, port, draft.sites);
         let listener = listener.secured(draft.secure).capped(draft.caps).limited(draft.timeouts);
-        Ok(Arc::new(listener.written(draft.written)))
+        Ok(Arc::new(listener.behind(draft.proxies).written(draft.written)))
     };
     drafts.into_iter().map(listener).collect()
 }
@@ -323,9 +326,26 @@ struct Draft {
     secure: Option<Arc<Secure>>,
     caps: Caps,
     timeouts: Timeouts,
+    proxies: Option<Arc<dyn Proxies>>,
     /// The first word that names it.
     written: Option<Complaint>,
     sites: Vec<Arc<Site>>,
+}
+
+impl Draft {
+    /// Returns what a QUIC listener must not be without, or have, and what to do about it.
+    fn may_speak_quic(&self) -> std::result::Result<(), (&'static str, &'static str)> {
+        match () {
+            () if self.secure.is_none() => Err((
+                "ListenPacket: quic: tls.Config not set",
+                "QUIC has no plain form: `tls CERT KEY` names the certificate",
+            )),
+            () if self.proxies.is_some() => {
+                Err(("proxyproto is not served for quic:// yet", "give quic:// a server block of its own, without it"))
+            }
+            () => Ok(()),
+        }
+    }
 }
 
 /// Returns the message for two server blocks that want different things of one listener.

@@ -13,6 +13,7 @@ use super::metadata::Metadata;
 use super::offers::Offers;
 use super::plugin::Plugin;
 use super::probes::{Probe, Probes};
+use super::proxies::Proxies;
 use super::secure::Secure;
 use super::site::Filter;
 use super::timeouts::Timeouts;
@@ -31,6 +32,8 @@ pub(super) struct BlockDraft {
     pub(super) secure: Option<Arc<Secure>>,
     pub(super) caps: BTreeMap<Transport, Caps>,
     pub(super) timeouts: Timeouts,
+    /// The proxies in front of its listeners, if there are any.
+    pub(super) proxies: Option<Arc<dyn Proxies>>,
     /// What its plugins offer to each other.
     pub(super) offers: Offers,
     pub(super) probes: Vec<(&'static str, Probe)>,

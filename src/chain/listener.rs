@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::caps::Caps;
+use super::proxies::Proxies;
 use super::query::Query;
 use super::secure::Secure;
 use super::site::Site;
@@ -34,6 +35,8 @@ pub struct Listener {
     pub caps: Caps,
     /// The limits of its connections.
     pub timeouts: Timeouts,
+    /// The proxies in front of it, if there are any.
+    pub proxies: Option<Arc<dyn Proxies>>,
     /// The word to name if nothing can listen there: the address, or the first server block's first
     /// key.
     pub written: Option<Complaint>,
@@ -76,6 +79,7 @@ impl Listener {
             secure: None,
             caps,
             timeouts,
+            proxies: None,
             written: None,
             sites,
             zones,
@@ -107,6 +111,12 @@ impl Listener {
     #[must_use]
     pub fn limited(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
+    }
+
+    /// Returns the listener with proxies in front of it, if `proxies` is set.
+    #[must_use]
+    pub fn behind(self, proxies: Option<Arc<dyn Proxies>>) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Returns the server blocks, in the order of the Corefile.

@@ -14,6 +14,7 @@
 //!   them
 //! - [`target`]: the target of an alias, and what its failure means
 //! - [`authority`]: how a zone answers a query
+//! - [`proxies`]: proxies in front of a listener, which say where their clients are
 //! - [`timeouts`]: how long clients of connections may take
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
@@ -46,6 +47,7 @@ pub mod options;
 pub mod per_listener;
 pub mod plugin;
 pub mod probes;
+pub mod proxies;
 pub mod query;
 pub mod search;
 pub mod secure;

@@ -17,6 +17,7 @@ use super::metadata::{Metadata, Publisher};
 use super::per_listener::PerListener;
 use super::plugin::Plugin;
 use super::probes::{Probes, Readiness};
+use super::proxies::Proxies;
 use super::secure::Secure;
 use super::site::Filter;
 use super::timeouts::Timeouts;
@@ -161,7 +162,7 @@ impl<'a> Setup<'a> {
         address::addresses(self.keys, &self.draft.bind)
     }
 
-    /// Speaks TLS on the block's `tls://`, `https://` and `quic://` listeners.
+    /// Speaks TLS on the block's `tls://`, `https://`, `grpc://` and `quic://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
     }
@@ -174,6 +175,12 @@ impl<'a> Setup<'a> {
     /// Limits the connections of the block's listeners; a later block on one of them goes first.
     pub fn timeouts(&mut self, timeouts: Timeouts) {
         self.draft.timeouts = timeouts;
+    }
+
+    /// Takes the clients of queries from proxies in front of the block's listeners; a later block
+    /// on one of them goes first.
+    pub fn proxies(&mut self, proxies: Arc<dyn Proxies>) {
+        self.draft.proxies = Some(proxies);
     }
 
     /// Sets the folder that other plugins' relative paths start from.

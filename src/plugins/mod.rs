@@ -18,6 +18,7 @@ pub mod etcd;
 pub mod file;
 pub mod forward;
 pub mod geoip;
+pub mod grpc_server;
 pub mod header;
 pub mod health;
 pub mod hosts;
@@ -35,6 +36,7 @@ pub mod nsid;
 pub mod on;
 pub mod pprof;
 pub mod prometheus;
+pub mod proxyproto;
 pub mod quic;
 pub mod ready;
 pub mod refused;
@@ -58,11 +60,13 @@ use crate::chain::setup::Registration;
 ///
 /// They are set up in this order too, so a plugin finds what those above it said about the block.
 pub const ALL: &[Registration] = &[
-    root::PLUGIN,     // above all that read files
-    metadata::PLUGIN, // above all that publish values
-    geoip::PLUGIN,    // below metadata, which it publishes to
-    cancel::PLUGIN,   // above all that wait
+    root::PLUGIN,       // above all that read files
+    metadata::PLUGIN,   // above all that publish values
+    geoip::PLUGIN,      // below metadata, which it publishes to
+    cancel::PLUGIN,     // above all that wait
+    proxyproto::PLUGIN, // below metadata, which it publishes to
     quic::PLUGIN,
+    grpc_server::PLUGIN,
     https::PLUGIN,
     timeouts::PLUGIN,
     multisocket::PLUGIN,
@@ -102,8 +106,9 @@ pub const ALL: &[Registration] = &[
     etcd::PLUGIN,         // above forward: its zones are its own
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
-    erratic::PLUGIN, // answers everything too
-    whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
+    forward::grpc::PLUGIN, // below forward, whose zones may be within its own
+    erratic::PLUGIN,       // answers everything too
+    whoami::PLUGIN,        // answers everything, so nothing below it is ever asked
     on::PLUGIN,
     view::PLUGIN, // was asked before the chain began
 ];

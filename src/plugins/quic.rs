@@ -137,6 +137,16 @@ mod tests {
     }
 
     #[test]
+    fn proxies_cannot_stand_in_front_of_it() {
+        let pki = Pki::new();
+        pki.issue("dns", &["dns.example.org"]);
+        let tls = format!("tls {} {}", pki.text("dns.pem"), pki.text("dns.key"));
+        let proxied = format!("quic://. {{\n{tls}\nproxyproto {{\nallow 10.0.0.0/8\n}}\nwhoami\n}}\n");
+        let error = Server::try_new(&proxied).map(|_| ()).expect_err("an error").to_string();
+        assert!(error.starts_with("Corefile:1 - proxyproto is not served for quic:// yet"), "{error}");
+    }
+
+    #[test]
     fn there_is_no_listener_without_a_certificate() {
         let error = Server::try_new("quic://. {\nwhoami\n}\n").map(|_| ()).expect_err("an error").to_string();
         assert!(error.starts_with("Corefile:1 - ListenPacket: quic: tls.Config not set"), "{error}");

@@ -187,10 +187,18 @@ impl<W: FnMut(Waiting, Place, Envelope)> Desk<'_, W> {
 
     fn answer(&mut self, listener: &Arc<Listener>, datagram: Received<'_>, now: Instant) {
         let port = self.port;
+        let peer = canonical(datagram.peer);
+        let (octets, peer) = match &listener.proxies {
+            None => (datagram.bytes, peer),
+            Some(proxies) => match proxies.datagram(datagram.bytes, peer) {
+                Some(found) => found,
+                None => return,
+            },
+        };
         let local_address = SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port());
-        let client = Client { peer: canonical(datagram.peer), local: canonical(local_address), proto: Proto::Udp };
+        let client = Client { peer, local: canonical(local_address), proto: Proto::Udp };
         let to = Envelope { peer: datagram.peer, source: datagram.local.filter(|_| port.wildcard) };
-        serve::serve(datagram.bytes, client, listener, now, &mut Arrival { desk: self, to });
+        serve::serve(octets, client, listener, now, &mut Arrival { desk: self, to });
     }
 }
 

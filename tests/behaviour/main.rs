@@ -4,10 +4,13 @@
 //! - `ask`: a question on the command line, and its reply as text
 //! - `asker`: not a promise, but the clients that ask meanwhile
 //! - `compare`: two servers, and what they answer differently
+//! - `edns`: what EDNS, its options and header bits get
+//! - `grpc`: Signpost and CoreDNS ask each other
 //! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and a reader that does not read delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
 //! - `panics`: a panic in a plugin costs one query
+//! - `proxied`: clients behind load balancers
 //! - `quic`: DNS over QUIC
 //! - `start`: what prevents a start, and the messages
 //! - `reload`: nothing is lost, and a failed reload changes nothing
@@ -37,11 +40,14 @@ mod api;
 mod ask;
 mod asker;
 mod compare;
+mod edns;
 mod etcd;
+mod grpc;
 mod listeners;
 mod log;
 mod pages;
 mod panics;
+mod proxied;
 mod quic;
 mod reload;
 mod signals;

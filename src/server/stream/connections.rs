@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::super::sys;
@@ -54,7 +55,7 @@ pub(in crate::server) struct Connections {
 
 /// The shared state of one connection.
 pub(super) struct Connection {
-    client: IpAddr,
+    client: Cell<IpAddr>,
     /// The number of the door it came through.
     door: usize,
     /// The socket, to ask the kernel what it holds; open while the connection is a member.
@@ -127,7 +128,7 @@ impl Connections {
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
         let connection = Rc::new(Connection {
-            client,
+            client: Cell::new(client),
             door,
             socket,
             index: Cell::new(all.len()),
@@ -174,10 +175,14 @@ impl Connections {
         self.all.borrow().len() > self.count.get()
     }
 
-    /// Returns whether connections that were given up have to free what they hold before others may
-    /// hold more.
-    pub(super) fn have_to_free(&self) -> bool {
-        self.freeing.get() > 0 && self.held.get() + self.freeing.get() > self.limits.get().held
+    /// Waits until those that were given up have freed what they hold, if all hold too much
+    /// together: their tasks are woken, and run before this one goes on. `connection` is the one
+    /// that waits.
+    pub(super) async fn free(&self, connection: &Connection) {
+        let is_full = || self.freeing.get() > 0 && self.held.get() + self.freeing.get() > self.limits.get().held;
+        while is_full() && !connection.is_given_up() {
+            yield_now().await;
+        }
     }
 
     /// Gives up one connection that has a file. Returns whether there was one.
@@ -193,9 +198,9 @@ impl Connections {
             let all = self.all.borrow();
             let candidates = || all.iter().filter(|one| !one.given_up.get() && counts(one));
             let mut clients: HashMap<IpAddr, usize> = HashMap::new();
-            candidates().for_each(|one| *clients.entry(one.client).or_default() += 1);
+            candidates().for_each(|one| *clients.entry(one.client.get()).or_default() += 1);
             let most = clients.values().copied().max();
-            let of_most = candidates().filter(|one| clients.get(&one.client).copied() == most);
+            let of_most = candidates().filter(|one| clients.get(&one.client.get()).copied() == most);
             of_most.min_by_key(|one| (!one.is_quiet(), one.active.get())).cloned()
         };
         oldest.inspect(|oldest| self.give_up(oldest)).is_some()
@@ -305,6 +310,11 @@ impl Member {
     /// Returns another reference to the connection, for a query that waits.
     pub(super) fn connection(&self) -> Rc<Connection> {
         self.connection.clone()
+    }
+
+    /// Counts it among the connections of another client, the one behind a proxy.
+    pub(super) fn belongs_to(&self, client: IpAddr) {
+        self.connection.client.set(client);
     }
 
     /// Notes the size of its buffers.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::carrier::Carrier;
@@ -158,10 +157,7 @@ impl Session {
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> End {
         loop {
-            while self.local.connections.have_to_free() && !self.member.is_given_up() {
-                // Their tasks are woken, and run before this one goes on.
-                yield_now().await;
-            }
+            self.local.connections.free(&self.member).await;
             self.go_on();
             self.take_late();
             self.answer_some();

@@ -2,6 +2,7 @@
 //! seconds.
 
 mod faults;
+mod grpc;
 mod https;
 mod names;
 mod quic;

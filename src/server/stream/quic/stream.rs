@@ -14,15 +14,13 @@ use super::streams::{Octets, Streams, Visit, code};
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
 use crate::chain::{Pending, Query, Reply};
 use crate::server::waiting::Place;
+use crate::wire::option::KEEPALIVE;
 use crate::wire::request::{Gate, HEADER, gate};
 use crate::wire::write::Writer;
 
 /// Octets of a message that any number of streams may receive at the same time. Of longer ones a
 /// connection receives one after the other: otherwise each stream could hold 64 KiB.
 const SHORT: usize = 512;
-
-/// The EDNS option edns-tcp-keepalive (RFC 7828).
-const KEEPALIVE: u16 = 11;
 
 /// Why a stream ends without a reply.
 enum Lack {

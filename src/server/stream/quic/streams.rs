@@ -10,7 +10,6 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quinn::VarInt;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::connections::Connection;
@@ -88,10 +87,7 @@ impl Streams {
     async fn run(self: &Rc<Self>, quic: &quinn::Connection) -> Option<VarInt> {
         let (shared, mut streams) = (&self.connection, FuturesUnordered::new());
         loop {
-            while self.local.connections.have_to_free() && !shared.is_given_up() {
-                // Their tasks are woken, and run before this one goes on.
-                yield_now().await;
-            }
+            self.local.connections.free(shared).await;
             self.tell();
             let (is_closing, is_quiet) = (shared.closing.get(), self.queries.get() == 0);
             match () {
