@@ -61,6 +61,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::chain::doc::doc_of;
@@ -228,11 +229,14 @@ struct Balancers {
 impl Balancers {
     fn new(options: Options, [used, ignored, rejected, malformed]: [Counter; 4]) -> Self {
         let sessions = options.tracking.map(|duration| {
-            Cache::builder().max_capacity(options.sessions.unwrap_or(SESSIONS)).time_to_idle(duration).build()
+            let most = options.sessions.unwrap_or(SESSIONS);
+            let builder = Cache::builder().max_capacity(most).eviction_policy(EvictionPolicy::lru());
+            builder.time_to_idle(duration).build()
         });
         let values = options.tells_values.then(|| {
             let octets = |_: &_, values: &Arc<[u8]>| 128 + values.len() as u32;
-            Cache::builder().max_capacity(VALUES).weigher(octets).time_to_idle(KEPT).build()
+            let builder = Cache::builder().max_capacity(VALUES).eviction_policy(EvictionPolicy::lru());
+            builder.weigher(octets).time_to_idle(KEPT).build()
         });
         Self { options, used, ignored, rejected, malformed, sessions, values }
     }

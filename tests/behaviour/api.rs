@@ -21,15 +21,20 @@ fn serve(endpoint: &str, tls: &str) -> (Server, u16) {
 
 /// Returns the body of `/ready`.
 fn page(port: u16) -> String {
+    body(port, "/ready")
+}
+
+/// Returns the body of a page.
+pub(crate) fn body(port: u16, path: &str) -> String {
     let mut stream = connect(([127, 0, 0, 1], port).into());
-    stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").expect("sends");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sends");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("a page");
     text.split_once("\r\n\r\n").expect("a body").1.to_owned()
 }
 
 /// Waits until `/ready` contains this text; returns the page.
-fn page_with(port: u16, wanted: &str) -> String {
+pub(crate) fn page_with(port: u16, wanted: &str) -> String {
     let end = Instant::now() + PATIENCE;
     loop {
         let page = page(port);

@@ -11,9 +11,11 @@
 //! - `pages`: probes and scrapes are answered whatever other clients do
 //! - `panics`: a panic in a plugin costs one query
 //! - `proxied`: clients behind load balancers
+//! - `quic`: DNS over QUIC
 //! - `start`: what prevents a start, and the messages
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `signals`: obeyed at any moment
+//! - `snapshot`: names without an API server, from the process before
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
 //! - `unread`: what clients of streams may cost if they do not read
@@ -47,8 +49,10 @@ mod log;
 mod pages;
 mod panics;
 mod proxied;
+mod quic;
 mod reload;
 mod signals;
+mod snapshot;
 mod start;
 mod stop;
 mod streams;

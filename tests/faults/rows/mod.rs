@@ -12,12 +12,14 @@ mod real;
 mod replies;
 mod secret;
 mod silent;
+mod snapshot;
 mod streams;
 
 use super::row::Row;
 
 /// All rows, in the order of the table.
 pub(crate) const ALL: &[&[Row]] = &[
+    snapshot::ROWS,
     silent::ROWS,
     lossy::ROWS,
     replies::ROWS,
