@@ -15,6 +15,8 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
+use super::clients::client_of;
+
 /// A client or a plugin may hold this many times as many places as are free.
 const SHARE: usize = 3;
 
@@ -62,6 +64,7 @@ impl Waiting {
         let size = 1 + octets / OCTETS;
         let taken = &mut *self.taken.borrow_mut();
         let free = self.places.checked_sub(taken.all + size)?;
+        let client = client_of(client);
         let known = taken.plugins.iter().position(|(name, _)| *name == plugin);
         let plugin = known.unwrap_or_else(|| {
             taken.plugins.push((plugin, 0));

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::super::clients::client_of;
 use super::super::sys;
 use super::super::worker::Local;
 use crate::chain::{Query, Reply};
@@ -116,7 +117,7 @@ impl Connections {
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
         let connection = Rc::new(Connection {
-            client,
+            client: client_of(client),
             door,
             socket,
             index: Cell::new(all.len()),

@@ -6,6 +6,7 @@ mod floods;
 mod forged;
 mod kept;
 mod lossy;
+mod overload;
 mod pages;
 mod real;
 mod replies;
@@ -26,6 +27,7 @@ pub(crate) const ALL: &[&[Row]] = &[
     forged::ROWS,
     kept::ROWS,
     floods::ROWS,
+    overload::ROWS,
     pages::ROWS,
     real::ROWS,
     clients::ROWS,
