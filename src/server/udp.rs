@@ -79,7 +79,7 @@ async fn serve_on(
     tokio::pin!(settled);
     while is_open || is_settling || intake.is_late() || !waiting.is_empty() {
         tokio::select! {
-            // What was read is answered next, after whatever else the worker has to do.
+            // What was read is answered next, after what else the worker has to do.
             () = yield_now(), if intake.is_late() => {}
             readable = port.socket.readable(), if is_open && !intake.is_late() => is_open = readable.is_ok(),
             closed = closing.wait_for(Option::is_some), if is_open => {

@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_network_is_one_client() {
+        let waiting = Rc::new(Waiting::new(1_000));
+        let address = |host: u64| IpAddr::from((0x2001_0DB8_u128 << 96 | u128::from(host)).to_be_bytes());
+        let held: Vec<_> = (0..1_000).filter_map(|host| waiting.place(address(host), "a", 40)).collect();
+        assert_eq!((held.len(), waiting.taken.borrow().clients.len()), (750, 1));
+    }
+
+    #[test]
     fn long_questions_take_more_room() {
         let waiting = Rc::new(Waiting::new(1_000));
         let long: Vec<_> = std::iter::from_fn(|| waiting.place(address(1), "a", 60_000)).collect();

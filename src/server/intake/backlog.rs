@@ -1,4 +1,4 @@
-//! Datagrams that were read and wait for their turn.
+//! Datagrams that were read and wait to be answered.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,14 +8,14 @@ use foldhash::fast::RandomState;
 use super::super::clients::{Habits, client_of};
 use super::super::sys::{BATCH, Received};
 
-/// Datagrams that are answered before the socket is read again. What arrives during a turn must fit
-/// into the kernel's buffer, which by default has room for a few hundred.
-pub(super) const TURN: usize = 64;
+/// Datagrams that are answered before the socket is read again. What arrives during a round must
+/// fit into the kernel's buffer, which by default has room for a few hundred.
+pub(super) const ROUND: usize = 64;
 
-/// Turns that a datagram may wait: some 20 ms of work.
+/// Rounds that a datagram may wait: some 20 ms of work.
 const AGE: u64 = 64;
 
-/// Turns after which what clients send is counted anew.
+/// Rounds after which what clients send is counted anew.
 pub(super) const WINDOW: u64 = 16;
 
 /// Datagrams that wait at most, and their octets. With more, half of them are dropped.
@@ -31,31 +31,31 @@ const PARTS: u64 = 256;
 
 //----------- Backlog --------------------------------------------------------
 
-/// Datagrams that were read and wait for their turn.
+/// Datagrams that were read and wait to be answered.
 #[derive(Default)]
 pub(super) struct Backlog {
     /// In the order in which they were read.
     waiting: Vec<Entry>,
-    /// The slots of the datagrams whose turn it is.
+    /// The buffers of the datagrams of this round.
     chosen: Vec<usize>,
-    pub(super) slots: Slots,
+    pub(super) buffers: Buffers,
     /// Those that have sent something in this window or wait.
     clients: Vec<Sender>,
     /// The index of each client above.
     known: HashMap<IpAddr, usize, RandomState>,
     /// The ranks of all entries, for [`Backlog::first`] alone.
     ranks: Vec<u64>,
-    /// The number of turns so far.
-    turn: u64,
+    /// The number of rounds so far.
+    round: u64,
 }
 
 /// A datagram that waits.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     client: usize,
-    slot: usize,
-    /// The number of the turn before which it was read.
-    turn: u64,
+    buffer: usize,
+    /// The number of the round before which it was read.
+    round: u64,
     /// How many of its client's datagrams wait before it, divided by the client's weight.
     rank: u64,
 }
@@ -76,7 +76,7 @@ impl Backlog {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() + BATCH > MOST || self.slots.octets >= OCTETS
+        self.waiting.len() + BATCH > MOST || self.buffers.octets >= OCTETS
     }
 
     pub(super) fn add(&mut self, datagram: Received<'_>, habits: &Habits) {
@@ -86,7 +86,7 @@ impl Backlog {
             self.clients.len() - 1
         });
         self.clients[client].read += 1;
-        self.waiting.push(Entry { client, slot: self.slots.put(datagram), turn: self.turn, rank: 0 });
+        self.waiting.push(Entry { client, buffer: self.buffers.put(datagram), round: self.round, rank: 0 });
     }
 
     /// Returns which are the first `count` datagrams; it has to be asked for each entry, in order.
@@ -115,29 +115,29 @@ impl Backlog {
         }
     }
 
-    /// Chooses the datagrams whose turn it is; returns how many.
-    pub(super) fn begin_turn(&mut self) -> usize {
-        self.turn += 1;
-        let mut is_first = self.first(TURN);
-        self.chosen.extend(self.waiting.extract_if(.., |entry| is_first(entry)).map(|entry| entry.slot));
+    /// Chooses the datagrams of this round; returns how many.
+    pub(super) fn begin_round(&mut self) -> usize {
+        self.round += 1;
+        let mut is_first = self.first(ROUND);
+        self.chosen.extend(self.waiting.extract_if(.., |entry| is_first(entry)).map(|entry| entry.buffer));
         self.chosen.len()
     }
 
-    /// Frees the slots of the last turn; and the others too if nothing waits.
-    pub(super) fn finish_turn(&mut self) {
+    /// Frees the buffers of the last round; and the others too if nothing waits.
+    pub(super) fn finish_round(&mut self) {
         if self.chosen.is_empty() {
             return;
         }
-        self.chosen.drain(..).for_each(|slot| self.slots.free(slot));
+        self.chosen.drain(..).for_each(|buffer| self.buffers.free(buffer));
         if self.waiting.is_empty() {
-            self.slots.shrink();
+            self.buffers.shrink();
             self.begin_window();
         }
     }
 
-    /// Returns whether this turn is the last of a window.
+    /// Returns whether this round is the last of a window.
     pub(super) fn is_window_over(&self) -> bool {
-        self.turn.is_multiple_of(WINDOW)
+        self.round.is_multiple_of(WINDOW)
     }
 
     /// Counts anew, and forgets clients of which nothing waits.
@@ -169,59 +169,59 @@ impl Backlog {
         self.clients.len().max(self.known.len())
     }
 
-    /// Drops the half of what waits whose turn would come last; returns how many.
+    /// Drops the half of what waits that would be answered last; returns how many.
     pub(super) fn drop_half(&mut self) -> u64 {
         let mut is_first = self.first(self.waiting.len() / 2);
         let rest = self.waiting.extract_if(.., |entry| !is_first(entry));
-        rest.map(|entry| self.slots.free(entry.slot)).count() as u64
+        rest.map(|entry| self.buffers.free(entry.buffer)).count() as u64
     }
 
-    /// Drops what has waited for too many turns; returns how many.
+    /// Drops what has waited for too many rounds; returns how many.
     pub(super) fn drop_old(&mut self) -> u64 {
-        let old = |entry: &mut Entry| entry.turn + AGE < self.turn;
-        self.waiting.extract_if(.., old).map(|entry| self.slots.free(entry.slot)).count() as u64
+        let old = |entry: &mut Entry| entry.round + AGE < self.round;
+        self.waiting.extract_if(.., old).map(|entry| self.buffers.free(entry.buffer)).count() as u64
     }
 
-    /// Returns the datagrams whose turn it is.
+    /// Returns the datagrams of this round.
     pub(super) fn chosen(&self) -> impl Iterator<Item = Received<'_>> {
-        self.chosen.iter().map(|&slot| self.slots.get(slot))
+        self.chosen.iter().map(|&buffer| self.buffers.get(buffer))
     }
 }
 
-//----------- Slots ----------------------------------------------------------
+//----------- Buffers ----------------------------------------------------------
 
 /// Buffers for datagrams, which are used again.
 #[derive(Default)]
-pub(super) struct Slots {
-    pub(super) all: Vec<Slot>,
+pub(super) struct Buffers {
+    pub(super) all: Vec<Buffer>,
     free: Vec<usize>,
     /// Octets of all datagrams.
     pub(super) octets: usize,
 }
 
-pub(super) struct Slot {
+pub(super) struct Buffer {
     bytes: Vec<u8>,
     peer: SocketAddr,
     local: Option<IpAddr>,
 }
 
-impl Slots {
+impl Buffers {
     /// Copies a datagram; returns where it is.
     fn put(&mut self, datagram: Received<'_>) -> usize {
         let Received { bytes, peer, local } = datagram;
         self.octets += bytes.len();
         let Some(at) = self.free.pop() else {
-            self.all.push(Slot { bytes: bytes.to_vec(), peer, local });
+            self.all.push(Buffer { bytes: bytes.to_vec(), peer, local });
             return self.all.len() - 1;
         };
-        let slot = &mut self.all[at];
-        slot.bytes.extend_from_slice(bytes);
-        (slot.peer, slot.local) = (peer, local);
+        let buffer = &mut self.all[at];
+        buffer.bytes.extend_from_slice(bytes);
+        (buffer.peer, buffer.local) = (peer, local);
         at
     }
 
     fn get(&self, at: usize) -> Received<'_> {
-        let Slot { bytes, peer, local } = &self.all[at];
+        let Buffer { bytes, peer, local } = &self.all[at];
         Received { bytes, peer: *peer, local: *local }
     }
 

@@ -1,20 +1,20 @@
 //! What a worker does when more datagrams arrive than it can answer: a fair and short queue.
 //!
 //! The kernel's queue is neither. With a large buffer it is long, so answers come too late. When it
-//! is full, the kernel drops datagrams of all clients alike, so one client that floods takes most of
-//! the answers. To read a datagram costs a fraction of answering it. So a worker that finds more
+//! is full, the kernel drops datagrams of all clients alike, so one client that floods takes most
+//! of the answers. To read a datagram costs a fraction of answering it. So a worker that finds more
 //! than [`ROW`] full batches in a row reads what is there into a [`Backlog`], and answers it in
-//! turns of [`TURN`] datagrams. Before each turn it reads what has arrived meanwhile.
+//! rounds of [`ROUND`] datagrams. Before each round it reads what has arrived meanwhile.
 //!
-//! A turn takes the first datagram of each client, then the second of each, and so on; a client's
-//! weight ([`Habits`]) says how many of its datagrams count as one. Known clients come before unknown
-//! ones, so that a flood with forged addresses does not take every turn. A client that sends many
-//! times its share is limited in the kernel ([`limits`]).
+//! A round takes the first datagram of each client, then the second of each, and so on; a client's
+//! weight ([`Habits`]) says how many of its datagrams count as one. Known clients come before
+//! unknown ones, so that a flood with forged addresses does not take every round. A client that
+//! sends many times its share is limited in the kernel ([`limits`]).
 //!
 //! A burst is answered as a whole. Nothing is dropped before the worker has answered [`BURST`]
 //! datagrams without having caught up, unless the kernel has dropped some. From then on it reads
-//! all that arrives. What has waited for [`AGE`] turns is dropped, and when there are too many, so
-//! are those of the clients that ask for most. All limits count datagrams, not time: what a slow
+//! all that arrives. What has waited for 64 rounds is dropped, and when there are too many, so are
+//! those of the clients that ask for most. All limits count datagrams, not time: what a slow
 //! machine answers does not depend on how slow it is.
 
 mod backlog;
@@ -26,10 +26,11 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use self::backlog::{Backlog, TURN, WINDOW};
+use self::backlog::{Backlog, ROUND, WINDOW};
 use self::limits::Limits;
 use super::clients::Habits;
 use super::sys::{BATCH, Inbox, Received};
+use crate::host::pressure::Pressure;
 
 /// Full batches in a row that are answered as they come.
 const ROW: usize = 2;
@@ -37,7 +38,7 @@ const ROW: usize = 2;
 /// Datagrams that are answered in a row before any is dropped: some 20 ms of work.
 const BURST: usize = 4096;
 
-/// Datagrams that are read before a turn at most, however many arrive.
+/// Datagrams that are read before a round at most, however many arrive.
 const READ: usize = 1024;
 
 /// The datagrams of a socket, in the order in which they are answered.
@@ -52,6 +53,8 @@ pub(super) struct Intake {
     burst: usize,
     /// The kernel has dropped datagrams since then.
     overflowed: bool,
+    /// Held while datagrams have to be dropped.
+    pressure: Option<Pressure>,
     backlog: Backlog,
     limits: Limits,
     dropped: Dropped,
@@ -69,7 +72,7 @@ pub(super) struct Dropped {
 }
 
 impl Intake {
-    /// Returns whether datagrams that were read wait for their turn.
+    /// Returns whether datagrams that were read wait to be answered.
     pub(super) fn is_late(&self) -> bool {
         !self.backlog.is_empty()
     }
@@ -84,7 +87,7 @@ impl Intake {
         mut receive: impl FnMut(&mut Inbox) -> io::Result<usize>,
         habits: &Habits,
     ) -> io::Result<()> {
-        self.backlog.finish_turn();
+        self.backlog.finish_round();
         self.direct = 0;
         let got = receive(&mut self.inbox);
         let is_full = matches!(got, Ok(BATCH));
@@ -130,15 +133,18 @@ impl Intake {
         if self.dropped.by_share > 0 {
             self.dropped.heaviest = backlog.heaviest();
         }
-        self.burst += backlog.begin_turn();
+        self.burst += backlog.begin_round();
         if backlog.is_window_over() {
             if must_drop {
-                self.limits.renew(backlog.read(), WINDOW * TURN as u64);
+                self.limits.renew(backlog.read(), WINDOW * ROUND as u64);
             }
             backlog.begin_window();
         }
         if !self.is_late() {
             self.limits.lift();
+            self.pressure = None;
+        } else if must_drop {
+            self.pressure.get_or_insert_with(Pressure::begin);
         }
     }
 

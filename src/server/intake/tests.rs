@@ -43,7 +43,7 @@ impl Worker {
     }
 
     /// Answers what is next; returns the client and the number of each datagram.
-    fn turn(&mut self) -> Vec<(u32, u32)> {
+    fn round(&mut self) -> Vec<(u32, u32)> {
         if self.intake.receive(|inbox| self.queue.receive(inbox), &self.habits).is_err() {
             return Vec::new();
         }
@@ -59,7 +59,7 @@ impl Worker {
     fn rest(&mut self) -> Vec<(u32, u32)> {
         let mut all = Vec::new();
         while !self.queue.0.is_empty() || self.intake.is_late() {
-            all.extend(self.turn());
+            all.extend(self.round());
         }
         all
     }
@@ -69,15 +69,15 @@ impl Worker {
     }
 }
 
-/// Lets client 0 flood with 300 datagrams each turn, beside `fair` clients with one datagram
-/// each turn. Returns the answers that each of them got in 200 turns at the end.
+/// Lets client 0 flood with 300 datagrams each round, beside `fair` clients with one datagram
+/// each round. Returns the answers that each of them got in 200 rounds at the end.
 fn flood(worker: &mut Worker, fair: u32) -> HashMap<u32, u32> {
     let mut answers = HashMap::new();
-    for turn in 0..500 {
+    for round in 0..500 {
         (0..300).for_each(|number| worker.queue.add(0, number));
-        (1..=fair).for_each(|client| worker.queue.add(client, turn));
-        for (client, _) in worker.turn() {
-            *answers.entry(client).or_default() += u32::from(turn >= 300);
+        (1..=fair).for_each(|client| worker.queue.add(client, round));
+        for (client, _) in worker.round() {
+            *answers.entry(client).or_default() += u32::from(round >= 300);
         }
     }
     answers
@@ -86,12 +86,12 @@ fn flood(worker: &mut Worker, fair: u32) -> HashMap<u32, u32> {
 #[test]
 fn what_can_be_answered_is_answered_as_it_comes() {
     let mut worker = Worker::new();
-    for turn in 0..100 {
-        (0..20).for_each(|client| worker.queue.add(client, turn));
-        assert_eq!(worker.turn(), (0..20).map(|client| (client, turn)).collect::<Vec<_>>());
+    for round in 0..100 {
+        (0..20).for_each(|client| worker.queue.add(client, round));
+        assert_eq!(worker.round(), (0..20).map(|client| (client, round)).collect::<Vec<_>>());
         assert!(!worker.intake.is_late());
     }
-    assert!(worker.intake.take_dropped().is_none() && worker.intake.backlog.slots.all.is_empty());
+    assert!(worker.intake.take_dropped().is_none() && worker.intake.backlog.buffers.all.is_empty());
 }
 
 #[test]
@@ -99,30 +99,32 @@ fn a_flood_takes_what_the_others_leave() {
     let mut worker = Worker::new();
     let answers = flood(&mut worker, 20);
     assert!((1..=20).all(|client| answers[&client] == 200), "{answers:?}");
-    assert_eq!(answers[&0], 200 * (TURN as u32 - 20), "no turn is wasted");
+    assert_eq!(answers[&0], 200 * (ROUND as u32 - 20), "no round is wasted");
     assert_eq!(worker.intake.take_dropped().and_then(|dropped| dropped.heaviest), Some(peer(0).ip()));
+    assert!(Pressure::is_high());
     // When the flood is over, little is kept of it.
     worker.rest();
+    assert!(!Pressure::is_high());
     worker.queue.add(1, 1);
-    assert_eq!(worker.turn(), [(1, 1)]);
+    assert_eq!(worker.round(), [(1, 1)]);
     let backlog = &worker.intake.backlog;
-    assert!(backlog.slots.all.len() <= SPARE && backlog.slots.octets == 0 && backlog.clients() == 0);
+    assert!(backlog.buffers.all.len() <= SPARE && backlog.buffers.octets == 0 && backlog.clients() == 0);
 }
 
 #[test]
 fn those_who_ask_too_much_have_equal_shares() {
     let mut worker = Worker::new();
     let mut answers: HashMap<u32, u32> = HashMap::new();
-    for turn in 0..500 {
-        // 10, 20, and 40 to 100 datagrams a turn, for a turn of 64.
+    for round in 0..500 {
+        // 10, 20, and 40 to 100 datagrams a round, for a round of 64.
         for client in [1, 2, 4, 6, 8, 10] {
             (0..client * 10).for_each(|number| worker.queue.add(client, number));
         }
-        for (client, _) in worker.turn() {
-            *answers.entry(client).or_default() += u32::from(turn >= 300);
+        for (client, _) in worker.round() {
+            *answers.entry(client).or_default() += u32::from(round >= 300);
         }
     }
-    let fair = 200 * TURN as u32 / 6;
+    let fair = 200 * ROUND as u32 / 6;
     assert!(answers.values().all(|&answers| answers.abs_diff(fair) < fair / 10), "{fair}: {answers:?}");
 }
 
@@ -136,12 +138,12 @@ fn an_address_of_many_clients_has_a_larger_share_if_it_had_before() {
         worker.habits.note(|| Some(peer(1).ip()), 10, now);
     }
     let mut answers: HashMap<u32, u32> = HashMap::new();
-    for turn in 0..500 {
+    for round in 0..500 {
         (0..25).for_each(|number| worker.queue.add(1, number));
-        // Without its habit, the address would have two or three datagrams a turn.
+        // Without its habit, the address would have two or three datagrams a round.
         (2..32).for_each(|client| (0..4).for_each(|number| worker.queue.add(client, number)));
-        for (client, _) in worker.turn() {
-            *answers.entry(client).or_default() += u32::from(turn >= 300);
+        for (client, _) in worker.round() {
+            *answers.entry(client).or_default() += u32::from(round >= 300);
         }
     }
     assert_eq!(answers[&1], 200 * 25, "all of them");
@@ -152,11 +154,11 @@ fn known_clients_come_before_forged_addresses() {
     let mut worker = Worker::new();
     (0..100).for_each(|_| worker.habits.note(|| Some(peer(1).ip()), 100, Instant::now()));
     let mut answers = 0;
-    for turn in 0..500 {
-        (0..300).for_each(|number| worker.queue.add(1000 + turn * 300 + number, number));
-        worker.queue.add(1, turn);
-        let known = worker.turn().iter().filter(|(client, _)| *client == 1).count();
-        answers += if turn >= 300 { known } else { 0 };
+    for round in 0..500 {
+        (0..300).for_each(|number| worker.queue.add(1000 + round * 300 + number, number));
+        worker.queue.add(1, round);
+        let known = worker.round().iter().filter(|(client, _)| *client == 1).count();
+        answers += if round >= 300 { known } else { 0 };
     }
     assert_eq!(answers, 200);
     assert!(worker.intake.backlog.clients() <= WINDOW as usize * 301 + MOST);
@@ -173,7 +175,7 @@ fn a_burst_is_answered_as_a_whole() {
         assert!(numbers.iter().copied().eq(0..most), "{} of {most}", numbers.len());
         assert_eq!(worker.dropped(), 0);
         // The socket is found empty.
-        assert_eq!(worker.turn(), []);
+        assert_eq!(worker.round(), []);
     }
 }
 
@@ -207,8 +209,8 @@ fn long_datagrams_are_fewer() {
     }
     let mut most = 0;
     while !worker.queue.0.is_empty() {
-        worker.turn();
-        most = most.max(worker.intake.backlog.slots.octets);
+        worker.round();
+        most = most.max(worker.intake.backlog.buffers.octets);
     }
     assert!(most <= OCTETS + BATCH * 4096, "{most}");
 }
