@@ -39,6 +39,11 @@ test:
 faults *rows: peers
     FAULTS_TABLE=docs/faults.md FAULTS=long FAULTS_ROWS="{{rows}}" cargo test --locked --release --test faults
 
+# A cycle of faults each minute; `just soak 60` judges the slope of an hour. CI runs five minutes.
+# Load of all kinds with changes, reloads and faults: memory, files and threads stay, and no promised answer is lost.
+soak minutes="5":
+    SOAK_MINUTES={{minutes}} cargo test --locked --test soak -- --ignored --nocapture
+
 # `ZONES_SEED=7 just zones` makes other random zones.
 # Zone files beside NSD and Knot, as they run: 100,000 questions, no difference unexplained. `just test` asks some thousand.
 zones: (need "nsd" "knotd")
@@ -155,7 +160,7 @@ ci:
     #!/usr/bin/env bash
     set -uo pipefail
     export CI=1
-    steps=(lint peers test instructions deny demo conformance live scale deploy-test cluster) passed=()
+    steps=(lint peers test instructions deny demo soak conformance live scale deploy-test cluster) passed=()
     for step in "${steps[@]}"; do
         echo "=== just $step"
         began=$SECONDS

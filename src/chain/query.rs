@@ -51,6 +51,8 @@ pub struct Query<'p> {
     pub has_spare: bool,
     /// State of the plugin that asks for more walks down, needed when their replies come up.
     pub aside: Option<Box<Aside>>,
+    /// What the client asks of its connection.
+    pub(super) wishes: Wishes,
     /// Whether this query asks for the target of an alias: see [`target`](super::target).
     pub(super) for_alias: bool,
     /// Whether plugins below see other EDNS options than those of the client: see
@@ -68,6 +70,16 @@ pub struct Aside {
     pub name: Name,
     /// The reply; `None` if the question was dropped.
     pub reply: Option<Reply>,
+}
+
+/// What a client asks of its connection by EDNS options, as far as the connection can give it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    /// The length of the reply is to say little (RFC 7830). Only encrypted connections do this.
+    pub(super) padding: bool,
+    /// How long the connection may be idle, in units of 100 ms, for a client that wants to know
+    /// (RFC 7828). Only TCP and TLS say it.
+    pub(super) idle: Option<u16>,
 }
 
 /// The client of a query.
@@ -117,6 +129,7 @@ impl<'p> Query<'p> {
             patience: None,
             has_spare: false,
             aside: None,
+            wishes: Wishes::default(),
             for_alias: false,
             is_amended: false,
             marks: [0; SEATS],
@@ -153,6 +166,7 @@ impl<'p> Query<'p> {
             patience: self.patience,
             has_spare: self.has_spare,
             aside: None,
+            wishes: Wishes::default(),
             for_alias: self.for_alias,
             is_amended: false,
             marks: [0; SEATS],

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::listener::Listener;
-use super::query::{Client, Query};
+use super::query::{Client, Proto, Query, Wishes};
 use super::walk::{Outcome, Pending};
+use crate::corefile::address::Transport;
 use crate::wire::answer::recycle;
+use crate::wire::option::{EdnsOption, KEEPALIVE, PADDING};
 use crate::wire::reply::Reply;
 use crate::wire::request::{Gate, Refusal, gate};
 use crate::wire::types::rcode;
@@ -68,6 +70,7 @@ pub fn serve(packet: &[u8], client: Client, listener: &Arc<Listener>, now: Insta
         Gate::Notify(request) => return notify(Query::new(packet, request, client, now), listener, responder),
     };
     let mut query = Query::new(packet, request, client, now);
+    query.wishes = wishes(&query, listener);
     match listener.ask(&mut query) {
         Outcome::Reply(reply) => responder.reply(&query, reply),
         Outcome::Drop => {}
@@ -76,6 +79,23 @@ pub fn serve(packet: &[u8], client: Client, listener: &Arc<Listener>, now: Insta
             None => responder.reply(&query, Reply::failure(rcode::SERVFAIL, "too many queries are waiting")),
         },
     }
+}
+
+/// Returns what a client asks of its connection, as far as `listener` can give it.
+fn wishes(query: &Query<'_>, listener: &Listener) -> Wishes {
+    let is_stream = query.client.proto == Proto::Tcp && matches!(listener.transport, Transport::Dns | Transport::Tls);
+    let mut wishes = Wishes::default();
+    for EdnsOption { code, .. } in query.request.options(query.packet()) {
+        match code {
+            KEEPALIVE if is_stream => {
+                let units = listener.timeouts.idle().as_millis() / 100;
+                wishes.idle = Some(u16::try_from(units).unwrap_or(u16::MAX));
+            }
+            PADDING => wishes.padding = listener.secure.is_some(),
+            _ => {}
+        }
+    }
+    wishes
 }
 
 /// Answers a NOTIFY (RFC 1996). If no plugin copies such a zone, it is not implemented.
@@ -94,7 +114,13 @@ fn notify(query: Query<'_>, listener: &Listener, responder: &mut impl Responder)
 /// A reply of several messages is refused: a transport that can send them takes the others out
 /// first ([`Reply::take_more`]).
 pub fn write_reply(query: &Query<'_>, reply: Reply, writer: &mut Writer, out: &mut Vec<u8>) -> usize {
-    let reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
+    let mut reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
+    if let Some(idle) = query.wishes.idle {
+        reply.add_option(KEEPALIVE, &idle.to_be_bytes());
+    }
+    if query.wishes.padding {
+        reply.pad();
+    }
     let len = writer.reply(query.packet(), &query.request, &reply, query.limit(), out);
     recycle(reply.answer);
     len

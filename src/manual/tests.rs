@@ -137,6 +137,41 @@ fn the_page_of_plugins_says_what_is_served_and_what_a_corefile_gets() {
     }
 }
 
+/// Returns what stands between backquotes on a page.
+fn code_spans(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2)
+}
+
+/// Returns whether a file of the repository has a test of this name: a function of Rust or Python,
+/// or a row of `tests/faults`.
+fn has_test(file: &str, name: &str) -> bool {
+    let forms = [format!("fn {name}("), format!("def {name}("), format!("id: \"{name}\"")];
+    std::fs::read_to_string(root().join(file)).is_ok_and(|text| forms.iter().any(|form| text.contains(form)))
+}
+
+#[test]
+fn each_row_of_the_ledger_has_a_state_and_tests_that_exist() {
+    let page = text("docs/security.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split(" | ").collect()).collect();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    for row in rows.iter().filter(|row| row[0] != "id") {
+        let [id, _, state, how, tests] = row[..] else { panic!("five cells: {row:?}") };
+        assert!(["not concerned", "mended", "partly", "not met"].contains(&state), "{id}: {state}");
+        let names_tests = tests.starts_with('`');
+        let says_none = tests == "no test" || tests == "none needed" && state == "not concerned";
+        assert!(!how.is_empty() && (names_tests || says_none), "{id}: {tests}");
+        for scenario in code_spans(tests).filter(|span| !span.contains("::")) {
+            assert!(root().join(scenario).is_file(), "{id}: {scenario} does not exist");
+        }
+    }
+    let named: Vec<_> = code_spans(&page).filter_map(|span| span.split_once("::")).collect();
+    assert!(named.len() > 100, "{} tests", named.len());
+    for (file, name) in named {
+        assert!(has_test(file, name), "docs/security.md: {file} has no test {name}");
+    }
+}
+
 #[test]
 fn directives_that_coredns_lacks_too_stand_on_the_page_of_plugins() {
     let page = text("docs/plugins.md");

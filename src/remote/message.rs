@@ -111,6 +111,11 @@ impl Sent {
         HEADER + self.question.wire_len() + answer.wire_len() + opt
     }
 
+    /// What it asks, with the name in lower case.
+    pub(crate) fn question(&self) -> &Question {
+        &self.question
+    }
+
     /// Whether it asks for a whole zone, or what has changed in it.
     pub(super) fn is_transfer(&self) -> bool {
         matches!(self.question.qtype, rtype::AXFR | rtype::IXFR)
@@ -140,7 +145,8 @@ impl Sent {
 
     /// Reads what `message` is to this query.
     pub(super) fn read(&self, message: &[u8]) -> Read {
-        if let Some(rcode) = bare_error(message) {
+        // Where the case counts, an error without the question is no proof of anything.
+        if let Some(rcode) = bare_error(message).filter(|_| !self.strict) {
             return Read::Answer(Answer::empty(rcode));
         }
         let Ok(mut answer) = relay::read(message, &self.question) else { return Read::NoReply };
@@ -315,5 +321,7 @@ mod tests {
         assert!(matches!(drawn.read(&reply(&drawn)), Read::Answer(_)));
         assert!(matches!(drawn.read(&reply(&sent)), Read::OtherCase));
         assert!(matches!(sent.read(&reply(&drawn)), Read::Answer(_)));
+        let bare = [0, 0, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(matches!((sent.read(&bare), drawn.read(&bare)), (Read::Answer(_), Read::NoReply)));
     }
 }

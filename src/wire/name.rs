@@ -8,6 +8,9 @@ use super::text::write_text;
 /// The longest name on the wire, root label included (RFC 1035 section 2.3.4).
 pub const MAX_NAME: usize = 255;
 
+/// Maximum number of pointers in a name: one for each label. Longer chains only cost time.
+const MAX_POINTERS: usize = 127;
+
 /// The longest label (RFC 1035 section 2.3.4).
 pub const MAX_LABEL: usize = 63;
 
@@ -102,7 +105,7 @@ impl Name {
     #[must_use]
     pub fn from_message(message: &[u8], at: usize) -> Option<(Self, usize)> {
         let mut name = Self { len: 0, octets: [0; MAX_NAME] };
-        let (mut at, mut end, mut floor) = (at, None, at);
+        let (mut at, mut end, mut floor, mut pointers) = (at, None, at, 0);
         loop {
             match *message.get(at)? {
                 0 => return Some((name.end()?, end.unwrap_or(at + 1))),
@@ -114,7 +117,8 @@ impl Name {
                 high if high & 0xC0 == 0xC0 => {
                     let target = usize::from(high & 0x3F) << 8 | usize::from(*message.get(at + 1)?);
                     end.get_or_insert(at + 2);
-                    if target >= floor {
+                    pointers += 1;
+                    if target >= floor || pointers > MAX_POINTERS {
                         return None;
                     }
                     (at, floor) = (target, target);
@@ -338,6 +342,20 @@ mod tests {
         assert_eq!(Name::from_text(&"abcdefg.".repeat(32)), Err(NameError::LongName));
         assert_eq!(Name::from_text(r"a\25"), Err(NameError::BadEscape));
         assert_eq!(Name::from_text(r"a\256"), Err(NameError::BadEscape));
+    }
+
+    /// A message of 64 KiB has room for chains of thousands, and for thousands of names that use
+    /// them.
+    #[test]
+    fn a_name_has_few_pointers() {
+        let chain = |pointers: u8| {
+            let mut message = vec![0];
+            (0..pointers).for_each(|n| message.extend_from_slice(&[0xC0, (2 * n).saturating_sub(1)]));
+            let last = message.len() - 2;
+            Name::from_message(&message, last)
+        };
+        assert_eq!(chain(127), Some((Name::ROOT, 255)));
+        assert_eq!(chain(128), None);
     }
 
     #[test]

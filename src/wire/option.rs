@@ -9,10 +9,21 @@ pub struct EdnsOption<'a> {
     pub data: &'a [u8],
 }
 
-/// Options between two neighbours, which are not passed on: client subnet (it splits answers, and
-/// with them makes forging easier: CVE-2025-5994), cookie, keepalive, padding (RFC 7871, 7873,
-/// 7828, 7830).
-const OF_NEIGHBOURS: [u16; 4] = [8, 10, 11, 12];
+/// The client's subnet (RFC 7871).
+const SUBNET: u16 = 8;
+
+/// A cookie (RFC 7873).
+pub const COOKIE: u16 = 10;
+
+/// How long a connection over TCP may be idle (RFC 7828).
+pub const KEEPALIVE: u16 = 11;
+
+/// Octets that hide the length of an encrypted message (RFC 7830).
+pub const PADDING: u16 = 12;
+
+/// Options between two neighbours, which are not passed on. A subnet splits answers, and with them
+/// makes forging easier (CVE-2025-5994).
+const OF_NEIGHBOURS: [u16; 4] = [SUBNET, COOKIE, KEEPALIVE, PADDING];
 
 impl EdnsOption<'_> {
     /// Returns whether the option is for the next server alone, and is not passed on.

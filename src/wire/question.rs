@@ -11,7 +11,7 @@ const OPT: usize = 11;
 ///
 /// Owns its name, inline and without allocation, because its holders keep it: a query, an upstream
 /// exchange, a cache key. Code that only reads a question borrows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Question {
     /// The name.
     pub name: Name,

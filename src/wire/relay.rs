@@ -136,7 +136,8 @@ impl Walk<'_> {
             // Earlier names have recorded their own pointers. A pointer elsewhere, in a TXT for
             // example, would not be moved.
             let is_noted = |at: usize| self.answer.pointers.binary_search(&((at - self.body) as u16)).is_ok();
-            self.adrift |= target != HEADER && !(at >= self.body && is_noted(at));
+            // The search costs most, and one answer is enough.
+            self.adrift = self.adrift || target != HEADER && !(at >= self.body && is_noted(at));
             from = target;
         }
         Some(())
@@ -148,7 +149,9 @@ impl Walk<'_> {
         let leads_into_mobile = self.answer.pointers.iter().any(|&pointer| {
             let at = usize::from(pointer);
             let target = usize::from(self.answer.bytes[at] & 0x3F) << 8 | usize::from(self.answer.bytes[at + 1]);
-            target >= body && mobile.iter().any(|&(from, to)| (from..to).contains(&target))
+            // They stand in the order of the message.
+            let next = mobile.partition_point(|&(_, to)| to <= target);
+            target >= body && mobile.get(next).is_some_and(|&(from, _)| from <= target)
         });
         let sorted = self.sections_are_sorted();
         self.answer.movable &= !leads_into_mobile && (sorted || self.answer.pointers.is_empty());

@@ -60,6 +60,8 @@ pub struct Note {
     pub options: Vec<u8>,
     /// Values that the plugin that answered publishes for those above: label and value.
     pub published: Vec<(&'static str, Box<str>)>,
+    /// Whether the message is padded, so that its length says little.
+    pub(super) is_padded: bool,
     /// The messages after the first one, if the reply has several.
     more: Option<More>,
 }
@@ -171,6 +173,11 @@ impl Reply {
         if data.len() <= usize::from(u16::MAX) {
             EdnsOption { code, data }.put(&mut self.note_mut().options);
         }
+    }
+
+    /// Pads the message (RFC 7830), for a client that sent an OPT over an encrypted connection.
+    pub fn pad(&mut self) {
+        self.note_mut().is_padded = true;
     }
 
     /// Publishes a value for the plugins above.

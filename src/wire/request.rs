@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::name::{MAX_LABEL, Name};
-use super::option::{EdnsOption, EdnsOptions};
+use super::option::{COOKIE, EdnsOption, EdnsOptions};
 use super::types::{opcode, rcode, rtype};
 
 /// Octets of a message header (RFC 1035 section 4.1.1).
@@ -31,8 +31,6 @@ pub mod flag {
 
 /// Maximum number of options that are read; no known client sends more (CVE-2026-41292).
 const MAX_OPTIONS: usize = 32;
-
-const COOKIE: u16 = 10;
 
 //----------- Request --------------------------------------------------------
 

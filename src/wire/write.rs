@@ -3,12 +3,16 @@
 use std::ops::Range;
 
 use super::answer::Answer;
+use super::option::PADDING;
 use super::reply::{Order, Reply};
 use super::request::{HEADER, Refusal, Request, flag};
 use super::types::rtype;
 
 /// An OPT pseudo-record without options (RFC 6891 section 6.1.2).
 const OPT_LEN: usize = 11;
+
+/// Padded replies have a multiple of this many octets (RFC 8467 section 4.1).
+const BLOCK: usize = 468;
 
 /// The opcode in the second word of the header.
 const OPCODE: u16 = 0x7800;
@@ -48,7 +52,7 @@ impl Writer {
         }
         let cut = counts[0] < answer.counts[0] || counts[1] < answer.counts[1];
         if request.edns.is_some() {
-            write_opt(request, reply, start + limit.min(MAX_MESSAGE), out);
+            write_opt(request, reply, start..start + limit.min(MAX_MESSAGE), out);
             counts[2] += 1;
         }
         let flags = reply.header_flags(request.flags)
@@ -103,27 +107,37 @@ impl Writer {
     }
 
     fn copy_some(&self, answer: &Answer, shift: i32, ttl: Option<u32>, room: usize, out: &mut Vec<u8>) -> [u16; 3] {
-        let (end, mut copied, mut pointers) = (out.len() + room, 0, answer.pointers.as_slice());
+        let (end, mut pointers) = (out.len() + room, answer.pointers.as_slice());
         let moves = shift != 0 && !pointers.is_empty();
-        for &index in &self.order {
-            let index = usize::from(index);
-            let (from, to) = (usize::from(answer.records[index].at), answer.record_end(index));
-            let at = out.len();
+        let mut next = 0;
+        while let Some(&first) = self.order.get(next) {
+            let (first, at) = (usize::from(first), out.len());
+            let (from, mut to) = (usize::from(answer.records[first].at), answer.record_end(first));
             if at + to - from > end {
                 break;
             }
+            next += 1;
+            let mut last = first;
+            // Records that stay side by side, such as SRV, are copied at once.
+            while self.order.get(next).is_some_and(|&index| usize::from(index) == last + 1)
+                && at + answer.record_end(last + 1) - from <= end
+            {
+                (next, last) = (next + 1, last + 1);
+                to = answer.record_end(last);
+            }
             append_record(&answer.bytes[from..to], out);
             if let Some(ttl) = ttl {
-                let ttl_at = at + usize::from(answer.records[index].ttl_at) - from;
-                out[ttl_at..ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
+                for mark in &answer.records[first..=last] {
+                    let ttl_at = at + usize::from(mark.ttl_at) - from;
+                    out[ttl_at..ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
+                }
             }
             if moves {
                 pointers = pointers_from(&answer.pointers, pointers, from);
                 move_pointers(pointers, from..to, shift, &mut out[at..]);
             }
-            copied += 1;
         }
-        counts_of(answer, copied)
+        counts_of(answer, next as u16)
     }
 }
 
@@ -206,8 +220,9 @@ fn counts_of(answer: &Answer, mut written: u16) -> [u16; 3] {
 }
 
 /// Writes the OPT of a reply: the client's size and DO bit, as CoreDNS does, the upstream's
-/// options, and our own error.
-fn write_opt(request: &Request, reply: &Reply, end: usize, out: &mut Vec<u8>) {
+/// options, our own error, and padding. `message` is where the reply begins and must end.
+fn write_opt(request: &Request, reply: &Reply, message: Range<usize>, out: &mut Vec<u8>) {
+    let end = message.end;
     let Some(edns) = &request.edns else { return };
     let [high, low] = edns.size.max(512).to_be_bytes();
     let extended = (reply.answer.rcode >> 4) as u8;
@@ -227,6 +242,13 @@ fn write_opt(request: &Request, reply: &Reply, end: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(&(2 + text.len() as u16).to_be_bytes());
         out.extend_from_slice(&code.to_be_bytes());
         out.extend_from_slice(text.as_bytes());
+    }
+    let padded = out.len() + 4;
+    if reply.note.as_ref().is_some_and(|note| note.is_padded) && padded <= end {
+        let whole = message.start + (padded - message.start).next_multiple_of(BLOCK);
+        out.extend_from_slice(&PADDING.to_be_bytes());
+        out.extend_from_slice(&((whole.min(end) - padded) as u16).to_be_bytes());
+        out.resize(whole.min(end), 0);
     }
     let len = (out.len() - options) as u16;
     out[options - 2..options].copy_from_slice(&len.to_be_bytes());

@@ -4,6 +4,7 @@
 //! - `ask`: a question on the command line, and its reply as text
 //! - `asker`: not a promise, but the clients that ask meanwhile
 //! - `compare`: two servers, and what they answer differently
+//! - `edns`: what EDNS, its options and header bits get
 //! - `listeners`: those that overlap, and each layout after each other one
 //! - `log`: lines arrive, and a reader that does not read delays no query
 //! - `pages`: probes and scrapes are answered whatever other clients do
@@ -36,6 +37,7 @@ mod api;
 mod ask;
 mod asker;
 mod compare;
+mod edns;
 mod etcd;
 mod listeners;
 mod log;

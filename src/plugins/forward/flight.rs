@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,11 @@ struct Key {
     is_tcp: bool,
 }
 
+/// Flights at a time for one question by datagram. What a client chooses, such as options and the
+/// size that it takes, makes flights of their own, and a forger has to hit only one of them
+/// (CVE-2023-30464). More go over connections, where nothing can be forged.
+const ALIKE: usize = 16;
+
 /// Queries that wait for one answer. More would fill the server's table of waiting queries, at the
 /// cost of others.
 const FOLLOWERS: usize = 2_500;
@@ -42,6 +48,8 @@ pub(super) struct Flights(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     open: HashMap<Key, Flight, foldhash::fast::RandomState>,
+    /// How many flights by datagram are open for a question, by its hash.
+    alike: HashMap<u64, usize, foldhash::fast::RandomState>,
     /// The questions that failed, in the order in which they are forgotten.
     failed: VecDeque<(Instant, Key)>,
 }
@@ -61,6 +69,8 @@ pub(super) enum Part<'f> {
     Follow(oneshot::Receiver<Resolved>),
     /// Give up: no upstream answered a moment ago.
     Known(Resolved),
+    /// Ask over a connection: too many datagrams ask the same.
+    Crowded,
     /// Too many questions are open, or too many wait for this one.
     Shed,
 }
@@ -81,10 +91,18 @@ impl Flights {
             inner.forget(Instant::now());
         }
         let is_full = inner.open.len() >= MOST;
-        let flight = match inner.open.entry(key) {
+        let Inner { open, alike, .. } = &mut *inner;
+        let flight = match open.entry(key) {
             Entry::Occupied(flight) => flight.into_mut(),
             Entry::Vacant(_) if is_full => return Part::Shed,
             Entry::Vacant(place) => {
+                if !is_tcp {
+                    let open = alike.entry(alike.hasher().hash_one(query.sent.question())).or_default();
+                    if *open >= ALIKE {
+                        return Part::Crowded;
+                    }
+                    *open += 1;
+                }
                 let key = Some(place.key().clone());
                 place.insert(Flight::Open(Vec::new()));
                 return Part::Lead(Lead { flights: self, key });
@@ -109,10 +127,16 @@ impl Flights {
 impl Inner {
     /// Ends a flight. Returns the tasks that wait for it.
     fn end(&mut self, key: &Key) -> Vec<oneshot::Sender<Resolved>> {
-        match self.open.remove(key) {
-            Some(Flight::Open(followers)) => followers,
-            _ => Vec::new(),
+        let Some(Flight::Open(followers)) = self.open.remove(key) else { return Vec::new() };
+        if !key.is_tcp
+            && let Entry::Occupied(mut open) = self.alike.entry(self.alike.hasher().hash_one(key.sent.question()))
+        {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
         }
+        followers
     }
 
     /// Forgets failures that are old enough.
@@ -201,6 +225,24 @@ mod tests {
         assert!(followers.iter().all(|part| matches!(part, Part::Follow(_))));
         assert!(matches!(flights.join(&sent("a."), false), Part::Shed));
         assert!(matches!(flights.join(&sent("b."), false), Part::Lead(_)));
+    }
+
+    /// Else a client could make as many datagrams for one name as it likes, each with a size of its
+    /// own, and a forger would have to guess only one of their ids.
+    #[test]
+    fn few_datagrams_ask_the_same() {
+        let flights = Flights::default();
+        let ask = |limit| flights.join(&Forwarded::of("a.", limit), false);
+        let mut leads: Vec<_> = (0..ALIKE).map(|n| ask(512 + n)).collect();
+        assert!(leads.iter().all(|part| matches!(part, Part::Lead(_))));
+        assert!(matches!(ask(4096), Part::Crowded));
+        assert!(matches!(ask(512), Part::Follow(_)), "equal questions still wait together");
+        assert!(matches!(flights.join(&Forwarded::of("a.", 4096), true), Part::Lead(_)), "over a connection");
+        assert!(matches!(flights.join(&Forwarded::of("b.", 4096), false), Part::Lead(_)), "another name");
+        leads.pop();
+        assert!(matches!(ask(4096), Part::Lead(_)));
+        leads.clear();
+        assert!(flights.lock().alike.is_empty());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Forward {
     ///
     /// Queries in the background are not sent to upstreams that are known to be down: their probes
     /// find out when they are back, however many names wait for that.
-    pub(super) async fn resolve(&self, query: &Forwarded, way: Way, runtime: &Handle) -> Resolved {
+    pub(super) async fn resolve(&self, query: &Forwarded, mut way: Way, runtime: &Handle) -> Resolved {
         if query.in_background && self.are_all_out() {
             return Resolved::failed(None);
         }
@@ -102,6 +102,7 @@ impl Forward {
                     // The task that asked was dropped before the answer came.
                 }
                 Part::Known(resolved) => return resolved,
+                Part::Crowded => way = Way::Tcp,
                 Part::Shed => return Reply::failure(rcode::SERVFAIL, "too many queries in flight").into(),
             }
         }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::super::clients::client_of;
@@ -40,8 +41,10 @@ pub(in crate::server) struct Connections {
     /// Number of connections that are not given up.
     count: Cell<usize>,
     half_open: Cell<usize>,
-    /// Octets that all hold together.
+    /// Octets that all hold together, but for those that were given up.
     held: Cell<usize>,
+    /// Octets of connections that were given up and have not freed them yet.
+    freeing: Cell<usize>,
 }
 
 /// The shared state of one connection.
@@ -67,6 +70,8 @@ pub(super) struct Connection {
     half_open: Cell<bool>,
     pub(super) closing: Cell<bool>,
     given_up: Cell<bool>,
+    /// What it held when it was given up.
+    freeing: Cell<usize>,
     /// It has ended and is no longer a member.
     ended: Cell<bool>,
     pub(super) wake: Notify,
@@ -88,6 +93,7 @@ impl Connections {
             count: Cell::new(0),
             half_open: Cell::new(0),
             held: Cell::new(0),
+            freeing: Cell::new(0),
         }
     }
 
@@ -131,6 +137,7 @@ impl Connections {
             half_open: Cell::new(false),
             closing: Cell::new(false),
             given_up: Cell::new(false),
+            freeing: Cell::new(0),
             ended: Cell::new(false),
             wake: Notify::new(),
         });
@@ -143,6 +150,16 @@ impl Connections {
     /// Returns whether a connection that was given up has not ended yet.
     pub(super) fn are_ending(&self) -> bool {
         self.all.borrow().len() > self.count.get()
+    }
+
+    /// Waits until those that were given up have freed what they hold, if all hold too much
+    /// together: their tasks are woken, and run before this one goes on. `connection` is the one
+    /// that waits.
+    pub(super) async fn free(&self, connection: &Connection) {
+        let is_full = || self.freeing.get() > 0 && self.held.get() + self.freeing.get() > self.limits.get().held;
+        while is_full() && !connection.is_given_up() {
+            yield_now().await;
+        }
     }
 
     /// Gives up one connection of the address that has most: the one idle for longest or, if none
@@ -174,6 +191,8 @@ impl Connections {
     /// Ends a connection without waiting for its client.
     fn give_up(&self, connection: &Connection) {
         if !connection.given_up.replace(true) {
+            connection.freeing.set(connection.held());
+            self.freeing.set(self.freeing.get() + connection.held());
             self.forget(connection);
             connection.wake.notify_one();
         }
@@ -222,10 +241,10 @@ impl Connections {
         holders.min_by_key(|one| one.reading_since.get()).cloned()
     }
 
-    /// Returns the octets that all connections hold.
+    /// Returns the octets that all connections hold, those that were given up included.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.held.get()
+        self.held.get() + self.freeing.get()
     }
 
     /// Returns the number of connections that are not given up.
@@ -343,6 +362,7 @@ impl Drop for Member {
         if !self.connection.given_up.get() {
             connections.forget(&self.connection);
         }
+        connections.freeing.set(connections.freeing.get() - self.connection.freeing.take());
         self.connection.ended.set(true);
         self.local.shared.open.fetch_sub(1, Ordering::Relaxed);
         let (mut all, index) = (connections.all.borrow_mut(), self.connection.index.get());

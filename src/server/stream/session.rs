@@ -167,6 +167,7 @@ impl Session {
         writer: &mut tokio::io::WriteHalf<S>,
     ) -> End {
         loop {
+            self.local.connections.free(&self.member).await;
             self.go_on();
             self.take_late();
             self.answer_some();

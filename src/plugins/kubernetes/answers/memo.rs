@@ -17,9 +17,11 @@ use crate::plugins::kubernetes::known::index::Entry;
 use crate::wire::answer::Answer;
 use crate::wire::packed::Packed;
 
-/// Answers that a thread keeps; each has one slot, by the hash of its question. Of 750 names asked
-/// in turn most have a slot of their own.
-const SLOTS: usize = 2048;
+/// Sets of slots that a thread has; the hash of a question selects one.
+const SETS: usize = 512;
+
+/// Slots of a set, each for one answer. Of 750 names asked in turn nearly all keep theirs.
+const WAYS: usize = 4;
 
 /// Octets that all answers of a thread may take: 750 with twenty targets each.
 const HELD: usize = 2 << 20;
@@ -38,7 +40,7 @@ pub(super) struct Key<'a> {
     pub(super) ignore_empty_service: bool,
 }
 
-/// The question that had this slot last, and the answer if it was kept.
+/// A question that was asked, and its answer if it was asked again. A set has the last one first.
 #[derive(Default)]
 struct Slot {
     hash: u64,
@@ -67,8 +69,8 @@ thread_local! {
 
 /// The answer that was made from this entry before, or what `make` finds.
 ///
-/// Only what is asked twice in a row at its slot is kept: many names in turn would otherwise drive
-/// each other out, and each would be copied for nothing.
+/// Only what is asked again while its set remembers it is kept: many names in turn would otherwise
+/// drive each other out, and each would be copied for nothing.
 pub(super) fn kept(entry: &Entry, key: Key<'_>, make: impl FnOnce() -> Found) -> Found {
     let (hash, known) = TABLE.with_borrow_mut(|table| table.find(entry, key));
     if let Some(answer) = known {
@@ -84,26 +86,44 @@ pub(super) fn kept(entry: &Entry, key: Key<'_>, make: impl FnOnce() -> Found) ->
 impl Table {
     fn find(&mut self, entry: &Entry, key: Key<'_>) -> (u64, Option<Arc<Answer>>) {
         let hash = self.hasher.hash_one((key.name, key.want as u8));
-        let kept = self.slots.get(slot_of(hash)).and_then(|slot| slot.kept.as_ref());
-        (hash, kept.filter(|kept| kept.is_of(entry, key)).map(|kept| kept.answer.answer()))
+        let known = self.set(hash).iter().position(|slot| slot.hash == hash);
+        let slot = known.map(|at| self.set_first(hash, at));
+        let kept = slot.and_then(|slot| slot.kept.as_ref()).filter(|kept| kept.is_of(entry, key));
+        (hash, kept.map(|kept| kept.answer.answer()))
     }
 
     fn keep(&mut self, hash: u64, entry: &Entry, key: Key<'_>, answer: &Answer) {
         if self.slots.is_empty() {
-            self.slots.resize_with(SLOTS, Slot::default);
+            self.slots.resize_with(SETS * WAYS, Slot::default);
         }
-        let slot = &mut self.slots[slot_of(hash)];
-        self.held -= slot.kept.take().map_or(0, |kept| kept.answer.len());
-        if slot.hash != hash {
-            slot.hash = hash;
+        let known = self.set(hash).iter().position(|slot| slot.hash == hash);
+        let slot = self.set_first(hash, known.unwrap_or(WAYS - 1));
+        slot.hash = hash;
+        let freed = slot.kept.take().map_or(0, |kept| kept.answer.len());
+        self.held -= freed;
+        // What it says counts, not the room of its buffers: they come from the pool.
+        if known.is_none() || answer.wire_len() + answer.options.len() > MOST {
             return;
         }
-        // What it says counts, not the room of its buffers: they come from the pool.
-        let answer = if answer.wire_len() + answer.options.len() <= MOST { Packed::new(answer) } else { return };
+        let answer = Packed::new(answer);
         if self.held + answer.len() <= HELD {
             self.held += answer.len();
-            slot.kept = Some(Kept { name: key.name.into(), rest: key.rest(), entry: entry.clone(), answer });
+            let kept = Kept { name: key.name.into(), rest: key.rest(), entry: entry.clone(), answer };
+            self.set_first(hash, 0).kept = Some(kept);
         }
+    }
+
+    /// Returns the slots of a hash; none before the table is first used.
+    fn set(&mut self, hash: u64) -> &mut [Slot] {
+        let first = hash as usize % SETS * WAYS;
+        self.slots.get_mut(first..first + WAYS).unwrap_or_default()
+    }
+
+    /// Moves a slot of a set to its front and returns it.
+    fn set_first(&mut self, hash: u64, at: usize) -> &mut Slot {
+        let set = self.set(hash);
+        set[..=at].rotate_right(1);
+        &mut set[0]
     }
 }
 
@@ -117,10 +137,6 @@ impl Kept {
     fn is_of(&self, entry: &Entry, key: Key<'_>) -> bool {
         self.entry.is(entry) && self.rest == key.rest() && *self.name == *key.name
     }
-}
-
-fn slot_of(hash: u64) -> usize {
-    hash as usize % SLOTS
 }
 
 #[cfg(test)]

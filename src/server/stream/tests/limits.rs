@@ -112,6 +112,29 @@ async fn when_all_hold_too_much_the_slowest_reader_goes() {
     .await;
 }
 
+/// However many ask at the same moment, those that are given up free what they hold before others
+/// are answered.
+#[tokio::test(start_paused = true)]
+async fn what_all_hold_is_bounded_at_every_moment() {
+    local(async {
+        let worker = Worker::with(|shared| shared.limits.held = 1 << 20);
+        let mut clients = Vec::new();
+        for last in 1..100 {
+            let (mut client, session) = worker.connect(last);
+            client.write_all(&frame("big.test.", "TXT").repeat(20)).await.expect("open");
+            clients.push((client, session));
+        }
+        let mut most = 0;
+        for _ in 0..1_000 {
+            yield_now().await;
+            most = most.max(worker.held());
+        }
+        assert!(most <= (1 << 20) + 3 * UNREAD, "{most} octets are held");
+        assert!(worker.local.shared.evicted.memory.get() > 50);
+    })
+    .await;
+}
+
 //----------- Clients that ask without end -----------------------------------
 
 /// With slices of zero length, the worker looks for datagrams after each answer, however many
