@@ -152,7 +152,7 @@ mod tests {
 
     /// Returns the thousandths of each client's datagrams that pass.
     fn passing(limits: &Limits) -> Vec<(IpAddr, u64)> {
-        limits.limits.iter().map(|limit| (limit.client, u64::from(limit.pass) * 1000 >> 32)).collect()
+        limits.limits.iter().map(|limit| (limit.client, (u64::from(limit.pass) * 1000) >> 32)).collect()
     }
 
     #[test]
