@@ -4,8 +4,8 @@
 //! times what can be answered would cost most of the worker's time in this way, or fill the
 //! kernel's buffer, which drops datagrams of all clients alike. So the socket gets a filter, a
 //! program of the classic BPF (no privilege is needed for it), that drops datagrams of such clients
-//! at random before they are queued. It passes twice of what can be answered, and the shares decide
-//! among these. When the worker has caught up, the filter is removed.
+//! at random before they are queued. It passes somewhat more than can be answered, and the shares
+//! decide among these. When the worker has caught up, the filter is removed.
 
 use std::net::IpAddr;
 
@@ -14,10 +14,12 @@ use libc::sock_filter;
 /// Clients that a filter limits at most: each datagram is compared with all of them.
 const MOST: usize = 8;
 
-/// A filter is made when this many times as many datagrams are read as answered, and lets this many
-/// times as many through.
-const TOO_MANY: u64 = 4;
-const PASSED: u64 = 2;
+/// A filter is made when this many times as many datagrams are read as answered.
+const TOO_MANY: u64 = 2;
+
+/// It passes this many halves of what is answered. With less, the worker would seem to have caught
+/// up whenever it is a little faster; with more, what is dropped would cost more.
+const PASSED_HALVES: u64 = 3;
 
 /// A client is limited if it sends this part of what is answered: one quarter.
 const PART: u64 = 4;
@@ -58,7 +60,7 @@ impl Limits {
         }
         heavy.sort_unstable_by(|a, b| b.cmp(a));
         heavy.truncate(MOST);
-        let share = answered * PASSED / heavy.len().max(1) as u64;
+        let share = answered * PASSED_HALVES / 2 / heavy.len().max(1) as u64;
         let limited = heavy.into_iter().filter(|(sent, _)| *sent > share);
         let limit = |(sent, client)| Limit { client, pass: u32::try_from(share * ALL / sent).unwrap_or(u32::MAX) };
         self.limits = limited.map(limit).collect();
@@ -158,17 +160,17 @@ mod tests {
     #[test]
     fn who_sends_many_times_what_can_be_answered_is_limited() {
         let mut limits = Limits::default();
-        limits.renew([(client(1), 3_000), (client(2), 100)].into_iter(), 1_000);
+        limits.renew([(client(1), 1_500), (client(2), 100)].into_iter(), 1_000);
         assert!(limits.take_program().is_none(), "the shares do");
         limits.renew([(client(1), 20_000), (client(2), 100)].into_iter(), 1_000);
-        assert_eq!(passing(&limits), [(client(1), 99)], "a tenth: twice of what is answered");
+        assert_eq!(passing(&limits), [(client(1), 74)], "half as many again as are answered");
         assert!(limits.take_program().is_some_and(|program| program.len() == 9) && limits.take_program().is_none());
-        // Two thousand were passed; it sends as many as before, and another one has joined in.
-        limits.renew([(client(1), 2_000), (client(2), 100), (client(3), 8_000)].into_iter(), 1_000);
-        assert_eq!(passing(&limits), [(client(1), 49), (client(3), 125)]);
+        // 1,500 were passed; it sends as many as before, and another one has joined in.
+        limits.renew([(client(1), 1_500), (client(2), 100), (client(3), 8_000)].into_iter(), 1_000);
+        assert_eq!(passing(&limits), [(client(1), 37), (client(3), 93)]);
         // The first one sends little now.
-        limits.renew([(client(1), 10), (client(2), 100), (client(3), 1_000)].into_iter(), 1_000);
-        assert_eq!(passing(&limits), [(client(3), 250)]);
+        limits.renew([(client(1), 5), (client(2), 100), (client(3), 750)].into_iter(), 1_000);
+        assert_eq!(passing(&limits), [(client(3), 187)]);
         limits.renew([(client(2), 100)].into_iter(), 1_000);
         assert!(limits.take_program().is_some_and(|program| program.is_empty()));
     }
