@@ -9,7 +9,7 @@
 //! A round takes the first datagram of each client, then the second of each, and so on; a client's
 //! weight ([`Habits`]) says how many of its datagrams count as one. Known clients come before
 //! unknown ones, so that a flood with forged addresses does not take every round. A client that
-//! sends many times its share is limited in the kernel ([`limits`]).
+//! sends many times its share is limited in the kernel ([`filter`]).
 //!
 //! A burst is answered as a whole. Nothing is dropped before the worker has answered [`BURST`]
 //! datagrams without having caught up, unless the kernel has dropped some. From then on it reads
@@ -18,7 +18,7 @@
 //! machine answers does not depend on how slow it is.
 
 mod backlog;
-mod limits;
+mod filter;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +27,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use self::backlog::{Backlog, ROUND, WINDOW};
-use self::limits::Limits;
+use self::filter::Filter;
 use super::clients::Habits;
 use super::sys::{BATCH, Inbox, Received};
 use crate::host::pressure::Pressure;
@@ -56,7 +56,7 @@ pub(super) struct Intake {
     /// Held while datagrams have to be dropped.
     pressure: Option<Pressure>,
     backlog: Backlog,
-    limits: Limits,
+    filter: Filter,
     dropped: Dropped,
 }
 
@@ -136,12 +136,12 @@ impl Intake {
         self.burst += backlog.begin_round();
         if backlog.is_window_over() {
             if must_drop {
-                self.limits.renew(backlog.read(), WINDOW * ROUND as u64);
+                self.filter.renew(backlog.read(), WINDOW * ROUND as u64);
             }
             backlog.begin_window();
         }
         if !self.is_late() {
-            self.limits.lift();
+            self.filter.lift();
             self.pressure = None;
         } else if must_drop {
             self.pressure.get_or_insert_with(Pressure::begin);
@@ -162,7 +162,7 @@ impl Intake {
 
     /// Returns a filter for the socket if it needs another one.
     pub(super) fn take_filter(&mut self) -> Option<Vec<libc::sock_filter>> {
-        self.limits.take_program()
+        self.filter.take_program()
     }
 
     /// Returns what was dropped since the last call, if anything was.

@@ -27,9 +27,9 @@ const PART: u64 = 4;
 /// Every datagram passes.
 const ALL: u64 = 1 << 32;
 
-/// The clients that are limited.
+/// The clients that are limited, and by how much.
 #[derive(Default)]
-pub(super) struct Limits {
+pub(super) struct Filter {
     limits: Vec<Limit>,
     has_changed: bool,
 }
@@ -42,7 +42,7 @@ struct Limit {
     pass: u32,
 }
 
-impl Limits {
+impl Filter {
     /// Makes new limits. `read` has the clients and how many of their datagrams were read while
     /// `answered` were answered.
     pub(super) fn renew(&mut self, read: impl Iterator<Item = (IpAddr, u64)>, answered: u64) {
@@ -82,7 +82,7 @@ impl Limits {
             [] => Vec::new(),
             limits => {
                 let blocks = limits.iter().flat_map(|limit| limit.program());
-                blocks.chain([step(RETURN, (0, 0), u32::MAX)]).collect()
+                blocks.chain([step(RETURN, 0, 0, u32::MAX)]).collect()
             }
         })
     }
@@ -119,24 +119,23 @@ impl Limit {
             }
         };
         // From the end, where the number of instructions to jump over is known.
-        let mut back = vec![step(RETURN, (0, 0), 0), step(IF_AT_LEAST, (0, 1), self.pass), step(LOAD, (0, 0), RANDOM)];
+        let mut back = vec![step(RETURN, 0, 0, 0), step(IF_AT_LEAST, 0, 1, self.pass), step(LOAD, 0, 0, RANDOM)];
         let mut compare = |load: &[sock_filter], value| {
-            back.push(step(IF_EQUAL, (0, back.len() as u8), value));
+            back.push(step(IF_EQUAL, 0, back.len() as u8, value));
             back.extend(load.iter().rev());
         };
         for (offset, word) in words.into_iter().rev() {
-            compare(&[step(LOAD, (0, 0), HEADER + offset)], word);
+            compare(&[step(LOAD, 0, 0, HEADER + offset)], word);
         }
-        compare(&[step(LOAD_OCTET, (0, 0), HEADER), step(SHIFT_RIGHT, (0, 0), 4)], version);
+        compare(&[step(LOAD_OCTET, 0, 0, HEADER), step(SHIFT_RIGHT, 0, 0, 4)], version);
         back.reverse();
         back
     }
 }
 
-/// Returns an instruction. A comparison jumps over `jumps.0` instructions if it holds, over
-/// `jumps.1` if not.
-fn step(code: u16, jumps: (u8, u8), k: u32) -> sock_filter {
-    sock_filter { code, jt: jumps.0, jf: jumps.1, k }
+/// Returns an instruction. A comparison jumps over `jt` instructions if it holds, over `jf` if not.
+fn step(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
 }
 
 #[cfg(test)]
@@ -153,26 +152,26 @@ mod tests {
     }
 
     /// Returns the thousandths of each client's datagrams that pass.
-    fn passing(limits: &Limits) -> Vec<(IpAddr, u64)> {
-        limits.limits.iter().map(|limit| (limit.client, (u64::from(limit.pass) * 1000) >> 32)).collect()
+    fn passing(filter: &Filter) -> Vec<(IpAddr, u64)> {
+        filter.limits.iter().map(|limit| (limit.client, (u64::from(limit.pass) * 1000) >> 32)).collect()
     }
 
     #[test]
     fn who_sends_many_times_what_can_be_answered_is_limited() {
-        let mut limits = Limits::default();
-        limits.renew([(client(1), 1_500), (client(2), 100)].into_iter(), 1_000);
-        assert!(limits.take_program().is_none(), "the shares do");
-        limits.renew([(client(1), 20_000), (client(2), 100)].into_iter(), 1_000);
-        assert_eq!(passing(&limits), [(client(1), 74)], "half as many again as are answered");
-        assert!(limits.take_program().is_some_and(|program| program.len() == 9) && limits.take_program().is_none());
+        let mut filter = Filter::default();
+        filter.renew([(client(1), 1_500), (client(2), 100)].into_iter(), 1_000);
+        assert!(filter.take_program().is_none(), "the shares do");
+        filter.renew([(client(1), 20_000), (client(2), 100)].into_iter(), 1_000);
+        assert_eq!(passing(&filter), [(client(1), 74)], "half as many again as are answered");
+        assert!(filter.take_program().is_some_and(|program| program.len() == 9) && filter.take_program().is_none());
         // 1,500 were passed; it sends as many as before, and another one has joined in.
-        limits.renew([(client(1), 1_500), (client(2), 100), (client(3), 8_000)].into_iter(), 1_000);
-        assert_eq!(passing(&limits), [(client(1), 37), (client(3), 93)]);
+        filter.renew([(client(1), 1_500), (client(2), 100), (client(3), 8_000)].into_iter(), 1_000);
+        assert_eq!(passing(&filter), [(client(1), 37), (client(3), 93)]);
         // The first one sends little now.
-        limits.renew([(client(1), 5), (client(2), 100), (client(3), 750)].into_iter(), 1_000);
-        assert_eq!(passing(&limits), [(client(3), 187)]);
-        limits.renew([(client(2), 100)].into_iter(), 1_000);
-        assert!(limits.take_program().is_some_and(|program| program.is_empty()));
+        filter.renew([(client(1), 5), (client(2), 100), (client(3), 750)].into_iter(), 1_000);
+        assert_eq!(passing(&filter), [(client(3), 187)]);
+        filter.renew([(client(2), 100)].into_iter(), 1_000);
+        assert!(filter.take_program().is_some_and(|program| program.is_empty()));
     }
 
     #[test]
@@ -189,12 +188,12 @@ mod tests {
                 (0..100).for_each(|_| _ = socket.send_to(b"question", (to, port)).expect("sends"));
             };
             let received = || std::iter::from_fn(|| server.recv(&mut [0; 16]).ok()).count();
-            let mut limits = Limits::default();
+            let mut filter = Filter::default();
             let heavy_client = client_of(heavy.parse().expect("an address"));
             for (pass, most) in [(0, 0), (1 << 30, 70), (u32::MAX, 100)] {
-                limits.limits = vec![Limit { client: client(1), pass: 0 }, Limit { client: heavy_client, pass }];
-                limits.has_changed = true;
-                sys::filter(server.as_fd(), &limits.take_program().expect("a program")).expect("attached");
+                filter.limits = vec![Limit { client: client(1), pass: 0 }, Limit { client: heavy_client, pass }];
+                filter.has_changed = true;
+                sys::filter(server.as_fd(), &filter.take_program().expect("a program")).expect("attached");
                 send(heavy);
                 let passed = received();
                 // A quarter of 100 is above 70 once in 10²⁰ times.
@@ -202,9 +201,9 @@ mod tests {
                 send(other);
                 assert_eq!(received(), 100, "{other}");
             }
-            limits.limits = vec![Limit { client: heavy_client, pass: 0 }];
-            limits.lift();
-            sys::filter(server.as_fd(), &limits.take_program().expect("a program")).expect("removed");
+            filter.limits = vec![Limit { client: heavy_client, pass: 0 }];
+            filter.lift();
+            sys::filter(server.as_fd(), &filter.take_program().expect("a program")).expect("removed");
             send(heavy);
             assert_eq!(received(), 100, "after all limits were removed");
         }
