@@ -34,12 +34,12 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{spawn_local, yield_now};
+use tokio::time::timeout;
 
 use self::carrier::Carrier;
 pub(super) use self::connections::{Connections, Limits};
 use self::http::Dialect;
 pub(super) use self::http::HttpCounts;
-use self::proxied::find_client;
 use self::session::Session;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
@@ -143,6 +143,23 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
         };
         local.shifts.work(serve).await;
     });
+}
+
+/// Finds the client of a connection, if proxies stand in front of its listener. Returns `None` if
+/// the connection is refused, if its header takes longer than a message may, or if it is given up.
+async fn find_client(session: &mut Session, stream: &mut TcpStream) -> Option<()> {
+    let Some(proxies) = session.last.proxies.clone() else { return Some(()) };
+    let (member, patience) = (&session.member, session.last.timeouts.message());
+    // It costs what a handshake costs, and the same bound applies.
+    member.begin_handshake();
+    let found = tokio::select! {
+        found = timeout(patience, proxied::find(&*proxies, stream, session.client.peer)) => found.ok().flatten(),
+        () = member.wake.notified() => None,
+    };
+    member.end_handshake();
+    session.client.peer = found?;
+    session.member.belongs_to(session.client.peer.ip());
+    Some(())
 }
 
 /// Serves a connection: its messages come in requests if there is a dialect for them. gRPC is

@@ -7,6 +7,7 @@ mod forged;
 mod kept;
 mod lossy;
 mod pages;
+mod process;
 mod real;
 mod replies;
 mod secret;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[&[Row]] = &[
     kept::ROWS,
     floods::ROWS,
     pages::ROWS,
+    process::ROWS,
     real::ROWS,
     clients::ROWS,
 ];
