@@ -14,31 +14,29 @@ pub struct Caps {
 
 impl Caps {
     /// Returns these limits, with those of `later` where these have none.
-    ///
-    /// # Errors
-    /// Returns both limits of streams if they differ, because a connection serves all blocks of its
-    /// listener.
-    pub(super) fn and(self, later: Self) -> std::result::Result<Self, (usize, usize)> {
-        match (self.streams, later.streams) {
-            (Some(one), Some(other)) if one != other => Err((one, other)),
-            (streams, others) => {
-                Ok(Self { connections: self.connections.or(later.connections), streams: streams.or(others) })
-            }
-        }
+    #[must_use]
+    pub(super) fn and(self, later: Self) -> Self {
+        Self { connections: self.connections.or(later.connections), streams: self.streams.or(later.streams) }
+    }
+
+    /// Returns the limits of streams if both have one and they differ.
+    pub(super) fn differ(self, later: Self) -> Option<(usize, usize)> {
+        self.streams.zip(later.streams).filter(|(one, other)| one != other)
     }
 }
 
-/// Reads the number of an option that may stand in a block once.
+/// Reads the number of an option that may stand in a block once: `least` or more.
 ///
 /// # Errors
-/// It is no number, or negative, or there is one already.
-pub fn number(cursor: &mut Cursor<'_>, into: &mut Option<usize>) -> Result<()> {
+/// What is wrong with it, in CoreDNS's words.
+pub fn number(cursor: &mut Cursor<'_>, into: &mut Option<usize>, least: usize) -> Result<()> {
     let name = cursor.word().as_str();
     let word = cursor.args_of(1..=1)?[0];
     let number = value::integer(word.as_str())
         .map_err(|wrong| cursor.error_at(word, format!("invalid {name} value '{word}': {wrong}")))?;
-    let Ok(number) = usize::try_from(number) else {
-        return Err(cursor.error_at(word, format!("{name} must be a non-negative integer: {number}")));
+    let Some(number) = usize::try_from(number).ok().filter(|number| *number >= least) else {
+        let kind = if least > 0 { "positive" } else { "non-negative" };
+        return Err(cursor.error_at(word, format!("{name} must be a {kind} integer: {number}")));
     };
     match into.replace(number) {
         None => Ok(()),

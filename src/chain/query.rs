@@ -89,7 +89,7 @@ pub struct Client {
     pub peer: SocketAddr,
     /// The address that the query was sent to.
     pub local: SocketAddr,
-    /// Whether the query came over UDP or a stream.
+    /// How the query came.
     pub proto: Proto,
 }
 
@@ -105,13 +105,27 @@ impl Client {
     }
 }
 
-/// The two kinds of transport that make a difference to an answer.
+/// The kinds of transport that make a difference to an answer, or to what is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proto {
     /// Datagrams, with a limit on their size.
     Udp,
-    /// Streams, encrypted or not.
+    /// Streams over TCP, encrypted or not.
     Tcp,
+    /// Streams over QUIC.
+    Quic,
+}
+
+impl Proto {
+    /// Returns the name in metrics, in the log and for expressions: that of the sockets, as in
+    /// CoreDNS.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp | Self::Quic => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 impl<'p> Query<'p> {
@@ -206,7 +220,7 @@ impl<'p> Query<'p> {
     pub fn room(&self) -> usize {
         match self.client.proto {
             Proto::Udp => self.request.udp_limit(),
-            Proto::Tcp => usize::from(u16::MAX),
+            Proto::Tcp | Proto::Quic => usize::from(u16::MAX),
         }
     }
 
@@ -216,7 +230,7 @@ impl<'p> Query<'p> {
     pub fn limit(&self) -> usize {
         match self.client.proto {
             Proto::Udp => self.room().min(MAX_DATAGRAM),
-            Proto::Tcp => self.room(),
+            Proto::Tcp | Proto::Quic => self.room(),
         }
     }
 

@@ -162,7 +162,7 @@ impl<'a> Setup<'a> {
         address::addresses(self.keys, &self.draft.bind)
     }
 
-    /// Speaks TLS on the block's `tls://`, `https://` and `grpc://` listeners.
+    /// Speaks TLS on the block's `tls://`, `https://`, `grpc://` and `quic://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
     }

@@ -68,14 +68,14 @@ static OPTIONS: OptionsOf<Caps> = OptionsOf {
             form: "NUMBER",
             about: "Connections at once (200); 0 means as many as the process takes. Each worker has an equal share. If \
                     there are too many, one of the client with most is closed: the one that is idle for longest.",
-            read: |cursor, caps, _| number(cursor, &mut caps.connections),
+            read: |cursor, caps, _| number(cursor, &mut caps.connections, 0),
         },
         OptionOf {
             name: "max_streams",
             form: "NUMBER",
             about: "Calls at once on a connection (256); 0 means the default. More than 1,000 are 1,000. Of the server \
                     blocks on one listener the first that names a number counts.",
-            read: |cursor, caps, _| number(cursor, &mut caps.streams),
+            read: |cursor, caps, _| number(cursor, &mut caps.streams, 0),
         },
     ],
     unknown: unknown_property,

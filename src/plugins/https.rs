@@ -67,7 +67,7 @@ static OPTIONS: OptionsOf<Caps> = OptionsOf {
             form: "NUMBER",
             about: "Connections at once (200); 0 means as many as the process takes. Each worker has an equal share. If \
                     there are too many, one of the client with most is closed: the one that is idle for longest.",
-            read: |cursor, caps, _| number(cursor, &mut caps.connections),
+            read: |cursor, caps, _| number(cursor, &mut caps.connections, 0),
         },
         OptionOf {
             name: "max_streams",
@@ -75,7 +75,7 @@ static OPTIONS: OptionsOf<Caps> = OptionsOf {
             about: "Requests at once on an HTTP/2 connection (250); 0 means the default. More than 1,000 are 1,000. \
                     Server blocks on one listener must not name different numbers.",
             read: |cursor, caps, _| {
-                number(cursor, &mut caps.streams)?;
+                number(cursor, &mut caps.streams, 0)?;
                 let most = u64::from(u32::MAX);
                 match caps.streams {
                     Some(streams) if streams as u64 > most => {

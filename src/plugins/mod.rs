@@ -37,6 +37,7 @@ pub mod on;
 pub mod pprof;
 pub mod prometheus;
 pub mod proxyproto;
+pub mod quic;
 pub mod ready;
 pub mod refused;
 pub mod reload;
@@ -64,6 +65,7 @@ pub const ALL: &[Registration] = &[
     geoip::PLUGIN,      // below metadata, which it publishes to
     cancel::PLUGIN,     // above all that wait
     proxyproto::PLUGIN, // below metadata, which it publishes to
+    quic::PLUGIN,
     grpc_server::PLUGIN,
     https::PLUGIN,
     timeouts::PLUGIN,

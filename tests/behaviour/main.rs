@@ -11,6 +11,7 @@
 //! - `pages`: probes and scrapes are answered whatever other clients do
 //! - `panics`: a panic in a plugin costs one query
 //! - `proxied`: clients behind load balancers
+//! - `quic`: DNS over QUIC
 //! - `start`: what prevents a start, and the messages
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `signals`: obeyed at any moment
@@ -48,6 +49,7 @@ mod log;
 mod pages;
 mod panics;
 mod proxied;
+mod quic;
 mod reload;
 mod signals;
 mod snapshot;

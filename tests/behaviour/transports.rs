@@ -1,5 +1,5 @@
-//! One message has one answer, whatever brings it: UDP, TCP, TLS, HTTPS by POST and by GET, and
-//! gRPC.
+//! One message has one answer, whatever brings it: UDP, TCP, TLS, QUIC, HTTPS by POST and by GET,
+//! and gRPC.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -17,10 +17,11 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio_rustls::TlsConnector;
 
+use super::quic::{code as code_of_close, connect_quic, over_quic};
 use super::support::{PATIENCE, Server, connect, free_port, query, receive, send};
 use super::support_tls::Pki;
 
-const COREFILE: &str = "dns://.:PORT tls://.:<TLS> https://.:<HTTPS> grpc://.:<GRPC> {
+const COREFILE: &str = "dns://.:PORT tls://.:<TLS> https://.:<HTTPS> grpc://.:<GRPC> quic://.:<QUIC> {
     bind 127.0.0.1
     tls <CERT> <KEY>
     chaos signpost
@@ -184,11 +185,12 @@ async fn over_grpc(requests: &mut SendRequest<Full<Bytes>>, message: &[u8]) -> R
 fn a_message_has_the_same_answer_on_every_transport() {
     let pki = Pki::new();
     pki.issue("dns", &["dns.example.org"]);
-    let (tls, https, grpc) = (free_port(), free_port(), free_port());
+    let [tls, https, grpc, quic] = [(); 4].map(|()| free_port());
     let words = [
         ("<TLS>", tls.to_string()),
         ("<HTTPS>", https.to_string()),
         ("<GRPC>", grpc.to_string()),
+        ("<QUIC>", quic.to_string()),
         ("<CERT>", pki.text("dns.pem")),
         ("<KEY>", pki.text("dns.key")),
     ];
@@ -207,6 +209,7 @@ fn a_message_has_the_same_answer_on_every_transport() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut doh = runtime.block_on(connect_http2(at(https), config()));
     let mut calls = runtime.block_on(connect_http2(at(grpc), config()));
+    let mut doq = runtime.block_on(connect_quic(&pki, at(quic))).expect("a connection");
 
     let (mut answered, mut silent, mut refused) = (0, 0, 0);
     for message in messages() {
@@ -219,6 +222,14 @@ fn a_message_has_the_same_answer_on_every_transport() {
         }
         assert_eq!(over_stream(&mut tcp, &message), expected, "TCP: {message:02x?}");
         assert_eq!(over_stream(&mut dot, &message), expected, "TLS: {message:02x?}");
+        // Over QUIC the id is 0, and what gets no answer is an error of the protocol.
+        let with_id_0 = expected.clone().map(|reply| [&[0, 0], &reply[2..]].concat());
+        let got = runtime.block_on(over_quic(&doq, &message));
+        assert_eq!(got.as_ref().ok(), with_id_0.as_ref(), "QUIC: {message:02x?}");
+        if let Err(closed) = got {
+            assert_eq!(code_of_close(&closed), Some(2), "QUIC: {message:02x?}");
+            doq = runtime.block_on(connect_quic(&pki, at(quic))).expect("a connection");
+        }
         // A status says what other transports say by an RCODE, or by nothing.
         let expected = expected.filter(|_| code.is_some_and(|code| !REFUSED.contains(&code)));
         let called = runtime.block_on(over_grpc(&mut calls, &message));

@@ -59,7 +59,7 @@ impl Event<'_> {
             IpAddr::V6(v6) => v6.octets().to_vec(),
         };
         put_number(&mut out, 2, if address.len() == 4 { 1 } else { 2 });
-        put_number(&mut out, 3, if self.client.proto == Proto::Udp { 1 } else { 2 });
+        put_number(&mut out, 3, if self.client.proto == Proto::Tcp { 2 } else { 1 });
         put_octets(&mut out, 4, &address);
         put_number(&mut out, 6, peer.port().into());
         put_time(&mut out, [8, 9], self.asked);

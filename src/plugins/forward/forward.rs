@@ -77,7 +77,7 @@ impl Forward {
             _ if self.options.force_tcp => Way::Tcp,
             _ if self.options.prefer_udp => Way::Udp,
             Proto::Udp => Way::Udp,
-            Proto::Tcp => Way::Tcp,
+            Proto::Tcp | Proto::Quic => Way::Tcp,
         }
     }
 

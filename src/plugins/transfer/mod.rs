@@ -1,9 +1,9 @@
 //! # transfer — let secondaries copy zones
 //!
 //! Answers AXFR (RFC 5936) and IXFR (RFC 1995) for zones of other plugins in the same server block:
-//! `kubernetes`, `k8s_external`, `file`, `auto` and `secondary`. A transfer needs a stream (TCP or
-//! TLS); over UDP it is refused. IXFR is answered with the SOA record alone if the client's version
-//! is not older, otherwise with the whole zone.
+//! `kubernetes`, `k8s_external`, `file`, `auto` and `secondary`. A transfer needs a stream
+//! (TCP, TLS or QUIC); over UDP it is refused. IXFR is answered with the SOA record alone if the
+//! client's version is not older, otherwise with the whole zone.
 //!
 //! When a zone changes, each address in `to` gets a NOTIFY (RFC 1996), which is sent up to three
 //! times. Zones of `kubernetes` change too often for that: their secondaries have to ask.
@@ -114,7 +114,7 @@ impl Plugin for Transfer {
             return Step::Next;
         }
         // Only streams of messages have room for a zone: a response of HTTP is one message.
-        let is_stream = matches!(here.listener.transport, Transport::Dns | Transport::Tls);
+        let is_stream = matches!(here.listener.transport, Transport::Dns | Transport::Tls | Transport::Quic);
         if query.client.proto == Proto::Udp || !is_stream {
             return self.refuse();
         }

@@ -11,15 +11,19 @@
 //! - [`input`]: messages before they are answered
 //! - [`output`]: those replies, and how fast the client has to read them
 //! - [`http`]: a connection whose messages come as HTTP requests
+//! - [`quic`]: connections over UDP, with a stream for each message
+//! - [`flight`]: queries that wait, of connections whose messages come one by one
 //! - [`connections`]: all connections of a worker, and which one is closed when there are too many
 //!   or they hold too much
 
 mod carrier;
 mod connections;
+mod flight;
 mod http;
 mod input;
 mod output;
 mod proxied;
+mod quic;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -35,15 +39,19 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
-use self::carrier::Carrier;
+use self::carrier::{Carrier, SEALED};
 pub(super) use self::connections::{Connections, Limits};
 use self::http::Dialect;
 pub(super) use self::http::HttpCounts;
+pub(super) use self::quic::{QuicCommon, accept as accept_quic};
 use self::session::Session;
+use super::bind::Kind;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
 use crate::chain::{Client, Proto};
+use crate::corefile::address::Transport;
 use crate::error::{is_out_of_files, words};
 use crate::host::log;
 
@@ -106,7 +114,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut 
 async fn has_failed(local: &Local, error: &io::Error) {
     let connections = &local.connections;
     let out_of_files = is_out_of_files(error);
-    if out_of_files && !connections.are_ending() && connections.make_room() {
+    if out_of_files && !connections.are_ending() && connections.free_file() {
         local.shared.evicted.files.inc();
     }
     if out_of_files && connections.are_ending() {
@@ -123,7 +131,7 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let here = stream.local_addr().unwrap_or(peer);
     let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };
     let live = local.shared.live.load();
-    let served = live.of_stream(door, client.local, None).cloned();
+    let served = live.of_stream(door, client.local, |transport| Kind::Streams.serves(transport)).cloned();
     let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
     let member = Connections::join(local, door, most(local, &listener), client.peer.ip(), stream.as_raw_fd());
     let (transport, secure) = (listener.transport, listener.secure.clone());
@@ -136,7 +144,9 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
                 return;
             }
             let Some(secure) = secure else { return talk(session, stream, dialect, false).await };
-            if let Some(stream) = session.shake_hands(secure.config(transport), stream).await {
+            let shaking = TlsAcceptor::from(secure.config(transport)).accept(stream);
+            if let Some(mut stream) = session.shake_hands(shaking).await {
+                stream.get_mut().1.set_buffer_limit(Some(SEALED));
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 talk(session, stream, dialect, is_http2).await;
             }
@@ -177,7 +187,10 @@ async fn talk(session: Session, stream: impl Carrier + 'static, dialect: Option<
 
 /// Returns how many connections a listener may have on this worker, if they are limited.
 fn most(local: &Local, listener: &Listener) -> Option<usize> {
-    let default = Dialect::of(listener.transport).map(|dialect| dialect.caps().0);
+    let default = match Dialect::of(listener.transport) {
+        Some(dialect) => Some(dialect.caps().0),
+        None => (listener.transport == Transport::Quic).then_some(quic::CAPS.0),
+    };
     let most = listener.caps.connections.or(default).filter(|&connections| connections > 0)?;
     Some(local.shared.share_of(most))
 }

@@ -22,7 +22,7 @@ pub(super) struct Unread {
     /// When the client began to take the current stint, and how much of it is taken.
     stint: Cell<Option<(Instant, usize)>>,
     /// Notified when there is room for more replies.
-    pub(super) room: Notify,
+    pub(super) room: Rc<Notify>,
     /// Notified when replies begin to wait, and when all are taken.
     pub(super) changed: Notify,
 }

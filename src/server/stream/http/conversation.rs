@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::super::connections::Connection;
+use super::super::flight::{Flight, Late};
 use super::super::output::UNREAD;
 use super::super::session::{IN_FLIGHT, Session};
 use super::content::{Content, Unread};
@@ -19,7 +20,6 @@ use super::counts::Counted;
 use super::dialect::{Asked, Dialect, LARGEST, Lack, Written};
 use super::doh::fresh;
 use super::exchange::{asked, label, response};
-use super::flight::{Flight, Late};
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
 use crate::chain::timeouts::Timeouts;
 use crate::chain::{Client, Pending, Query, Reply};
@@ -380,7 +380,7 @@ impl Responder for Arrival<'_> {
     fn wait(&mut self, waiting: Waiting, place: Place) {
         let (sender, receiver) = oneshot::channel();
         let Conversation { local, connection, unread, .. } = &**self.conversation;
-        let mut flight = Flight::new(local.clone(), connection.clone(), unread.clone());
+        let mut flight = Flight::new(local.clone(), connection.clone(), unread.room.clone());
         self.outcome = Outcome::Waits(receiver);
         tokio::task::spawn_local(async move {
             let (query, reply) = waiting.finish().await;

@@ -9,7 +9,6 @@
 //! - [`dialect`]: how messages travel in requests
 //! - [`exchange`]: the requests and responses of each dialect: [`doh`], [`grpc`]
 //! - [`conversation`]: the message is served, while the client reads its replies
-//! - [`flight`]: queries that wait
 //! - [`content`]: the octets of a response, until the client has taken them
 //! - [`line`](mod@line): the carrier, which stops while other clients are served
 //! - [`counts`]: what metrics show of all this
@@ -20,7 +19,6 @@ mod counts;
 mod dialect;
 mod doh;
 mod exchange;
-mod flight;
 mod grpc;
 mod line;
 #[cfg(test)]
