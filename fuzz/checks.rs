@@ -14,7 +14,7 @@ use signpost::plugins::hosts::table::Table;
 use signpost::plugins::kubernetes::answers::name::{Ask, Schema, parse};
 use signpost::plugins::kubernetes::known::model::{Kind, News};
 use signpost::plugins::kubernetes::reading::decode::{Decoded, Keep, decode};
-use signpost::plugins::kubernetes::reading::protobuf;
+use signpost::plugins::kubernetes::reading::{protobuf, snapshot};
 use signpost::wire::grpc;
 use signpost::wire::name::{Name, labels};
 use signpost::wire::proxy::{self, Start};
@@ -380,6 +380,18 @@ fn spelled(data: &[u8]) -> String {
         None => format!("\\{byte:03}x"),
     };
     data.iter().map(word).collect::<Vec<_>>().join(".")
+}
+
+/// Records of a snapshot: objects that a store takes in, or a refusal.
+pub(crate) fn check_snapshot(data: &[u8]) {
+    let Some(count) = snapshot::objects::read(data, |_, _| {}) else { return };
+    assert!(count <= data.len() as u64);
+    let mut cluster = Cluster::empty();
+    snapshot::objects::read(data, |kind, object| cluster.apply(kind, object)).expect("it was read before");
+    cluster.store.publish();
+    let mut out = Vec::new();
+    snapshot::objects::write(&cluster.index, &mut out).expect("memory");
+    snapshot::objects::read(&out, |_, _| {}).expect("what was written can be read");
 }
 
 /// Kubernetes objects in JSON and in protobuf: every object that can be read can be added, shown,

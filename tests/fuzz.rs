@@ -14,6 +14,7 @@ use hickory_proto::rr::rdata::{A, CNAME, MX, NS, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use signpost::plugins::kubernetes::reading::snapshot::objects::write;
 use signpost::wire::answer::Section;
 use signpost::wire::encode::{Encoder, Owner};
 use signpost::wire::grpc;
@@ -21,6 +22,8 @@ use signpost::wire::name::Name as WireName;
 use signpost::wire::question::Question;
 use signpost::wire::types::rtype;
 use signpost::zone::read::read;
+
+use kit::cluster::Cluster;
 
 /// Returns an upstream's message with names of all kinds, compressed by hickory, as a start for
 /// mutations.
@@ -69,6 +72,13 @@ const OBJECTS: &[(&str, &str)] = &[
         "podIPs":[{"ip":"10.244.1.3"},{"ip":"fd00:10:244:1::3"}]}}"#,
     ),
 ];
+
+/// Returns the records of a snapshot, as a start for mutations.
+fn snapshot() -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&Cluster::small().index, &mut out).expect("memory");
+    out
+}
 
 /// Words of zone files.
 const ZONE_WORDS: &[&str] = &[
@@ -256,6 +266,11 @@ proptest! {
     #[test]
     fn any_object_is_taken_in_or_refused(data in object().prop_flat_map(mutated)) {
         checks::check_objects(&data);
+    }
+
+    #[test]
+    fn any_snapshot_is_taken_in_or_refused(data in mutated(snapshot())) {
+        checks::check_snapshot(&data);
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(super) struct Common {
     pub(super) starts: Vec<Start>,
     pub(super) preparations: Vec<Preparation>,
     pub(super) probes: Arc<Probes>,
+    /// Files that a plugin writes, the word that names each, and what it is written for.
+    pub(super) claims: BTreeMap<PathBuf, (Complaint, String)>,
     pub(super) control: Control,
 }
 

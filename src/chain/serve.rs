@@ -18,6 +18,9 @@ use crate::wire::request::{Gate, Refusal, gate};
 use crate::wire::types::rcode;
 use crate::wire::write::{Writer, refusal};
 
+/// Octets for an OPT with the time that a connection may be idle, and a few more.
+const IDLE_ROOM: usize = 64;
+
 //----------- Responder ------------------------------------------------------
 
 /// What a transport does for the packet that is served.
@@ -115,7 +118,10 @@ fn notify(query: Query<'_>, listener: &Listener, responder: &mut impl Responder)
 /// first ([`Reply::take_more`]).
 pub fn write_reply(query: &Query<'_>, reply: Reply, writer: &mut Writer, out: &mut Vec<u8>) -> usize {
     let mut reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
-    if let Some(idle) = query.wishes.idle {
+    // No record is left out for it.
+    if let Some(idle) = query.wishes.idle
+        && query.request.question_end() + reply.answer.wire_len() + IDLE_ROOM <= query.limit()
+    {
         reply.add_option(KEEPALIVE, &idle.to_be_bytes());
     }
     if query.wishes.padding {

@@ -219,6 +219,21 @@ impl<'a> Setup<'a> {
         None
     }
 
+    /// Claims a file that this plugin writes. Blocks that write it for the same purpose share it.
+    ///
+    /// # Errors
+    /// A block claims it for another purpose.
+    pub fn claim(&mut self, written: &Word, path: &Path, purpose: &str) -> Result<()> {
+        let own = || (written.complain("").from_plugin(self.plugin), purpose.to_owned());
+        let (first, known) = self.common.claims.entry(path.to_owned()).or_insert_with(own);
+        if known == purpose {
+            return Ok(());
+        }
+        let place = first.position.as_ref().map(|at| format!("{}:{}", at.file, at.line)).unwrap_or_default();
+        let complaint = written.complain(format!("{} is written for {place} already", path.display()));
+        Err(complaint.from_plugin(self.plugin).hint("give each directive a file of its own").into())
+    }
+
     /// Serves this long after the signal to stop; the longest time of all blocks counts.
     pub fn lameduck(&mut self, duration: Duration) {
         let longest = self.common.lameduck.map_or(duration, |wish| wish.what.max(duration));

@@ -102,13 +102,10 @@ fn plugins_stand_in_the_order_of_coredns_and_in_every_list() {
     let ordered: Vec<_> = ALL.iter().map(|plugin| plugin.name).filter(|name| COREDNS.contains(name)).collect();
     let as_there: Vec<_> = COREDNS.iter().copied().filter(|name| ordered.contains(name)).collect();
     assert_eq!(ordered, as_there);
-    assert_eq!(
-        names_in("src/plugins")
-            .iter()
-            .filter(|name| !name.ends_with("_tests") && !["mod", "refused"].contains(&name.as_str()))
-            .count(),
-        ALL.len()
-    );
+    let names = names_in("src/plugins");
+    let is_plugin = |name: &&String| !name.ends_with("_tests") && !["mod", "refused"].contains(&name.as_str());
+    // `grpc` has its file in the folder of `forward`.
+    assert_eq!(names.iter().filter(is_plugin).count() + 1, ALL.len());
 }
 
 /// Rows of `docs/plugins.md`: a plugin, whether it is served, and a remark.

@@ -21,9 +21,9 @@
 //!
 //! ## Metadata
 //!
-//! - `proxyproto/tlv`: with `tlv_metadata`, what else the header of version 2 says (its TLV values),
-//!   in hexadecimal digits. The values of clients that were not heard of for an hour, and those
-//!   beyond 4 MiB, are forgotten.
+//! - `proxyproto/tlv`: with `tlv_metadata`, what else the header of version 2 says (its TLV
+//!   values), in hexadecimal digits. The values of clients that were not heard of for an hour, and
+//!   those beyond 4 MiB, are forgotten.
 //!
 //! ## Examples
 //!
@@ -52,8 +52,8 @@
 //!
 //! ## Metrics
 //!
-//! - `signpost_proxy_headers_total{result}`: headers that were `used`, `ignored`, `rejected` because
-//!   of their sender, or `malformed`
+//! - `signpost_proxy_headers_total{result}`: headers that were `used`, `ignored`, `rejected`
+//!   because of their sender, or `malformed`
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -61,6 +61,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::chain::doc::doc_of;
@@ -68,7 +69,7 @@ use crate::chain::metadata::Publisher;
 use crate::chain::options::{OptionOf, OptionsOf, set};
 use crate::chain::proxies::{Entry, Proxies};
 use crate::chain::setup::{Registration, Setup};
-use crate::chain::{Proto, Query};
+use crate::chain::{Client, Proto, Query};
 use crate::corefile::value::{self, Network};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
@@ -210,6 +211,9 @@ fn tracking(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<()> {
 
 //----------- Balancers ------------------------------------------------------
 
+/// What else the headers of clients say.
+type Values = Cache<(SocketAddr, Proto), Arc<[u8]>>;
+
 /// The load balancers in front of the block's listeners.
 struct Balancers {
     options: Options,
@@ -219,17 +223,20 @@ struct Balancers {
     malformed: Counter,
     /// The clients of senders of datagrams.
     sessions: Option<Cache<SocketAddr, SocketAddr>>,
-    values: Option<Cache<(SocketAddr, Proto), Arc<[u8]>>>,
+    values: Option<Values>,
 }
 
 impl Balancers {
     fn new(options: Options, [used, ignored, rejected, malformed]: [Counter; 4]) -> Self {
         let sessions = options.tracking.map(|duration| {
-            Cache::builder().max_capacity(options.sessions.unwrap_or(SESSIONS)).time_to_idle(duration).build()
+            let most = options.sessions.unwrap_or(SESSIONS);
+            let builder = Cache::builder().max_capacity(most).eviction_policy(EvictionPolicy::lru());
+            builder.time_to_idle(duration).build()
         });
         let values = options.tells_values.then(|| {
             let octets = |_: &_, values: &Arc<[u8]>| 128 + values.len() as u32;
-            Cache::builder().max_capacity(VALUES).weigher(octets).time_to_idle(KEPT).build()
+            let builder = Cache::builder().max_capacity(VALUES).eviction_policy(EvictionPolicy::lru());
+            builder.weigher(octets).time_to_idle(KEPT).build()
         });
         Self { options, used, ignored, rejected, malformed, sessions, values }
     }
@@ -256,7 +263,9 @@ impl Balancers {
                 return None;
             }
         }
-        let Some(client) = header.client else { return Some(peer) };
+        let client = header.client.map(|client| SocketAddr::new(client.ip().to_canonical(), client.port()));
+        // Queries of the server itself come from nobody; plugins such as `acl` let them pass.
+        let Some(client) = client.filter(|client| *client != Client::NOBODY) else { return Some(peer) };
         match &self.values {
             Some(values) if header.values.is_empty() => values.invalidate(&(client, proto)),
             Some(values) => values.insert((client, proto), header.values.into()),
@@ -281,7 +290,7 @@ impl Proxies for Balancers {
         };
         let client = self.client(&header, policy, peer, Proto::Udp)?;
         if let Some(sessions) = sessions
-            && header.client.is_some()
+            && client != peer
         {
             sessions.insert(peer, client);
         }
@@ -313,5 +322,58 @@ impl Publisher for Balancers {
         let mut digits = String::with_capacity(2 * values.len());
         values.iter().for_each(|octet| _ = write!(digits, "{octet:02x}"));
         Some(digits.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use crate::testing::{Server, packet};
+
+    fn asked(options: &str, datagrams: &[(&str, &[u8])]) -> Vec<Option<String>> {
+        let server = Server::new(&format!(". {{\nproxyproto {{\nallow 10.0.0.0/8\n{options}\n}}\nwhoami\n}}"));
+        let proxies = server.configuration.listeners[0].proxies.clone().expect("set");
+        let ask = |(from, datagram): &(&str, &[u8])| {
+            let from: SocketAddr = from.parse().expect("an address");
+            let (message, client) = proxies.datagram(datagram, from)?;
+            Some(format!("{client} {}", message.len()))
+        };
+        datagrams.iter().map(ask).collect()
+    }
+
+    fn header(addresses: &[u8]) -> Vec<u8> {
+        let family = if addresses.len() == 12 { 0x12 } else { 0x22 };
+        [b"\r\n\r\n\0\r\nQUIT\n\x21", &[family, 0, addresses.len() as u8][..], addresses].concat()
+    }
+
+    #[test]
+    fn a_session_belongs_to_one_sender() {
+        let query = packet("a.test.", "A");
+        let len = query.len();
+        let named = header(&[192, 0, 2, 7, 0, 0, 0, 0, 0x0F, 0xA0, 0, 53]);
+        let (one, other, far) = ("10.0.0.1:1000", "10.0.0.1:1001", "198.51.100.1:1000");
+        let all: [(&str, &[u8]); 5] = [(far, &named), (one, &named), (one, &query), (other, &query), (far, &query)];
+        let answers = asked("udp_session_tracking 1h 100", &all);
+        let expected = [
+            format!("{far} 0"),
+            "192.0.2.7:4000 0".to_owned(),
+            format!("192.0.2.7:4000 {len}"),
+            format!("{other} {len}"),
+            format!("{far} {len}"),
+        ];
+        assert_eq!(answers, expected.map(Some));
+        assert_eq!(asked("", &all)[2], Some(format!("{one} {len}")));
+    }
+
+    #[test]
+    fn no_client_is_nobody_and_ipv4_is_ipv4() {
+        let mapped =
+            |ip: [u8; 4], port: u8| header(&[&[0; 10][..], &[0xFF, 0xFF], &ip, &[0; 16], &[0, port, 0, 53]].concat());
+        let one = "10.0.0.1:1000";
+        let nobody = header(&[0; 12]);
+        let all: [(&str, &[u8]); 3] = [(one, &nobody), (one, &mapped([0; 4], 0)), (one, &mapped([192, 0, 2, 7], 9))];
+        let expected = ["10.0.0.1:1000 0", "10.0.0.1:1000 0", "192.0.2.7:9 0"];
+        assert_eq!(asked("", &all), expected.map(|text| Some(text.to_owned())));
     }
 }

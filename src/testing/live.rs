@@ -78,7 +78,7 @@ impl Live {
 
     /// Lets background work go on until `done`. The limit is for conditions that are never met; a
     /// busy machine only takes longer.
-    pub(crate) fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let start = Instant::now();
         while !done() {
             assert!(start.elapsed() < Duration::from_secs(120), "waited too long: {what}");

@@ -31,8 +31,6 @@ pub mod status {
     pub const INVALID_ARGUMENT: u8 = 3;
     /// What was asked for does not exist.
     pub const NOT_FOUND: u8 = 5;
-    /// The request is too large.
-    pub const RESOURCE_EXHAUSTED: u8 = 8;
     /// There is no such call, or its form is not known.
     pub const UNIMPLEMENTED: u8 = 12;
     /// The request breaks the rules of gRPC.

@@ -54,7 +54,7 @@ impl<'a> Fields<'a> {
                 Value::Octets(self.octets(len)?)
             }
             5 => self.octets(4).map(|_| Value::Fixed)?,
-            // Groups are older than Kubernetes.
+            // Groups: no message that is read here has them.
             _ => return None,
         };
         Some(Field { number: tag >> 3, value })

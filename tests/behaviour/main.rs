@@ -15,6 +15,7 @@
 //! - `start`: what prevents a start, and the messages
 //! - `reload`: nothing is lost, and a failed reload changes nothing
 //! - `signals`: obeyed at any moment
+//! - `snapshot`: names without an API server, from the process before
 //! - `stop`: SIGTERM loses nothing
 //! - `streams`: TCP
 //! - `unread`: what clients of streams may cost if they do not read
@@ -51,6 +52,7 @@ mod proxied;
 mod quic;
 mod reload;
 mod signals;
+mod snapshot;
 mod start;
 mod stop;
 mod streams;

@@ -38,13 +38,13 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{spawn_local, yield_now};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use self::carrier::{Carrier, SEALED};
 pub(super) use self::connections::{Connections, Limits};
 use self::http::Dialect;
 pub(super) use self::http::HttpCounts;
-use self::proxied::find_client;
 pub(super) use self::quic::{QuicCommon, accept as accept_quic};
 use self::session::Session;
 use super::bind::Kind;
@@ -114,7 +114,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut 
 async fn has_failed(local: &Local, error: &io::Error) {
     let connections = &local.connections;
     let out_of_files = is_out_of_files(error);
-    if out_of_files && !connections.are_ending() && connections.free_file() {
+    if out_of_files && !connections.are_ending() && connections.make_room(|one| one.files() > 0) {
         local.shared.evicted.files.inc();
     }
     if out_of_files && connections.are_ending() {
@@ -153,6 +153,23 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
         };
         local.shifts.work(serve).await;
     });
+}
+
+/// Finds the client of a connection, if proxies stand in front of its listener. Returns `None` if
+/// the connection is refused, if its header takes longer than a message may, or if it is given up.
+async fn find_client(session: &mut Session, stream: &mut TcpStream) -> Option<()> {
+    let Some(proxies) = session.last.proxies.clone() else { return Some(()) };
+    let (member, patience) = (&session.member, session.last.timeouts.message());
+    // It costs what a handshake costs, and the same bound applies.
+    member.begin_handshake();
+    let found = tokio::select! {
+        found = timeout(patience, proxied::find(&*proxies, stream, session.client.peer)) => found.ok().flatten(),
+        () = member.wake.notified() => None,
+    };
+    member.end_handshake();
+    session.client.peer = found?;
+    session.member.belongs_to(session.client.peer.ip());
+    Some(())
 }
 
 /// Serves a connection: its messages come in requests if there is a dialect for them. gRPC is

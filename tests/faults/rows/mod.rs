@@ -7,16 +7,19 @@ mod forged;
 mod kept;
 mod lossy;
 mod pages;
+mod process;
 mod real;
 mod replies;
 mod secret;
 mod silent;
+mod snapshot;
 mod streams;
 
 use super::row::Row;
 
 /// All rows, in the order of the table.
 pub(crate) const ALL: &[&[Row]] = &[
+    snapshot::ROWS,
     silent::ROWS,
     lossy::ROWS,
     replies::ROWS,
@@ -27,6 +30,7 @@ pub(crate) const ALL: &[&[Row]] = &[
     kept::ROWS,
     floods::ROWS,
     pages::ROWS,
+    process::ROWS,
     real::ROWS,
     clients::ROWS,
 ];

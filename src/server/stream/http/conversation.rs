@@ -220,6 +220,7 @@ impl Conversation {
             Outcome::Waits(late) => {
                 let late = late.await.map_err(|_| Lack::NoReply)?;
                 self.has_room(usize::MAX).await;
+                self.local.connections.free(&self.connection).await;
                 let reply = late.reply.ok_or(Lack::NoReply)?;
                 Ok(self.write(&late.query, reply))
             }
@@ -230,6 +231,7 @@ impl Conversation {
     async fn may_answer(&self) {
         loop {
             self.has_room(IN_FLIGHT).await;
+            self.local.connections.free(&self.connection).await;
             if !self.is_tired() {
                 return;
             }
