@@ -23,6 +23,7 @@ use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
 use signpost::wire::request::{Gate, HEADER, gate};
 use signpost::wire::reverse::{self, Reverse};
+use signpost::wire::tsig::{Tsig, find};
 use signpost::wire::types::rtype;
 use signpost::wire::write::{Writer, refusal};
 use signpost::zone::answer::Answered;
@@ -31,7 +32,8 @@ use signpost::zone::incoming::{Incoming, Progress};
 use signpost::zone::read::read;
 
 use crate::kit::cluster::Cluster;
-use crate::kit::message::{packet, records, written};
+use crate::kit::message::{packet, query, records, written};
+use crate::kit::signed::ClientKey;
 
 /// The gate: what passes can be answered, what is refused gets a message, and hickory reads the
 /// same question.
@@ -57,6 +59,41 @@ pub(crate) fn check_gate(data: &[u8]) {
             }
         }
     }
+}
+
+/// Signatures: what is read can be checked and answered, and signing adds as many octets as it
+/// says. A message that is accepted has the signature of the key.
+pub(crate) fn check_tsig(data: &[u8]) {
+    let (Gate::Pass(request) | Gate::Notify(request)) = gate(data) else { return };
+    let Ok(Some(tsig)) = find(data, &request) else { return };
+    let key = signed_by();
+    for (secret, now) in [(None, 1000), (Some(key.secret().into()), 1000), (Some(key.secret().into()), 0)] {
+        let Ok(signer) = tsig.check(secret.as_ref(), now) else { continue };
+        let mut out = packet(&request.name(data), request.qtype, None);
+        let unsigned = out.len();
+        signer.sign(&mut out, 0, now);
+        assert_eq!(out.len() - unsigned, signer.added());
+        let reply = tsig_of(&out).expect("our own TSIG record can be read");
+        assert_eq!(reply.key, tsig.key);
+        if signer.fault().is_none() {
+            assert!(data.windows(32).any(|mac| mac == key.mac_of(&signed_query())), "the signature of the query");
+        }
+    }
+}
+
+/// The key of the query that signatures are mutated from.
+pub(crate) fn signed_by() -> ClientKey {
+    ClientKey::read("hmac-sha256:key.test:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXo=").expect("a key")
+}
+
+/// A signed query, as a start for mutations.
+pub(crate) fn signed_query() -> Vec<u8> {
+    signed_by().sign(&query("web.default.svc.cluster.local", rtype::A), 1000)
+}
+
+fn tsig_of(message: &[u8]) -> Option<Tsig<'_>> {
+    let Gate::Pass(request) = gate(message) else { return None };
+    find(message, &request).ok().flatten()
 }
 
 /// Calls of gRPC: a message lies within its body, and comes out of a body of ours as it went in.

@@ -185,6 +185,11 @@ proptest! {
     }
 
     #[test]
+    fn any_signature_is_checked(data in mutated(checks::signed_query())) {
+        checks::check_tsig(&data);
+    }
+
+    #[test]
     fn any_call_has_a_message_or_a_status(data in mutated(grpc::body(&message()))) {
         checks::check_call(&data);
     }

@@ -274,12 +274,13 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         let chain = Arc::new(Chain::new(block.draft.seats));
         let first = block.keys.first().map(|key| key.word.complain(""));
         let (filter, metadata) = (block.draft.filter, block.draft.metadata.map(Arc::new));
+        let secrets = block.draft.secrets;
         for (ordinal, SiteAddress { transport, port, host, zones }) in served.into_iter().enumerate() {
             let written = block.draft.bound.get(&host).or(first.as_ref()).cloned();
             let secure = block.draft.secure.as_ref().filter(|_| transport.is_secured());
             let caps = block.draft.caps.get(&transport).copied().unwrap_or_default();
-            let (filter, metadata) = (filter.clone(), metadata.clone());
-            let site = Arc::new(Site { zones, chain: chain.clone(), ordinal, filter, metadata });
+            let (filter, metadata, secrets) = (filter.clone(), metadata.clone(), secrets.clone());
+            let site = Arc::new(Site { zones, chain: chain.clone(), ordinal, filter, metadata, secrets });
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
             let timeouts = Timeouts::default();

@@ -15,6 +15,7 @@ use super::plugin::Plugin;
 use super::probes::{Probe, Probes};
 use super::proxies::Proxies;
 use super::secure::Secure;
+use super::signing::Secrets;
 use super::site::Filter;
 use super::timeouts::Timeouts;
 use crate::corefile::address::Transport;
@@ -43,6 +44,7 @@ pub(super) struct BlockDraft {
     pub(super) filter: Option<Arc<dyn Filter>>,
     /// What its plugins publish, if it has metadata.
     pub(super) metadata: Option<Metadata>,
+    pub(super) secrets: Option<Arc<Secrets>>,
     /// The labels that its plugins read, as far as they are known.
     pub(super) read_labels: Vec<String>,
 }

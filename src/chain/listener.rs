@@ -184,9 +184,9 @@ impl Listener {
 
     /// Tells the plugins of the zone's server block that its primary has changed it (RFC 1996).
     /// Returns the reply of the first that copies this zone, or `None` if none does.
-    pub fn notify(&self, query: &Query<'_>) -> Option<Reply> {
+    pub fn notify(self: &Arc<Self>, query: &mut Query<'_>) -> Option<Reply> {
         let (site, _) = self.site(query)?;
-        walk::notify(site, query)
+        walk::notify(self, site, query)
     }
 
     /// Returns the site with the longest zone that holds the name. DS belongs to the parent side of

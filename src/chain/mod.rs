@@ -24,6 +24,7 @@
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - `draft`: what the plugins of a Corefile have asked for while it is built
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
+//! - [`places`]: work that is not done at once, shared fairly by clients
 //! - `between`, `offers`: what the plugins of a block offer to each other
 //! - [`options`]: the options of a plugin's block as data
 //! - [`doc`]: the parts of a plugin's manual
@@ -45,6 +46,7 @@ pub mod metadata;
 mod offers;
 pub mod options;
 pub mod per_listener;
+pub mod places;
 pub mod plugin;
 pub mod probes;
 pub mod proxies;
@@ -53,6 +55,7 @@ pub mod search;
 pub mod secure;
 pub mod serve;
 pub mod setup;
+pub mod signing;
 pub mod site;
 pub mod target;
 pub mod timeouts;

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::signing::Signing;
 use crate::wire::name::Name;
 use crate::wire::option::EdnsOptions;
 use crate::wire::question::{Opt, Question};
@@ -51,6 +53,8 @@ pub struct Query<'p> {
     pub has_spare: bool,
     /// State of the plugin that asks for more walks down, needed when their replies come up.
     pub aside: Option<Box<Aside>>,
+    /// How replies are signed, if the query had a signature that a plugin has checked.
+    pub signing: Option<Arc<Signing>>,
     /// What the client asks of its connection.
     pub(super) wishes: Wishes,
     /// Whether this query asks for the target of an alias: see [`target`](super::target).
@@ -143,6 +147,7 @@ impl<'p> Query<'p> {
             patience: None,
             has_spare: false,
             aside: None,
+            signing: None,
             wishes: Wishes::default(),
             for_alias: false,
             is_amended: false,
@@ -180,6 +185,8 @@ impl<'p> Query<'p> {
             patience: self.patience,
             has_spare: self.has_spare,
             aside: None,
+            // Not to be written: it says on whose behalf is asked.
+            signing: self.signing.clone(),
             wishes: Wishes::default(),
             for_alias: self.for_alias,
             is_amended: false,
@@ -224,13 +231,17 @@ impl<'p> Query<'p> {
         }
     }
 
-    /// Returns the largest reply that is sent, in octets: what the client accepts, and over UDP at
-    /// most [`MAX_DATAGRAM`].
+    /// Returns the largest reply that is sent, in octets, without its signature: what the client
+    /// accepts, and over UDP at most [`MAX_DATAGRAM`].
     #[must_use]
     pub fn limit(&self) -> usize {
-        match self.client.proto {
+        let limit = match self.client.proto {
             Proto::Udp => self.room().min(MAX_DATAGRAM),
             Proto::Tcp | Proto::Quic => self.room(),
+        };
+        match &self.signing {
+            None => limit,
+            Some(signing) => limit.saturating_sub(signing.signer().added()),
         }
     }
 

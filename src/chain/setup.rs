@@ -19,6 +19,7 @@ use super::plugin::Plugin;
 use super::probes::{Probes, Readiness};
 use super::proxies::Proxies;
 use super::secure::Secure;
+use super::signing::Secrets;
 use super::site::Filter;
 use super::timeouts::Timeouts;
 use super::zones::Zones;
@@ -278,6 +279,11 @@ impl<'a> Setup<'a> {
     pub fn view(&self) -> &'a str {
         let words = self.block.directive("view").map(|directive| &*directive.words);
         words.and_then(|words| words.get(1)).map_or("", Word::as_str)
+    }
+
+    /// Gives the block's listeners the secrets of clients that sign their queries.
+    pub fn keep_secrets(&mut self, secrets: Secrets) {
+        self.draft.secrets = Some(Arc::new(secrets));
     }
 
     /// Gives the block metadata, for the names of these zones.

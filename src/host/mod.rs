@@ -12,6 +12,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod permit;
+pub mod pressure;
 pub mod repeats;
 pub mod resolv;
 pub mod shared;

@@ -11,6 +11,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod dnssec;
 pub mod dnstap;
 pub mod erratic;
 pub mod errors;
@@ -45,10 +46,12 @@ pub mod rewrite;
 pub mod root;
 pub mod secondary;
 pub mod shed;
+pub mod sign;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
 pub mod transfer;
+pub mod tsig;
 pub mod view;
 pub mod whoami;
 
@@ -88,11 +91,13 @@ pub const ALL: &[Registration] = &[
     any::PLUGIN,
     chaos::PLUGIN,
     loadbalance::PLUGIN,  // above cache: every hit gets its own order
+    tsig::PLUGIN,         // above cache: the signature is checked first; above rewrite, which changes the name
     rewrite::PLUGIN,      // above autopath and cache: all below see the question's new name
     autopath::PLUGIN,     // above cache: each name that it tries may be cached
     acl::PLUGIN,          // above cache: blocked clients get no cached answers either
     cache::PLUGIN,        // above kubernetes: its TTL limits apply to cluster answers too
     header::PLUGIN,       // below cache, which keeps responses with these flags
+    dnssec::PLUGIN,       // below cache, which keeps signed answers
     tls::PLUGIN,          // reads files: below root
     minimal::PLUGIN,      // below cache, as in CoreDNS: what is kept is small already
     template::PLUGIN,     // above hosts and kubernetes: what an operator blocks comes first
@@ -110,6 +115,7 @@ pub const ALL: &[Registration] = &[
     erratic::PLUGIN,       // answers everything too
     whoami::PLUGIN,        // answers everything, so nothing below it is ever asked
     on::PLUGIN,
+    sign::PLUGIN, // no link of the chain: file and auto serve what it writes
     view::PLUGIN, // was asked before the chain began
 ];
 

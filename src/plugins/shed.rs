@@ -3,10 +3,21 @@
 //! Accepts what CoreDNS accepts, and changes nothing, because Signpost always has such bounds. In
 //! CoreDNS every reply over UDP is a goroutine that waits for its socket, and a million of them end
 //! the process; this plugin bounds them. Here a worker answers as many datagrams as it has read and
-//! sends their replies with one call, so nothing piles up. Datagrams that it has no time for are
-//! dropped by the kernel, the newest first. Queries that wait for an upstream are bounded for each
-//! worker, client and plugin. A query above a bound is answered SERVFAIL at once
-//! (`signpost_shed_queries_total`).
+//! sends their replies with one call, so nothing piles up.
+//!
+//! If more datagrams arrive than a worker can answer, it reads all of them and answers its clients
+//! in turns, so that one client that floods does not harm the others. What has no turn within some
+//! 4,000 answers (20 ms) is dropped. A client that sends many times its share is limited in the
+//! kernel. `signpost_dropped_datagrams_total` counts both, and a line in the log names the client.
+//! A client is an IPv4 address, or an IPv6 network of 64 bits. An address that asked for much
+//! before (a node's cache, a node behind SNAT) has a larger share.
+//!
+//! Queries that wait for an upstream are bounded for each worker, client and plugin. A query above
+//! a bound is answered SERVFAIL at once (`signpost_shed_queries_total`).
+//!
+//! What gives way first: refreshes in the background (`prefetch`, `serve_stale`), then queries of
+//! the clients that ask for most, with the look-ups upstream that they need, then connections of
+//! the address that has most. Names of the cluster take no place that could be used up.
 //!
 //! ## Syntax
 //!

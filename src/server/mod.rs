@@ -5,11 +5,14 @@
 //! - [`load`], [`reload`]: reading the Corefile; one attempt to make a configuration of it
 //! - [`publish`]: makes a configuration live, or changes nothing
 //! - [`worker`], [`udp`], [`stream`]: the loops
-//! - [`shifts`], [`waiting`]: how a worker's time and its places for waiting queries are shared
+//! - [`clients`], [`intake`], [`waiting`], [`shifts`]: how a worker's time and its places for
+//!   waiting queries are shared
 //! - [`bind`], [`sys`]: sockets
 
 mod bind;
 pub mod check;
+mod clients;
+mod intake;
 pub mod load;
 pub mod publish;
 mod reload;
@@ -18,6 +21,8 @@ mod shifts;
 mod signals;
 mod stream;
 mod sys;
+#[cfg(test)]
+mod sys_tests;
 mod udp;
 mod waiting;
 mod worker;

@@ -16,7 +16,7 @@ pub(super) const BATCH: usize = 32;
 /// Octets of the largest query that is read. A longer one is truncated, and then malformed.
 const QUERY: usize = 4096;
 
-/// Octets of one control buffer: packet info of either family.
+/// Octets of one control buffer: packet info of either family, and a count.
 const CONTROL: usize = 64;
 
 //----------- Receiving ------------------------------------------------------
@@ -29,6 +29,9 @@ pub(super) struct Inbox {
     lengths: [usize; BATCH],
     peers: [Option<SocketAddr>; BATCH],
     locals: [Option<IpAddr>; BATCH],
+    /// Datagrams that the kernel has dropped so far, and how many of them were not taken yet.
+    lost: u32,
+    dropped: u32,
 }
 
 #[repr(C, align(8))]
@@ -56,6 +59,8 @@ impl Default for Inbox {
             lengths: [0; BATCH],
             peers: [None; BATCH],
             locals: [None; BATCH],
+            lost: 0,
+            dropped: 0,
         }
     }
 }
@@ -98,9 +103,40 @@ impl Inbox {
             let header = unsafe { header.assume_init_ref() };
             self.lengths[at] = header.msg_len as usize;
             self.peers[at] = to_socket_addr(&self.names[at]);
-            self.locals[at] = local_address(&header.msg_hdr);
+            let control = read_control(&header.msg_hdr);
+            self.locals[at] = control.local;
+            if let Some(lost) = control.lost {
+                self.dropped = self.dropped.wrapping_add(lost.wrapping_sub(self.lost));
+                self.lost = lost;
+            }
         }
         Ok(got)
+    }
+
+    /// Puts datagrams in, as if they had been received.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, batch: &[(SocketAddr, Vec<u8>)]) {
+        for (at, (peer, bytes)) in batch.iter().enumerate() {
+            self.buffers[at][..bytes.len()].copy_from_slice(bytes);
+            (self.lengths[at], self.peers[at], self.locals[at]) = (bytes.len(), Some(*peer), None);
+        }
+    }
+
+    /// Counts datagrams as dropped by the kernel.
+    #[cfg(test)]
+    pub(super) fn lose(&mut self, count: u32) {
+        self.dropped += count;
+    }
+
+    /// Returns how many datagrams the kernel has dropped, for lack of room in its buffer, before
+    /// those that were received; without those that were taken.
+    pub(super) fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// Takes that number.
+    pub(super) fn take_dropped(&mut self) -> u32 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Returns the datagram at `index` of the last batch, or `None` if its sender's address is
@@ -113,27 +149,40 @@ impl Inbox {
     }
 }
 
-/// Returns the address in the packet info that came with a datagram.
-fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
+/// What the kernel says about a datagram.
+#[derive(Default)]
+struct Notes {
+    /// The address it was sent to.
+    local: Option<IpAddr>,
+    /// How many the socket has lost before; the kernel says so only if there were any.
+    lost: Option<u32>,
+}
+
+/// Reads the control messages that came with a datagram.
+fn read_control(header: &libc::msghdr) -> Notes {
+    let mut notes = Notes::default();
     // SAFETY: the kernel wrote a well-formed list of control messages of msg_controllen octets into
     // our buffer, and each is read at the size of its type, unaligned.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
+            let data = libc::CMSG_DATA(message);
             match ((*message).cmsg_level, (*message).cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    let info: libc::in_pktinfo = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
-                    return Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                    let info: libc::in_pktinfo = std::ptr::read_unaligned(data.cast());
+                    notes.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    let info: libc::in6_pktinfo = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
-                    return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                    let info: libc::in6_pktinfo = std::ptr::read_unaligned(data.cast());
+                    notes.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
                 }
-                _ => message = libc::CMSG_NXTHDR(header, message),
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => notes.lost = Some(std::ptr::read_unaligned(data.cast())),
+                _ => {}
             }
+            message = libc::CMSG_NXTHDR(header, message);
         }
     }
-    None
+    notes
 }
 
 //----------- Sending --------------------------------------------------------
@@ -222,6 +271,39 @@ fn write_source(header: &libc::msghdr, source: IpAddr) -> usize {
 pub(super) fn want_local_address(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) =
         if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
+    turn_on(socket, level, option)
+}
+
+/// Makes a socket report how many datagrams the kernel has dropped because its buffer was full.
+///
+/// # Errors
+/// The kernel's error.
+pub(super) fn want_losses(socket: BorrowedFd<'_>) -> io::Result<()> {
+    turn_on(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL)
+}
+
+/// Gives a socket this filter in place of the one it has; an empty program removes it.
+///
+/// # Errors
+/// The kernel's error.
+pub(super) fn filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let option = if program.is_empty() { libc::SO_DETACH_FILTER } else { libc::SO_ATTACH_FILTER };
+    let program = libc::sock_fprog { len: program.len() as _, filter: program.as_ptr().cast_mut() };
+    // SAFETY: both options take no more than a sock_fprog, whose pointer leads to `len`
+    // instructions. The kernel copies them.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn turn_on(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option takes an int, which lives longer than the call.
     let result = unsafe {
@@ -307,40 +389,4 @@ pub(super) fn share_heaps(arenas: usize) {
     let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas.try_into().unwrap_or(libc::c_int::MAX)) };
     #[cfg(not(target_env = "gnu"))]
     let _ = arenas;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::UdpSocket;
-    use std::os::fd::AsFd;
-
-    #[test]
-    fn a_reply_leaves_from_the_address_that_was_asked() {
-        let server = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::DGRAM, None).expect("a socket");
-        server.set_only_v6(false).expect("dual stack");
-        let any: SocketAddr = "[::]:0".parse().expect("an address");
-        if server.bind(&any.into()).is_err() {
-            return; // no IPv6 here
-        }
-        want_local_address(server.as_fd(), true).expect("packet info");
-        let port = server.local_addr().expect("bound").as_socket().expect("an IP address").port();
-        for address in ["127.0.0.1", "127.0.0.7", "::1"] {
-            let bind = if address.contains(':') { "[::1]:0" } else { "127.0.0.1:0" };
-            let Ok(client) = UdpSocket::bind(bind) else { continue };
-            let asked: IpAddr = address.parse().expect("an address");
-            // A connected socket receives datagrams from its peer's address only.
-            client.connect((asked, port)).expect("connects");
-            client.send(b"question").expect("sends");
-            client.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a timeout");
-            let mut inbox = Inbox::default();
-            while inbox.receive(server.as_fd()).is_err() {}
-            let got = inbox.get(0).expect("a datagram");
-            assert_eq!(got.bytes, b"question");
-            let reply = Transmit { bytes: b"answer", peer: got.peer, source: got.local };
-            assert_eq!(send(server.as_fd(), &[reply]).expect("sent"), 1);
-            let mut buffer = [0; 16];
-            assert_eq!(client.recv(&mut buffer).expect("a reply"), 6);
-        }
-    }
 }

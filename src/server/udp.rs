@@ -1,4 +1,5 @@
 //! Datagrams: a batch is received, each query walks the chain, and the replies are sent together.
+//! With more than a worker can answer, [`intake`](super::intake) says which come first.
 //!
 //! Queries that have to wait stay with the loop of their socket. A task of its own for each would
 //! be a large and slow allocation, and a turn of the runtime. Replies that are ready at the same
@@ -19,7 +20,9 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 
+use super::intake::Intake;
 use super::sys::{self, BATCH, Inbox, Received, Transmit};
 use super::waiting::Place;
 use super::worker::{Closing, Local};
@@ -70,13 +73,15 @@ async fn serve_on(
     let Ok(own) = socket.local_addr() else { return };
     let Ok(socket) = registered(socket, Interest::READABLE) else { return };
     let port = Port { socket, own, wildcard };
-    let (mut inbox, mut outbox, mut waiting) = (Inbox::default(), Outbox::default(), FuturesUnordered::new());
+    let (mut intake, mut outbox, mut waiting) = (Intake::default(), Outbox::default(), FuturesUnordered::new());
     let (mut is_open, mut is_settling, mut last, mut place) = (true, false, None, None);
     let settled = tokio::time::sleep(SETTLE);
     tokio::pin!(settled);
-    while is_open || is_settling || !waiting.is_empty() {
+    while is_open || is_settling || intake.is_late() || !waiting.is_empty() {
         tokio::select! {
-            readable = port.socket.readable(), if is_open => is_open = readable.is_ok(),
+            // What was read is answered next, after what else the worker has to do.
+            () = yield_now(), if intake.is_late() => {}
+            readable = port.socket.readable(), if is_open && !intake.is_late() => is_open = readable.is_ok(),
             closed = closing.wait_for(Option::is_some), if is_open => {
                 (is_open, last) = (false, closed.ok().and_then(|listener| listener.clone()));
                 turn_away(port.socket.get_ref(), own);
@@ -86,13 +91,16 @@ async fn serve_on(
             () = &mut settled, if is_settling => is_settling = false,
             Some(finished) = waiting.next(), if !waiting.is_empty() => outbox.take(finished),
         }
-        while let Ok(count) = if is_open { port.receive(&mut inbox) } else { port.receive_rest(&mut inbox) } {
-            if count < BATCH {
-                port.is_drained();
+        loop {
+            let receive = |inbox: &mut Inbox| if is_open { port.receive(inbox) } else { port.receive_rest(inbox) };
+            if intake.receive(receive, &local.habits).is_err() {
+                break;
             }
             let wait = |query, place, to| waiting.push(finish(query, place, to));
             let mut desk = Desk { local: &local, port: &port, outbox: &mut outbox, wait };
-            desk.answer_batch(door, last.as_ref(), &inbox, count);
+            desk.answer_batch(door, last.as_ref(), &intake);
+            port.filter(&mut intake);
+            local.note_dropped(&mut intake);
             outbox.send(&port).await;
             if is_open {
                 break;
@@ -123,7 +131,19 @@ struct Port {
 
 impl Port {
     fn receive(&self, inbox: &mut Inbox) -> std::io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, |socket| inbox.receive(socket.as_fd()))
+        let count = self.socket.try_io(Interest::READABLE, |socket| inbox.receive(socket.as_fd()))?;
+        if count < BATCH {
+            self.is_drained();
+        }
+        Ok(count)
+    }
+
+    /// Sets the limits that the intake wants.
+    fn filter(&self, intake: &mut Intake) {
+        if let Some(filter) = intake.take_filter() {
+            // If it fails, more is read.
+            let _ = sys::filter(self.socket.get_ref().as_fd(), &filter);
+        }
     }
 
     /// Receives what has arrived, even if tokio has no event for it yet: once the door is closed,
@@ -162,7 +182,7 @@ struct Desk<'a, W> {
 
 impl<W: FnMut(Waiting, Place, Envelope)> Desk<'_, W> {
     /// Answers a batch. `last` is the listener of a closed door.
-    fn answer_batch(&mut self, door: usize, last: Option<&Arc<Listener>>, inbox: &Inbox, count: usize) {
+    fn answer_batch(&mut self, door: usize, last: Option<&Arc<Listener>>, intake: &Intake) {
         let live = self.local.shared.live.load();
         let own = last.or_else(|| live.listeners.get(door)?.as_ref());
         let rest;
@@ -180,7 +200,8 @@ impl<W: FnMut(Waiting, Place, Envelope)> Desk<'_, W> {
         };
         let now = Instant::now();
         self.local.hear(now);
-        for datagram in (0..count).filter_map(|index| inbox.get(index)) {
+        intake.note(&self.local.habits, now);
+        for datagram in intake.datagrams() {
             self.answer(listener, datagram, now);
         }
     }

@@ -15,6 +15,8 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
+use super::clients::client_of;
+
 /// A client or a plugin may hold this many times as many places as are free.
 const SHARE: usize = 3;
 
@@ -62,6 +64,7 @@ impl Waiting {
         let size = 1 + octets / OCTETS;
         let taken = &mut *self.taken.borrow_mut();
         let free = self.places.checked_sub(taken.all + size)?;
+        let client = client_of(client);
         let known = taken.plugins.iter().position(|(name, _)| *name == plugin);
         let plugin = known.unwrap_or_else(|| {
             taken.plugins.push((plugin, 0));
@@ -145,6 +148,14 @@ mod tests {
         let (least, most) = (held.iter().map(Vec::len).min(), held.iter().map(Vec::len).max());
         assert!(least >= Some(50) && most <= Some(200), "{least:?} {most:?}");
         assert!(waiting.place(address(99), "e", 40).is_some(), "there is room for one more");
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let waiting = Rc::new(Waiting::new(1_000));
+        let address = |host: u64| IpAddr::from((0x2001_0DB8_u128 << 96 | u128::from(host)).to_be_bytes());
+        let held: Vec<_> = (0..1_000).filter_map(|host| waiting.place(address(host), "a", 40)).collect();
+        assert_eq!((held.len(), waiting.taken.borrow().clients.len()), (750, 1));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bind::Ear;
+use super::clients::Habits;
+use super::intake::{Dropped, Intake};
 use super::shifts::Shifts;
 use super::stream::{Connections, HttpCounts, Limits, QuicCommon};
 use super::waiting::{Place, Waiting};
@@ -44,6 +46,13 @@ static SHED: Family = Family {
     name: "signpost_shed_queries_total",
     help: "Queries answered SERVFAIL because too many were waiting, of all clients, of this client, or for this plugin.",
     labels: &[],
+};
+static DROPPED: Family = Family {
+    name: "signpost_dropped_datagrams_total",
+    help: "Datagrams that were not answered because more arrived than could be: read, and dropped as those of the clients \
+           that asked for most (share); or dropped by the kernel: its buffer was full, or one client sent many times its share \
+           (kernel).",
+    labels: &["by"],
 };
 static EVICTED: Family = Family {
     name: "signpost_evicted_connections_total",
@@ -113,6 +122,8 @@ pub(super) struct Shared {
     pub(super) live: ArcSwap<Live>,
     /// Queries that were answered SERVFAIL because too many were waiting.
     pub(super) shed: Counter,
+    /// Datagrams that were dropped, by us and by the kernel.
+    dropped: (Counter, Counter),
     /// Connections that were closed to make room.
     pub(super) evicted: Evicted,
     /// Times that reading from a connection was paused.
@@ -128,7 +139,7 @@ pub(super) struct Shared {
     /// Connections of all workers together.
     pub(super) open: AtomicUsize,
     workers: usize,
-    /// Limits how often refused connections are logged.
+    /// Limits how often refused connections and dropped datagrams are logged.
     pub(super) refused: Repeats,
 }
 
@@ -149,6 +160,7 @@ impl Shared {
         Self {
             live: ArcSwap::default(),
             shed: metrics.counter(&SHED, &[]),
+            dropped: (metrics.counter(&DROPPED, &["share"]), metrics.counter(&DROPPED, &["kernel"])),
             evicted: Evicted {
                 connections: evicted("connections"),
                 files: evicted("files"),
@@ -235,6 +247,7 @@ pub(super) struct Local {
     pub(super) shared: Arc<Shared>,
     pub(super) connections: Connections,
     pub(super) shifts: Shifts,
+    pub(super) habits: Habits,
     waiting: Rc<Waiting>,
     /// Held for each closing socket until it is read to its end.
     pub(super) settling: Rc<()>,
@@ -246,8 +259,8 @@ impl Local {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let connections = Connections::new(shared.limits);
         let waiting = Rc::new(Waiting::new(WAITING));
-        let (shifts, settling) = (Shifts::default(), Rc::default());
-        Self { shared, connections, shifts, waiting, settling, heard: Cell::new(Instant::now()) }
+        let (shifts, settling, now) = (Shifts::default(), Rc::default(), Instant::now());
+        Self { shared, connections, shifts, habits: Habits::new(now), waiting, settling, heard: Cell::new(now) }
     }
 
     /// Limits connections to the files that everything else leaves free now.
@@ -265,6 +278,18 @@ impl Local {
             self.shared.shed.inc();
         }
         place
+    }
+
+    /// Counts the datagrams that were dropped, and logs them now and then.
+    pub(super) fn note_dropped(&self, intake: &mut Intake) {
+        let Some(Dropped { by_share, by_kernel, heaviest }) = intake.take_dropped() else { return };
+        self.shared.dropped.0.add(by_share);
+        self.shared.dropped.1.add(by_kernel);
+        let kind = if by_share > 0 { "share" } else { "kernel" };
+        let Some(held_back) = self.shared.refused.allow(kind, Instant::now().into()) else { return };
+        let who = heaviest.map(|client| format!("; {client} asks for most")).unwrap_or_default();
+        let what = "more queries arrive over UDP than can be answered, and some are dropped";
+        log::warning("", format_args!("{what}{who} (signpost_dropped_datagrams_total){held_back}"));
     }
 
     /// Notes the time of a query.

@@ -25,6 +25,7 @@
 //! - [`soa`]: the SOA record of a zone, alone or in a denial
 //! - [`text`]: a domain name as text
 //! - [`translate`]: answers with IPv6 addresses that represent IPv4 addresses
+//! - [`tsig`]: signatures of messages
 //! - [`mod@write`]: copies an answer into a reply, behind the client's question
 
 pub mod adopt;
@@ -50,5 +51,6 @@ pub mod select;
 pub mod soa;
 pub mod text;
 pub mod translate;
+pub mod tsig;
 pub mod types;
 pub mod write;

@@ -131,8 +131,13 @@ impl Question {
 /// Returns a socket on a port outside the ephemeral range, which may be small for the server under
 /// test.
 pub(crate) fn socket() -> UdpSocket {
+    socket_at(Ipv4Addr::LOCALHOST)
+}
+
+/// Returns one with this address.
+pub(crate) fn socket_at(address: Ipv4Addr) -> UdpSocket {
     loop {
-        if let Ok(socket) = UdpSocket::bind(("127.0.0.1", free_port())) {
+        if let Ok(socket) = UdpSocket::bind((address, free_port())) {
             return socket;
         }
     }

@@ -54,7 +54,6 @@
 mod messages;
 mod metrics;
 mod notify;
-mod places;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -64,10 +63,10 @@ use std::sync::Arc;
 use self::messages::Messages;
 use self::metrics::Metrics;
 use self::notify::Notifier;
-use self::places::{Place, Places};
 use self::rules::{OPTIONS, Rules};
 use crate::chain::control::Control;
 use crate::chain::doc::doc_of;
+use crate::chain::places::{Place, Places};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::transfer::{Offer, Transfers, Version};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
@@ -81,6 +80,9 @@ use crate::wire::types::{class, rcode, rtype};
 pub const PLUGIN: Registration =
     Registration { name: "transfer", setup: set_up, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
+/// Transfers of the process at a time. Each holds memory for as long as its client takes to read it.
+const PLACES: usize = 64;
+
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let rules = Arc::new(Rules::read(s)?);
     let metrics = Metrics::new(&s.host.metrics);
@@ -91,7 +93,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     s.chain(Transfer {
         rules,
         transfers: s.transfers(),
-        places: s.host.shared.get_or_make("transfer places", Places::default),
+        places: s.host.shared.get_or_make("transfer places", || Places::new(PLACES)),
         control: s.control(),
         metrics,
     });

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::super::clients::client_of;
 use super::super::sys;
 use super::super::worker::Local;
 use crate::chain::{Query, Reply};
@@ -128,7 +129,7 @@ impl Connections {
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
         let connection = Rc::new(Connection {
-            client: Cell::new(client),
+            client: Cell::new(client_of(client)),
             door,
             socket,
             index: Cell::new(all.len()),
@@ -304,7 +305,7 @@ impl Member {
 
     /// Counts it among the connections of another client, the one behind a proxy.
     pub(super) fn belongs_to(&self, client: IpAddr) {
-        self.connection.client.set(client);
+        self.connection.client.set(client_of(client));
     }
 
     /// Notes the size of its buffers.

@@ -6,6 +6,7 @@ mod floods;
 mod forged;
 mod kept;
 mod lossy;
+mod overload;
 mod pages;
 mod process;
 mod real;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[&[Row]] = &[
     forged::ROWS,
     kept::ROWS,
     floods::ROWS,
+    overload::ROWS,
     pages::ROWS,
     process::ROWS,
     real::ROWS,
