@@ -14,13 +14,16 @@ use signpost::plugins::hosts::table::Table;
 use signpost::plugins::kubernetes::answers::name::{Ask, Schema, parse};
 use signpost::plugins::kubernetes::known::model::{Kind, News};
 use signpost::plugins::kubernetes::reading::decode::{Decoded, Keep, decode};
-use signpost::plugins::kubernetes::reading::protobuf;
+use signpost::plugins::kubernetes::reading::{protobuf, snapshot};
+use signpost::wire::grpc;
 use signpost::wire::name::{Name, labels};
+use signpost::wire::proxy::{self, Start};
 use signpost::wire::question::Question;
 use signpost::wire::relay;
 use signpost::wire::reply::{Order, Reply};
 use signpost::wire::request::{Gate, HEADER, gate};
 use signpost::wire::reverse::{self, Reverse};
+use signpost::wire::tsig::{Tsig, find};
 use signpost::wire::types::rtype;
 use signpost::wire::write::{Writer, refusal};
 use signpost::zone::answer::Answered;
@@ -29,7 +32,8 @@ use signpost::zone::incoming::{Incoming, Progress};
 use signpost::zone::read::read;
 
 use crate::kit::cluster::Cluster;
-use crate::kit::message::{packet, records, written};
+use crate::kit::message::{packet, query, records, written};
+use crate::kit::signed::ClientKey;
 
 /// The gate: what passes can be answered, what is refused gets a message, and hickory reads the
 /// same question.
@@ -54,6 +58,64 @@ pub(crate) fn check_gate(data: &[u8]) {
                 assert_eq!(ours.edns.is_some(), theirs.edns.is_some());
             }
         }
+    }
+}
+
+/// Signatures: what is read can be checked and answered, and signing adds as many octets as it
+/// says. A message that is accepted has the signature of the key.
+pub(crate) fn check_tsig(data: &[u8]) {
+    let (Gate::Pass(request) | Gate::Notify(request)) = gate(data) else { return };
+    let Ok(Some(tsig)) = find(data, &request) else { return };
+    let key = signed_by();
+    for (secret, now) in [(None, 1000), (Some(key.secret().into()), 1000), (Some(key.secret().into()), 0)] {
+        let Ok(signer) = tsig.check(secret.as_ref(), now) else { continue };
+        let mut out = packet(&request.name(data), request.qtype, None);
+        let unsigned = out.len();
+        signer.sign(&mut out, 0, now);
+        assert_eq!(out.len() - unsigned, signer.added());
+        let reply = tsig_of(&out).expect("our own TSIG record can be read");
+        assert_eq!(reply.key, tsig.key);
+        if signer.fault().is_none() {
+            assert!(data.windows(32).any(|mac| mac == key.mac_of(&signed_query())), "the signature of the query");
+        }
+    }
+}
+
+/// The key of the query that signatures are mutated from.
+pub(crate) fn signed_by() -> ClientKey {
+    ClientKey::read("hmac-sha256:key.test:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXo=").expect("a key")
+}
+
+/// A signed query, as a start for mutations.
+pub(crate) fn signed_query() -> Vec<u8> {
+    signed_by().sign(&query("web.default.svc.cluster.local", rtype::A), 1000)
+}
+
+fn tsig_of(message: &[u8]) -> Option<Tsig<'_>> {
+    let Gate::Pass(request) = gate(message) else { return None };
+    find(message, &request).ok().flatten()
+}
+
+/// Calls of gRPC: a message lies within its body, and comes out of a body of ours as it went in.
+pub(crate) fn check_call(data: &[u8]) {
+    if let Ok(message) = grpc::message(data) {
+        assert!(message.len() < data.len());
+        assert_eq!(grpc::message(&grpc::body(message)), Ok(message));
+    }
+    assert_eq!(grpc::message(&grpc::body(data)), Ok(data));
+}
+
+/// Headers of proxies: one lies within its octets, and none is read differently with more behind
+/// it.
+pub(crate) fn check_proxy(data: &[u8]) {
+    let longer = [data, &[0]].concat();
+    match proxy::read(data) {
+        Start::Header(header) => {
+            assert!(header.len <= data.len().min(proxy::LONGEST) && header.values.len() < header.len);
+            assert_eq!(proxy::read(&longer), Start::Header(header));
+        }
+        Start::Part => assert!(data.len() < proxy::LONGEST),
+        start @ (Start::Other | Start::Malformed) => assert_eq!(proxy::read(&longer), start),
     }
 }
 
@@ -355,6 +417,18 @@ fn spelled(data: &[u8]) -> String {
         None => format!("\\{byte:03}x"),
     };
     data.iter().map(word).collect::<Vec<_>>().join(".")
+}
+
+/// Records of a snapshot: objects that a store takes in, or a refusal.
+pub(crate) fn check_snapshot(data: &[u8]) {
+    let Some(count) = snapshot::objects::read(data, |_, _| {}) else { return };
+    assert!(count <= data.len() as u64);
+    let mut cluster = Cluster::empty();
+    snapshot::objects::read(data, |kind, object| cluster.apply(kind, object)).expect("it was read before");
+    cluster.store.publish();
+    let mut out = Vec::new();
+    snapshot::objects::write(&cluster.index, &mut out).expect("memory");
+    snapshot::objects::read(&out, |_, _| {}).expect("what was written can be read");
 }
 
 /// Kubernetes objects in JSON and in protobuf: every object that can be read can be added, shown,

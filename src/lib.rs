@@ -15,6 +15,7 @@
 //! - [`host`]: what a plugin may ask of the process
 //! - [`expr`]: expressions of a Corefile; knows no DNS
 //! - `remote`: how one other DNS server is asked; knows no plugin
+//! - [`dnssec`]: keys and signatures of zone data; knows no plugin
 //! - [`zone`]: zone data, read from files, held and looked up; knows no plugin
 //! - [`chain`]: plugins, queries, replies, sites, and how a Corefile becomes them
 //! - [`server`]: sockets, workers, signals, reload, the end
@@ -35,6 +36,7 @@ pub mod bench;
 pub mod chain;
 pub mod compare;
 pub mod corefile;
+pub mod dnssec;
 pub mod error;
 pub mod expr;
 pub mod host;

@@ -14,12 +14,16 @@ use hickory_proto::rr::rdata::{A, CNAME, MX, NS, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use signpost::plugins::kubernetes::reading::snapshot::objects::write;
 use signpost::wire::answer::Section;
 use signpost::wire::encode::{Encoder, Owner};
+use signpost::wire::grpc;
 use signpost::wire::name::Name as WireName;
 use signpost::wire::question::Question;
 use signpost::wire::types::rtype;
 use signpost::zone::read::read;
+
+use kit::cluster::Cluster;
 
 /// Returns an upstream's message with names of all kinds, compressed by hickory, as a start for
 /// mutations.
@@ -68,6 +72,13 @@ const OBJECTS: &[(&str, &str)] = &[
         "podIPs":[{"ip":"10.244.1.3"},{"ip":"fd00:10:244:1::3"}]}}"#,
     ),
 ];
+
+/// Returns the records of a snapshot, as a start for mutations.
+fn snapshot() -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&Cluster::small().index, &mut out).expect("memory");
+    out
+}
 
 /// Words of zone files.
 const ZONE_WORDS: &[&str] = &[
@@ -174,6 +185,26 @@ proptest! {
     }
 
     #[test]
+    fn any_signature_is_checked(data in mutated(checks::signed_query())) {
+        checks::check_tsig(&data);
+    }
+
+    #[test]
+    fn any_call_has_a_message_or_a_status(data in mutated(grpc::body(&message()))) {
+        checks::check_call(&data);
+    }
+
+    #[test]
+    fn any_octets_are_a_header_or_not(
+        data in prop_oneof![
+            mutated(b"PROXY TCP4 192.0.2.1 198.51.100.1 4000 53\r\n".to_vec()),
+            mutated([b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C", &[7; 16][..]].concat()),
+        ],
+    ) {
+        checks::check_proxy(&data);
+    }
+
+    #[test]
     fn names_are_those_that_hickory_reads(
         data in prop_oneof![
             vec(any::<u8>(), 0..300),
@@ -240,6 +271,11 @@ proptest! {
     #[test]
     fn any_object_is_taken_in_or_refused(data in object().prop_flat_map(mutated)) {
         checks::check_objects(&data);
+    }
+
+    #[test]
+    fn any_snapshot_is_taken_in_or_refused(data in mutated(snapshot())) {
+        checks::check_snapshot(&data);
     }
 
     #[test]

@@ -8,9 +8,11 @@
 //! manual          -> plugins, chain, error, and of corefile only "did you mean"
 //! server          -> chain, wire, host, corefile, node, args, error
 //! node            -> host, args, error
-//! plugins         -> chain, remote, zone, expr, wire, host, error, and of corefile only what reads options
+//! plugins         -> chain, remote, zone, dnssec, expr, wire, host, error, and of corefile only what
+//!                    reads options
 //! chain           -> corefile, zone, expr, wire, host, error
 //! zone            -> wire, host, error
+//! dnssec          -> wire, error
 //! remote          -> wire, host
 //! corefile, host  -> error
 //! bin -> bench -> wire, ask; compare -> wire, ask; ask -> wire, and host for resolv.conf
@@ -45,10 +47,12 @@ const ARROWS: Arrows = &[
     ("manual", &["plugins", "chain", "corefile", "error"]),
     ("server", &["chain", "wire", "host", "corefile", "node", "args", "error"]),
     ("node", &["host", "args", "error"]),
-    ("plugins", &["chain", "remote", "zone", "corefile", "expr", "wire", "host", "error"]),
+    ("plugins", &["chain", "remote", "zone", "dnssec", "corefile", "expr", "wire", "host", "error"]),
     ("chain", &["corefile", "zone", "expr", "wire", "host", "error"]),
     // Several plugins serve zones: the room knows none of them, nor the Corefile.
     ("zone", &["wire", "host", "error"]),
+    // Signatures are made by several plugins: the room knows none of them, nor the time.
+    ("dnssec", &["wire", "error"]),
     ("bench", &["wire", "ask"]),
     ("compare", &["wire", "ask"]),
     // One reader of resolv.conf for the whole house stands in `host`.

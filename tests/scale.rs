@@ -27,6 +27,7 @@ use signpost::plugins::kubernetes::known::store::Store;
 use signpost::plugins::kubernetes::reading::decode::{Keep, decode};
 use signpost::plugins::kubernetes::reading::feed::{Feed, feed};
 use signpost::plugins::kubernetes::reading::protobuf::object as protobuf_object;
+use signpost::plugins::kubernetes::reading::snapshot::objects;
 use template::Form;
 use tokio::sync::Mutex;
 
@@ -212,6 +213,45 @@ async fn answers_stay_right_in_the_middle_of_a_list() {
         }
     }
     assert_eq!(cluster.list_all().await, 0);
+}
+
+/// Counts octets, and keeps none.
+struct Counted(usize);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0 += octets.len();
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_small_and_is_written_record_by_record() {
+    let _alone = ALONE.lock().await;
+    let (cluster, task) = Cluster::new();
+    tokio::spawn(task);
+    cluster.list_all().await;
+    let (mut out, before) = (Counted(0), held());
+    reset_peak();
+    objects::write(&cluster.index, &mut out).expect("it takes all");
+    let extra = PEAK.load(Ordering::Relaxed) - before;
+    let pods = cluster.set.count(set::Kind::Pod);
+    println!("a snapshot has {} octets, {} for each Pod; {extra} more were held", out.0, out.0 / pods);
+    assert!(extra < 64 << 10 && out.0 / pods < 100);
+    let mut whole = Vec::new();
+    objects::write(&cluster.index, &mut whole).expect("memory");
+    let mut counts = [0; 4];
+    let read = objects::read(&whole, |kind, _| {
+        let at = KINDS.iter().position(|(_, known)| *known == kind).expect("a kind of the set");
+        counts[at] += 1;
+    });
+    assert_eq!(read, Some(counts.iter().sum::<usize>() as u64));
+    assert_eq!(counts[..3], cluster.counts().await[..3]);
+    assert_eq!(counts[3], cluster.index.pods.len(), "one for each address");
 }
 
 #[tokio::test]

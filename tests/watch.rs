@@ -574,3 +574,51 @@ async fn a_token_file_may_end_in_a_newline_and_is_renewed() {
     let error = start(&Arc::default()).expect_err("an error");
     assert_eq!(error, format!("{}: there is no token in it", token.display()));
 }
+
+/// Lists are doubted, events are not: whoever deletes most of a cluster means it.
+#[tokio::test]
+async fn a9_a_deletion_of_most_by_events_is_followed_without_a_list() {
+    let api = with_services(1000).await;
+    let room = Room::start(&api, SourceOptions::default(), quick());
+    room.synced().await;
+    (50..1000).for_each(|n| api.lock().take("Service", "shop", &format!("s{n}")));
+    until("followed", || room.index.services.len() == 50).await;
+    assert!((0..50).all(|n| room.has(&format!("s{n}")) && room.owned(&address(n))));
+    assert!((50..1000).all(|n| !room.owned(&address(n))), "no address stays behind");
+    assert_eq!(room.metric("signpost_kubernetes_list_held_total{resource=\"services\"}"), 0);
+    assert_eq!((api.asked("services?watch=true"), api.asked("services?limit=500")), (1, 0));
+    // The namespace goes last, as in Kubernetes.
+    (0..50).for_each(|n| api.lock().take("Service", "shop", &format!("s{n}")));
+    api.lock().take("Namespace", "", "shop");
+    until("empty", || room.index.services.is_empty() && !room.index.has_namespace(b"shop")).await;
+}
+
+/// Every one goes on at its version; what they ask for at once is 150 watches, and no list.
+#[tokio::test]
+async fn a16_fifty_replicas_that_come_back_read_no_list() {
+    let api = with_services(100).await;
+    let timing = Timing { retry: Timing::default().retry, ..quick() };
+    let rooms: Vec<Room> = (0..50).map(|_| Room::start(&api, SourceOptions::default(), timing.clone())).collect();
+    for room in &rooms {
+        room.synced().await;
+    }
+    api.down();
+    pass(500).await;
+    api.lock().put(service("late", "10.0.9.9"));
+    let before = api.lock().requests.len();
+    api.up().await;
+    for room in &rooms {
+        until("caught up", || room.has("late")).await;
+    }
+    let state = api.lock();
+    let back = &state.requests[before..];
+    let is_list = |url: &str| url.contains("sendInitialEvents") || url.contains("limit=500");
+    let lists = back.iter().filter(|(_, url)| is_list(url)).count();
+    assert_eq!(lists, 0, "of {} requests", back.len());
+    assert!(back.len() <= 4 * 150, "{} requests of 150 watches", back.len());
+    // Times are printed and not judged: a busy machine delivers them at once.
+    let first = back.first().expect("some").0;
+    let mut tenths = [0; 20];
+    back.iter().for_each(|(at, _)| tenths[((*at - first).as_millis() as usize / 100).min(19)] += 1);
+    println!("requests by tenths of a second: {tenths:?}");
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::listener::server_label;
 use crate::corefile::address::{Key, Transport};
 use crate::error::Result;
+use crate::host::listen::Protocol;
 use crate::wire::name::Name;
 
 /// One listener of a server block.
@@ -31,6 +32,17 @@ impl SiteAddress {
 /// Returns the addresses to listen on: those of `bind`, or one wildcard.
 pub(super) fn hosts(bind: &[String]) -> Vec<String> {
     if bind.is_empty() { vec![String::new()] } else { bind.to_vec() }
+}
+
+/// Returns what the sockets of a transport receive. TCP comes first: where any free port will do,
+/// UDP gets the same one.
+#[must_use]
+pub fn protocols(transport: Transport) -> &'static [Protocol] {
+    match transport {
+        Transport::Dns => &[Protocol::Tcp, Protocol::Udp],
+        Transport::Quic => &[Protocol::Udp],
+        _ => &[Protocol::Tcp],
+    }
 }
 
 /// Returns the host as far as it matters to sockets: `0.0.0.0`, `::` and an empty host all mean all

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::address::{SiteAddress, addresses, hosts, socket_host, zone_name};
+use super::address::{SiteAddress, addresses, hosts, protocols, socket_host, zone_name};
 use super::caps::Caps;
 use super::control::Control;
 use super::draft::{BlockDraft, Common, Fact, Looks, Preparation, Start, Wish};
 use super::listener::{Listener, server_label};
+use super::proxies::Proxies;
 use super::query::SEATS;
 use super::secure::Secure;
 use super::setup::{Registration, Setup};
@@ -202,29 +203,33 @@ impl<'a> Block<'a> {
 
 /// Refuses transports that are not served, rather than open a port that speaks another.
 fn check_transports(blocks: &[Block<'_>]) -> Result<()> {
-    let served = |key: &&Key| matches!(key.transport, Transport::Dns | Transport::Tls | Transport::Https);
+    let served = |key: &&Key| !matches!(key.transport, Transport::Https3 | Transport::Unix);
     match blocks.iter().flat_map(|block| &block.keys).find(|key| !served(key)) {
         None => Ok(()),
         Some(key) => {
             let scheme = key.transport.scheme();
             let complaint = key.word.complain(format!("CoreDNS serves {scheme}://, Signpost does not yet"));
-            Err(complaint.hint("dns:// (UDP and TCP), tls:// and https:// are served").into())
+            Err(complaint.hint("dns:// (UDP and TCP), tls://, https://, grpc:// and quic:// are served").into())
         }
     }
 }
 
-/// Refuses two protocols on one TCP port of one address: a connection does not say which it uses.
+/// Refuses two transports on one TCP or UDP port of one address: what arrives does not say which it
+/// is for.
 fn check_protocols(blocks: &[Block<'_>]) -> Result<()> {
-    let mut taken: BTreeMap<(&str, String), &Key> = BTreeMap::new();
+    let mut taken: BTreeMap<(&str, &str, String), &Key> = BTreeMap::new();
     for block in blocks {
-        for (key, host) in
-            block.keys.iter().flat_map(|key| hosts(&block.draft.bind).into_iter().map(move |host| (key, host)))
+        let keys = block.keys.iter().flat_map(|key| hosts(&block.draft.bind).into_iter().map(move |host| (key, host)));
+        for ((key, host), &protocol) in
+            keys.flat_map(|served| protocols(served.0.transport).iter().map(move |protocol| (served.clone(), protocol)))
         {
-            let other = *taken.entry((&key.port, socket_host(&host).to_owned())).or_insert(key);
+            let name = protocol.name();
+            let other = *taken.entry((name, &key.port, socket_host(&host).to_owned())).or_insert(key);
             // Each port 0 becomes a different free port.
             if other.transport != key.transport && key.port != "0" {
                 let (file, line) = (other.word.file(), other.word.line);
-                let complaint = key.word.complain(format!("{key} and {other} cannot share the TCP port {}", key.port));
+                let complaint =
+                    key.word.complain(format!("{key} and {other} cannot share the {name} port {}", key.port));
                 let hint = format!(
                     "{other} stands at {file}:{line}; give one of them another port, or another address with `bind`"
                 );
@@ -269,37 +274,50 @@ fn listeners(blocks: Vec<Block<'_>>) -> Result<Vec<Arc<Listener>>> {
         let chain = Arc::new(Chain::new(block.draft.seats));
         let first = block.keys.first().map(|key| key.word.complain(""));
         let (filter, metadata) = (block.draft.filter, block.draft.metadata.map(Arc::new));
+        let secrets = block.draft.secrets;
         for (ordinal, SiteAddress { transport, port, host, zones }) in served.into_iter().enumerate() {
             let written = block.draft.bound.get(&host).or(first.as_ref()).cloned();
             let secure = block.draft.secure.as_ref().filter(|_| transport.is_secured());
             let caps = block.draft.caps.get(&transport).copied().unwrap_or_default();
-            let (filter, metadata) = (filter.clone(), metadata.clone());
-            let site = Arc::new(Site { zones, chain: chain.clone(), ordinal, filter, metadata });
+            let (filter, metadata, secrets) = (filter.clone(), metadata.clone(), secrets.clone());
+            let site = Arc::new(Site { zones, chain: chain.clone(), ordinal, filter, metadata, secrets });
             let server = server_label(transport, &host, port);
             let draft = drafts.entry((transport, socket_host(&host).to_owned(), port));
             let timeouts = Timeouts::default();
-            let new = || Draft { host, secure: secure.cloned(), caps, timeouts, written, sites: Vec::new() };
+            let secured = secure.cloned();
+            let new = || Draft { host, secure: secured, caps, timeouts, proxies: None, written, sites: Vec::new() };
             let draft = draft.or_insert_with(new);
             if let Some(why) = Secure::difference(draft.secure.as_deref(), secure.map(Arc::as_ref)) {
                 let why = conflict(&server, &draft.sites[0], &site, why);
                 return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
             }
-            draft.caps = draft.caps.and(caps).map_err(|(one, other)| {
+            // On gRPC and QUIC listeners other blocks may name other numbers, as in CoreDNS.
+            if !matches!(transport, Transport::Grpc | Transport::Quic)
+                && let Some((one, other)) = draft.caps.differ(caps)
+            {
                 let scheme = transport.scheme().to_uppercase();
                 let why =
                     format!("conflicting max_streams values for shared {scheme} listener {server}: {one} and {other}");
-                first.as_ref().map_or_else(|| Complaint::new(&why), |first| first.about(&why))
-            })?;
+                return Err(first.map_or_else(|| Complaint::new(&why), |first| first.about(&why)).into());
+            }
+            draft.caps = draft.caps.and(caps);
             draft.timeouts = draft.timeouts.and(block.draft.timeouts);
+            draft.proxies = block.draft.proxies.clone().or(draft.proxies.take());
             draft.sites.push(site);
         }
     }
     let listener = |((transport, _, port), draft): (_, Draft)| {
+        if transport == Transport::Quic
+            && let Err((why, hint)) = draft.may_speak_quic()
+        {
+            let complaint = draft.written.map_or_else(|| Complaint::new(why), |written| written.about(why));
+            return Err(complaint.hint(hint).into());
+        }
         let listener = Listener::new(transport, draft.host, port, draft.sites);
         let listener = listener.secured(draft.secure).capped(draft.caps).limited(draft.timeouts);
-        Arc::new(listener.written(draft.written))
+        Ok(Arc::new(listener.behind(draft.proxies).written(draft.written)))
     };
-    Ok(drafts.into_iter().map(listener).collect())
+    drafts.into_iter().map(listener).collect()
 }
 
 /// A listener while its server blocks are collected.
@@ -309,9 +327,26 @@ struct Draft {
     secure: Option<Arc<Secure>>,
     caps: Caps,
     timeouts: Timeouts,
+    proxies: Option<Arc<dyn Proxies>>,
     /// The first word that names it.
     written: Option<Complaint>,
     sites: Vec<Arc<Site>>,
+}
+
+impl Draft {
+    /// Returns what a QUIC listener must not be without, or have, and what to do about it.
+    fn may_speak_quic(&self) -> std::result::Result<(), (&'static str, &'static str)> {
+        match () {
+            () if self.secure.is_none() => Err((
+                "ListenPacket: quic: tls.Config not set",
+                "QUIC has no plain form: `tls CERT KEY` names the certificate",
+            )),
+            () if self.proxies.is_some() => {
+                Err(("proxyproto is not served for quic:// yet", "give quic:// a server block of its own, without it"))
+            }
+            () => Ok(()),
+        }
+    }
 }
 
 /// Returns the message for two server blocks that want different things of one listener.

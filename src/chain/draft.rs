@@ -13,7 +13,9 @@ use super::metadata::Metadata;
 use super::offers::Offers;
 use super::plugin::Plugin;
 use super::probes::{Probe, Probes};
+use super::proxies::Proxies;
 use super::secure::Secure;
+use super::signing::Secrets;
 use super::site::Filter;
 use super::timeouts::Timeouts;
 use crate::corefile::address::Transport;
@@ -31,6 +33,8 @@ pub(super) struct BlockDraft {
     pub(super) secure: Option<Arc<Secure>>,
     pub(super) caps: BTreeMap<Transport, Caps>,
     pub(super) timeouts: Timeouts,
+    /// The proxies in front of its listeners, if there are any.
+    pub(super) proxies: Option<Arc<dyn Proxies>>,
     /// What its plugins offer to each other.
     pub(super) offers: Offers,
     pub(super) probes: Vec<(&'static str, Probe)>,
@@ -40,6 +44,7 @@ pub(super) struct BlockDraft {
     pub(super) filter: Option<Arc<dyn Filter>>,
     /// What its plugins publish, if it has metadata.
     pub(super) metadata: Option<Metadata>,
+    pub(super) secrets: Option<Arc<Secrets>>,
     /// The labels that its plugins read, as far as they are known.
     pub(super) read_labels: Vec<String>,
 }
@@ -56,6 +61,8 @@ pub(super) struct Common {
     pub(super) starts: Vec<Start>,
     pub(super) preparations: Vec<Preparation>,
     pub(super) probes: Arc<Probes>,
+    /// Files that a plugin writes, the word that names each, and what it is written for.
+    pub(super) claims: BTreeMap<PathBuf, (Complaint, String)>,
     pub(super) control: Control,
 }
 

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use super::query::{Proto, Query};
+use super::query::Query;
 use super::site::Site;
 use crate::corefile::value::{cidr, ip};
 use crate::corefile::{Cursor, Word};
@@ -86,7 +86,7 @@ impl Environment for QueryEnvironment<'_> {
             (5, []) => Value::text(self.name.get_or_init(|| NameText::of(&question.name)).as_str()),
             (6, []) => Value::Int(request.opcode().into()),
             (7, []) => self.short(1, client.peer.port()),
-            (8, []) => Value::text(if client.proto == Proto::Udp { "udp" } else { "tcp" }),
+            (8, []) => Value::text(client.proto.name()),
             (9, []) => self.short(2, client.local.ip().to_canonical()),
             (10, []) => self.short(3, client.local.port()),
             (11, []) => Value::Int(self.size() as i64),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::caps::Caps;
+use super::proxies::Proxies;
 use super::query::Query;
 use super::secure::Secure;
 use super::site::Site;
@@ -34,6 +35,8 @@ pub struct Listener {
     pub caps: Caps,
     /// The limits of its connections.
     pub timeouts: Timeouts,
+    /// The proxies in front of it, if there are any.
+    pub proxies: Option<Arc<dyn Proxies>>,
     /// The word to name if nothing can listen there: the address, or the first server block's first
     /// key.
     pub written: Option<Complaint>,
@@ -76,6 +79,7 @@ impl Listener {
             secure: None,
             caps,
             timeouts,
+            proxies: None,
             written: None,
             sites,
             zones,
@@ -107,6 +111,12 @@ impl Listener {
     #[must_use]
     pub fn limited(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
+    }
+
+    /// Returns the listener with proxies in front of it, if `proxies` is set.
+    #[must_use]
+    pub fn behind(self, proxies: Option<Arc<dyn Proxies>>) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Returns the server blocks, in the order of the Corefile.
@@ -174,9 +184,9 @@ impl Listener {
 
     /// Tells the plugins of the zone's server block that its primary has changed it (RFC 1996).
     /// Returns the reply of the first that copies this zone, or `None` if none does.
-    pub fn notify(&self, query: &Query<'_>) -> Option<Reply> {
+    pub fn notify(self: &Arc<Self>, query: &mut Query<'_>) -> Option<Reply> {
         let (site, _) = self.site(query)?;
-        walk::notify(site, query)
+        walk::notify(self, site, query)
     }
 
     /// Returns the site with the longest zone that holds the name. DS belongs to the parent side of

@@ -14,6 +14,7 @@
 //!   them
 //! - [`target`]: the target of an alias, and what its failure means
 //! - [`authority`]: how a zone answers a query
+//! - [`proxies`]: proxies in front of a listener, which say where their clients are
 //! - [`timeouts`]: how long clients of connections may take
 //! - [`external`]: services as reached from outside, from the plugin that knows them to the one
 //!   that names them
@@ -23,6 +24,7 @@
 //! - [`probes`]: readiness, which plugins are asked and what they report
 //! - `draft`: what the plugins of a Corefile have asked for while it is built
 //! - [`setup`]: the only interface between a plugin and everything else while a Corefile is built
+//! - [`places`]: work that is not done at once, shared fairly by clients
 //! - `between`, `offers`: what the plugins of a block offer to each other
 //! - [`options`]: the options of a plugin's block as data
 //! - [`doc`]: the parts of a plugin's manual
@@ -44,13 +46,16 @@ pub mod metadata;
 mod offers;
 pub mod options;
 pub mod per_listener;
+pub mod places;
 pub mod plugin;
 pub mod probes;
+pub mod proxies;
 pub mod query;
 pub mod search;
 pub mod secure;
 pub mod serve;
 pub mod setup;
+pub mod signing;
 pub mod site;
 pub mod target;
 pub mod timeouts;

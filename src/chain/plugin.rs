@@ -40,8 +40,8 @@ pub trait Plugin: Send + Sync + 'static {
     }
 
     /// Handles a NOTIFY for the zone that the question names (RFC 1996). Returns its reply if the
-    /// plugin copies this zone from elsewhere.
-    fn notify(&self, _query: &Query<'_>) -> Option<Reply> {
+    /// plugin copies this zone from elsewhere, or refuses the message.
+    fn notify(&self, _query: &mut Query<'_>, _here: &Here<'_>) -> Option<Reply> {
         None
     }
 

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Whether a plugin is ready; if not, one line for each known reason, with what to do. Clients of
-/// `/ready` read them.
-pub type Readiness = Result<(), Vec<String>>;
+/// Whether a plugin is ready. Clients of `/ready` read the lines: what is to be known of a plugin
+/// that is ready, or one for each known reason why it is not, with what to do.
+pub type Readiness = Result<Vec<String>, Vec<String>>;
+
+/// Plugins, sorted, and the lines of each.
+pub type Lines = BTreeMap<&'static str, Vec<String>>;
 
 pub(super) type Probe = Arc<dyn Fn() -> Readiness + Send + Sync>;
 
@@ -20,20 +23,32 @@ impl Probes {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).extend(probes);
     }
 
-    /// Returns the plugins that are not ready, sorted, and why; each plugin and each reason once.
+    /// Returns the plugins that are not ready, and why.
     #[must_use]
-    pub fn waiting_for(&self) -> BTreeMap<&'static str, Vec<String>> {
+    pub fn waiting_for(&self) -> Lines {
+        self.lines(Readiness::err)
+    }
+
+    /// Returns what is to be known of plugins that are ready; those without such a line are left
+    /// out.
+    #[must_use]
+    pub fn remarks(&self) -> Lines {
+        self.lines(|ready| ready.ok().filter(|lines| !lines.is_empty()))
+    }
+
+    /// Each plugin and each line once.
+    fn lines(&self, pick: impl Fn(Readiness) -> Option<Vec<String>>) -> Lines {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waiting = BTreeMap::<_, Vec<_>>::new();
+        let mut found = Lines::new();
         for (name, ready) in &*all {
-            let Err(reasons) = ready() else { continue };
-            let known = waiting.entry(*name).or_default();
-            for reason in reasons {
-                if !known.contains(&reason) {
-                    known.push(reason);
+            let Some(lines) = pick(ready()) else { continue };
+            let known = found.entry(*name).or_default();
+            for line in lines {
+                if !known.contains(&line) {
+                    known.push(line);
                 }
             }
         }
-        waiting
+        found
     }
 }

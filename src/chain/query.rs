@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::signing::Signing;
 use crate::wire::name::Name;
 use crate::wire::option::EdnsOptions;
 use crate::wire::question::{Opt, Question};
@@ -51,6 +53,8 @@ pub struct Query<'p> {
     pub has_spare: bool,
     /// State of the plugin that asks for more walks down, needed when their replies come up.
     pub aside: Option<Box<Aside>>,
+    /// How replies are signed, if the query had a signature that a plugin has checked.
+    pub signing: Option<Arc<Signing>>,
     /// What the client asks of its connection.
     pub(super) wishes: Wishes,
     /// Whether this query asks for the target of an alias: see [`target`](super::target).
@@ -89,7 +93,7 @@ pub struct Client {
     pub peer: SocketAddr,
     /// The address that the query was sent to.
     pub local: SocketAddr,
-    /// Whether the query came over UDP or a stream.
+    /// How the query came.
     pub proto: Proto,
 }
 
@@ -105,13 +109,27 @@ impl Client {
     }
 }
 
-/// The two kinds of transport that make a difference to an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The kinds of transport that make a difference to an answer, or to what is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proto {
     /// Datagrams, with a limit on their size.
     Udp,
-    /// Streams, encrypted or not.
+    /// Streams over TCP, encrypted or not.
     Tcp,
+    /// Streams over QUIC.
+    Quic,
+}
+
+impl Proto {
+    /// Returns the name in metrics, in the log and for expressions: that of the sockets, as in
+    /// CoreDNS.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp | Self::Quic => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 impl<'p> Query<'p> {
@@ -129,6 +147,7 @@ impl<'p> Query<'p> {
             patience: None,
             has_spare: false,
             aside: None,
+            signing: None,
             wishes: Wishes::default(),
             for_alias: false,
             is_amended: false,
@@ -166,6 +185,8 @@ impl<'p> Query<'p> {
             patience: self.patience,
             has_spare: self.has_spare,
             aside: None,
+            // Not to be written: it says on whose behalf is asked.
+            signing: self.signing.clone(),
             wishes: Wishes::default(),
             for_alias: self.for_alias,
             is_amended: false,
@@ -206,17 +227,21 @@ impl<'p> Query<'p> {
     pub fn room(&self) -> usize {
         match self.client.proto {
             Proto::Udp => self.request.udp_limit(),
-            Proto::Tcp => usize::from(u16::MAX),
+            Proto::Tcp | Proto::Quic => usize::from(u16::MAX),
         }
     }
 
-    /// Returns the largest reply that is sent, in octets: what the client accepts, and over UDP at
-    /// most [`MAX_DATAGRAM`].
+    /// Returns the largest reply that is sent, in octets, without its signature: what the client
+    /// accepts, and over UDP at most [`MAX_DATAGRAM`].
     #[must_use]
     pub fn limit(&self) -> usize {
-        match self.client.proto {
+        let limit = match self.client.proto {
             Proto::Udp => self.room().min(MAX_DATAGRAM),
-            Proto::Tcp => self.room(),
+            Proto::Tcp | Proto::Quic => self.room(),
+        };
+        match &self.signing {
+            None => limit,
+            Some(signing) => limit.saturating_sub(signing.signer().added()),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Secure {
 struct Configs {
     dns: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
+    quic: Arc<ServerConfig>,
+    grpc: Arc<ServerConfig>,
 }
 
 impl Configs {
@@ -30,7 +32,12 @@ impl Configs {
             config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
         };
-        Self { dns: speaking(&[b"dot"]), http: speaking(&[b"h2", b"http/1.1"]) }
+        Self {
+            dns: speaking(&[b"dot"]),
+            http: speaking(&[b"h2", b"http/1.1"]),
+            quic: speaking(&[b"doq"]),
+            grpc: speaking(&[b"h2"]),
+        }
     }
 }
 
@@ -58,6 +65,8 @@ impl Secure {
         let configs = self.configs.load();
         match transport {
             Transport::Https => configs.http.clone(),
+            Transport::Quic => configs.quic.clone(),
+            Transport::Grpc => configs.grpc.clone(),
             _ => configs.dns.clone(),
         }
     }

@@ -18,6 +18,9 @@ use crate::wire::request::{Gate, Refusal, gate};
 use crate::wire::types::rcode;
 use crate::wire::write::{Writer, refusal};
 
+/// Octets for an OPT with the time that a connection may be idle, and a few more.
+const IDLE_ROOM: usize = 64;
+
 //----------- Responder ------------------------------------------------------
 
 /// What a transport does for the packet that is served.
@@ -99,9 +102,10 @@ fn wishes(query: &Query<'_>, listener: &Listener) -> Wishes {
 }
 
 /// Answers a NOTIFY (RFC 1996). If no plugin copies such a zone, it is not implemented.
-fn notify(query: Query<'_>, listener: &Listener, responder: &mut impl Responder) {
-    match listener.notify(&query) {
+fn notify(mut query: Query<'_>, listener: &Arc<Listener>, responder: &mut impl Responder) {
+    match listener.notify(&mut query) {
         Some(reply) => responder.reply(&query, reply),
+        None if query.signing.is_some() => responder.reply(&query, Reply::server(rcode::NOTIMP)),
         None => {
             let why = Refusal { rcode: rcode::NOTIMP, question_end: Some(query.request.question_end()) };
             responder.put(|_, out| refusal(query.packet(), &why, out));
@@ -109,19 +113,26 @@ fn notify(query: Query<'_>, listener: &Listener, responder: &mut impl Responder)
     }
 }
 
-/// Appends the reply to a query to `out`. Returns its length in octets.
+/// Appends the reply to a query to `out`, signed if the query was. Returns its length in octets.
 ///
 /// A reply of several messages is refused: a transport that can send them takes the others out
 /// first ([`Reply::take_more`]).
 pub fn write_reply(query: &Query<'_>, reply: Reply, writer: &mut Writer, out: &mut Vec<u8>) -> usize {
     let mut reply = if reply.has_more() { Reply::server(rcode::REFUSED) } else { reply };
-    if let Some(idle) = query.wishes.idle {
+    // No record is left out for it.
+    if let Some(idle) = query.wishes.idle
+        && query.request.question_end() + reply.answer.wire_len() + IDLE_ROOM <= query.limit()
+    {
         reply.add_option(KEEPALIVE, &idle.to_be_bytes());
     }
     if query.wishes.padding {
         reply.pad();
     }
-    let len = writer.reply(query.packet(), &query.request, &reply, query.limit(), out);
+    let start = out.len();
+    writer.reply(query.packet(), &query.request, &reply, query.limit(), out);
+    if let Some(signing) = &query.signing {
+        signing.sign(out, start);
+    }
     recycle(reply.answer);
-    len
+    out.len() - start
 }

@@ -17,7 +17,9 @@ use super::metadata::{Metadata, Publisher};
 use super::per_listener::PerListener;
 use super::plugin::Plugin;
 use super::probes::{Probes, Readiness};
+use super::proxies::Proxies;
 use super::secure::Secure;
+use super::signing::Secrets;
 use super::site::Filter;
 use super::timeouts::Timeouts;
 use super::zones::Zones;
@@ -161,7 +163,7 @@ impl<'a> Setup<'a> {
         address::addresses(self.keys, &self.draft.bind)
     }
 
-    /// Speaks TLS on the block's `tls://` and `https://` listeners.
+    /// Speaks TLS on the block's `tls://`, `https://`, `grpc://` and `quic://` listeners.
     pub fn secure(&mut self, secure: Arc<Secure>) {
         self.draft.secure = Some(secure);
     }
@@ -174,6 +176,12 @@ impl<'a> Setup<'a> {
     /// Limits the connections of the block's listeners; a later block on one of them goes first.
     pub fn timeouts(&mut self, timeouts: Timeouts) {
         self.draft.timeouts = timeouts;
+    }
+
+    /// Takes the clients of queries from proxies in front of the block's listeners; a later block
+    /// on one of them goes first.
+    pub fn proxies(&mut self, proxies: Arc<dyn Proxies>) {
+        self.draft.proxies = Some(proxies);
     }
 
     /// Sets the folder that other plugins' relative paths start from.
@@ -210,6 +218,21 @@ impl<'a> Setup<'a> {
         };
         cursor.report(Severity::Error, cursor.complain(word, message).hint(hint));
         None
+    }
+
+    /// Claims a file that this plugin writes. Blocks that write it for the same purpose share it.
+    ///
+    /// # Errors
+    /// A block claims it for another purpose.
+    pub fn claim(&mut self, written: &Word, path: &Path, purpose: &str) -> Result<()> {
+        let own = || (written.complain("").from_plugin(self.plugin), purpose.to_owned());
+        let (first, known) = self.common.claims.entry(path.to_owned()).or_insert_with(own);
+        if known == purpose {
+            return Ok(());
+        }
+        let place = first.position.as_ref().map(|at| format!("{}:{}", at.file, at.line)).unwrap_or_default();
+        let complaint = written.complain(format!("{} is written for {place} already", path.display()));
+        Err(complaint.from_plugin(self.plugin).hint("give each directive a file of its own").into())
     }
 
     /// Serves this long after the signal to stop; the longest time of all blocks counts.
@@ -256,6 +279,11 @@ impl<'a> Setup<'a> {
     pub fn view(&self) -> &'a str {
         let words = self.block.directive("view").map(|directive| &*directive.words);
         words.and_then(|words| words.get(1)).map_or("", Word::as_str)
+    }
+
+    /// Gives the block's listeners the secrets of clients that sign their queries.
+    pub fn keep_secrets(&mut self, secrets: Secrets) {
+        self.draft.secrets = Some(Arc::new(secrets));
     }
 
     /// Gives the block metadata, for the names of these zones.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::metadata::Metadata;
 use super::plugin::Plugin;
 use super::query::Query;
+use super::signing::Secrets;
 use crate::error::of_plugin;
 use crate::wire::name::Name;
 use crate::wire::reply::{NOBODY, Reply};
@@ -72,13 +73,15 @@ pub struct Site {
     pub filter: Option<Arc<dyn Filter>>,
     /// The values that its plugins publish, if it has any.
     pub metadata: Option<Arc<Metadata>>,
+    /// The secrets that its clients sign with, if it has any.
+    pub secrets: Option<Arc<Secrets>>,
 }
 
 impl Site {
-    /// Returns a site that takes all queries for its zones and has no metadata.
+    /// Returns a site that takes all queries for its zones, without metadata and secrets.
     #[must_use]
     pub fn new(zones: Vec<Name>, chain: Arc<Chain>, ordinal: usize) -> Self {
-        Self { zones, chain, ordinal, filter: None, metadata: None }
+        Self { zones, chain, ordinal, filter: None, metadata: None, secrets: None }
     }
 
     /// Returns whether the block takes a query for its zones. A filter that panics takes none.

@@ -164,8 +164,9 @@ pub(super) fn begin(listener: &Arc<Listener>, site: &Arc<Site>, query: &mut Quer
 
 /// Tells the plugins of a site that a primary has changed a zone, until one of them replies. A
 /// panic becomes SERVFAIL, as in a walk.
-pub(super) fn notify(site: &Site, query: &Query<'_>) -> Option<Reply> {
-    let told = || site.chain.plugins().iter().find_map(|plugin| plugin.notify(query));
+pub(super) fn notify(listener: &Arc<Listener>, site: &Arc<Site>, query: &mut Query<'_>) -> Option<Reply> {
+    let mut plugins = site.chain.plugins().iter().enumerate();
+    let told = || plugins.find_map(|(seat, plugin)| plugin.notify(query, &Here { listener, site, seat }));
     catch_unwind(AssertUnwindSafe(told)).unwrap_or_else(|panic| Some(panicked(&*panic)))
 }
 

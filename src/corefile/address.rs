@@ -43,7 +43,7 @@ impl Transport {
 
     /// Returns whether its connections use the certificate that `tls` names.
     pub fn is_secured(self) -> bool {
-        matches!(self, Transport::Tls | Transport::Https)
+        matches!(self, Transport::Tls | Transport::Https | Transport::Grpc | Transport::Quic)
     }
 
     /// Takes a known scheme off `text`; the default is DNS. Schemes are written in lower case.

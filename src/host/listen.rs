@@ -24,6 +24,17 @@ pub enum Protocol {
     Tcp,
 }
 
+impl Protocol {
+    /// Returns the name for messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
 /// The sockets to open.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish {

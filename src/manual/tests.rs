@@ -102,13 +102,10 @@ fn plugins_stand_in_the_order_of_coredns_and_in_every_list() {
     let ordered: Vec<_> = ALL.iter().map(|plugin| plugin.name).filter(|name| COREDNS.contains(name)).collect();
     let as_there: Vec<_> = COREDNS.iter().copied().filter(|name| ordered.contains(name)).collect();
     assert_eq!(ordered, as_there);
-    assert_eq!(
-        names_in("src/plugins")
-            .iter()
-            .filter(|name| !name.ends_with("_tests") && !["mod", "refused"].contains(&name.as_str()))
-            .count(),
-        ALL.len()
-    );
+    let names = names_in("src/plugins");
+    let is_plugin = |name: &&String| !name.ends_with("_tests") && !["mod", "refused"].contains(&name.as_str());
+    // `grpc` has its file in the folder of `forward`.
+    assert_eq!(names.iter().filter(is_plugin).count() + 1, ALL.len());
 }
 
 /// Rows of `docs/plugins.md`: a plugin, whether it is served, and a remark.
@@ -149,26 +146,62 @@ fn has_test(file: &str, name: &str) -> bool {
     std::fs::read_to_string(root().join(file)).is_ok_and(|text| forms.iter().any(|form| text.contains(form)))
 }
 
+/// Checks that what stands between backquotes exists: `FILE`, or a test as `FILE::TEST`.
+fn check_exist<'a>(place: &str, spans: impl Iterator<Item = &'a str>) {
+    for span in spans {
+        match span.split_once("::") {
+            Some((file, name)) => assert!(has_test(file, name), "{place}: {file} has no test {name}"),
+            None => assert!(root().join(span).is_file(), "{place}: {span} does not exist"),
+        }
+    }
+}
+
+/// Returns the cells of the rows of a page's tables, without the heads, which begin with `head`.
+fn rows_of<'a>(page: &'a str, head: &str) -> Vec<Vec<&'a str>> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    rows.map(|row| row.split(" | ").collect::<Vec<_>>()).filter(|row| row[0] != head).collect()
+}
+
 #[test]
 fn each_row_of_the_ledger_has_a_state_and_tests_that_exist() {
     let page = text("docs/security.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
-    let rows: Vec<Vec<&str>> = rows.map(|row| row.split(" | ").collect()).collect();
+    let rows = rows_of(&page, "id");
     assert!(rows.len() > 100, "{} rows", rows.len());
-    for row in rows.iter().filter(|row| row[0] != "id") {
+    for row in rows {
         let [id, _, state, how, tests] = row[..] else { panic!("five cells: {row:?}") };
         assert!(["not concerned", "mended", "partly", "not met"].contains(&state), "{id}: {state}");
         let names_tests = tests.starts_with('`');
         let says_none = tests == "no test" || tests == "none needed" && state == "not concerned";
         assert!(!how.is_empty() && (names_tests || says_none), "{id}: {tests}");
-        for scenario in code_spans(tests).filter(|span| !span.contains("::")) {
-            assert!(root().join(scenario).is_file(), "{id}: {scenario} does not exist");
-        }
+        check_exist(id, code_spans(tests));
     }
-    let named: Vec<_> = code_spans(&page).filter_map(|span| span.split_once("::")).collect();
+    let named: Vec<_> = code_spans(&page).filter(|span| span.contains("::")).collect();
     assert!(named.len() > 100, "{} tests", named.len());
-    for (file, name) in named {
-        assert!(has_test(file, name), "docs/security.md: {file} has no test {name}");
+    check_exist("docs/security.md", named.into_iter());
+}
+
+/// The list of faults: how many each letter has. There is no D3 and no G3.
+const FAULTS: &[(char, u32)] = &[('A', 20), ('B', 12), ('C', 18), ('D', 15), ('E', 17), ('F', 9), ('G', 12)];
+
+#[test]
+fn each_fault_is_run_or_has_a_state_and_tests_that_exist() {
+    let others = text("tests/faults/others.md");
+    assert!(text("docs/faults.md").contains(others.trim()), "the second table of docs/faults.md is another one");
+    let rows = rows_of(&others, "row");
+    for row in &rows {
+        let [id, _, _, state, tests, missing] = row[..] else { panic!("six cells: {row:?}") };
+        assert!(["held", "partly", "not shown", "cannot be run here"].contains(&state), "{id}: {state}");
+        assert_eq!(state == "held", missing == "nothing", "{id}: {state}, but what is missing: {missing}");
+        assert_eq!(["held", "partly"].contains(&state), tests != "no test", "{id}: {state}, but {tests}");
+        check_exist(id, code_spans(tests));
+    }
+    let files = names_in("tests/faults/rows");
+    let run: String = files.iter().map(|name| text(format!("tests/faults/rows/{name}.rs"))).collect();
+    let all = FAULTS.iter().flat_map(|(letter, last)| (1..=*last).map(move |number| format!("{letter}{number}")));
+    for id in all.filter(|id| !["D3", "G3"].contains(&id.as_str())) {
+        let runs = run.matches(&format!("id: \"{id}\"")).count();
+        let others = rows.iter().filter(|row| row[0] == id).count();
+        assert_eq!(runs + others, 1, "{id}: {runs} rows of tests/faults/rows, {others} of tests/faults/others.md");
     }
 }
 

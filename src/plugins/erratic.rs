@@ -87,7 +87,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let seen = Arc::new(AtomicU64::new(0));
     let probed = seen.clone();
     s.probe(move || match probed.load(Ordering::Relaxed) {
-        3 | 4 => Ok(()),
+        3 | 4 => Ok(Vec::new()),
         seen => Err(vec![format!("it is ready after three and four queries; it has seen {seen}")]),
     });
     s.offer_search_lists(Ok(Arc::new(Search)));

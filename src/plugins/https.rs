@@ -40,12 +40,11 @@
 //! - `signpost_failed_tls_handshakes_total`: connections that ended before their handshake was
 //!   complete
 
-use crate::chain::caps::Caps;
+use crate::chain::caps::{Caps, number};
 use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::{Registration, Setup};
 use crate::corefile::address::Transport;
-use crate::corefile::{Cursor, value};
 use crate::error::Result;
 
 /// The registration of this plugin.
@@ -68,7 +67,7 @@ static OPTIONS: OptionsOf<Caps> = OptionsOf {
             form: "NUMBER",
             about: "Connections at once (200); 0 means as many as the process takes. Each worker has an equal share. If \
                     there are too many, one of the client with most is closed: the one that is idle for longest.",
-            read: |cursor, caps, _| number(cursor, &mut caps.connections),
+            read: |cursor, caps, _| number(cursor, &mut caps.connections, 0),
         },
         OptionOf {
             name: "max_streams",
@@ -76,7 +75,7 @@ static OPTIONS: OptionsOf<Caps> = OptionsOf {
             about: "Requests at once on an HTTP/2 connection (250); 0 means the default. More than 1,000 are 1,000. \
                     Server blocks on one listener must not name different numbers.",
             read: |cursor, caps, _| {
-                number(cursor, &mut caps.streams)?;
+                number(cursor, &mut caps.streams, 0)?;
                 let most = u64::from(u32::MAX);
                 match caps.streams {
                     Some(streams) if streams as u64 > most => {
@@ -89,21 +88,6 @@ static OPTIONS: OptionsOf<Caps> = OptionsOf {
     ],
     unknown: unknown_property,
 };
-
-/// Reads the number of an option that may stand in a block once.
-fn number(cursor: &mut Cursor<'_>, into: &mut Option<usize>) -> Result<()> {
-    let name = cursor.word().as_str();
-    let word = cursor.args_of(1..=1)?[0];
-    let number = value::integer(word.as_str())
-        .map_err(|wrong| cursor.error_at(word, format!("invalid {name} value '{word}': {wrong}")))?;
-    let Ok(number) = usize::try_from(number) else {
-        return Err(cursor.error_at(word, format!("{name} must be a non-negative integer: {number}")));
-    };
-    match into.replace(number) {
-        None => Ok(()),
-        Some(_) => Err(cursor.error_at(word, format!("{name} already defined for this server block"))),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod dnssec;
 pub mod dnstap;
 pub mod erratic;
 pub mod errors;
@@ -18,6 +19,7 @@ pub mod etcd;
 pub mod file;
 pub mod forward;
 pub mod geoip;
+pub mod grpc_server;
 pub mod header;
 pub mod health;
 pub mod hosts;
@@ -35,6 +37,8 @@ pub mod nsid;
 pub mod on;
 pub mod pprof;
 pub mod prometheus;
+pub mod proxyproto;
+pub mod quic;
 pub mod ready;
 pub mod refused;
 pub mod reload;
@@ -42,10 +46,12 @@ pub mod rewrite;
 pub mod root;
 pub mod secondary;
 pub mod shed;
+pub mod sign;
 pub mod template;
 pub mod timeouts;
 pub mod tls;
 pub mod transfer;
+pub mod tsig;
 pub mod view;
 pub mod whoami;
 
@@ -57,10 +63,13 @@ use crate::chain::setup::Registration;
 ///
 /// They are set up in this order too, so a plugin finds what those above it said about the block.
 pub const ALL: &[Registration] = &[
-    root::PLUGIN,     // above all that read files
-    metadata::PLUGIN, // above all that publish values
-    geoip::PLUGIN,    // below metadata, which it publishes to
-    cancel::PLUGIN,   // above all that wait
+    root::PLUGIN,       // above all that read files
+    metadata::PLUGIN,   // above all that publish values
+    geoip::PLUGIN,      // below metadata, which it publishes to
+    cancel::PLUGIN,     // above all that wait
+    proxyproto::PLUGIN, // below metadata, which it publishes to
+    quic::PLUGIN,
+    grpc_server::PLUGIN,
     https::PLUGIN,
     timeouts::PLUGIN,
     multisocket::PLUGIN,
@@ -82,11 +91,13 @@ pub const ALL: &[Registration] = &[
     any::PLUGIN,
     chaos::PLUGIN,
     loadbalance::PLUGIN,  // above cache: every hit gets its own order
+    tsig::PLUGIN,         // above cache: the signature is checked first; above rewrite, which changes the name
     rewrite::PLUGIN,      // above autopath and cache: all below see the question's new name
     autopath::PLUGIN,     // above cache: each name that it tries may be cached
     acl::PLUGIN,          // above cache: blocked clients get no cached answers either
     cache::PLUGIN,        // above kubernetes: its TTL limits apply to cluster answers too
     header::PLUGIN,       // below cache, which keeps responses with these flags
+    dnssec::PLUGIN,       // below cache, which keeps signed answers
     tls::PLUGIN,          // reads files: below root
     minimal::PLUGIN,      // below cache, as in CoreDNS: what is kept is small already
     template::PLUGIN,     // above hosts and kubernetes: what an operator blocks comes first
@@ -100,9 +111,11 @@ pub const ALL: &[Registration] = &[
     etcd::PLUGIN,         // above forward: its zones are its own
     loop_detect::PLUGIN,  // below kubernetes and cache, just above forward, whose queries it sees
     forward::PLUGIN,
-    erratic::PLUGIN, // answers everything too
-    whoami::PLUGIN,  // answers everything, so nothing below it is ever asked
+    forward::grpc::PLUGIN, // below forward, whose zones may be within its own
+    erratic::PLUGIN,       // answers everything too
+    whoami::PLUGIN,        // answers everything, so nothing below it is ever asked
     on::PLUGIN,
+    sign::PLUGIN, // no link of the chain: file and auto serve what it writes
     view::PLUGIN, // was asked before the chain began
 ];
 

@@ -1,8 +1,9 @@
 //! # ready — tell probes when the server is ready
 //!
 //! GET /ready gives 200 `OK` once all plugins are ready, in all server blocks that have this
-//! directive. Until then it gives 503 and the names of the plugins that are not ready, sorted, with
-//! commas between. The lines below give the reasons: each names its plugin, and what to do. The
+//! directive; a line below names a plugin whose answers come from a snapshot, and its age. Until
+//! then it gives 503 and the names of the plugins that are not ready, sorted, with commas between.
+//! The lines below give the reasons: each names its plugin, and what to do. The
 //! names are also logged: at once, then less and less often. From the signal to stop on it gives
 //! 503, so that no new clients are sent here.
 //!
@@ -27,7 +28,6 @@
 //! }
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 use crate::chain::doc::doc_of;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
-use crate::chain::probes::Probes;
+use crate::chain::probes::{Lines, Probes};
 use crate::chain::setup::{Registration, Setup};
 use crate::error::Result;
 use crate::host::http::{Handler, Page, TEXT};
@@ -99,12 +99,9 @@ struct Ready {
     continuously: bool,
     host: Weak<Host>,
     /// Plugins that have never been ready; `None` before the first request.
-    waiting: Mutex<Option<Waiting>>,
+    waiting: Mutex<Option<Lines>>,
     told: Repeats,
 }
-
-/// Plugins that are not ready, and why.
-type Waiting = BTreeMap<&'static str, Vec<String>>;
 
 impl Ready {
     fn page(&self) -> Page {
@@ -113,28 +110,23 @@ impl Ready {
         }
         let waiting = self.waiting();
         if waiting.is_empty() {
-            return (200, TEXT, "OK".to_owned());
+            return (200, TEXT, with_lines("OK".to_owned(), self.probes.remarks()));
         }
         // The first line is CoreDNS's whole page, because some programs parse it.
-        let mut page = waiting.keys().copied().collect::<Vec<_>>().join(",");
+        let page = waiting.keys().copied().collect::<Vec<_>>().join(",");
         if let Some(held_back) = self.told.allow(&page, Instant::now()) {
             log::info(PLUGIN.name, format_args!("Plugins not ready: \"{page}\"{held_back}"));
         }
-        for (name, reasons) in waiting {
-            for reason in reasons {
-                page.push_str(&format!("\n{name}: {reason}"));
-            }
-        }
-        (503, TEXT, page)
+        (503, TEXT, with_lines(page, waiting))
     }
 
-    fn waiting(&self) -> Waiting {
+    fn waiting(&self) -> Lines {
         if self.continuously {
             return self.probes.waiting_for();
         }
         let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_some_and(BTreeMap::is_empty) {
-            return Waiting::new();
+        if known.as_ref().is_some_and(Lines::is_empty) {
+            return Lines::new();
         }
         let mut waiting = self.probes.waiting_for();
         if let Some(known) = &*known {
@@ -143,6 +135,16 @@ impl Ready {
         *known = Some(waiting.clone());
         waiting
     }
+}
+
+/// Adds a line for each line of each plugin.
+fn with_lines(mut page: String, lines: Lines) -> String {
+    for (name, lines) in lines {
+        for line in lines {
+            page.push_str(&format!("\n{name}: {line}"));
+        }
+    }
+    page
 }
 
 #[cfg(test)]
@@ -158,7 +160,7 @@ mod tests {
     fn late(name: &'static str, ready: &'static AtomicBool, s: &mut Setup<'_>) -> Result<()> {
         assert_eq!(s.cursor().plugin(), name);
         s.probe(move || match ready.load(Ordering::Relaxed) {
-            true => Ok(()),
+            true => Ok(if name == "alpha" { Vec::new() } else { vec![format!("{name} is old")] }),
             false => Err(vec![format!("no {name} yet"), "look there".to_owned()]),
         });
         Ok(())
@@ -196,6 +198,8 @@ mod tests {
         SECOND.store(true, Ordering::Relaxed);
         assert_eq!(first(":8181"), (200, "OK".to_owned()));
         assert_eq!(first(":1"), (503, "zeta".to_owned()));
+        FIRST.store(true, Ordering::Relaxed);
+        assert_eq!(ask(":8181"), (200, "OK\nzeta: zeta is old".to_owned()), "asked each time");
         host.shutting_down.store(true, Ordering::Relaxed);
         both(503, "Shutting down");
     }

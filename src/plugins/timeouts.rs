@@ -1,7 +1,7 @@
 //! # timeouts — how long clients of connections may take
 //!
-//! Sets the limits of time for the connections of the server block's listeners, over TCP, TLS and
-//! HTTPS. `maxtcpqueries` does not count requests over HTTPS.
+//! Sets the limits of time for the connections of the server block's listeners, over TCP, TLS,
+//! HTTPS, gRPC and QUIC. `maxtcpqueries` does not count queries over HTTPS, gRPC and QUIC.
 //!
 //! ## Syntax
 //!

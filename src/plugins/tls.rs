@@ -1,7 +1,8 @@
-//! # tls — give DNS over TLS its certificate
+//! # tls — give encrypted listeners their certificate
 //!
-//! Gives the `tls://` listeners of the server block their certificate. They are on port 853 unless
-//! a port is given; without a certificate they speak plain TCP.
+//! Gives the `tls://`, `https://` and `quic://` listeners of the server block their certificate.
+//! `tls://` and `quic://` are on port 853 unless a port is given. Without a certificate `tls://`
+//! and `https://` listeners are not encrypted, and there are no `quic://` listeners.
 //!
 //! ## Syntax
 //!
@@ -16,9 +17,9 @@
 //! - **CA** is a file with the authorities that sign the certificates of clients; by default they
 //!   are those of the machine.
 //!
-//! TLS is 1.2 or 1.3. All server blocks that share a listener must have the same certificate and
-//! ask the same of clients. The limits of connections over TCP hold here too; a handshake may take
-//! 3 s.
+//! TLS is 1.2 or 1.3, over QUIC 1.3. All server blocks that share a listener must have the same
+//! certificate and ask the same of clients. The limits of connections over TCP hold here too; a
+//! handshake may take 3 s.
 //!
 //! ## Examples
 //!

@@ -44,7 +44,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
 impl Plugin for Whoami {
     fn ask(&self, query: &mut Query<'_>, _: &Here<'_>) -> Step {
         let (asked, client) = (query.asked().len(), query.client);
-        let label: &[u8] = if client.proto == Proto::Udp { b"\x04_udp" } else { b"\x04_tcp" };
+        let label: &[u8] = if client.proto == Proto::Tcp { b"\x04_tcp" } else { b"\x04_udp" };
         let answer = scratch(asked, |answer| {
             let mut encoder = Encoder::new(answer);
             encoder.flags(flag::AA);

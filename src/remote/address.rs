@@ -1,7 +1,8 @@
 //! Where another server is, and how queries travel there.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::host::resolv::ResolvConf;
 
@@ -16,6 +17,8 @@ pub(crate) enum Scheme {
     Https,
     /// DNS over QUIC (RFC 9250).
     Quic,
+    /// CoreDNS's DNS over gRPC, inside TLS if [`DialOptions`](super::DialOptions) say so.
+    Grpc,
 }
 
 /// How one query to a `dns://` server travels. Other schemes have one way only.
@@ -40,6 +43,8 @@ pub(crate) struct Address {
     /// The name that its certificate has to show, if it is not
     /// [`TlsOptions::server_name`](super::TlsOptions).
     pub(crate) server_name: Option<String>,
+    /// The socket of a server on this machine. Then there is no address.
+    pub(crate) path: Option<PathBuf>,
 }
 
 impl Scheme {
@@ -50,13 +55,15 @@ impl Scheme {
             Self::Tls => "tls",
             Self::Https => "https",
             Self::Quic => "quic",
+            Self::Grpc => "grpc",
         }
     }
 
-    /// The port of a server whose address names none.
+    /// The port of a server whose address names none. For gRPC it is that of plain DNS, as in
+    /// CoreDNS.
     pub(crate) fn default_port(self) -> u64 {
         match self {
-            Self::Dns => 53,
+            Self::Dns | Self::Grpc => 53,
             Self::Tls | Self::Quic => 853,
             Self::Https => 443,
         }
@@ -68,7 +75,13 @@ impl Address {
     pub(super) fn at(ip: IpAddr, port: u64, scheme: Scheme) -> Self {
         let socket = SocketAddr::new(ip, u16::try_from(port).unwrap_or(0));
         let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-        Self { to: format!("{host}:{port}"), socket, scheme, server_name: None }
+        Self { to: format!("{host}:{port}"), socket, scheme, server_name: None, path: None }
+    }
+
+    /// The server at a socket of this machine.
+    pub(crate) fn of_socket(path: &str, scheme: Scheme) -> Self {
+        let nowhere = Self::at(Ipv4Addr::UNSPECIFIED.into(), 0, scheme);
+        Self { to: format!("unix://{path}"), path: Some(path.into()), ..nowhere }
     }
 
     /// Reads an IP address with an optional `%interface`. Returns `None` for anything else.

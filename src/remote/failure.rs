@@ -1,5 +1,6 @@
 //! Why a server gave no answer.
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Failure {
     }
 
     /// No connection was established.
-    pub(super) fn dial(proto: &str, peer: SocketAddr, error: &io::Error) -> Self {
+    pub(super) fn dial(proto: &str, peer: impl Display, error: &io::Error) -> Self {
         Self::new(Kind::Network, format!("dial {proto} {peer}: connect: {}", words(error)))
     }
 
@@ -58,7 +59,7 @@ impl Failure {
     }
 
     /// A connection ended before the answer came; why, in the words of its protocol.
-    pub(super) fn ended(proto: &str, peer: SocketAddr, why: &str) -> Self {
+    pub(super) fn ended(proto: &str, peer: impl Display, why: &str) -> Self {
         Self::new(Kind::Closed, format!("read {proto} {peer}: {why}"))
     }
 
@@ -114,6 +115,7 @@ fn words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
         io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::NetworkUnreachable => "network is unreachable".to_owned(),
         _ => error.to_string(),
     }

@@ -1,7 +1,7 @@
-//! How one other DNS server is asked: over UDP, TCP, TLS, HTTPS or QUIC.
+//! How one other DNS server is asked: over UDP, TCP, TLS, HTTPS, gRPC or QUIC.
 //!
 //! ```text
-//! Dialer -> Remote -> Transport -> udp, tcp, https, quic -> link: what sockets have in common
+//! Dialer -> Remote -> Transport -> udp, tcp, http, quic -> link: what sockets have in common
 //!              |                      |    |                term: how long a connection is used
 //!              |                      table                 tls, complaint: which server is trusted
 //!              |                      |    |
@@ -21,7 +21,7 @@
 mod address;
 mod complaint;
 mod failure;
-mod https;
+mod http;
 mod link;
 mod message;
 mod names;
@@ -53,6 +53,7 @@ pub(crate) use self::tls::TlsOptions;
 pub(crate) use self::udp::Exchange;
 pub(crate) use self::vitals::Vitals;
 
+use self::http::Dialect;
 use self::link::Link;
 use self::transport::Transport;
 
@@ -73,6 +74,8 @@ pub(crate) struct DialOptions {
     pub(crate) random_case: bool,
     /// Whether questions to `https://` servers are GET requests.
     pub(crate) doh_get: bool,
+    /// Whether gRPC servers are asked inside TLS.
+    pub(crate) grpc_tls: bool,
     /// How encrypted servers are trusted.
     pub(crate) tls: TlsOptions,
     /// The name servers that are asked for host names of servers; those of the machine if this is
@@ -89,6 +92,7 @@ impl Default for DialOptions {
             max_idle: None,
             random_case: false,
             doh_get: false,
+            grpc_tls: false,
             tls: TlsOptions::default(),
             resolvers: Vec::new(),
         }
@@ -102,7 +106,7 @@ impl Default for DialOptions {
 pub(crate) struct Dialer {
     options: DialOptions,
     tls: OnceLock<Arc<ClientConfig>>,
-    https: OnceLock<Arc<ClientConfig>>,
+    http: OnceLock<Arc<ClientConfig>>,
     /// QUIC keeps its sessions with each server, which also has a verifier of its own around this
     /// one.
     quic: OnceLock<Arc<dyn ServerCertVerifier>>,
@@ -111,7 +115,7 @@ pub(crate) struct Dialer {
 impl Dialer {
     /// A dialer for servers that are asked with these options.
     pub(crate) fn new(options: DialOptions) -> Self {
-        Self { options, tls: OnceLock::new(), https: OnceLock::new(), quic: OnceLock::new() }
+        Self { options, tls: OnceLock::new(), http: OnceLock::new(), quic: OnceLock::new() }
     }
 
     /// Looks up the servers at a host name, IPv4 first, and how long they are good for.
@@ -136,7 +140,8 @@ impl Dialer {
             random_case: options.random_case,
         };
         let named = address.server_name.as_ref().or(options.tls.server_name.as_ref());
-        let name = named.cloned().unwrap_or_else(|| address.socket.ip().to_string());
+        let local = address.path.as_ref().map(|_| "localhost".to_owned());
+        let name = named.cloned().or(local).unwrap_or_else(|| address.socket.ip().to_string());
         let transport = match address.scheme {
             Scheme::Dns => {
                 let udp = udp::UdpPool::new(link.clone(), reuse("udp"), vitals.clone());
@@ -147,12 +152,15 @@ impl Dialer {
                 let client = tls::TlsClient::new(config.clone(), &name);
                 Transport::Tls(tcp::TcpPool::new(link, Some(client), reuse("tcp-tls")))
             }
-            Scheme::Https => {
-                let config = self.https.get_or_init(|| options.tls.config(Some(b"h2")));
-                let client = tls::TlsClient::new(config.clone(), &name);
+            Scheme::Https | Scheme::Grpc => {
+                let is_grpc = address.scheme == Scheme::Grpc;
+                let config = || self.http.get_or_init(|| options.tls.config(Some(b"h2"))).clone();
+                let tls = (!is_grpc || options.grpc_tls).then(|| tls::TlsClient::new(config(), &name));
+                let dialect = if is_grpc { Dialect::Grpc } else { Dialect::Doh { is_get: options.doh_get } };
                 // A server that has several names needs to know which is meant.
-                let authority = if named.is_some() { name } else { address.to.clone() };
-                Transport::Https(https::HttpsPool::new(link, client, authority, options.doh_get))
+                let authority = if named.is_some() || address.path.is_some() { &name } else { &address.to };
+                let server = http::Server { link, path: address.path.clone(), tls };
+                Transport::Http(http::HttpPool::new(server, authority, dialect))
             }
             Scheme::Quic => {
                 let trust = self.quic.get_or_init(|| options.tls.verifier());

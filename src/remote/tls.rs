@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -169,7 +169,11 @@ impl TlsClient {
     }
 
     /// Performs the handshake. Nothing is ever sent in the clear.
-    pub(super) async fn handshake(&self, stream: TcpStream, peer: SocketAddr) -> Result<TlsStream<TcpStream>, Failure> {
+    pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+    ) -> Result<TlsStream<S>, Failure> {
         let name = self.name.clone().map_err(|name| Failure::untrusted(&Complaint::no_name(&name)))?;
         let connector = TlsConnector::from(self.config.clone());
         connector.connect(name, stream).await.map_err(|error| Failure::tls(peer, &error))

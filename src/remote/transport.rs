@@ -9,7 +9,7 @@ use super::address::Way;
 use super::failure::Failure;
 use super::message::Sent;
 use super::table::Outcome;
-use super::{https, quic, tcp, udp};
+use super::{http, quic, tcp, udp};
 
 /// What carries queries to one server.
 pub(super) enum Transport {
@@ -22,14 +22,14 @@ pub(super) enum Transport {
     },
     /// `tls://`: connections inside TLS.
     Tls(tcp::TcpPool),
-    /// `https://`: HTTP/2 requests.
-    Https(https::HttpsPool),
+    /// `https://` and gRPC: HTTP/2 requests.
+    Http(http::HttpPool),
     /// `quic://`: QUIC streams.
     Quic(quic::QuicPool),
 }
 
 impl Transport {
-    /// Asks once and waits for `patience`. Encrypted transports ignore `way`.
+    /// Asks once and waits for `patience`. Transports without datagrams ignore `way`.
     pub(super) async fn exchange(&self, sent: &Arc<Sent>, way: Way, patience: Duration, runtime: &Handle) -> Outcome {
         match (self, way) {
             (Self::Plain { udp, .. }, Way::Udp) => {
@@ -38,7 +38,7 @@ impl Transport {
                 outcome.unwrap_or_else(|_| Err(exchange.timeout()))
             }
             (Self::Plain { tcp, .. }, Way::Tcp) => tcp.exchange(sent, patience, runtime).await,
-            (Self::Https(https), _) => https.exchange(sent, patience, runtime).await,
+            (Self::Http(http), _) => http.exchange(sent, patience, runtime).await,
             (Self::Quic(quic), _) => quic.exchange(sent, patience, runtime).await,
             (Self::Tls(tcp), _) => tcp.exchange(sent, patience, runtime).await,
         }
@@ -54,7 +54,7 @@ impl Transport {
     ) -> Option<Result<udp::Exchange, Failure>> {
         match self {
             Self::Plain { udp, .. } => Some(udp.send(sent, now, late_after, runtime)),
-            Self::Tls(_) | Self::Https(_) | Self::Quic(_) => None,
+            Self::Tls(_) | Self::Http(_) | Self::Quic(_) => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use socket2::Socket;
 
 use super::sys;
-use crate::chain::address::socket_host;
+use crate::chain::address::{protocols, socket_host};
 use crate::chain::listener::Listener;
 use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
@@ -30,14 +30,34 @@ pub(super) enum Ear {
     },
     /// Streams.
     Tcp(TcpListener),
+    /// Connections over UDP.
+    Quic(UdpSocket),
 }
 
-/// Returns the protocols of a transport. TCP comes first: where any free port will do, UDP gets the
-/// same one.
-pub(super) fn protocols(transport: Transport) -> &'static [Protocol] {
-    match transport {
-        Transport::Dns => &[Protocol::Tcp, Protocol::Udp],
-        _ => &[Protocol::Tcp],
+/// How a socket is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Each datagram is a message.
+    Datagrams,
+    /// TCP connections.
+    Streams,
+    /// QUIC connections.
+    Quic,
+}
+
+impl Kind {
+    /// Returns how sockets of a protocol are served for a transport.
+    pub(super) fn of(protocol: Protocol, transport: Transport) -> Self {
+        match (protocol, transport) {
+            (Protocol::Tcp, _) => Self::Streams,
+            (Protocol::Udp, Transport::Dns) => Self::Datagrams,
+            (Protocol::Udp, _) => Self::Quic,
+        }
+    }
+
+    /// Returns whether such a socket can serve a transport.
+    pub(super) fn serves(self, transport: Transport) -> bool {
+        protocols(transport).iter().any(|&protocol| Self::of(protocol, transport) == self)
     }
 }
 
@@ -68,9 +88,10 @@ pub(super) fn open(
             Ok(sockets) => {
                 let bound = sockets[0].local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(address);
                 let wildcard = address.ip().is_unspecified();
-                let ear = |socket: Socket| match protocol {
-                    Protocol::Udp => Ear::Udp { socket: socket.into(), wildcard },
-                    Protocol::Tcp => Ear::Tcp(socket.into()),
+                let ear = |socket: Socket| match Kind::of(protocol, listener.transport) {
+                    Kind::Datagrams => Ear::Udp { socket: socket.into(), wildcard },
+                    Kind::Streams => Ear::Tcp(socket.into()),
+                    Kind::Quic => Ear::Quic(socket.into()),
                 };
                 return Ok((bound, sockets.into_iter().map(ear).collect()));
             }

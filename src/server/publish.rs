@@ -7,13 +7,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::bind::{self, Ear};
+use super::bind::{self, Ear, Kind};
 use super::worker::{Command, Live, Shared, Worker};
-use crate::chain::address::socket_host;
+use crate::chain::address::{protocols, socket_host};
 use crate::chain::build::Configuration;
 use crate::chain::listener::Listener;
 use crate::chain::setup::Wish;
-use crate::corefile::address::Transport;
 use crate::error::{Complaint, Error, Result, words};
 use crate::host::Host;
 use crate::host::http::{Endpoints, Resolved};
@@ -42,12 +41,13 @@ struct State {
 
 /// Where one protocol comes in: a socket for each worker.
 ///
-/// An address has one door for each protocol, whatever transport is served there. So a port whose
-/// scheme changes keeps its TCP sockets, and a connection gets the transport that is configured
-/// when it is accepted.
+/// An address has one door for each kind of socket, whatever transport is served there. So a port
+/// whose scheme changes keeps its TCP sockets, and a connection gets the transport that is
+/// configured when it is accepted.
 #[derive(Debug, Clone)]
 struct Door {
     protocol: Protocol,
+    kind: Kind,
     /// Host and port as in the Corefile, reduced to what makes a difference to a socket.
     host: String,
     port: u16,
@@ -153,7 +153,7 @@ impl Stage {
     fn open_doors(&self, listeners: &[Arc<Listener>], change: &mut Change) -> Result<()> {
         for listener in listeners {
             let mut beside = None;
-            for &protocol in bind::protocols(listener.transport) {
+            for &protocol in protocols(listener.transport) {
                 let known = change.doors.iter().position(|door| door.is_open && door.is_for(protocol, listener));
                 let at = match known {
                     Some(at) => at,
@@ -177,6 +177,7 @@ impl Stage {
         let (address, ears) = bind::open(listener, protocol, beside, self.workers.len(), again)?;
         let door = Door {
             protocol,
+            kind: Kind::of(protocol, listener.transport),
             host: socket_host(&listener.host).to_owned(),
             port: listener.port,
             address,
@@ -204,8 +205,8 @@ impl Stage {
         let (mut doors, live) = (change.doors, self.shared.live.load());
         for (at, ears) in change.fresh {
             doors[at].is_open = false;
-            let transport = (doors[at].protocol == Protocol::Udp).then_some(Transport::Dns);
-            if let Some(heir) = live.heir(doors[at].address, transport) {
+            let kind = doors[at].kind;
+            if let Some(heir) = live.heir(doors[at].address, |transport| kind.serves(transport)) {
                 self.hand_out(at, ears);
                 self.close(at, heir);
             }
@@ -229,7 +230,7 @@ impl Stage {
 impl Door {
     fn is_for(&self, protocol: Protocol, listener: &Listener) -> bool {
         let is_same_place = self.host == socket_host(&listener.host) && self.port == listener.port;
-        self.protocol == protocol && is_same_place
+        self.kind == Kind::of(protocol, listener.transport) && is_same_place
     }
 }
 
@@ -254,8 +255,8 @@ impl Change {
     fn keep_covered(&mut self) {
         for (at, door) in self.doors.iter_mut().enumerate().filter(|(_, door)| door.is_open) {
             if self.live.listeners[at].is_none() {
-                let transport = (door.protocol == Protocol::Udp).then_some(Transport::Dns);
-                self.live.listeners[at] = self.live.heir(door.address, transport).cloned();
+                let kind = door.kind;
+                self.live.listeners[at] = self.live.heir(door.address, |transport| kind.serves(transport)).cloned();
                 door.is_open = self.live.listeners[at].is_some();
             }
         }

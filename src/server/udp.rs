@@ -84,7 +84,7 @@ async fn serve_on(
             readable = port.socket.readable(), if is_open && !intake.is_late() => is_open = readable.is_ok(),
             closed = closing.wait_for(Option::is_some), if is_open => {
                 (is_open, last) = (false, closed.ok().and_then(|listener| listener.clone()));
-                port.turn_away();
+                turn_away(port.socket.get_ref(), own);
                 (is_settling, place) = (true, Some(local.settling.clone()));
                 settled.as_mut().reset(tokio::time::Instant::now() + SETTLE);
             }
@@ -152,23 +152,6 @@ impl Port {
         inbox.receive(self.socket.get_ref().as_fd())
     }
 
-    /// Stops the kernel from giving the socket more datagrams, at once: later ones go to another
-    /// socket of ours, or are refused. A connected socket receives only from its peer, and no
-    /// server uses port 9 of this host. Closing the socket instead would lose what has arrived
-    /// since the last read.
-    fn turn_away(&self) {
-        let here = match self.own.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-            own => own,
-        };
-        let mut nobody = self.own;
-        nobody.set_ip(here);
-        nobody.set_port(DISCARD);
-        // If it fails (the address no longer exists), nothing arrives either.
-        let _ = self.socket.get_ref().connect(nobody);
-    }
-
     /// Notes that a batch that was not full has emptied the socket. The next datagram wakes the
     /// loop, which saves a call to the kernel that would find none.
     fn is_drained(&self) {
@@ -208,7 +191,9 @@ impl<W: FnMut(Waiting, Place, Envelope)> Desk<'_, W> {
             None => {
                 // The door is about to close; or it was opened in vain, and serves for the listener
                 // that would have received the datagrams without it.
-                rest = live.last_of(door).or_else(|| live.heir(self.port.own, Some(Transport::Dns)).cloned());
+                rest = live
+                    .last_of(door)
+                    .or_else(|| live.heir(self.port.own, |transport| transport == Transport::Dns).cloned());
                 let Some(rest) = &rest else { return };
                 rest
             }
@@ -223,10 +208,18 @@ impl<W: FnMut(Waiting, Place, Envelope)> Desk<'_, W> {
 
     fn answer(&mut self, listener: &Arc<Listener>, datagram: Received<'_>, now: Instant) {
         let port = self.port;
+        let peer = canonical(datagram.peer);
+        let (octets, peer) = match &listener.proxies {
+            None => (datagram.bytes, peer),
+            Some(proxies) => match proxies.datagram(datagram.bytes, peer) {
+                Some(found) => found,
+                None => return,
+            },
+        };
         let local_address = SocketAddr::new(datagram.local.unwrap_or(port.own.ip()), port.own.port());
-        let client = Client { peer: canonical(datagram.peer), local: canonical(local_address), proto: Proto::Udp };
+        let client = Client { peer, local: canonical(local_address), proto: Proto::Udp };
         let to = Envelope { peer: datagram.peer, source: datagram.local.filter(|_| port.wildcard) };
-        serve::serve(datagram.bytes, client, listener, now, &mut Arrival { desk: self, to });
+        serve::serve(octets, client, listener, now, &mut Arrival { desk: self, to });
     }
 }
 
@@ -268,6 +261,23 @@ async fn finish(waiting: Waiting, place: Place, to: Envelope) -> Finished {
 /// Returns an IPv4 client of a dual-stack socket as an IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Stops the kernel from giving the socket more datagrams, at once: later ones go to another socket
+/// of ours, or are refused. A connected socket receives only from its peer, and no server uses port
+/// 9 of this host. Closing the socket instead would lose what has arrived since the last read.
+/// `own` is the address of the socket.
+pub(super) fn turn_away(socket: &UdpSocket, own: SocketAddr) {
+    let here = match own.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        own => own,
+    };
+    let mut nobody = own;
+    nobody.set_ip(here);
+    nobody.set_port(DISCARD);
+    // If it fails (the address no longer exists), nothing arrives either.
+    let _ = socket.connect(nobody);
 }
 
 //----------- Replies --------------------------------------------------------

@@ -18,7 +18,7 @@ use super::bind::Ear;
 use super::clients::Habits;
 use super::intake::{Dropped, Intake};
 use super::shifts::Shifts;
-use super::stream::{Connections, HttpCounts, Limits};
+use super::stream::{Connections, HttpCounts, Limits, QuicCommon};
 use super::waiting::{Place, Waiting};
 use super::{stream, udp};
 use crate::chain::listener::Listener;
@@ -88,27 +88,26 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Returns the listener that now serves `address`, through any door: the most specific one.
-    /// With a transport, only listeners for that transport count.
-    pub(super) fn heir(&self, address: SocketAddr, transport: Option<Transport>) -> Option<&Arc<Listener>> {
+    /// Returns the listener that now serves `address`, through any door: the most specific one of
+    /// those whose transport fits.
+    pub(super) fn heir(&self, address: SocketAddr, fits: impl Fn(Transport) -> bool) -> Option<&Arc<Listener>> {
         let open = self.listeners.iter().zip(&self.addresses);
         let ranked = open.filter_map(|(listener, door)| Some((listen::rank(*door, address)?, listener.as_ref()?)));
-        let fitting = ranked.filter(|(_, listener)| transport.is_none_or(|transport| transport == listener.transport));
+        let fitting = ranked.filter(|(_, listener)| fits(listener.transport));
         fitting.max_by_key(|(rank, _)| *rank).map(|(_, listener)| listener)
     }
 
     /// Returns the listener for a connection to `address` that came through this door, possibly
-    /// before a reload. With a transport, only listeners for it count: a connection cannot change
-    /// from plain to TLS.
+    /// before a reload. Only listeners whose transport fits count: a connection cannot change from
+    /// plain to TLS.
     pub(super) fn of_stream(
         &self,
         door: usize,
         address: SocketAddr,
-        transport: Option<Transport>,
+        fits: impl Fn(Transport) -> bool,
     ) -> Option<&Arc<Listener>> {
         let own = self.listeners.get(door).and_then(Option::as_ref);
-        let fitting = own.filter(|own| transport.is_none_or(|transport| transport == own.transport));
-        fitting.or_else(|| self.heir(address, transport))
+        own.filter(|own| fits(own.transport)).or_else(|| self.heir(address, fits))
     }
 
     /// Returns the listener for what is left at a closed door.
@@ -131,6 +130,8 @@ pub(super) struct Shared {
     pub(super) paused: Counter,
     /// What is counted of requests over HTTPS.
     pub(super) http: HttpCounts,
+    /// What QUIC connections of all workers share.
+    pub(super) quic: QuicCommon,
     /// TLS handshakes that failed.
     pub(super) failed_handshakes: Counter,
     /// What the connections of one worker may use.
@@ -168,6 +169,7 @@ impl Shared {
             },
             paused: metrics.counter(&PAUSED, &[]),
             http: HttpCounts::new(host),
+            quic: QuicCommon::new(host),
             failed_handshakes: metrics.counter(&FAILED_HANDSHAKES, &[]),
             open: AtomicUsize::new(0),
             workers,
@@ -330,6 +332,9 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
                     }
                     Ear::Tcp(listener) => {
                         tokio::task::spawn_local(stream::accept(local.clone(), door, listener, closing));
+                    }
+                    Ear::Quic(socket) => {
+                        tokio::task::spawn_local(stream::accept_quic(local.clone(), door, socket, closing));
                     }
                 }
                 doors.insert(door, open);

@@ -11,9 +11,11 @@ use super::kit::kept;
 use super::kit::message::client;
 use super::{Server, packet};
 use crate::chain::listener::Listener;
+use crate::chain::serve::write_reply;
 use crate::chain::{Client, Proto, Reply};
 use crate::error::Result;
 use crate::host::tasks::Tasks;
+use crate::wire::write::Writer;
 
 /// The server and its control runtime.
 pub(crate) struct Live {
@@ -62,6 +64,22 @@ impl Live {
         self.runtime.block_on(resolve(self.listener(), packet, proto))
     }
 
+    /// Sends the given packet. Returns all messages of the reply as they are written.
+    pub(crate) fn messages(&self, packet: &[u8], proto: Proto) -> Vec<Vec<u8>> {
+        let listener = self.listener();
+        let replied = kept::reply(packet, Client { proto, ..client() }, &listener);
+        let Some((query, mut reply)) = self.runtime.block_on(replied) else { return Vec::new() };
+        let more = reply.take_more();
+        let others = Reply { answer: Arc::default(), ..reply.clone() };
+        let others = std::iter::from_fn(|| Some(Reply { answer: more.as_ref()?.next()?, ..others.clone() }));
+        let written = |reply| {
+            let mut out = Vec::new();
+            write_reply(&query, reply, &mut Writer::default(), &mut out);
+            out
+        };
+        std::iter::once(reply).chain(others).map(written).collect()
+    }
+
     /// Asks, and does not wait for the reply.
     pub(crate) fn begin(&self, name: &str, qtype: &str) {
         self.runtime.spawn(resolve(self.listener(), packet(name, qtype), Proto::Udp));
@@ -78,7 +96,7 @@ impl Live {
 
     /// Lets background work go on until `done`. The limit is for conditions that are never met; a
     /// busy machine only takes longer.
-    pub(crate) fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let start = Instant::now();
         while !done() {
             assert!(start.elapsed() < Duration::from_secs(120), "waited too long: {what}");

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::answer::{Answer, Section};
+use super::answer::{Answer, Record, Section};
 use super::encode::{Encoder, Names};
 use super::name::Name;
 use super::question::Question;
+use super::records::{MessageRecord, data};
 use super::relay::Data;
 use super::request::HEADER;
 use super::types::rtype;
@@ -55,6 +56,41 @@ pub fn as_alias(answer: &Answer, question: &Question, asked: &Name, ttl: Option<
     });
     adopted.options.clone_from(&answer.options);
     Arc::new(adopted)
+}
+
+/// Returns all records of the answer to `question`, with their sections. A record that cannot be
+/// read is left out.
+#[must_use]
+pub fn records_of(answer: &Answer, question: &Question) -> Vec<(Section, MessageRecord)> {
+    let records = Records::new(answer, question, None);
+    let read = |index| {
+        let (owner, fixed) = records.owner(index)?;
+        let Record { section, rtype, class, ttl, rdata } = answer.record(index);
+        let data = data(&records.message[..fixed + 10 + rdata.len()], rtype, fixed + 10)?;
+        Some((section, MessageRecord { owner, rtype, class, ttl, data }))
+    };
+    (0..answer.records.len()).filter_map(read).collect()
+}
+
+/// Returns the answer to `question` with more records, each at the end of its section.
+#[must_use]
+pub fn with_records(answer: &Answer, question: &Question, more: &[(Section, MessageRecord)]) -> Arc<Answer> {
+    let records = Records::new(answer, question, None);
+    let mut names = Names::new(question.name);
+    let mut whole = Encoder::build(question.name.len(), |e| {
+        e.rcode(answer.rcode);
+        e.flags(answer.flags);
+        for section in [Section::Answer, Section::Authority, Section::Additional] {
+            for index in (0..answer.records.len()).filter(|&index| answer.record(index).section == section) {
+                records.put(e, &mut names, section, index, &mut false);
+            }
+            for (_, record) in more.iter().filter(|(its, _)| *its == section) {
+                names.record_in(section, e, &record.owner, record.rtype, record.ttl, |e, _| e.put(&record.data));
+            }
+        }
+    });
+    whole.options.clone_from(&answer.options);
+    Arc::new(whole)
 }
 
 /// The answer to another question.

@@ -45,6 +45,28 @@ pub fn answers(message: &[u8]) -> Result<impl Iterator<Item = Result<MessageReco
     }))
 }
 
+/// Lower-cases the names in uncompressed data for which the canonical form says so (RFC 4034
+/// section 6.2, RFC 6840 section 5.1).
+pub fn lower_names(rtype: u16, data: &mut [u8]) {
+    let name_end = |data: &[u8], at: usize| Name::from_message(data, at).map(|(_, end)| end);
+    let mut at = 0;
+    if rtype == rtype::NAPTR {
+        // The name follows order, preference and three strings (RFC 3403 section 4.1).
+        let strings = (0..3).try_fold(4, |at, _| Some(at + 1 + usize::from(*data.get(at)?)));
+        at = strings.unwrap_or(data.len());
+    }
+    let names = if rtype == rtype::NAPTR { &[(1, 0)] } else { names_in(rtype) };
+    for &(count, before) in names {
+        at += before;
+        for _ in 0..count {
+            let Some(end) = name_end(data, at) else { return };
+            // Length octets are at most 63, below 'A'.
+            data[at..end].make_ascii_lowercase();
+            at = end;
+        }
+    }
+}
+
 /// Reads the record at `at`; returns it and where it ends.
 fn record(message: &[u8], at: usize) -> Option<(MessageRecord, usize)> {
     let (owner, at) = Name::from_message(message, at)?;
@@ -59,7 +81,7 @@ fn record(message: &[u8], at: usize) -> Option<(MessageRecord, usize)> {
 ///
 /// Returns `None` if they are not what the type says: for types with names, nothing or too much is
 /// behind them.
-fn data(message: &[u8], rtype: u16, mut at: usize) -> Option<Vec<u8>> {
+pub(super) fn data(message: &[u8], rtype: u16, mut at: usize) -> Option<Vec<u8>> {
     let (mut whole, names) = (Vec::new(), names_in(rtype));
     for &(count, before) in names {
         whole.extend_from_slice(message.get(at..at + before)?);

@@ -15,6 +15,8 @@ pub mod ede {
     pub const STALE_ANSWER: u16 = 3;
     /// The name may exist by now, although the answer denies it.
     pub const STALE_NXDOMAIN: u16 = 19;
+    /// The server does not know the name yet.
+    pub const NOT_READY: u16 = 14;
     /// A policy of the operator blocks the name.
     pub const BLOCKED: u16 = 15;
     /// A policy of the operator removes records of the name.

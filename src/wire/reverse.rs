@@ -34,6 +34,28 @@ impl Octets {
     }
 }
 
+impl Reverse {
+    /// Returns whether it represents only addresses that are not routed on the Internet: of private
+    /// networks (RFC 1918, RFC 6598, RFC 4193) and link-local ones (RFC 3927, RFC 4291).
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Address(IpAddr::V4(address)) => is_private(&address.octets()),
+            Self::Address(IpAddr::V6(address)) => address.is_unique_local() || address.is_unicast_link_local(),
+            Self::Prefix(octets) => is_private(octets.as_slice()),
+        }
+    }
+}
+
+fn is_private(octets: &[u8]) -> bool {
+    match octets {
+        [10, ..] | [192, 168, ..] | [169, 254, ..] => true,
+        [172, second, ..] => (16..32).contains(second),
+        [100, second, ..] => (64..128).contains(second),
+        _ => false,
+    }
+}
+
 /// Reads a reverse name in lower case (RFC 1035 section 3.5, RFC 3596 section 2.5).
 ///
 /// IPv4 octets must have no leading zeros, as in CoreDNS.
@@ -83,6 +105,22 @@ fn v6(labels: &[&[u8]]) -> Option<Reverse> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn private_addresses_are_known() {
+        let is_private = |text: &str| {
+            let name = Name::from_text(&format!("{text}.arpa.")).expect("a name");
+            parse(&name).expect("a reverse name").is_private()
+        };
+        let unique_local = format!("{}d.f.ip6", "0.".repeat(30));
+        for text in ["1.0.96.10.in-addr", "10.in-addr", "16.172.in-addr", "7.100.100.in-addr", &unique_local] {
+            assert!(is_private(text), "{text}");
+        }
+        let documentation = format!("{}8.b.d.0.1.0.0.2.ip6", "0.".repeat(24));
+        for text in ["8.8.8.8.in-addr", "172.in-addr", "32.172.in-addr", "63.100.in-addr", &documentation] {
+            assert!(!is_private(text), "{text}");
+        }
+    }
 
     #[test]
     fn reverse_names_are_addresses_or_prefixes() {

@@ -40,14 +40,22 @@ pub mod rtype {
     pub const RRSIG: u16 = 46;
     /// Proof that a name or type does not exist (RFC 4034).
     pub const NSEC: u16 = 47;
-    /// The same with hashed names (RFC 5155).
+    /// Public key of a zone (RFC 4034).
+    pub const DNSKEY: u16 = 48;
+    /// NSEC with hashed names (RFC 5155).
     pub const NSEC3: u16 = 50;
     /// How names are hashed (RFC 5155).
     pub const NSEC3PARAM: u16 = 51;
+    /// The DS record that the parent should have (RFC 7344).
+    pub const CDS: u16 = 59;
+    /// The key that the parent should make it of (RFC 7344).
+    pub const CDNSKEY: u16 = 60;
     /// Service binding (RFC 9460).
     pub const SVCB: u16 = 64;
     /// Service binding of HTTPS (RFC 9460).
     pub const HTTPS: u16 = 65;
+    /// Signature of a message (RFC 8945).
+    pub const TSIG: u16 = 250;
     /// Incremental transfer (RFC 1995).
     pub const IXFR: u16 = 251;
     /// Zone transfer (RFC 5936).
@@ -82,6 +90,8 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// A name would be too long after a DNAME (RFC 6672 section 2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// The signature of the message is not accepted (RFC 8945 section 3).
+    pub const NOTAUTH: u16 = 9;
     /// Unknown EDNS version (RFC 6891): an extended code.
     pub const BADVERS: u16 = 16;
 }
@@ -93,6 +103,9 @@ pub mod opcode {
     /// A zone has changed (RFC 1996).
     pub const NOTIFY: u8 = 4;
 }
+
+/// Opcodes by name.
+const OPCODES: &[(u8, &str)] = &[(0, "QUERY"), (1, "IQUERY"), (2, "STATUS"), (4, "NOTIFY"), (5, "UPDATE")];
 
 const TYPES: &[(u16, &str)] = &[
     (1, "A"),
@@ -222,6 +235,12 @@ pub fn class_number(name: &str) -> Option<u16> {
 #[must_use]
 pub fn class_name(class: u16) -> Option<&'static str> {
     lookup(CLASSES, class)
+}
+
+/// Returns the opcode of a mnemonic in upper case.
+#[must_use]
+pub fn opcode_number(name: &str) -> Option<u8> {
+    OPCODES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
 }
 
 /// Returns the mnemonic of an RCODE, if it has one.

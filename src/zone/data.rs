@@ -21,7 +21,7 @@ pub const MOST_RECORDS: usize = 10_000_000;
 pub struct Zone {
     pub(super) origin: Name,
     pub(super) soa: Soa,
-    /// Whether the zone has signatures.
+    /// Whether the zone has signatures, or says that a delegated zone has them.
     pub(super) signed: bool,
     /// All names, empty non-terminals included, in canonical order: the zone's own name is first.
     pub(super) nodes: Vec<Node>,
@@ -297,7 +297,7 @@ impl Builder {
         });
         let soa = soa.ok_or("no SOA record")?;
         self.add_empty_names();
-        let signed = self.names.values().flatten().any(|(rtype, _)| *rtype == rtype::RRSIG);
+        let signed = self.names.values().flatten().any(|(rtype, _)| matches!(*rtype, rtype::RRSIG | rtype::DS));
         let mut names: Vec<_> = self.names.into_iter().collect();
         names.sort_unstable_by(|(a, _), (b, _)| canonical(a, b));
         let nodes: Vec<Node> = names.into_iter().map(|(name, sets)| Node::new(name, sets)).collect();

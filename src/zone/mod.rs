@@ -17,6 +17,7 @@
 //! - `compose`: writes the records of an answer
 //! - [`live`]: a zone that is replaced as a whole when its file changes
 //! - [`incoming`], [`outgoing`]: transfers, from a primary and to a secondary
+//! - [`text`]: records as lines of a file
 //! - [`table`]: zones by their names
 
 pub mod answer;
@@ -38,3 +39,4 @@ mod scan;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod text;

@@ -3,7 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::support::{PATIENCE, Server, connect, free_port};
+use serde_json::json;
+
+use super::stop::load;
+use super::support::{PATIENCE, Server, connect, free_port, query};
 use super::support_api::{Api, Fault};
 use super::support_tls::{Front, Pki};
 
@@ -18,15 +21,20 @@ fn serve(endpoint: &str, tls: &str) -> (Server, u16) {
 
 /// Returns the body of `/ready`.
 fn page(port: u16) -> String {
+    body(port, "/ready")
+}
+
+/// Returns the body of a page.
+pub(crate) fn body(port: u16, path: &str) -> String {
     let mut stream = connect(([127, 0, 0, 1], port).into());
-    stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n").expect("sends");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sends");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("a page");
     text.split_once("\r\n\r\n").expect("a body").1.to_owned()
 }
 
 /// Waits until `/ready` contains this text; returns the page.
-fn page_with(port: u16, wanted: &str) -> String {
+pub(crate) fn page_with(port: u16, wanted: &str) -> String {
     let end = Instant::now() + PATIENCE;
     loop {
         let page = page(port);
@@ -130,4 +138,69 @@ async fn credentials_that_are_not_known_are_one_reason() {
     let (_server, ready) = serve(&format!("http://{}", api.address), "");
     let page = page_with(ready, "(401 Unauthorized)");
     assert_eq!(page.lines().count(), 2, "{page}");
+}
+
+/// Counts do not depend on how fast the machine is: a slow one asks less often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_too_busy_costs_no_answer_and_is_left_in_peace() {
+    let api = Api::start().await;
+    let service = |name: &str, address: &str| {
+        json!({"kind": "Service", "metadata": {"namespace": "shop", "name": name},
+            "spec": {"clusterIP": address, "ports": [{"name": "http", "port": 80}]}})
+    };
+    api.lock().put(json!({"kind": "Namespace", "metadata": {"name": "shop"}}));
+    api.lock().put(service("web", "10.96.0.7"));
+    let (server, ready) = serve(&format!("http://{}", api.address), "");
+    let answer = |name: &str, address: &str| format!("NOERROR aa\n{name}.shop.svc.cluster.local. 5 A {address}");
+    server.ask_until("web.shop.svc.cluster.local.", "A", &answer("web", "10.96.0.7"));
+    page_with(ready, "OK");
+    let load = load(server.address(), &query("web.shop.svc.cluster.local.", "A"), 1_000.0);
+    api.fault("", usize::MAX, Fault::Status(429, &[("retry-after", "1")]));
+    let (start, before) = (Instant::now(), api.asked(""));
+    api.lock().end_watches();
+    // Each of the three watches asks at once, and then every second or a little later.
+    while api.asked("") < before + 12 {
+        assert!(start.elapsed() < 6 * PATIENCE, "it has given up: {} requests", api.asked("") - before);
+        assert!(page(ready).starts_with("OK"), "old data are better than none");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (asked, seconds) = (api.asked("") - before, start.elapsed().as_secs() as usize);
+    assert!(asked <= 3 * (seconds + 2), "{asked} requests in {seconds} s");
+    // What was changed meanwhile is seen when the server is well again.
+    api.lock().put(service("late", "10.96.0.8"));
+    api.lock().faults.clear();
+    server.ask_until("late.shop.svc.cluster.local.", "A", &answer("late", "10.96.0.8"));
+    load.finish("many refusals");
+}
+
+/// The files are replaced, as a Secret is; the old ones are trusted by nobody any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_authority_and_a_new_certificate_are_used_without_a_restart() {
+    let (api, old, new) = (Api::start().await, Pki::new(), Pki::new());
+    new.issue("good", &["127.0.0.1"]);
+    for pki in [&old, &new] {
+        pki.issue("client", &["client"]);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let replace = |pki: &Pki| {
+        for file in ["client.pem", "client.key", "ca.pem"] {
+            std::fs::copy(pki.path(file), folder.path().join(file)).expect("copied");
+        }
+    };
+    replace(&old);
+    let path = |file: &str| folder.path().join(file).display().to_string();
+    let tls = format!("tls {} {} {}", path("client.pem"), path("client.key"), path("ca.pem"));
+    // The front has a runtime of its own, which must not start or end inside of this one.
+    tokio::task::block_in_place(|| {
+        let front = Front::start(api.address, new.strict_server("good"));
+        let (server, ready) = serve(&format!("https://{}", front.address), &tls);
+        page_with(ready, "its certificate is not from the CA");
+        replace(&new);
+        // The files are read again after 5 s at the earliest.
+        let end = Instant::now() + 6 * PATIENCE;
+        while page(ready) != "OK" {
+            assert!(Instant::now() < end, "{}\n{}", page(ready), server.output());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
 }

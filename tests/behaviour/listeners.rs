@@ -85,7 +85,7 @@ fn pairs() -> Vec<(&'static Layout, &'static Layout)> {
 //----------- Reloads --------------------------------------------------------
 
 /// Reloads, and waits until the reload is complete or has failed.
-fn reload(server: &Server, corefile: &str) {
+pub(super) fn reload(server: &Server, corefile: &str) {
     let count = |text: &str| server.output().matches(text).count();
     let ended = || count("Reloading complete") + count("stays in use");
     let before = ended();
@@ -322,6 +322,9 @@ fn two_protocols_cannot_share_a_port() {
         ];
         wanted.iter().for_each(|text| assert!(printed.contains(text), "{text:?} is not in:\n{printed}"));
     }
+    let (status, printed) = run(".:853 {\n whoami\n}\nquic://. {\n whoami\n}\n", &[], &["-validate"]);
+    let wanted = "Corefile:4 - quic://.:853 and dns://.:853 cannot share the UDP port 853";
+    assert!(status == 1 && printed.contains(wanted), "{printed}");
     let (status, printed) =
         run(".:1053 {\n whoami\n}\ntls://.:1053 {\n bind 127.0.0.1\n whoami\n}\n", &[], &["-validate"]);
     assert_eq!(status, 0, "{printed}");

@@ -2,6 +2,7 @@
 //! were dropped.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::ChildStdout;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -179,4 +180,27 @@ fn a_reader_that_stalls_does_not_keep_the_server_from_its_end() {
     ask_many(&server, "a.example.", 100);
     server.signal("TERM");
     assert!(server.wait().success());
+}
+
+/// Each write to /dev/full fails as on a full disk.
+#[test]
+fn a_full_disk_loses_only_lines() {
+    let (metrics, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+    let program = folder.path().join("signpost");
+    let script = format!("#!/bin/sh\nexec {} \"$@\" >/dev/full\n", env!("CARGO_BIN_EXE_signpost"));
+    std::fs::write(&program, script).expect("writes");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("may run");
+    let (corefile, _) = long_lines(metrics);
+    let mut server = Server::start_program(&program, &corefile, &[]);
+    let before = peak(&server);
+    let asked = ask_many(&server, "a.example.", MANY);
+    let end = Instant::now() + PATIENCE;
+    while dropped(metrics) < asked {
+        assert!(Instant::now() < end, "{} of {asked} lines counted as dropped", dropped(metrics));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let grown = peak(&server) - before;
+    assert!(grown < GROWTH, "{grown} octets more");
+    server.signal("TERM");
+    assert!(server.wait().success(), "the end is in order: {}", server.output());
 }

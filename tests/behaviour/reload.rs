@@ -1,7 +1,13 @@
 //! Reload: nothing is lost, and a failed reload changes nothing.
 
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
 use super::stop::load;
-use super::support::{Server, free_port, query};
+use super::support::{PATIENCE, Server, free_port, query};
+use super::support_api::Api;
+use super::support_upstream::Upstream;
 
 const COREFILE: &str = ".:PORT {
     bind 127.0.0.1
@@ -111,4 +117,43 @@ fn page(port: u16, path: &str) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("a page");
     text.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_reloads_keeps_watch_and_cache_and_no_file_stays_open() {
+    let (api, upstream) = (Api::start().await, Upstream::with_a("192.0.2.1"));
+    api.lock().put(json!({"kind": "Namespace", "metadata": {"name": "default"}}));
+    api.lock().put(json!({"kind": "Service", "metadata": {"namespace": "default", "name": "web"},
+        "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http", "port": 80}]}}));
+    // Only the second block changes: a cache outlives a reload of its own block alone.
+    let corefile = |ttl: usize| {
+        format!(
+            ".:PORT {{\n bind 127.0.0.1\n kubernetes cluster.local {{\n endpoint http://{}\n }}\n cache\n forward . {}\n}}\n\
+             other.test:PORT {{\n bind 127.0.0.1\n template IN TXT {{\n answer \"{{{{ .Name }}}} {ttl} IN TXT x\"\n }}\n}}\n",
+            api.address, upstream.address
+        )
+    };
+    let server = Server::start(&corefile(0), &[]);
+    server.ask_until(NAME, "A", &answer(5));
+    server.ask("www.example.org.", "A");
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", server.process())).expect("a process").count();
+    let load = load(server.address(), &query("www.example.org.", "A"), 1_000.0);
+    let mut before = 0;
+    for round in 1..=60 {
+        server.rewrite(&corefile(round));
+        server.signal("USR1");
+        server.ask_until("a.other.test.", "TXT", &format!("NOERROR aa\na.other.test. {round} TXT x"));
+        if round == 10 {
+            before = files();
+        }
+    }
+    load.finish("reloads");
+    // What a reload has opened is closed a moment later.
+    let end = Instant::now() + PATIENCE;
+    while files() > before {
+        assert!(Instant::now() < end, "{} open files, {before} after ten reloads", files());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(api.asked("sendInitialEvents"), 3, "nothing is listed again");
+    assert_eq!(upstream.count(), 1, "what was cached stays");
 }

@@ -1,4 +1,5 @@
-//! One message has one answer, whatever brings it: UDP, TCP, TLS, and HTTPS by POST and by GET.
+//! One message has one answer, whatever brings it: UDP, TCP, TLS, QUIC, HTTPS by POST and by GET,
+//! and gRPC.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -16,10 +17,11 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio_rustls::TlsConnector;
 
+use super::quic::{code as code_of_close, connect_quic, over_quic};
 use super::support::{PATIENCE, Server, connect, free_port, query, receive, send};
 use super::support_tls::Pki;
 
-const COREFILE: &str = "dns://.:PORT tls://.:<TLS> https://.:<HTTPS> {
+const COREFILE: &str = "dns://.:PORT tls://.:<TLS> https://.:<HTTPS> grpc://.:<GRPC> quic://.:<QUIC> {
     bind 127.0.0.1
     tls <CERT> <KEY>
     chaos signpost
@@ -40,6 +42,9 @@ const COREFILE: &str = "dns://.:PORT tls://.:<TLS> https://.:<HTTPS> {
 
 /// FORMERR and NOTIMP: what is refused before any plugin sees it.
 const REFUSED: [u8; 2] = [1, 4];
+
+/// The gRPC status of what is not a query.
+const INVALID_ARGUMENT: u16 = 3;
 
 //----------- Messages -------------------------------------------------------
 
@@ -125,7 +130,7 @@ fn over_stream(stream: &mut (impl Read + Write), message: &[u8]) -> Option<Vec<u
     reply(message, || receive(stream).expect("a reply"))
 }
 
-async fn connect_https(address: SocketAddr, mut config: ClientConfig) -> SendRequest<Full<Bytes>> {
+async fn connect_http2(address: SocketAddr, mut config: ClientConfig) -> SendRequest<Full<Bytes>> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = tokio::net::TcpStream::connect(address).await.expect("connects");
     stream.set_nodelay(true).expect("an option");
@@ -145,16 +150,47 @@ async fn over_https(requests: &mut SendRequest<Full<Bytes>>, request: Request<Fu
     if status == 200 { Ok(body) } else { Err(status) }
 }
 
+/// Returns the message in the response to a call, or its gRPC status if that is not 0.
+async fn over_grpc(requests: &mut SendRequest<Full<Bytes>>, message: &[u8]) -> Result<Vec<u8>, u16> {
+    // A packet: the tag of its field, the length of the message in septets, and the message.
+    let mut packet = vec![0x0A];
+    let mut rest = message.len();
+    while rest > 0x7F {
+        packet.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    packet.push(rest as u8);
+    packet.extend_from_slice(message);
+    let body = [&[0][..], &(packet.len() as u32).to_be_bytes(), &packet].concat();
+    let request = Request::post("https://dns.example.org/coredns.dns.DnsService/Query");
+    let request = request.header("content-type", "application/grpc").body(Full::from(body)).expect("a request");
+    requests.ready().await.expect("open");
+    let (head, body) = requests.send_request(request).await.expect("a response").into_parts();
+    assert_eq!(head.status.as_u16(), 200);
+    assert_eq!(head.headers["content-type"], "application/grpc");
+    let body = body.collect().await.expect("a body");
+    let trailers = body.trailers().cloned().unwrap_or(head.headers);
+    match trailers["grpc-status"].to_str().expect("a number").parse().expect("a number") {
+        0 => {}
+        status => return Err(status),
+    }
+    let body = body.to_bytes();
+    let start = 6 + body[6..].iter().position(|octet| octet & 0x80 == 0).expect("a length") + 1;
+    Ok(body[start..].to_vec())
+}
+
 //----------- The promise ----------------------------------------------------
 
 #[test]
 fn a_message_has_the_same_answer_on_every_transport() {
     let pki = Pki::new();
     pki.issue("dns", &["dns.example.org"]);
-    let (tls, https) = (free_port(), free_port());
+    let [tls, https, grpc, quic] = [(); 4].map(|()| free_port());
     let words = [
         ("<TLS>", tls.to_string()),
         ("<HTTPS>", https.to_string()),
+        ("<GRPC>", grpc.to_string()),
+        ("<QUIC>", quic.to_string()),
         ("<CERT>", pki.text("dns.pem")),
         ("<KEY>", pki.text("dns.key")),
     ];
@@ -171,7 +207,9 @@ fn a_message_has_the_same_answer_on_every_transport() {
     let client = ClientConnection::new(Arc::new(config()), name).expect("a client");
     let mut dot = StreamOwned::new(client, connect(at(tls)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut doh = runtime.block_on(connect_https(at(https), config()));
+    let mut doh = runtime.block_on(connect_http2(at(https), config()));
+    let mut calls = runtime.block_on(connect_http2(at(grpc), config()));
+    let mut doq = runtime.block_on(connect_quic(&pki, at(quic))).expect("a connection");
 
     let (mut answered, mut silent, mut refused) = (0, 0, 0);
     for message in messages() {
@@ -184,8 +222,19 @@ fn a_message_has_the_same_answer_on_every_transport() {
         }
         assert_eq!(over_stream(&mut tcp, &message), expected, "TCP: {message:02x?}");
         assert_eq!(over_stream(&mut dot, &message), expected, "TLS: {message:02x?}");
+        // Over QUIC the id is 0, and what gets no answer is an error of the protocol.
+        let with_id_0 = expected.clone().map(|reply| [&[0, 0], &reply[2..]].concat());
+        let got = runtime.block_on(over_quic(&doq, &message));
+        assert_eq!(got.as_ref().ok(), with_id_0.as_ref(), "QUIC: {message:02x?}");
+        if let Err(closed) = got {
+            assert_eq!(code_of_close(&closed), Some(2), "QUIC: {message:02x?}");
+            doq = runtime.block_on(connect_quic(&pki, at(quic))).expect("a connection");
+        }
         // A status says what other transports say by an RCODE, or by nothing.
-        let expected = expected.filter(|_| code.is_some_and(|code| !REFUSED.contains(&code))).ok_or(400);
+        let expected = expected.filter(|_| code.is_some_and(|code| !REFUSED.contains(&code)));
+        let called = runtime.block_on(over_grpc(&mut calls, &message));
+        assert_eq!(called, expected.clone().ok_or(INVALID_ARGUMENT), "gRPC: {message:02x?}");
+        let expected = expected.ok_or(400);
         let uri = "https://dns.example.org/dns-query";
         let post = Request::post(uri).body(Full::from(message.clone())).expect("a request");
         let get = Request::get(format!("{uri}?dns={}", URL_SAFE_NO_PAD.encode(&message)));

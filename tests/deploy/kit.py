@@ -55,6 +55,19 @@ def text_of(found):
     return yaml.safe_dump_all(found.values())
 
 
+# Where the pods keep the file of `snapshot`.
+SNAPSHOTS = "/var/lib/signpost"
+
+
+def check_snapshot(test, pod, volume="emptyDir"):
+    """Checks that a pod may write the file of `snapshot`, and where it is kept."""
+    [container] = pod["containers"]
+    [mount] = [it for it in container["volumeMounts"] if it["mountPath"] == SNAPSHOTS]
+    test.assertFalse(mount.get("readOnly"))
+    [kept] = [it for it in pod["volumes"] if it["name"] == mount["name"]]
+    test.assertEqual({"name", volume}, set(kept))
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -82,6 +82,15 @@ class Chart(unittest.TestCase):
         for it in ("securityContext", "resources", "args"):
             self.assertEqual(*(d["template"]["spec"]["containers"][0][it] for d in (base, ours)), it)
 
+    def test_the_file_of_snapshot_has_a_volume(self):
+        for values, volume in ({}, "emptyDir"), ({"snapshot": {"volume": {"hostPath": {"path": "/x"}}}}, "hostPath"):
+            with tempfile.NamedTemporaryFile("w") as file:
+                yaml.safe_dump(values, file)
+                file.flush()
+                found = kit.objects(template(file.name))
+            kit.check_snapshot(self, found["Deployment", "coredns"]["spec"]["template"]["spec"], volume)
+            self.assertIn(f"snapshot {kit.SNAPSHOTS}/", found["ConfigMap", "coredns"]["data"]["Corefile"])
+
     def test_rights_are_those_of_the_base(self):
         def rules(found):
             return [it["rules"] for (kind, _), it in found.items() if kind == "ClusterRole"]

@@ -91,6 +91,16 @@ class Overlays(unittest.TestCase):
                 self.assertEqual([("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", 9153, "TCP")], ports)
                 self.assertNotIn("app.kubernetes.io/name", found["Service", "kube-dns"]["metadata"]["labels"])
 
+    def test_the_file_of_snapshot_has_a_volume(self):
+        for overlay in kit.SERVERS:
+            with self.subTest(overlay):
+                found = kit.rendered(overlay)
+                [pod] = [it["spec"]["template"]["spec"] for (kind, _), it in found.items() if kind == "Deployment"]
+                kit.check_snapshot(self, pod)
+                for (kind, _), it in found.items():
+                    if kind == "ConfigMap":
+                        self.assertIn(f"snapshot {kit.SNAPSHOTS}/", it["data"]["Corefile"])
+
     def test_beside_gets_no_question_of_the_clusters_dns(self):
         for (kind, name), it in kit.rendered("beside").items():
             self.assertTrue(name.startswith("signpost-"), f"{kind} {name}")

@@ -54,8 +54,31 @@ impl Cluster {
         }
     }
 
+    /// Adds Services, `s0.default.svc.cluster.local` and so on, at 10.97.0.0 and so on.
+    pub(crate) fn add_services(&self, count: usize) {
+        let mut state = self.api.lock();
+        for at in 0..count {
+            let (name, address) = (format!("s{at}"), format!("10.97.{}.{}", at / 256, at % 256));
+            state.put(json!({
+                "kind": "Service", "apiVersion": "v1", "metadata": {"name": name, "namespace": "default", "uid": name},
+                "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address],
+                         "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
+            }));
+        }
+    }
+
+    /// Stops the API server.
+    pub(crate) fn stop(&self) {
+        self.api.down();
+    }
+
     /// Returns the lines of a Corefile that serve it.
     pub(crate) fn directive(&self) -> String {
-        format!("kubernetes cluster.local {{\n        endpoint http://{}\n    }}", self.api.address)
+        self.directive_with("cluster.local", "")
+    }
+
+    /// Returns the same with these zones and options.
+    pub(crate) fn directive_with(&self, zones: &str, options: &str) -> String {
+        format!("kubernetes {zones} {{\n        endpoint http://{}\n        {options}\n    }}", self.api.address)
     }
 }

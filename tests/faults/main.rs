@@ -10,7 +10,7 @@
 //! - `fence`: a memory limit around a server, as a Pod has one
 //! - `support/pages.rs`: clients of the pages for probes and scrapers
 //! - `row`: what a row is; `rows/`: all of them; `namespace`: those that need their own network
-//! - `report`: the table
+//! - `report`: the table; `others.md`: the faults that other tests hold
 
 #[path = "../support/api.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared by test programs of which each uses a part")]

@@ -1,4 +1,4 @@
-//! The findings: lines as rows end, and the table of docs/faults.md.
+//! The findings: lines as rows end, and the tables of docs/faults.md.
 
 use std::fmt::Write;
 
@@ -39,6 +39,8 @@ impl Table {
 
     /// Returns the whole page. Rows of `all` that were not run are kept from the page `before`.
     pub(crate) fn text(&self, before: &str, all: &[&Row]) -> String {
+        // Only the first table has findings to keep.
+        let before = before.split("\n## ").next().unwrap_or_default();
         let mut rows: Vec<(&str, String)> = self.0.iter().map(|(row, found)| (row.id, line(row, found))).collect();
         let ran: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
         for row in all.iter().filter(|row| !ran.contains(&row.id)) {
@@ -55,9 +57,7 @@ impl Table {
         for (_, line) in rows {
             let _ = writeln!(text, "{line}");
         }
-        text.push('\n');
-        text.push_str(TAIL.trim());
-        text.push('\n');
+        let _ = writeln!(text, "\n{}\n\n{}", OTHERS.trim(), TAIL.trim());
         text
     }
 }
@@ -87,15 +87,20 @@ fn machine() -> String {
 const HEAD: &str = "
 # What upstreams and clients do wrong, and what happens then
 
-Written by `just faults` (tests/faults); do not edit. Each row is one fault. An upstream that is
-scripted to the octet, or (rows K) a client, injects it on loopback into Signpost and into a real
-CoreDNS with the same Corefile, one after the other in one run. The short form of each row is a test
-that every change has to pass.
+Written by `just faults` (tests/faults); do not edit. Each row of the first table is one fault. An
+upstream that is scripted to the octet, or (rows K) a client, injects it on loopback into Signpost
+and into a real CoreDNS with the same Corefile, one after the other in one run. The short form of
+each row is a test that every change has to pass. The second table says which tests hold other
+faults, and which faults no test holds; nothing in it is measured.
 
 Only Signpost is judged: `NOT MET` in its column names the wanted result that it missed. CoreDNS is
 measured. \"lost\" is no reply within 5.5 s. Times are those of one busy virtual machine: use them
 only to compare the two columns.
 ";
+
+/// The rows that are not run here, and the tests that hold them; `src/manual/tests.rs` checks that
+/// these exist.
+const OTHERS: &str = include_str!("others.md");
 
 const TAIL: &str = "
 ## Where CoreDNS is better
@@ -111,6 +116,8 @@ const TAIL: &str = "
 - The script loses and delays single datagrams; TCP connections to the upstream lose nothing.
 - The load, the upstreams and the server share the cores of one machine; at the highest rates the
   load is part of what is measured.
+- C7 and C12 set no time within which a slow answer is given up and a loop is broken, and C12 does
+  not look at extended errors.
 - D1 does not show which thread a query came from. A socket belongs to the worker that opened it.
   Its port says nothing about that worker because a socket lives for only 16 queries (`udp.rs`); no
   test checks this.

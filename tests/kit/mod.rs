@@ -4,7 +4,7 @@
 //! - `built`: a Corefile built into a configuration
 //! - `desk`: a packet served, its reply written in memory; `kept`: its reply kept before it is
 //!   written
-//! - `message`: packets as clients write and read them
+//! - `message`: packets as clients write and read them; `signed`: the same with signatures
 //! - `whole`: a server that answers on the thread of its test
 //! - `cluster`, `large`, `fetched`: what such a server answers from; `upstream`: the server that it
 //!   asks
@@ -18,5 +18,6 @@ pub mod fetched;
 pub mod kept;
 pub mod large;
 pub mod message;
+pub mod signed;
 pub mod upstream;
 pub mod whole;

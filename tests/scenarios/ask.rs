@@ -1,13 +1,14 @@
 //! A question as the words of a scenario say, and its reply as text.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption, NSIDPayload};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
-use signpost::wire::types::type_number;
+use signpost::wire::types::{rcode_name, type_number};
 
+use super::signed::ClientKey;
 use super::support::{connect, decode, receive, send, text, text_by};
 
 /// The reply of a server that does not reply.
@@ -24,6 +25,8 @@ pub(crate) struct Question {
     is_tcp: bool,
     in_order: bool,
     has_ttls: bool,
+    /// The key that signs it.
+    key: Option<ClientKey>,
 }
 
 impl Question {
@@ -45,7 +48,10 @@ impl Question {
             is_tcp: false,
             in_order: false,
             has_ttls: true,
+            key: None,
         };
+        // How far the client's clock is ahead, in seconds.
+        let mut ahead = 0;
         for word in words {
             let wrong = || format!("there is no word `{word}`");
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -53,7 +59,10 @@ impl Question {
                 "+tcp" => question.is_tcp = true,
                 "+order" => question.in_order = true,
                 "+nottl" => question.has_ttls = false,
+                "+sign" => question.key = Some(ClientKey::read(value).ok_or_else(wrong)?),
+                "+ahead" => ahead = value.parse().map_err(|_| wrong())?,
                 "+from" => question.from = value.parse().map_err(|_| wrong())?,
+                "+do" => drop(edns.set_dnssec_ok(true)),
                 "+bufsize" => drop(edns.set_max_payload(value.parse().map_err(|_| wrong())?)),
                 "+nsid" => {
                     edns.options_mut().insert(EdnsOption::NSID(NSIDPayload::new([]).expect("nothing is short")));
@@ -70,6 +79,10 @@ impl Question {
         message.add_query(query);
         message.edns = Some(edns);
         question.packet = message.to_vec().map_err(|error| error.to_string())?;
+        if let Some(key) = &question.key {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+            question.packet = key.sign(&question.packet, now + ahead);
+        }
         Ok(question)
     }
 
@@ -99,7 +112,8 @@ impl Question {
     }
 
     fn shown(&self, reply: &[u8]) -> String {
-        let mut message = decode(reply);
+        let signed = self.key.as_ref().and_then(|key| key.check(reply, key.mac_of(&self.packet), true));
+        let mut message = decode(signed.as_ref().map_or(reply, |signed| &signed.message));
         if !self.has_ttls {
             let sections = [&mut message.answers, &mut message.authorities, &mut message.additionals];
             sections.into_iter().flatten().for_each(|record| record.ttl = 0);
@@ -108,6 +122,12 @@ impl Question {
         for (code, option) in message.edns.iter().flat_map(|edns| edns.options().as_ref()) {
             lines.push('\n');
             lines.push_str(&option_text(*code, option));
+        }
+        if let Some(signed) = signed {
+            let how = if signed.mac.is_empty() { "unsigned" } else { "signed" };
+            // BADSIG has the number of the RCODE BADVERS.
+            let error = if signed.error == 16 { Some("BADSIG") } else { rcode_name(signed.error) };
+            lines.push_str(&format!("\ntsig {how} {}", error.unwrap_or_default()));
         }
         lines
     }

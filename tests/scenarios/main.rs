@@ -13,6 +13,8 @@
 mod pages;
 #[path = "../support/tls.rs"]
 mod pki;
+#[path = "../kit/signed.rs"]
+mod signed;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -21,11 +21,15 @@
 //! - `+tcp`: over TCP
 //! - `+nsid`, `+bufsize=N`: with this option; with this payload size in place of 1232
 //! - `+from=ADDRESS`: from another address of loopback
+//! - `+do`: with signatures (the DO bit)
 //! - `+order`: records as they came, not sorted
 //! - `+nottl`: all TTLs are shown as 0
+//! - `+sign=ALGORITHM:NAME:SECRET`: signed with this key (TSIG), `+ahead=SECONDS` by a clock that
+//!   is ahead; the signature of the reply is checked
 //!
 //! The reply is written as `support::text` does. Below stand options of EDNS: `nsid TEXT` and
-//! `error CODE TEXT`, of others `option CODE HEX`. The client's port is shown as CLIENT, and `no
+//! `error CODE TEXT`, of others `option CODE HEX`; and of a signed reply `tsig signed ERROR`, or
+//! `tsig unsigned ERROR`. The client's port is shown as CLIENT, and `no
 //! reply` means no reply within half a second.
 
 use std::time::Duration;

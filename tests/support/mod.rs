@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use signpost::wire::name::Name as WireName;
+use signpost::wire::types::TypeText;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -280,7 +282,7 @@ pub fn decode(bytes: &[u8]) -> Message {
 }
 
 /// Returns a reply as text: RCODE and flags, then records by section, each sorted; serials are
-/// `SERIAL`.
+/// `SERIAL`, and signatures have neither times nor octets.
 pub fn text(message: &Message) -> String {
     text_by(message, |section| section.sort_by_key(|line| (!line.contains(" CNAME "), line.clone())))
 }
@@ -309,6 +311,30 @@ fn rcode(message: &Message) -> String {
     signpost::wire::types::rcode_name(code).map_or_else(|| code.to_string(), str::to_owned)
 }
 
+/// Returns the data of an RRSIG record, without times and signature, or of an NSEC record.
+fn signed_text(rtype: RecordType, data: &[u8]) -> Option<String> {
+    let number = |at: usize| data.get(at..at + 2)?.first_chunk().copied().map(u16::from_be_bytes);
+    match u16::from(rtype) {
+        46 => {
+            let (zone, _) = WireName::from_message(data, 18)?;
+            let ttl = u32::from(number(4)?) << 16 | u32::from(number(6)?);
+            Some(format!("{} {} {} {ttl} {} {zone}", TypeText(number(0)?), data[2], data[3], number(16)?))
+        }
+        47 => {
+            let (next, mut at) = WireName::from_message(data, 0)?;
+            let mut text = next.to_string();
+            while let Some([window, len]) = data.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
+                for bit in (0..usize::from(*len) * 8).filter(|bit| data[at + 2 + bit / 8] & 0x80 >> (bit % 8) != 0) {
+                    text += &format!(" {}", TypeText(u16::from(*window) << 8 | bit as u16));
+                }
+                at += 2 + usize::from(*len);
+            }
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
 fn record_text(record: &Record) -> String {
     let data = record.data.to_string();
     let data = match record.record_type() {
@@ -316,7 +342,10 @@ fn record_text(record: &Record) -> String {
             let words: Vec<&str> = data.split_whitespace().collect();
             [&words[..2], &["SERIAL"], &words[3..]].concat().join(" ")
         }
-        _ => data,
+        _ => match &record.data {
+            RData::Unknown { rdata, .. } => signed_text(record.record_type(), &rdata.anything).unwrap_or(data),
+            _ => data,
+        },
     };
     format!("{} {} {} {data}", record.name, record.ttl, record.record_type())
 }

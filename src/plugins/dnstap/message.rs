@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::chain::{Client, Proto};
+use crate::wire::protobuf::{put_number, put_octets};
 
 /// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +40,10 @@ impl Event<'_> {
         let mut out = vec![0; 4];
         for (field, bytes) in [(1, &server.identity), (2, &server.version), (3, &server.extra)] {
             if field < 3 || !bytes.is_empty() {
-                put_bytes(&mut out, field, bytes);
+                put_octets(&mut out, field, bytes);
             }
         }
-        put_bytes(&mut out, 14, &message);
+        put_octets(&mut out, 14, &message);
         put_number(&mut out, 15, 1);
         let len = (out.len() - 4) as u32;
         out[..4].copy_from_slice(&len.to_be_bytes());
@@ -58,16 +59,16 @@ impl Event<'_> {
             IpAddr::V6(v6) => v6.octets().to_vec(),
         };
         put_number(&mut out, 2, if address.len() == 4 { 1 } else { 2 });
-        put_number(&mut out, 3, if self.client.proto == Proto::Udp { 1 } else { 2 });
-        put_bytes(&mut out, 4, &address);
+        put_number(&mut out, 3, if self.client.proto == Proto::Tcp { 2 } else { 1 });
+        put_octets(&mut out, 4, &address);
         put_number(&mut out, 6, peer.port().into());
         put_time(&mut out, [8, 9], self.asked);
         match (self.kind, self.answered) {
             (Kind::ClientResponse, Some(answered)) => {
                 put_time(&mut out, [12, 13], answered);
-                self.message.iter().for_each(|message| put_bytes(&mut out, 14, message));
+                self.message.iter().for_each(|message| put_octets(&mut out, 14, message));
             }
-            _ => self.message.iter().for_each(|message| put_bytes(&mut out, 10, message)),
+            _ => self.message.iter().for_each(|message| put_octets(&mut out, 10, message)),
         }
         out
     }
@@ -79,25 +80,6 @@ fn put_time(out: &mut Vec<u8>, fields: [u8; 2], time: SystemTime) {
     put_number(out, fields[0], since.as_secs());
     out.push(fields[1] << 3 | 5);
     out.extend_from_slice(&since.subsec_nanos().to_le_bytes());
-}
-
-fn put_number(out: &mut Vec<u8>, field: u8, number: u64) {
-    out.push(field << 3);
-    put_varint(out, number);
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
-    out.push(field << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }
 
 //----------- Frames ---------------------------------------------------------

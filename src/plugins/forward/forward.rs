@@ -1,5 +1,5 @@
-//! One `forward` directive: the queries that it takes, and how one is asked until an upstream
-//! answers.
+//! One `forward` or `grpc` directive: the queries that it takes, and how one is asked until an
+//! upstream answers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 
 use super::budget::Budget;
+use super::directive::Directive;
 use super::flight::{Flights, Part};
 use super::forwarded::Forwarded;
 use super::metrics::Total;
@@ -23,7 +24,7 @@ use crate::remote::Way;
 use crate::wire::request::flag;
 use crate::wire::types::rcode;
 
-/// One `forward` of a server block.
+/// One of them in a server block.
 pub(super) struct Forward {
     pub(super) options: Options,
     pub(super) upstreams: Upstreams,
@@ -34,9 +35,9 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    pub(super) fn new(options: Options, entries: Vec<To>, host: &Arc<Host>) -> Self {
+    pub(super) fn new(directive: &'static Directive, options: Options, entries: Vec<To>, host: &Arc<Host>) -> Self {
         Self {
-            upstreams: Upstreams::new(entries, options.remote.clone(), host),
+            upstreams: Upstreams::new(directive, entries, options.remote.clone(), host),
             options,
             flights: Flights::default(),
             budget: Budget::default(),
@@ -76,7 +77,7 @@ impl Forward {
             _ if self.options.force_tcp => Way::Tcp,
             _ if self.options.prefer_udp => Way::Udp,
             Proto::Udp => Way::Udp,
-            Proto::Tcp => Way::Tcp,
+            Proto::Tcp | Proto::Quic => Way::Tcp,
         }
     }
 

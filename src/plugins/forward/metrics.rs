@@ -8,9 +8,6 @@ use crate::host::metrics::{Counter, Family, Histogram};
 use crate::remote::Reuse;
 use crate::wire::types::rcode_name;
 
-/// CoreDNS's name for the user of its proxies.
-const PROXY: &str = "forward";
-
 /// Upper bounds in seconds: 0.25 ms, doubled fifteen times.
 const BOUNDS: &[f64] = &[
     0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
@@ -70,6 +67,50 @@ static FILE_FAILURES: Family = Family {
     labels: &["file"],
 };
 
+static GRPC_REQUESTS: Family =
+    Family { name: "coredns_grpc_requests_total", help: "Counter of requests made per upstream.", labels: &["to"] };
+static GRPC_RESPONSES: Family = Family {
+    name: "coredns_grpc_responses_total",
+    help: "Counter of responses received per upstream.",
+    labels: &["rcode", "to"],
+};
+static GRPC_DURATION: Family = Family {
+    name: "coredns_grpc_request_duration_seconds",
+    help: "Histogram of the time each request took.",
+    labels: &["to"],
+};
+
+/// What is counted of each upstream. The same event may count in several families.
+pub(super) struct Families {
+    requests: &'static Family,
+    responses: &'static Family,
+    durations: &'static [&'static Family],
+    failed_probes: &'static [&'static Family],
+}
+
+/// The families of `forward`.
+pub(super) static FORWARD: Families = Families {
+    requests: &REQUESTS,
+    responses: &RESPONSES,
+    durations: &[&PROXY_DURATION, &DURATION],
+    failed_probes: &[&PROXY_HEALTH, &HEALTH],
+};
+
+/// The families of `grpc`.
+pub(super) static GRPC: Families =
+    Families { requests: &GRPC_REQUESTS, responses: &GRPC_RESPONSES, durations: &[&GRPC_DURATION], failed_probes: &[] };
+
+/// Returns the labels of a family for one upstream, in the family's order.
+fn labels<'a>(family: &Family, to: &'a str, rcode: &'a str) -> Vec<&'a str> {
+    let value = |label: &&str| match *label {
+        "to" => to,
+        "rcode" => rcode,
+        // CoreDNS's label for the user of its proxies.
+        _ => "forward",
+    };
+    family.labels.iter().map(value).collect()
+}
+
 //----------- Counts ---------------------------------------------------------
 
 /// What is counted for all upstreams together.
@@ -95,14 +136,15 @@ pub(super) fn list_failures(host: &Host, file: &str) -> Counter {
 pub(super) struct Counts {
     host: Arc<Host>,
     to: String,
+    families: &'static Families,
     requests: Counter,
-    failed_probes: [Counter; 2],
+    failed_probes: Vec<Counter>,
     by_rcode: [OnceLock<ByRcode>; 24],
 }
 
 struct ByRcode {
     responses: Counter,
-    durations: [Histogram; 2],
+    durations: Vec<Histogram>,
 }
 
 impl ByRcode {
@@ -113,19 +155,21 @@ impl ByRcode {
 }
 
 impl Counts {
-    pub(super) fn new(host: &Arc<Host>, to: &str) -> Self {
+    pub(super) fn new(host: &Arc<Host>, families: &'static Families, to: &str) -> Self {
+        let counter = |family: &'static Family| host.metrics.counter(family, &labels(family, to, ""));
         Self {
-            requests: host.metrics.counter(&REQUESTS, &[to]),
-            failed_probes: [host.metrics.counter(&PROXY_HEALTH, &[PROXY, to]), host.metrics.counter(&HEALTH, &[to])],
+            requests: counter(families.requests),
+            failed_probes: families.failed_probes.iter().map(|family| counter(family)).collect(),
             by_rcode: [const { OnceLock::new() }; 24],
             to: to.to_owned(),
+            families,
             host: host.clone(),
         }
     }
 
     /// Counts for the sockets of one protocol.
     pub(super) fn reuse(&self, proto: &str) -> Reuse {
-        let labels = [PROXY, &self.to, proto];
+        let labels = ["forward", &self.to, proto];
         Reuse { hits: self.host.metrics.counter(&HITS, &labels), misses: self.host.metrics.counter(&MISSES, &labels) }
     }
 
@@ -150,13 +194,11 @@ impl Counts {
     fn by_rcode(&self, rcode: u16) -> ByRcode {
         let number = rcode.to_string();
         let rcode = rcode_name(rcode).unwrap_or(&number);
-        let metrics = &self.host.metrics;
+        let (metrics, Families { responses, durations, .. }) = (&self.host.metrics, self.families);
+        let histogram = |family: &&'static Family| metrics.histogram(family, BOUNDS, &labels(family, &self.to, rcode));
         ByRcode {
-            responses: metrics.counter(&RESPONSES, &[&self.to, rcode]),
-            durations: [
-                metrics.histogram(&PROXY_DURATION, BOUNDS, &[PROXY, &self.to, rcode]),
-                metrics.histogram(&DURATION, BOUNDS, &[&self.to, rcode]),
-            ],
+            responses: metrics.counter(responses, &labels(responses, &self.to, rcode)),
+            durations: durations.iter().map(histogram).collect(),
         }
     }
 }

@@ -109,10 +109,12 @@
 //!   host name was not found
 
 mod budget;
+mod directive;
 mod flight;
 #[expect(clippy::module_inception, reason = "named after its type")]
 mod forward;
 mod forwarded;
+pub mod grpc;
 mod health;
 mod host_name;
 mod lateness;
@@ -131,34 +133,48 @@ mod upstreams;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::directive::Directive;
 use self::forward::Forward;
 use self::forwarded::Forwarded;
+use self::options::Options;
 use crate::chain::control::Control;
 use crate::chain::doc::doc_of;
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Later, Plugin, Proto, Query, Reply, Step};
+use crate::corefile::address::Transport;
 use crate::error::Result;
 use crate::host::permit::Permit;
+use crate::remote::Scheme;
 
 /// The plugin.
 pub const PLUGIN: Registration =
     Registration { name: "forward", setup, doc: doc_of!("mod.rs"), options: &[&options::OPTIONS] };
 
+static FORWARD: Directive = Directive {
+    name: "forward",
+    options: &options::OPTIONS,
+    scheme,
+    schemes: "dns:// (UDP and TCP), tls://, https:// and quic://",
+    families: &metrics::FORWARD,
+};
+
+fn scheme(written: Transport) -> Option<Scheme> {
+    Some(match written {
+        Transport::Dns => Scheme::Dns,
+        Transport::Tls => Scheme::Tls,
+        Transport::Https => Scheme::Https,
+        Transport::Quic => Scheme::Quic,
+        Transport::Grpc | Transport::Https3 | Transport::Unix => return None,
+    })
+}
+
 fn setup(s: &mut Setup<'_>) -> Result<()> {
     let mut cursor = s.cursor();
     let mut all = Vec::new();
     while cursor.next_occurrence() {
-        all.push(Arc::new(setup::directive(&mut cursor, s)?));
+        all.push(Arc::new(setup::directive(&FORWARD, Options::default(), &mut cursor, s)?));
     }
-    for forward in &all {
-        for at in forward.upstreams.changeable() {
-            let forward = forward.clone();
-            let follow = move || async move { forward.upstreams.follow(at).await };
-            s.task("forward: files and names of upstreams", follow);
-        }
-        let forward = forward.clone();
-        s.prepare(move |first| async move { forward.upstreams.find_hosts(first).await });
-    }
+    all.iter().for_each(|forward| setup::follow(forward, s));
     s.chain(Forwards(Arc::new(Block { all, runtime: s.control() })));
     Ok(())
 }

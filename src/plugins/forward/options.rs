@@ -8,7 +8,7 @@ use super::health::Health;
 use super::policy::Policy;
 use crate::chain::options::{OptionOf, OptionsOf, unknown_property};
 use crate::chain::setup::Setup;
-use crate::chain::zones::Zones;
+use crate::chain::zones::{Fallthrough, Zones};
 use crate::corefile::value::{host_port, ip};
 use crate::corefile::{Cursor, Word};
 use crate::error::Result;
@@ -40,6 +40,8 @@ pub(super) struct Options {
     pub(super) next_on_nodata: bool,
     /// Whether a plugin above reads which upstream answered: replies carry it then.
     pub(super) names_upstream: bool,
+    /// Names that are left to the next plugin if they do not exist; an option of `grpc`.
+    pub(super) fallthrough: Fallthrough,
     /// How upstreams are reached.
     pub(super) remote: remote::DialOptions,
 }
@@ -61,6 +63,7 @@ impl Default for Options {
             next: Vec::new(),
             next_on_nodata: false,
             names_upstream: false,
+            fallthrough: Fallthrough::default(),
             remote: remote::DialOptions::default(),
         }
     }
@@ -68,18 +71,36 @@ impl Default for Options {
 
 //----------- The table ------------------------------------------------------
 
+/// Zones that are not forwarded.
+pub(super) const EXCEPT: OptionOf<Options> = OptionOf {
+    name: "except",
+    form: "ZONE...",
+    about: "Zones below FROM that are not forwarded.",
+    read: |cursor, options, _| {
+        let zones = cursor.args_of(1..)?;
+        options.except.extend_from_slice(&Zones::read(cursor, &zones, &[]));
+        Ok(())
+    },
+};
+
+/// Which upstream is asked first.
+pub(super) const POLICY: OptionOf<Options> = OptionOf {
+    name: "policy",
+    form: "random|round_robin|sequential",
+    about: "Which upstream is asked first (random).",
+    read: |cursor, options, _| {
+        let word = cursor.expect_arg()?;
+        let message = || format!("Error during parsing: unknown policy '{word}'");
+        let policy = Policy::from_word(&word.text);
+        options.policy = policy.ok_or_else(|| cursor.unknown(word, message(), Policy::WORDS))?;
+        Ok(())
+    },
+};
+
+/// The options of `forward`.
 pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
     all: &[
-        OptionOf {
-            name: "except",
-            form: "ZONE...",
-            about: "Zones below FROM that are not forwarded.",
-            read: |cursor, options, _| {
-                let zones = cursor.args_of(1..)?;
-                options.except.extend_from_slice(&Zones::read(cursor, &zones, &[]));
-                Ok(())
-            },
-        },
+        EXCEPT,
         OptionOf {
             name: "max_fails",
             form: "N",
@@ -196,18 +217,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
                 Ok(())
             },
         },
-        OptionOf {
-            name: "policy",
-            form: "random|round_robin|sequential",
-            about: "Which upstream is asked first (random).",
-            read: |cursor, options, _| {
-                let word = cursor.expect_arg()?;
-                let message = || format!("Error during parsing: unknown policy '{word}'");
-                let policy = Policy::from_word(&word.text);
-                options.policy = policy.ok_or_else(|| cursor.unknown(word, message(), Policy::WORDS))?;
-                Ok(())
-            },
-        },
+        POLICY,
         OptionOf {
             name: "max_concurrent",
             form: "N",
@@ -298,7 +308,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
 
 //----------- Single options -------------------------------------------------
 
-fn files(cursor: &mut Cursor<'_>, tls: &mut TlsOptions, s: &Setup<'_>) -> Result<()> {
+pub(super) fn files(cursor: &mut Cursor<'_>, tls: &mut TlsOptions, s: &Setup<'_>) -> Result<()> {
     let mut words = cursor.args_of(..=3)?;
     // An empty CA means those of the machine, as in CoreDNS.
     if matches!(words.len(), 1 | 3) {

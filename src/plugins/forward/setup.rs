@@ -1,9 +1,10 @@
-//! The directive: from the Corefile to upstreams and options.
+//! A directive: from the Corefile to upstreams and options.
 
 use std::sync::Arc;
 
+use super::directive::Directive;
 use super::forward::Forward;
-use super::options::{OPTIONS, Options};
+use super::options::Options;
 use super::resolved::UPSTREAM;
 use super::to::{To, Wrong};
 use crate::chain::setup::Setup;
@@ -16,17 +17,22 @@ use crate::remote::Way;
 /// TO arguments that one directive may have.
 const MOST_TO: usize = 15;
 
-/// Reads one occurrence of the directive.
-pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forward> {
+/// Reads one occurrence of a directive; `options` are its defaults.
+pub(super) fn directive(
+    directive: &'static Directive,
+    options: Options,
+    cursor: &mut Cursor<'_>,
+    s: &Setup<'_>,
+) -> Result<Forward> {
     let word = cursor.expect_arg()?;
     let from = Zones::of(word).map_err(|_| cursor.error_at(word, format!("unable to normalize '{word}'")))?;
     let names_upstream = s.is_read(UPSTREAM);
-    let mut options = Options { from: from.to_vec(), names_upstream, ..Options::default() };
+    let mut options = Options { from: from.to_vec(), names_upstream, ..options };
     let arguments = cursor.args();
     if arguments.is_empty() {
         return Err(cursor.arg_err());
     }
-    OPTIONS.read(cursor, &mut options, s)?;
+    directive.options.read(cursor, &mut options, s)?;
     if let Some(age) = options.remote.max_age.filter(|age| *age < options.remote.expire) {
         let (age, expire) = (Span::from(age), Span::from(options.remote.expire));
         return Err(cursor.error_at(word, format!("max_age ({age}) must not be less than expire ({expire})")));
@@ -34,7 +40,7 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
     if options.force_tcp {
         Arc::make_mut(&mut options.health).way = Way::Tcp;
     }
-    let mut entries = entries(cursor, &arguments)?;
+    let mut entries = entries(directive, cursor, &arguments)?;
     check_server_names(cursor, &arguments, &entries, &options)?;
     for host in entries.iter_mut().filter_map(To::host) {
         // A certificate has to be for the host that the Corefile names: an address may be that of
@@ -42,14 +48,25 @@ pub(super) fn directive(cursor: &mut Cursor<'_>, s: &Setup<'_>) -> Result<Forwar
         let written = options.remote.tls.server_name.clone().or_else(|| host.server_name.take());
         host.server_name = written.or_else(|| Some(host.text.trim_end_matches('.').to_owned()));
     }
-    Ok(Forward::new(options, entries, s.host))
+    Ok(Forward::new(directive, options, entries, s.host))
+}
+
+/// Keeps the upstreams of a directive up to date while its configuration is live.
+pub(super) fn follow(forward: &Arc<Forward>, s: &mut Setup<'_>) {
+    for at in forward.upstreams.changeable() {
+        let forward = forward.clone();
+        let follow = move || async move { forward.upstreams.follow(at).await };
+        s.task("forward: files and names of upstreams", follow);
+    }
+    let forward = forward.clone();
+    s.prepare(move |first| async move { forward.upstreams.find_hosts(first).await });
 }
 
 /// The TO arguments; files without name servers are skipped.
-fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
+fn entries(directive: &Directive, cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     let (mut entries, mut refused) = (Vec::new(), None);
     for word in arguments {
-        match To::read(&word.text) {
+        match To::read(&word.text, directive) {
             Ok(entry) => entries.push(entry),
             Err(Wrong { message, hint }) => {
                 let wrong = cursor.complain(word, format!("Error during parsing: {message}")).hint(hint);
@@ -66,7 +83,10 @@ fn entries(cursor: &Cursor<'_>, arguments: &[&Word]) -> Result<Vec<To>> {
     if entries.iter().all(|entry| matches!(entry, To::File(_, _, servers) if servers.is_empty())) {
         return Err(cursor
             .complain(last, "Error during parsing: no valid upstream addresses found")
-            .hint(format!("no line `nameserver ADDRESS` in {last}; name upstreams themselves: `forward . 192.0.2.53`"))
+            .hint(format!(
+                "no line `nameserver ADDRESS` in {last}; name upstreams themselves: `{} . 192.0.2.53`",
+                directive.name
+            ))
             .into());
     }
     if entries.len() > MOST_TO {

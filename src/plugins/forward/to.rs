@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::directive::Directive;
 use super::host_name::host_name;
 use crate::corefile::address::Transport;
 use crate::corefile::value::{host_port, unsigned};
@@ -28,28 +29,37 @@ impl To {
     ///
     /// # Errors
     /// What is wrong with it, in CoreDNS's words where it refuses too.
-    pub(super) fn read(text: &str) -> Result<Self, Wrong> {
-        let (scheme, rest) = Transport::split(text);
+    pub(super) fn read(text: &str, directive: &Directive) -> Result<Self, Wrong> {
+        let (written, rest) = Transport::split(text);
         if rest.is_empty() {
             let hint = "the address or the name of an upstream is missing";
             return Err(Wrong { message: format!("invalid address: \"{text}\""), hint: hint.to_owned() });
         }
-        if scheme == Transport::Https && rest.contains('/') {
+        if written == Transport::Https && rest.contains('/') {
             let path = "the /dns-query path is used by default";
             return Err(format!("paths are not allowed in HTTPS upstream addresses ({path}): {text}").into());
         }
-        let Some(scheme) = known(scheme) else {
-            let name = scheme.scheme();
-            return Err(format!("'{name}' is not supported as a destination protocol in forward: {text}").into());
+        let Some(scheme) = (directive.scheme)(written) else {
+            let (name, directive) = (written.scheme(), directive.name);
+            return Err(format!("'{name}' is not supported as a destination protocol in {directive}: {text}").into());
         };
+        if written == Transport::Unix {
+            return if rest.starts_with('/') {
+                Ok(Self::Address(Address::of_socket(rest, scheme)))
+            } else {
+                let hint = "the path of a socket begins with a slash: unix:///run/dns.sock".to_owned();
+                Err(Wrong { message: format!("invalid address: \"{text}\""), hint })
+            };
+        }
         if let Some((unknown, _)) = rest.split_once("://") {
-            let hint =
-                format!("'{unknown}://' is unknown; dns:// (UDP and TCP), tls://, https:// and quic:// are known");
+            let hint = format!("'{unknown}://' is unknown; {} are known", directive.schemes);
             return Err(Wrong { message: format!("{NO_HOST}: \"{text}\""), hint });
         }
-        let (rest, server_name) = if scheme == Scheme::Dns { (rest.into(), None) } else { server_name(rest) };
+        let has_name = !matches!(scheme, Scheme::Dns | Scheme::Grpc);
+        let (rest, server_name) = if has_name { server_name(rest) } else { (rest.into(), None) };
         let (host, port) = host_port(&rest).unwrap_or_else(|_| (rest.trim_matches(['[', ']']), ""));
         let port = match port {
+            "" if written == Transport::Grpc => 443,
             "" => scheme.default_port(),
             // The one name of a port that Go knows without a list of services.
             "domain" => 53,
@@ -93,7 +103,7 @@ impl To {
     /// Whether nothing can be sent there: its port is 0, or above 65535.
     pub(super) fn has_no_port(&self) -> bool {
         match self {
-            Self::Address(address) => address.socket.port() == 0,
+            Self::Address(address) => address.path.is_none() && address.socket.port() == 0,
             Self::Host(host) => !(1..=u64::from(u16::MAX)).contains(&host.port),
             Self::File(..) => false,
         }
@@ -132,17 +142,6 @@ impl From<String> for Wrong {
     }
 }
 
-/// Returns how a server with this scheme is asked, or `None` if it cannot be.
-fn known(scheme: Transport) -> Option<Scheme> {
-    Some(match scheme {
-        Transport::Dns => Scheme::Dns,
-        Transport::Tls => Scheme::Tls,
-        Transport::Https => Scheme::Https,
-        Transport::Quic => Scheme::Quic,
-        Transport::Grpc | Transport::Https3 | Transport::Unix => return None,
-    })
-}
-
 /// Takes `%NAME` off an encrypted upstream, wherever it stands: in front of the port, behind it, or
 /// inside of brackets.
 fn server_name(text: &str) -> (String, Option<String>) {
@@ -159,10 +158,15 @@ fn no_host(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FORWARD;
     use super::*;
 
+    fn read(text: &str) -> Result<To, Wrong> {
+        To::read(text, &FORWARD)
+    }
+
     fn to(text: &str) -> String {
-        match To::read(text) {
+        match read(text) {
             Ok(To::Address(address)) => format!("{} {}", address.to, address.socket),
             Ok(To::File(_, _, servers)) => servers.iter().map(|server| format!("<{}>", server.to)).collect(),
             Ok(To::Host(host)) => format!("{} {} {:?}", host.name, host.port, host.scheme),
@@ -181,13 +185,13 @@ mod tests {
         assert_eq!(to("192.0.2.1:99999"), "192.0.2.1:99999 192.0.2.1:0");
         assert_eq!(to("192.0.2.1:"), "192.0.2.1:53 192.0.2.1:53");
         assert_eq!(to("192.0.2.1:domain"), "192.0.2.1:53 192.0.2.1:53");
-        assert!(To::read("192.0.2.1:99999").is_ok_and(|to| to.has_no_port()));
-        assert!(To::read("192.0.2.1:dns").is_err_and(|wrong| wrong.hint.contains("65535")));
+        assert!(read("192.0.2.1:99999").is_ok_and(|to| to.has_no_port()));
+        assert!(read("192.0.2.1:dns").is_err_and(|wrong| wrong.hint.contains("65535")));
     }
 
     #[test]
     fn the_name_of_an_encrypted_upstream() {
-        let name = |text: &str| match To::read(text) {
+        let name = |text: &str| match read(text) {
             Ok(To::Address(Address { to, server_name, .. })) => format!("{to} {}", server_name.unwrap_or_default()),
             other => format!("{other:?}"),
         };
@@ -226,7 +230,7 @@ mod tests {
         assert!(to("a..b").contains("valid domain"));
         assert!(to("tls://dns.example.org?x").contains("valid domain"));
         assert!(to("tls://:853").contains("valid domain"));
-        assert!(To::read("udp://192.0.2.1").is_err_and(|wrong| wrong.hint.starts_with("'udp://' is unknown")));
+        assert!(read("udp://192.0.2.1").is_err_and(|wrong| wrong.hint.starts_with("'udp://' is unknown")));
     }
 
     #[test]

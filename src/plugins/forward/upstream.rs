@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::directive::Directive;
 use super::health::Health;
 use super::lateness::LATEST;
 use super::metrics::Counts;
 use crate::host::repeats::Repeats;
 use crate::host::{Host, log};
 use crate::remote::{Address, Dialer, Exchange, Failure, Outcome, Remote, Sent, Vitals};
-
-/// The plugin, as log lines and errors name it.
-pub(super) const FROM: &str = "forward";
 
 /// How long a probe waits. The answer to one that comes later still counts: whatever is heard ends
 /// the probing.
@@ -29,6 +27,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Upstream {
     /// Where it is.
     pub(super) address: Address,
+    /// The directive, as log lines name it.
+    from: &'static str,
     remote: Remote,
     counts: Counts,
     probing: AtomicBool,
@@ -40,9 +40,10 @@ const TOLD_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::fro
 
 impl Upstream {
     /// An upstream that nothing is known of; nothing is opened yet.
-    pub(super) fn new(address: &Address, dialer: &Dialer, host: &Arc<Host>) -> Self {
-        let counts = Counts::new(host, &address.to);
+    pub(super) fn new(address: &Address, dialer: &Dialer, directive: &'static Directive, host: &Arc<Host>) -> Self {
+        let counts = Counts::new(host, directive.families, &address.to);
         Self {
+            from: directive.name,
             address: address.clone(),
             remote: dialer.remote(address, |proto| counts.reuse(proto)),
             counts,
@@ -158,7 +159,7 @@ impl Upstream {
         let (to, now) = (&self.address.to, tokio::time::Instant::now());
         if !self.is_down(health) {
             if let Some(after) = self.told.end("", now) {
-                log::info(FROM, format_args!("upstream {to} answers again, after {}s", after.as_secs()));
+                log::info(self.from, format_args!("upstream {to} answers again, after {}s", after.as_secs()));
             }
             return;
         }
@@ -168,7 +169,7 @@ impl Upstream {
             && let Some(held_back) = self.told.allow("", now)
         {
             let why = &failure.text;
-            log::warning(FROM, format_args!("upstream {to} is down, it failed {fails} probes: {why}{held_back}"));
+            log::warning(self.from, format_args!("upstream {to} is down, it failed {fails} probes: {why}{held_back}"));
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::directive::Directive;
 use super::metrics;
 use super::to::To;
-use super::upstream::{FROM, Upstream};
+use super::upstream::Upstream;
 use crate::error::{Error, Result, of_plugin};
 use crate::host::{Host, log};
 use crate::remote::{self, Address, Dialer, Lost};
@@ -20,6 +21,7 @@ const AT_START: Duration = Duration::from_secs(2);
 
 /// The upstreams of one directive. A query takes the list of that moment.
 pub(super) struct Upstreams {
+    directive: &'static Directive,
     /// The TO arguments.
     entries: Vec<To>,
     /// What each of the entries names now.
@@ -37,11 +39,17 @@ struct Listed {
 }
 
 impl Upstreams {
-    pub(super) fn new(entries: Vec<To>, options: remote::DialOptions, host: &Arc<Host>) -> Self {
+    pub(super) fn new(
+        directive: &'static Directive,
+        entries: Vec<To>,
+        options: remote::DialOptions,
+        host: &Arc<Host>,
+    ) -> Self {
         let listed = |to: &To| Listed { addresses: to.addresses(), good_for: POLL };
         let lists: Vec<Listed> = entries.iter().map(listed).collect();
         let addresses: Vec<Address> = lists.iter().flat_map(|listed| listed.addresses.clone()).collect();
         let upstreams = Self {
+            directive,
             entries,
             lists: Mutex::new(lists),
             current: ArcSwap::default(),
@@ -83,12 +91,12 @@ impl Upstreams {
                 Ok((addresses, good_for)) => _ = self.list(at, Listed { addresses, good_for }),
                 Err(Lost::NoAnswer(why)) if first => {
                     let what = format_args!("failed to resolve \"{}\": {why}", host.text);
-                    log::error(FROM, format_args!("{what}; it is asked for again, all else is served"));
+                    log::error(self.directive.name, format_args!("{what}; it is asked for again, all else is served"));
                 }
                 Err(Lost::NoSuchHost(why) | Lost::NoAnswer(why)) => {
                     return Err(Error::Other(format!(
                         "{}: failed to resolve \"{}\": {why}",
-                        of_plugin(FROM),
+                        of_plugin(self.directive.name),
                         host.text
                     )));
                 }
@@ -110,14 +118,14 @@ impl Upstreams {
                     if self.list(at, listed) {
                         let upstreams = self.load();
                         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.address.to.as_str()).collect();
-                        log::info(FROM, format_args!("upstreams have changed: {}", names.join(" ")));
+                        log::info(self.directive.name, format_args!("upstreams have changed: {}", names.join(" ")));
                     }
                 }
                 Err(why) => {
                     pause = POLL;
                     if !std::mem::replace(&mut complained, true) {
                         metrics::list_failures(&self.host, self.entries[at].text()).inc();
-                        log::warning(FROM, format_args!("{why}; the last good list is kept"));
+                        log::warning(self.directive.name, format_args!("{why}; the last good list is kept"));
                     }
                 }
             }
@@ -165,7 +173,8 @@ impl Upstreams {
                 continue;
             }
             let known = current.iter().find(|upstream| upstream.address == *address).cloned();
-            upstreams.push(known.unwrap_or_else(|| Arc::new(Upstream::new(address, &self.dialer, &self.host))));
+            let new = || Arc::new(Upstream::new(address, &self.dialer, self.directive, &self.host));
+            upstreams.push(known.unwrap_or_else(new));
         }
         self.current.store(Arc::new(upstreams));
     }

@@ -38,6 +38,40 @@
 //! }
 //! ```
 //!
+//! ## Names without an API server
+//!
+//! With `snapshot PATH` the plugin keeps what it knows in a file: a second after the first lists,
+//! then once a minute if something has changed, every ten minutes otherwise, and once more in the
+//! `lameduck` time after SIGTERM. The file is replaced as a whole, and has Services, addresses of
+//! endpoints and Pods, and the names of namespaces. Only the user of the process can read it.
+//!
+//! A process that starts answers from the file before the API server has answered. These answers
+//! have a TTL of 5 s at most, and carry the extended error 3 (Stale Answer) for clients that speak
+//! EDNS. `/ready` is 200 and says how old they are, and zones are not transferred. Names that are
+//! not in the file wait for `startup_timeout` and are then SERVFAIL with the extended error 14 (Not
+//! Ready). The lists of the API server replace the data kind by kind; a list that lacks most of
+//! what was in the file is read again before it is believed.
+//!
+//! A file that is damaged, older than MAX_AGE, of another cluster (by the certificates of its CA;
+//! with `http` by the URL) or written with options that choose other objects is not used, and the
+//! log says why. Two directives with different options cannot share a file.
+//!
+//! Our manifests have an `emptyDir` at `/var/lib/signpost`: its files outlive the container, but
+//! not the Pod. A `hostPath` also serves a new Pod on the same node, and two Pods may share the
+//! file during a rollout. A volume claim that several Pods may write serves Pods on other nodes
+//! too. Both must be writable for the user of the process, 65532 in our image.
+//!
+//! ```corefile
+//! .:53 {
+//!     kubernetes cluster.local in-addr.arpa ip6.arpa {
+//!         pods insecure
+//!         fallthrough in-addr.arpa ip6.arpa
+//!         snapshot /var/lib/signpost/snapshot 24h
+//!     }
+//!     forward . /etc/resolv.conf
+//! }
+//! ```
+//!
 //! ## Metrics
 //!
 //! - `coredns_kubernetes_dns_programming_duration_seconds{service_kind}`: time from a change to its
@@ -55,6 +89,11 @@
 //!   were read again before they were believed
 //! - `signpost_kubernetes_bad_objects_total{resource}`: objects that could not be used, or not in
 //!   full
+//! - `signpost_kubernetes_snapshot_age_seconds`: age of the snapshot that answers come from; there
+//!   only while they do
+//! - `signpost_kubernetes_snapshots_written_total`: snapshots that were written
+//! - `signpost_kubernetes_snapshots_failed_total{action}`: snapshots that were not used (`read`) or
+//!   could not be written (`write`)
 
 // From the watch to the answer: `reading` → `known` → `answers`. Objects come from an API server or
 // from files, are trimmed, and written into the index by the one store; questions are read and
@@ -70,6 +109,7 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use self::answers::alias::{End, Hop, Walk};
 use self::answers::apex::local_addresses;
@@ -89,11 +129,13 @@ use crate::chain::search::{Lists, search_list};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::transfer::{Offer, Transferable};
 use crate::chain::{Here, Plugin, Query, Reply, Step};
-use crate::error::Result;
+use crate::error::{Complaint, Result};
 use crate::host::tasks::Tasks;
 use crate::wire::answer::Answer;
 use crate::wire::name::Name;
 use crate::wire::question::Question;
+use crate::wire::reply::ede;
+use crate::wire::reverse;
 use crate::wire::types::{class, rcode, rtype};
 
 /// The plugin.
@@ -113,9 +155,12 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     directive.source.external = s.wants_externals();
     let host = s.host.clone();
     let key = format!("kubernetes {}", directive.source.key());
+    if let (Some(word), Some(snapshot)) = (&directive.snapshot, &directive.source.snapshot) {
+        s.claim(word, &snapshot.path, &key)?;
+    }
     let data = host.shared.get_or_make(&key, || Data { index: Arc::default(), reading: OnceLock::new() });
     let (timeout, index) = (directive.options.startup_timeout, data.index.clone());
-    let patience = Arc::new(Patience::new(timeout));
+    let patience = Arc::new(Patience::new(timeout, host.clock.now()));
     s.probe(move || index.readiness());
     // With `bind` CoreDNS does not know its own addresses; the answers are the same.
     let local = if s.bound().is_empty() { local_addresses() } else { Vec::new() };
@@ -144,7 +189,10 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     s.prepare(move |first| async move {
         if data.reading.get().is_none() {
             let runtime = control.wait().await;
-            let reading = reading::start(&source, data.index.clone(), &host, runtime);
+            let (index, handle) = (data.index.clone(), runtime.clone());
+            // A snapshot of a large cluster and the files of credentials are read here.
+            let reading = runtime.spawn_blocking(move || reading::start(&source, index, &host, &handle)).await;
+            let reading = reading.unwrap_or_else(|panic| Err(panic.to_string()));
             let mut reading = reading.map_err(|why| written.about(why))?;
             if first {
                 let tell = tell_until_synced(data.index.clone(), timeout);
@@ -152,18 +200,18 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
             }
             let _ = data.reading.set(reading);
         }
-        if first {
-            return Ok(());
-        }
-        // A reload never answers from an empty index: without data the old configuration stays.
-        let synced = tokio::time::timeout(timeout, data.index.wait_synced()).await;
-        let late = || {
-            let why = data.index.readiness().err().unwrap_or_default().join("; ");
-            written.about(format!("no data from the API server within {timeout:?} (startup_timeout): {why}"))
-        };
-        synced.map_err(|_| late().into())
+        if first { Ok(()) } else { synced(&data.index, timeout, &written).await }
     });
     Ok(())
+}
+
+/// A reload never answers from an empty index: without data the old configuration stays.
+async fn synced(index: &Index, timeout: Duration, written: &Complaint) -> Result<()> {
+    let late = |_| {
+        let why = index.readiness().unwrap_or_else(|why| why).join("; ");
+        written.about(format!("no data from the API server within {timeout:?} (startup_timeout): {why}")).into()
+    };
+    tokio::time::timeout(timeout, index.wait_synced()).await.map_err(late)
 }
 
 /// The search lists of Pods, for `autopath`.
@@ -219,17 +267,31 @@ impl Transferable for Kubernetes {
 impl Kubernetes {
     fn answer(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
         match self.find(zone, &query.question.name, query.asked_now(), query.question.qtype) {
-            Found::Answer(answer) => Step::Answer(Reply::memory(answer)),
-            Found::NoData => Step::Answer(Reply::memory(zone.no_data(&self.index))),
+            Found::Answer(answer) => self.known(answer),
+            Found::NoData => self.known(zone.no_data(&self.index)),
             Found::NameError => self.name_error(zone, query, here),
             Found::Alias(target) => self.alias(zone, query, here, &target),
         }
     }
 
+    /// An answer from the data.
+    fn known(&self, answer: Arc<Answer>) -> Step {
+        let mut reply = Reply::memory(answer);
+        if self.index.is_from_snapshot() {
+            reply.ttl = Some(self.options.ttl.min(OLD_TTL));
+            reply = with_age(reply);
+        }
+        Step::Answer(reply)
+    }
+
     /// What the data hold for a name in `zone`: `name` is in lower case, `asked` as it is written.
     fn find(&self, zone: &Zone, name: &Name, asked: &[u8], qtype: u16) -> Found {
+        self.view(zone, asked).find(name, qtype)
+    }
+
+    fn view<'a>(&'a self, zone: &'a Zone, asked: &'a [u8]) -> View<'a> {
         let Self { index, options, primary, local, .. } = self;
-        View { index, options, zone, primary, local, asked }.find(name, qtype)
+        View { index, options, zone, primary, local, asked }
     }
 
     /// Asks again when the data have come. Returns `None` if the question may not wait for them.
@@ -244,14 +306,23 @@ impl Kubernetes {
 
     /// The name is unknown: the next plugin may know it, or the data may still come.
     fn name_error(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>) -> Step {
-        if let Some(later) = self.later(query, here) {
+        let name = &query.question.name;
+        let is_open = !self.index.is_synced() && self.view(zone, query.asked_now()).may_exist(name);
+        if is_open && let Some(later) = self.later(query, here) {
             return later;
         }
         match () {
-            () if self.options.falls_through(&query.question.name) => Step::Next,
-            () if self.index.is_synced() => Step::Answer(Reply::memory(zone.name_error(&self.index))),
-            () => Step::Answer(Reply::memory(zone.not_ready(&self.index))),
+            // Addresses of private networks may be those of the cluster, and concern nobody else.
+            () if is_open && reverse::parse(name).is_some_and(|asked| asked.is_private()) => self.not_ready(zone),
+            () if self.options.falls_through(name) => Step::Next,
+            () if is_open => self.not_ready(zone),
+            () => Step::Answer(Reply::memory(zone.name_error(&self.index))),
         }
+    }
+
+    fn not_ready(&self, zone: &Zone) -> Step {
+        let reply = Reply::memory(zone.not_ready(&self.index));
+        Step::Answer(reply.with_error(ede::NOT_READY, "the API server has not told everything yet"))
     }
 
     fn alias(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>, first: &str) -> Step {
@@ -264,10 +335,10 @@ impl Kubernetes {
         let walk =
             Walk::new(Question { name: asked, ..query.question }, ttl, first, |target| self.target(target, qtype));
         let missing = match walk.end() {
-            _ if qtype == rtype::CNAME => return Step::Answer(walk.first()),
-            End::Itself => return Step::Answer(Reply::memory(zone.no_data(&self.index))),
-            End::Inside(answer) => return Step::Answer(walk.reply(answer)),
-            End::Nowhere => return Step::Answer(walk.reply(&Answer::empty(rcode::SERVFAIL))),
+            _ if qtype == rtype::CNAME => return self.known(walk.first()),
+            End::Itself => return self.known(zone.no_data(&self.index)),
+            End::Inside(answer) => return self.known(walk.whole(answer)),
+            End::Nowhere => return self.known(walk.whole(&Answer::empty(rcode::SERVFAIL))),
             End::Outside => None,
             // As for the name itself: it may become known, or another plugin may know it.
             End::Missing => match self.later(query, here) {
@@ -278,10 +349,14 @@ impl Kubernetes {
         if let Some(name) = missing.filter(|name| !self.options.falls_through(name)) {
             let zone = self.zone_of(&name).filter(|_| self.index.is_synced());
             let answer = zone.map(|zone| zone.name_error(&self.index));
-            return Step::Answer(walk.reply(&answer.unwrap_or_else(|| Arc::new(Answer::empty(rcode::SERVFAIL)))));
+            return self.known(walk.whole(&answer.unwrap_or_else(|| Arc::new(Answer::empty(rcode::SERVFAIL)))));
         }
         let lookup = here.target(query, walk.target());
-        Step::Wait(Box::pin(async move { walk.reply_with(&lookup.await) }))
+        let is_old = self.index.is_from_snapshot();
+        Step::Wait(Box::pin(async move {
+            let reply = walk.reply_with(&lookup.await);
+            if is_old { with_age(reply) } else { reply }
+        }))
     }
 
     /// What the cluster has of an alias's target. The name is as it stands in the object.
@@ -303,4 +378,12 @@ impl Kubernetes {
     fn zone_of(&self, name: &Name) -> Option<&Zone> {
         self.zones.iter().find(|zone| name.is_under(&zone.name))
     }
+}
+
+/// The longest TTL of an answer from a snapshot, in seconds: the lists may come at any moment.
+const OLD_TTL: u32 = 5;
+
+/// Adds that an answer comes from a snapshot, for clients that speak EDNS.
+fn with_age(reply: Reply) -> Reply {
+    if reply.rcode() == rcode::NOERROR { reply.with_error(ede::STALE_ANSWER, "from a snapshot") } else { reply }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::chain::site::Site;
-use crate::chain::{Proto, Query, Reply};
+use crate::chain::{Query, Reply};
 use crate::host::log::Text;
 use crate::wire::name::Name;
 use crate::wire::request::{HEADER, flag};
@@ -179,7 +179,7 @@ impl<'a> Facts<'a> {
             Fact::Type => write_known(out, type_name(request.qtype), "TYPE", request.qtype),
             Fact::Class => write_known(out, class_name(request.qclass), "CLASS", request.qclass),
             Fact::Name => append_text(self.name, out),
-            Fact::Proto => out.extend_from_slice(self.proto().as_bytes()),
+            Fact::Proto => out.extend_from_slice(self.query.client.proto.name().as_bytes()),
             Fact::Size => write_number(out, self.request_size()),
             Fact::Remote => write_address(out, query.client.peer.ip()),
             Fact::Local => write_address(out, query.client.local.ip()),
@@ -225,7 +225,7 @@ impl<'a> Facts<'a> {
             qname: text(Fact::Name),
             qtype: text(Fact::Type),
             qclass: text(Fact::Class),
-            protocol: self.proto(),
+            protocol: query.client.proto.name(),
             id: request.id,
             opcode: request.opcode(),
             request_size: self.request_size(),
@@ -235,10 +235,6 @@ impl<'a> Facts<'a> {
             response_size: self.response_size(),
             duration_seconds: self.took.as_secs_f64(),
         }
-    }
-
-    fn proto(&self) -> &'static str {
-        if self.query.client.proto == Proto::Udp { "udp" } else { "tcp" }
     }
 
     fn request_size(&self) -> usize {

@@ -68,9 +68,11 @@ pub fn replacement(name: &str, said: &Said) -> Option<Replacement> {
     }
 }
 
-/// `proxy` is `forward` since CoreDNS 1.5.0.
+/// `proxy` is `forward` since CoreDNS 1.5.0, and `grpc` if it asked by gRPC.
 fn proxy(said: &Said) -> Replacement {
     let (mut options, mut lost) = (Vec::new(), Vec::new());
+    let is_grpc = said.options.iter().any(|option| option.len() > 1 && option[..2] == ["protocol", "grpc"]);
+    let directive = if is_grpc { "grpc" } else { "forward" };
     for option in &said.options {
         let words: Vec<&str> = option.iter().map(String::as_str).collect();
         let line = words.join(" ");
@@ -78,7 +80,10 @@ fn proxy(said: &Said) -> Replacement {
         match words[..] {
             ["policy", "first"] => options.push("policy sequential".to_owned()),
             ["policy", "least_conn"] => lose("the default policy is `random`"),
+            ["max_fails", ..] if is_grpc => lose("`grpc` does not probe its upstreams"),
             ["policy" | "max_fails" | "except", ..] => options.push(line),
+            ["protocol", "grpc", "insecure"] => {}
+            ["protocol", "grpc", ref files @ ..] => options.push([&["tls"], files].concat().join(" ")),
             ["protocol", "dns", "force_tcp"] => options.push("force_tcp".to_owned()),
             ["protocol", "dns"] => {}
             ["protocol", "https_google", ..] => lose(
@@ -94,7 +99,7 @@ fn proxy(said: &Said) -> Replacement {
             _ => lose("`forward` has no such option"),
         }
     }
-    let head = format!("forward {}", said.args.join(" ")).trim_end().to_owned();
+    let head = format!("{directive} {}", said.args.join(" ")).trim_end().to_owned();
     let lines = match &options[..] {
         [] => vec![head],
         options => {
@@ -121,6 +126,9 @@ mod tests {
         assert_eq!(lines(". 8.8.8.8", &["fail_timeout 5s", "spray", "protocol https_google"]), "forward . 8.8.8.8");
         let new = "forward a 192.0.2.1 {\n    policy sequential\n    force_tcp\n    except b\n}";
         assert_eq!(lines("a 192.0.2.1", &["policy first", "protocol dns force_tcp", "except b"]), new);
+        assert_eq!(lines(". 192.0.2.1:443", &["protocol grpc insecure", "max_fails 1"]), "grpc . 192.0.2.1:443");
+        let new = "grpc . 192.0.2.1 {\n    tls cert.pem key.pem\n}";
+        assert_eq!(lines(". 192.0.2.1", &["protocol grpc cert.pem key.pem"]), new);
         assert_eq!(proxy(&said(".", &["spray", "nope 1"])).lost.len(), 2);
     }
 }

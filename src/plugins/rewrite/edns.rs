@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::chain::Query;
-use crate::chain::query::Proto;
 use crate::chain::site::Site;
 use crate::wire::option::{EdnsOption, EdnsOptions};
 use crate::wire::question::Question;
@@ -196,7 +195,7 @@ impl Variable {
             Self::ServerIp => octets(client.local.ip()),
             Self::ClientPort => client.peer.port().to_be_bytes().to_vec(),
             Self::ServerPort => client.local.port().to_be_bytes().to_vec(),
-            Self::Protocol => if client.proto == Proto::Udp { "udp" } else { "tcp" }.into(),
+            Self::Protocol => client.proto.name().into(),
             Self::Metadata(label) => {
                 let value = site.metadata(label, query).filter(|value| !value.is_empty())?;
                 value.into_owned().into_bytes()

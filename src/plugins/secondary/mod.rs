@@ -121,7 +121,7 @@ impl Plugin for Secondary {
         }
     }
 
-    fn notify(&self, query: &Query<'_>) -> Option<Reply> {
+    fn notify(&self, query: &mut Query<'_>, _: &Here<'_>) -> Option<Reply> {
         let copy = self.copies.iter().find(|copy| *copy.live().origin() == query.question.name)?;
         let [accepted, refused] = &self.notifies;
         if !copy.is_from(query.client.peer.ip()) {

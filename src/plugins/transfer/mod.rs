@@ -1,9 +1,9 @@
 //! # transfer — let secondaries copy zones
 //!
 //! Answers AXFR (RFC 5936) and IXFR (RFC 1995) for zones of other plugins in the same server block:
-//! `kubernetes`, `k8s_external`, `file`, `auto` and `secondary`. A transfer needs a stream (TCP or
-//! TLS); over UDP it is refused. IXFR is answered with the SOA record alone if the client's version
-//! is not older, otherwise with the whole zone.
+//! `kubernetes`, `k8s_external`, `file`, `auto` and `secondary`. A transfer needs a stream
+//! (TCP, TLS or QUIC); over UDP it is refused. IXFR is answered with the SOA record alone if the
+//! client's version is not older, otherwise with the whole zone.
 //!
 //! When a zone changes, each address in `to` gets a NOTIFY (RFC 1996), which is sent up to three
 //! times. Zones of `kubernetes` change too often for that: their secondaries have to ask.
@@ -54,7 +54,6 @@
 mod messages;
 mod metrics;
 mod notify;
-mod places;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -64,10 +63,10 @@ use std::sync::Arc;
 use self::messages::Messages;
 use self::metrics::Metrics;
 use self::notify::Notifier;
-use self::places::{Place, Places};
 use self::rules::{OPTIONS, Rules};
 use crate::chain::control::Control;
 use crate::chain::doc::doc_of;
+use crate::chain::places::{Place, Places};
 use crate::chain::setup::{Registration, Setup};
 use crate::chain::transfer::{Offer, Transfers, Version};
 use crate::chain::{Here, Plugin, Proto, Query, Reply, Step};
@@ -81,6 +80,9 @@ use crate::wire::types::{class, rcode, rtype};
 pub const PLUGIN: Registration =
     Registration { name: "transfer", setup: set_up, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
+/// Transfers of the process at a time. Each holds memory for as long as its client takes to read it.
+const PLACES: usize = 64;
+
 fn set_up(s: &mut Setup<'_>) -> Result<()> {
     let rules = Arc::new(Rules::read(s)?);
     let metrics = Metrics::new(&s.host.metrics);
@@ -91,7 +93,7 @@ fn set_up(s: &mut Setup<'_>) -> Result<()> {
     s.chain(Transfer {
         rules,
         transfers: s.transfers(),
-        places: s.host.shared.get_or_make("transfer places", Places::default),
+        places: s.host.shared.get_or_make("transfer places", || Places::new(PLACES)),
         control: s.control(),
         metrics,
     });
@@ -114,7 +116,7 @@ impl Plugin for Transfer {
             return Step::Next;
         }
         // Only streams of messages have room for a zone: a response of HTTP is one message.
-        let is_stream = matches!(here.listener.transport, Transport::Dns | Transport::Tls);
+        let is_stream = matches!(here.listener.transport, Transport::Dns | Transport::Tls | Transport::Quic);
         if query.client.proto == Proto::Udp || !is_stream {
             return self.refuse();
         }

@@ -21,6 +21,13 @@ use crate::chain::{Query, Reply};
 /// TLS handshakes that one worker runs at once; beyond this, the oldest is given up.
 const HALF_OPEN: usize = 256;
 
+/// Handshakes of one worker from which on clients have to prove their addresses, where the protocol
+/// lets them.
+const CROWD: usize = 32;
+
+/// In place of a socket, where connections share one and the kernel keeps nothing for each.
+pub(super) const NO_SOCKET: RawFd = -1;
+
 /// A connection that holds no more octets than this is not closed when all together hold too many.
 const LITTLE: usize = 4096;
 
@@ -49,7 +56,7 @@ pub(in crate::server) struct Connections {
 
 /// The shared state of one connection.
 pub(super) struct Connection {
-    client: IpAddr,
+    client: Cell<IpAddr>,
     /// The number of the door it came through.
     door: usize,
     /// The socket, to ask the kernel what it holds; open while the connection is a member.
@@ -116,14 +123,13 @@ impl Connections {
     /// too many, there or altogether, another one is given up.
     pub(super) fn join(local: &Rc<Local>, door: usize, most: Option<usize>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
-        let is_full = this.count.get() >= this.limits.get().connections;
-        let is_full_there = most.is_some_and(|most| this.of_door(door) >= most);
-        if is_full_there && this.make_room_at(Some(door)) || is_full && this.make_room() {
+        let (is_full, is_full_there) = this.is_full(door, most);
+        if is_full_there && this.make_room(|one| one.door == door) || is_full && this.make_room(|_| true) {
             local.shared.evicted.connections.inc();
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
         let connection = Rc::new(Connection {
-            client: client_of(client),
+            client: Cell::new(client_of(client)),
             door,
             socket,
             index: Cell::new(all.len()),
@@ -142,9 +148,27 @@ impl Connections {
             wake: Notify::new(),
         });
         all.push(connection.clone());
-        local.shared.open.fetch_add(1, Ordering::Relaxed);
+        local.shared.open.fetch_add(connection.files(), Ordering::Relaxed);
         this.count.set(this.count.get() + 1);
         Member { local: local.clone(), connection }
+    }
+
+    /// Returns whether there are as many connections as allowed: altogether, and at a door where at
+    /// most `most` are.
+    fn is_full(&self, door: usize, most: Option<usize>) -> (bool, bool) {
+        let is_full_there = most.is_some_and(|most| self.of_door(door) >= most);
+        (self.count.get() >= self.limits.get().connections, is_full_there)
+    }
+
+    /// Returns whether a client has to prove its address before it gets a connection through
+    /// `door`: with forged addresses, it would take the places of others.
+    pub(super) fn are_scarce(&self, door: usize, most: Option<usize>) -> bool {
+        self.half_open.get() >= CROWD || <[bool; 2]>::from(self.is_full(door, most)).contains(&true)
+    }
+
+    /// Makes the connections of a door end as soon as their queries are answered.
+    pub(super) fn close_door(&self, door: usize) {
+        self.all.borrow().iter().filter(|one| one.door == door).for_each(|connection| connection.close());
     }
 
     /// Returns whether a connection that was given up has not ended yet.
@@ -162,22 +186,22 @@ impl Connections {
         }
     }
 
-    /// Gives up one connection of the address that has most: the one idle for longest or, if none
-    /// is idle, the one inactive for longest. Returns whether there was one.
-    pub(super) fn make_room(&self) -> bool {
-        self.make_room_at(None)
+    /// Gives up one connection that has a file. Returns whether there was one.
+    pub(super) fn free_file(&self) -> bool {
+        self.make_room(|one| one.files() > 0)
     }
 
-    /// The same among the connections of one door only, if one is given.
-    fn make_room_at(&self, door: Option<usize>) -> bool {
+    /// Gives up one connection of the address that has most: the one idle for longest or, if none
+    /// is idle, the one inactive for longest. Only those that `counts` names count. Returns whether
+    /// there was one.
+    fn make_room(&self, counts: impl Fn(&Connection) -> bool) -> bool {
         let oldest = {
             let all = self.all.borrow();
-            let candidates =
-                || all.iter().filter(|one| !one.given_up.get() && door.is_none_or(|door| one.door == door));
+            let candidates = || all.iter().filter(|one| !one.given_up.get() && counts(one));
             let mut clients: HashMap<IpAddr, usize> = HashMap::new();
-            candidates().for_each(|one| *clients.entry(one.client).or_default() += 1);
+            candidates().for_each(|one| *clients.entry(one.client.get()).or_default() += 1);
             let most = clients.values().copied().max();
-            let of_most = candidates().filter(|one| clients.get(&one.client).copied() == most);
+            let of_most = candidates().filter(|one| clients.get(&one.client.get()).copied() == most);
             of_most.min_by_key(|one| (!one.is_quiet(), one.active.get())).cloned()
         };
         oldest.inspect(|oldest| self.give_up(oldest)).is_some()
@@ -267,6 +291,11 @@ impl Connection {
         self.given_up.get()
     }
 
+    /// Returns how many open files it needs.
+    fn files(&self) -> usize {
+        usize::from(self.socket != NO_SOCKET)
+    }
+
     fn is_quiet(&self) -> bool {
         self.in_flight.get() == 0 && !self.busy.get()
     }
@@ -282,6 +311,11 @@ impl Member {
     /// Returns another reference to the connection, for a query that waits.
     pub(super) fn connection(&self) -> Rc<Connection> {
         self.connection.clone()
+    }
+
+    /// Counts it among the connections of another client, the one behind a proxy.
+    pub(super) fn belongs_to(&self, client: IpAddr) {
+        self.connection.client.set(client_of(client));
     }
 
     /// Notes the size of its buffers.
@@ -301,11 +335,14 @@ impl Member {
         has_room(&self.local, &self.connection, octets);
     }
 
-    /// Notes that a TLS handshake begins. If there are too many, the oldest is given up.
+    /// Notes that a TLS handshake begins, unless that is noted. If there are too many, the oldest
+    /// is given up.
     pub(super) fn begin_handshake(&self) {
         let connections = &self.local.connections;
+        if self.connection.half_open.replace(true) {
+            return;
+        }
         connections.half_open.set(connections.half_open.get() + 1);
-        self.connection.half_open.set(true);
         if connections.half_open.get() > HALF_OPEN {
             let oldest = {
                 let all = connections.all.borrow();
@@ -364,7 +401,7 @@ impl Drop for Member {
         }
         connections.freeing.set(connections.freeing.get() - self.connection.freeing.take());
         self.connection.ended.set(true);
-        self.local.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.local.shared.open.fetch_sub(self.connection.files(), Ordering::Relaxed);
         let (mut all, index) = (connections.all.borrow_mut(), self.connection.index.get());
         all.swap_remove(index);
         if let Some(moved) = all.get(index) {

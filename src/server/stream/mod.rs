@@ -1,5 +1,5 @@
 //! Streams: messages with a length prefix, over TCP or TLS, answered in the order in which answers
-//! are ready; and messages in HTTP requests.
+//! are ready; and messages in HTTP requests, which calls of gRPC are too.
 //!
 //! A client decides what it sends, how fast, and whether it reads. Limits apply to what it makes
 //! the worker hold and do:
@@ -7,17 +7,23 @@
 //! - [`session`]: one connection. Messages are answered one by one, a slice at a time
 //!   ([`Shifts`](super::shifts)), while few replies are unread
 //! - [`carrier`]: TCP, or TLS on TCP
+//! - [`proxied`]: the client of a connection that comes through a proxy
 //! - [`input`]: messages before they are answered
 //! - [`output`]: those replies, and how fast the client has to read them
 //! - [`http`]: a connection whose messages come as HTTP requests
+//! - [`quic`]: connections over UDP, with a stream for each message
+//! - [`flight`]: queries that wait, of connections whose messages come one by one
 //! - [`connections`]: all connections of a worker, and which one is closed when there are too many
 //!   or they hold too much
 
 mod carrier;
 mod connections;
+mod flight;
 mod http;
 mod input;
 mod output;
+mod proxied;
+mod quic;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -32,11 +38,16 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{spawn_local, yield_now};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
-use self::carrier::Carrier;
+use self::carrier::{Carrier, SEALED};
 pub(super) use self::connections::{Connections, Limits};
+use self::http::Dialect;
 pub(super) use self::http::HttpCounts;
+pub(super) use self::quic::{QuicCommon, accept as accept_quic};
 use self::session::Session;
+use super::bind::Kind;
 use super::worker::{Closing, Local};
 use crate::chain::listener::Listener;
 use crate::chain::{Client, Proto};
@@ -103,7 +114,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut 
 async fn has_failed(local: &Local, error: &io::Error) {
     let connections = &local.connections;
     let out_of_files = is_out_of_files(error);
-    if out_of_files && !connections.are_ending() && connections.make_room() {
+    if out_of_files && !connections.are_ending() && connections.free_file() {
         local.shared.evicted.files.inc();
     }
     if out_of_files && connections.are_ending() {
@@ -120,35 +131,66 @@ fn admit(local: &Rc<Local>, door: usize, stream: TcpStream, peer: SocketAddr) {
     let here = stream.local_addr().unwrap_or(peer);
     let client = Client { peer: canonical(peer), local: canonical(here), proto: Proto::Tcp };
     let live = local.shared.live.load();
-    let served = live.of_stream(door, client.local, None).cloned();
+    let served = live.of_stream(door, client.local, |transport| Kind::Streams.serves(transport)).cloned();
     let Some(listener) = served.or_else(|| live.last_of(door)) else { return };
     let member = Connections::join(local, door, most(local, &listener), client.peer.ip(), stream.as_raw_fd());
     let (transport, secure) = (listener.transport, listener.secure.clone());
-    let (local, session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
+    let (local, mut session) = (local.clone(), Session::new(local.clone(), door, listener, client, member));
     spawn_local(async move {
+        let dialect = Dialect::of(transport);
+        let mut stream = stream;
         let serve = async {
-            let Some(secure) = secure else { return talk(session, stream, transport, false).await };
-            if let Some(stream) = session.shake_hands(secure.config(transport), stream).await {
+            if session.last.proxies.is_some() && Box::pin(find_client(&mut session, &mut stream)).await.is_none() {
+                return;
+            }
+            let Some(secure) = secure else { return talk(session, stream, dialect, false).await };
+            let shaking = TlsAcceptor::from(secure.config(transport)).accept(stream);
+            if let Some(mut stream) = session.shake_hands(shaking).await {
+                stream.get_mut().1.set_buffer_limit(Some(SEALED));
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                talk(session, stream, transport, is_http2).await;
+                talk(session, stream, dialect, is_http2).await;
             }
         };
         local.shifts.work(serve).await;
     });
 }
 
-/// Serves a connection in the way of its transport.
-async fn talk(session: Session, stream: impl Carrier + 'static, transport: Transport, is_http2: bool) {
-    match transport {
+/// Finds the client of a connection, if proxies stand in front of its listener. Returns `None` if
+/// the connection is refused, if its header takes longer than a message may, or if it is given up.
+async fn find_client(session: &mut Session, stream: &mut TcpStream) -> Option<()> {
+    let Some(proxies) = session.last.proxies.clone() else { return Some(()) };
+    let (member, patience) = (&session.member, session.last.timeouts.message());
+    // It costs what a handshake costs, and the same bound applies.
+    member.begin_handshake();
+    let found = tokio::select! {
+        found = timeout(patience, proxied::find(&*proxies, stream, session.client.peer)) => found.ok().flatten(),
+        () = member.wake.notified() => None,
+    };
+    member.end_handshake();
+    session.client.peer = found?;
+    session.member.belongs_to(session.client.peer.ip());
+    Some(())
+}
+
+/// Serves a connection: its messages come in requests if there is a dialect for them. gRPC is
+/// spoken over HTTP/2 whatever was agreed on.
+async fn talk(session: Session, stream: impl Carrier + 'static, dialect: Option<Dialect>, is_http2: bool) {
+    match dialect {
         // Boxed: what hyper needs is large, and most connections are plain.
-        Transport::Https => Box::pin(http::run(session, stream, is_http2)).await,
-        _ => session.run(stream).await,
+        Some(dialect) => {
+            let is_http2 = is_http2 || dialect == Dialect::Grpc;
+            Box::pin(http::run(session, stream, dialect, is_http2)).await;
+        }
+        None => session.run(stream).await,
     }
 }
 
 /// Returns how many connections a listener may have on this worker, if they are limited.
 fn most(local: &Local, listener: &Listener) -> Option<usize> {
-    let default = (listener.transport == Transport::Https).then_some(http::CAPS.0);
+    let default = match Dialect::of(listener.transport) {
+        Some(dialect) => Some(dialect.caps().0),
+        None => (listener.transport == Transport::Quic).then_some(quic::CAPS.0),
+    };
     let most = listener.caps.connections.or(default).filter(|&connections| connections > 0)?;
     Some(local.shared.share_of(most))
 }

@@ -8,15 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
-use super::carrier::{Carrier, SEALED};
+use super::carrier::Carrier;
 use super::connections::{Member, arrives};
 use super::input::{Input, message};
 use super::output::{Output, Unfinished};
@@ -110,24 +106,18 @@ impl Session {
         }
     }
 
-    /// Makes a TLS stream of a connection. Returns `None` if the client fails or is given up.
-    pub(super) async fn shake_hands(
-        &self,
-        config: Arc<ServerConfig>,
-        stream: TcpStream,
-    ) -> Option<TlsStream<TcpStream>> {
+    /// Waits for a handshake of TLS. Returns `None` if the client fails or is given up.
+    pub(super) async fn shake_hands<S, E>(&self, shaking: impl Future<Output = Result<S, E>>) -> Option<S> {
         self.member.begin_handshake();
         let secured = tokio::select! {
-            secured = timeout(self.timeouts().message(), TlsAcceptor::from(config).accept(stream)) => secured.ok().and_then(Result::ok),
+            secured = timeout(self.timeouts().message(), shaking) => secured.ok().and_then(Result::ok),
             () = self.member.wake.notified() => None,
         };
         self.member.end_handshake();
-        let Some(mut secured) = secured else {
+        if secured.is_none() {
             self.local.shared.failed_handshakes.inc();
-            return None;
-        };
-        secured.get_mut().1.set_buffer_limit(Some(SEALED));
-        Some(secured)
+        }
+        secured
     }
 
     /// Serves the connection until the client, a limit or a server shutdown ends it.
@@ -250,7 +240,7 @@ impl Session {
     }
 
     /// Returns the limits of the listener that last served the connection.
-    fn timeouts(&self) -> &Timeouts {
+    pub(super) fn timeouts(&self) -> &Timeouts {
         &self.last.timeouts
     }
 
@@ -317,7 +307,7 @@ impl Session {
     pub(super) fn listener(&mut self) -> Arc<Listener> {
         let live = self.local.shared.live.load();
         let last = &mut self.last;
-        match live.of_stream(self.door, self.client.local, Some(last.transport)) {
+        match live.of_stream(self.door, self.client.local, |transport| transport == last.transport) {
             Some(listener) if Arc::ptr_eq(listener, last) => {}
             Some(listener) => last.clone_from(listener),
             // Its address or its protocol is no longer served: this question is the last one.

@@ -8,16 +8,19 @@ mod kept;
 mod lossy;
 mod overload;
 mod pages;
+mod process;
 mod real;
 mod replies;
 mod secret;
 mod silent;
+mod snapshot;
 mod streams;
 
 use super::row::Row;
 
 /// All rows, in the order of the table.
 pub(crate) const ALL: &[&[Row]] = &[
+    snapshot::ROWS,
     silent::ROWS,
     lossy::ROWS,
     replies::ROWS,
@@ -29,6 +32,7 @@ pub(crate) const ALL: &[&[Row]] = &[
     floods::ROWS,
     overload::ROWS,
     pages::ROWS,
+    process::ROWS,
     real::ROWS,
     clients::ROWS,
 ];

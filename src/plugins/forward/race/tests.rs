@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::{Forwarded, Race};
 use crate::host::Host;
+use crate::plugins::forward::FORWARD;
 use crate::plugins::forward::forward::Forward;
 use crate::plugins::forward::options::Options;
 use crate::plugins::forward::policy::Policy;
@@ -59,10 +60,10 @@ struct Came {
 impl Scene {
     /// Upstreams that are named `tls://` or so, with what is said of `failover` and other options.
     fn new(scheme: &str, does: &[Does], options: Options) -> Self {
-        let to = |at: usize| To::read(&format!("{scheme}127.8.8.{}:9", at + 1)).expect("an address");
+        let to = |at: usize| To::read(&format!("{scheme}127.8.8.{}:9", at + 1), &FORWARD).expect("an address");
         let entries = (0..does.len()).map(to).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let forward = Forward::new(options, entries, &Arc::new(Host::default()));
+        let forward = Forward::new(&FORWARD, options, entries, &Arc::new(Host::default()));
         Self { forward, does: does.to_vec(), runtime, now: Instant::now() }
     }
 

@@ -2,6 +2,7 @@
 //! seconds.
 
 mod faults;
+mod grpc;
 mod https;
 mod names;
 mod quic;
@@ -128,11 +129,16 @@ fn one_silent_upstream_of_two_costs_no_answer() {
         assert!(got.iter().all(|got| got.text() == "NOERROR 192.0.2.1/60"));
     };
     ask(0);
-    let probes = |n: usize| silent.seen().iter().filter(|seen| seen.is_probe()).count() >= n;
-    live.wait_until("it is down after three probes, and a fourth has begun", || probes(4));
-    let before = silent.count();
-    ask(100);
-    assert_eq!(silent.count(), before, "it is not asked any more");
+    let probes = || silent.seen().iter().filter(|seen| seen.is_probe()).count();
+    live.wait_until("it is down after three probes, and a fourth has begun", || probes() >= 4);
+    // On a busy machine the good one may look silent for a moment too, and then both are asked.
+    let mut next = 100;
+    live.wait_until("it is not asked any more", || {
+        let before = silent.count() - probes();
+        ask(next);
+        next += 100;
+        silent.count() - probes() == before
+    });
     assert!(live.metric(&format!("coredns_forward_healthcheck_failures_total{{to=\"{}\"}}", silent.address)) >= 3.0);
     silent.script(|seen| vec![Act::send(Answer::to(&seen.packet).a("192.0.2.2", 60))]);
     live.wait_until("it is asked again", || live.ask("back.example.org.", "A").text() == "NOERROR 192.0.2.2/60");

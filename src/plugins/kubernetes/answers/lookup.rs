@@ -59,6 +59,26 @@ impl View<'_> {
         }
     }
 
+    /// Whether more data could give a name in lower case that ends in the zone. Its form may be
+    /// that of no object, or the options may hide it: then it does not exist, whatever is not known
+    /// yet.
+    #[must_use]
+    pub fn may_exist(&self, name: &Name) -> bool {
+        let Options { pods, .. } = self.options;
+        match parse(name, &self.zone.name, self.zone.schema) {
+            Ask::Service { namespace, part: Part::Port { protocol, .. }, .. } => {
+                self.options.exposes(namespace) && matches!(protocol, b"" | b"tcp" | b"udp" | b"sctp")
+            }
+            Ask::Service { namespace, .. } | Ask::Namespace(namespace) => self.options.exposes(namespace),
+            Ask::Pod { label, namespace } => {
+                *pods != Pods::Disabled && self.options.exposes(namespace) && pod_address(label).is_some()
+            }
+            Ask::PodNamespace(namespace) => *pods != Pods::Disabled && self.options.exposes(namespace),
+            Ask::Nothing => false,
+            Ask::Apex | Ask::Kind | Ask::Version | Ask::NameServer | Ask::NameServerParent | Ask::Reverse(_) => true,
+        }
+    }
+
     fn pod(&self, label: &[u8], namespace: &[u8], want: Want) -> Found {
         let Some(address) = pod_address(label) else { return Found::NameError };
         let exists = || {
@@ -190,4 +210,34 @@ fn pod_address(label: &[u8]) -> Option<IpAddr> {
     spelled.iter_mut().filter(|octet| **octet == b'-').for_each(|dash| *dash = separator);
     let text = std::str::from_utf8(spelled).ok()?;
     if is_v4 { text.parse().ok().map(IpAddr::V4) } else { text.parse().ok().map(IpAddr::V6) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::kit::cluster::Cluster;
+
+    #[test]
+    fn some_names_cannot_exist_whatever_is_known() {
+        let mut cluster = Cluster::empty();
+        let may_exist = |cluster: &Cluster, front: &str| {
+            let name = Name::from_text(&format!("{front}.cluster.local.")).expect("a name");
+            let Cluster { index, options, zone, .. } = cluster;
+            let (primary, asked) = (&zone.name, name.wire());
+            View { index, options, zone, primary, local: &[], asked }.may_exist(&name)
+        };
+        for front in ["www.example.org", "www.example.org.n.svc", "a.b.c.web.n.svc", "x.n.pod", "example.svc.x", "com"]
+        {
+            assert!(!may_exist(&cluster, front), "{front}");
+        }
+        for front in
+            ["web.n.svc", "a.web.n.svc", "_http._tcp.web.n.svc", "x.udp.web.n.svc", "n.svc", "n.pod", "1-2-3-4.n.pod"]
+        {
+            assert!(may_exist(&cluster, front), "{front}");
+        }
+        cluster.options.pods = Pods::Disabled;
+        assert!(!may_exist(&cluster, "1-2-3-4.n.pod") && !may_exist(&cluster, "n.pod"));
+        cluster.options.namespaces = Some([(*b"n").into()].into());
+        assert!(may_exist(&cluster, "web.n.svc") && !may_exist(&cluster, "web.other.svc"));
+    }
 }

@@ -143,6 +143,12 @@ impl ByAddress {
         }
     }
 
+    /// Each address with its holders, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (IpAddr, Holders)> {
+        let v4 = self.v4.all().map(|at| (IpAddr::V4(at.address), at.holders));
+        v4.chain(self.v6.all().map(|at| (IpAddr::V6(at.address), at.holders)))
+    }
+
     /// How many addresses have a holder.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -44,6 +45,9 @@ pub struct Index {
     /// See [`Index::serial`].
     serial: AtomicU32,
     synced: AtomicBool,
+    /// When what came from a snapshot was last known to be right, in seconds since 1970; 0 if
+    /// nothing did, or the lists have come.
+    as_of: AtomicU64,
     sync: watch::Sender<bool>,
 }
 
@@ -73,15 +77,35 @@ impl Index {
         let _ = self.sync.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Whether every list has been read once.
+    /// How old the snapshot is that answers come from. Returns `None` if they do not come from one:
+    /// every list has been read once, or there was no snapshot.
+    #[must_use]
+    pub fn snapshot_age(&self) -> Option<Duration> {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let as_of = self.as_of.load(Ordering::Relaxed);
+        (as_of > 0).then(|| Duration::from_secs(now().saturating_sub(as_of)))
+    }
+
+    /// Whether answers come from a snapshot.
+    #[must_use]
+    pub fn is_from_snapshot(&self) -> bool {
+        self.as_of.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether names can be answered: every list has been read once, or there is a snapshot.
+    /// Returns the age of the snapshot, and why the lists do not come, a line for each.
     ///
     /// # Errors
     /// The reasons why not, a line for each.
-    pub fn readiness(&self) -> Result<(), Vec<String>> {
+    pub fn readiness(&self) -> Result<Vec<String>, Vec<String>> {
         if self.is_synced() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let lines = self.troubles.lines();
+        let mut lines = self.troubles.lines();
+        if let Some(age) = self.snapshot_age() {
+            lines.insert(0, format!("answers come from a snapshot that is {age:?} old"));
+            return Ok(lines);
+        }
         Err(if lines.is_empty() { vec!["the first lists have not come yet".to_owned()] } else { lines })
     }
 
@@ -89,6 +113,12 @@ impl Index {
     #[must_use]
     pub fn has_namespace(&self, label: &[u8]) -> bool {
         self.namespaces.load().contains(label)
+    }
+
+    /// The namespaces that exist; labels in lower case.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Box<[u8]>> {
+        self.namespaces.load().iter().cloned().collect()
     }
 
     /// When something last changed, in seconds since 1970: the serial of the SOA.
@@ -103,7 +133,13 @@ impl Index {
     /// Marks every list as read once, and wakes the tasks that wait for that.
     pub(super) fn set_synced(&self) {
         self.synced.store(true, Ordering::Release);
+        self.as_of.store(0, Ordering::Relaxed);
         self.sync.send_replace(true);
+    }
+
+    /// What is known comes from a snapshot that was right at this time, in seconds since 1970.
+    pub(super) fn set_as_of(&self, as_of: u64) {
+        self.as_of.store(as_of, Ordering::Relaxed);
     }
 
     /// Replaces the namespaces that exist; labels in lower case.

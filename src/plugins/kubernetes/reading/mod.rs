@@ -3,8 +3,8 @@
 //! [`options`] say what to read. [`watch`] and [`manifests`] are the two sources; both hand each
 //! object to [`decode`], which keeps what DNS needs ([`protobuf`] presents the API server's
 //! messages to it as JSON), and tell [`feed`](mod@feed) the result. The feed owns the store.
-//! [`progress`] logs that the first lists are waited for, and `latency` measures how old changes
-//! are when they show.
+//! [`snapshot`] keeps what an API server told in a file. [`progress`] logs that the first lists are
+//! waited for, and `latency` measures how old changes are when they show.
 
 pub mod decode;
 pub mod feed;
@@ -15,6 +15,7 @@ mod prefix;
 pub mod progress;
 pub mod protobuf;
 pub mod selector;
+pub mod snapshot;
 pub mod watch;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use tokio::runtime::Handle;
 use self::feed::feed;
 use self::latency::Latency;
 use self::options::{Origin, SourceOptions};
+use self::snapshot::Snapshot;
+use self::watch::Source;
 use self::watch::timing::Timing;
 use crate::host::Host;
 use crate::host::tasks::Tasks;
@@ -50,14 +53,27 @@ pub fn start_with(
     host: &Arc<Host>,
     runtime: &Handle,
 ) -> Result<Tasks, String> {
-    let latency = Box::new(Latency::new(&host.metrics));
-    let store = Store::new(index, options.ttl, &options.kinds(), Some(latency));
-    let (feed, intake) = feed(store);
+    let latency = || Box::new(Latency::new(&host.metrics));
+    let store = || Store::new(index.clone(), options.ttl, &options.kinds(), Some(latency()));
     let mut tasks = Tasks::default();
     match &options.origin {
-        Origin::Api(from) => watch::start(from, options, timing, feed, host, runtime, &mut tasks)?,
-        Origin::Manifests(paths) => manifests::start(paths.clone(), options, feed, runtime, &mut tasks)?,
+        Origin::Api(from) => {
+            let source = Source::new(from, timing, host, runtime)?;
+            let snapshot = options.snapshot.as_ref();
+            let snapshot = snapshot.map(|wanted| Snapshot::new(wanted, options, source.cluster(), host));
+            let store = snapshot.as_ref().map_or_else(store, |snapshot| snapshot.restored(store));
+            let (feed, intake) = feed(store);
+            tasks.spawn(runtime, "kubernetes index", intake);
+            let silence = source.start(options, feed, host, runtime, &mut tasks);
+            if let Some(snapshot) = snapshot {
+                tasks.spawn(runtime, "kubernetes snapshot", snapshot.keep(index, silence));
+            }
+        }
+        Origin::Manifests(paths) => {
+            let (feed, intake) = feed(store());
+            manifests::start(paths.clone(), options, feed, runtime, &mut tasks)?;
+            tasks.spawn(runtime, "kubernetes index", intake);
+        }
     }
-    tasks.spawn(runtime, "kubernetes index", intake);
     Ok(tasks)
 }

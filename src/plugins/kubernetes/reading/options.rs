@@ -2,6 +2,7 @@
 //! kept of them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::decode::Keep;
 use super::selector::{IMPORTED, Selector};
@@ -31,6 +32,17 @@ pub struct SourceOptions {
     pub multicluster: bool,
     /// `ttl`, in seconds: it stands in the answers that are encoded when the data change.
     pub ttl: u32,
+    /// `snapshot`: what is known is kept in a file. With an API server only.
+    pub snapshot: Option<SnapshotOptions>,
+}
+
+/// `snapshot PATH [MAX_AGE]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotOptions {
+    /// The file.
+    pub path: PathBuf,
+    /// How old it may be to be used.
+    pub max_age: Duration,
 }
 
 /// A source.
@@ -76,6 +88,7 @@ impl Default for SourceOptions {
             external: false,
             multicluster: false,
             ttl: 5,
+            snapshot: None,
         }
     }
 }
@@ -102,6 +115,14 @@ impl SourceOptions {
     #[must_use]
     pub fn keep(&self) -> Keep {
         Keep { endpoint_pod_names: self.endpoint_pod_names, zonal: self.zonal, external: self.external }
+    }
+
+    /// Which objects are known, and what is kept of them: a snapshot is used where this is equal.
+    #[must_use]
+    pub fn content(&self) -> String {
+        let Self { labels, namespace_labels, .. } = self;
+        let (kinds, keep) = (self.kinds(), self.keep());
+        format!("{kinds:?} with labels ({labels}) and namespaces with ({namespace_labels}), {keep:?}")
     }
 
     /// The labels that objects of a kind must have.

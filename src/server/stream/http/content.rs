@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use hyper::HeaderMap;
 use hyper::body::{Body, Buf, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ pub(super) struct Unread {
     /// When the client began to take the current stint, and how much of it is taken.
     stint: Cell<Option<(Instant, usize)>>,
     /// Notified when there is room for more replies.
-    pub(super) room: Notify,
+    pub(super) room: Rc<Notify>,
     /// Notified when replies begin to wait, and when all are taken.
     pub(super) changed: Notify,
 }
@@ -60,8 +61,11 @@ impl Unread {
 
 //----------- Content --------------------------------------------------------
 
-/// The body of a response: one piece.
-pub(super) struct Content(Option<Piece>);
+/// The body of a response: one piece, and the fields behind it.
+pub(super) struct Content {
+    piece: Option<Piece>,
+    trailers: Option<HeaderMap>,
+}
 
 /// The octets of a body. They are counted until they are taken or dropped.
 pub(super) struct Piece {
@@ -73,7 +77,13 @@ pub(super) struct Piece {
 impl Content {
     pub(super) fn new(octets: Vec<u8>, unread: &Rc<Unread>) -> Self {
         unread.add(octets.len());
-        Self((!octets.is_empty()).then(|| Piece { octets, taken: 0, unread: unread.clone() }))
+        let piece = (!octets.is_empty()).then(|| Piece { octets, taken: 0, unread: unread.clone() });
+        Self { piece, trailers: None }
+    }
+
+    /// Returns the body with fields behind it, which HTTP/1.1 does not send.
+    pub(super) fn and_then(self, trailers: HeaderMap) -> Self {
+        Self { trailers: Some(trailers), ..self }
     }
 }
 
@@ -82,15 +92,17 @@ impl Body for Content {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|piece| Ok(Frame::data(piece))))
+        let piece = self.piece.take().map(Frame::data);
+        let frame = piece.or_else(|| self.trailers.take().map(Frame::trailers));
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        self.piece.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, Buf::remaining) as u64)
+        SizeHint::with_exact(self.piece.as_ref().map_or(0, Buf::remaining) as u64)
     }
 }
 

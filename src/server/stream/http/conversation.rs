@@ -7,21 +7,22 @@ use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::super::connections::Connection;
+use super::super::flight::{Flight, Late};
 use super::super::output::UNREAD;
 use super::super::session::{IN_FLIGHT, Session};
 use super::content::{Content, Unread};
-use super::flight::{Flight, Late};
-use super::request::{Asked, LARGEST, asked};
-use super::response::{Written, fresh, response};
+use super::counts::Counted;
+use super::dialect::{Asked, Dialect, LARGEST, Lack, Written};
+use super::doh::fresh;
+use super::exchange::{asked, label, response};
 use crate::chain::serve::{self, Responder, Waiting, write_reply};
 use crate::chain::timeouts::Timeouts;
 use crate::chain::{Client, Pending, Query, Reply};
-use crate::host::metrics::Counter;
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
 use crate::wire::request::HEADER;
@@ -38,6 +39,7 @@ const FRAME: usize = 16 << 10;
 /// The state that the requests of one connection share.
 pub(super) struct Conversation {
     session: RefCell<Session>,
+    dialect: Dialect,
     local: Rc<Local>,
     client: Client,
     connection: Rc<Connection>,
@@ -52,7 +54,7 @@ pub(super) struct Conversation {
     /// Whether answers wait because the client does not read; counted once until it has read all.
     paused: Cell<bool>,
     writer: RefCell<Writer>,
-    counted: RefCell<Vec<(StatusCode, Counter)>>,
+    counted: Counted,
 }
 
 /// Why a connection has to end.
@@ -65,13 +67,14 @@ pub(super) enum Overdue {
 }
 
 impl Conversation {
-    pub(super) fn new(session: Session) -> Self {
+    pub(super) fn new(session: Session, dialect: Dialect) -> Self {
         let (local, client, connection) = (session.local.clone(), session.client, session.member.connection());
         Self {
             local,
             client,
             unread: Rc::default(),
             connection,
+            dialect,
             session: RefCell::new(session),
             input: Cell::new(0),
             awaited: Cell::new(0),
@@ -79,7 +82,7 @@ impl Conversation {
             asked_before: Cell::new(false),
             paused: Cell::new(false),
             writer: RefCell::default(),
-            counted: RefCell::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -149,27 +152,27 @@ impl Conversation {
         self: &Rc<Self>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Content>> + use<> {
-        let (visit, asked) = (Visit::new(self), asked(request));
+        let (visit, asked) = (Visit::new(self), asked(self.dialect, request));
         async move {
             let mut visit = visit;
             let this = visit.conversation.clone();
             let message = match asked {
                 Ok(Asked::Message(message)) => Ok(Held::new(&this, message)),
                 Ok(Asked::Body(body)) => this.receive(body).await,
-                Err(status) => Err(status),
+                Err(lack) => Err(lack),
             };
             let made = match message {
                 Ok(message) => this.ask(message).await,
-                Err(status) => Err(status),
+                Err(lack) => Err(lack),
             };
             visit.is_done = true;
-            this.count(made.as_ref().map_or_else(|status| *status, |_| StatusCode::OK));
-            response(made, &this.unread)
+            this.count(label(this.dialect, made.as_ref().map(drop).map_err(|lack| *lack)));
+            response(this.dialect, made, &this.unread)
         }
     }
 
     /// Reads a body. As in CoreDNS, one that is too long or too slow is an invalid request.
-    async fn receive(self: &Rc<Self>, mut body: Incoming) -> Result<Held, StatusCode> {
+    async fn receive(self: &Rc<Self>, mut body: Incoming) -> Result<Held, Lack> {
         let mut message = Held::new(self, Vec::new());
         let whole = async {
             loop {
@@ -181,7 +184,7 @@ impl Conversation {
             Some(())
         };
         let whole = timeout(self.timeouts().message(), whole).await.ok().flatten();
-        whole.map(|()| message).ok_or(StatusCode::BAD_REQUEST)
+        whole.map(|()| message).ok_or(Lack::Invalid)
     }
 
     /// Waits for the next piece of a body of which `read` octets are there. While the other streams
@@ -195,28 +198,30 @@ impl Conversation {
         body.frame().await
     }
 
-    /// Serves a message. An error is the status of a response without one.
-    async fn ask(self: &Rc<Self>, message: Held) -> Result<Written, StatusCode> {
+    /// Serves the message of a body.
+    async fn ask(self: &Rc<Self>, body: Held) -> Result<Written, Lack> {
         self.may_answer().await;
+        let message = self.dialect.message(&body.octets)?;
         // CoreDNS refuses what other transports ignore: something has to be answered here.
-        if message.octets.len() < HEADER || message.octets[2] & 0x80 != 0 {
-            return Err(StatusCode::BAD_REQUEST);
+        if message.len() < HEADER || message[2] & 0x80 != 0 {
+            return Err(Lack::Invalid);
         }
         let now = Instant::now();
         self.connection.active.set(now);
         let listener = self.session.borrow_mut().listener();
         let mut arrival = Arrival { conversation: self, outcome: Outcome::Dropped };
-        serve::serve(&message.octets, self.client, &listener, now.into_std(), &mut arrival);
+        serve::serve(message, self.client, &listener, now.into_std(), &mut arrival);
         let outcome = arrival.outcome;
-        drop(message);
+        drop(body);
         match outcome {
-            Outcome::Refused => Err(StatusCode::BAD_REQUEST),
-            Outcome::Dropped => Err(StatusCode::INTERNAL_SERVER_ERROR),
+            Outcome::Refused => Err(Lack::Invalid),
+            Outcome::Dropped => Err(Lack::NoReply),
             Outcome::Replied(made) => Ok(made),
             Outcome::Waits(late) => {
-                let late = late.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+                let late = late.await.map_err(|_| Lack::NoReply)?;
                 self.has_room(usize::MAX).await;
-                let reply = late.reply.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+                self.local.connections.free(&self.connection).await;
+                let reply = late.reply.ok_or(Lack::NoReply)?;
                 Ok(self.write(&late.query, reply))
             }
         }
@@ -226,6 +231,7 @@ impl Conversation {
     async fn may_answer(&self) {
         loop {
             self.has_room(IN_FLIGHT).await;
+            self.local.connections.free(&self.connection).await;
             if !self.is_tired() {
                 return;
             }
@@ -250,14 +256,9 @@ impl Conversation {
         made
     }
 
-    fn count(&self, status: StatusCode) {
-        let mut counted = self.counted.borrow_mut();
-        let at = counted.iter().position(|(known, _)| *known == status).unwrap_or_else(|| {
-            let server = &self.session.borrow().last.server;
-            counted.push((status, self.local.shared.http.responses(server, status.as_u16())));
-            counted.len() - 1
-        });
-        counted[at].1.inc();
+    fn count(&self, status: &'static str) {
+        let counter = || self.local.shared.http.responses(self.dialect, &self.session.borrow().last.server, status);
+        self.counted.count(status, counter);
     }
 }
 
@@ -292,18 +293,18 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let Conversation { requests, asked_before, connection, local, .. } = &*self.conversation;
+        let Conversation { requests, asked_before, connection, local, dialect, .. } = &*self.conversation;
         requests.set(requests.get() - 1);
         asked_before.set(true);
         connection.active.set(Instant::now());
         connection.wake.notify_one();
         if !self.is_done {
-            local.shared.http.abandoned.inc();
+            local.shared.http.abandoned(*dialect).inc();
         }
     }
 }
 
-/// The octets of a message, which are counted while it is incomplete or unanswered.
+/// The octets of a body, which are counted while it is incomplete or unanswered.
 struct Held {
     octets: Vec<u8>,
     conversation: Rc<Conversation>,
@@ -315,9 +316,9 @@ impl Held {
         Self { octets, conversation: conversation.clone() }
     }
 
-    /// Returns `None` if the message is too long.
+    /// Returns `None` if the body is too long.
     fn add(&mut self, octets: &[u8]) -> Option<()> {
-        if self.octets.len() + octets.len() > LARGEST {
+        if self.octets.len() + octets.len() > self.conversation.dialect.largest() {
             return None;
         }
         self.octets.extend_from_slice(octets);
@@ -379,7 +380,7 @@ impl Responder for Arrival<'_> {
     fn wait(&mut self, waiting: Waiting, place: Place) {
         let (sender, receiver) = oneshot::channel();
         let Conversation { local, connection, unread, .. } = &**self.conversation;
-        let mut flight = Flight::new(local.clone(), connection.clone(), unread.clone());
+        let mut flight = Flight::new(local.clone(), connection.clone(), unread.room.clone());
         self.outcome = Outcome::Waits(receiver);
         tokio::task::spawn_local(async move {
             let (query, reply) = waiting.finish().await;

@@ -1,26 +1,26 @@
-//! DNS over HTTPS (RFC 8484): a connection whose messages come as requests, over HTTP/1.1 or
-//! HTTP/2.
+//! Connections whose messages come in requests: DNS over HTTPS (RFC 8484), over HTTP/1.1 or HTTP/2,
+//! and calls of gRPC, over HTTP/2.
 //!
 //! hyper reads requests and writes responses. All of it, and the work of every request, is polled
 //! by the task of the connection, so it runs in shifts and ends with the connection. What hyper
 //! holds is bounded: by its options here, and because replies are counted until it has handed them
 //! on.
 //!
-//! - [`request`]: which requests hold a message
+//! - [`dialect`]: how messages travel in requests
+//! - [`exchange`]: the requests and responses of each dialect: [`doh`], [`grpc`]
 //! - [`conversation`]: the message is served, while the client reads its replies
-//! - [`flight`]: queries that wait
-//! - [`response`]: a reply with its status and its time in caches
-//! - [`content`]: its octets, until the client has taken them
+//! - [`content`]: the octets of a response, until the client has taken them
 //! - [`line`](mod@line): the carrier, which stops while other clients are served
 //! - [`counts`]: what metrics show of all this
 
 mod content;
 mod conversation;
 mod counts;
-mod flight;
+mod dialect;
+mod doh;
+mod exchange;
+mod grpc;
 mod line;
-mod request;
-mod response;
 #[cfg(test)]
 mod tests;
 
@@ -44,13 +44,10 @@ use tokio::time::{Instant, sleep_until};
 use self::content::Content;
 use self::conversation::{Conversation, Overdue};
 pub(in crate::server) use self::counts::HttpCounts;
+pub(in crate::server) use self::dialect::Dialect;
 use self::line::Line;
 use super::carrier::Carrier;
 use super::session::Session;
-
-/// Connections of a listener over all workers, and requests of one connection, if the Corefile does
-/// not say. Both are those of CoreDNS.
-pub(super) const CAPS: (usize, usize) = (200, 250);
 
 /// Requests of one connection at most, whatever the Corefile says. Each holds memory.
 const MOST_STREAMS: usize = 1000;
@@ -74,9 +71,10 @@ enum End {
 }
 
 /// Serves the requests of a connection until the client, a limit or a server shutdown ends it.
-pub(super) async fn run<S: Carrier + 'static>(session: Session, stream: S, is_http2: bool) {
-    let streams = session.last.caps.streams.filter(|&streams| streams > 0).unwrap_or(CAPS.1).min(MOST_STREAMS);
-    let (stream, talk) = (Rc::new(RefCell::new(stream)), Rc::new(Conversation::new(session)));
+pub(super) async fn run<S: Carrier + 'static>(session: Session, stream: S, dialect: Dialect, is_http2: bool) {
+    let streams = session.last.caps.streams.filter(|&streams| streams > 0);
+    let streams = streams.unwrap_or(dialect.caps().1).min(MOST_STREAMS);
+    let (stream, talk) = (Rc::new(RefCell::new(stream)), Rc::new(Conversation::new(session, dialect)));
     let io = TokioIo::new(Line::new(stream.clone(), talk.clone()));
     let (service, spawned) = (Requests(talk.clone()), Spawned::default());
     let end = if is_http2 {

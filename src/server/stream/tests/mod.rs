@@ -1,7 +1,7 @@
 //! A worker whose connections the tests hold the other end of, with a clock that they control.
 
 mod limits;
-mod several;
+pub(super) mod several;
 
 use std::pin::Pin;
 use std::rc::Rc;

@@ -20,14 +20,14 @@ use crate::wire::encode::{Encoder, Owner};
 use crate::wire::types::{rcode, rtype};
 
 /// Messages of a reply, and octets of each.
-const MESSAGES: usize = 1_000;
-const OCTETS: usize = 16_000;
+pub(in super::super) const MESSAGES: usize = 1_000;
+pub(in super::super) const OCTETS: usize = 16_000;
 
 /// Messages that were made, and replies that are not complete and not given up.
 #[derive(Default)]
-struct Count {
-    made: AtomicUsize,
-    open: AtomicUsize,
+pub(in super::super) struct Count {
+    pub(in super::super) made: AtomicUsize,
+    pub(in super::super) open: AtomicUsize,
 }
 
 /// A plugin that answers AXFR with [`MESSAGES`] messages.
@@ -81,7 +81,7 @@ impl Drop for Making {
     }
 }
 
-fn worker() -> (Worker, Arc<Count>) {
+pub(in super::super) fn worker() -> (Worker, Arc<Count>) {
     let server = Server::with_plugins(PLUGINS, ". {\n many\n}\n").expect("a good Corefile");
     let count = server.host.shared.get_or_make("count", Count::default);
     (Worker::serving(server), count)

@@ -90,16 +90,16 @@ impl Walk {
     }
 
     /// Only the first alias: what a question for CNAME gets.
-    pub(crate) fn first(&self) -> Reply {
-        Reply::memory(self.answer(&self.chain[..1], |_, _| {}))
+    pub(crate) fn first(&self) -> Arc<Answer> {
+        self.answer(&self.chain[..1], |_, _| {})
     }
 
     /// The aliases and the whole answer that their target has in the cluster.
-    pub(crate) fn reply(&self, of_target: &Answer) -> Reply {
-        Reply::memory(self.answer(&self.chain, |e, names| {
+    pub(crate) fn whole(&self, of_target: &Answer) -> Arc<Answer> {
+        self.answer(&self.chain, |e, names| {
             e.rcode(of_target.rcode);
             adopt::append_all(e, names, of_target, &self.of_target());
-        }))
+        })
     }
 
     /// The aliases, and what another plugin said of their target.

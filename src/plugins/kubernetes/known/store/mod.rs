@@ -146,7 +146,7 @@ impl Store {
     pub fn end(&mut self, kind: Kind, believe: bool) -> Result<(), Implausible> {
         let known = self.known(kind);
         let gone = known.unseen();
-        if !believe && known.complete && gone.len() > FEW && gone.len() * 2 > known.len() {
+        if !believe && (known.complete || known.restored) && gone.len() > FEW && gone.len() * 2 > known.len() {
             return Err(Implausible { known: known.len(), missing: gone.len() });
         }
         known.complete = true;
@@ -154,6 +154,18 @@ impl Store {
             self.remove(kind, id);
         }
         Ok(())
+    }
+
+    /// What has been taken in so far came from a snapshot that was right at `as_of`, in seconds
+    /// since 1970. It is shown, and lists replace it in place as they replace each other: kind by
+    /// kind, so that no name is missing in between.
+    pub fn restored(&mut self, as_of: u64) {
+        for (kind, known) in &mut self.kinds {
+            // A snapshot does not have the names of Pods, so a first list lacks all that it gave.
+            known.restored = *kind != Kind::Pod;
+        }
+        self.publish();
+        self.index.set_as_of(as_of);
     }
 
     /// The index that it fills.

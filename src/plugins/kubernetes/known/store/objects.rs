@@ -31,6 +31,8 @@ pub(super) struct Known {
     epoch: u32,
     /// Whether a list has been complete.
     pub(super) complete: bool,
+    /// Whether a snapshot gave these objects, under the names that a list gives them.
+    pub(super) restored: bool,
     objects: HashTable<Held>,
 }
 

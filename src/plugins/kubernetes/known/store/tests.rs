@@ -71,6 +71,28 @@ fn a_list_that_repeats_what_is_known_changes_nothing() {
 }
 
 #[test]
+fn lists_take_the_place_of_a_snapshot_kind_by_kind() {
+    let (index, mut store) = store();
+    let many = |from: usize, to: usize| (from..to).map(|n| service(&format!("s{n}"))).collect::<Vec<_>>();
+    many(0, 60).into_iter().for_each(|object| store.apply(Kind::Service, object));
+    store.apply(Kind::Slice, slice("s0", "10.0.0.1"));
+    store.restored(1);
+    let key = |name: &str| service_key("n", name).expect("a key");
+    let has = |name: &str| index.services.with(&key(name), |entry| entry.service().is_some()).unwrap_or(false);
+    assert!(has("s0") && has("s59") && !index.is_synced() && index.snapshot_age().is_some());
+    let before = store.changes();
+    let verdict = list(&mut store, Kind::Service, many(0, 10), false);
+    assert_eq!(verdict, Err(Implausible { known: 60, missing: 50 }), "it is read again first");
+    assert!(has("s59"));
+    list(&mut store, Kind::Service, many(20, 70), false).expect("believed");
+    assert!(has("s69") && !has("s0") && index.snapshot_age().is_some(), "slices are still missing");
+    assert_eq!(store.changes() - before, 10 + 20, "what was right is not built anew");
+    list(&mut store, Kind::Slice, vec![slice("s20", "10.0.0.1")], false).expect("believed");
+    assert!(index.is_synced() && index.snapshot_age().is_none());
+    assert_eq!(index.readiness(), Ok(Vec::new()));
+}
+
+#[test]
 fn a_slice_may_move_to_another_service() {
     let (index, mut store) = store();
     list(&mut store, Kind::Service, vec![service("a"), service("b")], false).expect("believed");

@@ -6,15 +6,14 @@
 //! codec would make a second set of types, and own each text of an object before it is trimmed.
 
 mod schema;
-mod wire;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use self::schema::{Message, Type};
-use self::wire::{Fields, Malformed};
 use crate::plugins::kubernetes::known::model::Kind;
+use crate::wire::protobuf::{self, Fields, Malformed};
 
 /// What is wrong with octets that should be protobuf, or with what they say.
 pub type Error = serde::de::value::Error;
@@ -49,8 +48,8 @@ pub(super) fn list(message: &[u8]) -> Result<(impl Deserializer<'_, Error = Erro
     let (mut metadata, mut items) = (&[][..], Vec::new());
     for field in Fields(message) {
         match field? {
-            wire::Field { number: 1, value: wire::Value::Octets(found) } => metadata = found,
-            wire::Field { number: 2, value: wire::Value::Octets(item) } => items.push(item),
+            protobuf::Field { number: 1, value: protobuf::Value::Octets(found) } => metadata = found,
+            protobuf::Field { number: 2, value: protobuf::Value::Octets(item) } => items.push(item),
             _ => {}
         }
     }
@@ -61,7 +60,7 @@ pub(super) fn list(message: &[u8]) -> Result<(impl Deserializer<'_, Error = Erro
 pub(super) fn event(message: &[u8]) -> Result<(&str, &[u8]), Error> {
     let mut fields = [None; 2];
     for field in Fields(message) {
-        if let wire::Field { number: number @ 1..=2, value: wire::Value::Octets(found) } = field? {
+        if let protobuf::Field { number: number @ 1..=2, value: protobuf::Value::Octets(found) } = field? {
             fields[number as usize - 1] = Some(found);
         }
     }
@@ -83,7 +82,9 @@ fn octets(message: &[u8], wanted: u64) -> Result<Option<&[u8]>, Error> {
     let mut found = None;
     for field in Fields(message) {
         match field? {
-            wire::Field { number, value: wire::Value::Octets(octets) } if number == wanted => found = Some(octets),
+            protobuf::Field { number, value: protobuf::Value::Octets(octets) } if number == wanted => {
+                found = Some(octets);
+            }
             _ => {}
         }
     }
@@ -91,7 +92,7 @@ fn octets(message: &[u8], wanted: u64) -> Result<Option<&[u8]>, Error> {
 }
 
 fn field<'de>(message: &'static Message, octets: &'de [u8]) -> Field<'de> {
-    Field { r#type: Type::Message(message), value: wire::Value::Octets(octets), rest: Fields(&[]), number: 0 }
+    Field { r#type: Type::Message(message), value: protobuf::Value::Octets(octets), rest: Fields(&[]), number: 0 }
 }
 
 //----------- Values ---------------------------------------------------------
@@ -101,7 +102,7 @@ fn field<'de>(message: &'static Message, octets: &'de [u8]) -> Field<'de> {
 struct Field<'de> {
     number: u64,
     r#type: Type,
-    value: wire::Value<'de>,
+    value: protobuf::Value<'de>,
     rest: Fields<'de>,
 }
 
@@ -110,20 +111,20 @@ impl<'de> Deserializer<'de> for Field<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match (self.r#type, self.value) {
-            (Type::Text, wire::Value::Octets(text)) => {
+            (Type::Text, protobuf::Value::Octets(text)) => {
                 visitor.visit_borrowed_str(std::str::from_utf8(text).map_err(Error::custom)?)
             }
             // A negative number is written as if it had 64 bits.
-            (Type::Number, wire::Value::Number(number)) => visitor.visit_i64(number.cast_signed()),
-            (Type::Truth, wire::Value::Number(number)) => visitor.visit_bool(number != 0),
-            (Type::Message(message), wire::Value::Octets(octets)) => {
+            (Type::Number, protobuf::Value::Number(number)) => visitor.visit_i64(number.cast_signed()),
+            (Type::Truth, protobuf::Value::Number(number)) => visitor.visit_bool(number != 0),
+            (Type::Message(message), protobuf::Value::Octets(octets)) => {
                 visitor.visit_map(Entries { message, rest: Fields(octets), seen: 0, value: None })
             }
-            (Type::Map, wire::Value::Octets(_)) => visitor.visit_map(Pairs { next: Some(self), value: &[] }),
-            (Type::Messages(_) | Type::Texts, wire::Value::Octets(_)) => visitor.visit_seq(Items(Some(self))),
-            (_, wire::Value::Number(number)) => Err(Error::invalid_type(Unexpected::Unsigned(number), &visitor)),
-            (_, wire::Value::Octets(octets)) => Err(Error::invalid_type(Unexpected::Bytes(octets), &visitor)),
-            (_, wire::Value::Fixed) => Err(Error::invalid_type(Unexpected::Other("a fixed number"), &visitor)),
+            (Type::Map, protobuf::Value::Octets(_)) => visitor.visit_map(Pairs { next: Some(self), value: &[] }),
+            (Type::Messages(_) | Type::Texts, protobuf::Value::Octets(_)) => visitor.visit_seq(Items(Some(self))),
+            (_, protobuf::Value::Number(number)) => Err(Error::invalid_type(Unexpected::Unsigned(number), &visitor)),
+            (_, protobuf::Value::Octets(octets)) => Err(Error::invalid_type(Unexpected::Bytes(octets), &visitor)),
+            (_, protobuf::Value::Fixed) => Err(Error::invalid_type(Unexpected::Other("a fixed number"), &visitor)),
         }
     }
 
@@ -168,7 +169,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        while let Some(wire::Field { number, value }) = self.rest.next().transpose()? {
+        while let Some(protobuf::Field { number, value }) = self.rest.next().transpose()? {
             let Some(at) = self.message.0.iter().position(|known| known.1 == number) else { continue };
             if self.seen & 1 << at != 0 {
                 continue;
@@ -216,7 +217,7 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         let Some(pair) = self.next else { return Ok(None) };
         self.next = pair.again()?;
-        let wire::Value::Octets(pair) = pair.value else { return Err(Malformed.into()) };
+        let protobuf::Value::Octets(pair) = pair.value else { return Err(Malformed.into()) };
         self.value = octets(pair, 2)?.unwrap_or_default();
         seed.deserialize(text(octets(pair, 1)?.unwrap_or_default())).map(Some)
     }
@@ -227,7 +228,7 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
 }
 
 fn text(octets: &[u8]) -> Field<'_> {
-    Field { number: 0, r#type: Type::Text, value: wire::Value::Octets(octets), rest: Fields(&[]) }
+    Field { number: 0, r#type: Type::Text, value: protobuf::Value::Octets(octets), rest: Fields(&[]) }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod api;
 mod audit;
 mod body;
 mod changes;
+pub(super) mod cluster;
 mod connect;
 mod event;
 mod failure;
@@ -40,7 +41,7 @@ mod probe;
 mod recover;
 mod resource;
 mod server;
-mod silence;
+pub(super) mod silence;
 mod stream;
 pub mod timing;
 mod token;
@@ -51,10 +52,11 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use self::api::Api;
+use self::cluster::Cluster;
 pub(crate) use self::connect::check;
 use self::metrics::Counts;
 use self::resource::Resource;
-use self::silence::watch_staleness;
+use self::silence::{Silence, watch_staleness};
 use self::stream::Stream;
 use self::timing::Timing;
 use super::feed::Feed;
@@ -62,26 +64,45 @@ use super::options::{ApiFrom, SourceOptions};
 use crate::host::Host;
 use crate::host::tasks::Tasks;
 
-/// Starts a stream for each kind.
-pub(super) fn start(
-    from: &ApiFrom,
-    options: &SourceOptions,
-    timing: Timing,
-    feed: Feed,
-    host: &Arc<Host>,
-    runtime: &Handle,
-    tasks: &mut Tasks,
-) -> Result<(), String> {
-    let _entered = runtime.enter();
-    let api = Arc::new(Api::new(from.clone(), timing, host)?);
-    let mut heard = Vec::new();
-    for kind in options.kinds() {
-        let resource = Resource::new(kind, options);
-        let counts = Counts::new(host, resource.plural);
-        let stream = Stream::new(api.clone(), resource, options.keep(), feed.clone(), counts);
-        heard.push(stream.heard.clone());
-        tasks.spawn(runtime, "kubernetes watch", stream.run());
+/// An API server that is known and not asked yet.
+pub(super) struct Source {
+    api: Api,
+}
+
+impl Source {
+    /// Reads what is needed to ask it.
+    ///
+    /// # Errors
+    /// When something is missing or cannot be read.
+    pub(super) fn new(from: &ApiFrom, timing: Timing, host: &Arc<Host>, runtime: &Handle) -> Result<Self, String> {
+        let _entered = runtime.enter();
+        Api::new(from.clone(), timing, host).map(|api| Self { api })
     }
-    tasks.spawn(runtime, "kubernetes staleness", watch_staleness(heard, metrics::staleness(host)));
-    Ok(())
+
+    /// The cluster that it belongs to.
+    pub(super) fn cluster(&self) -> Cluster {
+        self.api.server.cluster.clone()
+    }
+
+    /// Starts a stream for each kind. Returns how long they have been silent.
+    pub(super) fn start(
+        self,
+        options: &SourceOptions,
+        feed: Feed,
+        host: &Arc<Host>,
+        runtime: &Handle,
+        tasks: &mut Tasks,
+    ) -> Arc<Silence> {
+        let (api, mut heard) = (Arc::new(self.api), Vec::new());
+        for kind in options.kinds() {
+            let resource = Resource::new(kind, options);
+            let counts = Counts::new(host, resource.plural);
+            let stream = Stream::new(api.clone(), resource, options.keep(), feed.clone(), counts);
+            heard.push(stream.heard.clone());
+            tasks.spawn(runtime, "kubernetes watch", stream.run());
+        }
+        let silence = Arc::new(Silence(heard));
+        tasks.spawn(runtime, "kubernetes staleness", watch_staleness(silence.clone(), metrics::staleness(host)));
+        silence
+    }
 }

@@ -3,6 +3,7 @@
 use kube::config::Config;
 
 use super::super::options::ApiFrom;
+use super::cluster::Cluster;
 
 /// The token of a Pod's service account.
 pub(super) const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -22,6 +23,7 @@ pub(super) struct Server {
     pub(super) ca: String,
     /// Whether this process runs in a Pod of the cluster, with a service account.
     pub(super) is_pod: bool,
+    pub(super) cluster: Cluster,
 }
 
 impl Server {
@@ -38,8 +40,14 @@ impl Server {
             ApiFrom::Kubeconfig { file, .. } => (file.display().to_string(), format!("of {}", file.display())),
         };
         let scheme = url.scheme_str().unwrap_or("https");
-        Self { url: format!("{scheme}://{host}"), host, credentials, ca, is_pod: *from == ApiFrom::InCluster }
+        let url = format!("{scheme}://{host}");
+        let (cluster, is_pod) = (cluster(&url, config), *from == ApiFrom::InCluster);
+        Self { url, host, credentials, ca, is_pod, cluster }
     }
+}
+
+fn cluster(url: &str, config: &Config) -> Cluster {
+    Cluster::new(url, config.root_cert_file.clone(), config.root_cert.clone().unwrap_or_default())
 }
 
 #[cfg(test)]

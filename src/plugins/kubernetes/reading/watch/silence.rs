@@ -23,9 +23,8 @@ impl Heard {
         self.0.store(Self::clock(), Ordering::Relaxed);
     }
 
-    /// Seconds since then.
-    pub(super) fn ago(&self) -> f64 {
-        Self::clock().saturating_sub(self.0.load(Ordering::Relaxed)) as f64 / 1e3
+    fn ago(&self) -> Duration {
+        Duration::from_millis(Self::clock().saturating_sub(self.0.load(Ordering::Relaxed)))
     }
 
     /// Milliseconds since the first call.
@@ -35,10 +34,21 @@ impl Heard {
     }
 }
 
+/// The streams of a source.
+#[derive(Default)]
+pub(in super::super) struct Silence(pub(super) Vec<Arc<Heard>>);
+
+impl Silence {
+    /// The time since the stream that has been silent for longest heard anything.
+    pub(in super::super) fn longest(&self) -> Duration {
+        self.0.iter().map(|heard| heard.ago()).max().unwrap_or_default()
+    }
+}
+
 /// Keeps the gauge at the longest silence, in seconds.
-pub(super) async fn watch_staleness(heard: Vec<Arc<Heard>>, gauge: Gauge) {
+pub(super) async fn watch_staleness(silence: Arc<Silence>, gauge: Gauge) {
     loop {
-        gauge.set(heard.iter().map(|heard| heard.ago()).fold(0.0, f64::max));
+        gauge.set(silence.longest().as_secs_f64());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

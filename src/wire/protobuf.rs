@@ -2,18 +2,20 @@
 
 /// The octets end too early, or a number is longer than it can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// A field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Field<'a> {
-    pub(super) number: u64,
-    pub(super) value: Value<'a>,
+pub struct Field<'a> {
+    /// Its number.
+    pub number: u64,
+    /// What it holds.
+    pub value: Value<'a>,
 }
 
 /// What a field holds. The wire form says no more of its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
     /// A number or a truth.
     Number(u64),
     /// A text, octets or a message.
@@ -23,8 +25,8 @@ pub(super) enum Value<'a> {
 }
 
 /// The fields of a message in their order, up to the first malformed one.
-#[derive(Clone, Copy)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, Malformed>;
@@ -52,7 +54,7 @@ impl<'a> Fields<'a> {
                 Value::Octets(self.octets(len)?)
             }
             5 => self.octets(4).map(|_| Value::Fixed)?,
-            // Groups are older than Kubernetes.
+            // Groups: no message that is read here has them.
             _ => return None,
         };
         Some(Field { number: tag >> 3, value })
@@ -79,6 +81,27 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Appends a number as a field, whose own number is at most 15.
+pub fn put_number(out: &mut Vec<u8>, field: u8, number: u64) {
+    out.push(field << 3);
+    put_varint(out, number);
+}
+
+/// Appends octets as a field, whose number is at most 15.
+pub fn put_octets(out: &mut Vec<u8>, field: u8, octets: &[u8]) {
+    out.push(field << 3 | 2);
+    put_varint(out, octets.len() as u64);
+    out.extend_from_slice(octets);
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +116,16 @@ mod tests {
         assert_eq!(fields, Ok(vec![number, octets, fixed[0], fixed[1], field(5, Value::Number(0))]));
         let minus_one = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
         assert_eq!(Fields(minus_one).next(), Some(Ok(field(1, Value::Number(u64::MAX)))));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut out = Vec::new();
+        put_number(&mut out, 15, u64::MAX);
+        put_octets(&mut out, 1, &[7; 300]);
+        let fields: Result<Vec<_>, _> = Fields(&out).collect();
+        let number = Field { number: 15, value: Value::Number(u64::MAX) };
+        assert_eq!(fields, Ok(vec![number, Field { number: 1, value: Value::Octets(&[7; 300]) }]));
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! A query of a request that waits, until its reply has room.
+//! A query that waits, until its reply has room, where each message has a request or a stream of
+//! its own.
 
 use std::rc::Rc;
 
-use super::super::connections::{Connection, arrives, has_room};
-use super::content::Unread;
+use tokio::sync::Notify;
+
+use super::connections::{Connection, arrives, has_room};
 use crate::chain::{Query, Reply};
 use crate::server::waiting::Place;
 use crate::server::worker::Local;
@@ -21,14 +23,15 @@ pub(super) struct Late {
 pub(super) struct Flight {
     local: Rc<Local>,
     connection: Rc<Connection>,
-    unread: Rc<Unread>,
+    /// Notified when the query is no longer in flight.
+    room: Rc<Notify>,
     octets: usize,
 }
 
 impl Flight {
-    pub(super) fn new(local: Rc<Local>, connection: Rc<Connection>, unread: Rc<Unread>) -> Self {
+    pub(super) fn new(local: Rc<Local>, connection: Rc<Connection>, room: Rc<Notify>) -> Self {
         connection.in_flight.set(connection.in_flight.get() + 1);
-        Self { local, connection, unread, octets: 0 }
+        Self { local, connection, room, octets: 0 }
     }
 
     /// Notes that the reply has come.
@@ -41,7 +44,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.connection.in_flight.set(self.connection.in_flight.get() - 1);
         has_room(&self.local, &self.connection, self.octets);
-        self.unread.room.notify_waiters();
+        self.room.notify_waiters();
         self.connection.wake.notify_one();
     }
 }

@@ -1,169 +1,20 @@
-//! The directive: from the Corefile to options.
+//! The options of the directive as a table, and what is read for single ones.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::answers::name::Schema;
-use super::answers::options::{Options, Pods};
-use super::answers::zone::Zone;
-use super::reading::options::{ApiFrom, Origin, SourceOptions};
-use super::reading::selector::Selector;
-use super::reading::{manifests, watch};
+use super::super::answers::options::Pods;
+use super::super::old;
+use super::super::reading::options::SnapshotOptions;
+use super::super::reading::selector::Selector;
+use super::reader::Reader;
 use crate::chain::options::{OptionOf, OptionsOf, set};
-use crate::chain::setup::Setup;
 use crate::chain::zones::{Fallthrough, Zones};
-use crate::corefile::address::is_reverse;
-use crate::corefile::{Cursor, Severity, Word};
-use crate::error::{Complaint, Result};
-use crate::wire::name::Name;
-
-/// What a directive says.
-#[derive(Debug)]
-pub(super) struct Directive {
-    pub(super) zones: Zones,
-    pub(super) multicluster: Zones,
-    pub(super) primary: Name,
-    pub(super) options: Options,
-    pub(super) source: SourceOptions,
-    /// The directive, for complaints.
-    pub(super) written: Complaint,
-}
-
-impl Directive {
-    /// The zones with what answers need to know of them.
-    pub(super) fn served(&self) -> Vec<Zone> {
-        let schema = |zone: &Name| {
-            let (multicluster, zonal) = (self.multicluster.contains(zone), self.source.zonal);
-            Schema { multicluster, zonal, ..Schema::default() }
-        };
-        self.zones.iter().map(|zone| Zone::new(*zone, schema(zone), self.options.ttl)).collect()
-    }
-
-    /// The zones in which no name is ever asked of the next plugin.
-    pub(super) fn own_zones(&self) -> impl Iterator<Item = Name> + '_ {
-        self.options.fallthrough.never(&self.zones)
-    }
-}
-
-/// Reads the directive of one server block.
-pub(super) fn read(s: &Setup<'_>) -> Result<Directive> {
-    let mut cursor = s.cursor();
-    let mut read = None;
-    while cursor.only_occurrence()? {
-        read = Some(directive(s, &mut cursor)?);
-    }
-    read.ok_or_else(|| cursor.arg_err())
-}
-
-fn directive(s: &Setup<'_>, cursor: &mut Cursor<'_>) -> Result<Directive> {
-    let (written, arguments) = (cursor.complain(cursor.word(), ""), cursor.args());
-    let zones = Zones::read(cursor, &arguments, s.keys);
-    let primary = zones.iter().find(|zone| !is_reverse(&zone.to_string())).copied();
-    let Some(primary) = primary else {
-        let complaint = cursor.complain(cursor.word(), "non-reverse zone name must be used");
-        return Err(complaint.hint("name the cluster's domain as well, such as cluster.local").into());
-    };
-    let mut reader = Reader::new();
-    OPTIONS.read(cursor, &mut reader, s)?;
-    reader.check(s, cursor, &zones)?;
-    let Reader { options, source, multicluster, .. } = reader;
-    Ok(Directive { zones, multicluster, primary, options, source, written })
-}
-
-//----------- Options --------------------------------------------------------
-
-/// What the options say before they are seen together.
-pub(super) struct Reader {
-    options: Options,
-    source: SourceOptions,
-    multicluster: Zones,
-    endpoint: Option<Word>,
-    tls: Option<[Word; 3]>,
-    kubeconfig: Option<(Word, Option<Word>)>,
-    manifests: Vec<Word>,
-}
-
-impl Reader {
-    fn new() -> Self {
-        Self {
-            options: Options {
-                ttl: 5,
-                pods: Pods::Disabled,
-                namespaces: None,
-                ignore_empty_service: false,
-                fallthrough: Fallthrough::default(),
-                startup_timeout: Duration::from_secs(5),
-            },
-            source: SourceOptions::default(),
-            multicluster: Zones::default(),
-            endpoint: None,
-            tls: None,
-            kubeconfig: None,
-            manifests: Vec::new(),
-        }
-    }
-
-    /// What can only be said once all options are read.
-    fn check(&mut self, s: &Setup<'_>, cursor: &Cursor<'_>, zones: &[Name]) -> Result<()> {
-        if self.options.namespaces.is_some() && self.source.namespace_labels != Selector::default() {
-            let complaint = cursor.error("namespaces and namespace_labels cannot both be set");
-            return Err(complaint);
-        }
-        if self.source.zonal && !self.source.endpoints {
-            return Err(cursor.error("zonal needs endpoints: it cannot be set with noendpoints"));
-        }
-        if let Some(zone) = self.multicluster.iter().find(|zone| !zones.contains(zone)) {
-            return Err(cursor.error(format!("is not authoritative for the multicluster zone {zone}")));
-        }
-        self.source.ttl = self.options.ttl;
-        self.source.pods_verified = self.options.pods == Pods::Verified;
-        self.source.multicluster = !self.multicluster.is_empty();
-        self.source.origin = self.origin(s, cursor)?;
-        Ok(())
-    }
-
-    /// Where the data come from. Files that are not there are errors of their own, and reading goes
-    /// on.
-    fn origin(&self, s: &Setup<'_>, cursor: &Cursor<'_>) -> Result<Origin> {
-        let from_api = self.endpoint.is_some() || self.tls.is_some() || self.kubeconfig.is_some();
-        if !self.manifests.is_empty() && from_api {
-            let message =
-                "manifests takes the place of an API server: it cannot be set with endpoint, tls or kubeconfig";
-            return Err(cursor.error(message));
-        }
-        let missing = |word: &Word, why: String| cursor.report(Severity::Error, cursor.complain(word, why));
-        if !self.manifests.is_empty() {
-            let paths: Vec<_> = self.manifests.iter().map(|word| s.path(word.as_str())).collect();
-            for (word, path) in self.manifests.iter().zip(&paths) {
-                let _ = manifests::check(path).map_err(|why| missing(word, why));
-            }
-            return Ok(Origin::Manifests(paths));
-        }
-        let (from, written) = match (&self.kubeconfig, &self.endpoint) {
-            (Some((word, context)), _) => {
-                let context = context.as_ref().map(|context| context.as_str().to_owned());
-                match s.file(cursor, word, &format!("kubeconfig {word}")) {
-                    Some(file) => (ApiFrom::Kubeconfig { file, context }, word),
-                    // The error is told: nothing is read from here.
-                    None => return Ok(Origin::Api(ApiFrom::InCluster)),
-                }
-            }
-            (None, Some(url)) => {
-                let found = |words: &[Word; 3]| words.iter().filter_map(|word| s.file(cursor, word, "tls")).collect();
-                let files: Option<Vec<PathBuf>> = self.tls.as_ref().map(found);
-                let tls = files.and_then(|files| files.try_into().ok());
-                (ApiFrom::Endpoint { url: url.as_str().to_owned(), tls }, url)
-            }
-            (None, None) => return Ok(Origin::Api(ApiFrom::InCluster)),
-        };
-        let _ = watch::check(&from).map_err(|why| missing(written, why));
-        Ok(Origin::Api(from))
-    }
-}
+use crate::corefile::{Cursor, Word};
+use crate::error::Result;
 
 /// Complaints about the number of arguments name the last one, as CoreDNS does.
-pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
+pub(in super::super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
     all: &[
         OptionOf {
             name: "apiserver_burst",
@@ -314,9 +165,21 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
             },
         },
         OptionOf {
+            name: "snapshot",
+            form: "PATH [MAX_AGE]",
+            about: "What is known is kept in this file. A process that starts without an API server answers from it \
+                    if it is not older than MAX_AGE (24h). Not in CoreDNS.",
+            read: |cursor, reader, s| {
+                let args = cursor.args_of(1..=2)?;
+                let max_age = args.get(1).map(|word| max_age(cursor, word)).transpose()?.unwrap_or(MAX_AGE);
+                reader.snapshot = Some((args[0].clone(), SnapshotOptions { path: s.path(args[0].as_str()), max_age }));
+                Ok(())
+            },
+        },
+        OptionOf {
             name: "startup_timeout",
             form: "DURATION",
-            about: "How long questions about the cluster wait for the first data at start (5s).",
+            about: "How long questions about the cluster wait for the first data, from the start of the process on (5s).",
             read: |cursor, reader, _| {
                 let time = cursor.args_of(1..)?[0];
                 reader.options.startup_timeout = startup_timeout(cursor, time)?;
@@ -352,8 +215,11 @@ pub(super) static OPTIONS: OptionsOf<Reader> = OptionsOf {
             read: |cursor, reader, _| set(cursor, &mut reader.source.zonal),
         },
     ],
-    unknown: super::old::unknown_option,
+    unknown: old::unknown_option,
 };
+
+/// How old a snapshot may be.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 //----------- Single options -------------------------------------------------
 
@@ -380,6 +246,13 @@ fn ttl(cursor: &Cursor<'_>, word: &Word) -> Result<u32> {
 fn startup_timeout(cursor: &Cursor<'_>, word: &Word) -> Result<Duration> {
     // Nothing or less would make CoreDNS panic; here it means not to wait.
     Ok(cursor.duration(word)?.duration().unwrap_or_default())
+}
+
+fn max_age(cursor: &Cursor<'_>, word: &Word) -> Result<Duration> {
+    match cursor.duration(word)?.duration() {
+        Some(age) if !age.is_zero() => Ok(age),
+        _ => Err(cursor.error_at(word, format!("MAX_AGE must be positive: {word}"))),
+    }
 }
 
 fn whole_number(cursor: &mut Cursor<'_>) -> Result<()> {

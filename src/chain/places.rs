@@ -1,4 +1,4 @@
-//! Places for transfers. A transfer holds memory for as long as its client takes to read it.
+//! Places for work that is not done at once, such as a zone transfer, shared fairly by clients.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
 
-/// Transfers of the process at a time.
-const ALL: usize = 64;
-
-/// The places of the process.
-#[derive(Default)]
-pub(super) struct Places(Mutex<Taken>);
+/// The places for one kind of work.
+pub struct Places {
+    /// How many there are.
+    all: usize,
+    taken: Mutex<Taken>,
+}
 
 #[derive(Default)]
 struct Taken {
@@ -19,19 +19,26 @@ struct Taken {
     clients: HashMap<IpAddr, usize, RandomState>,
 }
 
-/// The place of one transfer, freed on drop.
-pub(super) struct Place {
+/// One place, freed on drop.
+pub struct Place {
     places: Arc<Places>,
     client: IpAddr,
 }
 
 impl Places {
+    /// Returns this many free places.
+    #[must_use]
+    pub fn new(all: usize) -> Self {
+        Self { all, taken: Mutex::default() }
+    }
+
     /// Takes a place. Returns `None` if the client already has as many as are free. So one client
     /// alone gets half of them, two get a third each, and there is always one left for another.
-    pub(super) fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
-        let taken = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    #[must_use]
+    pub fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let taken = &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_client = taken.clients.get(&client).copied().unwrap_or_default();
-        if of_client >= ALL - taken.all {
+        if of_client >= self.all - taken.all {
             return None;
         }
         taken.clients.insert(client, of_client + 1);
@@ -42,7 +49,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let taken = &mut *self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = &mut *self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all -= 1;
         if let Some(of_client) = taken.clients.get_mut(&self.client) {
             *of_client -= 1;
@@ -59,16 +66,16 @@ mod tests {
 
     #[test]
     fn one_client_has_half_and_the_next_finds_a_place() {
-        let places = Arc::<Places>::default();
+        let places = Arc::new(Places::new(64));
         let address = |last: u8| IpAddr::from([10, 0, 0, last]);
         let all = |client| std::iter::from_fn(|| places.take(client)).collect::<Vec<_>>();
         let first = all(address(1));
-        assert_eq!(first.len(), ALL / 2);
+        assert_eq!(first.len(), 32);
         let second = all(address(2));
-        assert_eq!(second.len(), ALL / 4);
+        assert_eq!(second.len(), 16);
         assert!((3..7).all(|last| all(address(last)).pop().is_some()), "others still find one");
         drop((first, second));
-        assert_eq!(places.0.lock().expect("no panic").all, 0);
-        assert!(places.0.lock().expect("no panic").clients.is_empty());
+        assert_eq!(places.taken.lock().expect("no panic").all, 0);
+        assert!(places.taken.lock().expect("no panic").clients.is_empty());
     }
 }

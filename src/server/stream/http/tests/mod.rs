@@ -1,5 +1,7 @@
 //! What one client can make a worker hold and do by requests, with a clock that the tests control.
 
+mod calls;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,6 +22,7 @@ use crate::chain::timeouts::{IDLE, MESSAGE, READING};
 use crate::server::stream::output::UNREAD;
 use crate::server::stream::session::IN_FLIGHT;
 use crate::testing::packet;
+use crate::wire::grpc;
 
 /// A client's tasks run on the test's thread.
 #[derive(Clone)]
@@ -47,11 +50,15 @@ where
 }
 
 fn over_http1(session: Session, stream: DuplexStream) -> Task {
-    Box::pin(run(session, stream, false))
+    Box::pin(run(session, stream, Dialect::Doh, false))
 }
 
 fn over_http2(session: Session, stream: DuplexStream) -> Task {
-    Box::pin(run(session, stream, true))
+    Box::pin(run(session, stream, Dialect::Doh, true))
+}
+
+fn over_grpc(session: Session, stream: DuplexStream) -> Task {
+    Box::pin(run(session, stream, Dialect::Grpc, true))
 }
 
 fn connect(worker: &Worker, is_http2: bool) -> (DuplexStream, JoinHandle<()>) {
@@ -64,6 +71,11 @@ fn post(message: Vec<u8>) -> Request<Full<Bytes>> {
 
 fn get(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("https://dns.test{path}")).body(Full::default()).expect("a request")
+}
+
+fn call(path: &str, body: Vec<u8>) -> Request<Full<Bytes>> {
+    let head = Request::post(format!("http://dns.test{path}")).header("content-type", "application/grpc+proto");
+    head.body(Full::from(body)).expect("a request")
 }
 
 async fn body(response: Response<Incoming>) -> Vec<u8> {
@@ -102,8 +114,8 @@ async fn what_is_no_query_has_the_status_of_coredns() {
             assert_eq!(response.status().as_u16(), status, "{what}");
             assert_eq!(body(response).await, text.as_bytes(), "{what}");
         }
-        let count = |status| worker.local.shared.http.responses("dns://:53", status).get();
-        assert_eq!((count(404), count(400), count(200)), (2, 8, 0));
+        let count = |status| worker.local.shared.http.responses(Dialect::Doh, "dns://:53", status).get();
+        assert_eq!((count("404"), count("400"), count("200")), (2, 8, 0));
     })
     .await;
 }
@@ -186,21 +198,27 @@ async fn a_client_that_does_not_read_is_answered_up_to_a_bound_and_closed() {
 #[tokio::test(start_paused = true)]
 async fn streams_that_are_reset_keep_their_places() {
     local(async {
-        let worker = Worker::new();
-        let (stream, _session) = connect(&worker, true);
-        let mut requests = http2(stream).await;
-        for _ in 0..10 {
-            let all: Vec<_> = (0..100)
-                .map(|at| {
-                    tokio::task::spawn_local(requests.send_request(post(packet(&format!("{at}.wait.test."), "A"))))
-                })
-                .collect();
-            sleep(Duration::from_millis(10)).await;
-            all.iter().for_each(JoinHandle::abort);
-            sleep(Duration::from_millis(10)).await;
+        for dialect in [Dialect::Doh, Dialect::Grpc] {
+            let worker = Worker::new();
+            let (stream, _session) =
+                worker.connect_with(1, if dialect == Dialect::Doh { over_http2 } else { over_grpc });
+            let mut requests = http2(stream).await;
+            for _ in 0..10 {
+                let mut ask = |at: usize| {
+                    let question = packet(&format!("{at}.wait.test."), "A");
+                    requests.send_request(match dialect {
+                        Dialect::Doh => post(question),
+                        Dialect::Grpc => call(grpc::PATH, grpc::body(&question)),
+                    })
+                };
+                let all: Vec<_> = (0..100).map(|at| tokio::task::spawn_local(ask(at))).collect();
+                sleep(Duration::from_millis(10)).await;
+                all.iter().for_each(JoinHandle::abort);
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(worker.local.waiting(), IN_FLIGHT);
+            assert_eq!(worker.local.shared.http.abandoned(dialect).get(), 1000);
         }
-        assert_eq!(worker.local.waiting(), IN_FLIGHT);
-        assert_eq!(worker.local.shared.http.abandoned.get(), 1000);
     })
     .await;
 }
@@ -347,7 +365,7 @@ async fn hostile_octets_end_a_connection_and_nothing_else() {
             [&preface[..], b"\0\0\x10\x01\x05\0\0\0\x01\x82\x87\x41\x01a\x44\x0a/dns-query", &[0; 400]].concat();
         let mut sent = 0;
         while sent < 1_000_000 {
-            let is_http2 = random.bool();
+            let (is_http2, is_grpc) = (random.bool(), random.bool());
             let mut octets = (if is_http2 { &http2 } else { &http1 }).repeat(8);
             for _ in 0..random.usize(0..40) {
                 let at = random.usize(0..octets.len());
@@ -356,7 +374,8 @@ async fn hostile_octets_end_a_connection_and_nothing_else() {
             if random.u8(..10) == 0 {
                 octets.iter_mut().for_each(|octet| *octet = random.u8(..));
             }
-            let (mut stream, session) = connect(&worker, is_http2);
+            let (mut stream, session) =
+                if is_grpc { worker.connect_with(1, over_grpc) } else { connect(&worker, is_http2) };
             let _ = tokio::time::timeout(Duration::from_millis(5), stream.write_all(&octets)).await;
             sent += octets.len();
             drop(stream);
