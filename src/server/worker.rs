@@ -360,7 +360,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
                 tokio::task::spawn_local(async move {
                     // The loops read what has arrived when they notice that they have to close.
                     tokio::time::sleep(Duration::from_millis(10)).await;
-                    local.connections.close_when_quiet();
+                    local.connections.close_when_quiet(None);
                     while !local.is_idle() {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
