@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::host::Host;
 use crate::wire::name::Name;
-use crate::wire::tsig::{Malformed, Signer, Tsig};
+use crate::wire::tsig::{BadTsig, Signer, Tsig};
 
 //----------- Secrets --------------------------------------------------------
 
@@ -28,7 +28,7 @@ impl Signing {
     ///
     /// # Errors
     /// The signature has a length that none has.
-    pub fn check(tsig: &Tsig<'_>, secret: Option<&Arc<[u8]>>, host: &Arc<Host>) -> Result<Self, Malformed> {
+    pub fn check(tsig: &Tsig<'_>, secret: Option<&Arc<[u8]>>, host: &Arc<Host>) -> Result<Self, BadTsig> {
         let signer = tsig.check(secret, host.clock.seconds_since_1970())?;
         Ok(Self { signer, host: host.clone() })
     }

@@ -285,8 +285,7 @@ impl Local {
         let Some(Dropped { by_share, by_kernel, heaviest }) = intake.take_dropped() else { return };
         self.shared.dropped.0.add(by_share);
         self.shared.dropped.1.add(by_kernel);
-        let kind = if by_share > 0 { "share" } else { "kernel" };
-        let Some(held_back) = self.shared.refused.allow(kind, Instant::now().into()) else { return };
+        let Some(held_back) = self.shared.refused.allow("datagrams", Instant::now().into()) else { return };
         let who = heaviest.map(|client| format!("; {client} asks for most")).unwrap_or_default();
         let what = "more queries arrive over UDP than can be answered, and some are dropped";
         log::warning("", format_args!("{what}{who} (signpost_dropped_datagrams_total){held_back}"));
@@ -361,7 +360,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, local: Rc<Local>) 
                 tokio::task::spawn_local(async move {
                     // The loops read what has arrived when they notice that they have to close.
                     tokio::time::sleep(Duration::from_millis(10)).await;
-                    local.connections.close_when_quiet();
+                    local.connections.close_when_quiet(None);
                     while !local.is_idle() {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }

@@ -96,7 +96,7 @@ pub struct Tsig<'p> {
 
 /// A TSIG record that is malformed, or not where it belongs: FORMERR (RFC 8945 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed;
+pub struct BadTsig;
 
 /// Why a signature is not accepted. The number is the error of the TSIG record in the reply, whose
 /// RCODE is NOTAUTH (RFC 8945 section 3).
@@ -128,7 +128,7 @@ impl fmt::Display for Fault {
 ///
 /// # Errors
 /// The record is malformed, or is not the last one.
-pub fn find<'p>(packet: &'p [u8], request: &Request) -> Result<Option<Tsig<'p>>, Malformed> {
+pub fn find<'p>(packet: &'p [u8], request: &Request) -> Result<Option<Tsig<'p>>, BadTsig> {
     let word = |at: usize| packet.get(at..)?.first_chunk().copied().map(u16::from_be_bytes);
     let [answers, authorities, additionals] = [6, 8, 10].map(|at| word(at).unwrap_or_default());
     if additionals == 0 {
@@ -138,12 +138,12 @@ pub fn find<'p>(packet: &'p [u8], request: &Request) -> Result<Option<Tsig<'p>>,
     let all = before + u32::from(additionals);
     let mut at = request.question_end();
     for index in 0..all {
-        let fixed = skip_name(packet, at).ok_or(Malformed)?;
-        let (rtype, len) = (word(fixed).ok_or(Malformed)?, word(fixed + 8).ok_or(Malformed)?);
+        let fixed = skip_name(packet, at).ok_or(BadTsig)?;
+        let (rtype, len) = (word(fixed).ok_or(BadTsig)?, word(fixed + 8).ok_or(BadTsig)?);
         let end = fixed + 10 + usize::from(len);
         if rtype == rtype::TSIG && index >= before {
             let is_last = index == all - 1;
-            return Tsig::read(packet, at, end).filter(|_| is_last).map(Some).ok_or(Malformed);
+            return Tsig::read(packet, at, end).filter(|_| is_last).map(Some).ok_or(BadTsig);
         }
         at = end;
     }
@@ -184,11 +184,11 @@ impl<'p> Tsig<'p> {
     ///
     /// # Errors
     /// The signature has a length that none has.
-    pub fn check(&self, secret: Option<&Arc<[u8]>>, now: u64) -> Result<Signer, Malformed> {
+    pub fn check(&self, secret: Option<&Arc<[u8]>>, now: u64) -> Result<Signer, BadTsig> {
         let known = secret.zip(Algorithm::of(&self.algorithm));
         let Some((secret, (algorithm, octets))) = known else { return Ok(self.signer(None, Some(Fault::BadKey))) };
         if self.mac.len() > octets || self.mac.len() < LEAST_MAC.max(octets / 2) {
-            return Err(Malformed);
+            return Err(BadTsig);
         }
         if !algorithm.verify(secret, &[&self.header(), &self.packet[HEADER..self.at], &self.variables()], self.mac) {
             return Ok(self.signer(None, Some(Fault::BadSig)));

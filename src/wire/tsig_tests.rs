@@ -55,7 +55,7 @@ fn secret() -> Arc<[u8]> {
 }
 
 /// What is found of a packet at a time.
-fn found(packet: &[u8], now: u64) -> Result<Option<Fault>, Malformed> {
+fn found(packet: &[u8], now: u64) -> Result<Option<Fault>, BadTsig> {
     let tsig = find(packet, &request(packet))?.expect("a TSIG record");
     tsig.check(Some(&secret()), now).map(|signer| signer.fault())
 }
@@ -107,18 +107,18 @@ fn where_the_record_stands_and_what_it_has() {
     ] {
         let mut bad = good.clone();
         bad[at] = octet;
-        assert!(matches!(find(&bad, &request(&bad)), Err(Malformed)), "{what}");
+        assert!(matches!(find(&bad, &request(&bad)), Err(BadTsig)), "{what}");
     }
     // Another record behind it.
     let mut before = good.clone();
     before[11] = 2;
     before.extend_from_slice(&[0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 0]);
-    assert!(matches!(find(&before, &request(&before)), Err(Malformed)));
+    assert!(matches!(find(&before, &request(&before)), Err(BadTsig)));
     // Two of them.
     let mut two = good.clone();
     two[11] = 2;
     two.extend_from_slice(&good[at..]);
-    assert!(matches!(find(&two, &request(&two)), Err(Malformed)));
+    assert!(matches!(find(&two, &request(&two)), Err(BadTsig)));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_signature_has_at_least_ten_octets_and_half_of_its_length() {
     };
     assert_eq!(cut(64), Ok(None));
     assert_eq!((cut(63), cut(32)), (Ok(Some(Fault::BadTrunc)), Ok(Some(Fault::BadTrunc))));
-    assert_eq!((cut(31), cut(0)), (Err(Malformed), Err(Malformed)));
+    assert_eq!((cut(31), cut(0)), (Err(BadTsig), Err(BadTsig)));
 }
 
 #[test]

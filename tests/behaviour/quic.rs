@@ -34,8 +34,20 @@ pub(crate) async fn connect_quic(pki: &Pki, server: SocketAddr) -> Result<Connec
     endpoint.connect_with(config, server, "dns.example.org").expect("begun").await
 }
 
+/// Returns the reply to a message, or `None` if it is an error of the protocol. Then there is
+/// another connection.
+pub(crate) async fn reply_over_quic(quic: &mut Connection, pki: &Pki, message: &[u8]) -> Option<Vec<u8>> {
+    let closed = match over_quic(quic, message).await {
+        Ok(reply) => return Some(reply),
+        Err(closed) => closed,
+    };
+    assert_eq!(code(&closed), Some(2), "{message:02x?}");
+    *quic = connect_quic(pki, quic.remote_address()).await.expect("a connection");
+    None
+}
+
 /// Sends a message with id 0 on a stream; returns what comes back, without its length.
-pub(crate) async fn over_quic(quic: &Connection, message: &[u8]) -> Result<Vec<u8>, ConnectionError> {
+async fn over_quic(quic: &Connection, message: &[u8]) -> Result<Vec<u8>, ConnectionError> {
     let mut octets = [&(message.len() as u16).to_be_bytes(), message].concat();
     octets.iter_mut().skip(2).take(2).for_each(|octet| *octet = 0);
     let (mut send, mut receive) = quic.open_bi().await?;
@@ -48,7 +60,7 @@ pub(crate) async fn over_quic(quic: &Connection, message: &[u8]) -> Result<Vec<u
 }
 
 /// Returns the code that the server closed a connection with, or `None` if it was lost.
-pub(crate) fn code(error: &ConnectionError) -> Option<u64> {
+fn code(error: &ConnectionError) -> Option<u64> {
     match error {
         ConnectionError::ApplicationClosed(close) => Some(close.error_code.into_inner()),
         _ => None,

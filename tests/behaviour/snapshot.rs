@@ -159,6 +159,29 @@ async fn the_last_state_is_kept_at_the_signal_to_stop() {
     api.down();
     let (server, _) = serve(&api, &path, &upstream, "");
     assert_eq!(errors(&server.ask("late.shop.svc.cluster.local.", "A")), [STALE]);
+    // What it knows is as old after a reload, so that one goes through.
+    let corefile = std::fs::read_to_string(server.folder.path().join("Corefile")).expect("a Corefile");
+    server.rewrite(&corefile.replace(" forward", " errors\n forward"));
+    server.signal("USR1");
+    server.wait_for("Reloading complete");
+    assert_eq!(errors(&server.ask("late.shop.svc.cluster.local.", "A")), [STALE]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_with_equal_options_share_a_file_and_a_watch() {
+    let (api, folder) = (api().await, tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("snapshot");
+    let (endpoint, second) = (api.address, free_port());
+    let block = |port: &str| {
+        let snapshot = path.display();
+        format!(
+            ".:{port} {{\n bind 127.0.0.1\n kubernetes cluster.local {{\n endpoint http://{endpoint}\n snapshot {snapshot}\n }}\n}}\n"
+        )
+    };
+    let server = Server::start(&(block("PORT") + &block(&second.to_string())), &[]);
+    server.ask_until("web.shop.svc.cluster.local.", "A", "NOERROR aa\nweb.shop.svc.cluster.local. 5 A 10.96.0.7");
+    wait_for(&path);
+    assert_eq!(api.asked("/api/v1/services?watch"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,8 +16,9 @@ use crate::wire::types::{class, rcode, rtype};
 /// The TTL in seconds that signatures state, as in CoreDNS: the one in the zone is not known.
 const ORIGINAL_TTL: u32 = 3600;
 
-/// The types that a name may have, as an NSEC record about it says: those of CoreDNS, and those that
-/// resolvers would otherwise conclude not to exist (RFC 8198): PTR, MX, NAPTR, SVCB, HTTPS, CAA.
+/// The types that a name may have, as an NSEC record about it says: those of CoreDNS, and those
+/// that resolvers would otherwise conclude not to exist (RFC 8198): PTR, MX, NAPTR, SVCB, HTTPS,
+/// CAA.
 const NAME_TYPES: [u16; 20] = [1, 12, 13, 15, 16, 28, 29, 33, 35, 37, 44, 46, 47, 52, 55, 61, 64, 65, 99, 257];
 
 /// What the zone's own name may have besides.
@@ -96,8 +97,8 @@ impl Plan {
         }
     }
 
-    /// Signs a denial, and adds an NSEC record: NXDOMAIN becomes NODATA. Returns `None` if it is not
-    /// a SOA record alone.
+    /// Signs a denial, and adds an NSEC record: NXDOMAIN becomes NODATA. Returns `None` if it is
+    /// not a SOA record alone.
     fn deny(&mut self, records: &[(Section, MessageRecord)], zone: &Name, is_cut: bool) -> Option<()> {
         let mut authority = records.iter().filter(|(section, _)| *section == Section::Authority);
         let (_, soa) = authority.next().filter(|(_, first)| first.rtype == rtype::SOA)?;

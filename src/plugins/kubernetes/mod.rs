@@ -50,7 +50,8 @@
 //! EDNS. `/ready` is 200 and says how old they are, and zones are not transferred. Names that are
 //! not in the file wait for `startup_timeout` and are then SERVFAIL with the extended error 14 (Not
 //! Ready). The lists of the API server replace the data kind by kind; a list that lacks most of
-//! what was in the file is read again before it is believed.
+//! what was in the file is read again before it is believed. A reload that leaves the options of
+//! this directive as they are goes through meanwhile.
 //!
 //! A file that is damaged, older than MAX_AGE, of another cluster (by the certificates of its CA;
 //! with `http` by the URL) or written with options that choose other objects is not used, and the
@@ -108,8 +109,10 @@ mod setup;
 use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::OnceCell;
 
 use self::answers::alias::{End, Hop, Walk};
 use self::answers::apex::local_addresses;
@@ -147,7 +150,8 @@ pub const PLUGIN: Registration =
 /// The data of blocks with equal options; they outlive a reload that does not change the options.
 struct Data {
     index: Arc<Index>,
-    reading: OnceLock<Tasks>,
+    /// Started once, though several blocks may have it.
+    reading: OnceCell<Tasks>,
 }
 
 fn setup(s: &mut Setup<'_>) -> Result<()> {
@@ -158,7 +162,7 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     if let (Some(word), Some(snapshot)) = (&directive.snapshot, &directive.source.snapshot) {
         s.claim(word, &snapshot.path, &key)?;
     }
-    let data = host.shared.get_or_make(&key, || Data { index: Arc::default(), reading: OnceLock::new() });
+    let data = host.shared.get_or_make(&key, || Data { index: Arc::default(), reading: OnceCell::new() });
     let (timeout, index) = (directive.options.startup_timeout, data.index.clone());
     let patience = Arc::new(Patience::new(timeout, host.clock.now()));
     s.probe(move || index.readiness());
@@ -187,7 +191,8 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
     let (source, written) = (directive.source, directive.written);
     let control = s.control();
     s.prepare(move |first| async move {
-        if data.reading.get().is_none() {
+        let is_live = data.reading.initialized();
+        let start = || async {
             let runtime = control.wait().await;
             let (index, handle) = (data.index.clone(), runtime.clone());
             // A snapshot of a large cluster and the files of credentials are read here.
@@ -198,9 +203,12 @@ fn setup(s: &mut Setup<'_>) -> Result<()> {
                 let tell = tell_until_synced(data.index.clone(), timeout);
                 reading.spawn(runtime, "kubernetes start", tell);
             }
-            let _ = data.reading.set(reading);
-        }
-        if first { Ok(()) } else { synced(&data.index, timeout, &written).await }
+            Result::Ok(reading)
+        };
+        data.reading.get_or_try_init(start).await?;
+        // With the same snapshot as before nothing is lost.
+        let may_go_on = first || is_live && data.index.is_from_snapshot();
+        if may_go_on { Ok(()) } else { synced(&data.index, timeout, &written).await }
     });
     Ok(())
 }

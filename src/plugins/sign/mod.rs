@@ -5,8 +5,8 @@
 //! not made.
 //!
 //! Every 5 hours, and when the configuration starts, it checks the written file. It signs again if
-//! that is missing, if the signature of its SOA began more than 6 days ago or expires in less than 7
-//! days, or if the zone file is newer. The SOA gets the time in seconds since 1970 as its serial.
+//! that is missing, if the signature of its SOA began more than 6 days ago or expires in less than
+//! 7 days, or if the zone file is newer. The SOA gets the time in seconds since 1970 as its serial.
 //!
 //! Signatures begin 3 to 21 hours ago, and are good for 32 to 37 days: each zone has a jitter of
 //! its own, so that not all are signed at the same time. Each key signs everything; DNSKEY, CDS,
@@ -20,10 +20,11 @@
 //! ```
 //!
 //! - **DBFILE** is the zone file, relative to *root*.
-//! - **ZONES** are the zones to make from it; by default those of the server block. Each gets a file
-//!   `db.ZONE.signed`.
+//! - **ZONES** are the zones to make from it; by default those of the server block. Each gets a
+//!   file `db.ZONE.signed`.
 //!
-//! Mount the folder that is written to from a volume: the root file system of the image is read-only.
+//! Mount the folder that is written to from a volume: the root file system of the image is
+//! read-only.
 //!
 //! ## Examples
 //!

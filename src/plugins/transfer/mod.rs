@@ -80,7 +80,8 @@ use crate::wire::types::{class, rcode, rtype};
 pub const PLUGIN: Registration =
     Registration { name: "transfer", setup: set_up, doc: doc_of!("mod.rs"), options: &[&OPTIONS] };
 
-/// Transfers of the process at a time. Each holds memory for as long as its client takes to read it.
+/// Transfers of the process at a time. Each holds memory for as long as its client takes to read
+/// it.
 const PLACES: usize = 64;
 
 fn set_up(s: &mut Setup<'_>) -> Result<()> {

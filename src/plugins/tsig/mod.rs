@@ -25,17 +25,6 @@
 //! Secrets belong to the address and port, not to the block: what a client signs with the secret of
 //! one block is accepted by all blocks there that have *tsig*.
 //!
-//! A file of `secrets` has one item on each line:
-//!
-//! ```text
-//! key "transfer.example." {
-//!     algorithm hmac-sha256;
-//!     secret "X28hl0BOfAL5G0jsmJWSacrwn7YRm2f6U5brnzwWEus=";
-//! };
-//! ```
-//!
-//! A line `algorithm` has no effect.
-//!
 //! ## Examples
 //!
 //! Only clients that know the secret may copy the zone:
@@ -55,6 +44,17 @@
 //!
 //! `dig @SERVER -y hmac-sha256:transfer.example.:X28hl0BOfAL5G0jsmJWSacrwn7YRm2f6U5brnzwWEus=
 //! example.org AXFR` copies it.
+//!
+//! A file of `secrets` has one item on each line:
+//!
+//! ```text
+//! key "transfer.example." {
+//!     algorithm hmac-sha256;
+//!     secret "X28hl0BOfAL5G0jsmJWSacrwn7YRm2f6U5brnzwWEus=";
+//! };
+//! ```
+//!
+//! A line `algorithm` has no effect.
 //!
 //! ## Metrics
 //!

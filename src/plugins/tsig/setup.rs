@@ -55,7 +55,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
         OptionOf {
             name: "secrets",
             form: "FILE",
-            about: "More keys from a file, in the form of `named.conf`, see below. A changed file is read with the next reload.",
+            about: "More keys from a file, in the form of `named.conf` (see Examples). A changed file is read with the next reload.",
             read: |cursor, options, _| {
                 let words = cursor.args_of(1..=1)?;
                 let file = words[0];

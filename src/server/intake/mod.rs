@@ -67,7 +67,7 @@ pub(super) struct Dropped {
     pub(super) by_kernel: u64,
     /// Datagrams that were read and not answered.
     pub(super) by_share: u64,
-    /// The client that asked for most when some of the latter were dropped.
+    /// The client that asked for most at that time, if that is known.
     pub(super) heaviest: Option<IpAddr>,
 }
 
@@ -130,7 +130,7 @@ impl Intake {
         if must_drop {
             self.dropped.by_share += backlog.drop_old();
         }
-        if self.dropped.by_share > 0 {
+        if self.dropped.by_share + self.dropped.by_kernel > 0 {
             self.dropped.heaviest = backlog.heaviest();
         }
         self.burst += backlog.begin_round();

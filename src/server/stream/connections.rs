@@ -25,9 +25,6 @@ const HALF_OPEN: usize = 256;
 /// lets them.
 const CROWD: usize = 32;
 
-/// In place of a socket, where connections share one and the kernel keeps nothing for each.
-pub(super) const NO_SOCKET: RawFd = -1;
-
 /// A connection that holds no more octets than this is not closed when all together hold too many.
 const LITTLE: usize = 4096;
 
@@ -59,7 +56,8 @@ pub(super) struct Connection {
     client: Cell<IpAddr>,
     /// The number of the door it came through.
     door: usize,
-    /// The socket, to ask the kernel what it holds; open while the connection is a member.
+    /// The socket, to ask the kernel what it holds; open while the connection is a member. Negative
+    /// where connections share one, and the kernel holds nothing for each.
     socket: RawFd,
     index: Cell<usize>,
     /// When it was last active: it opened, a message began or ended, a reply was ready or was read.
@@ -114,17 +112,19 @@ impl Connections {
         self.all.borrow().iter().all(|connection| connection.is_quiet() || connection.given_up.get())
     }
 
-    /// Makes every connection end as soon as its queries are answered.
-    pub(in crate::server) fn close_when_quiet(&self) {
-        self.all.borrow().iter().for_each(|connection| connection.close());
+    /// Makes each connection, or each of a door, end as soon as its queries are answered.
+    pub(in crate::server) fn close_when_quiet(&self, door: Option<usize>) {
+        let all = self.all.borrow();
+        all.iter().filter(|one| door.is_none_or(|door| one.door == door)).for_each(|connection| connection.close());
     }
 
     /// Adds a connection that came through `door`, where at most `most` are allowed. If there are
     /// too many, there or altogether, another one is given up.
     pub(super) fn join(local: &Rc<Local>, door: usize, most: Option<usize>, client: IpAddr, socket: RawFd) -> Member {
         let this = &local.connections;
-        let (is_full, is_full_there) = this.is_full(door, most);
-        if is_full_there && this.make_room(|one| one.door == door) || is_full && this.make_room(|_| true) {
+        let is_full = this.is_full();
+        if this.is_full_at(door, most) && this.make_room(|one| one.door == door) || is_full && this.make_room(|_| true)
+        {
             local.shared.evicted.connections.inc();
         }
         let (mut all, now) = (this.all.borrow_mut(), Instant::now());
@@ -153,22 +153,22 @@ impl Connections {
         Member { local: local.clone(), connection }
     }
 
-    /// Returns whether there are as many connections as allowed: altogether, and at a door where at
-    /// most `most` are.
-    fn is_full(&self, door: usize, most: Option<usize>) -> (bool, bool) {
-        let is_full_there = most.is_some_and(|most| self.of_door(door) >= most);
-        (self.count.get() >= self.limits.get().connections, is_full_there)
+    /// Returns whether there are as many connections as allowed.
+    fn is_full(&self) -> bool {
+        self.count.get() >= self.limits.get().connections
+    }
+
+    /// Returns whether a door where at most `most` connections are allowed has as many.
+    fn is_full_at(&self, door: usize, most: Option<usize>) -> bool {
+        let all = self.all.borrow();
+        let open = || all.iter().filter(|one| one.door == door && !one.given_up.get()).count();
+        most.is_some_and(|most| open() >= most)
     }
 
     /// Returns whether a client has to prove its address before it gets a connection through
     /// `door`: with forged addresses, it would take the places of others.
     pub(super) fn are_scarce(&self, door: usize, most: Option<usize>) -> bool {
-        self.half_open.get() >= CROWD || <[bool; 2]>::from(self.is_full(door, most)).contains(&true)
-    }
-
-    /// Makes the connections of a door end as soon as their queries are answered.
-    pub(super) fn close_door(&self, door: usize) {
-        self.all.borrow().iter().filter(|one| one.door == door).for_each(|connection| connection.close());
+        self.half_open.get() >= CROWD || self.is_full() || self.is_full_at(door, most)
     }
 
     /// Returns whether a connection that was given up has not ended yet.
@@ -186,15 +186,10 @@ impl Connections {
         }
     }
 
-    /// Gives up one connection that has a file. Returns whether there was one.
-    pub(super) fn free_file(&self) -> bool {
-        self.make_room(|one| one.files() > 0)
-    }
-
     /// Gives up one connection of the address that has most: the one idle for longest or, if none
     /// is idle, the one inactive for longest. Only those that `counts` names count. Returns whether
     /// there was one.
-    fn make_room(&self, counts: impl Fn(&Connection) -> bool) -> bool {
+    pub(super) fn make_room(&self, counts: impl Fn(&Connection) -> bool) -> bool {
         let oldest = {
             let all = self.all.borrow();
             let candidates = || all.iter().filter(|one| !one.given_up.get() && counts(one));
@@ -205,11 +200,6 @@ impl Connections {
             of_most.min_by_key(|one| (!one.is_quiet(), one.active.get())).cloned()
         };
         oldest.inspect(|oldest| self.give_up(oldest)).is_some()
-    }
-
-    /// Returns the number of connections of a door that are not given up.
-    fn of_door(&self, door: usize) -> usize {
-        self.all.borrow().iter().filter(|one| one.door == door && !one.given_up.get()).count()
     }
 
     /// Ends a connection without waiting for its client.
@@ -292,8 +282,8 @@ impl Connection {
     }
 
     /// Returns how many open files it needs.
-    fn files(&self) -> usize {
-        usize::from(self.socket != NO_SOCKET)
+    pub(super) fn files(&self) -> usize {
+        usize::from(self.socket >= 0)
     }
 
     fn is_quiet(&self) -> bool {

@@ -114,7 +114,7 @@ pub(super) async fn accept(local: Rc<Local>, door: usize, ear: TcpListener, mut 
 async fn has_failed(local: &Local, error: &io::Error) {
     let connections = &local.connections;
     let out_of_files = is_out_of_files(error);
-    if out_of_files && !connections.are_ending() && connections.free_file() {
+    if out_of_files && !connections.are_ending() && connections.make_room(|one| one.files() > 0) {
         local.shared.evicted.files.inc();
     }
     if out_of_files && connections.are_ending() {

@@ -33,7 +33,7 @@ use tokio::time::sleep;
 pub(in crate::server) use self::endpoint::QuicCommon;
 use self::endpoint::{base, endpoint, settings};
 use self::streams::Streams;
-use super::connections::{Connections, NO_SOCKET};
+use super::connections::Connections;
 use super::session::Session;
 use super::{canonical, most};
 use crate::chain::{Client, Proto};
@@ -130,7 +130,7 @@ impl Gate {
         let Ok(shaking) = incoming.accept_with(settings(&self.base, secure, &listener)) else {
             return shared.failed_handshakes.inc();
         };
-        let member = Connections::join(local, self.door, most, peer.ip(), NO_SOCKET);
+        let member = Connections::join(local, self.door, most, peer.ip(), -1);
         // At once: the next packets are judged by how many there are.
         member.begin_handshake();
         let client = Client { peer, local: address, proto: Proto::Quic };
@@ -151,7 +151,7 @@ impl Gate {
     /// Ends all connections when their queries are answered. New ones are refused meanwhile.
     async fn close(&self) {
         let _place = self.local.settling.clone();
-        self.local.connections.close_door(self.door);
+        self.local.connections.close_when_quiet(Some(self.door));
         while Rc::strong_count(&self.open) > 1 {
             tokio::select! {
                 Some(incoming) = self.endpoint.accept() => incoming.refuse(),

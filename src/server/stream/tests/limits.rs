@@ -288,7 +288,7 @@ async fn a_stalled_reader_does_not_hold_up_the_end_for_longer_than_its_time() {
         push(&mut client, &frame("big.test.", "TXT").repeat(100)).await;
         let (_idle, idle) = worker.connect(2);
         sleep(Duration::from_millis(10)).await;
-        worker.local.connections.close_when_quiet();
+        worker.local.connections.close_when_quiet(None);
         idle.await.expect("no panic");
         assert!(!worker.local.connections.are_quiet() && start.elapsed() < READING);
         session.await.expect("no panic");

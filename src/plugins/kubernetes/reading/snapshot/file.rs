@@ -121,7 +121,10 @@ pub(super) fn write(
 /// Opens the file beside, empty and locked: no other process renames it.
 fn locked(beside: &Path) -> io::Result<File> {
     for _ in 0..ATTEMPTS {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(beside)?;
+        // Whoever may write to the folder must not choose another file with a link.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(beside)?;
         file.try_lock()?;
         // The one that had the lock before may have renamed it.
         if std::fs::metadata(beside).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino())) {

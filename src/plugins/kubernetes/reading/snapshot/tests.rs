@@ -251,6 +251,13 @@ fn files_take_their_turns() {
     let keeper = snapshot(&path, 60);
     assert!(keeper.write(&index_of(Vec::new()), 1).is_err(), "another process writes it");
     drop(beside);
+    std::fs::remove_file(folder.path().join("snapshot.new")).expect("gone");
+    let other = folder.path().join("other");
+    std::fs::write(&other, "x").expect("written");
+    std::os::unix::fs::symlink(&other, folder.path().join("snapshot.new")).expect("a link");
+    assert!(keeper.write(&index_of(Vec::new()), 1).is_err(), "a link leads elsewhere");
+    assert_eq!(std::fs::read(&other).expect("as it was"), b"x");
+    std::fs::remove_file(folder.path().join("snapshot.new")).expect("gone");
     keeper.write(&index_of(Vec::new()), 1).expect("written");
     let told = keeper.tell("", Err(std::io::ErrorKind::StorageFull.into()));
     assert_eq!((told.as_str(), keeper.tell(&told, Ok(())).as_str()), ("no storage space", ""));

@@ -337,7 +337,7 @@ async fn a_drain_waits_for_replies_only() {
         let response = tokio::task::spawn_local(requests.send_request(post(packet("x.wait.test.", "A"))));
         sleep(Duration::from_millis(10)).await;
         let start = Instant::now();
-        worker.local.connections.close_when_quiet();
+        worker.local.connections.close_when_quiet(None);
         idle.await.expect("no panic");
         assert!(start.elapsed() <= PARTING);
         assert!(!worker.local.connections.are_quiet() && !busy.is_finished() && !response.is_finished());

@@ -94,7 +94,7 @@ async fn there_are_no_more_connections_than_the_corefile_allows() {
         assert!(all[2..].iter().all(|quic| quic.close_reason().is_none()));
         assert_eq!((bed.connections(), bed.worker.local.shared.evicted.connections.get()), (3, 2));
         assert_eq!(bed.worker.local.shared.quic.counts.retries.get(), 2, "there was no place for an unproven address");
-        assert!(!bed.worker.local.connections.free_file(), "none of them has a file");
+        assert!(!bed.worker.local.connections.make_room(|one| one.files() > 0), "none of them has a file");
         let streams: Vec<_> = [all[4].open_bi().await, all[4].open_bi().await].into_iter().collect();
         let third = tokio::time::timeout(Duration::from_millis(100), all[4].open_bi()).await;
         assert!(third.is_err() && streams.len() == 2, "two streams at once");

@@ -81,16 +81,20 @@ impl Bed {
     pub(super) async fn connect_as(
         &self,
         protocol: &[u8],
-        mut transport: TransportConfig,
+        transport: TransportConfig,
     ) -> Result<quinn::Connection, ConnectionError> {
+        self.port.set(self.port.get() + 1);
+        let endpoint = client(&self.net, ([10, 0, 0, 1], self.port.get()).into());
+        endpoint.connect_with(self.config(protocol, transport), SERVER, "dns.example.org").expect("begun").await
+    }
+
+    fn config(&self, protocol: &[u8], mut transport: TransportConfig) -> quinn::ClientConfig {
         let mut config = self.pki.client(None, &[&TLS13]);
         config.alpn_protocols = vec![protocol.to_vec()];
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("a suite")));
         transport.max_idle_timeout(None);
         config.transport_config(Arc::new(transport));
-        self.port.set(self.port.get() + 1);
-        let endpoint = client(&self.net, ([10, 0, 0, 1], self.port.get()).into());
-        endpoint.connect_with(config, SERVER, "dns.example.org").expect("begun").await
+        config
     }
 
     /// Returns the numbers of streams that ended with 0x0, with 0x1 and with 0x2.
@@ -213,6 +217,27 @@ async fn a_door_that_closes_answers_what_it_has_and_says_so() {
         assert_eq!(closed_with(&busy).await, 0);
         closing.await.expect("no panic");
         assert_eq!(Rc::strong_count(&bed.worker.local.settling), 1);
+    })
+    .await;
+}
+
+/// A NAT gives a client another address, and the kernel leads its packets to another worker.
+#[tokio::test(start_paused = true)]
+async fn another_worker_tells_a_client_that_its_connection_is_lost() {
+    local(async {
+        let bed = Bed::new();
+        let (before, after) = (([10, 0, 0, 2], 1).into(), ([10, 0, 0, 2], 2).into());
+        let other = Gate::new(&bed.worker.local, 0, SERVER, bed.net.socket_for(after, SERVER)).expect("a gate");
+        spawn_local(async move { other.admit_all().await });
+        let endpoint = client(&bed.net, before);
+        let config = bed.config(b"doq", TransportConfig::default());
+        let quic = endpoint.connect_with(config, SERVER, "dns.example.org").expect("begun").await.expect("open");
+        ask(&quic, &question("a.test.", "A")).await.expect("a reply");
+        endpoint.rebind_abstract(bed.net.socket(after)).expect("another address");
+        let start = tokio::time::Instant::now();
+        assert!(ask(&quic, &question("a.test.", "A")).await.is_err());
+        assert_eq!(quic.closed().await, ConnectionError::Reset);
+        assert!(start.elapsed() < MESSAGE, "{:?}", start.elapsed());
     })
     .await;
 }

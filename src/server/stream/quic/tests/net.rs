@@ -12,7 +12,11 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 
 /// The packets that have arrived at each address.
 #[derive(Debug, Default)]
-pub(super) struct Net(Mutex<HashMap<SocketAddr, Inbox>>);
+pub(super) struct Net {
+    inboxes: Mutex<HashMap<SocketAddr, Inbox>>,
+    /// By client: the inbox that its packets go to, in place of the one of their address.
+    led: Mutex<HashMap<SocketAddr, SocketAddr>>,
+}
 
 #[derive(Debug, Default)]
 struct Inbox {
@@ -22,11 +26,12 @@ struct Inbox {
 
 impl Net {
     fn inboxes(&self) -> MutexGuard<'_, HashMap<SocketAddr, Inbox>> {
-        self.0.lock().expect("no panic")
+        self.inboxes.lock().expect("no panic")
     }
 
     /// Delivers a packet.
     pub(super) fn send(&self, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
+        let to = self.led.lock().expect("no panic").get(&from).copied().unwrap_or(to);
         let mut inboxes = self.inboxes();
         let inbox = inboxes.entry(to).or_default();
         inbox.packets.push_back((from, packet.to_vec()));
@@ -42,13 +47,21 @@ impl Net {
 
     /// Opens a socket.
     pub(super) fn socket(self: &Arc<Self>, own: SocketAddr) -> Arc<dyn AsyncUdpSocket> {
-        Arc::new(Socket { own, net: self.clone() })
+        Arc::new(Socket { own, inbox: own, net: self.clone() })
+    }
+
+    /// Opens another socket with the same address, for packets of this client.
+    pub(super) fn socket_for(self: &Arc<Self>, client: SocketAddr, own: SocketAddr) -> Arc<dyn AsyncUdpSocket> {
+        let inbox = SocketAddr::new(own.ip(), 0);
+        self.led.lock().expect("no panic").insert(client, inbox);
+        Arc::new(Socket { own, inbox, net: self.clone() })
     }
 }
 
 #[derive(Debug)]
 struct Socket {
     own: SocketAddr,
+    inbox: SocketAddr,
     net: Arc<Net>,
 }
 
@@ -69,7 +82,7 @@ impl AsyncUdpSocket for Socket {
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let mut inboxes = self.net.inboxes();
-        let inbox = inboxes.entry(self.own).or_default();
+        let inbox = inboxes.entry(self.inbox).or_default();
         let count = inbox.packets.len().min(buffers.len());
         if count == 0 {
             inbox.waker = Some(context.waker().clone());
