@@ -140,7 +140,7 @@ fn b9(run: &Run) -> Found {
     std::thread::sleep(Duration::from_secs(run.pick(2, 60)));
     let (waited, first) = std::thread::scope(|scope| {
         // These arrive while it is stopped.
-        let waited = scope.spawn(&ask);
+        let waited = scope.spawn(ask);
         std::thread::sleep(Duration::from_millis(500));
         server.0.signal("CONT");
         let first = question(&fresh("b9-first-", 1)[0]).ask(server.address());
