@@ -141,6 +141,14 @@ async fn connect_http2(address: SocketAddr, mut config: ClientConfig) -> SendReq
     requests
 }
 
+/// Returns the requests with a message: by POST, and by GET.
+fn requests(message: &[u8]) -> [Request<Full<Bytes>>; 2] {
+    let uri = "https://dns.example.org/dns-query";
+    let post = Request::post(uri).body(Full::from(message.to_vec()));
+    let get = Request::get(format!("{uri}?dns={}", URL_SAFE_NO_PAD.encode(message))).body(Full::default());
+    [post, get].map(|request| request.expect("a request"))
+}
+
 /// Returns the message of a response, or its status if that is not 200.
 async fn over_https(requests: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Vec<u8>, u16> {
     requests.ready().await.expect("open");
@@ -230,11 +238,8 @@ fn a_message_has_the_same_answer_on_every_transport() {
         let called = runtime.block_on(over_grpc(&mut calls, &message));
         assert_eq!(called, expected.clone().ok_or(INVALID_ARGUMENT), "gRPC: {message:02x?}");
         let expected = expected.ok_or(400);
-        let uri = "https://dns.example.org/dns-query";
-        let post = Request::post(uri).body(Full::from(message.clone())).expect("a request");
-        let get = Request::get(format!("{uri}?dns={}", URL_SAFE_NO_PAD.encode(&message)));
-        let get = get.body(Full::default()).expect("a request");
-        for (how, request) in [("POST", post), ("GET", get)] {
+        for request in requests(&message) {
+            let how = request.method().clone();
             let got = runtime.block_on(over_https(&mut doh, request));
             assert_eq!(got, expected, "{how}: {message:02x?}");
         }

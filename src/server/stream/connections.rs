@@ -21,8 +21,7 @@ use crate::chain::{Query, Reply};
 /// TLS handshakes that one worker runs at once; beyond this, the oldest is given up.
 const HALF_OPEN: usize = 256;
 
-/// Handshakes of one worker from which on clients have to prove their addresses, where the protocol
-/// lets them.
+/// Handshakes of one worker from which on clients prove their addresses, where the protocol can.
 const CROWD: usize = 32;
 
 /// A connection that holds no more octets than this is not closed when all together hold too many.
