@@ -75,6 +75,10 @@ impl Backlog {
         self.waiting.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() + BATCH > MOST || self.buffers.octets >= OCTETS
     }
@@ -115,10 +119,10 @@ impl Backlog {
         }
     }
 
-    /// Chooses the datagrams of this round; returns how many.
-    pub(super) fn begin_round(&mut self) -> usize {
+    /// Chooses the datagrams of this round, at most `most`; returns how many.
+    pub(super) fn begin_round(&mut self, most: usize) -> usize {
         self.round += 1;
-        let mut is_first = self.first(ROUND);
+        let mut is_first = self.first(most);
         self.chosen.extend(self.waiting.extract_if(.., |entry| is_first(entry)).map(|entry| entry.buffer));
         self.chosen.len()
     }

@@ -67,6 +67,11 @@ impl Filter {
         self.has_changed = true;
     }
 
+    /// Returns whether a client is limited.
+    pub(super) fn limits_any(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
     /// Removes all limits.
     pub(super) fn lift(&mut self) {
         if !self.limits.is_empty() {

@@ -94,6 +94,23 @@ fn what_can_be_answered_is_answered_as_it_comes() {
     assert!(worker.intake.take_dropped().is_none() && worker.intake.backlog.buffers.all.is_empty());
 }
 
+/// A worker that is never idle, and always keeps up: what arrives is as much as it answers.
+#[test]
+fn a_worker_that_keeps_up_is_not_late() {
+    let mut worker = Worker::new();
+    (0..200).for_each(|number| worker.queue.add(number % 9, number));
+    let (mut number, mut late) = (200, 0);
+    for _ in 0..2_000 {
+        for _ in 0..worker.round().len() {
+            worker.queue.add(number % 9, number);
+            number += 1;
+        }
+        late += u32::from(worker.intake.is_late());
+    }
+    assert_eq!((late, worker.dropped()), (0, 0));
+    assert!(!Pressure::is_high());
+}
+
 #[test]
 fn a_flood_takes_what_the_others_leave() {
     let mut worker = Worker::new();
