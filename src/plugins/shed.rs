@@ -9,13 +9,14 @@
 //! in turns, so that one client that floods does not harm the others. What has no turn within some
 //! 4,000 answers (20 ms) is dropped. A client that sends many times its share is limited in the
 //! kernel. `signpost_dropped_datagrams_total` counts both, and a line in the log names the client.
-//! A client is an IPv4 address, or an IPv6 network of 64 bits. An address that asked for much
-//! before (a node's cache, a node behind SNAT) has a larger share.
+//! A client is an address; where *proxyproto* is used, that of the proxy. An address that asked for
+//! much before (a node's cache, a node behind SNAT) has a larger share.
 //!
-//! Queries that wait for an upstream are bounded for each worker, client and plugin. A query above
+//! Queries that wait for an upstream are bounded for each worker, plugin and client (an IPv4
+//! address or an IPv6 network of 64 bits). A query above
 //! a bound is answered SERVFAIL at once (`signpost_shed_queries_total`).
 //!
-//! What gives way first: refreshes in the background (`prefetch`, `serve_stale`), then queries of
+//! What gives way first: refreshes before answers expire (`prefetch` of *cache*), then queries of
 //! the clients that ask for most, with the look-ups upstream that they need, then connections of
 //! the address that has most. Names of the cluster take no place that could be used up.
 //!

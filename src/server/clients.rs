@@ -2,9 +2,11 @@
 //!
 //! What all clients need is shared by client: a worker's time ([`intake`](super::intake)), places
 //! for waiting queries ([`waiting`](super::waiting)), connections. One host may use any address of
-//! its IPv6 network, so a network counts as one client. On the other hand, a node's cache or a node
-//! behind SNAT asks for a hundred Pods with one address. So an address that asked for much while
-//! there was enough for all may go on: its weight grows with what it asked.
+//! its IPv6 network, so a network counts as one client where something is held for it. A worker's
+//! time is shared by address: in many clusters all Pods are in one network, and those that asked
+//! before come first, whoever forges addresses. On the other hand, a node's cache or a node behind
+//! SNAT asks for a hundred Pods with one address. So an address that asked for much while there was
+//! enough for all may go on: its weight grows with what it asked.
 
 use std::cell::{Cell, RefCell};
 use std::hash::BuildHasher;
@@ -31,7 +33,8 @@ const EACH: u32 = 4096;
 /// The largest addition to a weight: a hundred Pods that ask 100 times a second each.
 const MOST: u32 = 126;
 
-/// Returns the address that a client is counted as: of an IPv6 client, that of its /64.
+/// Returns the address that a client is counted as where something is held for it: of an IPv6
+/// client, that of its /64.
 pub(super) fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into(),
@@ -69,7 +72,7 @@ impl Habits {
             && let Some(client) = client()
         {
             self.skipped.set(0);
-            self.count(client_of(client), skipped, now);
+            self.count(client.to_canonical(), skipped, now);
         }
     }
 

@@ -72,6 +72,8 @@ async fn serve_on(
 ) {
     let Ok(own) = socket.local_addr() else { return };
     let Ok(socket) = registered(socket, Interest::READABLE) else { return };
+    // A turn that panicked may have left its filter.
+    let _ = sys::filter(socket.get_ref().as_fd(), &[]);
     let port = Port { socket, own, wildcard };
     let (mut intake, mut outbox, mut waiting) = (Intake::default(), Outbox::default(), FuturesUnordered::new());
     let (mut is_open, mut is_settling, mut last, mut place) = (true, false, None, None);

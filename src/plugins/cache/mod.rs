@@ -98,6 +98,7 @@ use crate::chain::setup::{Registration, Setup};
 use crate::chain::{Here, Plugin, Query, Reply, Step, Turn};
 use crate::corefile::Word;
 use crate::error::Result;
+use crate::host::pressure::Pressure;
 use crate::wire::name::Name;
 use crate::wire::reply::Origin;
 use crate::wire::request::flag;
@@ -158,7 +159,8 @@ impl Cache {
     fn hit(&self, entry: &Entry, asked: &Asked<'_>, now: Duration, query: &Query<'_>, here: &Here<'_>) -> Step {
         let (inner, left) = (&self.inner, entry.left(now));
         if left > 0 {
-            if inner.wants_prefetch(entry, now) {
+            // Clients come first while queries have to be dropped.
+            if inner.wants_prefetch(entry, now) && !Pressure::is_high() {
                 inner.refresh_behind(entry, asked, query, here);
             }
         } else {

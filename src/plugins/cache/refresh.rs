@@ -11,7 +11,6 @@ use super::keep::Inner;
 use super::metrics::Counts;
 use super::ruling::{Keeps, News, Old, Pause, rule};
 use crate::chain::{Client, Here, Later, Proto, Query, Reply};
-use crate::host::pressure::Pressure;
 use crate::wire::request::flag;
 
 /// Maximum number of background queries at a time. If thousands of entries expire in the same
@@ -40,8 +39,7 @@ impl Inner {
         hits >= prefetch.hits && entry.left(now) <= threshold.cast_signed()
     }
 
-    /// Refreshes an entry in the background, unless a refresh is running or queries have to be
-    /// dropped: clients come first.
+    /// Refreshes an entry in the background, unless a refresh is running.
     pub(super) fn refresh_behind(
         self: &Arc<Self>,
         entry: &Entry,
@@ -49,9 +47,6 @@ impl Inner {
         query: &Query<'_>,
         here: &Here<'_>,
     ) {
-        if Pressure::is_high() {
-            return;
-        }
         let Some(runtime) = self.runtime.get() else { return };
         let Ok(place) = self.behind.clone().try_acquire_owned() else { return };
         let Some(refresh) = entry.begin_refresh(self.now()) else { return };

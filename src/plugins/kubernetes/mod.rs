@@ -286,7 +286,7 @@ impl Kubernetes {
     fn known(&self, answer: Arc<Answer>) -> Step {
         let mut reply = Reply::memory(answer);
         if self.index.is_from_snapshot() {
-            reply.ttl = Some(self.options.ttl.min(OLD_TTL));
+            reply.ttl = Some(self.options.ttl_now(&self.index));
             reply = with_age(reply);
         }
         Step::Answer(reply)
@@ -334,7 +334,7 @@ impl Kubernetes {
     }
 
     fn alias(&self, zone: &Zone, query: &Query<'_>, here: &Here<'_>, first: &str) -> Step {
-        let (qtype, ttl) = (query.question.qtype, self.options.ttl);
+        let (qtype, ttl) = (query.question.qtype, self.options.ttl_now(&self.index));
         let asked = Name::from_wire(query.asked_now()).unwrap_or(query.question.name);
         // No name at all: there is nothing to follow.
         let Ok(first) = Name::from_text(first) else {
@@ -387,9 +387,6 @@ impl Kubernetes {
         self.zones.iter().find(|zone| name.is_under(&zone.name))
     }
 }
-
-/// The longest TTL of an answer from a snapshot, in seconds: the lists may come at any moment.
-const OLD_TTL: u32 = 5;
 
 /// Adds that an answer comes from a snapshot, for clients that speak EDNS.
 fn with_age(reply: Reply) -> Reply {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use foldhash::fast::RandomState;
 
-use super::super::clients::{Habits, client_of};
+use super::super::clients::Habits;
 use super::super::sys::{BATCH, Received};
 
 /// Datagrams that are answered before the socket is read again. What arrives during a round must
@@ -84,7 +84,7 @@ impl Backlog {
     }
 
     pub(super) fn add(&mut self, datagram: Received<'_>, habits: &Habits) {
-        let address = client_of(datagram.peer.ip());
+        let address = datagram.peer.ip().to_canonical();
         let client = *self.known.entry(address).or_insert_with(|| {
             self.clients.push(Sender { address, weight: habits.weight(address).into(), read: 0, ranked: 0 });
             self.clients.len() - 1

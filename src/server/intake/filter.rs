@@ -119,8 +119,8 @@ impl Limit {
         let (version, words) = match self.client {
             IpAddr::V4(v4) => (4, vec![(SOURCE_V4, v4.to_bits())]),
             IpAddr::V6(v6) => {
-                let network = (v6.to_bits() >> 64) as u64;
-                (6, vec![(SOURCE_V6, (network >> 32) as u32), (SOURCE_V6 + 4, network as u32)])
+                let bits = v6.to_bits();
+                (6, (0..4).map(|word| (SOURCE_V6 + 4 * word, (bits >> (96 - 32 * word)) as u32)).collect())
             }
         };
         // From the end, where the number of instructions to jump over is known.
@@ -148,7 +148,6 @@ mod tests {
     use std::net::UdpSocket;
     use std::os::fd::AsFd;
 
-    use super::super::super::clients::client_of;
     use super::super::super::sys;
     use super::*;
 
@@ -194,7 +193,7 @@ mod tests {
             };
             let received = || std::iter::from_fn(|| server.recv(&mut [0; 16]).ok()).count();
             let mut filter = Filter::default();
-            let heavy_client = client_of(heavy.parse().expect("an address"));
+            let heavy_client = heavy.parse().expect("an address");
             for (pass, most) in [(0, 0), (1 << 30, 70), (u32::MAX, 100)] {
                 filter.limits = vec![Limit { client: client(1), pass: 0 }, Limit { client: heavy_client, pass }];
                 filter.has_changed = true;

@@ -102,7 +102,7 @@ impl Externals for Outside {
     }
 
     fn ttl(&self) -> u32 {
-        self.options.ttl
+        self.options.ttl_now(&self.index)
     }
 
     fn is_synced(&self) -> bool {

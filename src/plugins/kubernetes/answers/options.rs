@@ -35,7 +35,15 @@ pub enum Pods {
     Verified,
 }
 
+/// The longest TTL of an answer from a snapshot, in seconds: the lists may come at any moment.
+const OLD_TTL: u32 = 5;
+
 impl Options {
+    /// The TTL of all records now, in seconds.
+    pub fn ttl_now(&self, index: &Index) -> u32 {
+        if index.is_from_snapshot() { self.ttl.min(OLD_TTL) } else { self.ttl }
+    }
+
     /// Whether names in a namespace may be seen; `label` in lower case.
     #[must_use]
     pub fn exposes(&self, label: &[u8]) -> bool {

@@ -40,6 +40,8 @@ pub async fn tell_until_synced(index: Arc<Index>, patience: Duration) {
                     "serving with unsynced Kubernetes API: cluster names that are not known yet are SERVFAIL until it answers"
                 ),
             );
+        } else if index.is_from_snapshot() {
+            log::info(FROM, format_args!("waiting for Kubernetes API; what a snapshot has is answered meanwhile"));
         } else {
             log::info(FROM, format_args!("waiting for Kubernetes API before answering cluster names"));
         }

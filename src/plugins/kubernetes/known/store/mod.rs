@@ -162,7 +162,8 @@ impl Store {
     pub fn restored(&mut self, as_of: u64) {
         for (kind, known) in &mut self.kinds {
             // A snapshot does not have the names of Pods, so a first list lacks all that it gave.
-            known.restored = *kind != Kind::Pod;
+            // A cluster that lacks the collection of imports says so once, and not by two lists.
+            known.restored = !matches!(kind, Kind::Pod | Kind::Import);
         }
         self.publish();
         self.index.set_as_of(as_of);

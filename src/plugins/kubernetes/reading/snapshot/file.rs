@@ -4,7 +4,7 @@
 //! file beside it is locked while it is written: replicas on one node may share a `hostPath`.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -57,15 +57,22 @@ impl Contents {
 /// # Errors
 /// Why it is of no use.
 pub(super) fn read(path: &Path) -> Result<Option<Contents>, String> {
-    let len = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
+    // Opening a pipe would wait for its other end.
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(words(&error)),
     };
-    if len > LARGEST {
-        return Err(format!("it has {len} octets, more than any snapshot"));
+    let metadata = file.metadata().map_err(|error| words(&error))?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
     }
-    whole(std::fs::read(path).map_err(|error| words(&error))?).map(Some)
+    if metadata.len() > LARGEST {
+        return Err(format!("it has {} octets, more than any snapshot", metadata.len()));
+    }
+    let mut octets = Vec::with_capacity(metadata.len() as usize);
+    file.take(LARGEST).read_to_end(&mut octets).map_err(|error| words(&error))?;
+    whole(octets).map(Some)
 }
 
 /// Checks that a file is whole.

@@ -1,6 +1,6 @@
 //! What is known, kept in a file, so that a process that starts without an API server has names.
 //!
-//! [`file`] makes the file whole or not at all, [`objects`] turns the index into records and
+//! [`mod@file`] makes the file whole or not at all, [`objects`] turns the index into records and
 //! records into objects, [`octets`] has the forms of their fields.
 //!
 //! At the start the objects go into the store as those of a list do, and the lists then replace
