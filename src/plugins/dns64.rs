@@ -167,7 +167,8 @@ impl Plugin for Dns64 {
         query.set_mark(here.seat, 0);
         let stays = || !self.translate_all || is_of_the_cluster(query, here);
         let has_some = || reply.answer.rtypes(Section::Answer).any(|kind| kind == rtype::AAAA);
-        if reply.rcode() == rcode::NXDOMAIN || stays() && has_some() {
+        let is_refused = query.signing.as_ref().is_some_and(|signing| signing.signer().fault().is_some());
+        if is_refused || reply.rcode() == rcode::NXDOMAIN || stays() && has_some() {
             return Turn::Up;
         }
         let denial = reply.answer.section(Section::Authority).find(|record| record.rtype == rtype::SOA);

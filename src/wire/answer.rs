@@ -48,7 +48,7 @@ pub(super) struct Mark {
 }
 
 /// The sections of a message that hold records (RFC 1035 section 4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Section {
     /// What was asked for.
     Answer,

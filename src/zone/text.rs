@@ -31,7 +31,9 @@ impl LineWriter {
         // A line that would be read as other data is written as octets (RFC 3597 section 5).
         let is_same = |text: &String| self.0.scan(&Name::ROOT, rtype, text).is_ok_and(|read| read == data);
         let text = shown(rtype, data).filter(is_same).unwrap_or_else(|| octets(data));
-        let _ = writeln!(out, "{owner} {ttl} IN {} {text}", TypeText(rtype));
+        // A line that begins with `$` is a directive.
+        let escape = if owner.wire().get(1) == Some(&b'$') { "\\" } else { "" };
+        let _ = writeln!(out, "{escape}{owner} {ttl} IN {} {text}", TypeText(rtype));
     }
 }
 

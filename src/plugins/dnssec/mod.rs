@@ -196,7 +196,11 @@ impl Dnssec {
         let below = here.below(query.inner(&Question::new(question.name, rtype::NS)));
         let (work, metrics) = (self.work.clone(), metrics.clone());
         Signed::Later(Box::pin(async move {
-            let is_cut = plan::delegates(&below.await.answer);
+            let below = below.await;
+            if below.has_failed() {
+                return Reply::failure(rcode::SERVFAIL, "it is not known whether the name is a delegation");
+            }
+            let is_cut = plan::delegates(&below.answer);
             match work.sign(&question, reply, client, is_cut, &metrics) {
                 Signed::Now(reply) => reply,
                 Signed::Later(reply) => reply.await,
@@ -238,7 +242,8 @@ impl Work {
         }
         let Some(place) = self.places.take(client) else {
             metrics.refused.inc();
-            return Signed::Now(Reply::failure(rcode::SERVFAIL, "too many signatures are being made"));
+            // Without a cause: *cache* would give it to other clients.
+            return Signed::Now(Reply::server(rcode::SERVFAIL));
         };
         let (work, metrics) = (self.clone(), metrics.clone());
         Signed::Later(Box::pin(async move {

@@ -1,6 +1,9 @@
 //! What of an answer is signed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::signer::Signatures;
 use crate::chain::zones::Zones;
@@ -84,15 +87,20 @@ impl Plan {
 
     /// Signs the records of each name and type, except for signatures and for names of other zones.
     fn sign_all(&mut self, records: &[(Section, MessageRecord)], zones: &Zones) {
-        let mut seen: Vec<(Section, Name, u16)> = Vec::new();
+        let mut places: HashMap<(Section, Name, u16), usize, RandomState> = HashMap::default();
+        let mut all: Vec<(Section, Name, u16, u32, Vec<Vec<u8>>)> = Vec::new();
         for (section, record) in records.iter().filter(|(_, record)| record.rtype != rtype::RRSIG) {
-            let (owner, rtype) = (record.owner.lowered(), record.rtype);
-            if seen.contains(&(*section, owner, rtype)) {
-                continue;
-            }
-            seen.push((*section, owner, rtype));
+            let owner = record.owner.lowered();
+            let at = *places.entry((*section, owner, record.rtype)).or_insert_with(|| {
+                all.push((*section, owner, record.rtype, record.ttl, Vec::new()));
+                all.len() - 1
+            });
+            all[at].4.push(record.data.clone());
+        }
+        for (section, owner, rtype, ttl, data) in all {
             if let Some(zone) = zones.longest(&owner) {
-                self.want(records, *section, &owner, rtype, zone);
+                let set = CanonicalSet::new(&owner, rtype, ORIGINAL_TTL, data);
+                self.sets.push(Wanted { set, zone: *zone, section, ttl });
             }
         }
     }

@@ -54,7 +54,7 @@ mod zone;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use self::setup::{OPTIONS, Options};
 use self::when::Jitter;
@@ -155,8 +155,9 @@ impl Job {
     }
 
     fn sign(&self, now: u64) -> std::result::Result<(), String> {
+        let began = SystemTime::now();
         let read = when::read_zone(&self.file, &self.zone)?;
         let records = zone::signed(&read, &self.keys, now as u32, self.jitter.validity(now))?;
-        write::write(&self.signed, &records)
+        write::write(&self.signed, &records, began)
     }
 }

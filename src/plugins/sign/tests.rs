@@ -90,7 +90,7 @@ fn a_zone_is_signed_again_in_time() {
     let (zone, file, path) = (name("z.test."), folder.path().join("db"), folder.path().join("db.z.test.signed"));
     let why = |now: u64| reason(&zone, &file, &path, now).unwrap_or_default();
     assert!(why(NOW).contains("No such file") || why(NOW).contains("no such file"), "{}", why(NOW));
-    write(&path, &make(folder.path(), key, NOW)).expect("written");
+    write(&path, &make(folder.path(), key, NOW), std::time::SystemTime::now()).expect("written");
     // The signatures began 3 hours earlier.
     assert_eq!(why(NOW), "");
     assert_eq!((why(NOW + 5 * DAY), why(NOW + 6 * DAY).as_str()), (String::new(), "its signature is 6 days old"));
@@ -110,7 +110,7 @@ fn signatures_that_end_soon_are_made_again() {
         let validity =
             crate::dnssec::rrset::Validity { expiration: (NOW + left) as u32, ..Jitter::default().validity(NOW) };
         let records = signed(&zone, std::slice::from_ref(&key), 7, validity).expect("signed");
-        write(&path, &records).expect("written");
+        write(&path, &records, std::time::SystemTime::now()).expect("written");
         assert_eq!(reason(&name("z.test."), &folder.path().join("db"), &path, NOW).unwrap_or_default(), why);
     }
 }

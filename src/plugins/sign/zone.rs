@@ -52,7 +52,8 @@ enum Place {
 /// # Errors
 /// A key cannot sign; says why.
 pub(super) fn signed(zone: &Zone, keys: &[Key], serial: u32, validity: Validity) -> Result<Vec<SignedRecord>, String> {
-    let (origin, minimum) = (*zone.origin(), zone.soa().minimum);
+    // RFC 9077 section 3.2.
+    let (origin, minimum) = (*zone.origin(), zone.soa().minimum.min(zone.soa_record().ttl));
     let mut names = names(zone);
     if let Some((_, apex)) = names.first_mut() {
         renew(apex, &origin, keys, serial);

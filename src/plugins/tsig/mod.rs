@@ -126,8 +126,9 @@ impl Tsig {
         if query.depth() > 0 {
             // Asked by a plugin, for the target of an alias for example, on behalf of a client
             // whose signature was checked, or that had none.
-            let is_missing = is_required && query.signing.is_none();
-            return is_missing.then(|| self.refuse(here, "refused", rcode::REFUSED));
+            // One above, such as dns64, asks on after a refusal: a wrong signature is as good as none.
+            let is_good = query.signing.as_ref().is_some_and(|signing| signing.signer().fault().is_none());
+            return (is_required && !is_good).then(|| self.refuse(here, "refused", rcode::REFUSED));
         }
         let tsig = match find(query.packet(), &query.request) {
             Err(_) => return Some(self.refuse(here, "formerr", rcode::FORMERR)),

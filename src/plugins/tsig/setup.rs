@@ -49,7 +49,7 @@ pub(super) static OPTIONS: OptionsOf<Options> = OptionsOf {
             read: |cursor, options, _| {
                 let words = cursor.args_of(2..=2)?;
                 let Some(name) = zones::name(cursor, words[0]) else { return Ok(()) };
-                options.add(cursor, words[1], Written { name, secret: words[1].as_str().to_owned() })
+                options.add(cursor, words[0], Written { name, secret: words[1].as_str().to_owned() })
             },
         },
         OptionOf {
