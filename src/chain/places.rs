@@ -1,7 +1,7 @@
 //! Places for work that is not done at once, such as a zone transfer, shared fairly by clients.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -25,6 +25,19 @@ pub struct Place {
     client: IpAddr,
 }
 
+/// Bits of an IPv6 address that name its network.
+const NETWORK: u128 = !0 << 64;
+
+/// Returns the address that a client is counted as where something is held for it: of an IPv6
+/// client, that of its /64. One host may use any address of its network.
+#[must_use]
+pub fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into(),
+        v4 => v4,
+    }
+}
+
 impl Places {
     /// Returns this many free places.
     #[must_use]
@@ -36,6 +49,7 @@ impl Places {
     /// alone gets half of them, two get a third each, and there is always one left for another.
     #[must_use]
     pub fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let client = client_of(client);
         let taken = &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_client = taken.clients.get(&client).copied().unwrap_or_default();
         if of_client >= self.all - taken.all {

@@ -131,8 +131,6 @@ fn prepare(socket: &Socket, wish: &Wish) -> io::Result<()> {
     // The kernel reduces a size that is above its limit.
     let _ = socket.set_recv_buffer_size(BUFFER);
     let _ = socket.set_send_buffer_size(BUFFER);
-    // Without it, what the kernel drops is not counted.
-    let _ = sys::want_losses(socket.as_fd());
     if wish.address.ip().is_unspecified() {
         sys::want_local_address(socket.as_fd(), wish.address.is_ipv6())?;
     }

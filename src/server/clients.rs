@@ -10,13 +10,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-/// Bits of an IPv6 address that name its network.
-const NETWORK: u128 = !0 << 64;
+pub(super) use crate::chain::places::client_of;
 
 /// Entries of the table. Two clients with the same entry share a weight.
 const SLOTS: usize = 4096;
@@ -32,15 +31,6 @@ const EACH: u32 = 4096;
 
 /// The largest addition to a weight: a hundred Pods that ask 100 times a second each.
 const MOST: u32 = 126;
-
-/// Returns the address that a client is counted as where something is held for it: of an IPv6
-/// client, that of its /64.
-pub(super) fn client_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into(),
-        v4 => v4,
-    }
-}
 
 /// What clients ask of one worker while it can answer all of them.
 pub(super) struct Habits {

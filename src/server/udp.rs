@@ -72,6 +72,8 @@ async fn serve_on(
 ) {
     let Ok(own) = socket.local_addr() else { return };
     let Ok(socket) = registered(socket, Interest::READABLE) else { return };
+    // Without it, what the kernel drops is not counted.
+    let _ = sys::want_losses(socket.get_ref().as_fd());
     // A turn that panicked may have left its filter.
     let _ = sys::filter(socket.get_ref().as_fd(), &[]);
     let port = Port { socket, own, wildcard };

@@ -48,6 +48,10 @@ pub(super) const CAPS: (usize, usize) = (200, 256);
 /// Streams of one connection at most, whatever the Corefile says. Each holds memory.
 const MOST_STREAMS: usize = 1000;
 
+/// Closed connections, over all workers, that quinn may still keep. It keeps them for three times
+/// what the client takes to acknowledge, which the client says: up to 49 s.
+const ENDING: usize = 512;
+
 /// How long the packets that close connections get to leave.
 const LEAVING: Duration = Duration::from_millis(10);
 
@@ -63,7 +67,14 @@ pub(in crate::server) async fn accept(
 ) {
     local.count_files();
     let Ok(own) = socket.local_addr() else { return };
-    while let Ok(shared) = socket.try_clone().and_then(|again| TokioRuntime.wrap_udp_socket(again)) {
+    loop {
+        let Ok(shared) = socket.try_clone().and_then(|again| TokioRuntime.wrap_udp_socket(again)) else {
+            // There is no file left for it, for example.
+            tokio::select! {
+                () = sleep(FAILED) => continue,
+                _ = closing.wait_for(Option::is_some) => return,
+            }
+        };
         let Some(gate) = Gate::new(&local, door, own, shared) else { return };
         let is_open = tokio::select! {
             () = local.shifts.work(gate.admit_all()) => true,
@@ -120,11 +131,16 @@ impl Gate {
         let Some(listener) = served.or_else(|| live.last_of(self.door)) else { return incoming.refuse() };
         let Some(secure) = &listener.secure else { return incoming.refuse() };
         let most = most(local, &listener);
-        if local.connections.are_scarce(self.door, most) && !incoming.remote_address_validated() {
+        let ending = self.endpoint.open_connections().saturating_sub(Rc::strong_count(&self.open) - 1);
+        let (bound, is_proven) = (shared.share_of(ENDING), incoming.remote_address_validated());
+        if !is_proven && (ending >= bound / 4 || local.connections.are_scarce(self.door, most)) {
             shared.quic.counts.retries.inc();
             // An address that is not proven may be asked to prove itself.
             let _ = incoming.retry();
             return;
+        }
+        if ending >= bound {
+            return incoming.refuse();
         }
         // What is no beginning of a connection gets no place.
         let Ok(shaking) = incoming.accept_with(settings(&self.base, secure, &listener)) else {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::sync::{SemaphorePermit, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::flight::{Flight, Late};
 use super::super::output::Unfinished;
@@ -22,6 +22,14 @@ use crate::wire::write::Writer;
 /// connection receives one after the other: otherwise each stream could hold 64 KiB.
 const SHORT: usize = 512;
 
+/// Octets that an incomplete message counts for beside its own. What has arrived out of order cannot
+/// be seen.
+const UNKNOWN: usize = 4 << 10;
+
+/// Streams of one connection that are reset at most. quinn notes each of them until the connection
+/// ends.
+const MOST_RESETS: usize = 1024;
+
 /// Why a stream ends without a reply.
 enum Lack {
     /// The client has given up, or the connection has ended.
@@ -36,8 +44,12 @@ enum Lack {
 
 impl Streams {
     /// Serves one stream. An error is the code to close the connection with.
-    pub(super) async fn query(self: Rc<Self>, mut send: SendStream, mut receive: RecvStream) -> Result<(), VarInt> {
-        let mut visit = Visit::new(&self);
+    pub(super) async fn query(
+        self: Rc<Self>,
+        mut visit: Visit,
+        mut send: SendStream,
+        mut receive: RecvStream,
+    ) -> Result<(), VarInt> {
         let stopped = send.stopped();
         tokio::pin!(stopped);
         let answered = tokio::select! {
@@ -60,8 +72,12 @@ impl Streams {
             Ok(()) => {}
             Err(Lack::Abandoned | Lack::Failed) => {
                 // Otherwise quinn would finish it, as if there had been a reply.
-                if send.reset(code::INTERNAL_ERROR).is_ok() && visit.is_done {
-                    self.responses.failed.inc();
+                if send.reset(code::INTERNAL_ERROR).is_ok() {
+                    self.responses.failed.add(visit.is_done.into());
+                    self.resets.set(self.resets.get() + 1);
+                    if self.resets.get() > MOST_RESETS {
+                        return Err(code::EXCESSIVE_LOAD);
+                    }
                 }
             }
             Err(Lack::Broken) => {
@@ -77,12 +93,13 @@ impl Streams {
         self.end(&mut receive, answered.is_ok()).await
     }
 
-    /// Waits for the end of what the client sends. It must not be told to stop (RFC 9250 section
-    /// 4.3.3), and as in CoreDNS it may leave the stream open. After a reply, more octets than
-    /// those of the query are an error.
+    /// Waits for the end of what the client sends, as long as a message may take: what quinn keeps
+    /// of it meanwhile is not counted. Before that the client must not be told to stop (RFC 9250
+    /// section 4.3.3), and as in CoreDNS it may leave the stream open. After a reply, more octets
+    /// than those of the query are an error.
     async fn end(&self, receive: &mut RecvStream, is_complete: bool) -> Result<(), VarInt> {
-        let mut rest = [0; SHORT];
-        while let Ok(Some(_)) = receive.read(&mut rest).await {
+        let (mut rest, end) = ([0; SHORT], Instant::now() + self.timeouts().message());
+        while let Ok(Ok(Some(_))) = timeout_at(end, receive.read(&mut rest)).await {
             if is_complete {
                 self.responses.broken.inc();
                 return Err(code::PROTOCOL_ERROR);
@@ -126,6 +143,7 @@ impl Streams {
 
     /// Receives one message: its length, then its octets (RFC 9250 section 4.2).
     async fn receive(self: &Rc<Self>, stream: &mut RecvStream) -> Result<Message<'_>, Lack> {
+        let _unknown = Octets::input(self, UNKNOWN);
         let mut len = [0; 2];
         stream.read_exact(&mut len).await?;
         let len = usize::from(u16::from_be_bytes(len));

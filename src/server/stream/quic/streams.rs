@@ -54,6 +54,8 @@ pub(super) struct Streams {
     pub(super) room: Rc<Notify>,
     /// For the one long message that is received at a time.
     pub(super) long: Semaphore,
+    /// Streams that were reset.
+    pub(super) resets: Cell<usize>,
 }
 
 impl Streams {
@@ -80,6 +82,7 @@ impl Streams {
             paused: Cell::new(false),
             room: Rc::default(),
             long: Semaphore::new(1),
+            resets: Cell::new(0),
         }
     }
 
@@ -105,7 +108,7 @@ impl Streams {
                     Err(code) => return Some(code),
                 },
                 stream = quic.accept_bi(), if !is_closing => match stream {
-                    Ok((send, receive)) => streams.push(self.clone().query(send, receive)),
+                    Ok((send, receive)) => streams.push(self.clone().query(Visit::new(self), send, receive)),
                     Err(_) => return None,
                 },
                 () = sleep_until(deadline), if is_quiet => return Some(code::NO_ERROR),
@@ -233,10 +236,12 @@ impl Octets {
 
 impl Drop for Octets {
     fn drop(&mut self) {
-        let count = (self.count)(&self.streams);
+        let (count, unread) = ((self.count)(&self.streams), self.streams.unread.get());
         count.set(count.get() - self.octets);
-        // The client has read something.
-        self.streams.connection.reading_since.set(Instant::now());
+        if self.streams.unread.get() < unread {
+            // The client has read something.
+            self.streams.connection.reading_since.set(Instant::now());
+        }
         self.streams.room.notify_waiters();
         self.streams.connection.wake.notify_one();
     }

@@ -172,7 +172,7 @@ async fn what_is_of_no_use_is_told_and_not_used() {
     refused("does not begin like a snapshot");
     std::fs::remove_file(&path).expect("gone");
     std::fs::create_dir(&path).expect("a folder");
-    refused("directory");
+    refused("not a file");
 
     std::fs::remove_dir(&path).expect("gone");
     let about = About { as_of: now, cluster: NOBODY.to_owned(), content };

@@ -55,6 +55,22 @@ async fn a_query_without_the_end_of_its_stream_is_answered() {
     .await;
 }
 
+/// quinn notes each stream that we reset until the connection ends.
+#[tokio::test(start_paused = true)]
+async fn streams_without_a_query_end_the_connection_in_the_end() {
+    local(async {
+        let bed = Bed::new();
+        let quic = bed.connect().await;
+        for _ in 0..4_000 {
+            let Ok((mut send, _receive)) = quic.open_bi().await else { break };
+            let _ = send.write_all(&[0]).await;
+            let _ = send.reset(VarInt::from_u32(0));
+        }
+        assert_eq!(closed_with(&quic).await, 4);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn half_a_query_costs_its_stream_only() {
     local(async {
