@@ -4,9 +4,9 @@
 //! places. Neither one client nor one cause may take all of them: an address that asks for names
 //! that no server answers, or questions for a cluster whose data have not arrived yet, would block
 //! all others. One rule covers both: what a client and the plugin that it waits for hold together
-//! is at most [`SHARE`] times as many places as are free. So a client alone may have three fifths of
-//! the places, many clients that wait for one plugin three quarters, and the rest is left for the
-//! next client and the next plugin. The rule has no effect while few queries wait.
+//! is at most [`SHARE`] times as many places as are free. So a client alone may have three fifths
+//! of the places, many clients that wait for one plugin three quarters, and the rest is left for
+//! the next client and the next plugin. The rule has no effect while few queries wait.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

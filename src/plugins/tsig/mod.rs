@@ -126,7 +126,8 @@ impl Tsig {
         if query.depth() > 0 {
             // Asked by a plugin, for the target of an alias for example, on behalf of a client
             // whose signature was checked, or that had none.
-            // One above, such as dns64, asks on after a refusal: a wrong signature is as good as none.
+            // One above, such as dns64, asks on after a refusal: a wrong signature is as good as
+            // none.
             let is_good = query.signing.as_ref().is_some_and(|signing| signing.signer().fault().is_none());
             return (is_required && !is_good).then(|| self.refuse(here, "refused", rcode::REFUSED));
         }

@@ -22,8 +22,8 @@ use crate::wire::write::Writer;
 /// connection receives one after the other: otherwise each stream could hold 64 KiB.
 const SHORT: usize = 512;
 
-/// Octets that an incomplete message counts for beside its own. What has arrived out of order cannot
-/// be seen.
+/// Octets that an incomplete message counts for beside its own. What has arrived out of order
+/// cannot be seen.
 const UNKNOWN: usize = 4 << 10;
 
 /// Streams of one connection that are reset at most. quinn notes each of them until the connection
