@@ -1,8 +1,13 @@
 //! Real servers as upstreams, to check the scripted one; and hours without an upstream.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use hickory_proto::rr::{Name, RData, Record, rdata};
+use hickory_server::store::in_memory::InMemoryZoneHandler;
+use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 
 use crate::ask::{A, AAAA, CNAME, NOERROR, PATIENCE, Question, Reply, SERVFAIL, TXT, ask_all, question};
 use crate::names::{address, fresh, is_right, questions};
@@ -32,6 +37,13 @@ pub(crate) const ROWS: &[Row] = &[
         wanted: "exactly NSD's answers",
         place: Place::Here,
         run: nsd,
+    },
+    Row {
+        id: "R3",
+        injected: "nothing: hickory-server as the upstream; the same",
+        wanted: "exactly its answers",
+        place: Place::Here,
+        run: |run| forwarded(run, Hickory::start().address),
     },
 ];
 
@@ -140,6 +152,13 @@ fn compare(run: &Run, program: &str, arguments: &[&str], port: u16, folder: &tem
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    let found = forwarded(run, peer);
+    drop(child);
+    found
+}
+
+/// Asks a server directly, and through the server under test.
+fn forwarded(run: &Run, peer: SocketAddr) -> Found {
     let server = run.forward("", &[peer], "");
     let questions = asked();
     let (direct, through) =
@@ -147,7 +166,6 @@ fn compare(run: &Run, program: &str, arguments: &[&str], port: u16, folder: &tem
     let different = direct.iter().zip(&through).map(|(direct, through)| (words(direct), words(through)));
     let different: Vec<_> = different.filter(|(direct, through)| direct.is_none() || direct != through).collect();
     let equal = questions.len() - different.len();
-    drop(child);
     Found::new(format!("{equal} of {} answers equal", questions.len()))
         .must(different.is_empty(), &format!("an answer is not what the upstream said: {:?}", different.first()))
         .must(
@@ -155,6 +173,63 @@ fn compare(run: &Run, program: &str, arguments: &[&str], port: u16, folder: &tem
             "it serves nothing",
         )
         .must(!direct.iter().flatten().any(|reply| reply.rcode() == SERVFAIL), "it fails")
+}
+
+/// hickory-server with the zone in memory; it stops when this is dropped.
+struct Hickory {
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Hickory {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let origin = name("real.test.");
+        let mut zone: InMemoryZoneHandler =
+            InMemoryZoneHandler::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
+        for record in records() {
+            assert!(zone.upsert_mut(record, 1), "it takes the record");
+        }
+        let mut catalog = Catalog::new();
+        catalog.upsert(origin.into(), vec![Arc::new(zone)]);
+        runtime.spawn(async move {
+            let mut server = hickory_server::Server::new(catalog);
+            server.register_socket(tokio::net::UdpSocket::bind(address).await.expect("a port"));
+            let listener = tokio::net::TcpListener::bind(address).await.expect("a port");
+            server.register_listener(listener, PATIENCE, 16);
+            server.block_until_done().await
+        });
+        let end = Instant::now() + 2 * PATIENCE;
+        while std::net::TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < end, "hickory-server does not listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self { address, _runtime: runtime }
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+/// The records of [`zone`].
+fn records() -> Vec<Record> {
+    let soa = rdata::SOA::new(name("ns.real.test."), name("mail.real.test."), 1, 2, 3, 4, 5);
+    let mut all = vec![
+        ("real.test.", RData::SOA(soa)),
+        ("real.test.", RData::NS(rdata::NS(name("ns.real.test.")))),
+        ("www.real.test.", RData::A(Ipv4Addr::new(192, 0, 2, 1).into())),
+        ("www.real.test.", RData::A(Ipv4Addr::new(192, 0, 2, 2).into())),
+        ("www.real.test.", RData::AAAA("2001:db8::1".parse::<Ipv6Addr>().expect("an address").into())),
+        ("alias.real.test.", RData::CNAME(rdata::CNAME(name("www.real.test.")))),
+        ("odd.real.test.", RData::Unknown { code: 65_280.into(), rdata: rdata::NULL::with(vec![1, 2, 3, 4]) }),
+    ];
+    all.extend(
+        (0..12).map(|at| ("text.real.test.", RData::TXT(rdata::TXT::new(vec![format!("{at} {}", "x".repeat(180))])))),
+    );
+    all.into_iter().map(|(owner, data)| Record::from_rdata(name(owner), 60, data)).collect()
 }
 
 fn unbound(run: &Run) -> Found {
