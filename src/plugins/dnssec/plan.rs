@@ -88,19 +88,22 @@ impl Plan {
     /// Signs the records of each name and type, except for signatures and for names of other zones.
     fn sign_all(&mut self, records: &[(Section, MessageRecord)], zones: &Zones) {
         let mut places: HashMap<(Section, Name, u16), usize, RandomState> = HashMap::default();
-        let mut all: Vec<(Section, Name, u16, u32, Vec<Vec<u8>>)> = Vec::new();
+        // The first record of each set, and the data of all.
+        let mut all: Vec<(&MessageRecord, Vec<Vec<u8>>)> = Vec::new();
         for (section, record) in records.iter().filter(|(_, record)| record.rtype != rtype::RRSIG) {
-            let owner = record.owner.lowered();
-            let at = *places.entry((*section, owner, record.rtype)).or_insert_with(|| {
-                all.push((*section, owner, record.rtype, record.ttl, Vec::new()));
+            let at = *places.entry((*section, record.owner.lowered(), record.rtype)).or_insert_with(|| {
+                all.push((record, Vec::new()));
                 all.len() - 1
             });
-            all[at].4.push(record.data.clone());
+            all[at].1.push(record.data.clone());
         }
-        for (section, owner, rtype, ttl, data) in all {
+        let mut sets: Vec<_> = places.into_iter().collect();
+        sets.sort_unstable_by_key(|(_, at)| *at);
+        for ((section, owner, rtype), at) in sets {
+            let (first, data) = (all[at].0, std::mem::take(&mut all[at].1));
             if let Some(zone) = zones.longest(&owner) {
                 let set = CanonicalSet::new(&owner, rtype, ORIGINAL_TTL, data);
-                self.sets.push(Wanted { set, zone: *zone, section, ttl });
+                self.sets.push(Wanted { set, zone: *zone, section, ttl: first.ttl });
             }
         }
     }
