@@ -4,6 +4,8 @@
 //! front of each connection (versions 1 and 2) or datagram (version 2). With this plugin the
 //! block's listeners read it, over UDP, TCP, TLS, HTTPS and gRPC. The client of a query is the one
 //! that the header names: for *acl*, *view*, *log* and all others. Replies go to the load balancer.
+//! When more datagrams arrive than can be answered, all clients behind one load balancer share what
+//! it gets (see *shed*).
 //!
 //! Whoever may send such a header may ask in any client's name. So name the load balancers with
 //! `allow`: without it, headers of all senders count.
