@@ -157,14 +157,14 @@ impl Backlog {
         }
     }
 
-    /// Returns how many datagrams of each client were read in this window.
-    pub(super) fn read(&self) -> impl Iterator<Item = (IpAddr, u64)> {
-        self.clients.iter().map(|client| (client.address, client.read))
+    /// Returns each client, how many of its datagrams were read in this window, and its weight.
+    pub(super) fn read(&self) -> impl Iterator<Item = (IpAddr, u64, u64)> {
+        self.clients.iter().map(|client| (client.address, client.read, client.weight))
     }
 
     /// Returns the client that has sent most.
     pub(super) fn heaviest(&self) -> Option<IpAddr> {
-        self.read().max_by_key(|(_, read)| *read).map(|(address, _)| address)
+        self.read().max_by_key(|(_, read, _)| *read).map(|(address, ..)| address)
     }
 
     /// Returns how many clients it knows.

@@ -43,26 +43,29 @@ struct Limit {
 }
 
 impl Filter {
-    /// Makes new limits. `read` has the clients and how many of their datagrams were read while
-    /// `answered` were answered.
-    pub(super) fn renew(&mut self, read: impl Iterator<Item = (IpAddr, u64)>, answered: u64) {
+    /// Makes new limits. `read` has the clients with their weights, and how many of their datagrams
+    /// were read while `answered` were answered.
+    pub(super) fn renew(&mut self, read: impl Iterator<Item = (IpAddr, u64, u64)>, answered: u64) {
         let (mut all, mut heavy) = (0, Vec::new());
-        for (client, count) in read {
+        for (client, count, weight) in read {
             all += count;
             let limit = self.limits.iter().find(|limit| limit.client == client);
             let sent = limit.map_or(count, |limit| count * ALL / u64::from(limit.pass).max(1));
             if sent * PART > answered {
-                heavy.push((sent, client));
+                heavy.push((sent, client, weight));
             }
         }
+        // Those whose weight covers what they ask for are left to the shares.
+        let weights: u64 = heavy.iter().map(|(_, _, weight)| weight).sum();
+        heavy.retain(|(sent, _, weight)| sent * weights > answered * weight);
         if all < answered * TOO_MANY && self.limits.is_empty() {
             return;
         }
         heavy.sort_unstable_by(|a, b| b.cmp(a));
         heavy.truncate(MOST);
         let share = answered * PASSED_HALVES / 2 / heavy.len().max(1) as u64;
-        let limited = heavy.into_iter().filter(|(sent, _)| *sent > share);
-        let limit = |(sent, client)| Limit { client, pass: u32::try_from(share * ALL / sent).unwrap_or(u32::MAX) };
+        let limited = heavy.into_iter().filter(|(sent, ..)| *sent > share);
+        let limit = |(sent, client, _)| Limit { client, pass: u32::try_from(share * ALL / sent).unwrap_or(u32::MAX) };
         self.limits = limited.map(limit).collect();
         self.has_changed = true;
     }
@@ -163,18 +166,21 @@ mod tests {
     #[test]
     fn who_sends_many_times_what_can_be_answered_is_limited() {
         let mut filter = Filter::default();
-        filter.renew([(client(1), 1_500), (client(2), 100)].into_iter(), 1_000);
+        filter.renew([(client(1), 1_500, 1), (client(2), 100, 1)].into_iter(), 1_000);
         assert!(filter.take_program().is_none(), "the shares do");
-        filter.renew([(client(1), 20_000), (client(2), 100)].into_iter(), 1_000);
+        filter.renew([(client(1), 20_000, 1), (client(2), 100, 1)].into_iter(), 1_000);
         assert_eq!(passing(&filter), [(client(1), 74)], "half as many again as are answered");
         assert!(filter.take_program().is_some_and(|program| program.len() == 9) && filter.take_program().is_none());
         // 1,500 were passed; it sends as many as before, and another one has joined in.
-        filter.renew([(client(1), 1_500), (client(2), 100), (client(3), 8_000)].into_iter(), 1_000);
+        filter.renew([(client(1), 1_500, 1), (client(2), 100, 1), (client(3), 8_000, 1)].into_iter(), 1_000);
         assert_eq!(passing(&filter), [(client(1), 37), (client(3), 93)]);
         // The first one sends little now.
-        filter.renew([(client(1), 5), (client(2), 100), (client(3), 750)].into_iter(), 1_000);
+        filter.renew([(client(1), 5, 1), (client(2), 100, 1), (client(3), 750, 1)].into_iter(), 1_000);
         assert_eq!(passing(&filter), [(client(3), 187)]);
-        filter.renew([(client(2), 100)].into_iter(), 1_000);
+        // A node's cache, which asked for a hundred Pods before, is not limited beside it.
+        filter.renew([(client(3), 750, 1), (client(4), 900, 100)].into_iter(), 1_000);
+        assert_eq!(passing(&filter).iter().map(|(client, _)| *client).collect::<Vec<_>>(), [client(3)]);
+        filter.renew([(client(2), 100, 1)].into_iter(), 1_000);
         assert!(filter.take_program().is_some_and(|program| program.is_empty()));
     }
 
