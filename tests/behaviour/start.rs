@@ -21,7 +21,7 @@ fn a_corefile_error_names_file_line_word_and_what_would_be_right() {
 
 #[test]
 fn a_plugin_that_is_not_here_yet_is_named() {
-    refused(".:1053 {\n    dnssec\n}\n", &["Corefile:2", "dnssec", "CoreDNS"]);
+    refused(".:1053 {\n    nomad\n}\n", &["Corefile:2", "nomad", "CoreDNS"]);
 }
 
 #[test]
